@@ -6,7 +6,7 @@
 //! ```
 //! use eft_core::{Backend, Host, Row, Term};
 //!
-//! let host = Host::default();
+//! let host = Host;
 //! let large = host.upload(&[1.0, 2.0, 3.0], 3)?;
 //! let tuned = host.upload(&[0.0, 5.0, 0.0], 3)?;
 //! let untuned = host.upload(&[0.0, 1.0, 0.0], 3)?;
@@ -120,7 +120,6 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
 }
 
 /// One row of a tensor.
-#[derive(Debug)]
 pub struct Row<'a, B: Backend> {
     /// The tensor it lies in.
     pub tensor: &'a B::Tensor,
@@ -142,6 +141,17 @@ impl<B: Backend> Clone for Row<'_, B> {
 }
 
 impl<B: Backend> Copy for Row<'_, B> {}
+
+impl<B: Backend> Debug for Row<'_, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Row").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// The first `rows` rows of a tensor.
+pub fn rows_of<B: Backend>(tensor: &B::Tensor, rows: usize) -> Vec<Row<'_, B>> {
+    (0..rows).map(|index| Row::new(tensor, index)).collect()
+}
 
 /// A weight and the rows it applies to, one for each row of the result.
 #[derive(Debug, Clone)]

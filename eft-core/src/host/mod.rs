@@ -1,4 +1,128 @@
-//! The host backend.
-/// Placeholder while the operations are being written.
-#[derive(Debug, Clone, Default)]
+//! [`Host`]: scores in main memory, worked on by the processor.
+//!
+//! The reference every other backend is measured against, and fast enough to decode with: rows are read once per
+//! operation, in parallel across and inside rows, and nothing is ever sorted. Chunks have a fixed size, so results
+//! are bitwise the same whatever the number of threads.
+//!
+//! ```
+//! use eft_core::host::HostTensor;
+//! use eft_core::{Backend, Filter, Host, Row};
+//! use ndarray::array;
+//!
+//! let host = Host;
+//! let scores = HostTensor::from(array![[2.0f32, 0.0, 1.0, -3.0]]);
+//! let nucleus = Filter { top_p: Some(0.8), ..Filter::default() };
+//! let kept = host.filter(&[Row::new(&scores, 0)], &nucleus, 4)?;
+//! assert_eq!(host.download(&[Row::new(&kept, 0)], 4)?, [2.0, f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY]);
+//! assert_eq!(host.draw(&[Row::new(&kept, 0)], &[0.99], 4)?[0].token, 2);
+//! # Ok::<(), eft_core::Error>(())
+//! ```
+mod draw;
+mod edit;
+mod exp;
+mod filter;
+mod linear;
+mod nucleus;
+mod parallel;
+mod pool;
+mod residual;
+mod softmax;
+mod tensor;
+
+pub use tensor::HostTensor;
+
+use crate::backend::{Backend, Edit, Filter, Pick, Pool, Row, Term};
+use crate::{Error, Result, TokenId};
+
+/// The backend of main memory: plain Rust, in parallel on the threads of rayon's current pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Host;
+
+impl Backend for Host {
+    type Tensor = HostTensor;
+
+    const NAME: &'static str = "host";
+
+    fn shape(&self, tensor: &HostTensor) -> (usize, usize) {
+        tensor.shape()
+    }
+
+    fn shallow_clone(&self, tensor: &HostTensor) -> HostTensor {
+        tensor.clone()
+    }
+
+    fn upload(&self, scores: &[f32], width: usize) -> Result<HostTensor> {
+        if width == 0 || !scores.len().is_multiple_of(width) {
+            return Err(Error::shape("upload", format!("whole rows of {width}"), scores.len()));
+        }
+        HostTensor::from_rows(scores.to_vec(), width)
+    }
+
+    fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+        linear::download(self, rows, width)
+    }
+
+    fn linear(&self, terms: &[Term<'_, Self>], width: usize) -> Result<HostTensor> {
+        linear::linear(self, terms, width)
+    }
+
+    fn log_softmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<HostTensor> {
+        softmax::log_softmax(self, rows, width)
+    }
+
+    fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<HostTensor> {
+        pool::pool(self, terms, pool, width)
+    }
+
+    fn filter(&self, rows: &[Row<'_, Self>], filter: &Filter, width: usize) -> Result<HostTensor> {
+        filter::filter(self, rows, filter, width)
+    }
+
+    fn choose(
+        &self,
+        kept: &[Row<'_, Self>],
+        inside: &[Row<'_, Self>],
+        outside: Option<&[Row<'_, Self>]>,
+        width: usize,
+    ) -> Result<HostTensor> {
+        edit::choose(self, kept, inside, outside, width)
+    }
+
+    fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<HostTensor> {
+        edit::edit(self, rows, edits, width)
+    }
+
+    fn residual(
+        &self,
+        target: &[Row<'_, Self>],
+        draft: &[Row<'_, Self>],
+        width: usize,
+    ) -> Result<HostTensor> {
+        residual::residual(self, target, draft, width)
+    }
+
+    fn argmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<Pick>> {
+        softmax::argmax(self, rows, width)
+    }
+
+    fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
+        draw::draw(self, rows, uniforms, width)
+    }
+
+    fn log_probs(
+        &self,
+        rows: &[Row<'_, Self>],
+        tokens: &[Vec<TokenId>],
+        width: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        softmax::log_probs(self, rows, tokens, width)
+    }
+
+    fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
+        nucleus::top(self, rows, k, width)
+    }
+
+    fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+        softmax::log_normalizers(self, rows, width)
+    }
+}

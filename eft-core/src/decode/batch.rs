@@ -1,0 +1,201 @@
+use std::collections::VecDeque;
+
+use super::stop::StopWatch;
+use super::{Attribution, Decoding, FinishReason, Finished};
+use crate::backend::Backend;
+use crate::joint::Joint;
+use crate::sample::{Sampler, Token};
+use crate::{Error, Fault, Result, TokenId};
+
+/// Texts for a batch of prompts: an iterator over what happens, row by row within each step.
+///
+/// Rows that have ended leave the batch, so that the models run only those that go on. A row's text is the same
+/// whatever rows are beside it, but for the last bits of the models' own arithmetic. An error ends all rows.
+pub struct Batch<B: Backend> {
+    joint: Joint<B>,
+    sampler: Sampler<B>,
+    decoding: Decoding,
+    stop_ids: Vec<TokenId>,
+    /// The prompt that each row of the joint goes on from.
+    active: Vec<usize>,
+    watches: Vec<StopWatch>,
+    events: VecDeque<Event>,
+    ended: bool,
+}
+
+/// What happens to a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A token was generated.
+    Token {
+        /// Index of the prompt.
+        row: usize,
+        /// The token.
+        token: Token,
+    },
+    /// The text has ended. The last event of its row.
+    Finished {
+        /// Index of the prompt.
+        row: usize,
+        /// How.
+        finished: Finished,
+    },
+}
+
+impl<B: Backend> Batch<B> {
+    /// Generates from a joint at the end of its prompts, by its first root. This is how a conversation goes on:
+    /// [`into_joint`](Self::into_joint), [`Joint::reopen`], and here again.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for settings outside their range, [`Error::StopIdCut`] for a stop id that is no
+    /// token of all terms, [`Error::Unknown`] for a prompt that a processor asks for of a term there is not.
+    pub fn over(joint: Joint<B>, decoding: Decoding) -> Result<Self> {
+        let stop_ids = stop_ids(&joint, &decoding)?;
+        let sampler = Sampler::new(joint.backend().clone(), &decoding, joint.rows())?
+            .with_prompts(|term, row| joint.prompt_tokens(term, row))?;
+        let rows = joint.rows();
+        let mut batch = Self {
+            joint,
+            sampler,
+            decoding,
+            stop_ids,
+            active: (0..rows).collect(),
+            watches: (0..rows).map(|_| StopWatch::default()).collect(),
+            events: VecDeque::new(),
+            ended: false,
+        };
+        if batch.decoding.max_tokens == Some(0) {
+            for row in std::mem::take(&mut batch.active) {
+                batch.finish(row, FinishReason::MaxTokens);
+            }
+        }
+        Ok(batch)
+    }
+
+    /// The open models, to go on with. Rows that ended before the last did are gone.
+    pub fn into_joint(self) -> Joint<B> {
+        self.joint
+    }
+
+    /// One token for each row that goes on.
+    fn step(&mut self) -> Result<()> {
+        let scores = self.joint.eval_last(0)?;
+        let mut tokens = self.sampler.sample(&scores).map_err(|error| self.explain(error))?;
+        if let Some(rivals) = self.decoding.rivals {
+            self.attribute(&mut tokens, rivals, &scores)?;
+        }
+        self.joint.commit();
+
+        let room = self.joint.room();
+        let mut pushes = vec![Vec::new(); tokens.len()];
+        let mut going_on = Vec::new();
+        for (index, token) in tokens.into_iter().enumerate() {
+            let (row, id, count) = (self.active[index], token.id, token.position + 1);
+            let (yielded, finished) =
+                self.watches[row].push(token, &self.stop_ids, &self.decoding.stop_sequences);
+            self.events.extend(yielded.into_iter().map(|token| Event::Token { row, token }));
+            if let Some(finished) = finished {
+                self.events.push_back(Event::Finished { row, finished });
+            } else if self.decoding.max_tokens.is_some_and(|max| count >= max) {
+                self.finish(row, FinishReason::MaxTokens);
+            } else if room[index] == 0 {
+                self.finish(row, FinishReason::ContextFull);
+            } else {
+                pushes[index].push(id);
+                going_on.push(index);
+            }
+        }
+        self.joint.push(&pushes)?;
+        if !going_on.is_empty() && going_on.len() < self.active.len() {
+            self.joint.select(&going_on)?;
+            self.sampler.select(&going_on)?;
+        }
+        self.active = going_on.iter().map(|index| self.active[*index]).collect();
+        Ok(())
+    }
+
+    /// Ends a row whose last tokens are text like any other.
+    fn finish(&mut self, row: usize, reason: FinishReason) {
+        let held = self.watches[row].release();
+        self.events.extend(held.into_iter().map(|token| Event::Token { row, token }));
+        self.events.push_back(Event::Finished { row, finished: Finished { reason, tail: Vec::new() } });
+    }
+
+    fn attribute(&mut self, tokens: &mut [Token], rivals: usize, scores: &crate::Scores<B>) -> Result<()> {
+        // One more than asked for: the token itself may be among them.
+        let top = self.joint.backend().top(&scores.last()?, rivals + 1, scores.width())?;
+        let rivals: Vec<Vec<_>> = tokens
+            .iter()
+            .zip(top)
+            .map(|(token, top)| {
+                top.iter().map(|pick| pick.token).filter(|id| *id != token.id).take(rivals).collect()
+            })
+            .collect();
+        let lists: Vec<_> =
+            tokens.iter().zip(&rivals).map(|(token, rivals)| [&[token.id], &rivals[..]].concat()).collect();
+        let at: Vec<_> =
+            (0..self.joint.rows()).map(|row| self.joint.pushed(row).len()).map(|n| n..n + 1).collect();
+        let terms = self.joint.term_log_probs(0, &at, &lists)?;
+        for (index, (token, rivals)) in tokens.iter_mut().zip(&rivals).enumerate() {
+            token.attribution = Some(Attribution::new(rivals, &terms, index));
+        }
+        Ok(())
+    }
+
+    /// Names the term at fault, and the prompt's row instead of the joint's.
+    fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::BadScores { term, row: index, position, fault } => {
+                let row = self.active[index];
+                if fault == Fault::NothingAllowed {
+                    return Error::BadScores { term, row, position, fault };
+                }
+                match self.joint.blame(0, index, self.joint.pushed(index).len()) {
+                    Error::BadScores { term, fault, .. } => Error::BadScores { term, row, position, fault },
+                    other => other,
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+/// The ids that end a text: those given, or any term's.
+fn stop_ids<B: Backend>(joint: &Joint<B>, decoding: &Decoding) -> Result<Vec<TokenId>> {
+    let width = joint.width(0)?;
+    let cut = |vocab: &str, ids: &[TokenId]| match ids.iter().find(|id| **id as usize >= width) {
+        Some(&id) => Err(Error::StopIdCut { vocab: vocab.into(), id, common: width }),
+        None => Ok(()),
+    };
+    if let Some(ids) = &decoding.stop_ids {
+        cut("the stop ids given", ids)?;
+        return Ok(ids.clone());
+    }
+    let mut union = Vec::new();
+    for vocab in joint.vocabs(0)? {
+        let ids: Vec<_> = vocab.eos().iter().copied().collect();
+        cut(vocab.name(), &ids)?;
+        union.extend(ids);
+    }
+    Ok(union)
+}
+
+impl<B: Backend> Iterator for Batch<B> {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.events.is_empty() && !self.active.is_empty() && !self.ended {
+            if let Err(error) = self.step() {
+                self.ended = true;
+                return Some(Err(error));
+            }
+        }
+        self.events.pop_front().map(Ok)
+    }
+}
+
+impl<B: Backend> std::fmt::Debug for Batch<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch").field("joint", &self.joint).field("active", &self.active).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,45 @@
+use super::{Batch, Event, Finished};
+use crate::Result;
+use crate::backend::Backend;
+use crate::joint::Joint;
+use crate::sample::Token;
+
+/// One text, token by token: an iterator that runs the models as it is asked for more.
+///
+/// Ends after an error, and after the text's end, which [`finished`](Self::finished) tells.
+#[derive(Debug)]
+pub struct Generation<B: Backend> {
+    batch: Batch<B>,
+    finished: Option<Finished>,
+}
+
+impl<B: Backend> Generation<B> {
+    pub(super) fn new(batch: Batch<B>) -> Self {
+        Self { batch, finished: None }
+    }
+
+    /// How the text ended; `None` while it has not.
+    pub fn finished(&self) -> Option<&Finished> {
+        self.finished.as_ref()
+    }
+
+    /// The open models, to go on with: see [`Joint::reopen`].
+    pub fn into_joint(self) -> Joint<B> {
+        self.batch.into_joint()
+    }
+}
+
+impl<B: Backend> Iterator for Generation<B> {
+    type Item = Result<Token>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.batch.next()? {
+            Ok(Event::Token { token, .. }) => Some(Ok(token)),
+            Ok(Event::Finished { finished, .. }) => {
+                self.finished = Some(finished);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}

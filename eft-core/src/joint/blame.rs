@@ -1,0 +1,61 @@
+//! Finding the term at fault, once a row of scores has turned out to be unsound.
+use super::Joint;
+use super::plan::Expr;
+use crate::backend::{Backend, Row};
+use crate::{Error, Fault, Result, TokenId};
+
+impl<B: Backend> Joint<B> {
+    /// Names the term that makes a root's scores unsound at a position: the first with NaN, +∞ or nothing finite,
+    /// or with −∞ where it is subtracted. Rows cross to the host for it, so call it once something is wrong: a
+    /// [`Pick`](crate::Pick) whose log-probability is NaN.
+    ///
+    /// The error is [`Error::BadScores`] of the term; of the root itself, if its terms are sound one by one.
+    pub fn blame(&self, root: usize, row: usize, position: usize) -> Error {
+        self.find_fault(root, row, position).unwrap_or_else(|error| error)
+    }
+
+    fn find_fault(&self, root: usize, row: usize, position: usize) -> Result<Error> {
+        let root = self.root(root)?;
+        let width = root.common.width;
+        let mut subtracted = Vec::new();
+        signs(&root.expr, false, &mut subtracted);
+        let bad = |term: &str, fault| Error::BadScores { term: term.into(), row, position, fault };
+        let mut all_finite: Option<Vec<bool>> = None;
+        for (stream, negative) in subtracted {
+            let stream = &self.streams[stream];
+            let Some(scores) = stream.scores.get(row, position) else { continue };
+            let scores = self.backend.download(&[Row::new(scores.tensor, scores.index)], width)?;
+            if let Some(fault) = fault(&scores, negative && stream.scores.form() != crate::Form::Partial) {
+                return Ok(bad(&stream.name, fault));
+            }
+            let finite = all_finite.get_or_insert_with(|| vec![true; scores.len()]);
+            finite.iter_mut().zip(&scores).for_each(|(f, s)| *f &= s.is_finite());
+        }
+        let nothing = all_finite.is_some_and(|finite| !finite.contains(&true));
+        Ok(bad(&root.name, if nothing { Fault::NothingFinite } else { Fault::NothingAllowed }))
+    }
+}
+
+/// The streams under an expression, and whether each is subtracted. Within a rule nothing is known to be.
+fn signs<B: Backend>(expr: &Expr<B>, negative: bool, out: &mut Vec<(usize, bool)>) {
+    match expr {
+        Expr::Stream(stream) => out.push((*stream, negative)),
+        Expr::Sum(terms) => terms.iter().for_each(|(w, e)| signs(e, negative != (*w < 0.0), out)),
+        Expr::Rule(_, parts) => parts.iter().for_each(|e| signs(e, false, out)),
+    }
+}
+
+/// What is wrong with a row of a term.
+fn fault(scores: &[f32], subtracted: bool) -> Option<Fault> {
+    let position = |f: fn(f32) -> bool| scores.iter().position(|s| f(*s)).map(|id| id as TokenId);
+    if let Some(id) = position(f32::is_nan) {
+        return Some(Fault::NotANumber(id));
+    }
+    if let Some(id) = position(|s| s == f32::INFINITY) {
+        return Some(Fault::Infinite(id));
+    }
+    if position(f32::is_finite).is_none() {
+        return Some(Fault::NothingFinite);
+    }
+    position(|s| s == f32::NEG_INFINITY).filter(|_| subtracted).map(Fault::ExcludedBySubtraction)
+}

@@ -1,0 +1,92 @@
+//! The scores that a stream has given and that are still of use, by row and position.
+use std::collections::BTreeMap;
+
+use crate::backend::{Backend, Row};
+use crate::{Form, Scores};
+
+pub(crate) struct ScoreStore<B: Backend> {
+    /// What came out of a pass; `None` once nothing refers to it.
+    chunks: Vec<Option<Scores<B>>>,
+    /// For each row of the batch: position → (chunk, row of its tensor).
+    rows: Vec<BTreeMap<usize, (usize, usize)>>,
+}
+
+impl<B: Backend> ScoreStore<B> {
+    pub(crate) fn new(rows: usize) -> Self {
+        Self { chunks: Vec::new(), rows: vec![BTreeMap::new(); rows] }
+    }
+
+    /// Stores scores whose first position of row `i` is `starts[i]`.
+    pub(crate) fn insert(&mut self, scores: Scores<B>, starts: &[usize]) {
+        let free = self.chunks.iter().position(Option::is_none);
+        let chunk = free.unwrap_or(self.chunks.len());
+        for ((row, span), start) in self.rows.iter_mut().zip(scores.spans()).zip(starts) {
+            row.extend(span.clone().enumerate().map(|(i, index)| (start + i, (chunk, index))));
+        }
+        match free {
+            Some(_) => self.chunks[chunk] = Some(scores),
+            None => self.chunks.push(Some(scores)),
+        }
+        self.forget_unused();
+    }
+
+    pub(crate) fn has(&self, row: usize, position: usize) -> bool {
+        self.rows[row].contains_key(&position)
+    }
+
+    pub(crate) fn get(&self, row: usize, position: usize) -> Option<Row<'_, B>> {
+        let (chunk, index) = *self.rows[row].get(&position)?;
+        Some(Row::new(self.chunks[chunk].as_ref()?.tensor()?, index))
+    }
+
+    /// The chunk and the row of its tensor that hold a position.
+    pub(crate) fn place(&self, row: usize, position: usize) -> Option<(usize, usize)> {
+        self.rows[row].get(&position).copied()
+    }
+
+    pub(crate) fn chunk(&self, chunk: usize) -> Option<&Scores<B>> {
+        self.chunks.get(chunk)?.as_ref()
+    }
+
+    /// What the entries mean: the weakest form that was stored.
+    pub(crate) fn form(&self) -> Form {
+        let mut forms = self.chunks.iter().flatten().map(Scores::form);
+        let first = forms.next().unwrap_or(Form::UpToConstant);
+        forms.fold(first, |form, next| match (form, next) {
+            (Form::Partial, _) | (_, Form::Partial) => Form::Partial,
+            (Form::LogProbs, Form::LogProbs) => Form::LogProbs,
+            _ => Form::UpToConstant,
+        })
+    }
+
+    /// Forgets the positions of `row` past `length`.
+    pub(crate) fn truncate(&mut self, row: usize, length: usize) {
+        self.rows[row].split_off(&(length + 1));
+        self.forget_unused();
+    }
+
+    /// Forgets all but the last position of each row.
+    pub(crate) fn keep_last(&mut self) {
+        for row in &mut self.rows {
+            if let Some((&last, _)) = row.last_key_value() {
+                *row = row.split_off(&last);
+            }
+        }
+        self.forget_unused();
+    }
+
+    pub(crate) fn select(&mut self, rows: &[usize]) {
+        self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
+        self.forget_unused();
+    }
+
+    fn forget_unused(&mut self) {
+        let mut used = vec![false; self.chunks.len()];
+        for (chunk, _) in self.rows.iter().flat_map(BTreeMap::values) {
+            used[*chunk] = true;
+        }
+        for (chunk, _) in self.chunks.iter_mut().zip(used).filter(|(_, used)| !used) {
+            *chunk = None;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Scores of whole continuations: log-probabilities, and the implicit reward.
+//!
+//! ```
+//! use eft_core::score::implicit_reward;
+//! use eft_core::{from_fn, Host, Vocab};
+//!
+//! let vocab = Vocab::new("ab", ["a", "b"])?;
+//! let untuned = from_fn(Host, vocab.clone(), |_| Ok(vec![0.0, 0.0]));
+//! let tuned = from_fn(Host, vocab, |_| Ok(vec![0.0, 3.0f32.ln()]));
+//!
+//! let scored = tuned.score([0], &[1, 1])?;
+//! assert!((scored.total - 2.0 * 0.75f64.ln()).abs() < 1e-6);
+//! let reward = implicit_reward(&tuned, &untuned, [0], &[1, 1], 1.0)?;
+//! assert!((reward.total - 2.0 * 1.5f64.ln()).abs() < 1e-6);
+//! # Ok::<(), eft_core::Error>(())
+//! ```
+use crate::backend::Backend;
+use crate::joint::Joint;
+#[cfg(doc)]
+use crate::Error;
+use crate::{Prompt, Result, Source, TokenId};
+
+/// Positions scored at once: what a wide vocabulary can keep in memory.
+const POSITIONS: usize = 64;
+
+/// A number for each token of a continuation, and their sum.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct SequenceScore {
+    /// For each token, in nats.
+    pub tokens: Vec<f32>,
+    /// Their sum.
+    pub total: f64,
+}
+
+impl SequenceScore {
+    fn new(tokens: Vec<f32>) -> Self {
+        Self { total: tokens.iter().map(|t| f64::from(*t)).sum(), tokens }
+    }
+}
+
+impl<B: Backend> Source<B> {
+    /// `log π(continuation | prompt)`, per token and in total, each distribution normalised over the tokens that
+    /// all terms share. −∞ for a token that the source excludes.
+    ///
+    /// # Errors
+    /// As [`Joint::open`]; [`Error::TokenOutOfRange`] for a token past the range that all terms share;
+    /// [`Error::ContextFull`]; [`Error::BadScores`].
+    pub fn score(&self, prompt: impl Into<Prompt>, continuation: &[TokenId]) -> Result<SequenceScore> {
+        let scored = self.score_batch([(prompt, continuation.to_vec())])?;
+        Ok(scored.into_iter().next().unwrap_or_default())
+    }
+
+    /// As [`score`](Self::score), for a batch of prompts with their continuations.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score).
+    pub fn score_batch<P: Into<Prompt>>(
+        &self,
+        pairs: impl IntoIterator<Item = (P, Vec<TokenId>)>,
+    ) -> Result<Vec<SequenceScore>> {
+        let (prompts, continuations): (Vec<_>, Vec<_>) = pairs.into_iter().map(|(p, c)| (p.into(), c)).unzip();
+        let mut log_probs = score_roots(&[self], &prompts, &continuations)?;
+        Ok(log_probs.swap_remove(0).into_iter().map(SequenceScore::new).collect())
+    }
+}
+
+/// `β·[log π_tuned(y | x) − log π_untuned(y | x)]`, per token and in total: the reward that the tuning has, in
+/// effect, maximised. Rafailov et al. 2023, arXiv 2305.18290.
+///
+/// # Errors
+/// As [`Source::score`].
+pub fn implicit_reward<B: Backend>(
+    tuned: &Source<B>,
+    untuned: &Source<B>,
+    prompt: impl Into<Prompt>,
+    continuation: &[TokenId],
+    beta: f32,
+) -> Result<SequenceScore> {
+    // Both as roots of one joint: adapters of one model are scored in one pass.
+    let log_probs = score_roots(&[tuned, untuned], &[prompt.into()], &[continuation.to_vec()])?;
+    let pairs = log_probs[0][0].iter().zip(&log_probs[1][0]);
+    Ok(SequenceScore::new(pairs.map(|(tuned, untuned)| beta * (tuned - untuned)).collect()))
+}
+
+/// For each root and row, the log-probabilities of the row's continuation.
+fn score_roots<B: Backend>(
+    roots: &[&Source<B>],
+    prompts: &[Prompt],
+    continuations: &[Vec<TokenId>],
+) -> Result<Vec<Vec<Vec<f32>>>> {
+    let mut joint = Joint::open(roots, prompts)?;
+    for root in 0..roots.len() {
+        let limit = joint.width(root)?;
+        for (row, tokens) in continuations.iter().enumerate() {
+            crate::check::within(&roots[root].name(), row, tokens, limit)?;
+        }
+    }
+    let mut log_probs = vec![vec![Vec::new(); prompts.len()]; roots.len()];
+    let longest = continuations.iter().map(Vec::len).max().unwrap_or(0);
+    for start in (0..longest).step_by(POSITIONS) {
+        // Position p scores token p, so the last token itself is never fed.
+        let at: Vec<_> =
+            continuations.iter().map(|c| start.min(c.len())..(start + POSITIONS).min(c.len())).collect();
+        let pushed: Vec<_> = (0..prompts.len()).map(|row| joint.pushed(row).len()).collect();
+        let chunks = continuations.iter().zip(&at).zip(&pushed);
+        let tokens: Vec<_> = chunks.map(|((c, at), pushed)| c[*pushed..at.end.max(*pushed)].to_vec()).collect();
+        joint.push(&tokens)?;
+        for (root, log_probs) in log_probs.iter_mut().enumerate() {
+            let scores = joint.eval(root, &at)?;
+            let rows: Vec<_> = (0..prompts.len()).flat_map(|row| scores.positions(row)).collect();
+            let tokens: Vec<_> =
+                continuations.iter().zip(&at).flat_map(|(c, at)| c[at.clone()].iter().map(|t| vec![*t])).collect();
+            let mut found = joint.backend().log_probs(&rows, &tokens, scores.width())?.into_iter().flatten();
+            for (row, at) in at.iter().enumerate() {
+                for position in at.clone() {
+                    let log_prob = found.next().unwrap_or(f32::NAN);
+                    if log_prob.is_nan() {
+                        return Err(joint.blame(root, row, position));
+                    }
+                    log_probs[row].push(log_prob);
+                }
+            }
+        }
+        joint.commit();
+    }
+    Ok(log_probs)
+}
