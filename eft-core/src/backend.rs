@@ -109,7 +109,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>>;
 
     /// Log-probabilities (natural log, of the softmaxed row) of the named tokens, a list for each row.
-    fn log_probs(&self, rows: &[Row<'_, Self>], tokens: &[Vec<TokenId>], width: usize) -> Result<Vec<Vec<f32>>>;
+    fn log_probs(
+        &self,
+        rows: &[Row<'_, Self>],
+        tokens: &[Vec<TokenId>],
+        width: usize,
+    ) -> Result<Vec<Vec<f32>>>;
 
     /// The first `k` tokens of each row in the total order with their log-probabilities; fewer where fewer have
     /// a probability above zero. One entry of NaN for an unsound row.

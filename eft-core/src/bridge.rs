@@ -47,7 +47,8 @@ impl<S: LogitSource, B: Backend> LogitSource for Bridge<S, B> {
 
     fn open(&self, prompts: &[Prompt]) -> Result<Opened<B>> {
         let (session, scores) = self.source.open(prompts)?;
-        let session = BridgeSession { session, from: self.source.backend().clone(), to: self.backend.clone() };
+        let session =
+            BridgeSession { session, from: self.source.backend().clone(), to: self.backend.clone() };
         let scores = session.carry(scores)?;
         Ok((Box::new(session), scores))
     }

@@ -57,7 +57,14 @@ pub struct EngineSpec<B: Backend> {
 impl<B: Backend> EngineSpec<B> {
     /// A model without adapters or a limit of its context.
     pub fn new(name: impl Into<String>, backend: B, vocab: impl Into<Arc<Vocab>>) -> Self {
-        Self { name: name.into(), backend, vocab: vocab.into(), context: None, bytes: 0, adapters: Vec::new() }
+        Self {
+            name: name.into(),
+            backend,
+            vocab: vocab.into(),
+            context: None,
+            bytes: 0,
+            adapters: Vec::new(),
+        }
     }
 
     /// Tokens a row can hold, prompt included.

@@ -2,7 +2,9 @@
 #![deny(clippy::missing_trait_methods)]
 use std::sync::Arc;
 
-use crate::{Engine, EngineRow, EngineSpec, LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Vocab};
+use crate::{
+    Engine, EngineRow, EngineSpec, LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Vocab,
+};
 
 macro_rules! forward_source {
     ($($pointer:ty),*) => {$(

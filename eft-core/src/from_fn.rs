@@ -18,7 +18,8 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::check;
 use crate::{
-    Engine, EngineRow, EngineSpec, Error, Form, Opened, Result, RowFeed, Scores, Session, Source, TokenId, Vocab,
+    Engine, EngineRow, EngineSpec, Error, Form, Opened, Result, RowFeed, Scores, Session, Source, TokenId,
+    Vocab,
 };
 
 /// A source of a function from all tokens so far to the logits of the next: `vocab.width()` of them.
@@ -62,7 +63,8 @@ pub fn from_top<B: Backend>(
         let mut scores = vec![f32::NEG_INFINITY; width];
         for (token, log_prob) in f(&row.tokens)? {
             let known = scores.get_mut(token as usize);
-            *known.ok_or(Error::TokenOutOfRange { term: name.clone(), row: 0, token, limit: width })? = log_prob;
+            *known.ok_or(Error::TokenOutOfRange { term: name.clone(), row: 0, token, limit: width })? =
+                log_prob;
         }
         Ok(scores)
     });

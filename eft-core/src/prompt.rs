@@ -156,7 +156,9 @@ impl Renderer for TokensOnly {
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Rendering(Arc<dyn Fn(&Prompt) -> Result<Prompt> + Send + Sync>);
+pub struct Rendering(Arc<Change>);
+
+type Change = dyn Fn(&Prompt) -> Result<Prompt> + Send + Sync;
 
 impl Rendering {
     /// Any function of the prompt.
@@ -181,10 +183,9 @@ impl Rendering {
         let before = tokens.into();
         Self::new(move |prompt| match prompt {
             Prompt::Tokens(tokens) => Ok(Prompt::Tokens([&before[..], tokens].concat())),
-            Prompt::Text(_) | Prompt::Chat(_) => Err(Error::Unsupported {
-                who: prompt.form().into(),
-                what: "a prefix of token ids".into(),
-            }),
+            Prompt::Text(_) | Prompt::Chat(_) => {
+                Err(Error::Unsupported { who: prompt.form().into(), what: "a prefix of token ids".into() })
+            }
         })
     }
 

@@ -14,10 +14,10 @@
 //! assert!((reward.total - 2.0 * 1.5f64.ln()).abs() < 1e-6);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
-use crate::backend::Backend;
-use crate::joint::Joint;
 #[cfg(doc)]
 use crate::Error;
+use crate::backend::Backend;
+use crate::joint::Joint;
 use crate::{Prompt, Result, Source, TokenId};
 
 /// Positions scored at once: what a wide vocabulary can keep in memory.
@@ -59,7 +59,8 @@ impl<B: Backend> Source<B> {
         &self,
         pairs: impl IntoIterator<Item = (P, Vec<TokenId>)>,
     ) -> Result<Vec<SequenceScore>> {
-        let (prompts, continuations): (Vec<_>, Vec<_>) = pairs.into_iter().map(|(p, c)| (p.into(), c)).unzip();
+        let (prompts, continuations): (Vec<_>, Vec<_>) =
+            pairs.into_iter().map(|(p, c)| (p.into(), c)).unzip();
         let mut log_probs = score_roots(&[self], &prompts, &continuations)?;
         Ok(log_probs.swap_remove(0).into_iter().map(SequenceScore::new).collect())
     }
@@ -90,10 +91,10 @@ fn score_roots<B: Backend>(
     continuations: &[Vec<TokenId>],
 ) -> Result<Vec<Vec<Vec<f32>>>> {
     let mut joint = Joint::open(roots, prompts)?;
-    for root in 0..roots.len() {
+    for (root, source) in roots.iter().enumerate() {
         let limit = joint.width(root)?;
         for (row, tokens) in continuations.iter().enumerate() {
-            crate::check::within(&roots[root].name(), row, tokens, limit)?;
+            crate::check::within(&source.name(), row, tokens, limit)?;
         }
     }
     let mut log_probs = vec![vec![Vec::new(); prompts.len()]; roots.len()];
@@ -104,13 +105,17 @@ fn score_roots<B: Backend>(
             continuations.iter().map(|c| start.min(c.len())..(start + POSITIONS).min(c.len())).collect();
         let pushed: Vec<_> = (0..prompts.len()).map(|row| joint.pushed(row).len()).collect();
         let chunks = continuations.iter().zip(&at).zip(&pushed);
-        let tokens: Vec<_> = chunks.map(|((c, at), pushed)| c[*pushed..at.end.max(*pushed)].to_vec()).collect();
+        let tokens: Vec<_> =
+            chunks.map(|((c, at), pushed)| c[*pushed..at.end.max(*pushed)].to_vec()).collect();
         joint.push(&tokens)?;
         for (root, log_probs) in log_probs.iter_mut().enumerate() {
             let scores = joint.eval(root, &at)?;
             let rows: Vec<_> = (0..prompts.len()).flat_map(|row| scores.positions(row)).collect();
-            let tokens: Vec<_> =
-                continuations.iter().zip(&at).flat_map(|(c, at)| c[at.clone()].iter().map(|t| vec![*t])).collect();
+            let tokens: Vec<_> = continuations
+                .iter()
+                .zip(&at)
+                .flat_map(|(c, at)| c[at.clone()].iter().map(|t| vec![*t]))
+                .collect();
             let mut found = joint.backend().log_probs(&rows, &tokens, scores.width())?.into_iter().flatten();
             for (row, at) in at.iter().enumerate() {
                 for position in at.clone() {

@@ -149,7 +149,11 @@ impl<B: Backend> Scores<B> {
                 return wrong(&format!("positions of row {row}"), wanted.to_string(), span.len());
             }
             if !span.is_empty() && span.end > height {
-                return wrong(&format!("rows of the tensor, for row {row}"), format!("{} or more", span.end), height);
+                return wrong(
+                    &format!("rows of the tensor, for row {row}"),
+                    format!("{} or more", span.end),
+                    height,
+                );
             }
         }
         if self.width < width {

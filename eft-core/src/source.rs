@@ -109,7 +109,10 @@ impl<B: Backend> Source<B> {
     /// [`Error::Unknown`] if the engine has no adapter of this name, [`Error::Unsupported`] for a combination.
     pub fn adapter(&self, name: &str) -> Result<Self> {
         let Node::Leaf(leaf) = self.node() else {
-            return Err(Error::Unsupported { who: self.name(), what: "adapters: it is no single model".into() });
+            return Err(Error::Unsupported {
+                who: self.name(),
+                what: "adapters: it is no single model".into(),
+            });
         };
         let spec = leaf.engine.spec();
         let index = spec.adapters.iter().position(|a| a == name);
@@ -124,7 +127,10 @@ impl<B: Backend> Source<B> {
     /// [`Error::Unsupported`] for a combination: its models render for themselves.
     pub fn rendered_by(&self, renderer: impl Renderer + 'static) -> Result<Self> {
         let Node::Leaf(leaf) = self.node() else {
-            return Err(Error::Unsupported { who: self.name(), what: "a renderer: it is no single model".into() });
+            return Err(Error::Unsupported {
+                who: self.name(),
+                what: "a renderer: it is no single model".into(),
+            });
         };
         let leaf = Leaf { renderer: Arc::new(renderer), ..leaf.clone() };
         let source = Self::of(Node::Leaf(leaf), self.inner.backend.clone());
@@ -154,8 +160,12 @@ impl<B: Backend> Source<B> {
     /// The same source under a name, which errors and attributions speak of.
     pub fn named(&self, name: impl Into<String>) -> Self {
         let node = self.node().clone();
-        let inner =
-            Inner { node, name: Some(name.into()), backend: self.inner.backend.clone(), vocab: OnceLock::new() };
+        let inner = Inner {
+            node,
+            name: Some(name.into()),
+            backend: self.inner.backend.clone(),
+            vocab: OnceLock::new(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -184,9 +194,7 @@ impl<B: Backend> Source<B> {
             let vocabs = self.vocabs();
             let first = vocabs[0];
             match Common::of(vocabs.iter().copied()) {
-                Ok(common) if vocabs.len() > 1 => {
-                    Arc::new(first.cut(self.name(), common.width, common.eos))
-                }
+                Ok(common) if vocabs.len() > 1 => Arc::new(first.cut(self.name(), common.width, common.eos)),
                 _ => first.clone(),
             }
         })
@@ -250,7 +258,11 @@ impl<B: Backend> Source<B> {
     ///
     /// # Errors
     /// As [`Joint::open`].
-    pub fn session_with(&self, prompts: &[Prompt], options: OpenOptions) -> Result<(JointSession<B>, Scores<B>)> {
+    pub fn session_with(
+        &self,
+        prompts: &[Prompt],
+        options: OpenOptions,
+    ) -> Result<(JointSession<B>, Scores<B>)> {
         let mut session = JointSession::new(Joint::open_with(&[self], prompts, options)?);
         let scores = session.current()?;
         Ok((session, scores))

@@ -69,7 +69,10 @@ impl Vocab {
     ///
     /// # Errors
     /// [`Error::BadVocab`] if there are none.
-    pub fn new<T: Into<Vec<u8>>>(name: impl Into<String>, tokens: impl IntoIterator<Item = T>) -> Result<Self> {
+    pub fn new<T: Into<Vec<u8>>>(
+        name: impl Into<String>,
+        tokens: impl IntoIterator<Item = T>,
+    ) -> Result<Self> {
         Self::sparse(name, tokens.into_iter().map(|t| Some(t.into())))
     }
 

@@ -22,7 +22,8 @@ pub fn product_of_experts<'a, B: Backend>(
 ) -> Result<Source<B>> {
     let terms: Vec<_> = terms.into_iter().collect();
     let total: f32 = terms.iter().map(|(w, _)| w).sum();
-    if !terms.is_empty() && !(total.is_finite() && total > 0.0) {
+    let usable = total.is_finite() && total > 0.0;
+    if !usable && !terms.is_empty() {
         return Err(Error::parameter("sum of the weights", total, "a finite number above 0"));
     }
     weighted(terms.into_iter().map(|(w, s)| (w / total, s)))

@@ -1,5 +1,5 @@
-use super::power_mean::Pooled;
 use super::convex;
+use super::power_mean::Pooled;
 use crate::backend::{Backend, Pool};
 use crate::{Result, Source};
 

@@ -50,10 +50,10 @@ pub use power_mean::power_mean;
 pub use realign::realign;
 pub use set::{intersection, union};
 
-use crate::backend::{Backend, Row};
-use crate::{Error, Result};
 #[cfg(doc)]
 use crate::Source;
+use crate::backend::{Backend, Row};
+use crate::{Error, Result};
 
 /// A combination that is no weighted sum: a function of its parts' rows.
 ///

@@ -50,8 +50,12 @@ impl<B: Backend> Rule<B> for Pooled {
     }
 
     fn apply(&self, backend: &B, parts: &[Vec<Row<'_, B>>], width: usize) -> Result<B::Tensor> {
-        let terms: Vec<_> =
-            self.weights.iter().zip(parts).map(|(&weight, rows)| Term { weight, rows: rows.clone() }).collect();
+        let terms: Vec<_> = self
+            .weights
+            .iter()
+            .zip(parts)
+            .map(|(&weight, rows)| Term { weight, rows: rows.clone() })
+            .collect();
         backend.pool(&terms, self.pool, width)
     }
 }

@@ -196,6 +196,9 @@ impl<B: Backend> Iterator for Batch<B> {
 
 impl<B: Backend> std::fmt::Debug for Batch<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batch").field("joint", &self.joint).field("active", &self.active).finish_non_exhaustive()
+        f.debug_struct("Batch")
+            .field("joint", &self.joint)
+            .field("active", &self.active)
+            .finish_non_exhaustive()
     }
 }

@@ -39,7 +39,11 @@ impl<B: Backend> Source<B> {
     ///
     /// # Errors
     /// As [`Joint::open`], and for settings outside their range. What goes wrong later is an item of the iterator.
-    pub fn generate(&self, prompt: impl Into<Prompt>, decoding: impl Into<Decoding>) -> Result<Generation<B>> {
+    pub fn generate(
+        &self,
+        prompt: impl Into<Prompt>,
+        decoding: impl Into<Decoding>,
+    ) -> Result<Generation<B>> {
         Ok(Generation::new(self.generate_batch([prompt.into()], decoding)?))
     }
 

@@ -88,7 +88,11 @@ impl<B: Backend> Joint<B> {
                     let value = self.value(&term.expr, at, width)?;
                     self.backend.log_probs(&value.rows(), tokens, width)
                 });
-                Ok(TermLogProbs { name: term.name.clone(), weight: term.weight, log_probs: log_probs.transpose()? })
+                Ok(TermLogProbs {
+                    name: term.name.clone(),
+                    weight: term.weight,
+                    log_probs: log_probs.transpose()?,
+                })
             })
             .collect()
     }
@@ -107,7 +111,8 @@ impl<B: Backend> Joint<B> {
 
     fn compute(&self, root: &Root<B>, at: &[Range<usize>]) -> Result<Scores<B>> {
         let width = root.common.width;
-        let forms: Vec<_> = root.expr.streams().iter().map(|s| (*s, self.streams[*s].scores.form())).collect();
+        let forms: Vec<_> =
+            root.expr.streams().iter().map(|s| (*s, self.streams[*s].scores.form())).collect();
         let partial: Vec<_> = forms.iter().filter(|(_, f)| *f == Form::Partial).map(|(s, _)| *s).collect();
         let raw = root.expr.rule().is_none() && forms.iter().all(|(_, f)| *f == Form::UpToConstant);
         let form = match (partial.is_empty(), raw) {
@@ -212,7 +217,11 @@ impl<B: Backend> Joint<B> {
                 let got = self.backend.shape(&tensor);
                 if got.0 < count || got.1 < width {
                     let what = format!("what the rule `{}` returned", rule.name());
-                    return Err(Error::shape(what, format!("{count} × {width}"), format!("{} × {}", got.0, got.1)));
+                    return Err(Error::shape(
+                        what,
+                        format!("{count} × {width}"),
+                        format!("{} × {}", got.0, got.1),
+                    ));
                 }
                 Ok(Value::Computed(tensor, count))
             }
@@ -222,7 +231,9 @@ impl<B: Backend> Joint<B> {
     fn stream_rows(&self, stream: usize, at: &[Range<usize>]) -> Result<Vec<Row<'_, B>>> {
         let store = &self.streams[stream].scores;
         let positions = at.iter().enumerate().flat_map(|(row, at)| at.clone().map(move |p| (row, p)));
-        positions.map(|(row, position)| store.get(row, position).ok_or(Error::Forgotten { row, position })).collect()
+        positions
+            .map(|(row, position)| store.get(row, position).ok_or(Error::Forgotten { row, position }))
+            .collect()
     }
 
     /// The mass that the black boxes give to the tokens that are left: the least of any of them.
@@ -237,7 +248,8 @@ impl<B: Backend> Joint<B> {
         for &stream in partial {
             let rows = self.stream_rows(stream, at)?;
             let left = self.backend.choose(&value.rows(), &rows, None, width)?;
-            let mass = self.backend.log_normalizers(&rows_of(&left, rows.len()), width)?.into_iter().map(f32::exp);
+            let mass =
+                self.backend.log_normalizers(&rows_of(&left, rows.len()), width)?.into_iter().map(f32::exp);
             covered = match covered.is_empty() {
                 true => mass.collect(),
                 false => covered.iter().zip(mass).map(|(a, b)| a.min(b)).collect(),

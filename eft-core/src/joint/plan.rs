@@ -170,8 +170,7 @@ impl<B: Backend> Plan<B> {
             return Err(Error::shape("roots of a joint", "at least one", 0));
         }
         let mut planner = Planner { streams: Vec::new() };
-        let mut roots =
-            sources.iter().map(|s| planner.root(s, prompts)).collect::<Result<Vec<Root<B>>>>()?;
+        let mut roots = sources.iter().map(|s| planner.root(s, prompts)).collect::<Result<Vec<Root<B>>>>()?;
 
         let mut used = vec![false; planner.streams.len()];
         for root in &roots {
@@ -211,7 +210,11 @@ impl<B: Backend> Planner<B> {
             }
             _ => terms
                 .iter()
-                .map(|t| Written { name: t.name.clone(), weight: Some(t.weight as f32), expr: t.expr.clone() })
+                .map(|t| Written {
+                    name: t.name.clone(),
+                    weight: Some(t.weight as f32),
+                    expr: t.expr.clone(),
+                })
                 .collect(),
         };
         Ok(Root { name, expr, written, common: Common::default(), vocabs: Vec::new() })

@@ -139,4 +139,3 @@ fn resume<B: Backend>(
 fn shared_prefix(a: &[TokenId], b: &[TokenId]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
-

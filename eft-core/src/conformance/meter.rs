@@ -1,0 +1,246 @@
+//! [`Meter`]: a backend around another that counts what crosses between device and host.
+//!
+//! ```
+//! use eft_core::conformance::{metered, Meter};
+//! use eft_core::{from_fn, Host, Sampling, Vocab};
+//!
+//! let vocab = Vocab::new("ab", ["a", "b"])?;
+//! let model = from_fn(Host, vocab, |tokens| Ok(vec![tokens.len() as f32, 1.0]));
+//! let meter = Meter::new(Host);
+//! let tokens = metered(model, &meter).generate([0], &Sampling::default())?.take(3).count();
+//! assert_eq!(tokens, 3);
+//! assert_eq!(meter.traffic().row_floats, 0);
+//! # Ok::<(), eft_core::Error>(())
+//! ```
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::backend::{Backend, Edit, Filter, Pick, Pool, Row, Term};
+use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, TokenId, Vocab};
+
+/// Does what `B` does, and counts. Clones share their counters.
+#[derive(Debug, Clone)]
+pub struct Meter<B> {
+    inner: B,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    row_floats: AtomicUsize,
+    numbers: AtomicUsize,
+    sent: AtomicUsize,
+}
+
+/// What crossed since the meter was made or reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Scores that crossed as parts of whole rows, in either direction: in a decoding step, none may.
+    pub row_floats: usize,
+    /// Numbers that came to the host because they were asked for one by one: picks, log-probabilities,
+    /// normalisers.
+    pub numbers: usize,
+    /// Numbers that went to the device: uniforms, token ids, words of masks.
+    pub sent: usize,
+}
+
+/// A tensor of the metered backend. There is no way to it but through the meter.
+#[derive(Debug)]
+pub struct Metered<T>(T);
+
+impl<B: Backend> Meter<B> {
+    /// A meter of a backend, at zero.
+    pub fn new(inner: B) -> Self {
+        Self { inner, counters: Arc::default() }
+    }
+
+    /// What crossed so far.
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            row_floats: self.counters.row_floats.load(Ordering::Relaxed),
+            numbers: self.counters.numbers.load(Ordering::Relaxed),
+            sent: self.counters.sent.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Back to zero.
+    pub fn reset(&self) {
+        for counter in [&self.counters.row_floats, &self.counters.numbers, &self.counters.sent] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn count(counter: &AtomicUsize, by: usize) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+fn inner<'a, B: Backend>(rows: &[Row<'a, Meter<B>>]) -> Vec<Row<'a, B>> {
+    rows.iter().map(|row| Row::new(&row.tensor.0, row.index)).collect()
+}
+
+fn inner_terms<'a, B: Backend>(terms: &[Term<'a, Meter<B>>]) -> Vec<Term<'a, B>> {
+    terms.iter().map(|t| Term { weight: t.weight, rows: inner(&t.rows) }).collect()
+}
+
+impl<B: Backend> Backend for Meter<B> {
+    type Tensor = Metered<B::Tensor>;
+
+    const NAME: &'static str = B::NAME;
+
+    fn shape(&self, tensor: &Self::Tensor) -> (usize, usize) {
+        self.inner.shape(&tensor.0)
+    }
+
+    fn shallow_clone(&self, tensor: &Self::Tensor) -> Self::Tensor {
+        Metered(self.inner.shallow_clone(&tensor.0))
+    }
+
+    fn upload(&self, scores: &[f32], width: usize) -> Result<Self::Tensor> {
+        Self::count(&self.counters.row_floats, scores.len());
+        self.inner.upload(scores, width).map(Metered)
+    }
+
+    fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+        Self::count(&self.counters.row_floats, rows.len() * width);
+        self.inner.download(&inner(rows), width)
+    }
+
+    fn linear(&self, terms: &[Term<'_, Self>], width: usize) -> Result<Self::Tensor> {
+        Self::count(&self.counters.sent, terms.len());
+        self.inner.linear(&inner_terms(terms), width).map(Metered)
+    }
+
+    fn log_softmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Self::Tensor> {
+        self.inner.log_softmax(&inner(rows), width).map(Metered)
+    }
+
+    fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<Self::Tensor> {
+        Self::count(&self.counters.sent, terms.len() + 1);
+        self.inner.pool(&inner_terms(terms), pool, width).map(Metered)
+    }
+
+    fn filter(&self, rows: &[Row<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor> {
+        Self::count(&self.counters.sent, 4);
+        self.inner.filter(&inner(rows), filter, width).map(Metered)
+    }
+
+    fn choose(
+        &self,
+        kept: &[Row<'_, Self>],
+        inside: &[Row<'_, Self>],
+        outside: Option<&[Row<'_, Self>]>,
+        width: usize,
+    ) -> Result<Self::Tensor> {
+        let outside = outside.map(inner);
+        self.inner.choose(&inner(kept), &inner(inside), outside.as_deref(), width).map(Metered)
+    }
+
+    fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Self::Tensor> {
+        let size = |edit: &Edit| match edit {
+            Edit::Bias(biases) => 2 * biases.len(),
+            Edit::Repetition { tokens, .. } => tokens.len() + 1,
+            Edit::Allow(mask) => mask.words().len(),
+        };
+        Self::count(&self.counters.sent, edits.iter().flatten().map(size).sum());
+        self.inner.edit(&inner(rows), edits, width).map(Metered)
+    }
+
+    fn residual(
+        &self,
+        target: &[Row<'_, Self>],
+        draft: &[Row<'_, Self>],
+        width: usize,
+    ) -> Result<Self::Tensor> {
+        self.inner.residual(&inner(target), &inner(draft), width).map(Metered)
+    }
+
+    fn argmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<Pick>> {
+        Self::count(&self.counters.numbers, 2 * rows.len());
+        self.inner.argmax(&inner(rows), width)
+    }
+
+    fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
+        Self::count(&self.counters.sent, uniforms.len());
+        Self::count(&self.counters.numbers, 2 * rows.len());
+        self.inner.draw(&inner(rows), uniforms, width)
+    }
+
+    fn log_probs(
+        &self,
+        rows: &[Row<'_, Self>],
+        tokens: &[Vec<TokenId>],
+        width: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        let asked = tokens.iter().map(Vec::len).sum();
+        Self::count(&self.counters.sent, asked);
+        Self::count(&self.counters.numbers, asked);
+        self.inner.log_probs(&inner(rows), tokens, width)
+    }
+
+    fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
+        Self::count(&self.counters.numbers, 2 * k * rows.len());
+        self.inner.top(&inner(rows), k, width)
+    }
+
+    fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+        Self::count(&self.counters.numbers, rows.len());
+        self.inner.log_normalizers(&inner(rows), width)
+    }
+}
+
+/// A source of `B` as one of the metered backend: the same tensors, in the same memory.
+pub fn metered<B: Backend>(
+    source: impl LogitSource<Backend = B> + 'static,
+    meter: &Meter<B>,
+) -> Source<Meter<B>> {
+    Source::opaque(MeteredSource { source, meter: meter.clone() })
+}
+
+struct MeteredSource<S, B> {
+    source: S,
+    meter: Meter<B>,
+}
+
+impl<B: Backend, S: LogitSource<Backend = B>> LogitSource for MeteredSource<S, B> {
+    type Backend = Meter<B>;
+
+    fn backend(&self) -> &Meter<B> {
+        &self.meter
+    }
+
+    fn vocab(&self) -> &Arc<Vocab> {
+        self.source.vocab()
+    }
+
+    fn open(&self, prompts: &[Prompt]) -> Result<Opened<Meter<B>>> {
+        let (session, scores) = self.source.open(prompts)?;
+        Ok((Box::new(MeteredSession(session)), scores.map(|t| Ok(Metered(t)))?))
+    }
+}
+
+struct MeteredSession<B: Backend>(Box<dyn Session<Backend = B>>);
+
+impl<B: Backend> Session for MeteredSession<B> {
+    type Backend = Meter<B>;
+
+    fn rollback_limit(&self) -> Vec<usize> {
+        self.0.rollback_limit()
+    }
+
+    fn room(&self) -> Vec<usize> {
+        self.0.room()
+    }
+
+    fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<Meter<B>>> {
+        self.0.extend(feed)?.map(|t| Ok(Metered(t)))
+    }
+
+    fn rollback(&mut self, drop: &[usize]) -> Result<()> {
+        self.0.rollback(drop)
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<()> {
+        self.0.select(rows)
+    }
+}

@@ -1,0 +1,288 @@
+//! The host backend against the naive operations, on random and on adversarial rows.
+#![allow(clippy::unwrap_used, reason = "a failed operation is a failed test")]
+
+#[path = "host_ops/rows.rs"]
+mod rows;
+#[path = "host_ops/statistics.rs"]
+mod statistics;
+#[path = "host_ops/wide.rs"]
+mod wide;
+
+use eft_core::conformance::naive;
+use eft_core::host::HostTensor;
+use eft_core::{Backend, Edit, Error, Filter, Host, Pool, Row, Term, TokenMask};
+use half::{bf16, f16};
+use ndarray::Array2;
+use proptest::prelude::*;
+use rows::{any_row, assert_close, assert_unsound, batch, filters, refs, tensor};
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn linear_is_the_weighted_sum(rows in batch(1..=4), weights in prop::collection::vec(-2.0f32..2.0, 4)) {
+        let width = rows[0].len();
+        let tensors: Vec<_> = rows.iter().map(|row| tensor(row)).collect();
+        let terms = weights.iter().zip(&tensors).map(|(weight, tensor)| Term { weight: *weight, rows: refs(tensor, 1) });
+        let got = Host.linear(&terms.collect::<Vec<_>>(), width).unwrap();
+        let got = Host.download(&refs(&got, 1), width).unwrap();
+        let parts: Vec<_> = weights.iter().copied().zip(rows.iter().map(Vec::as_slice)).collect();
+        let finite = |row: &Vec<f32>| row.iter().map(|x| if x.is_finite() { x.abs() } else { 0.0 }).collect();
+        let sizes: Vec<Vec<_>> = rows.iter().map(finite).collect();
+        let sizes = weights.iter().map(|w| w.abs()).zip(sizes.iter().map(Vec::as_slice));
+        let sizes = naive::linear(&sizes.collect::<Vec<_>>());
+        for ((got, expected), size) in got.iter().zip(naive::linear(&parts)).zip(sizes) {
+            // Past it an intermediate sum may overflow, which is then seen.
+            if size < f64::from(f32::MAX) {
+                assert_close(*got, expected, 1e-6 * size);
+            }
+        }
+    }
+
+    #[test]
+    fn log_softmax_and_normalizer(row in any_row()) {
+        let scores = tensor(&row);
+        let got = Host.log_softmax(&refs(&scores, 1), row.len()).unwrap();
+        let got = Host.download(&refs(&got, 1), row.len()).unwrap();
+        for (got, expected) in got.iter().zip(naive::log_softmax(&row)) {
+            assert_close(*got, expected, 1e-6 * (1.0 + expected.abs()));
+        }
+        let got = Host.log_normalizers(&refs(&scores, 1), row.len()).unwrap()[0];
+        let expected = naive::log_normalizer(&row);
+        assert_close(got, expected, 1e-6 * (1.0 + expected.abs()));
+    }
+
+    #[test]
+    fn pools_are_elementwise(
+        rows in batch(1..=3),
+        pool in prop_oneof![
+            Just(Pool::Max),
+            Just(Pool::Min),
+            prop::sample::select(vec![1.0f32, -1.0, 0.5, -3.0, 8.0]).prop_map(Pool::Power)
+        ],
+    ) {
+        let width = rows[0].len();
+        let tensors: Vec<_> = rows.iter().map(|row| tensor(row)).collect();
+        let weights = [0.5f32, 0.25, 0.25];
+        let terms = weights.iter().zip(&tensors).map(|(weight, tensor)| Term { weight: *weight, rows: refs(tensor, 1) });
+        let got = Host.pool(&terms.collect::<Vec<_>>(), pool, width).unwrap();
+        let got = Host.download(&refs(&got, 1), width).unwrap();
+        let parts: Vec<_> = weights.iter().copied().zip(rows.iter().map(Vec::as_slice)).collect();
+        if !rows.iter().all(|row| naive::is_sound(row)) {
+            return Ok(assert_unsound(&got));
+        }
+        for (got, expected) in got.iter().zip(naive::pool(&parts, pool)) {
+            // A power of scores this large overflows, in the direction of its sign.
+            if expected.abs() < 1e36 || expected.is_infinite() {
+                assert_close(*got, expected, 1e-5 * (1.0 + expected.abs()));
+            } else {
+                assert_eq!(got.is_sign_negative(), expected < 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn filters_keep_what_the_contract_keeps(row in any_row(), filter in filters()) {
+        let scores = tensor(&row);
+        let got = Host.filter(&refs(&scores, 1), &filter, row.len()).unwrap();
+        let got = Host.download(&refs(&got, 1), row.len()).unwrap();
+        if let Err(fault) = naive::check_filter(&row, &filter, &got, 1e-5) {
+            panic!("{fault}");
+        }
+    }
+
+    #[test]
+    fn draws_invert_the_distribution(row in any_row(), uniform in uniforms()) {
+        let scores = tensor(&row);
+        let pick = Host.draw(&refs(&scores, 1), &[uniform], row.len()).unwrap()[0];
+        prop_assert_eq!(pick.log_prob.is_nan(), !naive::is_sound(&row));
+        if !pick.log_prob.is_nan() {
+            naive::check_draw(&row, uniform, pick.token, 1e-6).unwrap();
+            let expected = naive::log_softmax(&row)[pick.token as usize];
+            assert_close(pick.log_prob, expected, 1e-6 * (1.0 + expected.abs()));
+        }
+    }
+
+    #[test]
+    fn draws_stay_inside_a_filter(row in any_row(), filter in filters(), uniform in uniforms()) {
+        let scores = tensor(&row);
+        let kept = Host.filter(&refs(&scores, 1), &filter, row.len()).unwrap();
+        let pick = Host.draw(&refs(&kept, 1), &[uniform], row.len()).unwrap()[0];
+        let kept = Host.download(&refs(&kept, 1), row.len()).unwrap();
+        prop_assert!(pick.log_prob.is_nan() || kept[pick.token as usize] > f32::NEG_INFINITY);
+    }
+
+    #[test]
+    fn first_tokens(row in any_row(), k in 0usize..40) {
+        let scores = tensor(&row);
+        let best = Host.argmax(&refs(&scores, 1), row.len()).unwrap()[0];
+        let top = Host.top(&refs(&scores, 1), k, row.len()).unwrap().remove(0);
+        let all: Vec<_> = (0..row.len() as u32).collect();
+        let named = Host.log_probs(&refs(&scores, 1), &[all], row.len()).unwrap().remove(0);
+        for (got, expected) in named.iter().zip(naive::log_softmax(&row)) {
+            assert_close(*got, expected, 1e-6 * (1.0 + expected.abs()));
+        }
+        if !naive::is_sound(&row) {
+            prop_assert!(best.log_prob.is_nan() && top.len() == 1 && top[0].log_prob.is_nan());
+            return Ok(());
+        }
+        prop_assert_eq!(best.token, naive::argmax(&row).0);
+        prop_assert_eq!(best.log_prob, named[best.token as usize]);
+        let expected = naive::top(&row, k);
+        prop_assert_eq!(top.len(), expected.len());
+        for (pick, (token, _)) in top.iter().zip(expected) {
+            prop_assert_eq!((pick.token, pick.log_prob), (token, named[token as usize]));
+        }
+    }
+
+    #[test]
+    fn residuals(rows in batch(2..=2)) {
+        let (width, target, draft) = (rows[0].len(), tensor(&rows[0]), tensor(&rows[1]));
+        let got = Host.residual(&refs(&target, 1), &refs(&draft, 1), width).unwrap();
+        let got = Host.download(&refs(&got, 1), width).unwrap();
+        if !rows.iter().all(|row| naive::is_sound(row)) {
+            return Ok(assert_unsound(&got));
+        }
+        let expected = naive::residual(&rows[0], &rows[1]);
+        // Where next to nothing is left, all of it is rounding.
+        if expected.iter().map(|x| x.exp()).sum::<f64>() > 1e-4 {
+            for (got, expected) in got.iter().zip(expected) {
+                prop_assert!((f64::from(got.exp()) - expected.exp()).abs() < 1e-6, "{} {}", got, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn edits_and_choices(rows in batch(3..=3), edits in edits(), with_outside: bool) {
+        let width = rows[0].len();
+        let edits: Vec<_> = edits.into_iter().map(|edit| within(edit, width as u32)).collect();
+        let tensors: Vec<_> = rows.iter().map(|row| tensor(row)).collect();
+        let got = Host.edit(&refs(&tensors[0], 1), std::slice::from_ref(&edits), width).unwrap();
+        for (got, expected) in Host.download(&refs(&got, 1), width).unwrap().iter().zip(naive::edit(&rows[0], &edits)) {
+            assert_close(*got, expected, 1e-6 * (1.0 + expected.abs()));
+        }
+        let outside = with_outside.then(|| refs(&tensors[2], 1));
+        let got = Host.choose(&refs(&tensors[0], 1), &refs(&tensors[1], 1), outside.as_deref(), width).unwrap();
+        let expected = naive::choose(&rows[0], &rows[1], with_outside.then_some(&rows[2]));
+        for (got, expected) in Host.download(&refs(&got, 1), width).unwrap().iter().zip(expected) {
+            assert_close(*got, expected, 0.0);
+        }
+    }
+}
+
+fn uniforms() -> impl Strategy<Value = f64> {
+    prop_oneof![4 => 0.0..1.0f64, 1 => Just(0.0), 1 => Just(1.0f64.next_down())]
+}
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let tokens = || prop::collection::vec(0u32..5000, 0..6);
+    let edit = prop_oneof![
+        (tokens(), -5.0f32..5.0).prop_map(|(t, bias)| Edit::Bias(t.into_iter().map(|t| (t, bias)).collect())),
+        tokens().prop_map(|t| Edit::Bias(t.into_iter().map(|t| (t, f32::NEG_INFINITY)).collect())),
+        (tokens(), 0.5f32..3.0).prop_map(|(tokens, penalty)| Edit::Repetition { tokens, penalty }),
+        tokens().prop_map(|t| Edit::Allow(TokenMask::from_iter(t).into())),
+    ];
+    prop::collection::vec(edit, 0..4)
+}
+
+/// The edit with its tokens brought below `width`, and penalised tokens without doubles.
+fn within(edit: Edit, width: u32) -> Edit {
+    match edit {
+        Edit::Bias(biases) => Edit::Bias(biases.into_iter().map(|(t, bias)| (t % width, bias)).collect()),
+        Edit::Repetition { tokens, penalty } => {
+            let mut tokens: Vec<_> = tokens.into_iter().map(|t| t % width).collect();
+            tokens.sort_unstable();
+            tokens.dedup();
+            Edit::Repetition { tokens, penalty }
+        }
+        Edit::Allow(mask) => Edit::Allow(mask),
+    }
+}
+
+#[test]
+fn a_token_named_twice_is_penalised_once_and_biased_twice() {
+    let scores = tensor(&[8.0, 1.0]);
+    let twice = Edit::Repetition { tokens: vec![0, 0], penalty: 2.0 };
+    let bias = Edit::Bias(vec![(1, 3.0), (1, 3.0)]);
+    let got = Host.edit(&refs(&scores, 1), &[vec![twice, bias]], 2).unwrap();
+    assert_eq!(Host.download(&refs(&got, 1), 2).unwrap(), [4.0, 7.0]);
+}
+
+#[test]
+fn a_mask_does_not_hide_an_unsound_row() {
+    let scores = tensor(&[1.0, f32::NAN, f32::INFINITY]);
+    let got =
+        Host.edit(&refs(&scores, 1), &[vec![Edit::Allow(TokenMask::from_iter([0]).into())]], 3).unwrap();
+    assert!(Host.argmax(&refs(&got, 1), 3).unwrap()[0].log_prob.is_nan());
+}
+
+#[test]
+fn stored_types_and_layouts_read_alike() {
+    let exact: Vec<f32> = (0..9000).map(|i| ((i * 37) % 256) as f32 / 8.0 - 16.0).collect();
+    let matrix = Array2::from_shape_vec((3, 3000), exact.clone()).unwrap();
+    let transposed =
+        Array2::from_shape_vec((3000, 3), { (0..9000).map(|i| exact[(i % 3) * 3000 + i / 3]).collect() });
+    let transposed = transposed.unwrap().reversed_axes();
+    let tensors = [
+        HostTensor::from(matrix.clone()),
+        HostTensor::from(matrix.mapv(f16::from_f32)),
+        HostTensor::from(matrix.mapv(bf16::from_f32)),
+        HostTensor::from(transposed.clone()),
+        HostTensor::from(transposed.mapv(f16::from_f32)),
+        HostTensor::F32(transposed.into_shared()),
+    ];
+    for tensor in &tensors {
+        assert_eq!(Host.shape(tensor), (3, 3000));
+        assert_eq!(Host.download(&refs(tensor, 3), 3000).unwrap(), exact);
+        let first = Host.top(&[Row::new(tensor, 2)], 5, 2000).unwrap().remove(0);
+        assert_eq!(first[0].token, naive::argmax(&exact[6000..8000]).0);
+    }
+    let difference =
+        [1.0, -1.0].map(|weight| Term { weight, rows: refs(&tensors[usize::from(weight < 0.0)], 3) });
+    let zero = Host.linear(&difference, 3000).unwrap();
+    assert!(Host.download(&refs(&zero, 3), 3000).unwrap().iter().all(|x| *x == 0.0));
+}
+
+#[test]
+fn no_rows_give_no_rows() {
+    let none: &[Row<'_, Host>] = &[];
+    for width in [0, 1, usize::MAX] {
+        assert!(Host.argmax(none, width).unwrap().is_empty());
+        assert!(Host.draw(none, &[], width).unwrap().is_empty());
+        assert!(Host.top(none, 3, width).unwrap().is_empty());
+        assert!(Host.log_normalizers(none, width).unwrap().is_empty());
+        assert!(Host.download(none, width).unwrap().is_empty());
+    }
+    let terms = [Term { weight: 1.0, rows: vec![] }];
+    assert_eq!(Host.shape(&Host.linear(&terms, 4).unwrap()), (0, 4));
+    assert_eq!(Host.shape(&Host.pool(&terms, Pool::Max, 4).unwrap()), (0, 4));
+    assert_eq!(Host.shape(&Host.log_softmax(none, 4).unwrap()), (0, 4));
+    assert_eq!(Host.shape(&Host.filter(none, &Filter::default(), 4).unwrap()), (0, 4));
+    assert_eq!(Host.shape(&Host.choose(none, none, None, 4).unwrap()), (0, 4));
+    assert_eq!(Host.shape(&Host.edit(none, &[], 4).unwrap()), (0, 4));
+    assert_eq!(Host.shape(&Host.residual(none, none, 4).unwrap()), (0, 4));
+    assert_eq!(Host.shape(&Host.upload(&[], 4).unwrap()), (0, 4));
+}
+
+#[test]
+fn wrong_arguments_are_errors() {
+    let scores = tensor(&[1.0, 2.0, 3.0]);
+    let one = refs(&scores, 1);
+    let past = [Row::new(&scores, 1)];
+    assert!(matches!(Host.upload(&[1.0; 3], 2), Err(Error::Shape { .. })));
+    assert!(matches!(Host.upload(&[], 0), Err(Error::Shape { .. })));
+    assert!(matches!(Host.argmax(&past, 3), Err(Error::Shape { .. })));
+    assert!(matches!(Host.log_softmax(&one, 4), Err(Error::Shape { .. })));
+    assert!(matches!(Host.log_softmax(&one, 0), Err(Error::Shape { .. })));
+    assert!(matches!(Host.linear(&[], 3), Err(Error::Shape { .. })));
+    assert!(matches!(Host.draw(&one, &[], 3), Err(Error::Shape { .. })));
+    assert!(matches!(Host.draw(&one, &[1.0], 3), Err(Error::InvalidParameter { .. })));
+    assert!(matches!(Host.log_probs(&one, &[vec![2]], 2), Err(Error::TokenOutOfRange { token: 2, .. })));
+    assert!(matches!(Host.choose(&one, &[], None, 3), Err(Error::Shape { .. })));
+    assert!(matches!(Host.residual(&one, &[], 3), Err(Error::Shape { .. })));
+    assert!(matches!(Host.edit(&one, &[], 3), Err(Error::Shape { .. })));
+    let filter = Filter { top_k: Some(0), ..Filter::default() };
+    assert!(matches!(Host.filter(&one, &filter, 3), Err(Error::InvalidParameter { .. })));
+    let terms = [Term { weight: -1.0, rows: one.clone() }];
+    assert!(matches!(Host.pool(&terms, Pool::Power(1.0), 3), Err(Error::InvalidParameter { .. })));
+}
