@@ -1,1 +1,32 @@
-//! facade
+//! **Emulated fine-tuning**: the behaviour of a fine-tuned large language model without training it, by adding to a
+//! large model's logits the difference between a small tuned model and the same small model untuned.
+//!
+//! This crate is the facade: everything of [`eft_core`], and one module for each tensor library that is switched on
+//! by a feature (`candle` by default, `ort`, `tch`).
+//!
+//! ```
+//! use eft::{from_fn, Host, Sampling, Vocab};
+//!
+//! // Any model will do; these are functions of the tokens so far.
+//! let vocab = Vocab::new("words", ["yes", "no", "</s>"])?.with_eos([2])?;
+//! let model = |name: &str, logits: [f32; 3]| {
+//!     from_fn(Host, vocab.clone().named(name), move |_| Ok(logits.to_vec()))
+//! };
+//! let (large, tuned, untuned) =
+//!     (model("large", [1.0, 0.9, 0.0]), model("tuned", [0.0, 0.5, 2.0]), model("untuned", [0.0, 0.0, 0.0]));
+//!
+//! let upscaled = &large + (&tuned - &untuned);
+//! let mut text = upscaled.generate([0], &Sampling::greedy())?;
+//! assert!(text.next().is_none()); // the tuned model knows when to stop
+//! # Ok::<(), eft::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub use eft_core::*;
+
+#[cfg(feature = "candle")]
+pub use eft_backend_candle as candle;
+#[cfg(feature = "ort")]
+pub use eft_backend_ort as ort;
+#[cfg(feature = "tch")]
+pub use eft_backend_tch as tch;
