@@ -21,6 +21,7 @@
 //! # Ok::<(), eft::Error>(())
 //! ```
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub use eft_core::*;
 

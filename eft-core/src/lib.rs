@@ -34,6 +34,7 @@
 //! * [`backend`]: bringing in another tensor library;
 //! * `conformance` (feature): the laws that all of these obey, as a test kit.
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod backend;
 pub mod bridge;

@@ -1,4 +1,4 @@
-use rand_chacha::ChaCha8Rng;
+use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Uniform numbers by counter: a pure function of seed, row, position and purpose.
@@ -50,7 +50,7 @@ impl Uniforms {
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
         key[8..16].copy_from_slice(&row.to_le_bytes());
         key[16..24].copy_from_slice(&purpose.to_le_bytes());
-        let mut stream = ChaCha8Rng::from_seed(key);
+        let mut stream = ChaCha20Rng::from_seed(key);
         // A position is a block of the cipher's key stream: sixteen words.
         stream.set_word_pos(position as u128 * 16);
         (stream.next_u64() >> 11) as f64 / (1u64 << 53) as f64
