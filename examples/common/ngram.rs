@@ -1,28 +1,30 @@
-//! Inference code as one might have lying around: an n-gram model of bytes. It knows nothing of `eft`.
+//! Inference code as one might have it lying around: an n-gram model of bytes. It knows nothing of `eft`.
 use std::collections::BTreeMap;
 
 /// Bytes are themselves; this begins and ends a text.
 pub(crate) const END: u32 = 256;
 /// How many symbols there are.
 pub(crate) const SYMBOLS: usize = 257;
+/// What every count is lowered by, for symbols that never followed.
+const DISCOUNT: f32 = 0.9;
 
-/// Predicts a byte from the `order - 1` before it, mixing what it knows of the longest context it has seen with what
-/// it knows of each shorter one (Witten and Bell 1991).
+/// Predicts a symbol from the `order - 1` before it. What followed the longest known context is mixed with what
+/// followed each shorter one (Kneser and Ney 1995).
 #[derive(Clone)]
 pub(crate) struct Ngram {
     order: usize,
     /// A trie of contexts; the root is the empty one.
-    nodes: Vec<Node>,
+    contexts: Vec<Context>,
 }
 
-/// What followed a context: how often each symbol, and the context made longer by it.
+/// What followed a context: for each symbol a count, and the index of the context made longer by it.
 #[derive(Clone, Default)]
-struct Node {
+struct Context {
     next: BTreeMap<u32, (f32, usize)>,
 }
 
-/// What the model has read: for each symbol, and before the first, the known contexts that ended there, shortest
-/// first. As with a transformer's cache, reading on costs one step, and the past can be dropped from the end.
+/// What a model has read: for each symbol, and before the first, the known contexts that end there, shortest first.
+/// It is what a cache of keys and values is to a transformer: reading on costs one step, and the end can be dropped.
 #[derive(Clone)]
 pub(crate) struct State(Vec<Vec<usize>>);
 
@@ -37,9 +39,9 @@ impl State {
         self.0.len() - 1
     }
 
-    /// Forgets all symbols but the first `len`.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        self.0.truncate(len + 1);
+    /// Forgets the last `count` symbols.
+    pub(crate) fn forget(&mut self, count: usize) {
+        self.0.truncate(self.0.len() - count);
     }
 
     fn contexts(&self) -> &[usize] {
@@ -48,24 +50,26 @@ impl State {
 }
 
 impl Ngram {
-    /// A model that knows nothing yet: of bigrams for order 2, and so on.
+    /// A model that knows nothing yet.
     pub(crate) fn new(order: usize) -> Self {
-        Self { order, nodes: vec![Node::default()] }
+        Self { order, contexts: vec![Context::default()] }
     }
 
-    /// The model after reading these texts, as if each had been there `times` times.
-    pub(crate) fn trained<'a>(mut self, texts: impl IntoIterator<Item = &'a str>, times: u32) -> Self {
+    /// The model after it has learnt these texts as well.
+    pub(crate) fn trained<'a>(mut self, texts: impl IntoIterator<Item = &'a str>) -> Self {
         for text in texts {
             let mut state = State::new();
             self.read(&mut state, END);
             for symbol in text.bytes().map(u32::from).chain([END]) {
-                for &context in state.contexts() {
-                    let fresh = self.nodes.len();
-                    let (count, node) = self.nodes[context].next.entry(symbol).or_insert((0.0, fresh));
-                    *count += times as f32;
-                    if *node == fresh {
-                        self.nodes.push(Node::default());
+                for &context in state.contexts().iter().rev() {
+                    let fresh = self.contexts.len();
+                    let (count, longer) = self.contexts[context].next.entry(symbol).or_insert((0.0, fresh));
+                    *count += 1.0;
+                    if *longer != fresh {
+                        // Shorter contexts count after how many longer ones a symbol was new, not how often it came.
+                        break;
                     }
+                    self.contexts.push(Context::default());
                 }
                 self.read(&mut state, symbol);
             }
@@ -75,9 +79,9 @@ impl Ngram {
 
     /// Reads one symbol.
     pub(crate) fn read(&self, state: &mut State, symbol: u32) {
-        let shorter = state.contexts().iter().take(self.order - 1);
-        let longer = shorter.filter_map(|context| self.nodes[*context].next.get(&symbol)).map(|(_, node)| *node);
-        let contexts = [0].into_iter().chain(longer).collect();
+        let kept = state.contexts().iter().take(self.order - 1);
+        let longer = kept.filter_map(|context| self.contexts[*context].next.get(&symbol));
+        let contexts = [0].into_iter().chain(longer.map(|(_, longer)| *longer)).collect();
         state.0.push(contexts);
     }
 
@@ -85,11 +89,11 @@ impl Ngram {
     pub(crate) fn log_probs(&self, state: &State) -> Vec<f32> {
         let mut probs = vec![1.0 / SYMBOLS as f32; SYMBOLS];
         for &context in state.contexts() {
-            let next = &self.nodes[context].next;
-            let (total, kinds) = (next.values().map(|(count, _)| count).sum::<f32>(), next.len() as f32);
+            let next = &self.contexts[context].next;
+            let total: f32 = next.values().map(|(count, _)| count).sum();
             if total > 0.0 {
-                probs.iter_mut().for_each(|p| *p *= kinds / (total + kinds));
-                next.iter().for_each(|(symbol, (count, _))| probs[*symbol as usize] += count / (total + kinds));
+                probs.iter_mut().for_each(|p| *p *= DISCOUNT * next.len() as f32 / total);
+                next.iter().for_each(|(symbol, (count, _))| probs[*symbol as usize] += (count - DISCOUNT) / total);
             }
         }
         probs.iter().map(|p| p.ln()).collect()
