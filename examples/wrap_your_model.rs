@@ -1,26 +1,28 @@
-//! Inference code of your own becomes a source: a dozen lines of [`Engine`], three dozen of [`Session`], and whatever
-//! takes a source (streaming, batches, scoring, the algebra) takes your model.
+//! Inference code of your own becomes a source: an [`Engine`], which is weights, and a [`Session`], which is caches.
+//! Whatever takes a source (streaming, batches, scoring, the algebra) takes your model then.
 //!
 //! ```sh
 //! cargo run --release --example wrap_your_model -- "Alice was"
 //! ```
 //!
-//! The model here is an n-gram model, in `common/ngram.rs`, that learns a text of 20 KB as the program starts. It
-//! stands for any code with weights, a cache, and a function from one to the scores of the next token.
+//! The model here, in `common/ngram.rs`, is one of n-grams that learns a text of 20 KB as the program starts. It stands
+//! for any code that has weights, caches, and a function from both to the scores of the next token. With
+//! `--features conformance` the wrapper is put to the test as well.
 mod common;
 
 use std::io::Write;
 use std::sync::Arc;
 
 use common::ngram::{Ngram, SYMBOLS, State};
-use common::{Bytes, Corpus, decode, vocab, whole};
+use common::{Bytes, Corpus, decode, vocab};
 use eft::decode::Event;
 use eft::{
-    Backend, Decoding, Engine, EngineRow, EngineSpec, Error, Form, Host, Opened, Result, RowFeed, Sampling, Scores,
-    Session, Source,
+    Backend, Decoding, Engine, EngineRow, EngineSpec, Error, Form, Host, Opened, Result, RowFeed, Sampling,
+    Scores, Session, Source,
 };
 
 /// The weights, and what must be known of them.
+#[derive(Clone)]
 struct NgramEngine {
     model: Arc<Ngram>,
     spec: EngineSpec<Host>,
@@ -35,11 +37,7 @@ impl Engine for NgramEngine {
 
     fn open(&self, rows: &[EngineRow]) -> Result<Opened<Host>> {
         self.spec.check(rows)?;
-        let mut session = NgramSession {
-            model: self.model.clone(),
-            name: self.spec.name.clone(),
-            rows: vec![State::new(); rows.len()],
-        };
+        let mut session = NgramSession { engine: self.clone(), rows: vec![State::new(); rows.len()] };
         let prompts: Vec<_> = rows.iter().map(|row| RowFeed::last(row.tokens.clone())).collect();
         let scores = session.extend(&prompts)?;
         Ok((Box::new(session), scores))
@@ -48,8 +46,7 @@ impl Engine for NgramEngine {
 
 /// The caches, one for each row of the batch.
 struct NgramSession {
-    model: Arc<Ngram>,
-    name: String,
+    engine: NgramEngine,
     rows: Vec<State>,
 }
 
@@ -66,78 +63,44 @@ impl Session for NgramSession {
     }
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<Host>> {
-        check_feed(&self.name, feed, self.rows.len())?;
+        self.check_feed(feed)?;
         let (mut scores, mut spans) = (Vec::new(), Vec::new());
-        // Rows are fed different numbers of tokens, and not every position's scores are asked for.
+        // Rows are fed different numbers of tokens, and scores are wanted after the last few only.
         for (state, feed) in self.rows.iter_mut().zip(feed) {
             let first = scores.len() / SYMBOLS;
             for (index, token) in feed.tokens.iter().enumerate() {
-                self.model.read(state, *token);
+                self.engine.model.read(state, *token);
                 if index + feed.wanted >= feed.tokens.len() {
-                    scores.extend(self.model.log_probs(state));
+                    scores.extend(self.engine.model.log_probs(state));
                 }
             }
             spans.push(first..scores.len() / SYMBOLS);
         }
-        // A model on a device would not upload: its scores are a tensor of some backend already.
+        // A model on a device has no need to upload: its scores are a tensor of the backend already.
         Ok(Scores::new(Host.upload(&scores, SYMBOLS)?, spans, SYMBOLS, Form::LogProbs))
     }
 
     fn rollback(&mut self, drop: &[usize]) -> Result<()> {
-        check_rollback(drop, &self.rollback_limit())?;
+        self.check_rollback(drop)?;
         self.rows.iter_mut().zip(drop).for_each(|(state, count)| state.forget(*count));
         Ok(())
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
-        check_select(rows, self.rows.len())?;
+        self.check_select(rows)?;
         self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
         Ok(())
-    }
-}
-
-fn check_feed(term: &str, feed: &[RowFeed], rows: usize) -> Result<()> {
-    if feed.len() != rows {
-        return Err(Error::shape("feeds", rows, feed.len()));
-    }
-    for (row, feed) in feed.iter().enumerate() {
-        if feed.wanted > feed.tokens.len() {
-            return Err(Error::shape("positions wanted", format!("at most {}", feed.tokens.len()), feed.wanted));
-        }
-        if let Some(&token) = feed.tokens.iter().find(|token| **token as usize >= SYMBOLS) {
-            return Err(Error::TokenOutOfRange { term: term.into(), row, token, limit: SYMBOLS });
-        }
-    }
-    Ok(())
-}
-
-fn check_rollback(drop: &[usize], limits: &[usize]) -> Result<()> {
-    if drop.len() != limits.len() {
-        return Err(Error::shape("rollback", limits.len(), drop.len()));
-    }
-    match drop.iter().zip(limits).enumerate().find(|(_, (asked, limit))| asked > limit) {
-        Some((row, (&asked, &limit))) => Err(Error::RollbackTooFar { row, asked, limit }),
-        None => Ok(()),
-    }
-}
-
-fn check_select(rows: &[usize], of: usize) -> Result<()> {
-    if rows.is_empty() {
-        return Err(Error::EmptyBatch { what: "select" });
-    }
-    match rows.iter().find(|row| **row >= of) {
-        Some(&row) => Err(Error::RowOutOfRange { what: "select", row, rows: of }),
-        None => Ok(()),
     }
 }
 
 /// The model as a source that takes text.
 fn wrap(name: &str, model: Ngram) -> Result<Source<Host>> {
     let spec = EngineSpec::new(name, Host, vocab()?.named(name));
-    Source::new(NgramEngine { model: Arc::new(model), spec }).rendered_by(Bytes)
+    let engine = NgramEngine { model: Arc::new(model), spec };
+    Source::new(engine).rendered_by(Bytes)
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let prompt = std::env::args().nth(1).unwrap_or("Alice was".into());
     let (prose, verse) = (Corpus::prose(), Corpus::verse());
     let carroll = wrap("carroll", Ngram::new(6).trained(prose.learnt()))?;
@@ -147,13 +110,14 @@ fn main() -> Result<()> {
     print!("A stream, by `{carroll}`:\n  {prompt}");
     for token in carroll.generate(&prompt[..], &decoding)? {
         print!("{}", decode([token?.id]));
-        std::io::stdout().flush().map_err(|error| Error::source("stdout", error))?;
+        std::io::stdout().flush()?;
     }
 
     println!("\n\nA batch, by `{shakespeare}`:");
     let prompts = ["O, ", "When I ", "Thou art "];
     let mut texts = prompts.map(String::from);
-    for event in shakespeare.generate_batch(prompts, decoding.clone().stop_sequence(*b"\n".map(u32::from)))? {
+    let of_one_line = decoding.clone().stop_sequence([u32::from(b'\n')]);
+    for event in shakespeare.generate_batch(prompts, of_one_line)? {
         if let Event::Token { row, token } = event? {
             texts[row] += &decode([token.id]);
         }
@@ -164,17 +128,62 @@ fn main() -> Result<()> {
     let between = 0.5 * &carroll + 0.5 * &shakespeare;
     let exaggerated = 1.3 * &shakespeare - 0.3 * &carroll;
     for source in [&between, &exaggerated] {
-        let ids = source.generate(&prompt[..], &decoding)?.map(|token| Ok(token?.id)).collect::<Result<Vec<_>>>()?;
+        let ids = source
+            .generate(&prompt[..], &decoding)?
+            .map(|token| Ok(token?.id))
+            .collect::<Result<Vec<_>>>()?;
         println!("  {source}: {prompt}{}", decode(ids).replace('\n', " / "));
     }
 
-    println!("\nMean log-probability per byte of a line that neither has read:");
-    for text in ["Shall I, fair friend, forget thy eyes,", "\"I never saw a rabbit,\" said the Mouse,"] {
-        println!("  {text}");
-        for source in [&carroll, &shakespeare, &between, &exaggerated] {
-            let scored = source.score("", &whole(text))?;
-            println!("    {:6.3}  {source}", scored.total / scored.tokens.len() as f64);
-        }
+    println!("\nMean log-probability of a byte that no model has read, in prose and in verse:");
+    for source in [&carroll, &shakespeare, &between, &exaggerated] {
+        println!("  {:6.3} {:6.3}  {source}", prose.held_out_score(source)?, verse.held_out_score(source)?);
+    }
+
+    #[cfg(feature = "conformance")]
+    {
+        use eft::conformance::{SourceTest, check_source};
+        check_source(&carroll, &SourceTest::new(["A", "Alice", "Down, down, down"]))?;
+        println!("\nThe sessions of `{carroll}` obey the laws of sessions.");
     }
     Ok(())
+}
+
+/// Wrong calls are refused before anything is touched.
+impl NgramSession {
+    fn check_feed(&self, feed: &[RowFeed]) -> Result<()> {
+        if feed.len() != self.rows.len() {
+            return Err(Error::shape("feeds", self.rows.len(), feed.len()));
+        }
+        for (row, RowFeed { tokens, wanted }) in feed.iter().enumerate() {
+            if *wanted > tokens.len() {
+                return Err(Error::shape(format!("positions wanted of row {row}"), tokens.len(), wanted));
+            }
+            if let Some(&token) = tokens.iter().find(|token| **token as usize >= SYMBOLS) {
+                let term = self.engine.spec.name.clone();
+                return Err(Error::TokenOutOfRange { term, row, token, limit: SYMBOLS });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_rollback(&self, drop: &[usize]) -> Result<()> {
+        if drop.len() != self.rows.len() {
+            return Err(Error::shape("rollback", self.rows.len(), drop.len()));
+        }
+        for (row, (&asked, limit)) in drop.iter().zip(self.rollback_limit()).enumerate() {
+            if asked > limit {
+                return Err(Error::RollbackTooFar { row, asked, limit });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_select(&self, rows: &[usize]) -> Result<()> {
+        match rows.iter().find(|row| **row >= self.rows.len()) {
+            Some(&row) => Err(Error::RowOutOfRange { what: "select", row, rows: self.rows.len() }),
+            None if rows.is_empty() => Err(Error::EmptyBatch { what: "select" }),
+            None => Ok(()),
+        }
+    }
 }

@@ -31,3 +31,8 @@ pub use eft_backend_candle as candle;
 pub use eft_backend_ort as ort;
 #[cfg(feature = "tch")]
 pub use eft_backend_tch as tch;
+
+/// The README's example is run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

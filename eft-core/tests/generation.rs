@@ -9,8 +9,8 @@ use eft_core::sample::{
     RepetitionPenalty, Uniforms,
 };
 use eft_core::{
-    Decoding, Filter, Form, Host, Joint, LogitSource, Rendering, RowFeed, Sampler, Sampling,
-    Session, Source, Token, TokenId, combine, from_fn, from_top,
+    Decoding, Filter, Form, Host, Joint, LogitSource, Rendering, RowFeed, Sampler, Sampling, Session, Source,
+    Token, TokenId, combine, from_fn, from_top,
 };
 use proptest::prelude::*;
 

@@ -1,13 +1,15 @@
 //! What the examples share: a model of someone's own, texts for it to learn, and the way from text to token ids.
+#![allow(dead_code)] // Neither example uses all of it.
+
 pub(crate) mod ngram;
 
-use eft::{Error, Prompt, Renderer, Result, TokenId, Vocab};
+use eft::{Error, Host, Prompt, Renderer, Result, Source, TokenId, Vocab};
 use ngram::END;
 
 /// A text, cut into what is learnt and what is held out to be scored: paragraphs of prose, or sonnets.
 pub(crate) struct Corpus {
-    pub(crate) learnt: Vec<String>,
-    pub(crate) held_out: Vec<String>,
+    learnt: Vec<String>,
+    held_out: Vec<String>,
 }
 
 impl Corpus {
@@ -29,9 +31,17 @@ impl Corpus {
         Self { learnt: texts(learnt), held_out: texts(held_out) }
     }
 
-    /// What is learnt.
+    /// What a model is given to learn.
     pub(crate) fn learnt(&self) -> impl Iterator<Item = &str> {
         self.learnt.iter().map(String::as_str)
+    }
+
+    /// The mean log-probability of a symbol of the held-out texts, in nats: nearer to 0 is better.
+    pub(crate) fn held_out_score(&self, source: &Source<Host>) -> Result<f64> {
+        let texts = self.held_out.iter().map(|text| ("", text.bytes().map(u32::from).chain([END]).collect()));
+        let scored = source.score_batch(texts)?;
+        let symbols: usize = scored.iter().map(|s| s.tokens.len()).sum();
+        Ok(scored.iter().map(|s| s.total).sum::<f64>() / symbols as f64)
     }
 }
 
@@ -55,11 +65,6 @@ impl Renderer for Bytes {
             }),
         }
     }
-}
-
-/// Text as it is scored: its bytes, and its end.
-pub(crate) fn whole(text: &str) -> Vec<TokenId> {
-    text.bytes().map(u32::from).chain([END]).collect()
 }
 
 /// Token ids as text.

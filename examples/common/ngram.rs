@@ -93,7 +93,8 @@ impl Ngram {
             let total: f32 = next.values().map(|(count, _)| count).sum();
             if total > 0.0 {
                 probs.iter_mut().for_each(|p| *p *= DISCOUNT * next.len() as f32 / total);
-                next.iter().for_each(|(symbol, (count, _))| probs[*symbol as usize] += (count - DISCOUNT) / total);
+                next.iter()
+                    .for_each(|(symbol, (count, _))| probs[*symbol as usize] += (count - DISCOUNT) / total);
             }
         }
         probs.iter().map(|p| p.ln()).collect()
