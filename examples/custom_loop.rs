@@ -7,6 +7,10 @@
 //! Large and small are n-gram models (`common/ngram.rs`) that look back 5 bytes and 1 byte. Both have read prose; the
 //! small one was then tuned on verse, as a large model might be too dear to be. `wrap_your_model` shows how such a
 //! model becomes a source with a cache; here [`from_fn`] does, which needs a function only.
+//!
+//! The orders of the models were picked, with the held-out texts in sight, so that there is something to see. That the
+//! sum beats its base on verse does not hang on them; that it beats the small tuned model does. Where the small one
+//! looks back 2 bytes, the two are as good as equal (-2.087 and -2.098).
 mod common;
 
 use common::ngram::{END, Ngram, State};
@@ -31,6 +35,10 @@ fn main() -> Result<()> {
     for source in [&untuned, &tuned].into_iter().chain(&combinations).chain([&large_tuned]) {
         println!("  {:6.3} {:6.3}  {source}", verse.held_out_score(source)?, prose.held_out_score(source)?);
     }
+    let [base, _, summed, _] = &combinations;
+    let at = verse.held_out_score(base)?;
+    let (gained, possible) = (verse.held_out_score(summed)? - at, verse.held_out_score(&large_tuned)? - at);
+    println!("  `{summed}` has {:.0} % of what tuning `large` itself would gain", 100.0 * gained / possible);
 
     println!("\nTexts of a loop of one's own:");
     let decoding = Decoding::from(Sampling::default().top_p(0.8).seed(1)).max_tokens(160);
@@ -38,9 +46,9 @@ fn main() -> Result<()> {
         println!("  {source}:\n    {prompt}{}", on_one_line(&sampled(source, &prompt[..], &decoding)?));
     }
 
-    println!("\nGreedy text of `{}`, drafted by `{tuned}`:", combinations[2]);
-    let (ids, passes) = drafted(&combinations[2], &tuned, &prompt[..], 120)?;
-    let plain = combinations[2].generate(&prompt[..], Decoding::from(Sampling::greedy()).max_tokens(120))?;
+    println!("\nGreedy text of `{summed}`, drafted by `{tuned}`:");
+    let (ids, passes) = drafted(summed, &tuned, &prompt[..], 120)?;
+    let plain = summed.generate(&prompt[..], Decoding::from(Sampling::greedy()).max_tokens(120))?;
     assert_eq!(ids, plain.map(|token| Ok(token?.id)).collect::<Result<Vec<_>>>()?);
     println!("    {prompt}{}", on_one_line(&ids));
     println!(
@@ -91,7 +99,8 @@ fn drafted(
             joint.push(&[vec![pick.token]])?;
         }
         // The target's choice after what was sure, and after each token of the draft: one more than was drafted.
-        let scores = joint.eval(0, &[sure..sure + AHEAD + 1])?;
+        let positions = sure..sure + AHEAD + 1;
+        let scores = joint.eval(0, &[positions])?;
         let own: Vec<_> =
             Host.argmax(&scores.positions(0), scores.width())?.iter().map(|p| p.token).collect();
         passes += 1;

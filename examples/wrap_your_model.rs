@@ -17,8 +17,8 @@ use common::ngram::{Ngram, SYMBOLS, State};
 use common::{Bytes, Corpus, decode, vocab};
 use eft::decode::Event;
 use eft::{
-    Backend, Decoding, Engine, EngineRow, EngineSpec, Error, Form, Host, Opened, Result, RowFeed, Sampling,
-    Scores, Session, Source,
+    Backend, Decoding, Engine, EngineRow, EngineSpec, Form, Host, Opened, Result, RowFeed, Sampling, Scores,
+    Session, Source, check,
 };
 
 /// The weights, and what must be known of them.
@@ -63,7 +63,8 @@ impl Session for NgramSession {
     }
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<Host>> {
-        self.check_feed(feed)?;
+        // Wrong calls are refused before anything is touched.
+        self.engine.spec.check_feeds(feed, &self.room())?;
         let (mut scores, mut spans) = (Vec::new(), Vec::new());
         // Rows are fed different numbers of tokens, and scores are wanted after the last few only.
         for (state, feed) in self.rows.iter_mut().zip(feed) {
@@ -81,13 +82,13 @@ impl Session for NgramSession {
     }
 
     fn rollback(&mut self, drop: &[usize]) -> Result<()> {
-        self.check_rollback(drop)?;
+        check::rollback(drop, &self.rollback_limit())?;
         self.rows.iter_mut().zip(drop).for_each(|(state, count)| state.forget(*count));
         Ok(())
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
-        self.check_select(rows)?;
+        check::select(rows, self.rows.len())?;
         self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
         Ok(())
     }
@@ -147,43 +148,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("\nThe sessions of `{carroll}` obey the laws of sessions.");
     }
     Ok(())
-}
-
-/// Wrong calls are refused before anything is touched.
-impl NgramSession {
-    fn check_feed(&self, feed: &[RowFeed]) -> Result<()> {
-        if feed.len() != self.rows.len() {
-            return Err(Error::shape("feeds", self.rows.len(), feed.len()));
-        }
-        for (row, RowFeed { tokens, wanted }) in feed.iter().enumerate() {
-            if *wanted > tokens.len() {
-                return Err(Error::shape(format!("positions wanted of row {row}"), tokens.len(), wanted));
-            }
-            if let Some(&token) = tokens.iter().find(|token| **token as usize >= SYMBOLS) {
-                let term = self.engine.spec.name.clone();
-                return Err(Error::TokenOutOfRange { term, row, token, limit: SYMBOLS });
-            }
-        }
-        Ok(())
-    }
-
-    fn check_rollback(&self, drop: &[usize]) -> Result<()> {
-        if drop.len() != self.rows.len() {
-            return Err(Error::shape("rollback", self.rows.len(), drop.len()));
-        }
-        for (row, (&asked, limit)) in drop.iter().zip(self.rollback_limit()).enumerate() {
-            if asked > limit {
-                return Err(Error::RollbackTooFar { row, asked, limit });
-            }
-        }
-        Ok(())
-    }
-
-    fn check_select(&self, rows: &[usize]) -> Result<()> {
-        match rows.iter().find(|row| **row >= self.rows.len()) {
-            Some(&row) => Err(Error::RowOutOfRange { what: "select", row, rows: self.rows.len() }),
-            None if rows.is_empty() => Err(Error::EmptyBatch { what: "select" }),
-            None => Ok(()),
-        }
-    }
 }

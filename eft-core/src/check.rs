@@ -1,4 +1,13 @@
-//! Checks of arguments that every session makes before it touches anything.
+//! Checks of arguments that every session makes before it touches anything: for sessions of one's own, too.
+//!
+//! ```
+//! use eft_core::{check, Error, RowFeed};
+//!
+//! // Two rows, of which the second has room for one more token; ids are below 10.
+//! let feeds = [RowFeed::one(3), RowFeed::all(vec![4, 5])];
+//! let refused = check::feeds("model", &feeds, &[8, 1], 10);
+//! assert!(matches!(refused, Err(Error::ContextFull { row: 1, asked: 2, room: 1, .. })));
+//! ```
 use crate::{Error, Result, RowFeed, TokenId};
 
 /// There is one entry for each row.
@@ -6,8 +15,11 @@ pub(crate) fn per_row(what: &str, rows: usize, entries: usize) -> Result<()> {
     crate::backend::check_same_length(what, rows, entries)
 }
 
-/// Feeds fit the rows, the vocabulary and the context.
-pub(crate) fn feeds(term: &str, feeds: &[RowFeed], room: &[usize], tokens: usize) -> Result<()> {
+/// Feeds fit the rows, the vocabulary (ids below `tokens`) and the context (`room` for each row).
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::TokenOutOfRange`], [`Error::ContextFull`], naming `term`.
+pub fn feeds(term: &str, feeds: &[RowFeed], room: &[usize], tokens: usize) -> Result<()> {
     per_row("feeds", room.len(), feeds.len())?;
     for (row, (feed, room)) in feeds.iter().zip(room).enumerate() {
         if feed.wanted > feed.tokens.len() {
@@ -30,8 +42,11 @@ pub(crate) fn within(term: &str, row: usize, tokens: &[TokenId], limit: usize) -
     }
 }
 
-/// A rollback drops no more than it may.
-pub(crate) fn rollback(drop: &[usize], limits: &[usize]) -> Result<()> {
+/// A rollback drops no more of each row than it may.
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::RollbackTooFar`].
+pub fn rollback(drop: &[usize], limits: &[usize]) -> Result<()> {
     per_row("rollback", limits.len(), drop.len())?;
     for (row, (&asked, &limit)) in drop.iter().zip(limits).enumerate() {
         if asked > limit {
@@ -42,7 +57,10 @@ pub(crate) fn rollback(drop: &[usize], limits: &[usize]) -> Result<()> {
 }
 
 /// A selection names at least one row, and only rows there are.
-pub(crate) fn select(rows: &[usize], of: usize) -> Result<()> {
+///
+/// # Errors
+/// [`Error::EmptyBatch`], [`Error::RowOutOfRange`].
+pub fn select(rows: &[usize], of: usize) -> Result<()> {
     if rows.is_empty() {
         return Err(Error::EmptyBatch { what: "select" });
     }

@@ -114,6 +114,15 @@ impl<B: Backend> EngineSpec<B> {
         Ok(())
     }
 
+    /// Feeds fit a session of this engine whose rows have so much room: what [`Session::extend`](crate::Session::extend)
+    /// checks before it touches anything.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::TokenOutOfRange`], [`Error::ContextFull`].
+    pub fn check_feeds(&self, feeds: &[crate::RowFeed], room: &[usize]) -> Result<()> {
+        check::feeds(&self.name, feeds, room, self.vocab.width())
+    }
+
     pub(crate) fn unknown_adapter(&self, name: String) -> Error {
         let known = if self.adapters.is_empty() { "none".into() } else { self.adapters.join(", ") };
         Error::Unknown { kind: "adapter", name, known }

@@ -165,7 +165,7 @@ impl<B: Backend> Session for FnSession<B> {
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<B>> {
         let spec = &self.shared.spec;
-        check::feeds(&spec.name, feed, &self.room(), spec.vocab.width())?;
+        spec.check_feeds(feed, &self.room())?;
         let mut rows = self.rows.clone();
         let mut wanted = Vec::new();
         for (row, feed) in rows.iter_mut().zip(feed) {

@@ -38,7 +38,7 @@
 
 pub mod backend;
 pub mod bridge;
-mod check;
+pub mod check;
 pub mod combine;
 #[cfg(feature = "conformance")]
 pub mod conformance;
