@@ -1,7 +1,32 @@
-//! Logit sources run by candle: a placeholder that holds the crate's name and place in the workspace.
+//! Emulated fine-tuning over [candle](candle_core): scores in candle tensors, on the processor or a GPU.
 //!
-//! It contains no code yet. Until it does, models run by candle can be brought in with
-//! [`from_fn`](https://docs.rs/eft-core/latest/eft_core/fn.from_fn.html) or by implementing
-//! `eft_core::Engine`.
+//! [`Candle`] is the [`Backend`](eft_core::Backend) of one device. Its tensors are plain candle tensors of two
+//! dimensions, rows by columns, so whatever produces logits with candle can be a source.
+//!
+//! ```
+//! use candle_core::{Device, Tensor};
+//! use eft_backend_candle::{Candle, to_error};
+//! use eft_core::{Backend, Row, Term};
+//!
+//! let candle = Candle::cpu();
+//! let logits = |scores: [f32; 3]| Tensor::new(&[scores], &Device::Cpu).map_err(to_error);
+//! let (large, tuned, untuned) = (logits([1., 2., 3.])?, logits([0., 5., 0.])?, logits([0., 1., 0.])?);
+//! let combined = candle.linear(
+//!     &[
+//!         Term { weight: 1.0, rows: vec![Row::new(&large, 0)] },
+//!         Term { weight: 1.0, rows: vec![Row::new(&tuned, 0)] },
+//!         Term { weight: -1.0, rows: vec![Row::new(&untuned, 0)] },
+//!     ],
+//!     3,
+//! )?;
+//! assert_eq!(candle.argmax(&[Row::new(&combined, 0)], 3)?[0].token, 1);
+//! # Ok::<(), eft_core::Error>(())
+//! ```
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod backend;
+pub mod nn;
+
+pub use backend::{Candle, to_error};
+pub use nn::CandleNn;

@@ -64,7 +64,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// Brings rows to the host, one after another. Outside decoding steps.
     fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>>;
 
-    /// `out[i] = Σₖ wₖ·rowsₖ[i]`. Terms are not empty and have equally many rows. A weight is never zero.
+    /// `out[i] = Σₖ wₖ·rowsₖ[i]`. Terms are not empty and have equally many rows. Under a negative weight +∞ comes
+    /// out as NaN: as −∞ it would pass for a token that is excluded.
     fn linear(&self, terms: &[Term<'_, Self>], width: usize) -> Result<Self::Tensor>;
 
     /// `out[i] = rows[i] − log Σ exp rows[i]`.
@@ -383,7 +384,12 @@ pub fn check_pool<B: Backend>(terms: &[Term<'_, B>], pool: Pool) -> Result<()> {
 /// [`Error::TokenOutOfRange`] or [`Error::InvalidParameter`].
 pub fn check_edits(edits: &[Vec<Edit>], width: usize) -> Result<()> {
     for (row, edits) in edits.iter().enumerate() {
-        let out_of_range = |token| Error::TokenOutOfRange { term: "edit".into(), row, token, limit: width };
+        let out_of_range = |token| Error::TokenOutOfRange {
+            term: "the scores that a processor edits".into(),
+            row,
+            token,
+            limit: width,
+        };
         for edit in edits {
             match edit {
                 Edit::Bias(biases) => {

@@ -58,6 +58,14 @@ pub enum Error {
         /// How many tokens all terms share.
         common: usize,
     },
+    /// A stop id, or part of a stop sequence, that can never be generated.
+    #[error("stop id {id} is past the {common} tokens that all terms share")]
+    StopIdOutOfRange {
+        /// The id.
+        id: TokenId,
+        /// How many tokens all terms share.
+        common: usize,
+    },
     /// A token id that a term's vocabulary does not have.
     #[error("token id {token} in row {row} is past the {limit} tokens of `{term}`")]
     TokenOutOfRange {
@@ -246,6 +254,12 @@ pub enum Fault {
     /// All entries are −∞.
     #[error("no token has a finite score")]
     NothingFinite,
+    /// Every term has finite scores, but they have no such token in common.
+    #[error("no token has a finite score in all terms")]
+    NothingInCommon,
+    /// The terms are sound, but their combination is not: it overflowed, or its rule made NaN of them.
+    #[error("the terms are sound, but their combination is not: it overflows, or its rule is at fault")]
+    Unsound,
     /// The terms are sound, but processors and masks left no token.
     #[error("masks and processors leave no token")]
     NothingAllowed,

@@ -124,25 +124,19 @@ impl<B: Backend> Shared<B> {
     /// Scores after the prefixes of each row whose lengths are wanted.
     fn score(&self, rows: &[EngineRow], wanted: &[std::ops::Range<usize>]) -> Result<Scores<B>> {
         let width = self.spec.vocab.width();
-        let mut scores = Vec::new();
-        let mut spans = Vec::new();
-        for (index, (row, lengths)) in rows.iter().zip(wanted).enumerate() {
-            let first = scores.len() / width;
-            for length in lengths.clone() {
+        let score = |(index, (row, lengths)): (usize, (&EngineRow, &std::ops::Range<usize>))| {
+            let position = |length: usize| {
                 let prefix = EngineRow { adapter: row.adapter, tokens: row.tokens[..length].to_vec() };
                 let logits = (self.f)(&prefix)?;
-                if logits.len() != width {
-                    let what = format!("logits of `{}`, row {index}", self.spec.name);
-                    return Err(Error::shape(what, width, logits.len()));
+                if logits.len() == width {
+                    return Ok(logits);
                 }
-                scores.extend(logits);
-            }
-            spans.push(first..scores.len() / width);
-        }
-        if scores.is_empty() {
-            return Ok(Scores::none(rows.len(), width, self.form));
-        }
-        Ok(Scores::new(self.spec.backend.upload(&scores, width)?, spans, width, self.form))
+                Err(Error::shape(format!("logits of `{}`, row {index}", self.spec.name), width, logits.len()))
+            };
+            lengths.clone().map(position).collect()
+        };
+        let scores = rows.iter().zip(wanted).enumerate().map(score).collect::<Result<Vec<Vec<_>>>>()?;
+        Scores::upload(&self.spec.backend, &scores, width, self.form)
     }
 }
 
@@ -155,7 +149,7 @@ impl<B: Backend> Session for FnSession<B> {
     type Backend = B;
 
     fn rollback_limit(&self) -> Vec<usize> {
-        self.rows.iter().map(|row| row.tokens.len() - 1).collect()
+        self.rows.iter().map(|row| row.tokens.len()).collect()
     }
 
     fn room(&self) -> Vec<usize> {

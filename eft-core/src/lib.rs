@@ -59,6 +59,7 @@ pub mod vocab;
 
 pub use backend::{Backend, Edit, Filter, Pick, Pool, Row, Term, TokenMask};
 pub use bridge::bridge;
+pub use combine::Rule;
 pub use decode::Decoding;
 pub use engine::{Engine, EngineRow, EngineSpec};
 pub use error::{Error, Fault, Result};

@@ -93,6 +93,24 @@ impl From<String> for Prompt {
     }
 }
 
+impl From<&String> for Prompt {
+    fn from(text: &String) -> Self {
+        Self::Text(text.clone())
+    }
+}
+
+impl From<&Vec<TokenId>> for Prompt {
+    fn from(tokens: &Vec<TokenId>) -> Self {
+        Self::Tokens(tokens.clone())
+    }
+}
+
+impl<const N: usize> From<&[TokenId; N]> for Prompt {
+    fn from(tokens: &[TokenId; N]) -> Self {
+        Self::Tokens(tokens.into())
+    }
+}
+
 impl From<&Prompt> for Prompt {
     fn from(prompt: &Prompt) -> Self {
         prompt.clone()
@@ -185,6 +203,17 @@ impl Rendering {
             Prompt::Tokens(tokens) => Ok(Prompt::Tokens([&before[..], tokens].concat())),
             Prompt::Text(_) | Prompt::Chat(_) => {
                 Err(Error::Unsupported { who: prompt.form().into(), what: "a prefix of token ids".into() })
+            }
+        })
+    }
+
+    /// Text before that of the prompt, which must be text, too.
+    pub fn preamble(text: impl Into<String>) -> Self {
+        let before = text.into();
+        Self::new(move |prompt| match prompt {
+            Prompt::Text(text) => Ok(Prompt::Text(format!("{before}{text}"))),
+            Prompt::Tokens(_) | Prompt::Chat(_) => {
+                Err(Error::Unsupported { who: prompt.form().into(), what: "a preamble of text".into() })
             }
         })
     }

@@ -35,7 +35,8 @@ pub struct SequenceScore {
 
 impl SequenceScore {
     fn new(tokens: Vec<f32>) -> Self {
-        Self { total: tokens.iter().map(|t| f64::from(*t)).sum(), tokens }
+        // From 0: the sum of nothing would be −0.
+        Self { total: tokens.iter().fold(0.0, |sum, t| sum + f64::from(*t)), tokens }
     }
 }
 

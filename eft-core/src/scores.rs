@@ -43,6 +43,26 @@ impl<B: Backend> Scores<B> {
         Self { tensor: Some(tensor), spans, width, form, covered: Vec::new() }
     }
 
+    /// Scores that were computed on the host: for each row of the batch its positions, each of `width` scores.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a position of another width, and failures of the backend.
+    pub fn upload(backend: &B, rows: &[Vec<Vec<f32>>], width: usize, form: Form) -> Result<Self> {
+        if let Some(wrong) = rows.iter().flatten().find(|p| p.len() != width) {
+            return Err(Error::shape("a position of scores", width, wrong.len()));
+        }
+        let flat = rows.iter().flatten().flatten().copied().collect::<Vec<_>>();
+        if flat.is_empty() {
+            return Ok(Self::none(rows.len(), width, form));
+        }
+        let mut next = 0;
+        let spans = rows.iter().map(|positions| {
+            next += positions.len();
+            next - positions.len()..next
+        });
+        Ok(Self::new(backend.upload(&flat, width)?, spans.collect(), width, form))
+    }
+
     /// One position for each row of the batch: row `i` of the tensor.
     pub fn one_each(tensor: B::Tensor, rows: usize, width: usize, form: Form) -> Self {
         Self::new(tensor, (0..rows).map(|i| i..i + 1).collect(), width, form)

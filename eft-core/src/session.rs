@@ -57,7 +57,8 @@ pub trait Session: Send {
     type Backend: Backend;
 
     /// How many tokens [`rollback`](Self::rollback) may drop from each row: at least those fed since the session
-    /// was opened, and more where the model can go back into the prompt. As many entries as rows.
+    /// was opened, and more, up to all tokens there are, where the model can go back into the prompt. As many
+    /// entries as rows.
     fn rollback_limit(&self) -> Vec<usize>;
 
     /// How many tokens each row still accepts; `usize::MAX` without a limit.

@@ -30,7 +30,7 @@ use crate::combine::Rule;
 use crate::joint::{Joint, JointSession, OpenOptions};
 use crate::prompt::{Renderer, Rendering, TokensOnly};
 use crate::vocab::Common;
-use crate::{Engine, Error, LogitSource, Opened, Prompt, Result, Scores, TokenId, Vocab};
+use crate::{Decoding, Engine, Error, LogitSource, Opened, Prompt, Result, Sampler, Scores, TokenId, Vocab};
 
 /// A model or a combination of models. See the [module](self).
 pub struct Source<B: Backend> {
@@ -108,17 +108,12 @@ impl<B: Backend> Source<B> {
     /// # Errors
     /// [`Error::Unknown`] if the engine has no adapter of this name, [`Error::Unsupported`] for a combination.
     pub fn adapter(&self, name: &str) -> Result<Self> {
-        let Node::Leaf(leaf) = self.node() else {
-            return Err(Error::Unsupported {
-                who: self.name(),
-                what: "adapters: it is no single model".into(),
-            });
-        };
-        let spec = leaf.engine.spec();
-        let index = spec.adapters.iter().position(|a| a == name);
-        let index = index.ok_or_else(|| spec.unknown_adapter(name.into()))?;
-        let leaf = Leaf { adapter: Some(index), ..leaf.clone() };
-        Ok(Self::of(Node::Leaf(leaf), self.inner.backend.clone()))
+        self.with_leaf("adapters", &|leaf| {
+            let spec = leaf.engine.spec();
+            let index = spec.adapters.iter().position(|a| a == name);
+            let index = index.ok_or_else(|| spec.unknown_adapter(name.into()))?;
+            Ok(Leaf { adapter: Some(index), ..leaf.clone() })
+        })
     }
 
     /// The same model with another way to make token ids of prompts.
@@ -126,18 +121,42 @@ impl<B: Backend> Source<B> {
     /// # Errors
     /// [`Error::Unsupported`] for a combination: its models render for themselves.
     pub fn rendered_by(&self, renderer: impl Renderer + 'static) -> Result<Self> {
-        let Node::Leaf(leaf) = self.node() else {
-            return Err(Error::Unsupported {
-                who: self.name(),
-                what: "a renderer: it is no single model".into(),
-            });
-        };
-        let leaf = Leaf { renderer: Arc::new(renderer), ..leaf.clone() };
-        let source = Self::of(Node::Leaf(leaf), self.inner.backend.clone());
+        let renderer: Arc<dyn Renderer> = Arc::new(renderer);
+        let rendered =
+            self.with_leaf("a renderer", &|leaf| Ok(Leaf { renderer: renderer.clone(), ..leaf.clone() }))?;
         Ok(match &self.inner.name {
-            Some(name) => source.named(name.clone()),
-            None => source,
+            Some(name) => rendered.named(name.clone()),
+            None => rendered,
         })
+    }
+
+    /// A single model, whatever its prompt, with another leaf.
+    fn with_leaf(&self, what: &str, f: &dyn Fn(&Leaf<B>) -> Result<Leaf<B>>) -> Result<Self> {
+        let node = match self.node() {
+            Node::Leaf(leaf) => Node::Leaf(f(leaf)?),
+            Node::Under(rendering, inner) => Node::Under(rendering.clone(), inner.with_leaf(what, f)?),
+            Node::Opaque(_) | Node::Sum(_) | Node::Rule(..) => {
+                let what = format!("{what}: it is no single model of token ids");
+                return Err(Error::Unsupported { who: self.name(), what });
+            }
+        };
+        Ok(Self::of(node, self.inner.backend.clone()))
+    }
+
+    /// The token ids that a single model makes of a prompt.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a combination: its models render for themselves. [`Error::CannotRender`].
+    pub fn render(&self, prompt: impl Into<Prompt>) -> Result<Vec<TokenId>> {
+        let prompt = prompt.into();
+        match self.node() {
+            Node::Leaf(leaf) => leaf.renderer.render(&self.name(), &prompt),
+            Node::Under(rendering, inner) => inner.render(rendering.apply(&prompt)?),
+            Node::Opaque(_) | Node::Sum(_) | Node::Rule(..) => Err(Error::Unsupported {
+                who: self.name(),
+                what: "one rendering of a prompt: it is no single model of token ids".into(),
+            }),
+        }
     }
 
     /// The same source under a changed prompt. Terms that share weights and differ in prompt run as rows of one
@@ -217,7 +236,7 @@ impl<B: Backend> Source<B> {
     }
 
     /// Checks what can be checked without a prompt: weights are finite, vocabularies fit together, and a text can
-    /// end.
+    /// end. All terms are looked at, also those that cancel; which do shows when prompts are rendered, at opening.
     ///
     /// # Errors
     /// [`Error::InvalidWeight`], [`Error::VocabMismatch`], [`Error::StopIdCut`].
@@ -243,6 +262,16 @@ impl<B: Backend> Source<B> {
             Node::Rule(_, parts) => parts.iter().try_for_each(Source::check_weights),
             Node::Under(_, inner) => inner.check_weights(),
         }
+    }
+
+    /// A sampler for a loop of one's own over `rows` rows, which knows where the source's texts end.
+    ///
+    /// # Errors
+    /// As [`Sampler::new`].
+    pub fn sampler(&self, decoding: impl Into<Decoding>, rows: usize) -> Result<Sampler<B>> {
+        let mut decoding = decoding.into();
+        decoding.stop_ids.get_or_insert_with(|| self.stop_ids().into_iter().collect());
+        Sampler::new(self.backend().clone(), &decoding, rows)
     }
 
     /// As [`LogitSource::open`], with a session that can also be [reopened](JointSession::reopen) on longer

@@ -189,6 +189,16 @@ impl Vocab {
         }
     }
 
+    /// The bytes of ordinary tokens, one after another; special ones stand for no text.
+    pub fn decode(&self, ids: &[TokenId]) -> Vec<u8> {
+        ids.iter()
+            .filter(|id| !self.is_special(**id))
+            .filter_map(|id| self.bytes(*id))
+            .flatten()
+            .copied()
+            .collect()
+    }
+
     /// Ids below [`real`](Self::real) that stand for no token: untrained, to be excluded.
     pub fn holes(&self) -> Vec<TokenId> {
         match &self.tokens {
@@ -260,7 +270,9 @@ impl Vocab {
     /// A token for people: `"the"`, `special "</s>"`, `no token`.
     pub fn describe(&self, id: TokenId) -> String {
         match (&self.tokens, self.bytes(id)) {
-            (Tokens::Anonymous(_), _) => "of unknown bytes".into(),
+            (Tokens::Anonymous(size), _) => {
+                format!("unknown (`{}` tells only that it has {size} tokens)", self.name)
+            }
             (_, None) => "no token".into(),
             (_, Some(bytes)) => {
                 let kind = if self.is_special(id) { "special " } else { "" };

@@ -6,8 +6,8 @@ use eft_core::decode::{Event, FinishReason};
 use eft_core::sample::{AllowedTokens, History, LogitBias, Processor, RepetitionPenalty};
 use eft_core::{
     Backend, Decoding, Edit, EngineSpec, Error, Fault, FnEngine, Form, Host, Joint, LogitSource, Opened,
-    Prompt, Result, RowFeed, Sampler, Sampling, Scores, Session, Source, TokenId, Vocab, combine, from_fn,
-    from_top,
+    Prompt, Rendering, Result, RowFeed, Sampler, Sampling, Scores, Session, Source, TokenId, Vocab, combine,
+    from_fn, from_top,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,9 +40,10 @@ fn failure(source: &Source<Host>) -> Error {
 fn bad_scores_name_term_row_position_and_token() {
     let (good, other) = (model("good", 1), model("other", 2));
     type Spoil = fn(&mut Vec<f32>);
-    let cases: [(Spoil, f32, Fault); 5] = [
+    let cases: [(Spoil, f32, Fault); 6] = [
         (|row| row[4] = f32::NAN, 1.0, Fault::NotANumber(4)),
         (|row| row[10] = f32::INFINITY, 0.5, Fault::Infinite(10)),
+        (|row| row[10] = f32::INFINITY, -0.5, Fault::Infinite(10)),
         (|row| row[3] = f32::NEG_INFINITY, -0.5, Fault::ExcludedBySubtraction(3)),
         (|row| row.fill(f32::NEG_INFINITY), 1.0, Fault::NothingFinite),
         (|row| row.fill(f32::NAN), -1.0, Fault::NotANumber(0)),
@@ -118,7 +119,7 @@ fn masks_that_leave_nothing_are_told_from_bad_scores() {
     };
     let error = (half("even", 0) + half("odd", 1)).generate([1], &Sampling::greedy()).unwrap().next();
     let error = error.unwrap().unwrap_err();
-    assert!(matches!(error, Error::BadScores { fault: Fault::NothingFinite, .. }), "{error}");
+    assert!(matches!(error, Error::BadScores { fault: Fault::NothingInCommon, .. }), "{error}");
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn joints_refuse_what_is_not_there() {
     joint.push(&[vec![3, 4], vec![]]).unwrap();
     assert!(matches!(joint.rollback(&[0, 1]), Err(Error::RollbackTooFar { row: 1, asked: 1, limit: 0 })));
     assert!(matches!(joint.rollback(&[1]), Err(Error::Shape { .. })));
-    assert!(matches!(joint.eval(1, &[0..1, 0..1]), Err(Error::RowOutOfRange { .. })));
+    assert!(matches!(joint.eval(1, &[0..1, 0..1]), Err(Error::Unknown { kind: "root", .. })));
     assert!(matches!(joint.eval(0, &[0..4, 0..1]), Err(Error::Shape { .. })));
     assert!(matches!(joint.push(&[vec![], vec![99]]), Err(Error::TokenOutOfRange { row: 1, token: 99, .. })));
     assert!(matches!(joint.select(&[2]), Err(Error::RowOutOfRange { row: 2, rows: 2, .. })));
@@ -192,7 +193,7 @@ fn joints_refuse_what_is_not_there() {
     joint.commit();
     // Forgotten scores are computed again, but for those of the prompt itself.
     assert_eq!(values(&joint.eval(0, &[1..2, 0..0]).unwrap())[0], scores_after(&source, &[1], &[3]));
-    assert!(matches!(joint.eval(0, &[0..1, 0..0]), Err(Error::Forgotten { row: 0, position: 0 })));
+    assert_eq!(values(&joint.eval(0, &[0..1, 0..0]).unwrap())[0], scores_after(&source, &[1], &[]));
     assert_eq!(values(&joint.eval(0, &[2..3, 0..1]).unwrap())[0], scores_after(&source, &[1], &[3, 4]));
     assert!(Joint::<Host>::open(&[], &[[1].into()]).is_err());
 }
@@ -381,7 +382,7 @@ fn rules_that_need_whole_rows_refuse_partial_ones() {
     let error = combine::mixture([(0.5, &black_box), (0.5, &model("m", 1))]).unwrap().open(&[[1].into()]);
     match error.map(drop) {
         Err(Error::PartialRows { rule, term }) => {
-            assert_eq!((&rule[..], &term[..]), ("mixture", "black box"))
+            assert_eq!((&rule[..], &term[..]), ("mixture[0.5, 0.5]", "black box"))
         }
         other => panic!("{other:?}"),
     }
@@ -416,4 +417,46 @@ fn engines_refuse_adapters_they_do_not_have() {
     assert!(matches!(spec.check(&[row]), Err(Error::Unknown { .. })));
     let engine = FnEngine::new(spec, |_| Ok(vec![0.0; WIDTH]));
     assert!(eft_core::Engine::open(&engine, &[]).is_err());
+}
+
+#[test]
+fn combinations_that_overflow_are_told_from_masks() {
+    let huge = from_fn(Host, vocab("huge"), |_| Ok(vec![3e38; WIDTH]));
+    let error = (&huge + 3e38 * &huge.named("again").under(Rendering::prefix([1])))
+        .generate([1], &Sampling::greedy());
+    let error = error.unwrap().next().unwrap().unwrap_err();
+    assert!(matches!(error, Error::BadScores { fault: Fault::Unsound, .. }), "{error}");
+}
+
+#[test]
+fn samplers_tell_what_is_wrong_with_scores() {
+    for (value, fault) in [(f32::NAN, Fault::NotANumber(0)), (f32::INFINITY, Fault::Infinite(0))] {
+        let source = from_fn(Host, vocab("bad"), move |_| Ok(vec![value; WIDTH]));
+        let (_, scores) = source.open(&[[1].into()]).unwrap();
+        for decoding in [Decoding::default(), Decoding::default().processor(AllowedTokens::new([1]))] {
+            match source.sampler(decoding, 1).unwrap().sample(&scores) {
+                Err(Error::BadScores { fault: found, row: 0, position: 0, .. }) => assert_eq!(found, fault),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn blame_of_rows_and_roots_there_are_not() {
+    let joint = Joint::open(&[&model("m", 1)], &[[1].into()]).unwrap();
+    assert!(matches!(joint.blame(9, 0, 0), Error::Unknown { kind: "root", .. }));
+    assert!(matches!(joint.blame(0, 9, 0), Error::BadScores { row: 9, .. }));
+    assert!(matches!(joint.blame(0, 0, 9), Error::BadScores { position: 9, .. }));
+}
+
+#[test]
+fn a_model_that_cannot_enter_its_prompt_says_that_scores_are_forgotten() {
+    let source = Source::opaque(model("opaque", 1));
+    let mut joint = Joint::open(&[&source], &[[1].into()]).unwrap();
+    joint.push(&[vec![2]]).unwrap();
+    joint.eval_last(0).unwrap();
+    joint.commit();
+    assert!(matches!(joint.eval_from(0, &[0]), Err(Error::Forgotten { row: 0, position: 0 })));
+    assert!(joint.eval_last(0).is_ok());
 }

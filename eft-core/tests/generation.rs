@@ -278,8 +278,7 @@ fn a_loop_of_ones_own_gives_what_generate_gives() {
     let decoding = Decoding::from(Sampling::default().temperature(0.8).top_p(0.9).seed(5)).max_tokens(12);
     let generated: Vec<_> = source.generate([1, 2], &decoding).unwrap().map(|t| t.unwrap().id).collect();
 
-    let stops = source.stop_ids();
-    let mut sampler = Sampler::new(Host, &decoding.stop_ids(stops), 1).unwrap();
+    let mut sampler = source.sampler(&decoding, 1).unwrap();
     let (mut session, mut scores) = source.open(&[[1, 2].into()]).unwrap();
     let mut looped = Vec::new();
     while let Some(token) = sampler.next(&scores).unwrap() {
@@ -458,4 +457,51 @@ fn settings_are_serde_types() {
         sampling
     );
     assert!(serde_json::from_str::<Sampling>(r#"{"top_q": 3}"#).is_err());
+}
+
+#[test]
+fn a_text_that_was_cut_can_be_gone_on_with() {
+    let source = model("a", 1) + 0.5 * model("b", 2);
+    let decoding = |tokens| Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(tokens);
+    let all: Vec<_> = source.generate([1, 2], decoding(12)).unwrap().map(|t| t.unwrap().id).collect();
+    // Whether it was cut by the limit or by dropping, the joint holds the whole of it.
+    for limit in [5, 50] {
+        let mut first = source.generate([1, 2], decoding(limit)).unwrap();
+        let mut text: Vec<_> = first.by_ref().take(5).map(|t| t.unwrap().id).collect();
+        let rest = Batch::over(first.into_joint(), decoding(7)).unwrap();
+        text.extend(rest.filter_map(|e| token(e.unwrap())).map(|t| t.id));
+        assert_eq!(text, all);
+    }
+}
+
+#[test]
+fn sessions_tell_their_scores_again_after_a_rollback() {
+    let source = model("a", 1) + 0.5 * model("b", 2);
+    let (mut session, opened) = source.session(&[[1, 2].into(), [3].into()]).unwrap();
+    session.extend(&[RowFeed::all(vec![4, 5]), RowFeed::none()]).unwrap();
+    session.rollback(&[2, 0]).unwrap();
+    assert_eq!(values(&session.current().unwrap()), values(&opened));
+    let scores = session.extend(&[RowFeed::one(6), RowFeed::one(7)]).unwrap();
+    assert_eq!(values(&scores)[0], scores_after(&source, &[1, 2], &[6]));
+}
+
+#[test]
+fn samplers_of_a_source_know_where_its_texts_end() {
+    let source = recite(&[1, 10]);
+    let (mut session, scores) = source.open(&[[0].into()]).unwrap();
+    let mut sampler = source.sampler(Sampling::greedy(), 1).unwrap();
+    assert_eq!(sampler.next(&scores).unwrap(), Some(1));
+    let scores = session.extend(&[RowFeed::one(1)]).unwrap();
+    assert_eq!(sampler.next(&scores).unwrap(), None);
+}
+
+#[test]
+fn single_models_render_and_vocabularies_decode() {
+    let source = model("m", 1);
+    let hinted = source.under(Rendering::prefix([7]));
+    assert_eq!(hinted.render([1, 2]).unwrap(), [7, 1, 2]);
+    assert_eq!(source.vocab().decode(&[1, 2, 10]), b"bc");
+    assert!((&source + &hinted).render([1]).is_err() && source.render("text").is_err());
+    let (adapted, _) = counted("small", 1, &["x"]);
+    assert_eq!(adapted.under(Rendering::prefix([7])).adapter("x").unwrap().render([1]).unwrap(), [7, 1]);
 }

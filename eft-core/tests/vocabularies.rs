@@ -106,7 +106,11 @@ fn a_stop_id_past_the_common_tokens_is_an_error() {
     // Not by way of a bridge either.
     assert!(eft_core::bridge(sum.clone(), Host).generate([0], &Sampling::greedy()).is_err());
     assert!(sum.generate([0], Decoding::default().stop_ids([1])).is_ok());
-    assert!(sum.generate([0], Decoding::default().stop_ids([3])).is_err());
+    for never in [Decoding::default().stop_ids([3]), Decoding::default().stop_ids([1]).stop_sequence([0, 3])]
+    {
+        let refused = sum.generate([0], never).map(drop);
+        assert!(matches!(refused, Err(Error::StopIdOutOfRange { id: 3, common: 3 })), "{refused:?}");
+    }
     assert_eq!((&short + long(2)).stop_ids().into_iter().collect::<Vec<_>>(), [2]);
 }
 

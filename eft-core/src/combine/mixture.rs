@@ -13,5 +13,5 @@ use crate::{Result, Source};
 pub fn mixture<'a, B: Backend>(terms: impl IntoIterator<Item = (f32, &'a Source<B>)>) -> Result<Source<B>> {
     let (weights, parts): (Vec<_>, Vec<_>) = terms.into_iter().map(|(w, s)| (w, s.clone())).unzip();
     convex(&weights)?;
-    Pooled::source("mixture", Pool::Power(1.0), weights, parts)
+    Pooled::source(format!("mixture{weights:?}"), Pool::Power(1.0), weights, parts)
 }

@@ -59,6 +59,30 @@ use crate::{Error, Result};
 ///
 /// The parts come as rows of log-probabilities over the tokens that all models share, normalised over just those
 /// tokens. What comes back is a row for each row of the parts, up to a constant: it is normalised afterwards.
+///
+/// ```
+/// use eft_core::combine::Rule;
+/// use eft_core::{from_fn, Backend, Host, Result, Row, Source, Term, Vocab};
+///
+/// /// The mean of two models' log-probabilities, sharpened.
+/// struct Sharper(f32);
+///
+/// impl<B: Backend> Rule<B> for Sharper {
+///     fn name(&self) -> String {
+///         format!("sharper[{}]", self.0)
+///     }
+///
+///     fn apply(&self, backend: &B, parts: &[Vec<Row<'_, B>>], width: usize) -> Result<B::Tensor> {
+///         let term = |rows: &Vec<_>| Term { weight: self.0 / 2.0, rows: rows.clone() };
+///         backend.linear(&parts.iter().map(term).collect::<Vec<_>>(), width)
+///     }
+/// }
+///
+/// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |_| Ok(vec![0.0, 1.0]));
+/// let sharper = Source::rule(Sharper(2.0), [model.clone(), model])?;
+/// assert_eq!(sharper.name(), "sharper[2](ab, ab)");
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 pub trait Rule<B: Backend>: Send + Sync {
     /// Its name, for messages.
     fn name(&self) -> String;
@@ -72,6 +96,9 @@ pub trait Rule<B: Backend>: Send + Sync {
 
 /// Weights of a convex combination: finite, none below zero, with a sum of 1 up to rounding.
 fn convex(weights: &[f32]) -> Result<()> {
+    if weights.is_empty() {
+        return Err(Error::shape("terms of a convex combination", "at least one", 0));
+    }
     if let Some(weight) = weights.iter().find(|w| !(w.is_finite() && **w >= 0.0)) {
         return Err(Error::parameter("weight", weight, "a finite number, 0 or above"));
     }

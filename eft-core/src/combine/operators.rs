@@ -1,5 +1,5 @@
 //! `large + 0.7 * (tuned - untuned)`, on sources and on references to them.
-use std::ops::{Add, Mul, Neg, Sub};
+use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use crate::Source;
 use crate::backend::Backend;
@@ -67,6 +67,14 @@ macro_rules! scaling {
 
             fn mul(self, weight: f32) -> Source<B> {
                 times(weight, &self)
+            }
+        }
+
+        impl<$($life,)? B: Backend> Div<f32> for $source {
+            type Output = Source<B>;
+
+            fn div(self, divisor: f32) -> Source<B> {
+                times(1.0 / divisor, &self)
             }
         }
 

@@ -21,7 +21,7 @@ pub fn power_mean<'a, B: Backend>(
     if alpha == 0.0 {
         return Ok(Source::sum(weights.into_iter().zip(parts).collect()));
     }
-    Pooled::source(format!("power_mean[{alpha}]"), Pool::Power(-alpha), weights, parts)
+    Pooled::source(format!("power_mean[α={alpha}]{weights:?}"), Pool::Power(-alpha), weights, parts)
 }
 
 /// The rule behind every elementwise pool.

@@ -47,8 +47,8 @@ impl<B: Backend> Batch<B> {
     /// [`into_joint`](Self::into_joint), [`Joint::reopen`], and here again.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] for settings outside their range, [`Error::StopIdCut`] for a stop id that is no
-    /// token of all terms, [`Error::Unknown`] for a prompt that a processor asks for of a term there is not.
+    /// [`Error::InvalidParameter`] for settings outside their range, [`Error::StopIdCut`] and
+    /// [`Error::StopIdOutOfRange`] for a stop id that is no token of all terms, [`Error::Unknown`] for a prompt that a processor asks for of a term there is not.
     pub fn over(joint: Joint<B>, decoding: Decoding) -> Result<Self> {
         let stop_ids = stop_ids(&joint, &decoding)?;
         let sampler = Sampler::new(joint.backend().clone(), &decoding, joint.rows())?
@@ -72,7 +72,9 @@ impl<B: Backend> Batch<B> {
         Ok(batch)
     }
 
-    /// The open models, to go on with. Rows that ended before the last did are gone.
+    /// The open models, to go on with: by [`over`](Self::over) where the text was left, or by [`Joint::reopen`] on
+    /// another prompt. They hold every token but an end-of-sequence token, and one that no context had room for.
+    /// Rows that ended before the last did are gone.
     pub fn into_joint(self) -> Joint<B> {
         self.joint
     }
@@ -97,6 +99,8 @@ impl<B: Backend> Batch<B> {
             if let Some(finished) = finished {
                 self.events.push_back(Event::Finished { row, finished });
             } else if self.decoding.max_tokens.is_some_and(|max| count >= max) {
+                // Recorded, not fed: whoever goes on from here finds the whole text.
+                pushes[index].push(id);
                 self.finish(row, FinishReason::MaxTokens);
             } else if room[index] == 0 {
                 self.finish(row, FinishReason::ContextFull);
@@ -148,6 +152,7 @@ impl<B: Backend> Batch<B> {
             Error::BadScores { term, row: index, position, fault } => {
                 let row = self.active[index];
                 if fault == Fault::NothingAllowed {
+                    let term = self.joint.name(0).unwrap_or(&term).into();
                     return Error::BadScores { term, row, position, fault };
                 }
                 match self.joint.blame(0, index, self.joint.pushed(index).len()) {
@@ -163,19 +168,19 @@ impl<B: Backend> Batch<B> {
 /// The ids that end a text: those given, or any term's.
 fn stop_ids<B: Backend>(joint: &Joint<B>, decoding: &Decoding) -> Result<Vec<TokenId>> {
     let width = joint.width(0)?;
-    let cut = |vocab: &str, ids: &[TokenId]| match ids.iter().find(|id| **id as usize >= width) {
-        Some(&id) => Err(Error::StopIdCut { vocab: vocab.into(), id, common: width }),
-        None => Ok(()),
-    };
+    let given = decoding.stop_ids.iter().chain(&decoding.stop_sequences).flatten();
+    if let Some(&id) = given.clone().find(|id| **id as usize >= width) {
+        return Err(Error::StopIdOutOfRange { id, common: width });
+    }
     if let Some(ids) = &decoding.stop_ids {
-        cut("the stop ids given", ids)?;
         return Ok(ids.clone());
     }
     let mut union = Vec::new();
     for vocab in joint.vocabs(0)? {
-        let ids: Vec<_> = vocab.eos().iter().copied().collect();
-        cut(vocab.name(), &ids)?;
-        union.extend(ids);
+        if let Some(&id) = vocab.eos().iter().find(|id| **id as usize >= width) {
+            return Err(Error::StopIdCut { vocab: vocab.name().into(), id, common: width });
+        }
+        union.extend(vocab.eos());
     }
     Ok(union)
 }

@@ -9,14 +9,22 @@ use crate::{Error, Result, TokenId};
 /// after 256 tokens.
 #[derive(Clone)]
 pub struct Decoding {
-    pub(crate) sampling: Sampling,
-    pub(crate) processors: Vec<Arc<dyn Processor>>,
-    pub(crate) max_tokens: Option<usize>,
-    pub(crate) stop_ids: Option<Vec<TokenId>>,
-    pub(crate) stop_sequences: Vec<Vec<TokenId>>,
-    pub(crate) alternatives: usize,
-    pub(crate) rivals: Option<usize>,
-    pub(crate) parallel: bool,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Applied in this order, before anything is drawn.
+    pub processors: Vec<Arc<dyn Processor>>,
+    /// A text ends after so many tokens; without a limit where `None`.
+    pub max_tokens: Option<usize>,
+    /// A text ends at these ids; at any term's end-of-sequence id where `None`.
+    pub stop_ids: Option<Vec<TokenId>>,
+    /// A text ends at these sequences, too.
+    pub stop_sequences: Vec<Vec<TokenId>>,
+    /// How many of the likeliest tokens are told at each position.
+    pub alternatives: usize,
+    /// Against how many rivals each term's share is told; `None` for no attribution.
+    pub rivals: Option<usize>,
+    /// Whether different models run in threads of their own.
+    pub parallel: bool,
 }
 
 impl Default for Decoding {

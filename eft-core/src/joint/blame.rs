@@ -32,7 +32,7 @@ impl<B: Backend> Joint<B> {
             finite.iter_mut().zip(&scores).for_each(|(f, s)| *f &= s.is_finite());
         }
         let nothing = all_finite.is_some_and(|finite| !finite.contains(&true));
-        Ok(bad(&root.name, if nothing { Fault::NothingFinite } else { Fault::NothingAllowed }))
+        Ok(bad(&root.name, if nothing { Fault::NothingInCommon } else { Fault::Unsound }))
     }
 }
 
@@ -45,8 +45,8 @@ fn signs<B: Backend>(expr: &Expr<B>, negative: bool, out: &mut Vec<(usize, bool)
     }
 }
 
-/// What is wrong with a row of a term.
-fn fault(scores: &[f32], subtracted: bool) -> Option<Fault> {
+/// What is wrong with a row of scores, of a term that may be subtracted.
+pub(crate) fn fault(scores: &[f32], subtracted: bool) -> Option<Fault> {
     let position = |f: fn(f32) -> bool| scores.iter().position(|s| f(*s)).map(|id| id as TokenId);
     if let Some(id) = position(f32::is_nan) {
         return Some(Fault::NotANumber(id));

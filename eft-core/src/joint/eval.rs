@@ -45,13 +45,25 @@ impl<B: Backend> Joint<B> {
     ///
     /// # Errors
     /// [`Error::Shape`] unless there is a range for each row, within what was pushed; [`Error::ContextFull`];
-    /// [`Error::Forgotten`] for the prompt's own scores after [`commit`](Self::commit); [`Error::PartialRows`];
+    /// [`Error::Forgotten`] for the prompt's own scores after [`commit`](Self::commit), of a model that cannot go
+    /// back into its prompt to compute them again; [`Error::PartialRows`];
     /// failures of the models. The joint stays usable: what was pushed stays pushed, and the call can be made again.
     pub fn eval(&mut self, root: usize, at: &[Range<usize>]) -> Result<Scores<B>> {
         self.prepare(at)?;
         let streams = self.root(root)?.expr.streams();
         self.run(&streams, at)?;
         self.compute(self.root(root)?, at)
+    }
+
+    /// The scores of a root from a position of each row to the last: after everything that was pushed.
+    ///
+    /// # Errors
+    /// As [`eval`](Self::eval).
+    pub fn eval_from(&mut self, root: usize, from: &[usize]) -> Result<Scores<B>> {
+        check::per_row("positions", self.rows(), from.len())?;
+        let at: Vec<_> =
+            from.iter().zip(&self.pushed).map(|(from, pushed)| *from..pushed.len() + 1).collect();
+        self.eval(root, &at)
     }
 
     /// The scores of a root for the next token of each row.
@@ -80,6 +92,10 @@ impl<B: Backend> Joint<B> {
         self.run(&streams, at)?;
         let root = self.root(root)?;
         let width = root.common.width;
+        let rows = at.iter().enumerate().flat_map(|(row, at)| at.clone().map(move |_| row));
+        for (row, tokens) in rows.zip(tokens) {
+            check::within(&root.name, row, tokens, width)?;
+        }
         root.written
             .iter()
             .map(|term| {

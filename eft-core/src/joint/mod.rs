@@ -25,11 +25,11 @@
 //!     joint.push(&[vec![pick.token]])?;
 //! }
 //! // … and the target scores the three positions in one pass of each of its other terms.
-//! let scores = joint.eval(0, &[0..3])?;
+//! let scores = joint.eval_from(0, &[0])?;
 //! assert_eq!(scores.positions(0).len(), 3);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
-mod blame;
+pub(crate) mod blame;
 mod eval;
 mod open;
 mod plan;
@@ -122,10 +122,18 @@ impl<B: Backend> Joint<B> {
         &self.backend
     }
 
+    /// The name of a root.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a root there is not.
+    pub fn name(&self, root: usize) -> Result<&str> {
+        Ok(&self.root(root)?.name)
+    }
+
     /// How many tokens a root has scores for: those all its terms share.
     ///
     /// # Errors
-    /// [`Error::RowOutOfRange`] for a root there is not.
+    /// [`Error::Unknown`] for a root there is not.
     pub fn width(&self, root: usize) -> Result<usize> {
         Ok(self.root(root)?.common.width)
     }
@@ -133,7 +141,7 @@ impl<B: Backend> Joint<B> {
     /// The vocabularies of the models that a root runs.
     ///
     /// # Errors
-    /// [`Error::RowOutOfRange`] for a root there is not.
+    /// [`Error::Unknown`] for a root there is not.
     pub fn vocabs(&self, root: usize) -> Result<&[Arc<Vocab>]> {
         Ok(&self.root(root)?.vocabs)
     }
@@ -276,8 +284,10 @@ impl<B: Backend> Joint<B> {
     }
 
     fn root(&self, root: usize) -> Result<&Root<B>> {
-        let rows = self.roots.len();
-        self.roots.get(root).ok_or(Error::RowOutOfRange { what: "root of a joint", row: root, rows })
+        self.roots.get(root).ok_or_else(|| {
+            let known = (0..self.roots.len()).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
+            Error::Unknown { kind: "root", name: root.to_string(), known }
+        })
     }
 
     /// The last position of every row.

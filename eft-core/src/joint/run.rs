@@ -3,6 +3,7 @@ use std::ops::Range;
 
 use super::Joint;
 use super::open::for_each;
+use super::plan::Rows;
 use crate::backend::Backend;
 use crate::{Error, Result, RowFeed, Scores, Session};
 
@@ -30,6 +31,8 @@ struct Move {
     to: usize,
     /// The first position that is scored.
     start: usize,
+    /// The prompt's last token is fed again, before all others: its own scores are wanted.
+    again: bool,
 }
 
 impl<B: Backend> Joint<B> {
@@ -51,7 +54,7 @@ impl<B: Backend> Joint<B> {
                 Ok(scores) => self.advance(&job, scores).err(),
                 Err((rewound, error)) => {
                     if rewound {
-                        self.rewound(&job);
+                        self.rewound(&job, &error);
                     }
                     Some(error)
                 }
@@ -70,18 +73,23 @@ impl<B: Backend> Joint<B> {
             Job { session, rewind: vec![0; all], feed: vec![RowFeed::none(); all], blocks: Vec::new() };
         for &index in running.streams.iter().filter(|s| streams.contains(s)) {
             let stream = &self.streams[index];
-            let mut moves: Vec<_> = stream.fed.iter().map(|&f| Move { from: f, to: f, start: 0 }).collect();
+            let mut moves: Vec<_> =
+                stream.fed.iter().map(|&f| Move { from: f, to: f, start: 0, again: false }).collect();
             for (row, (positions, step)) in at.iter().zip(&mut moves).enumerate() {
                 let Some(missing) = positions.clone().find(|p| !stream.scores.has(row, *p)) else { continue };
-                if missing == 0 {
-                    return Err(Error::Forgotten { row, position: 0 });
-                }
-                let from = stream.fed[row].min(missing - 1);
+                let last_of_prompt = match (missing, &stream.prompts) {
+                    (0, Rows::Ids(prompts)) => prompts[row].last().copied(),
+                    (0, Rows::Prompts(_)) => return Err(Error::Forgotten { row, position: 0 }),
+                    _ => None,
+                };
+                let again = last_of_prompt.is_some();
+                let from = stream.fed[row].min(missing.saturating_sub(1));
                 let of_session = stream.block * rows + row;
-                *step = Move { from, to: positions.end - 1, start: missing };
-                job.rewind[of_session] = stream.fed[row] - from;
+                *step = Move { from, to: positions.end - 1, start: missing, again };
+                job.rewind[of_session] = stream.fed[row] - from + usize::from(again);
+                let pushed = &self.pushed[row][from..positions.end - 1];
                 job.feed[of_session] = RowFeed {
-                    tokens: self.pushed[row][from..positions.end - 1].to_vec(),
+                    tokens: last_of_prompt.iter().chain(pushed).copied().collect(),
                     wanted: positions.end - missing,
                 };
             }
@@ -108,7 +116,8 @@ impl<B: Backend> Joint<B> {
             };
             let (term, row) = (&self.streams[running.streams[row / rows]].name, row % rows);
             if *rewind > limit {
-                return Err(Error::RollbackTooFar { row, asked: *rewind, limit });
+                // All that was fed can be rolled back, so it is the prompt that cannot be entered.
+                return Err(Error::Forgotten { row, position: 0 });
             }
             if feed.tokens.len() > room {
                 return Err(Error::ContextFull { term: term.clone(), row, asked: feed.tokens.len(), room });
@@ -140,7 +149,11 @@ impl<B: Backend> Joint<B> {
     }
 
     /// A session dropped tokens and then failed to take others.
-    fn rewound(&mut self, job: &Job) {
+    fn rewound(&mut self, job: &Job, error: &Error) {
+        if job.blocks.iter().flat_map(|b| &b.moves).any(|m| m.again) {
+            // It has lost the end of its prompt.
+            self.poison = Some(error.to_string());
+        }
         for block in &job.blocks {
             let stream = &mut self.streams[block.stream];
             for (row, step) in block.moves.iter().enumerate() {

@@ -13,8 +13,11 @@ impl<B: Backend> JointSession<B> {
         Self { joint }
     }
 
-    /// The scores of each row's next token.
-    pub(crate) fn current(&mut self) -> Result<Scores<B>> {
+    /// The scores of each row's next token, also after a rollback.
+    ///
+    /// # Errors
+    /// As [`Joint::eval`].
+    pub fn current(&mut self) -> Result<Scores<B>> {
         self.joint.eval_last(0)
     }
 

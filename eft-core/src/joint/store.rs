@@ -31,17 +31,17 @@ impl<B: Backend> ScoreStore<B> {
     }
 
     pub(crate) fn has(&self, row: usize, position: usize) -> bool {
-        self.rows[row].contains_key(&position)
+        self.place(row, position).is_some()
     }
 
     pub(crate) fn get(&self, row: usize, position: usize) -> Option<Row<'_, B>> {
-        let (chunk, index) = *self.rows[row].get(&position)?;
+        let (chunk, index) = self.place(row, position)?;
         Some(Row::new(self.chunks[chunk].as_ref()?.tensor()?, index))
     }
 
     /// The chunk and the row of its tensor that hold a position.
     pub(crate) fn place(&self, row: usize, position: usize) -> Option<(usize, usize)> {
-        self.rows[row].get(&position).copied()
+        self.rows.get(row)?.get(&position).copied()
     }
 
     pub(crate) fn chunk(&self, chunk: usize) -> Option<&Scores<B>> {

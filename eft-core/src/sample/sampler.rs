@@ -4,6 +4,7 @@ use super::{History, Processor, Purpose, Sampling, Uniforms};
 use crate::backend::{Backend, Pick, Row, rows_of};
 use crate::check;
 use crate::decode::{Attribution, Decoding};
+use crate::joint::blame::fault;
 use crate::{Error, Fault, Result, Scores, TokenId};
 
 /// Chooses the next token of each row of a batch, and remembers what it chose: the history that processors look at
@@ -50,7 +51,8 @@ pub struct Token {
 }
 
 impl<B: Backend> Sampler<B> {
-    /// A sampler for a batch of `rows` rows at the end of their prompts.
+    /// A sampler for a batch of `rows` rows at the end of their prompts. It knows no stop ids but those of
+    /// `decoding`: [`Source::sampler`](crate::Source::sampler) adds those of the models.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for settings outside their range.
@@ -124,7 +126,7 @@ impl<B: Backend> Sampler<B> {
             let lists = self.backend.log_probs(&combined, &tokens, width)?;
             lists.into_iter().map(|list| list.first().copied().unwrap_or(f32::NAN)).collect::<Vec<_>>()
         };
-        self.refuse_unsound(&picks, &log_probs)?;
+        self.refuse_unsound(&picks, &log_probs, &combined, width)?;
 
         let mut alternatives = match self.alternatives {
             0 => vec![Vec::new(); picks.len()],
@@ -176,11 +178,18 @@ impl<B: Backend> Sampler<B> {
         Ok(Some(self.backend.edit(rows, &edits, scores.width())?))
     }
 
-    fn refuse_unsound(&self, picks: &[Pick], log_probs: &[f32]) -> Result<()> {
+    fn refuse_unsound(
+        &self,
+        picks: &[Pick],
+        log_probs: &[f32],
+        combined: &[Row<'_, B>],
+        width: usize,
+    ) -> Result<()> {
         for (row, (pick, log_prob)) in picks.iter().zip(log_probs).enumerate() {
             if pick.log_prob.is_nan() || log_prob.is_nan() {
-                // Sound before processors and unsound after them.
-                let fault = if log_prob.is_nan() { Fault::NothingFinite } else { Fault::NothingAllowed };
+                // The step has failed: now a row may cross, to tell why. One that is sound was spoilt by processors.
+                let scores = self.backend.download(&combined[row..=row], width)?;
+                let fault = fault(&scores, false).unwrap_or(Fault::NothingAllowed);
                 let position = self.rows[row].generated.len();
                 return Err(Error::BadScores { term: "the combination".into(), row, position, fault });
             }

@@ -1,0 +1,273 @@
+//! The type, and which way each operation goes.
+use std::fmt;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use eft_core::backend::{
+    check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens, check_uniforms,
+};
+use eft_core::{Backend, Edit, Error, Filter, Host, Pick, Pool, Result, Row, Term, TokenId};
+
+use super::constants::Constants;
+use super::host::{HostRows, from_host, terms_of};
+use super::rows::{load, load_terms};
+use super::{edit, filter, linear, mass, pick, pool, residual, to_error, top};
+
+/// The backend of one candle device.
+///
+/// Rows may lie on other devices; they are brought to this one. Cheap to clone.
+///
+/// ```
+/// use eft_backend_candle::Candle;
+/// use eft_core::{from_fn, Sampling, Vocab};
+///
+/// let vocab = Vocab::new("abc", ["a", "b", "c"])?;
+/// let model = from_fn(Candle::cpu(), vocab, |tokens| Ok(vec![0.0, tokens.len() as f32, 1.0]));
+/// assert_eq!(model.generate([0, 1], &Sampling::greedy())?.next().unwrap()?.id, 1);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Candle {
+    device: Device,
+    generic: bool,
+    constants: Arc<Constants>,
+}
+
+impl Candle {
+    /// The backend of `device`.
+    pub fn new(device: Device) -> Self {
+        Self { constants: Arc::new(Constants::new(device.clone())), device, generic: false }
+    }
+
+    /// The backend of the processor.
+    pub fn cpu() -> Self {
+        Self::new(Device::Cpu)
+    }
+
+    /// Whether every operation runs as tensor operations even on the processor, as it does on a GPU: slower
+    /// there, and the same up to rounding. For tests.
+    pub fn generic(self, generic: bool) -> Self {
+        Self { generic, ..self }
+    }
+
+    /// Where results are made.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(super) fn constants(&self) -> &Constants {
+        &self.constants
+    }
+
+    /// Whether the kernels of the host do the work.
+    fn uses_host(&self) -> bool {
+        self.device.is_cpu() && !self.generic
+    }
+
+    fn load(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+        load(&self.device, rows, width).map_err(to_error)
+    }
+}
+
+impl From<Device> for Candle {
+    fn from(device: Device) -> Self {
+        Self::new(device)
+    }
+}
+
+impl fmt::Debug for Candle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candle")
+            .field("device", &self.device.location())
+            .field("generic", &self.generic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Backend for Candle {
+    type Tensor = Tensor;
+
+    const NAME: &'static str = "candle";
+
+    /// Of a tensor that is no matrix: no rows, no columns.
+    fn shape(&self, tensor: &Tensor) -> (usize, usize) {
+        tensor.dims2().unwrap_or((0, 0))
+    }
+
+    fn shallow_clone(&self, tensor: &Tensor) -> Tensor {
+        tensor.clone()
+    }
+
+    fn upload(&self, scores: &[f32], width: usize) -> Result<Tensor> {
+        if width == 0 || !scores.len().is_multiple_of(width) {
+            return Err(Error::shape("upload", format!("whole rows of {width}"), scores.len()));
+        }
+        Tensor::from_slice(scores, (scores.len() / width, width), &self.device).map_err(to_error)
+    }
+
+    fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+        check_rows(self, "download", rows, width)?;
+        self.load(rows, width)?.flatten_all().and_then(|scores| scores.to_vec1()).map_err(to_error)
+    }
+
+    fn linear(&self, terms: &[Term<'_, Self>], width: usize) -> Result<Tensor> {
+        check_terms(self, "linear", terms, width)?;
+        if self.uses_host() {
+            let rows = HostRows::of_terms(terms, width)?;
+            return from_host(Host.linear(&terms_of(terms, &rows), width)?);
+        }
+        linear::linear(&load_terms(&self.device, terms, width).map_err(to_error)?).map_err(to_error)
+    }
+
+    fn log_softmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+        check_rows(self, "log_softmax", rows, width)?;
+        if self.uses_host() {
+            return from_host(Host.log_softmax(&HostRows::new(rows, width)?.rows(), width)?);
+        }
+        let scores = self.load(rows, width)?;
+        if rows.is_empty() {
+            return Ok(scores);
+        }
+        mass::log_softmax(&scores).map_err(to_error)
+    }
+
+    fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<Tensor> {
+        check_terms(self, "pool", terms, width)?;
+        check_pool(terms, pool)?;
+        if self.uses_host() {
+            let rows = HostRows::of_terms(terms, width)?;
+            return from_host(Host.pool(&terms_of(terms, &rows), pool, width)?);
+        }
+        let parts = load_terms(&self.device, terms, width).map_err(to_error)?;
+        if terms[0].rows.is_empty() {
+            return self.load(&[], width);
+        }
+        pool::pool(&parts, pool).map_err(to_error)
+    }
+
+    fn filter(&self, rows: &[Row<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {
+        check_rows(self, "filter", rows, width)?;
+        filter.validate()?;
+        if self.uses_host() {
+            return from_host(Host.filter(&HostRows::new(rows, width)?.rows(), filter, width)?);
+        }
+        let scores = self.load(rows, width)?;
+        if rows.is_empty() {
+            return Ok(scores);
+        }
+        filter::filter(self.constants(), &scores, filter).map_err(to_error)
+    }
+
+    fn choose(
+        &self,
+        kept: &[Row<'_, Self>],
+        inside: &[Row<'_, Self>],
+        outside: Option<&[Row<'_, Self>]>,
+        width: usize,
+    ) -> Result<Tensor> {
+        check_rows(self, "choose, kept", kept, width)?;
+        check_rows(self, "choose, inside", inside, width)?;
+        check_same_length("choose, inside", kept.len(), inside.len())?;
+        if let Some(outside) = outside {
+            check_rows(self, "choose, outside", outside, width)?;
+            check_same_length("choose, outside", kept.len(), outside.len())?;
+        }
+        if self.uses_host() {
+            let (kept, inside) = (HostRows::new(kept, width)?, HostRows::new(inside, width)?);
+            let outside = outside.map(|rows| HostRows::new(rows, width)).transpose()?;
+            let outside = outside.as_ref().map(HostRows::rows);
+            return from_host(Host.choose(&kept.rows(), &inside.rows(), outside.as_deref(), width)?);
+        }
+        let (kept, inside) = (self.load(kept, width)?, self.load(inside, width)?);
+        let outside = outside.map(|rows| self.load(rows, width)).transpose()?;
+        edit::choose(&kept, &inside, outside.as_ref()).map_err(to_error)
+    }
+
+    fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
+        check_rows(self, "edit", rows, width)?;
+        check_same_length("edit", rows.len(), edits.len())?;
+        check_edits(edits, width)?;
+        if self.uses_host() {
+            return from_host(Host.edit(&HostRows::new(rows, width)?.rows(), edits, width)?);
+        }
+        edit::edit(&self.load(rows, width)?, edits).map_err(to_error)
+    }
+
+    fn residual(&self, target: &[Row<'_, Self>], draft: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+        check_rows(self, "residual, target", target, width)?;
+        check_rows(self, "residual, draft", draft, width)?;
+        check_same_length("residual, draft", target.len(), draft.len())?;
+        if self.uses_host() {
+            let (target, draft) = (HostRows::new(target, width)?, HostRows::new(draft, width)?);
+            return from_host(Host.residual(&target.rows(), &draft.rows(), width)?);
+        }
+        if target.is_empty() {
+            return self.load(target, width);
+        }
+        residual::residual(&self.load(target, width)?, &self.load(draft, width)?).map_err(to_error)
+    }
+
+    fn argmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<Pick>> {
+        check_rows(self, "argmax", rows, width)?;
+        if self.uses_host() {
+            return Host.argmax(&HostRows::new(rows, width)?.rows(), width);
+        }
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        pick::argmax(self.constants(), &self.load(rows, width)?).map_err(to_error)
+    }
+
+    fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
+        check_rows(self, "draw", rows, width)?;
+        check_same_length("draw", rows.len(), uniforms.len())?;
+        check_uniforms(uniforms)?;
+        if self.uses_host() {
+            return Host.draw(&HostRows::new(rows, width)?.rows(), uniforms, width);
+        }
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        pick::draw(self.constants(), &self.load(rows, width)?, uniforms).map_err(to_error)
+    }
+
+    fn log_probs(
+        &self,
+        rows: &[Row<'_, Self>],
+        tokens: &[Vec<TokenId>],
+        width: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        check_rows(self, "log_probs", rows, width)?;
+        check_same_length("log_probs", rows.len(), tokens.len())?;
+        check_tokens("log_probs", tokens.iter().map(Vec::as_slice), width)?;
+        if self.uses_host() {
+            return Host.log_probs(&HostRows::new(rows, width)?.rows(), tokens, width);
+        }
+        if tokens.iter().all(Vec::is_empty) {
+            return Ok(vec![Vec::new(); tokens.len()]);
+        }
+        pick::log_probs(&self.load(rows, width)?, tokens).map_err(to_error)
+    }
+
+    fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
+        check_rows(self, "top", rows, width)?;
+        if self.uses_host() {
+            return Host.top(&HostRows::new(rows, width)?.rows(), k, width);
+        }
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        top::top(self.constants(), &self.load(rows, width)?, k).map_err(to_error)
+    }
+
+    fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+        check_rows(self, "log_normalizers", rows, width)?;
+        if self.uses_host() {
+            return Host.log_normalizers(&HostRows::new(rows, width)?.rows(), width);
+        }
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        mass::log_normalizers(&self.load(rows, width)?).map_err(to_error)
+    }
+}

@@ -1,0 +1,63 @@
+//! Tensors that never change, made once for each device and size.
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{DType, Device, Result, Tensor};
+
+/// Kept on the device, so that no step uploads them anew.
+pub(super) struct Constants {
+    device: Device,
+    ids: Mutex<HashMap<(), Tensor>>,
+    triangles: Mutex<HashMap<usize, Tensor>>,
+    landmarks: Mutex<HashMap<(), Tensor>>,
+}
+
+impl Constants {
+    pub(super) fn new(device: Device) -> Self {
+        Self { device, ids: Mutex::default(), triangles: Mutex::default(), landmarks: Mutex::default() }
+    }
+
+    /// The numbers below `count` as `u32`, in one row.
+    pub(super) fn ids(&self, count: usize) -> Result<Tensor> {
+        let enough = |ids: &Tensor| ids.elem_count() >= count;
+        let make = || Tensor::arange(0, count as u32, &self.device)?.reshape((1, count));
+        get(&self.ids, (), enough, make)?.narrow(1, 0, count)
+    }
+
+    /// What turns rows of `size` into their running sums, multiplied from the right.
+    pub(super) fn triangle(&self, size: usize) -> Result<Tensor> {
+        get(&self.triangles, size, |_| true, || Tensor::triu2(size, DType::F32, &self.device))
+    }
+
+    /// Scores in ascending order, so that between two neighbours all numbers are equally far apart: zero, the
+    /// powers of two and the largest numbers. +∞ ends the list, twice.
+    pub(super) fn landmarks(&self) -> Result<Tensor> {
+        let make = || {
+            let powers = (1..255u32).map(|exponent| f32::from_bits(exponent << 23));
+            let positive: Vec<_> = powers.chain([f32::MAX]).collect();
+            let mut all: Vec<_> = positive.iter().rev().map(|x| -x).collect();
+            all.push(0.0);
+            all.extend(positive);
+            all.extend([f32::INFINITY; 2]);
+            Tensor::new(all, &self.device)
+        };
+        get(&self.landmarks, (), |_| true, make)
+    }
+}
+
+fn get<K: Eq + std::hash::Hash>(
+    kept: &Mutex<HashMap<K, Tensor>>,
+    key: K,
+    serves: impl Fn(&Tensor) -> bool,
+    make: impl Fn() -> Result<Tensor>,
+) -> Result<Tensor> {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    match kept.get(&key).filter(|tensor| serves(tensor)) {
+        Some(tensor) => Ok(tensor.clone()),
+        None => {
+            let tensor = make()?;
+            kept.insert(key, tensor.clone());
+            Ok(tensor)
+        }
+    }
+}

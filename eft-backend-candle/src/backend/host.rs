@@ -1,0 +1,66 @@
+//! The way by the kernels of the host, for tensors in main memory.
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
+use eft_core::host::HostTensor;
+use eft_core::{Host, Result, Row, Term};
+use ndarray::Array2;
+
+use super::rows::brought;
+use super::{Candle, to_error};
+
+/// Copies of rows, as the host's kernels take them.
+pub(super) struct HostRows(Vec<HostTensor>);
+
+impl HostRows {
+    pub(super) fn new(rows: &[Row<'_, Candle>], width: usize) -> Result<Self> {
+        rows.iter().map(|row| copy(row, width)).collect::<Result<_>>().map(Self)
+    }
+
+    /// The rows of all terms, one term after another.
+    pub(super) fn of_terms(terms: &[Term<'_, Candle>], width: usize) -> Result<Self> {
+        terms.iter().flat_map(|term| &term.rows).map(|row| copy(row, width)).collect::<Result<_>>().map(Self)
+    }
+
+    pub(super) fn rows(&self) -> Vec<Row<'_, Host>> {
+        self.0.iter().map(|tensor| Row::new(tensor, 0)).collect()
+    }
+}
+
+/// The terms over copies of their rows.
+pub(super) fn terms_of<'a>(terms: &[Term<'_, Candle>], rows: &'a HostRows) -> Vec<Term<'a, Host>> {
+    let mut rows = rows.rows().into_iter();
+    let mut taken = |term: &Term<'_, Candle>| rows.by_ref().take(term.rows.len()).collect();
+    terms.iter().map(|term| Term { weight: term.weight, rows: taken(term) }).collect()
+}
+
+fn copy(row: &Row<'_, Candle>, width: usize) -> Result<HostTensor> {
+    let view = row.tensor.narrow(0, row.index, 1).and_then(|row| row.narrow(1, 0, width));
+    let view = view.and_then(|row| brought(&row, &Device::Cpu)?.contiguous()).map_err(to_error)?;
+    let (storage, layout) = view.storage_and_layout();
+    if let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) {
+        match storage {
+            CpuStorage::F32(scores) => return array(&scores[start..end]).map(HostTensor::from),
+            CpuStorage::F16(scores) => return array(&scores[start..end]).map(HostTensor::from),
+            CpuStorage::BF16(scores) => return array(&scores[start..end]).map(HostTensor::from),
+            _ => {}
+        }
+    }
+    drop(storage);
+    let scores: Vec<f32> =
+        view.to_dtype(DType::F32).and_then(|row| row.flatten_all()?.to_vec1()).map_err(to_error)?;
+    array(&scores).map(HostTensor::from)
+}
+
+fn array<T: WithDType>(scores: &[T]) -> Result<Array2<T>> {
+    Array2::from_shape_vec((1, scores.len()), scores.to_vec())
+        .map_err(|e| eft_core::Error::backend("candle", e))
+}
+
+/// The host's results are `f32` and unshared, so this moves them.
+pub(super) fn from_host(tensor: HostTensor) -> Result<Tensor> {
+    let HostTensor::F32(scores) = tensor else {
+        return Err(eft_core::Error::shape("a result of the host", "f32", "another type"));
+    };
+    let shape = scores.dim();
+    let (scores, _) = scores.into_owned().into_raw_vec_and_offset();
+    Tensor::from_vec(scores, shape, &Device::Cpu).map_err(to_error)
+}

@@ -1,0 +1,83 @@
+use candle_core::{DType, Result, Tensor};
+use candle_nn::ops;
+use eft_models::Span;
+use eft_models::spec::AttentionSpec;
+
+use super::LayerCache;
+
+/// Attention of each span to its own row of the cache: nothing is padded.
+pub(super) fn attend(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    cache: &mut LayerCache,
+    spans: &[Span],
+    spec: &AttentionSpec,
+) -> Result<Tensor> {
+    let attended: Vec<_> = spans
+        .iter()
+        .map(|span| {
+            let part = |x: &Tensor| x.narrow(0, span.tokens.start, span.tokens.len());
+            // The first query sees no further back than its window.
+            let first = spec.window.map_or(0, |window| (span.past + 1).saturating_sub(window));
+            let keys = by_head(&part(key)?, spec)?;
+            let values = by_head(&part(value)?, spec)?;
+            let (keys, values) = cache.append(span.row, span.past, first, &keys, &values)?;
+            attend_row(&part(query)?, &keys, &values, span.past - first, spec)
+        })
+        .collect::<Result<_>>()?;
+    match &attended[..] {
+        [one] => Ok(one.clone()),
+        _ => Tensor::cat(&attended, 0),
+    }
+}
+
+/// (tokens, heads · width) → (heads, tokens, width).
+fn by_head(x: &Tensor, spec: &AttentionSpec) -> Result<Tensor> {
+    x.reshape((x.dim(0)?, spec.kv_heads, spec.head_dim))?.transpose(0, 1)?.contiguous()
+}
+
+/// One row: queries of the last tokens, of which the first has `past` tokens before it among the keys.
+fn attend_row(
+    query: &Tensor,
+    keys: &Tensor,
+    values: &Tensor,
+    past: usize,
+    spec: &AttentionSpec,
+) -> Result<Tensor> {
+    let tokens = query.dim(0)?;
+    let seen = keys.dim(1)?;
+    let (groups, width) = (spec.heads / spec.kv_heads, spec.head_dim);
+    // All queries that share a key head are rows of one product.
+    let query = query.reshape((tokens, spec.kv_heads, groups, width))?.permute((1, 2, 0, 3))?.contiguous()?;
+    let query = query.reshape((spec.kv_heads, groups * tokens, width))?;
+    let mut scores = (query.matmul(&keys.t()?)? * f64::from(spec.scale))?;
+    if let Some(cap) = spec.softcap {
+        scores = softcap(&scores, cap)?;
+    }
+    if tokens > 1 {
+        let mask = mask(tokens, seen, past, spec.window).repeat(groups);
+        let mask =
+            Tensor::from_vec(mask, (groups * tokens, seen), scores.device())?.to_dtype(scores.dtype())?;
+        scores = scores.broadcast_add(&mask)?;
+    }
+    // Sums of exponentials are taken in f32, as everywhere.
+    let weights = ops::softmax_last_dim(&scores.to_dtype(DType::F32)?)?.to_dtype(values.dtype())?;
+    let attended = weights.matmul(values)?.reshape((spec.kv_heads, groups, tokens, width))?;
+    attended.permute((2, 0, 1, 3))?.contiguous()?.flatten_from(1)
+}
+
+/// 0 where a query sees a key, −∞ else: a row for each query.
+fn mask(tokens: usize, seen: usize, past: usize, window: Option<usize>) -> Vec<f32> {
+    let sees = |query: usize, key: usize| {
+        let own = past + query;
+        key <= own && window.is_none_or(|window| own - key < window)
+    };
+    let entry = |i: usize| if sees(i / seen, i % seen) { 0.0 } else { f32::NEG_INFINITY };
+    (0..tokens * seen).map(entry).collect()
+}
+
+/// `cap·tanh(x / cap)`.
+pub(super) fn softcap(x: &Tensor, cap: f32) -> Result<Tensor> {
+    (x / f64::from(cap))?.tanh()? * f64::from(cap)
+}

@@ -1,0 +1,204 @@
+//! [`CandleNn`]: the operations of decoders on candle tensors.
+//!
+//! ```
+//! use eft_backend_candle::{Candle, CandleNn};
+//! use eft_core::{Sampling, Source};
+//! use eft_models::{Checkpoint, DecoderEngine};
+//!
+//! let checkpoint = Checkpoint::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../eft-models/goldens/qwen3"))?;
+//! let model = Source::new(DecoderEngine::load(CandleNn::new(Candle::cpu()), &checkpoint, None)?);
+//! assert_eq!(model.generate([1, 5, 9], &Sampling::greedy())?.take(4).count(), 4);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+mod attention;
+mod cache;
+mod linear;
+
+pub use cache::LayerCache;
+pub use linear::Linear;
+
+use candle_core::{DType, Tensor};
+use candle_nn::ops;
+use candle_nn::rotary_emb;
+use eft_core::{Result, TokenId};
+use eft_models::spec::{Activation, AttentionSpec};
+use eft_models::{Dtype, Nn, RawTensor, Span};
+
+use crate::{Candle, to_error};
+
+/// Decoders on candle tensors, computed in one type on one device.
+#[derive(Debug, Clone)]
+pub struct CandleNn {
+    backend: Candle,
+    dtype: DType,
+}
+
+impl CandleNn {
+    /// Computes in f32: the only type that is fast on a CPU, where candle converts others at each product.
+    pub fn new(backend: Candle) -> Self {
+        Self { backend, dtype: DType::F32 }
+    }
+
+    /// Computes in another type: f16 or bf16, on a GPU.
+    pub fn dtype(self, dtype: DType) -> Self {
+        Self { dtype, ..self }
+    }
+
+    fn raw(&self, raw: &RawTensor<'_>) -> candle_core::Result<Tensor> {
+        let dtype = match raw.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+        };
+        Tensor::from_raw_buffer(&raw.bytes, dtype, &raw.shape, self.backend.device())?.to_dtype(self.dtype)
+    }
+}
+
+/// Runs of `width` columns as rows of their own, and back.
+fn by_runs(
+    x: &Tensor,
+    width: usize,
+    f: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
+) -> candle_core::Result<Tensor> {
+    let (rows, columns) = x.dims2()?;
+    if columns == width {
+        return f(&x.contiguous()?);
+    }
+    f(&x.contiguous()?.reshape((rows * columns / width, width))?)?.reshape((rows, columns))
+}
+
+fn rope(x: &Tensor, head_dim: usize, cos: &Tensor, sin: &Tensor) -> candle_core::Result<Tensor> {
+    let (tokens, columns) = x.dims2()?;
+    let turned = 2 * cos.dim(1)?;
+    let heads = x.contiguous()?.reshape((1, tokens, columns / head_dim, head_dim))?;
+    let turn = |x: &Tensor| rotary_emb::rope_thd(&x.contiguous()?, cos, sin);
+    let out = if turned == head_dim {
+        turn(&heads)?
+    } else {
+        let still = heads.narrow(3, turned, head_dim - turned)?;
+        Tensor::cat(&[turn(&heads.narrow(3, 0, turned)?)?, still], 3)?
+    };
+    out.reshape((tokens, columns))
+}
+
+impl Nn for CandleNn {
+    type Backend = Candle;
+    type Linear = Linear;
+    type Cache = LayerCache;
+
+    fn backend(&self) -> &Candle {
+        &self.backend
+    }
+
+    fn load(&self, raw: &RawTensor<'_>, plus: f32) -> Result<Tensor> {
+        let tensor = self.raw(raw).and_then(|t| if plus == 0.0 { Ok(t) } else { t.affine(1.0, plus.into()) });
+        tensor.map_err(to_error)
+    }
+
+    fn load_linear(
+        &self,
+        weight: &RawTensor<'_>,
+        transposed: bool,
+        bias: Option<&RawTensor<'_>>,
+    ) -> Result<Linear> {
+        let load = || {
+            let weight = self.raw(weight)?;
+            let weight = if transposed { weight.t()?.contiguous()? } else { weight };
+            Ok(Linear::new(weight, bias.map(|b| self.raw(b)).transpose()?))
+        };
+        load().map_err(to_error)
+    }
+
+    fn tied(&self, embedding: &Tensor) -> Result<Linear> {
+        Ok(Linear::new(embedding.clone(), None))
+    }
+
+    fn share(&self, linear: &Linear) -> Linear {
+        linear.clone()
+    }
+
+    fn embed(&self, embedding: &Tensor, ids: &[TokenId]) -> Result<Tensor> {
+        let ids = Tensor::new(ids, self.backend.device());
+        ids.and_then(|ids| embedding.index_select(&ids, 0)).map_err(to_error)
+    }
+
+    fn linear(&self, x: &Tensor, linear: &Linear) -> Result<Tensor> {
+        linear.forward(x).map_err(to_error)
+    }
+
+    fn rms_norm(&self, x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+        let width = weight.elem_count();
+        by_runs(x, width, |x| ops::rms_norm(x, weight, epsilon as f32)).map_err(to_error)
+    }
+
+    fn layer_norm(&self, x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
+        let norm = x.contiguous().and_then(|x| ops::layer_norm(&x, weight, bias, epsilon as f32));
+        norm.map_err(to_error)
+    }
+
+    fn constant(&self, values: &[f32], width: usize) -> Result<Tensor> {
+        let shape = (values.len() / width, width);
+        let tensor = Tensor::from_slice(values, shape, self.backend.device());
+        tensor.and_then(|t| t.to_dtype(self.dtype)).map_err(to_error)
+    }
+
+    fn rope(&self, x: &Tensor, head_dim: usize, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+        rope(x, head_dim, cos, sin).map_err(to_error)
+    }
+
+    fn attention(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        cache: &mut LayerCache,
+        spans: &[Span],
+        spec: &AttentionSpec,
+    ) -> Result<Tensor> {
+        attention::attend(query, key, value, cache, spans, spec).map_err(to_error)
+    }
+
+    fn cache(&self, rows: usize, _: &AttentionSpec) -> LayerCache {
+        LayerCache::new(rows)
+    }
+
+    fn select(&self, cache: &mut LayerCache, rows: &[usize], lengths: &[usize]) -> Result<()> {
+        cache.select(rows, lengths).map_err(to_error)
+    }
+
+    fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        (a + b).map_err(to_error)
+    }
+
+    fn mul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        (a * b).map_err(to_error)
+    }
+
+    fn scale(&self, x: &Tensor, factor: f32) -> Result<Tensor> {
+        x.affine(factor.into(), 0.0).map_err(to_error)
+    }
+
+    fn softcap(&self, x: &Tensor, cap: f32) -> Result<Tensor> {
+        attention::softcap(x, cap).map_err(to_error)
+    }
+
+    fn activate(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        let activated = match activation {
+            Activation::Silu => x.silu(),
+            Activation::Gelu => x.gelu_erf(),
+            Activation::GeluTanh => x.gelu(),
+        };
+        activated.map_err(to_error)
+    }
+
+    fn columns(&self, x: &Tensor, columns: std::ops::Range<usize>) -> Result<Tensor> {
+        let part = x.narrow(1, columns.start, columns.len()).and_then(|x| x.contiguous());
+        part.map_err(to_error)
+    }
+
+    fn rows(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {
+        let index: Vec<_> = rows.iter().map(|row| *row as u32).collect();
+        let index = Tensor::from_vec(index, rows.len(), self.backend.device());
+        index.and_then(|index| x.index_select(&index, 0)).map_err(to_error)
+    }
+}

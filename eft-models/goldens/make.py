@@ -1,0 +1,84 @@
+"""Makes a tiny random checkpoint of every decoder family, with the logits and greedy texts that transformers gives.
+
+usage: python make.py [FAMILY...]     (needs torch and transformers; writes beside this file)
+
+Weights are random but not small, so that every part of the architecture moves the logits: norms are not ones,
+biases are not zeros, windows are shorter than the prompts.
+"""
+
+import json
+import pathlib
+import sys
+
+import torch
+import transformers as tf
+from safetensors.torch import save_file
+
+HERE = pathlib.Path(__file__).parent
+VOCAB = 96
+SIZES = dict(vocab_size=VOCAB, hidden_size=32, num_attention_heads=4, num_hidden_layers=3, max_position_embeddings=128,
+             bos_token_id=1, eos_token_id=2, pad_token_id=0)
+GATED = dict(SIZES, intermediate_size=48, num_key_value_heads=2)
+LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+              original_max_position_embeddings=16, rope_theta=10000.0)
+
+FAMILIES = {
+    "llama": lambda: tf.LlamaConfig(**GATED, tie_word_embeddings=False),
+    "llama3": lambda: tf.LlamaConfig(**GATED, rope_parameters=LLAMA3, tie_word_embeddings=True),
+    "llama-linear": lambda: tf.LlamaConfig(**GATED, rope_parameters=dict(rope_type="linear", factor=2.0, rope_theta=10000.0),
+                                           attention_bias=True, mlp_bias=True),
+    "mistral": lambda: tf.MistralConfig(**GATED, sliding_window=6, head_dim=12),
+    "qwen2": lambda: tf.Qwen2Config(**GATED, tie_word_embeddings=True),
+    "qwen3": lambda: tf.Qwen3Config(**GATED, head_dim=16, tie_word_embeddings=True),
+    "gemma2": lambda: tf.Gemma2Config(**GATED, head_dim=16, sliding_window=6, query_pre_attn_scalar=24,
+                                      attn_logit_softcapping=2.0, final_logit_softcapping=3.0),
+    "gemma3": lambda: tf.Gemma3TextConfig(**GATED, head_dim=16, sliding_window=6, query_pre_attn_scalar=24,
+                                          layer_types=["sliding_attention", "sliding_attention", "full_attention"]),
+    "gpt2": lambda: tf.GPT2Config(vocab_size=VOCAB, n_embd=32, n_head=4, n_layer=3, n_positions=128,
+                                  bos_token_id=1, eos_token_id=2),
+    "falcon": lambda: tf.FalconConfig(**SIZES, multi_query=True, parallel_attn=True, bias=False, alibi=False,
+                                      new_decoder_architecture=False),
+    "falcon-new": lambda: tf.FalconConfig(**SIZES, num_kv_heads=2, parallel_attn=True, bias=True, alibi=False,
+                                          new_decoder_architecture=True),
+    "phi3": lambda: tf.Phi3Config(**GATED, sliding_window=6),
+}
+PROMPTS = [[1, 5, 9, 60, 33, 7, 12, 90, 4, 41, 18, 77, 3], [1, 88], [42, 42, 17, 63, 5, 29, 11]]
+
+
+def main(names):
+    for name in names or FAMILIES:
+        torch.manual_seed(sum(map(ord, name)))
+        config = FAMILIES[name]()
+        config._attn_implementation = "eager"
+        model = tf.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                # Matrices with outputs of about unit size, vectors (norms, biases) around what they were.
+                if parameter.dim() > 1:
+                    parameter.normal_(0, 1.5 / parameter.shape[-1] ** 0.5)
+                else:
+                    parameter.add_(torch.randn_like(parameter) * 0.3)
+        model.tie_weights()
+        out = HERE / name
+        out.mkdir(exist_ok=True)
+        for old in out.iterdir():
+            old.unlink()
+        model.save_pretrained(out)
+        (out / "generation_config.json").unlink(missing_ok=True)
+        goldens, texts = {}, []
+        with torch.no_grad():
+            for i, prompt in enumerate(PROMPTS):
+                ids = torch.tensor([prompt])
+                goldens[f"logits.{i}"] = model(ids, use_cache=False).logits[0].float().contiguous()
+                text = list(prompt)
+                for _ in range(32):  # without a cache: nothing but the definition
+                    text.append(int(model(torch.tensor([text]), use_cache=False).logits[0, -1].argmax()))
+                texts.append(text[len(prompt):])
+        save_file(goldens, out / "golden.safetensors")
+        (out / "golden.json").write_text(json.dumps({"prompts": PROMPTS, "greedy": texts}) + "\n")
+        size = sum(f.stat().st_size for f in out.iterdir())
+        spread = goldens["logits.0"].std().item()
+        print(f"{name:14} {size / 1024:6.0f} KiB, logits' deviation {spread:.2f}, {config.architectures or model.config.architectures}")
+
+
+main(sys.argv[1:])

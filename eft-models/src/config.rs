@@ -1,0 +1,116 @@
+//! Reading `config.json`: fields by path, and errors that name them.
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::{Error, Result};
+
+/// A configuration, or an object within one.
+pub(crate) struct Config<'a> {
+    file: &'a Path,
+    path: String,
+    value: &'a Value,
+}
+
+/// Sizes past this are a mistake or an attack, not a model.
+const ABSURD: u64 = 1 << 24;
+
+/// The file as JSON.
+pub(crate) fn read(file: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(file).map_err(|source| Error::Io { file: file.into(), source })?;
+    serde_json::from_str(&text).map_err(|e| Error::BadFile { file: file.into(), reason: e.to_string() })
+}
+
+impl<'a> Config<'a> {
+    pub(crate) fn new(file: &'a Path, value: &'a Value) -> Self {
+        Self { file, path: String::new(), value }
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.file.into()
+    }
+
+    fn name(&self, field: &str) -> String {
+        if self.path.is_empty() { field.into() } else { format!("{}.{field}", self.path) }
+    }
+
+    pub(crate) fn wrong(&self, field: &str, reason: impl Into<String>) -> Error {
+        Error::Config { file: self.file(), field: self.name(field), reason: reason.into() }
+    }
+
+    /// A field that may be absent or null.
+    fn get(&self, field: &str) -> Option<&'a Value> {
+        self.value.get(field).filter(|v| !v.is_null())
+    }
+
+    fn as_number(&self, field: &str, value: &Value) -> Result<f64> {
+        let number = value.as_f64().filter(|x| x.is_finite());
+        number.ok_or_else(|| self.wrong(field, format!("is {value}, not a number")))
+    }
+
+    fn as_size(&self, field: &str, value: &Value) -> Result<usize> {
+        match value.as_u64() {
+            Some(size) if (1..=ABSURD).contains(&size) => Ok(size as usize),
+            _ => Err(self.wrong(field, format!("is {value}; expected a whole number from 1 to {ABSURD}"))),
+        }
+    }
+
+    pub(crate) fn object(&self, field: &str) -> Option<Config<'a>> {
+        let value = self.get(field).filter(|v| v.is_object())?;
+        Some(Config { file: self.file, path: self.name(field), value })
+    }
+
+    pub(crate) fn size(&self, field: &str) -> Result<usize> {
+        let value = self.get(field).ok_or_else(|| self.wrong(field, "is missing"))?;
+        self.as_size(field, value)
+    }
+
+    pub(crate) fn size_or(&self, field: &str, default: usize) -> Result<usize> {
+        self.get(field).map_or(Ok(default), |v| self.as_size(field, v))
+    }
+
+    pub(crate) fn optional_size(&self, field: &str) -> Result<Option<usize>> {
+        self.get(field).map(|v| self.as_size(field, v)).transpose()
+    }
+
+    pub(crate) fn number_or(&self, field: &str, default: f64) -> Result<f64> {
+        self.get(field).map_or(Ok(default), |v| self.as_number(field, v))
+    }
+
+    pub(crate) fn number(&self, field: &str) -> Result<f64> {
+        let value = self.get(field).ok_or_else(|| self.wrong(field, "is missing"))?;
+        self.as_number(field, value)
+    }
+
+    pub(crate) fn optional_number(&self, field: &str) -> Result<Option<f64>> {
+        self.get(field).map(|v| self.as_number(field, v)).transpose()
+    }
+
+    pub(crate) fn flag_or(&self, field: &str, default: bool) -> Result<bool> {
+        match self.get(field) {
+            None => Ok(default),
+            Some(v) => v.as_bool().ok_or_else(|| self.wrong(field, format!("is {v}, not true or false"))),
+        }
+    }
+
+    pub(crate) fn text(&self, field: &str) -> Option<&'a str> {
+        self.get(field)?.as_str()
+    }
+
+    pub(crate) fn texts(&self, field: &str) -> Result<Option<Vec<&'a str>>> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let texts = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
+        texts.map(Some).ok_or_else(|| self.wrong(field, "is not a list of texts"))
+    }
+
+    /// Token ids, given as one or as a list.
+    pub(crate) fn ids(&self, field: &str) -> Result<Vec<u32>> {
+        let Some(value) = self.get(field) else { return Ok(Vec::new()) };
+        let one = std::slice::from_ref(value);
+        let list = value.as_array().map_or(one, Vec::as_slice);
+        let id = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+        list.iter()
+            .map(|v| id(v).ok_or_else(|| self.wrong(field, format!("holds {v}, not a token id"))))
+            .collect()
+    }
+}

@@ -1,0 +1,225 @@
+//! [`DecoderEngine`]: a checkpoint as an engine of `eft-core`, whatever the tensor library.
+use std::sync::{Arc, Mutex, PoisonError};
+
+use eft_core::backend::Backend;
+use eft_core::check;
+use eft_core::{
+    Engine, EngineRow, EngineSpec, Error, Form, Opened, Result, Row, RowFeed, Scores, Session, Term, TokenId,
+    Vocab,
+};
+
+use crate::checkpoint::Checkpoint;
+use crate::decoder::{Decoder, Pass};
+use crate::nn::{Nn, Span};
+
+/// Tokens of one forward pass at most, over all rows: longer prompts are read in pieces, which bounds the memory
+/// that activations take.
+const PASS: usize = 512;
+
+/// A decoder's weights, shared by all sessions over them.
+pub struct DecoderEngine<N: Nn> {
+    nn: N,
+    spec: EngineSpec<N::Backend>,
+    /// Tensors need not be `Sync`: the lock is held while a session takes its handles.
+    decoder: Mutex<Decoder<N>>,
+}
+
+impl<N: Nn> DecoderEngine<N> {
+    /// Loads a checkpoint. Without a vocabulary, one of unknown tokens under the name of the folder is made up,
+    /// which relates to itself only.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`]; [`crate::Error::Core`] for a vocabulary or a failure of the device.
+    pub fn load(nn: N, checkpoint: &Checkpoint, vocab: Option<Arc<Vocab>>) -> crate::Result<Self> {
+        let spec = checkpoint.spec();
+        let name = checkpoint.folder().file_name().unwrap_or(checkpoint.folder().as_os_str());
+        let name = name.to_string_lossy().into_owned();
+        let vocab = match vocab {
+            Some(vocab) => vocab,
+            None => Arc::new(Vocab::anonymous(&name, spec.vocab)?.with_eos(spec.eos.iter().copied())?),
+        };
+        if vocab.width() != spec.vocab {
+            let what = format!("rows of the vocabulary `{}` for `{name}`", vocab.name());
+            return Err(Error::shape(what, spec.vocab, vocab.width()).into());
+        }
+        let decoder = Mutex::new(Decoder::load(&nn, checkpoint)?);
+        let spec = EngineSpec::new(name, nn.backend().clone(), vocab)
+            .context(spec.context)
+            .bytes(checkpoint.bytes());
+        Ok(Self { nn, spec, decoder })
+    }
+}
+
+impl<N: Nn> Engine for DecoderEngine<N> {
+    type Backend = N::Backend;
+
+    fn spec(&self) -> &EngineSpec<N::Backend> {
+        &self.spec
+    }
+
+    fn open(&self, rows: &[EngineRow]) -> Result<Opened<N::Backend>> {
+        self.spec.check(rows)?;
+        // A panic elsewhere cannot have left the weights half-written: nobody writes to them.
+        let decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner).share(&self.nn);
+        let caches = decoder.caches(&self.nn, rows.len());
+        let mut session = DecoderSession {
+            nn: self.nn.clone(),
+            spec: self.spec.clone(),
+            decoder,
+            caches,
+            lengths: vec![0; rows.len()],
+            poison: None,
+        };
+        let feed: Vec<_> = rows.iter().map(|row| RowFeed::last(row.tokens.clone())).collect();
+        let scores = session.extend(&feed)?;
+        Ok((Box::new(session), scores))
+    }
+}
+
+struct DecoderSession<N: Nn> {
+    nn: N,
+    spec: EngineSpec<N::Backend>,
+    decoder: Decoder<N>,
+    caches: Vec<N::Cache>,
+    /// Tokens that count of each row. Caches may hold more: what lies behind is overwritten, so that a rollback,
+    /// and the undoing of a failed pass, cost nothing.
+    lengths: Vec<usize>,
+    /// A failure that left the caches of some layers ahead of the others.
+    poison: Option<String>,
+}
+
+impl<N: Nn> Session for DecoderSession<N> {
+    type Backend = N::Backend;
+
+    fn rollback_limit(&self) -> Vec<usize> {
+        self.lengths.clone()
+    }
+
+    fn room(&self) -> Vec<usize> {
+        let context = self.spec.context.unwrap_or(usize::MAX);
+        self.lengths.iter().map(|length| context - length).collect()
+    }
+
+    fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<N::Backend>> {
+        self.healthy()?;
+        self.spec.check_feeds(feed, &self.room())?;
+        let before = self.lengths.clone();
+        let fed = self.feed(feed);
+        if fed.is_err() {
+            self.lengths = before;
+        }
+        fed
+    }
+
+    fn rollback(&mut self, drop: &[usize]) -> Result<()> {
+        self.healthy()?;
+        check::rollback(drop, &self.rollback_limit())?;
+        self.lengths.iter_mut().zip(drop).for_each(|(length, drop)| *length -= drop);
+        Ok(())
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<()> {
+        self.healthy()?;
+        check::select(rows, self.lengths.len())?;
+        for cache in &mut self.caches {
+            if let Err(error) = self.nn.select(cache, rows, &self.lengths) {
+                self.poison = Some(error.to_string());
+                return Err(error);
+            }
+        }
+        self.lengths = rows.iter().map(|row| self.lengths[*row]).collect();
+        Ok(())
+    }
+}
+
+impl<N: Nn> DecoderSession<N> {
+    fn healthy(&self) -> Result<()> {
+        match &self.poison {
+            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn feed(&mut self, feed: &[RowFeed]) -> Result<Scores<N::Backend>> {
+        let width = self.spec.vocab.width();
+        let mut done = vec![0; feed.len()];
+        // Logits of each pass, and to which position of which row they belong.
+        let mut parts = Vec::new();
+        loop {
+            let pieces = pieces(feed, &done);
+            if pieces.is_empty() {
+                break;
+            }
+            let mut ids: Vec<TokenId> = Vec::new();
+            let (mut spans, mut wanted, mut owners) = (Vec::new(), Vec::new(), Vec::new());
+            for (row, piece) in pieces {
+                let first_wanted = feed[row].tokens.len() - feed[row].wanted;
+                let start = ids.len();
+                for position in piece.clone().filter(|p| *p >= first_wanted) {
+                    wanted.push(start + position - piece.start);
+                    owners.push(row);
+                }
+                ids.extend(&feed[row].tokens[piece.clone()]);
+                spans.push(Span { row, past: self.lengths[row], tokens: start..ids.len() });
+                done[row] = piece.end;
+            }
+            let pass = Pass { ids: &ids, spans: &spans, wanted: &wanted };
+            if let Some(logits) = self.decoder.forward(&self.nn, &mut self.caches, &pass)? {
+                parts.push((logits, owners));
+            }
+            for span in &spans {
+                self.lengths[span.row] += span.tokens.len();
+            }
+        }
+        self.gather(parts, feed.len(), width)
+    }
+
+    /// One tensor of the logits of all passes, each row's positions one after another.
+    fn gather(
+        &self,
+        mut parts: Vec<(crate::nn::Tensor<N>, Vec<usize>)>,
+        rows: usize,
+        width: usize,
+    ) -> Result<Scores<N::Backend>> {
+        let spans = |order: &[(usize, usize, usize)]| {
+            let mut next = 0;
+            let count = |row| order.iter().filter(|(r, _, _)| *r == row).count();
+            (0..rows)
+                .map(|row| {
+                    next += count(row);
+                    next - count(row)..next
+                })
+                .collect::<Vec<_>>()
+        };
+        let owners = parts.iter().enumerate().flat_map(|(part, (_, owners))| {
+            owners.iter().enumerate().map(move |(index, row)| (*row, part, index))
+        });
+        let mut order: Vec<_> = owners.collect();
+        order.sort_unstable();
+        let spans = spans(&order);
+        match parts.len() {
+            0 => Ok(Scores::none(rows, width, Form::UpToConstant)),
+            1 => Ok(Scores::new(parts.remove(0).0, spans, width, Form::UpToConstant)),
+            _ => {
+                let picked = order.iter().map(|(_, part, index)| Row::new(&parts[*part].0, *index)).collect();
+                let term = Term { weight: 1.0, rows: picked };
+                let tensor = self.nn.backend().linear(&[term], width)?;
+                Ok(Scores::new(tensor, spans, width, Form::UpToConstant))
+            }
+        }
+    }
+}
+
+/// What the next pass reads of each row: whole rows while there is room, the rest in pieces.
+fn pieces(feed: &[RowFeed], done: &[usize]) -> Vec<(usize, std::ops::Range<usize>)> {
+    let mut room = PASS;
+    let mut pieces = Vec::new();
+    for (row, (feed, done)) in feed.iter().zip(done).enumerate() {
+        let take = (feed.tokens.len() - done).min(room);
+        if take > 0 {
+            pieces.push((row, *done..done + take));
+            room -= take;
+        }
+    }
+    pieces
+}

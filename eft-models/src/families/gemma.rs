@@ -1,0 +1,84 @@
+//! Gemma 2 and 3: scaled embeddings, norms on both sides of each part, windows in some layers; soft caps in the
+//! second, norms of heads and two bases of rotary positions in the third.
+use super::{Sizes, activation, attention_scale};
+use crate::Result;
+use crate::config::Config;
+use crate::rope::Rope;
+use crate::spec::{AttentionSpec, DecoderSpec, LayerSpec, NormKind, NormSpec};
+
+pub(super) fn gemma2(config: &Config<'_>) -> Result<DecoderSpec> {
+    // Every other layer, beginning with the first.
+    decoder(config, |layer| layer % 2 == 0, false)
+}
+
+pub(super) fn gemma3(config: &Config<'_>) -> Result<DecoderSpec> {
+    // All but every sixth.
+    let pattern = config.size_or("sliding_window_pattern", config.size_or("_sliding_window_pattern", 6)?)?;
+    decoder(config, |layer| (layer + 1) % pattern != 0, true)
+}
+
+fn decoder(config: &Config<'_>, slides: impl Fn(usize) -> bool, third: bool) -> Result<DecoderSpec> {
+    let mut sizes = Sizes::read(config)?;
+    sizes.head_dim = config.size_or("head_dim", 256)?;
+    let kinds = config.texts("layer_types")?;
+    let slides = |layer: usize| match &kinds {
+        Some(kinds) => kinds.get(layer) == Some(&"sliding_attention"),
+        None => slides(layer),
+    };
+    let window = config.size_or("sliding_window", 4096)?;
+    let full_rope = Rope::read(config, sizes.head_dim, Some("full_attention"))?;
+    let sliding_rope = match config.optional_number("rope_local_base_freq")? {
+        Some(theta) => Rope::plain(theta, sizes.head_dim),
+        // Older files of the third leave the base of sliding layers to its default.
+        None if third && config.object("rope_parameters").is_none() => Rope::plain(10_000.0, sizes.head_dim),
+        None => Rope::read(config, sizes.head_dim, Some("sliding_attention"))?,
+    };
+    // Absent or null, there is none.
+    let softcap = |field: &str| Ok::<_, crate::Error>(config.optional_number(field)?.map(|x| x as f32));
+    let attention_softcap = softcap("attn_logit_softcapping")?;
+    let scale = attention_scale(config.number_or("query_pre_attn_scalar", 256.0)?);
+    let bias = config.flag_or("attention_bias", false)?;
+    let activation = activation(config, "hidden_activation", "gelu_pytorch_tanh")?;
+    let wide = config.size("intermediate_size")?;
+    let norm = |name: String| sizes.norm(name, NormKind::RmsPlusOne);
+    let layer = |layer: usize| {
+        let prefix = format!("model.layers.{layer}");
+        let attention = format!("{prefix}.self_attn");
+        let head_norm =
+            |name: &str| NormSpec { width: sizes.head_dim, ..norm(format!("{attention}.{name}")) };
+        LayerSpec {
+            attention_norm: norm(format!("{prefix}.input_layernorm")),
+            attention: AttentionSpec {
+                heads: sizes.heads,
+                kv_heads: sizes.kv_heads,
+                head_dim: sizes.head_dim,
+                projection: sizes.separate(&attention, bias),
+                output: sizes.output(format!("{attention}.o_proj"), bias),
+                head_norms: third.then(|| (head_norm("q_norm"), head_norm("k_norm"))),
+                rope: Some(if slides(layer) { sliding_rope.clone() } else { full_rope.clone() }),
+                scale,
+                softcap: attention_softcap,
+                window: slides(layer).then_some(window),
+            },
+            attention_post_norm: Some(norm(format!("{prefix}.post_attention_layernorm"))),
+            mlp_norm: Some(norm(format!("{prefix}.pre_feedforward_layernorm"))),
+            mlp: sizes.gated(&format!("{prefix}.mlp"), wide, activation, false),
+            mlp_post_norm: Some(norm(format!("{prefix}.post_feedforward_layernorm"))),
+            parallel: false,
+        }
+    };
+    Ok(DecoderSpec {
+        family: config.text("model_type").unwrap_or_default().into(),
+        hidden: sizes.hidden,
+        vocab: sizes.vocab,
+        context: sizes.context,
+        eos: config.ids("eos_token_id")?,
+        embedding: "model.embed_tokens".into(),
+        positions: None,
+        embedding_scale: (sizes.hidden as f32).sqrt(),
+        layers: (0..sizes.layers).map(layer).collect(),
+        final_norm: norm("model.norm".into()),
+        head: sizes.head(config, true)?,
+        softcap: softcap("final_logit_softcapping")?,
+    })
+}

@@ -1,0 +1,112 @@
+//! Llama and those that differ from it in a detail: Mistral (windows), Qwen2 (biases), Qwen3 (norms of heads).
+use super::{Sizes, activation, attention_scale};
+use crate::Result;
+use crate::config::Config;
+use crate::rope::Rope;
+use crate::spec::{AttentionSpec, DecoderSpec, LayerSpec, NormKind, NormSpec};
+
+/// Where the relatives differ.
+struct Details {
+    attention_bias: bool,
+    output_bias: bool,
+    mlp_bias: bool,
+    head_norms: bool,
+    /// For each layer.
+    windows: Vec<Option<usize>>,
+}
+
+pub(super) fn llama(config: &Config<'_>) -> Result<DecoderSpec> {
+    let bias = config.flag_or("attention_bias", false)?;
+    let mlp_bias = config.flag_or("mlp_bias", false)?;
+    let details =
+        Details { attention_bias: bias, output_bias: bias, mlp_bias, head_norms: false, windows: Vec::new() };
+    decoder(config, details)
+}
+
+pub(super) fn mistral(config: &Config<'_>) -> Result<DecoderSpec> {
+    let window = config.optional_size("sliding_window")?;
+    let windows = vec![window; config.size("num_hidden_layers")?];
+    let details =
+        Details { attention_bias: false, output_bias: false, mlp_bias: false, head_norms: false, windows };
+    decoder(config, details)
+}
+
+pub(super) fn qwen2(config: &Config<'_>) -> Result<DecoderSpec> {
+    let windows = windows_past(config)?;
+    let details =
+        Details { attention_bias: true, output_bias: false, mlp_bias: false, head_norms: false, windows };
+    decoder(config, details)
+}
+
+pub(super) fn qwen3(config: &Config<'_>) -> Result<DecoderSpec> {
+    let bias = config.flag_or("attention_bias", false)?;
+    let windows = windows_past(config)?;
+    let details =
+        Details { attention_bias: bias, output_bias: bias, mlp_bias: false, head_norms: true, windows };
+    decoder(config, details)
+}
+
+/// Qwen's windows, where they are switched on: in the layers that the configuration lists, or past a number.
+fn windows_past(config: &Config<'_>) -> Result<Vec<Option<usize>>> {
+    let layers = config.size("num_hidden_layers")?;
+    let window = config.optional_size("sliding_window")?;
+    if !config.flag_or("use_sliding_window", false)? {
+        return Ok(vec![None; layers]);
+    }
+    if let Some(kinds) = config.texts("layer_types")? {
+        return Ok(kinds.iter().map(|kind| window.filter(|_| *kind == "sliding_attention")).collect());
+    }
+    let full = config.size_or("max_window_layers", layers)?;
+    Ok((0..layers).map(|layer| window.filter(|_| layer >= full)).collect())
+}
+
+fn decoder(config: &Config<'_>, details: Details) -> Result<DecoderSpec> {
+    let sizes = Sizes::read(config)?;
+    let rope = Rope::read(config, sizes.head_dim, None)?;
+    let activation = activation(config, "hidden_act", "silu")?;
+    let wide = config.size("intermediate_size")?;
+    let layer = |layer: usize| {
+        let prefix = format!("model.layers.{layer}");
+        let attention = format!("{prefix}.self_attn");
+        let head_norm = |name: &str| NormSpec {
+            name: format!("{attention}.{name}"),
+            width: sizes.head_dim,
+            epsilon: sizes.epsilon,
+            kind: NormKind::Rms,
+        };
+        LayerSpec {
+            attention_norm: sizes.norm(format!("{prefix}.input_layernorm"), NormKind::Rms),
+            attention: AttentionSpec {
+                heads: sizes.heads,
+                kv_heads: sizes.kv_heads,
+                head_dim: sizes.head_dim,
+                projection: sizes.separate(&attention, details.attention_bias),
+                output: sizes.output(format!("{attention}.o_proj"), details.output_bias),
+                head_norms: details.head_norms.then(|| (head_norm("q_norm"), head_norm("k_norm"))),
+                rope: Some(rope.clone()),
+                scale: attention_scale(sizes.head_dim as f64),
+                softcap: None,
+                window: details.windows.get(layer).copied().flatten(),
+            },
+            attention_post_norm: None,
+            mlp_norm: Some(sizes.norm(format!("{prefix}.post_attention_layernorm"), NormKind::Rms)),
+            mlp: sizes.gated(&format!("{prefix}.mlp"), wide, activation, details.mlp_bias),
+            mlp_post_norm: None,
+            parallel: false,
+        }
+    };
+    Ok(DecoderSpec {
+        family: config.text("model_type").unwrap_or_default().into(),
+        hidden: sizes.hidden,
+        vocab: sizes.vocab,
+        context: sizes.context,
+        eos: config.ids("eos_token_id")?,
+        embedding: "model.embed_tokens".into(),
+        positions: None,
+        embedding_scale: 1.0,
+        layers: (0..sizes.layers).map(layer).collect(),
+        final_norm: sizes.norm("model.norm".into(), NormKind::Rms),
+        head: sizes.head(config, false)?,
+        softcap: None,
+    })
+}

@@ -1,0 +1,103 @@
+//! The families: from a configuration of Hugging Face's form to a [`DecoderSpec`], names of tensors included.
+mod falcon;
+mod gemma;
+mod gpt2;
+mod llama;
+mod phi3;
+
+use crate::Result;
+use crate::config::Config;
+use crate::spec::{Activation, DecoderSpec, LinearSpec, MlpShape, MlpSpec, NormKind, NormSpec, Projection};
+
+type Read = fn(&Config<'_>) -> Result<DecoderSpec>;
+
+/// By `model_type`.
+pub(crate) const ALL: [(&str, Read); 9] = [
+    ("llama", llama::llama),
+    ("mistral", llama::mistral),
+    ("qwen2", llama::qwen2),
+    ("qwen3", llama::qwen3),
+    ("phi3", phi3::phi3),
+    ("gemma2", gemma::gemma2),
+    ("gemma3_text", gemma::gemma3),
+    ("gpt2", gpt2::gpt2),
+    ("falcon", falcon::falcon),
+];
+
+/// What most configurations tell in the same words.
+struct Sizes {
+    hidden: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    layers: usize,
+    vocab: usize,
+    context: usize,
+    epsilon: f64,
+}
+
+impl Sizes {
+    fn read(config: &Config<'_>) -> Result<Self> {
+        let (hidden, heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
+        Ok(Self {
+            hidden,
+            heads,
+            kv_heads: config.size_or("num_key_value_heads", heads)?,
+            head_dim: config.size_or("head_dim", (hidden / heads).max(1))?,
+            layers: config.size("num_hidden_layers")?,
+            vocab: config.size("vocab_size")?,
+            context: config.size("max_position_embeddings")?,
+            epsilon: config.number_or("rms_norm_eps", 1e-6)?,
+        })
+    }
+
+    fn norm(&self, name: String, kind: NormKind) -> NormSpec {
+        NormSpec { name, width: self.hidden, epsilon: self.epsilon, kind }
+    }
+
+    /// `q_proj`, `k_proj` and `v_proj` under a prefix.
+    fn separate(&self, prefix: &str, bias: bool) -> Projection {
+        let linear = |name: &str, heads: usize| {
+            LinearSpec::new(format!("{prefix}.{name}"), self.hidden, heads * self.head_dim, bias)
+        };
+        Projection::Separate {
+            query: linear("q_proj", self.heads),
+            key: linear("k_proj", self.kv_heads),
+            value: linear("v_proj", self.kv_heads),
+        }
+    }
+
+    fn output(&self, name: String, bias: bool) -> LinearSpec {
+        LinearSpec::new(name, self.heads * self.head_dim, self.hidden, bias)
+    }
+
+    /// `gate_proj`, `up_proj` and `down_proj` under a prefix.
+    fn gated(&self, prefix: &str, wide: usize, activation: Activation, bias: bool) -> MlpSpec {
+        let up = |name: &str| LinearSpec::new(format!("{prefix}.{name}"), self.hidden, wide, bias);
+        MlpSpec {
+            shape: MlpShape::Gated { gate: up("gate_proj"), up: up("up_proj") },
+            activation,
+            down: LinearSpec::new(format!("{prefix}.down_proj"), wide, self.hidden, bias),
+        }
+    }
+
+    fn head(&self, config: &Config<'_>, tied: bool) -> Result<Option<LinearSpec>> {
+        let tied = config.flag_or("tie_word_embeddings", tied)?;
+        Ok((!tied).then(|| LinearSpec::new("lm_head".into(), self.hidden, self.vocab, false)))
+    }
+}
+
+fn activation(config: &Config<'_>, field: &str, default: &str) -> Result<Activation> {
+    match config.text(field).unwrap_or(default) {
+        "silu" | "swish" => Ok(Activation::Silu),
+        "gelu" => Ok(Activation::Gelu),
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
+        other => Err(config
+            .wrong(field, format!("is `{other}`; supported are silu, gelu, gelu_new, gelu_pytorch_tanh"))),
+    }
+}
+
+/// `head_dim^-½`, unless the configuration names what stands for the width.
+fn attention_scale(width: f64) -> f32 {
+    (1.0 / width.sqrt()) as f32
+}

@@ -1,0 +1,32 @@
+//! Decoder families of emulated fine-tuning, described once for every tensor library.
+//!
+//! A family is a function from a `config.json` to a [`DecoderSpec`]: sizes, kinds of norms, names of tensors. One
+//! decoder runs every spec, over the operations that a tensor library implements as [`Nn`]; with it, a
+//! [`Checkpoint`] becomes a [`DecoderEngine`], and an `eft_core::Source` of that.
+//!
+//! ```
+//! use eft_models::Checkpoint;
+//!
+//! let checkpoint = Checkpoint::open(concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/gemma3"))?;
+//! let windows: Vec<_> = checkpoint.spec().layers.iter().map(|l| l.attention.window).collect();
+//! assert_eq!(windows, [Some(6), Some(6), None]);
+//! # Ok::<(), eft_models::Error>(())
+//! ```
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod checkpoint;
+mod config;
+mod decoder;
+pub mod engine;
+pub mod error;
+mod families;
+pub mod nn;
+pub mod rope;
+pub mod spec;
+
+pub use checkpoint::{Checkpoint, Dtype, RawTensor};
+pub use engine::DecoderEngine;
+pub use error::{Error, Result};
+pub use nn::{Nn, Span};
+pub use spec::DecoderSpec;

@@ -1,0 +1,95 @@
+//! Rotary positions: the angles that each position turns pairs of channels by.
+//!
+//! Su et al. 2021, arXiv 2104.09864. Scaled variants: linear (Chen et al. 2023, arXiv 2306.15595) and Llama 3's.
+//!
+//! ```
+//! use eft_models::rope::Rope;
+//!
+//! let rope = Rope::plain(10_000.0, 8);
+//! let (cos, sin) = rope.angles(&[0, 1]);
+//! assert_eq!((cos.len(), cos[0], sin[0]), (8, 1.0, 0.0)); // two positions, four pairs of channels
+//! ```
+use crate::Result;
+use crate::config::Config;
+
+/// The angle per position of each pair of channels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rope {
+    inverse_frequencies: Vec<f32>,
+}
+
+impl Rope {
+    /// `1 / theta^(2i/dim)` for pair `i` of `dim / 2`.
+    pub fn plain(theta: f64, dim: usize) -> Self {
+        // As PyTorch computes it, in f32.
+        let exponent = |i: usize| (2 * i) as f32 / dim as f32;
+        Self { inverse_frequencies: (0..dim / 2).map(|i| 1.0 / (theta as f32).powf(exponent(i))).collect() }
+    }
+
+    /// Channels that turn; the rest of a head, where it is wider, stays as it is.
+    pub fn dim(&self) -> usize {
+        2 * self.inverse_frequencies.len()
+    }
+
+    /// Cosines and sines: a row of `dim / 2` for each position.
+    pub fn angles(&self, positions: &[usize]) -> (Vec<f32>, Vec<f32>) {
+        let angles =
+            positions.iter().flat_map(|p| self.inverse_frequencies.iter().map(move |f| *p as f32 * f));
+        angles.map(|a| (a.cos(), a.sin())).unzip()
+    }
+
+    /// As a configuration describes it, for heads of `head_dim`: its `rope_parameters`, or the fields of older
+    /// files. `kind` is the type of layer, where the configuration tells parameters for each.
+    pub(crate) fn read(config: &Config<'_>, head_dim: usize, kind: Option<&str>) -> Result<Self> {
+        let parameters = config.object("rope_parameters");
+        let of_kind = parameters.as_ref().and_then(|p| p.object(kind?));
+        let fields = of_kind.or(parameters).or_else(|| config.object("rope_scaling"));
+        let theta = match &fields {
+            Some(fields) => fields.number_or("rope_theta", config.number_or("rope_theta", 10_000.0)?)?,
+            None => config.number_or("rope_theta", 10_000.0)?,
+        };
+        let partial = match &fields {
+            Some(fields) => fields.number_or("partial_rotary_factor", 1.0)?,
+            None => 1.0,
+        };
+        let dim = (head_dim as f64 * config.number_or("partial_rotary_factor", partial)?) as usize / 2 * 2;
+        if dim == 0 || dim > head_dim || theta <= 0.0 {
+            return Err(
+                config.wrong("rope_parameters", format!("turn {dim} of {head_dim} channels by base {theta}"))
+            );
+        }
+        let plain = Self::plain(theta, dim);
+        let Some(fields) = fields else { return Ok(plain) };
+        match fields.text("rope_type").or(fields.text("type")).unwrap_or("default") {
+            "default" => Ok(plain),
+            "linear" => plain.linear(fields.number("factor")? as f32),
+            "llama3" => plain.llama3(&fields),
+            other => {
+                Err(fields.wrong("rope_type", format!("is `{other}`; supported are default, linear, llama3")))
+            }
+        }
+    }
+
+    fn linear(mut self, factor: f32) -> Result<Self> {
+        self.inverse_frequencies.iter_mut().for_each(|f| *f /= factor);
+        Ok(self)
+    }
+
+    /// Slow turns are stretched by the factor, fast ones kept, those between interpolated.
+    fn llama3(mut self, fields: &Config<'_>) -> Result<Self> {
+        let factor = fields.number("factor")? as f32;
+        let low = fields.number("low_freq_factor")? as f32;
+        let high = fields.number("high_freq_factor")? as f32;
+        let context = fields.number("original_max_position_embeddings")? as f32;
+        for frequency in &mut self.inverse_frequencies {
+            let wavelength = 2.0 * std::f32::consts::PI / *frequency;
+            if wavelength > context / low {
+                *frequency /= factor;
+            } else if wavelength >= context / high {
+                let smooth = (context / wavelength - low) / (high - low);
+                *frequency = (1.0 - smooth) * *frequency / factor + smooth * *frequency;
+            }
+        }
+        Ok(self)
+    }
+}
