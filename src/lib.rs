@@ -24,6 +24,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub use eft_core::*;
+pub use eft_models as models;
 
 #[cfg(feature = "candle")]
 pub use eft_backend_candle as candle;

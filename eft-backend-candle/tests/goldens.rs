@@ -5,7 +5,7 @@ use eft_backend_candle::{Candle, CandleNn};
 use eft_core::conformance::{SourceTest, check_source, check_traffic};
 use eft_core::decode::Event;
 use eft_core::{Backend, Decoding, Joint, Prompt, Sampling, Source, TokenId};
-use eft_models::{Checkpoint, DecoderEngine};
+use eft_models::{Adapter, Checkpoint, DecoderEngine, Error};
 use safetensors::SafeTensors;
 
 const FAMILIES: [&str; 12] = [
@@ -49,7 +49,12 @@ fn texts(family: &str) -> Texts {
 
 /// The largest difference of any logit, over all positions of all prompts.
 fn difference(family: &str, source: &Source<Candle>) -> f32 {
-    let bytes = std::fs::read(folder(family).join("golden.safetensors")).unwrap();
+    difference_from(family, family, source)
+}
+
+/// The same, of the goldens of an adapter of the family.
+fn difference_from(goldens: &str, family: &str, source: &Source<Candle>) -> f32 {
+    let bytes = std::fs::read(folder(goldens).join("golden.safetensors")).unwrap();
     let goldens = SafeTensors::deserialize(&bytes).unwrap();
     let mut worst = 0.0f32;
     for (i, prompt) in texts(family).prompts.iter().enumerate() {
@@ -117,5 +122,70 @@ fn long_prompts_are_read_in_pieces_and_give_the_same() {
     for (prompt, text) in prompts.iter().zip(texts) {
         let alone = source.generate(prompt, Decoding::from(Sampling::greedy()).max_tokens(4)).unwrap();
         assert_eq!(alone.map(|t| t.unwrap().id).collect::<Vec<_>>(), text);
+    }
+}
+
+/// Adapters of the tiny checkpoints, by their base.
+const ADAPTERS: [(&str, &[&str]); 3] = [
+    ("qwen2", &["qwen2-lora", "qwen2-rslora"]),
+    ("gpt2", &["gpt2-lora"]),
+    ("falcon-new", &["falcon-new-lora"]),
+];
+
+fn adapted(base: &str, names: &[&str]) -> Source<Candle> {
+    let checkpoint = Checkpoint::open(folder(base)).unwrap();
+    let adapters: Vec<_> = names.iter().map(|name| Adapter::open(folder(name)).unwrap()).collect();
+    let nn = CandleNn::new(Candle::cpu());
+    Source::new(DecoderEngine::with_adapters(nn, &checkpoint, &adapters, None).unwrap())
+}
+
+#[test]
+fn adapters_give_the_logits_of_peft() {
+    for (base, names) in ADAPTERS {
+        let source = adapted(base, names);
+        let worst = difference(base, &source);
+        assert!(worst <= TOLERANCE, "{base} under no adapter: {worst}");
+        for name in names {
+            let worst = difference_from(name, base, &source.adapter(name).unwrap());
+            println!("{name:16} largest difference of a logit {worst:.1e}");
+            assert!(worst <= TOLERANCE, "{name}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn rows_of_several_adapters_run_in_one_pass_as_they_do_alone() {
+    let source = adapted("qwen2", &["qwen2-lora", "qwen2-rslora"]);
+    let (first, second) = (source.adapter("qwen2-lora").unwrap(), source.adapter("qwen2-rslora").unwrap());
+    let roots = [&source, &first, &second];
+    let prompts: Vec<Prompt> = texts("qwen2").prompts.iter().map(Prompt::from).collect();
+    let mut together = Joint::open(&roots, &prompts).unwrap();
+    together.push(&[vec![3, 4], vec![], vec![5]]).unwrap();
+    for (root, alone) in roots.into_iter().enumerate() {
+        let mut alone = Joint::open(&[alone], &prompts).unwrap();
+        alone.push(&[vec![3, 4], vec![], vec![5]]).unwrap();
+        let (got, expected) = (together.eval_last(root).unwrap(), alone.eval_last(0).unwrap());
+        let download = |scores: &eft_core::Scores<Candle>| {
+            source.backend().download(&scores.last().unwrap(), scores.width()).unwrap()
+        };
+        for (a, b) in download(&got).iter().zip(download(&expected)) {
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
+    }
+    let mixed = &source + 0.5 * (&first - &source) + 0.5 * (&second - &source);
+    check_source(&mixed, &SourceTest::new(texts("qwen2").prompts).tolerance(1e-3))
+        .unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn an_adapter_of_another_base_is_refused_by_the_tensor() {
+    let checkpoint = Checkpoint::open(folder("gpt2")).unwrap();
+    let adapter = Adapter::open(folder("qwen2-lora")).unwrap();
+    let nn = CandleNn::new(Candle::cpu());
+    match DecoderEngine::with_adapters(nn, &checkpoint, &[adapter], None).map(drop) {
+        Err(Error::BadTensor { tensor, .. }) => {
+            assert_eq!(tensor, "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight");
+        }
+        other => panic!("{other:?}"),
     }
 }

@@ -14,6 +14,7 @@ pub(crate) struct Config<'a> {
 
 /// Sizes past this are a mistake or an attack, not a model.
 const ABSURD: u64 = 1 << 24;
+const MANY_LAYERS: usize = 1 << 12;
 
 /// The file as JSON.
 pub(crate) fn read(file: &Path) -> Result<Value> {
@@ -63,6 +64,15 @@ impl<'a> Config<'a> {
     pub(crate) fn size(&self, field: &str) -> Result<usize> {
         let value = self.get(field).ok_or_else(|| self.wrong(field, "is missing"))?;
         self.as_size(field, value)
+    }
+
+    /// How many layers there are. Each costs memory as soon as it is described.
+    pub(crate) fn layers(&self, field: &str) -> Result<usize> {
+        let layers = self.size(field)?;
+        if layers > MANY_LAYERS {
+            return Err(self.wrong(field, format!("is {layers}; expected at most {MANY_LAYERS}")));
+        }
+        Ok(layers)
     }
 
     pub(crate) fn size_or(&self, field: &str, default: usize) -> Result<usize> {

@@ -2,13 +2,16 @@
 use eft_core::{Backend, TokenId};
 
 use crate::Result;
-use crate::checkpoint::{Checkpoint, RawTensor};
+use crate::adapter::Adapter;
+use crate::checkpoint::Checkpoint;
 use crate::nn::{Nn, Span, Tensor};
+use crate::projected::{Adapted, Projected};
 use crate::rope::Rope;
 use crate::spec::{
     AttentionSpec, DecoderSpec, LayerSpec, Layout, LinearSpec, MlpShape, MlpSpec, NormKind, NormSpec,
     Projection,
 };
+use crate::tensors::RawTensor;
 
 /// The weights of a decoder.
 pub(crate) struct Decoder<N: Nn> {
@@ -17,19 +20,19 @@ pub(crate) struct Decoder<N: Nn> {
     positions: Option<Tensor<N>>,
     layers: Vec<Layer<N>>,
     final_norm: Norm<N>,
-    head: N::Linear,
+    head: Projected<N>,
 }
 
 struct Layer<N: Nn> {
     spec: LayerSpec,
     attention_norm: Norm<N>,
-    projection: Vec<N::Linear>,
+    projection: Vec<Projected<N>>,
     head_norms: Option<(Norm<N>, Norm<N>)>,
-    output: N::Linear,
+    output: Projected<N>,
     attention_post_norm: Option<Norm<N>>,
     mlp_norm: Option<Norm<N>>,
-    up: Vec<N::Linear>,
-    down: N::Linear,
+    up: Vec<Projected<N>>,
+    down: Projected<N>,
     mlp_post_norm: Option<Norm<N>>,
 }
 
@@ -51,18 +54,21 @@ pub(crate) struct Pass<'a> {
     pub(crate) ids: &'a [TokenId],
     pub(crate) spans: &'a [Span],
     pub(crate) wanted: &'a [usize],
+    pub(crate) adapted: &'a [Adapted],
 }
 
 impl<N: Nn> Decoder<N> {
-    pub(crate) fn load(nn: &N, checkpoint: &Checkpoint) -> Result<Self> {
+    pub(crate) fn load(nn: &N, checkpoint: &Checkpoint, adapters: &[Adapter]) -> Result<Self> {
         let spec = checkpoint.spec().clone();
-        let load = Loader { nn, checkpoint };
+        let linears = spec.linears();
+        adapters.iter().try_for_each(|adapter| adapter.check(&linears))?;
+        let load = Loader { nn, checkpoint, adapters };
         let matrix = |name: &str, rows| load.tensor(&format!("{name}.weight"), &[rows, spec.hidden], 0.0);
         let embedding = matrix(&spec.embedding, spec.vocab)?;
         let positions = spec.positions.as_ref().map(|name| matrix(name, spec.context)).transpose()?;
         let head = match &spec.head {
-            Some(head) => load.linear(head)?,
-            None => nn.tied(&embedding)?,
+            Some(head) => load.projected(head)?,
+            None => Projected::plain(nn.tied(&embedding)?),
         };
         let layers = spec.layers.iter().map(|layer| load.layer(layer)).collect::<Result<_>>()?;
         Ok(Self { final_norm: load.norm(&spec.final_norm)?, spec, embedding, positions, layers, head })
@@ -79,13 +85,13 @@ impl<N: Nn> Decoder<N> {
         let layer = |layer: &Layer<N>| Layer {
             spec: layer.spec.clone(),
             attention_norm: norm(&layer.attention_norm),
-            projection: layer.projection.iter().map(|l| nn.share(l)).collect(),
+            projection: layer.projection.iter().map(|l| l.share(nn)).collect(),
             head_norms: layer.head_norms.as_ref().map(|(q, k)| (norm(q), norm(k))),
-            output: nn.share(&layer.output),
+            output: layer.output.share(nn),
             attention_post_norm: layer.attention_post_norm.as_ref().map(norm),
             mlp_norm: layer.mlp_norm.as_ref().map(norm),
-            up: layer.up.iter().map(|l| nn.share(l)).collect(),
-            down: nn.share(&layer.down),
+            up: layer.up.iter().map(|l| l.share(nn)).collect(),
+            down: layer.down.share(nn),
             mlp_post_norm: layer.mlp_post_norm.as_ref().map(norm),
         };
         Self {
@@ -94,7 +100,7 @@ impl<N: Nn> Decoder<N> {
             positions: self.positions.as_ref().map(tensor),
             layers: self.layers.iter().map(layer).collect(),
             final_norm: norm(&self.final_norm),
-            head: nn.share(&self.head),
+            head: self.head.share(nn),
         }
     }
 
@@ -128,7 +134,7 @@ impl<N: Nn> Decoder<N> {
                 let constant = |values: &[f32]| nn.constant(values, rope.dim() / 2);
                 turns.push(Turns { rope, cos: constant(&cos)?, sin: constant(&sin)? });
             }
-            hidden = layer.forward(nn, &hidden, cache, pass.spans, &turns)?;
+            hidden = layer.forward(nn, &hidden, cache, pass, &turns)?;
             if index + 1 == self.layers.len() && pass.wanted.len() < pass.ids.len() {
                 // The last part, the widest of all, runs for what is wanted only.
                 if pass.wanted.is_empty() {
@@ -137,7 +143,8 @@ impl<N: Nn> Decoder<N> {
                 hidden = nn.rows(&hidden, pass.wanted)?;
             }
         }
-        let logits = nn.linear(&self.final_norm.forward(nn, &hidden)?, &self.head)?;
+        // Adapters do not reach the head: they are refused where they would.
+        let logits = self.head.forward(nn, &self.final_norm.forward(nn, &hidden)?, &[])?;
         Ok(Some(match self.spec.softcap {
             Some(cap) => nn.softcap(&logits, cap)?,
             None => logits,
@@ -151,11 +158,11 @@ impl<N: Nn> Layer<N> {
         nn: &N,
         hidden: &Tensor<N>,
         cache: &mut N::Cache,
-        spans: &[Span],
+        pass: &Pass<'_>,
         turns: &[Turns<'_, N>],
     ) -> eft_core::Result<Tensor<N>> {
         let normed = self.attention_norm.forward(nn, hidden)?;
-        let mut attended = self.attention(nn, &normed, cache, spans, turns)?;
+        let mut attended = self.attention(nn, &normed, cache, pass, turns)?;
         if let Some(norm) = &self.attention_post_norm {
             attended = norm.forward(nn, &attended)?;
         }
@@ -165,7 +172,7 @@ impl<N: Nn> Layer<N> {
             Some(norm) => norm.forward(nn, base)?,
             None => normed,
         };
-        let mut fed = self.mlp(nn, &normed)?;
+        let mut fed = self.mlp(nn, &normed, pass.adapted)?;
         if let Some(norm) = &self.mlp_post_norm {
             fed = norm.forward(nn, &fed)?;
         }
@@ -177,18 +184,21 @@ impl<N: Nn> Layer<N> {
         nn: &N,
         x: &Tensor<N>,
         cache: &mut N::Cache,
-        spans: &[Span],
+        pass: &Pass<'_>,
         turns: &[Turns<'_, N>],
     ) -> eft_core::Result<Tensor<N>> {
         let spec: &AttentionSpec = &self.spec.attention;
         let (queries, keys) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
         let (mut query, mut key, value) = match &self.projection[..] {
             [fused] => {
-                let all = nn.linear(x, fused)?;
+                let all = fused.forward(nn, x, pass.adapted)?;
                 let part = |start: usize, width: usize| nn.columns(&all, start..start + width);
                 (part(0, queries)?, part(queries, keys)?, part(queries + keys, keys)?)
             }
-            parts => (nn.linear(x, &parts[0])?, nn.linear(x, &parts[1])?, nn.linear(x, &parts[2])?),
+            parts => {
+                let part = |i: usize| parts[i].forward(nn, x, pass.adapted);
+                (part(0)?, part(1)?, part(2)?)
+            }
         };
         if let Some((query_norm, key_norm)) = &self.head_norms {
             query = query_norm.forward(nn, &query)?;
@@ -198,24 +208,25 @@ impl<N: Nn> Layer<N> {
             query = nn.rope(&query, spec.head_dim, &turns.cos, &turns.sin)?;
             key = nn.rope(&key, spec.head_dim, &turns.cos, &turns.sin)?;
         }
-        nn.linear(&nn.attention(&query, &key, &value, cache, spans, spec)?, &self.output)
+        let attended = nn.attention(&query, &key, &value, cache, pass.spans, spec)?;
+        self.output.forward(nn, &attended, pass.adapted)
     }
 
-    fn mlp(&self, nn: &N, x: &Tensor<N>) -> eft_core::Result<Tensor<N>> {
+    fn mlp(&self, nn: &N, x: &Tensor<N>, adapted: &[Adapted]) -> eft_core::Result<Tensor<N>> {
         let MlpSpec { shape, activation, down } = &self.spec.mlp;
         let wide = match shape {
-            MlpShape::Plain(_) => nn.activate(&nn.linear(x, &self.up[0])?, *activation)?,
+            MlpShape::Plain(_) => nn.activate(&self.up[0].forward(nn, x, adapted)?, *activation)?,
             MlpShape::Gated { .. } => {
-                let gate = nn.activate(&nn.linear(x, &self.up[0])?, *activation)?;
-                nn.mul(&gate, &nn.linear(x, &self.up[1])?)?
+                let gate = nn.activate(&self.up[0].forward(nn, x, adapted)?, *activation)?;
+                nn.mul(&gate, &self.up[1].forward(nn, x, adapted)?)?
             }
             MlpShape::FusedGated(_) => {
-                let both = nn.linear(x, &self.up[0])?;
+                let both = self.up[0].forward(nn, x, adapted)?;
                 let gate = nn.activate(&nn.columns(&both, 0..down.inputs)?, *activation)?;
                 nn.mul(&gate, &nn.columns(&both, down.inputs..2 * down.inputs)?)?
             }
         };
-        nn.linear(&wide, &self.down)
+        self.down.forward(nn, &wide, adapted)
     }
 }
 
@@ -229,9 +240,10 @@ impl<N: Nn> Norm<N> {
 }
 
 /// Weights by name.
-struct Loader<'a, N: Nn> {
-    nn: &'a N,
+pub(crate) struct Loader<'a, N: Nn> {
+    pub(crate) nn: &'a N,
     checkpoint: &'a Checkpoint,
+    adapters: &'a [Adapter],
 }
 
 impl<'a, N: Nn> Loader<'a, N> {
@@ -249,23 +261,31 @@ impl<'a, N: Nn> Loader<'a, N> {
         Ok(Norm { weight, bias, epsilon: spec.epsilon })
     }
 
-    fn linear(&self, spec: &LinearSpec) -> Result<N::Linear> {
+    pub(crate) fn linear(&self, spec: &LinearSpec) -> Result<N::Linear> {
         let weight_name = format!("{}.weight", spec.name);
         let bias_name = format!("{}.bias", spec.name);
-        let mut weight = self.checkpoint.tensor(&weight_name, &spec.stored_shape())?;
-        let bias = spec.bias.then(|| self.checkpoint.tensor(&bias_name, &[spec.outputs]));
-        let mut bias = bias.transpose()?;
-        if let Layout::Grouped { groups, queries, head } = spec.layout {
-            let reorder = |raw: &RawTensor<'a>| raw.reordered(ungrouped(groups, queries, head));
-            (weight, bias) = (reorder(&weight), bias.as_ref().map(reorder));
-        }
+        let weight = self.in_order(self.checkpoint.tensor(&weight_name, &spec.stored_shape())?, spec);
+        let bias = spec.bias.then(|| self.checkpoint.tensor(&bias_name, &[spec.outputs])).transpose()?;
+        let bias = bias.map(|bias| self.in_order(bias, spec));
         Ok(self.nn.load_linear(&weight, spec.layout == Layout::InOut, bias.as_ref())?)
+    }
+
+    /// Rows that are stored interleaved, as queries, then keys, then values.
+    pub(crate) fn in_order<'t>(&self, raw: RawTensor<'t>, spec: &LinearSpec) -> RawTensor<'t> {
+        match spec.layout {
+            Layout::OutIn | Layout::InOut => raw,
+            Layout::Grouped { groups, queries, head } => raw.reordered(ungrouped(groups, queries, head)),
+        }
+    }
+
+    fn projected(&self, spec: &LinearSpec) -> Result<Projected<N>> {
+        Projected::load(self, spec, self.adapters)
     }
 
     fn layer(&self, spec: &LayerSpec) -> Result<Layer<N>> {
         let optional = |norm: &Option<NormSpec>| norm.as_ref().map(|n| self.norm(n)).transpose();
         let linears =
-            |specs: &[&LinearSpec]| specs.iter().map(|l| self.linear(l)).collect::<Result<Vec<_>>>();
+            |specs: &[&LinearSpec]| specs.iter().map(|l| self.projected(l)).collect::<Result<Vec<_>>>();
         let head_norms = spec.attention.head_norms.as_ref();
         Ok(Layer {
             attention_norm: self.norm(&spec.attention_norm)?,
@@ -277,14 +297,14 @@ impl<'a, N: Nn> Loader<'a, N> {
                 Some((query, key)) => Some((self.norm(query)?, self.norm(key)?)),
                 None => None,
             },
-            output: self.linear(&spec.attention.output)?,
+            output: self.projected(&spec.attention.output)?,
             attention_post_norm: optional(&spec.attention_post_norm)?,
             mlp_norm: optional(&spec.mlp_norm)?,
             up: match &spec.mlp.shape {
                 MlpShape::Plain(up) | MlpShape::FusedGated(up) => linears(&[up])?,
                 MlpShape::Gated { gate, up } => linears(&[gate, up])?,
             },
-            down: self.linear(&spec.mlp.down)?,
+            down: self.projected(&spec.mlp.down)?,
             mlp_post_norm: optional(&spec.mlp_post_norm)?,
             spec: spec.clone(),
         })

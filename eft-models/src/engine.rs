@@ -8,9 +8,11 @@ use eft_core::{
     Vocab,
 };
 
+use crate::adapter::Adapter;
 use crate::checkpoint::Checkpoint;
 use crate::decoder::{Decoder, Pass};
 use crate::nn::{Nn, Span};
+use crate::projected::Adapted;
 
 /// Tokens of one forward pass at most, over all rows: longer prompts are read in pieces, which bounds the memory
 /// that activations take.
@@ -31,6 +33,20 @@ impl<N: Nn> DecoderEngine<N> {
     /// # Errors
     /// As [`Checkpoint::tensor`]; [`crate::Error::Core`] for a vocabulary or a failure of the device.
     pub fn load(nn: N, checkpoint: &Checkpoint, vocab: Option<Arc<Vocab>>) -> crate::Result<Self> {
+        Self::with_adapters(nn, checkpoint, &[], vocab)
+    }
+
+    /// As [`load`](Self::load), with adapters that rows can run under: see `eft_core::Source::adapter`. The base is
+    /// held, and read in each pass, once for all of them.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and for an adapter that does not fit the base.
+    pub fn with_adapters(
+        nn: N,
+        checkpoint: &Checkpoint,
+        adapters: &[Adapter],
+        vocab: Option<Arc<Vocab>>,
+    ) -> crate::Result<Self> {
         let spec = checkpoint.spec();
         let name = checkpoint.folder().file_name().unwrap_or(checkpoint.folder().as_os_str());
         let name = name.to_string_lossy().into_owned();
@@ -42,10 +58,11 @@ impl<N: Nn> DecoderEngine<N> {
             let what = format!("rows of the vocabulary `{}` for `{name}`", vocab.name());
             return Err(Error::shape(what, spec.vocab, vocab.width()).into());
         }
-        let decoder = Mutex::new(Decoder::load(&nn, checkpoint)?);
+        let decoder = Mutex::new(Decoder::load(&nn, checkpoint, adapters)?);
         let spec = EngineSpec::new(name, nn.backend().clone(), vocab)
             .context(spec.context)
             .bytes(checkpoint.bytes());
+        let spec = spec.adapters(adapters.iter().map(Adapter::name));
         Ok(Self { nn, spec, decoder })
     }
 }
@@ -68,6 +85,7 @@ impl<N: Nn> Engine for DecoderEngine<N> {
             decoder,
             caches,
             lengths: vec![0; rows.len()],
+            adapters: rows.iter().map(|row| row.adapter).collect(),
             poison: None,
         };
         let feed: Vec<_> = rows.iter().map(|row| RowFeed::last(row.tokens.clone())).collect();
@@ -84,6 +102,7 @@ struct DecoderSession<N: Nn> {
     /// Tokens that count of each row. Caches may hold more: what lies behind is overwritten, so that a rollback,
     /// and the undoing of a failed pass, cost nothing.
     lengths: Vec<usize>,
+    adapters: Vec<Option<usize>>,
     /// A failure that left the caches of some layers ahead of the others.
     poison: Option<String>,
 }
@@ -128,6 +147,7 @@ impl<N: Nn> Session for DecoderSession<N> {
             }
         }
         self.lengths = rows.iter().map(|row| self.lengths[*row]).collect();
+        self.adapters = rows.iter().map(|row| self.adapters[*row]).collect();
         Ok(())
     }
 }
@@ -163,7 +183,8 @@ impl<N: Nn> DecoderSession<N> {
                 spans.push(Span { row, past: self.lengths[row], tokens: start..ids.len() });
                 done[row] = piece.end;
             }
-            let pass = Pass { ids: &ids, spans: &spans, wanted: &wanted };
+            let adapted = self.adapted(&spans);
+            let pass = Pass { ids: &ids, spans: &spans, wanted: &wanted, adapted: &adapted };
             if let Some(logits) = self.decoder.forward(&self.nn, &mut self.caches, &pass)? {
                 parts.push((logits, owners));
             }
@@ -172,6 +193,19 @@ impl<N: Nn> DecoderSession<N> {
             }
         }
         self.gather(parts, feed.len(), width)
+    }
+
+    /// Which tokens of a pass run under which adapter.
+    fn adapted(&self, spans: &[Span]) -> Vec<Adapted> {
+        let mut adapted: Vec<Adapted> = Vec::new();
+        for span in spans {
+            let Some(adapter) = self.adapters[span.row] else { continue };
+            match adapted.iter_mut().find(|a| a.adapter == adapter) {
+                Some(known) => known.rows.extend(span.tokens.clone()),
+                None => adapted.push(Adapted { adapter, rows: span.tokens.clone().collect() }),
+            }
+        }
+        adapted
     }
 
     /// One tensor of the logits of all passes, each row's positions one after another.

@@ -15,6 +15,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod adapter;
 pub mod checkpoint;
 mod config;
 mod decoder;
@@ -22,11 +23,15 @@ pub mod engine;
 pub mod error;
 mod families;
 pub mod nn;
+mod projected;
 pub mod rope;
 pub mod spec;
+pub mod tensors;
 
-pub use checkpoint::{Checkpoint, Dtype, RawTensor};
+pub use adapter::Adapter;
+pub use checkpoint::Checkpoint;
 pub use engine::DecoderEngine;
 pub use error::{Error, Result};
 pub use nn::{Nn, Span};
 pub use spec::DecoderSpec;
+pub use tensors::{Dtype, RawTensor};

@@ -5,8 +5,8 @@
 //! are.
 use eft_core::{Backend, Result, TokenId};
 
-use crate::checkpoint::RawTensor;
 use crate::spec::{Activation, AttentionSpec};
+use crate::tensors::RawTensor;
 
 /// A tensor of an [`Nn`].
 pub type Tensor<N> = <<N as Nn>::Backend as Backend>::Tensor;
@@ -113,6 +113,9 @@ pub trait Nn: Clone + Send + Sync + 'static {
 
     /// Some rows, in the order given.
     fn rows(&self, x: &Tensor<Self>, rows: &[usize]) -> Result<Tensor<Self>>;
+
+    /// `x`, with row `i` of `added` added to row `rows[i]`; no row is named twice.
+    fn add_rows(&self, x: &Tensor<Self>, rows: &[usize], added: &Tensor<Self>) -> Result<Tensor<Self>>;
 }
 
 /// The new tokens of one row of the batch.

@@ -216,7 +216,29 @@ impl LinearSpec {
     }
 }
 
+impl LayerSpec {
+    /// The matrices of the block.
+    pub fn linears(&self) -> Vec<&LinearSpec> {
+        let mut linears = match &self.attention.projection {
+            Projection::Separate { query, key, value } => vec![query, key, value],
+            Projection::Fused(all) => vec![all],
+        };
+        linears.push(&self.attention.output);
+        match &self.mlp.shape {
+            MlpShape::Plain(up) | MlpShape::FusedGated(up) => linears.push(up),
+            MlpShape::Gated { gate, up } => linears.extend([gate, up]),
+        }
+        linears.push(&self.mlp.down);
+        linears
+    }
+}
+
 impl DecoderSpec {
+    /// The matrices of all blocks.
+    pub fn linears(&self) -> Vec<&LinearSpec> {
+        self.layers.iter().flat_map(LayerSpec::linears).collect()
+    }
+
     /// Reads a `config.json`.
     ///
     /// # Errors

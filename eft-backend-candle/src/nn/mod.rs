@@ -44,6 +44,12 @@ impl CandleNn {
         Self { dtype, ..self }
     }
 
+    fn index(&self, rows: &[usize]) -> candle_core::Result<Tensor> {
+        let rows: Vec<_> = rows.iter().map(|row| *row as u32).collect();
+        let count = rows.len();
+        Tensor::from_vec(rows, count, self.backend.device())
+    }
+
     fn raw(&self, raw: &RawTensor<'_>) -> candle_core::Result<Tensor> {
         let dtype = match raw.dtype {
             Dtype::F32 => DType::F32,
@@ -197,8 +203,10 @@ impl Nn for CandleNn {
     }
 
     fn rows(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {
-        let index: Vec<_> = rows.iter().map(|row| *row as u32).collect();
-        let index = Tensor::from_vec(index, rows.len(), self.backend.device());
-        index.and_then(|index| x.index_select(&index, 0)).map_err(to_error)
+        self.index(rows).and_then(|index| x.index_select(&index, 0)).map_err(to_error)
+    }
+
+    fn add_rows(&self, x: &Tensor, rows: &[usize], added: &Tensor) -> Result<Tensor> {
+        self.index(rows).and_then(|index| x.index_add(&index, added, 0)).map_err(to_error)
     }
 }

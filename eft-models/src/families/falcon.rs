@@ -78,7 +78,7 @@ pub(super) fn falcon(config: &Config<'_>) -> Result<DecoderSpec> {
         embedding: "transformer.word_embeddings".into(),
         positions: None,
         embedding_scale: 1.0,
-        layers: (0..config.size("num_hidden_layers")?).map(layer).collect(),
+        layers: (0..config.layers("num_hidden_layers")?).map(layer).collect(),
         final_norm: norm("transformer.ln_f".into()),
         head: (!tied).then(|| LinearSpec::new("lm_head".into(), hidden, vocab, false)),
         softcap: None,

@@ -59,7 +59,7 @@ pub(super) fn gpt2(config: &Config<'_>) -> Result<DecoderSpec> {
         embedding: "transformer.wte".into(),
         positions: Some("transformer.wpe".into()),
         embedding_scale: 1.0,
-        layers: (0..config.size("n_layer")?).map(layer).collect(),
+        layers: (0..config.layers("n_layer")?).map(layer).collect(),
         final_norm: norm("transformer.ln_f".into()),
         head: (!tied).then(|| LinearSpec::new("lm_head".into(), hidden, vocab, false)),
         softcap: None,

@@ -25,7 +25,7 @@ pub(super) fn llama(config: &Config<'_>) -> Result<DecoderSpec> {
 
 pub(super) fn mistral(config: &Config<'_>) -> Result<DecoderSpec> {
     let window = config.optional_size("sliding_window")?;
-    let windows = vec![window; config.size("num_hidden_layers")?];
+    let windows = vec![window; config.layers("num_hidden_layers")?];
     let details =
         Details { attention_bias: false, output_bias: false, mlp_bias: false, head_norms: false, windows };
     decoder(config, details)
@@ -48,7 +48,7 @@ pub(super) fn qwen3(config: &Config<'_>) -> Result<DecoderSpec> {
 
 /// Qwen's windows, where they are switched on: in the layers that the configuration lists, or past a number.
 fn windows_past(config: &Config<'_>) -> Result<Vec<Option<usize>>> {
-    let layers = config.size("num_hidden_layers")?;
+    let layers = config.layers("num_hidden_layers")?;
     let window = config.optional_size("sliding_window")?;
     if !config.flag_or("use_sliding_window", false)? {
         return Ok(vec![None; layers]);

@@ -44,7 +44,7 @@ impl Sizes {
             heads,
             kv_heads: config.size_or("num_key_value_heads", heads)?,
             head_dim: config.size_or("head_dim", (hidden / heads).max(1))?,
-            layers: config.size("num_hidden_layers")?,
+            layers: config.layers("num_hidden_layers")?,
             vocab: config.size("vocab_size")?,
             context: config.size("max_position_embeddings")?,
             epsilon: config.number_or("rms_norm_eps", 1e-6)?,

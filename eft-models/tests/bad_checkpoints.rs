@@ -1,0 +1,188 @@
+//! Checkpoints that lie: an error that names the file and the tensor or field, no panic, no huge allocation.
+use std::path::{Path, PathBuf};
+
+use eft_models::{Checkpoint, DecoderSpec, Error};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn golden(family: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "goldens", family].iter().collect()
+}
+
+/// A copy of a checkpoint, to be spoilt.
+fn copy(family: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden(family).join(file), folder.path().join(file)).unwrap();
+    }
+    folder
+}
+
+fn config(folder: &Path, change: impl FnOnce(&mut Value)) {
+    let file = folder.join("config.json");
+    let mut value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    change(&mut value);
+    std::fs::write(file, value.to_string()).unwrap();
+}
+
+/// Opens a checkpoint and reads every tensor that its configuration names.
+fn read_all(folder: &Path) -> Result<(), Error> {
+    let checkpoint = Checkpoint::open(folder)?;
+    let spec = checkpoint.spec();
+    checkpoint.tensor(&format!("{}.weight", spec.embedding), &[spec.vocab, spec.hidden])?;
+    for layer in &spec.layers {
+        let norm = &layer.attention_norm;
+        checkpoint.tensor(&format!("{}.weight", norm.name), &[norm.width])?;
+        let down = &layer.mlp.down;
+        checkpoint.tensor(&format!("{}.weight", down.name), &down.stored_shape())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn fields_are_named() {
+    let cases: [(&str, &str, Value); 13] = [
+        ("llama", "hidden_size", Value::Null),
+        ("llama", "hidden_size", json!(0)),
+        ("llama", "hidden_size", json!(1u64 << 40)),
+        ("llama", "num_hidden_layers", json!(1 << 23)),
+        ("gpt2", "n_layer", json!(1 << 23)),
+        ("llama", "vocab_size", json!("many")),
+        ("llama", "num_attention_heads", json!(3)),
+        ("llama", "hidden_act", json!("softsign")),
+        ("llama", "rope_parameters", json!({"rope_type": "yarn"})),
+        ("llama3", "rope_parameters", json!({"rope_type": "llama3"})),
+        ("qwen2", "eos_token_id", json!([1, -2])),
+        ("falcon", "alibi", json!(true)),
+        ("gemma3", "layer_types", json!([1, 2, 3])),
+    ];
+    for (family, field, value) in cases {
+        let folder = copy(family);
+        config(folder.path(), |c| c[field] = value.clone());
+        match Checkpoint::open(folder.path()).map(drop) {
+            Err(Error::Config { file, field: found, .. }) => {
+                assert!(file.ends_with("config.json"));
+                assert!(found.starts_with(field) || field == "rope_parameters", "{field}: {found}");
+            }
+            other => panic!("{field} = {value}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn unknown_architectures_list_the_known() {
+    let folder = copy("llama");
+    config(folder.path(), |c| c["model_type"] = json!("mamba"));
+    match DecoderSpec::read(folder.path().join("config.json")) {
+        Err(Error::UnknownArchitecture { found, known, .. }) => {
+            assert_eq!(found, "mamba");
+            assert!(known.contains("llama") && known.contains("gemma3_text"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn files_are_named() {
+    assert!(matches!(Checkpoint::open("/nowhere"), Err(Error::Io { .. })));
+    let folder = copy("llama");
+    std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+    match Checkpoint::open(folder.path()) {
+        Err(Error::Io { file, .. }) => assert!(file.ends_with("model.safetensors")),
+        other => panic!("{other:?}"),
+    }
+    std::fs::write(folder.path().join("config.json"), "{").unwrap();
+    assert!(matches!(Checkpoint::open(folder.path()), Err(Error::BadFile { .. })));
+}
+
+#[test]
+fn tensors_are_named() {
+    let folder = copy("llama");
+    config(folder.path(), |c| c["intermediate_size"] = json!(47));
+    match read_all(folder.path()) {
+        Err(Error::BadTensor { tensor, reason, .. }) => {
+            assert_eq!(tensor, "model.layers.0.mlp.down_proj.weight");
+            assert!(reason.contains("[32, 48]") && reason.contains("[32, 47]"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    config(folder.path(), |c| {
+        c["intermediate_size"] = json!(48);
+        c["num_hidden_layers"] = json!(4);
+    });
+    match read_all(folder.path()) {
+        Err(Error::BadTensor { tensor, reason, .. }) => {
+            assert_eq!((&tensor[..], &reason[..]), ("model.layers.3.input_layernorm.weight", "is missing"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn shards_are_read_and_missing_ones_named() {
+    let folder = copy("llama");
+    let path = folder.path();
+    std::fs::rename(path.join("model.safetensors"), path.join("part-1.safetensors")).unwrap();
+    let index = |map: Value| {
+        let index = json!({"metadata": {}, "weight_map": map}).to_string();
+        std::fs::write(path.join("model.safetensors.index.json"), index).unwrap();
+    };
+    index(json!({"lm_head.weight": "part-1.safetensors", "model.norm.weight": "part-1.safetensors"}));
+    read_all(path).unwrap();
+    index(json!({"lm_head.weight": "part-2.safetensors"}));
+    match Checkpoint::open(path) {
+        Err(Error::Io { file, .. }) => assert!(file.ends_with("part-2.safetensors")),
+        other => panic!("{other:?}"),
+    }
+    for outside in ["../part-1.safetensors", "/etc/passwd", ".."] {
+        index(json!({"lm_head.weight": outside}));
+        assert!(matches!(Checkpoint::open(path), Err(Error::BadFile { .. })), "{outside}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn spoilt_files_never_panic(
+        cut in prop::option::of(0usize..40_000),
+        flips in prop::collection::vec((0usize..8_000, any::<u8>()), 0..4),
+    ) {
+        let folder = copy("qwen2");
+        let file = folder.path().join("model.safetensors");
+        let mut bytes = std::fs::read(&file).unwrap();
+        let untouched = bytes.clone();
+        if let Some(cut) = cut {
+            bytes.truncate(cut);
+        }
+        for (at, with) in flips {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = with;
+            }
+        }
+        std::fs::write(&file, &bytes).unwrap();
+        let read = read_all(folder.path());
+        prop_assert!(read.is_ok() || bytes != untouched);
+        if cut.is_some_and(|cut| cut < untouched.len()) {
+            prop_assert!(read.is_err(), "a truncated file was accepted");
+        }
+    }
+
+    #[test]
+    fn spoilt_configurations_never_panic(at in 0usize..1000, with in any::<u8>(), number in any::<i64>(), field in 0usize..30) {
+        for family in ["llama3", "gemma3", "falcon", "gpt2"] {
+            let folder = copy(family);
+            config(folder.path(), |c| {
+                let fields: Vec<_> = c.as_object().unwrap().keys().cloned().collect();
+                c[&fields[field % fields.len()]] = json!(number);
+            });
+            let _ = DecoderSpec::read(folder.path().join("config.json"));
+            let file = folder.path().join("config.json");
+            let mut bytes = std::fs::read(golden(family).join("config.json")).unwrap();
+            let length = bytes.len();
+            bytes[at % length] = with;
+            std::fs::write(&file, bytes).unwrap();
+            let _ = DecoderSpec::read(file);
+        }
+    }
+}
