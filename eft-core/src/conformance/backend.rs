@@ -333,6 +333,7 @@ impl<B: Backend> Checker<'_, B> {
                     format!("width {}, {kind} {after}: {:?}", self.width, told.collect::<Vec<_>>())
                 })?;
             }
+            self.unsound_terms(kind, &row)?;
             let pools = [Pool::Power(1.0), Pool::Power(-2.0), Pool::Max, Pool::Min];
             let sound = self.rows.all()[0];
             for pool in pools {
@@ -352,6 +353,27 @@ impl<B: Backend> Checker<'_, B> {
 /// Equal, both NaN, or no further apart than `tolerance`.
 fn near(got: f64, expected: f64, tolerance: f64) -> bool {
     got == expected || (got.is_nan() && expected.is_nan()) || (got - expected).abs() <= tolerance
+}
+
+impl<B: Backend> Checker<'_, B> {
+    /// A sum is unsound if a term is, under whatever weight: a +∞ that is subtracted must not pass for a token
+    /// that is excluded.
+    fn unsound_terms(&self, kind: &str, row: &[Row<'_, B>]) -> Verdict {
+        let law = "a sum with an unsound term is unsound";
+        for weight in [0.5, -0.5] {
+            let terms = [
+                Term { weight: 1.0, rows: vec![self.rows.all()[0]] },
+                Term { weight, rows: row.to_vec() },
+                Term { weight: 1.0, rows: vec![self.rows.all()[0]] },
+            ];
+            let sum = self.backend.linear(&terms, self.width).law(law)?;
+            let pick = self.backend.argmax(&[Row::new(&sum, 0)], self.width).law(law)?[0];
+            require(pick.log_prob.is_nan(), law, || {
+                format!("{kind} times {weight}, width {}: {pick:?}", self.width)
+            })?;
+        }
+        Ok(())
+    }
 }
 
 fn wrong_arguments<B: Backend>(backend: &B) -> Verdict {
