@@ -16,7 +16,7 @@
 //!     (model("large", [1.0, 0.9, 0.0]), model("tuned", [0.0, 0.5, 2.0]), model("untuned", [0.0, 0.0, 0.0]));
 //!
 //! let upscaled = &large + (&tuned - &untuned);
-//! let mut text = upscaled.generate([0], &Sampling::greedy())?;
+//! let mut text = upscaled.generate([0], Sampling::greedy())?;
 //! assert!(text.next().is_none()); // the tuned model knows when to stop
 //! # Ok::<(), eft::Error>(())
 //! ```

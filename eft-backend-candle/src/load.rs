@@ -12,7 +12,7 @@
 //! let (large, tuned, untuned) = (model("llama")?, model("qwen2")?, model("qwen3")?);
 //! let upscaled = &large + (&tuned - &untuned);
 //! assert_eq!(upscaled.name(), "llama + (qwen2 − qwen3)");
-//! assert!(upscaled.generate([1, 5, 9], &Sampling::default())?.count() > 0);
+//! assert!(upscaled.generate([1, 5, 9], Sampling::default())?.count() > 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 use std::path::Path;

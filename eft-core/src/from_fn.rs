@@ -9,7 +9,7 @@
 //! let model = from_fn(Host, vocab, move |tokens| {
 //!     Ok(table[tokens[tokens.len() - 1] as usize].to_vec())
 //! });
-//! let ids: Vec<_> = model.generate([0], &Sampling::greedy())?.take(4).map(|t| t.unwrap().id).collect();
+//! let ids: Vec<_> = model.generate([0], Sampling::greedy())?.take(4).map(|t| t.unwrap().id).collect();
 //! assert_eq!(ids, [1, 2, 0, 1]);
 //! # Ok::<(), eft_core::Error>(())
 //! ```

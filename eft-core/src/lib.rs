@@ -19,7 +19,7 @@
 //! # }
 //! let (large, small, tuned) = (load("large", 1.0)?, load("small", 1.0)?, load("tuned", 2.0)?);
 //! let upscaled = &large + (&tuned - &small);
-//! for token in upscaled.generate([0], &Sampling::default().top_p(0.9).seed(7))? {
+//! for token in upscaled.generate([0], Sampling::default().top_p(0.9).seed(7))? {
 //!     print!("{} ", token?.id);
 //! }
 //! # Ok::<(), eft_core::Error>(())

@@ -17,7 +17,7 @@
 //!
 //! let upscaled = &large + 0.7 * (&tuned - &untuned);
 //! assert_eq!(upscaled.to_string(), "large + 0.7·(tuned − untuned)");
-//! let first = upscaled.generate([0], &Sampling::greedy())?.next().unwrap()?;
+//! let first = upscaled.generate([0], Sampling::greedy())?.next().unwrap()?;
 //! assert_eq!(first.id, 1);
 //! # Ok::<(), eft_core::Error>(())
 //! ```

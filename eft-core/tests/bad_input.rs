@@ -117,7 +117,7 @@ fn masks_that_leave_nothing_are_told_from_bad_scores() {
             Ok((0..WIDTH).map(|i| if i % 2 == odd { 0.0 } else { f32::NEG_INFINITY }).collect())
         })
     };
-    let error = (half("even", 0) + half("odd", 1)).generate([1], &Sampling::greedy()).unwrap().next();
+    let error = (half("even", 0) + half("odd", 1)).generate([1], Sampling::greedy()).unwrap().next();
     let error = error.unwrap().unwrap_err();
     assert!(matches!(error, Error::BadScores { fault: Fault::NothingInCommon, .. }), "{error}");
 }
@@ -422,8 +422,8 @@ fn engines_refuse_adapters_they_do_not_have() {
 #[test]
 fn combinations_that_overflow_are_told_from_masks() {
     let huge = from_fn(Host, vocab("huge"), |_| Ok(vec![3e38; WIDTH]));
-    let error = (&huge + 3e38 * &huge.named("again").under(Rendering::prefix([1])))
-        .generate([1], &Sampling::greedy());
+    let error =
+        (&huge + 3e38 * &huge.named("again").under(Rendering::prefix([1]))).generate([1], Sampling::greedy());
     let error = error.unwrap().next().unwrap().unwrap_err();
     assert!(matches!(error, Error::BadScores { fault: Fault::Unsound, .. }), "{error}");
 }

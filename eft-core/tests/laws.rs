@@ -321,7 +321,7 @@ fn a_source_can_be_used_from_threads() {
     fn shared<T: Send + Sync>(_: &T) {}
     let source = from_fn(Host, vocab("v"), |t| Ok(logits(1, t, WIDTH)));
     shared(&source);
-    let generation = source.generate([0], &Sampling::default()).unwrap();
+    let generation = source.generate([0], Sampling::default()).unwrap();
     let count = std::thread::spawn(move || generation.take(3).count()).join().unwrap();
     assert!(count > 0);
 }

@@ -97,14 +97,14 @@ fn a_stop_id_past_the_common_tokens_is_an_error() {
     };
     let short = from_fn(Host, Vocab::new("base", ["a", "b", "c"]).unwrap(), |_| Ok(vec![0.0; 3]));
     let sum = &short + long(3);
-    for result in [sum.check().map(drop), sum.generate([0], &Sampling::greedy()).map(drop)] {
+    for result in [sum.check().map(drop), sum.generate([0], Sampling::greedy()).map(drop)] {
         match result {
             Err(Error::StopIdCut { vocab, id: 3, common: 3 }) => assert_eq!(vocab, "tuned"),
             other => panic!("{other:?}"),
         }
     }
     // Not by way of a bridge either.
-    assert!(eft_core::bridge(sum.clone(), Host).generate([0], &Sampling::greedy()).is_err());
+    assert!(eft_core::bridge(sum.clone(), Host).generate([0], Sampling::greedy()).is_err());
     assert!(sum.generate([0], Decoding::default().stop_ids([1])).is_ok());
     for never in [Decoding::default().stop_ids([3]), Decoding::default().stop_ids([1]).stop_sequence([0, 3])]
     {
@@ -123,7 +123,7 @@ fn the_stop_ids_are_those_of_any_term() {
     };
     for best in [2, 4] {
         let sum = ending("base", 2, best) + ending("tuned", 4, best);
-        assert_eq!(sum.generate([0], &Sampling::greedy()).unwrap().count(), 0);
+        assert_eq!(sum.generate([0], Sampling::greedy()).unwrap().count(), 0);
     }
 }
 

@@ -23,7 +23,7 @@ use super::{edit, filter, linear, mass, pick, pool, residual, to_error, top};
 ///
 /// let vocab = Vocab::new("abc", ["a", "b", "c"])?;
 /// let model = from_fn(Candle::cpu(), vocab, |tokens| Ok(vec![0.0, tokens.len() as f32, 1.0]));
-/// assert_eq!(model.generate([0, 1], &Sampling::greedy())?.next().unwrap()?.id, 1);
+/// assert_eq!(model.generate([0, 1], Sampling::greedy())?.next().unwrap()?.id, 1);
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 #[derive(Clone)]

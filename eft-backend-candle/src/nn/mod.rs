@@ -7,7 +7,7 @@
 //!
 //! let checkpoint = Checkpoint::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../eft-models/goldens/qwen3"))?;
 //! let model = Source::new(DecoderEngine::load(CandleNn::new(Candle::cpu()), &checkpoint, None)?);
-//! assert_eq!(model.generate([1, 5, 9], &Sampling::greedy())?.take(4).count(), 4);
+//! assert_eq!(model.generate([1, 5, 9], Sampling::greedy())?.take(4).count(), 4);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 mod attention;

@@ -7,7 +7,7 @@
 //! let vocab = Vocab::new("ab", ["a", "b"])?;
 //! let model = from_fn(Host, vocab, |tokens| Ok(vec![tokens.len() as f32, 1.0]));
 //! let meter = Meter::new(Host);
-//! let tokens = metered(model, &meter).generate([0], &Sampling::default())?.take(3).count();
+//! let tokens = metered(model, &meter).generate([0], Sampling::default())?.take(3).count();
 //! assert_eq!(tokens, 3);
 //! assert_eq!(meter.traffic().row_floats, 0);
 //! # Ok::<(), eft_core::Error>(())

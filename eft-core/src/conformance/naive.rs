@@ -37,9 +37,11 @@ pub fn log_softmax(row: &[f32]) -> Vec<f64> {
     shifted.iter().map(|x| x - normalizer).collect()
 }
 
-/// `Σ wₖ·rowₖ`.
+/// `Σ wₖ·rowₖ`; NaN where +∞ is subtracted.
 pub fn linear(terms: &[(f32, &[f32])]) -> Vec<f64> {
-    columns(terms, |column| column.iter().map(|(weight, x)| weight * x).sum())
+    let times =
+        |(weight, x): &(f64, f64)| if *weight < 0.0 && *x == f64::INFINITY { f64::NAN } else { weight * x };
+    columns(terms, |column| column.iter().map(times).sum())
 }
 
 /// The pool of rows of log-probabilities; see [`Pool`].

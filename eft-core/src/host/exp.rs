@@ -14,13 +14,10 @@ pub(super) fn exp(x: f32) -> f32 {
     let rounded = x * std::f32::consts::LOG2_E + ROUND;
     let n = rounded - ROUND;
     let r = x - n * LN2_HIGH - n * LN2_LOW;
-    let p = 1.987_569_1e-4;
-    let p = p * r + 1.398_2e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 0.5;
-    let p = p * (r * r) + r + 1.0;
+    // Pairs of coefficients, so that fewer operations wait for one another.
+    let square = r * r;
+    let high = 1.381_454e-3 * square + (8.368_745e-3 * r + 4.166_839e-2);
+    let p = (high * square + (1.666_652_1e-1 * r + 4.999_999_4e-1)) * square + r + 1.0;
     let power = f32::from_bits((rounded.to_bits() << 23).wrapping_add(0x3f80_0000));
     if x < EXP_ZERO { 0.0 } else { p * power }
 }

@@ -1,8 +1,9 @@
-//! Temperature, top-k, top-p and min-p: a row is scaled, a cutoff is found, and what lies past it is excluded.
-use super::nucleus::{Cutoff, cutoff};
-use super::parallel::{chunks, map, update_chunks};
-use super::softmax::{Mass, Summary, summarize};
+//! Temperature, top-k, top-p and min-p: rows are scaled, a cutoff is found, and what lies past it is excluded.
+use super::nucleus::{Cutoff, cutoffs};
+use super::parallel::{by_row, create, update_chunks};
+use super::summary::{Mass, Summary};
 use super::tensor::Scores;
+use super::vector::vectorized;
 use super::{Host, HostTensor};
 use crate::Result;
 use crate::backend::{Filter, Row, check_rows};
@@ -16,64 +17,70 @@ pub(super) fn filter(
     check_rows(host, "filter", rows, width)?;
     filter.validate()?;
     let rows = Scores::of_all(rows, width);
-    let mut scores = vec![0.0; rows.len() * width];
-    let summaries = update_chunks(&mut scores, width, |row, columns, out| {
-        scale(rows[row].read(columns, &mut Vec::new()), 0.0, filter.temperature, out)
-    });
-    let items: Vec<_> =
-        scores.chunks_mut(width.max(1)).zip(summaries.chunks(chunks(width).max(1))).zip(&rows).collect();
-    let entries = rows.len() * width;
-    map(items, entries, |((scores, summaries), row)| {
-        if Mass::total(summaries.iter().map(|chunk| chunk.mass)).is_sound() {
-            return truncate(scores, summaries, filter);
-        }
-        match rescale(row, filter.temperature, scores) {
-            Some(summaries) => truncate(scores, &summaries, filter),
-            None => scores.fill(f32::NAN),
-        }
-    });
+    let scale_all = |shifts: Option<Vec<f32>>| {
+        create(rows.len(), width, |row, columns, out| {
+            let shift = shifts.as_ref().map_or(0.0, |shifts| shifts[row]);
+            scale(rows[row].read(columns, &mut Vec::new()), shift, filter, out)
+        })
+    };
+    let (mut scores, mut summaries) = scale_all(None);
+    if by_row(&summaries, width).any(|row| !Mass::of(row).is_sound()) {
+        (scores, summaries) = scale_all(Some(shifts(&rows, &summaries, width)));
+    }
+    if filter.truncates() {
+        let scaled: Vec<_> = scores.chunks(width.max(1)).map(|row| Scores::F32(row.into())).collect();
+        let cutoffs = cutoffs(&scaled, &summaries, filter, width);
+        update_chunks(&mut scores, width, |row, columns, out| exclude(out, columns.start, cutoffs[row]));
+    }
     HostTensor::from_rows(scores, width)
 }
 
 /// `out = (scores − shift) / temperature`.
-fn scale(scores: &[f32], shift: f32, temperature: f32, out: &mut [f32]) -> Summary {
-    if temperature == 1.0 && shift == 0.0 {
-        out.copy_from_slice(scores);
-    } else {
-        out.iter_mut().zip(scores).for_each(|(out, x)| *out = (x - shift) / temperature);
-    }
-    summarize(out)
+fn scale(scores: &[f32], shift: f32, filter: &Filter, out: &mut [f32]) -> Summary {
+    let temperature = filter.temperature;
+    vectorized(
+        #[inline(always)]
+        || {
+            for (out, x) in out.iter_mut().zip(scores) {
+                *out = (x - shift) / temperature;
+            }
+        },
+    );
+    if sums(filter) { Summary::of(out) } else { Summary::extremes(out) }
 }
 
-/// Scores can be so large, or a temperature so small, that the quotient overflows in a sound row: then the
-/// largest score is subtracted first, which changes no probability. None if the row itself is unsound.
-fn rescale(row: &Scores<'_>, temperature: f32, out: &mut [f32]) -> Option<Vec<Summary>> {
-    let width = out.len();
-    let given = super::softmax::summaries(std::slice::from_ref(row), width);
-    let given = Mass::total(given.iter().map(|chunk| chunk.mass));
-    given.is_sound().then(|| {
-        update_chunks(out, width, |_, columns, out| {
-            scale(row.read(columns, &mut Vec::new()), given.max, temperature, out)
-        })
-    })
+/// Whether the cutoff depends on the sum of all exponentials.
+fn sums(filter: &Filter) -> bool {
+    filter.top_k.is_none() && filter.top_p.is_some_and(|p| p < 1.0)
 }
 
-fn truncate(scores: &mut [f32], summaries: &[Summary], filter: &Filter) {
-    if !filter.truncates() {
-        return;
-    }
-    let cutoff = cutoff(scores, summaries, filter);
-    let width = scores.len();
-    update_chunks(scores, width, |_, columns, scores| exclude(scores, columns.start, cutoff));
+/// Scores can be so large, or a temperature so small, that quotients overflow in a sound row: then its largest score
+/// is to be subtracted first, which changes no probability. An unsound row is to become all NaN.
+fn shifts(rows: &[Scores<'_>], scaled: &[Summary], width: usize) -> Vec<f32> {
+    let given = Summary::of_rows(rows, width);
+    let masses = by_row(&given, width).map(Mass::of).zip(by_row(scaled, width).map(Mass::of));
+    let shift = |(given, scaled): (Mass, Mass)| match (given.is_sound(), scaled.is_sound()) {
+        (true, true) => 0.0,
+        (true, false) => given.max,
+        (false, _) => f32::NAN,
+    };
+    masses.map(shift).collect()
 }
 
-fn exclude(scores: &mut [f32], start: usize, cutoff: Cutoff) {
-    let ties = (cutoff.id as usize + 1).saturating_sub(start).min(scores.len());
-    let (before, after) = scores.split_at_mut(ties);
-    for score in before {
-        *score = if *score >= cutoff.score { *score } else { f32::NEG_INFINITY };
-    }
-    for score in after {
-        *score = if *score > cutoff.score { *score } else { f32::NEG_INFINITY };
-    }
+/// An unsound row has no cutoff, and stays as it is.
+fn exclude(scores: &mut [f32], start: usize, cutoff: Option<Cutoff>) {
+    let Some(Cutoff { score: last, id }) = cutoff else { return };
+    let ties = (id as usize + 1).saturating_sub(start).min(scores.len());
+    vectorized(
+        #[inline(always)]
+        || {
+            let (before, after) = scores.split_at_mut(ties);
+            for score in before {
+                *score = if *score >= last { *score } else { f32::NEG_INFINITY };
+            }
+            for score in after {
+                *score = if *score > last { *score } else { f32::NEG_INFINITY };
+            }
+        },
+    );
 }

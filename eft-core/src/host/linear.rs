@@ -1,25 +1,65 @@
 //! Weighted sums of rows: one pass over the rows of all terms.
+use std::ops::Range;
+
 use super::parallel::fill;
 use super::tensor::Scores;
+use super::vector::vectorized;
 use super::{Host, HostTensor};
 use crate::Result;
 use crate::backend::{Row, Term, check_rows, check_terms};
 
 pub(super) fn linear(host: &Host, terms: &[Term<'_, Host>], width: usize) -> Result<HostTensor> {
     check_terms(host, "linear", terms, width)?;
-    let terms: Vec<_> = terms.iter().map(|term| (term.weight, Scores::of_all(&term.rows, width))).collect();
+    let terms = weighted(terms, width);
     let scores = fill(terms[0].1.len(), width, |row, columns, out| {
-        let mut buffer = Vec::new();
-        for (k, (weight, rows)) in terms.iter().enumerate() {
-            let scores = rows[row].read(columns.clone(), &mut buffer);
-            if k == 0 {
-                out.iter_mut().zip(scores).for_each(|(out, x)| *out = weight * x);
-            } else {
-                out.iter_mut().zip(scores).for_each(|(out, x)| *out += weight * x);
-            }
-        }
+        vectorized(
+            #[inline(always)]
+            || sum(&terms, row, columns, out),
+        );
     });
     HostTensor::from_rows(scores, width)
+}
+
+/// A weight, and the scores of each row.
+pub(super) type Weighted<'a> = (f32, Vec<Scores<'a>>);
+
+pub(super) fn weighted<'a>(terms: &[Term<'a, Host>], width: usize) -> Vec<Weighted<'a>> {
+    terms.iter().map(|term| (term.weight, Scores::of_all(&term.rows, width))).collect()
+}
+
+/// Three terms make one pass, for that is what emulated fine-tuning has; more are added to it.
+#[inline(always)]
+fn sum(terms: &[Weighted<'_>], row: usize, columns: Range<usize>, out: &mut [f32]) {
+    let [mut first, mut second, mut third] = [const { Vec::new() }; 3];
+    let more = match terms {
+        [(u, a), (v, b), (w, c), more @ ..] => {
+            let a = a[row].read(columns.clone(), &mut first);
+            let b = b[row].read(columns.clone(), &mut second);
+            let c = c[row].read(columns.clone(), &mut third);
+            for (((out, a), b), c) in out.iter_mut().zip(a).zip(b).zip(c) {
+                *out = times(*u, *a) + times(*v, *b) + times(*w, *c);
+            }
+            more
+        }
+        [(u, a), more @ ..] => {
+            for (out, a) in out.iter_mut().zip(a[row].read(columns.clone(), &mut first)) {
+                *out = times(*u, *a);
+            }
+            more
+        }
+        [] => &[],
+    };
+    for (w, x) in more {
+        for (out, x) in out.iter_mut().zip(x[row].read(columns.clone(), &mut first)) {
+            *out += times(*w, *x);
+        }
+    }
+}
+
+/// Under a negative weight +∞ becomes NaN: −∞ would pass for a token that is excluded.
+#[inline(always)]
+fn times(weight: f32, x: f32) -> f32 {
+    if weight < 0.0 && x == f32::INFINITY { f32::NAN } else { weight * x }
 }
 
 pub(super) fn download(host: &Host, rows: &[Row<'_, Host>], width: usize) -> Result<Vec<f32>> {

@@ -1,8 +1,8 @@
 //! [`Host`]: scores in main memory, worked on by the processor.
 //!
-//! The reference every other backend is measured against, and fast enough to decode with: rows are read once per
-//! operation, in parallel across and inside rows, and nothing is ever sorted. Chunks have a fixed size, so results
-//! are bitwise the same whatever the number of threads.
+//! The reference every other backend is measured against, and fast enough to decode with: rows are read once or
+//! twice per operation, in parallel across and inside rows, and no row is ever sorted. Chunks have a fixed size, so
+//! results are bitwise the same whatever the number of threads.
 //!
 //! ```
 //! use eft_core::host::HostTensor;
@@ -23,11 +23,14 @@ mod exp;
 mod filter;
 mod linear;
 mod nucleus;
+mod order;
 mod parallel;
 mod pool;
 mod residual;
 mod softmax;
+mod summary;
 mod tensor;
+mod vector;
 
 pub use tensor::HostTensor;
 
@@ -119,7 +122,7 @@ impl Backend for Host {
     }
 
     fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
-        nucleus::top(self, rows, k, width)
+        order::top(self, rows, k, width)
     }
 
     fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {

@@ -1,12 +1,12 @@
-//! The first tokens of a row in the total order, found by selection instead of sorting, at a cost linear in the
-//! width on any row.
-use super::Host;
+//! Where top-k, top-p and min-p cut a row off, at a cost linear in the width on any row.
 use super::exp::exp;
-use super::parallel::{CHUNK, chunks, map_chunks};
-use super::softmax::{BLOCK, Mass, Summary, summaries};
+use super::order::{Band, Depth, Key, gather, keep_first, kth_largest, maxima};
+use super::parallel::{by_row, map, map_chunks};
+use super::summary::{BLOCK, Mass, Summary};
 use super::tensor::Scores;
-use crate::backend::{Filter, Pick, Row, check_rows};
-use crate::{Result, TokenId};
+use super::vector::vectorized;
+use crate::TokenId;
+use crate::backend::Filter;
 
 /// The last token that is kept, in the total order.
 #[derive(Debug, Clone, Copy)]
@@ -16,9 +16,6 @@ pub(super) struct Cutoff {
 }
 
 impl Cutoff {
-    /// Keeps every token.
-    const NONE: Self = Self { score: f32::NEG_INFINITY, id: TokenId::MAX };
-
     /// Keeps what both keep.
     fn and(self, other: Self) -> Self {
         let other_first = other.score > self.score || (other.score == self.score && other.id < self.id);
@@ -26,54 +23,138 @@ impl Cutoff {
     }
 }
 
-/// A score and its token in one number; smaller numbers come first in the total order.
-type Key = u64;
-
-fn key(score: f32, id: TokenId) -> Key {
-    // Adding zero makes the two zeros equal; then the bits of a float, read as an integer, are in its order once
-    // those below zero are turned round.
-    let bits = (score + 0.0).to_bits();
-    let descending = if bits >> 31 == 1 { bits } else { !bits & 0x7fff_ffff };
-    u64::from(descending) << 32 | u64::from(id)
+/// The last token of each row that passes the whole filter; none for an unsound row.
+pub(super) fn cutoffs(
+    rows: &[Scores<'_>],
+    summaries: &[Summary],
+    filter: &Filter,
+    width: usize,
+) -> Vec<Option<Cutoff>> {
+    let mut searches: Vec<_> = by_row(summaries, width).map(|row| Search::new(row, filter)).collect();
+    let step = |searches: &mut Vec<Search>| {
+        let bands: Vec<_> = searches.iter().map(|search| search.band).collect();
+        let keys = gather(rows, summaries, &bands, width);
+        let entries = keys.iter().map(Vec::len).sum();
+        map(searches.iter_mut().zip(keys).collect(), entries, |(search, keys)| search.step(keys));
+    };
+    step(&mut searches);
+    if searches.iter().any(|search| search.needed.is_some()) {
+        let histograms = map_chunks(rows.len(), width, |row, columns| {
+            let search = &searches[row];
+            search.needed.map(|_| histogram(rows[row].read(columns, &mut Vec::new()), search.depth(width)))
+        });
+        for (search, histograms) in searches.iter_mut().zip(by_row(&histograms, width)) {
+            search.narrow(histograms, width);
+        }
+        step(&mut searches);
+    }
+    searches.into_iter().map(|search| search.cutoff).collect()
 }
 
-fn unkey(key: Key) -> Cutoff {
-    let descending = (key >> 32) as u32;
-    let bits = if descending >> 31 == 1 { descending } else { !descending & 0x7fff_ffff };
-    Cutoff { score: f32::from_bits(bits), id: key as TokenId }
+/// The search for one row's cutoff.
+struct Search {
+    /// As far as it is known; none for an unsound row.
+    cutoff: Option<Cutoff>,
+    /// Where to look next.
+    band: Band,
+    /// The largest score.
+    max: f32,
+    top_k: Option<usize>,
+    top_p: Option<f64>,
+    /// The mass that top-p needs of the band, relative to the largest score's; none once its token is found.
+    needed: Option<f64>,
+    /// Whether the token at which top-p is reached lies in the band for sure.
+    last: bool,
 }
 
-/// The last token that top-k, top-p and min-p all keep of a sound row.
-pub(super) fn cutoff(scores: &[f32], summaries: &[Summary], filter: &Filter) -> Cutoff {
-    let row = Scores::F32(scores.into());
-    let mass = Mass::total(summaries.iter().map(|chunk| chunk.mass));
-    let width = scores.len();
-    let mut cutoff = match filter.min_p {
-        Some(p) if p > 0.0 => Cutoff { score: min_p(mass.max, p), id: TokenId::MAX },
-        _ => Cutoff::NONE,
-    };
-    let top_k = filter.top_k.filter(|k| *k < width);
-    let top_p = filter.top_p.filter(|p| *p < 1.0).map(f64::from);
-    let mut total = mass.sum;
-    let mut first = match (top_k, top_p) {
-        (Some(k), _) => leading(&row, summaries, k, width),
-        (None, Some(p)) => {
-            // All that lies below comes to less than 1 − p, so that the nucleus lies above.
-            let depth = (width as f64 / (1.0 - p)).ln() + 0.01;
-            gather(&row, summaries, (f64::from(mass.max) - depth) as f32, width)
-        }
-        (None, None) => return cutoff,
-    };
-    if top_k.is_some() {
-        total = first.iter().map(|key| weight(*key, mass.max)).sum();
-        if let Some(last) = first.iter().max() {
-            cutoff = cutoff.and(unkey(*last));
+impl Search {
+    fn new(summaries: &[Summary], filter: &Filter) -> Self {
+        let mass = Mass::of(summaries);
+        let top_p = filter.top_p.filter(|p| *p < 1.0).map(f64::from);
+        let mut maxima = maxima(summaries);
+        let few = maxima.len().div_ceil(8);
+        let band = match (filter.top_k, top_p) {
+            (Some(k), _) => Band::above(kth_largest(&mut maxima, k)),
+            // Most nuclei lie in the few blocks that hold the largest scores.
+            (None, Some(_)) => Band::above(kth_largest(&mut maxima, few)),
+            (None, None) => Band::NONE,
+        };
+        let min_p = Cutoff { score: min_p(mass.max, filter.min_p.unwrap_or(0.0)), id: TokenId::MAX };
+        Self {
+            cutoff: mass.is_sound().then_some(min_p),
+            band: if mass.is_sound() { band } else { Band::NONE },
+            max: mass.max,
+            top_k: filter.top_k,
+            top_p,
+            needed: top_p.filter(|_| mass.is_sound()).map(|p| p * mass.sum),
+            last: false,
         }
     }
-    if let Some(last) = top_p.and_then(|p| crossing(&mut first, mass.max, p * total)) {
-        cutoff = cutoff.and(unkey(last));
+
+    /// Looks at the tokens of the band.
+    fn step(&mut self, mut keys: Vec<Key>) {
+        if let Some(k) = self.top_k {
+            keep_first(&mut keys, k);
+            self.needed = self.top_p.map(|p| p * weigh(&keys, self.max));
+            self.last = true;
+            self.tighten(keys.iter().max());
+        }
+        if let Some(needed) = self.needed.filter(|needed| self.last || weigh(&keys, self.max) >= *needed) {
+            self.tighten(crossing(&mut keys, self.max, needed));
+            self.needed = None;
+        }
     }
-    cutoff
+
+    /// Steps in which the mass is summed. Below the deepest lies less than 1 − p.
+    fn depth(&self, width: usize) -> Depth {
+        let deepest = (width as f64 / (1.0 - self.top_p.unwrap_or(0.0))).ln();
+        Depth { max: self.max, scale: (Depth::COUNT as f64 / deepest) as f32 }
+    }
+
+    /// Narrows the band to the step in which the mass reaches what is needed.
+    fn narrow(&mut self, histograms: &[Option<[f64; Depth::COUNT]>], width: usize) {
+        self.band = Band::NONE;
+        let Some(needed) = &mut self.needed else { return };
+        let mass = |at: usize| histograms.iter().flatten().map(|chunk| chunk[at]).sum::<f64>();
+        let mut at = 0;
+        while at + 1 < Depth::COUNT && mass(at) < *needed {
+            *needed -= mass(at);
+            at += 1;
+        }
+        let depth = self.depth(width);
+        // One step more, for rounding.
+        let floor = if at + 1 < Depth::COUNT { self.max - (at + 2) as f32 / depth.scale } else { f32::MIN };
+        self.band = Band { floor: floor.max(f32::MIN), depth, at: at as i32 };
+        self.last = true;
+    }
+
+    fn tighten(&mut self, last: Option<&Key>) {
+        let last = last.map(|key| Cutoff { score: key.score(), id: key.id() });
+        self.cutoff = self.cutoff.map(|cutoff| last.map_or(cutoff, |last| cutoff.and(last)));
+    }
+}
+
+/// `Σ exp(x − max)` at each depth.
+fn histogram(scores: &[f32], depth: Depth) -> [f64; Depth::COUNT] {
+    let mut masses = [0.0; Depth::COUNT];
+    vectorized(
+        #[inline(always)]
+        || {
+            for block in scores.chunks(BLOCK) {
+                let (mut weights, mut depths) = ([0.0; BLOCK], [0; BLOCK]);
+                for (weight, x) in weights.iter_mut().zip(block) {
+                    *weight = exp(x - depth.max);
+                }
+                for (at, x) in depths.iter_mut().zip(block) {
+                    *at = depth.of(*x);
+                }
+                for (weight, at) in weights.iter().zip(depths).take(block.len()) {
+                    masses[at as usize] += f64::from(*weight);
+                }
+            }
+        },
+    );
+    masses
 }
 
 /// The smallest score whose probability is at least `p` times that of `max`.
@@ -83,88 +164,25 @@ fn min_p(max: f32, p: f32) -> f32 {
     if f64::from(rounded) < exact { rounded.next_up() } else { rounded }
 }
 
-/// Relative to the largest score's.
-fn weight(key: Key, max: f32) -> f64 {
-    f64::from(exp(unkey(key).score - max))
+/// `Σ exp(x − max)`.
+fn weigh(keys: &[Key], max: f32) -> f64 {
+    keys.iter().map(|key| f64::from(exp(key.score() - max))).sum()
 }
 
-/// The first `k` tokens above −∞, in no order.
-fn leading(row: &Scores<'_>, summaries: &[Summary], k: usize, width: usize) -> Vec<Key> {
-    // The k-th largest of the blocks' maxima is at most the k-th largest score.
-    let mut maxima: Vec<_> = summaries.iter().flat_map(|chunk| chunk.maxima).collect();
-    let floor = match k.checked_sub(1) {
-        Some(last) if last < maxima.len() => *maxima.select_nth_unstable_by(last, |a, b| b.total_cmp(a)).1,
-        _ => f32::NEG_INFINITY,
-    };
-    let mut keys = gather(row, summaries, floor, width);
-    if k < keys.len() {
-        keys.select_nth_unstable(k);
-        keys.truncate(k);
-    }
-    keys
-}
-
-/// The tokens of at least this score, and above −∞.
-fn gather(row: &Scores<'_>, summaries: &[Summary], floor: f32, width: usize) -> Vec<Key> {
-    let floor = if floor > f32::MIN { floor } else { f32::MIN };
-    let found = map_chunks(1, width, |_, columns| {
-        let mut buffer = Vec::new();
-        let scores = row.read(columns.clone(), &mut buffer);
-        let mut keys = Vec::new();
-        let maxima = &summaries[columns.start / CHUNK].maxima;
-        for (i, (block, max)) in scores.chunks(BLOCK).zip(maxima).enumerate() {
-            if *max < floor {
-                continue;
-            }
-            for (j, group) in block.chunks(16).enumerate() {
-                if group.iter().fold(false, |any, x| any | (*x >= floor)) {
-                    let start = columns.start + i * BLOCK + j * 16;
-                    let ids = start as TokenId..;
-                    keys.extend(
-                        group.iter().zip(ids).filter(|(x, _)| **x >= floor).map(|(x, id)| key(*x, id)),
-                    );
-                }
-            }
-        }
-        keys
-    });
-    found.concat()
-}
-
-/// The token at which the weights, summed in the total order, reach `needed`; the last if they never do.
-fn crossing(keys: &mut [Key], max: f32, needed: f64) -> Option<Key> {
-    let mut keys = keys;
-    let mut before = 0.0;
+/// The token at which the weights, summed in the total order, reach `needed`; the last if they never do. Each step
+/// halves what is left.
+fn crossing(mut keys: &mut [Key], max: f32, mut needed: f64) -> Option<&Key> {
     while keys.len() > 1 {
         let middle = (keys.len() - 1) / 2;
         keys.select_nth_unstable(middle);
         let (first, second) = keys.split_at_mut(middle + 1);
-        let sum: f64 = first.iter().map(|key| weight(*key, max)).sum();
-        if before + sum >= needed {
+        let weight = weigh(first, max);
+        if weight >= needed {
             keys = first;
         } else {
-            before += sum;
+            needed -= weight;
             keys = second;
         }
     }
-    keys.first().copied()
-}
-
-pub(super) fn top(host: &Host, rows: &[Row<'_, Host>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
-    check_rows(host, "top", rows, width)?;
-    let rows = Scores::of_all(rows, width);
-    let summaries = summaries(&rows, width);
-    let rows = rows.iter().zip(summaries.chunks(chunks(width).max(1)));
-    Ok(rows.map(|(row, summaries)| top_of(row, summaries, k, width)).collect())
-}
-
-fn top_of(row: &Scores<'_>, summaries: &[Summary], k: usize, width: usize) -> Vec<Pick> {
-    let mass = Mass::total(summaries.iter().map(|chunk| chunk.mass));
-    if !mass.is_sound() {
-        return vec![Pick { token: 0, log_prob: f32::NAN }];
-    }
-    let mut keys = leading(row, summaries, k, width);
-    keys.sort_unstable();
-    let picks = keys.into_iter().map(unkey).map(|t| Pick { token: t.id, log_prob: mass.log_prob(t.score) });
-    picks.filter(|pick| pick.log_prob > f32::NEG_INFINITY).collect()
+    keys.first()
 }

@@ -1,8 +1,10 @@
 //! What a target distribution has more than a draft: where speculative decoding draws after a rejection.
 use super::exp::{exp, ln};
-use super::parallel::{chunks, update_chunks};
-use super::softmax::{Mass, masses, normalize, summaries};
+use super::parallel::{by_row, create};
+use super::softmax::normalize;
+use super::summary::{Mass, masses};
 use super::tensor::Scores;
+use super::vector::vectorized;
 use super::{Host, HostTensor};
 use crate::Result;
 use crate::backend::{Row, check_rows, check_same_length};
@@ -18,36 +20,36 @@ pub(super) fn residual(
     check_same_length("residual, draft", target.len(), draft.len())?;
     let target = Scores::of_all(target, width);
     let draft = Scores::of_all(draft, width);
-    let target_mass: Vec<_> = masses(&summaries(&target, width), width).collect();
-    let draft_mass: Vec<_> = masses(&summaries(&draft, width), width).collect();
-    let mut scores = vec![0.0; target.len() * width];
-    let left = update_chunks(&mut scores, width, |row, columns, out| {
+    let (target_masses, draft_masses) = (masses(&target, width), masses(&draft, width));
+    let (mut scores, left) = create(target.len(), width, |row, columns, out| {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         let target = target[row].read(columns.clone(), &mut first);
         let draft = draft[row].read(columns, &mut second);
-        subtract((target, target_mass[row]), (draft, draft_mass[row]), out)
+        let (t, d) = (target_masses[row], draft_masses[row]);
+        if t.is_sound() && d.is_sound() {
+            return vectorized(
+                #[inline(always)]
+                || subtract(target, t, draft, d, out),
+            );
+        }
+        out.fill(f32::NAN);
+        true
     });
-    let is_left: Vec<_> = left.chunks(chunks(width).max(1)).map(|row| row.contains(&true)).collect();
-    for (row, out) in scores.chunks_mut(width.max(1)).enumerate() {
-        if !is_left[row] {
-            normalize(target[row].read(0..width, &mut Vec::new()), target_mass[row], out);
+    for (row, (out, left)) in scores.chunks_mut(width.max(1)).zip(by_row(&left, width)).enumerate() {
+        if !left.contains(&true) {
+            normalize(target[row].read(0..width, &mut Vec::new()), target_masses[row], out);
         }
     }
     HostTensor::from_rows(scores, width)
 }
 
-/// Whether anything is left, or the row is unsound and all NaN.
-fn subtract((target, t): (&[f32], Mass), (draft, d): (&[f32], Mass), out: &mut [f32]) -> bool {
-    if !(t.is_sound() && d.is_sound()) {
-        out.fill(f32::NAN);
-        return true;
-    }
+/// Whether anything is left.
+#[inline(always)]
+fn subtract(target: &[f32], t: Mass, draft: &[f32], d: Mass, out: &mut [f32]) -> bool {
     let (t_scale, d_scale) = (t.sum.recip() as f32, d.sum.recip() as f32);
-    let mut largest = 0.0;
     for ((out, x), y) in out.iter_mut().zip(target).zip(draft) {
-        let difference = exp(x - t.max) * t_scale - exp(y - d.max) * d_scale;
-        largest = if difference > largest { difference } else { largest };
-        *out = ln(if difference > 0.0 { difference } else { 0.0 });
+        // Where it is negative or next to nothing, the logarithm is −∞.
+        *out = ln(exp(x - t.max) * t_scale - exp(y - d.max) * d_scale);
     }
-    largest >= f32::MIN_POSITIVE
+    out.iter().any(|x| *x > f32::NEG_INFINITY)
 }

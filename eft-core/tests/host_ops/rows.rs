@@ -37,6 +37,7 @@ fn row(width: usize) -> impl Strategy<Value = Vec<f32>> {
     let excluded = Just(f32::NEG_INFINITY);
     prop_oneof![
         4 => vec((-30.0f32..30.0).boxed()),
+        2 => vec((0.0f32..4.0).boxed()),
         2 => vec(prop_oneof![9 => excluded, 1 => -30.0f32..30.0].boxed()),
         2 => vec(prop::sample::select(vec![0.0f32, -0.0, 1.0, 2.0]).boxed()),
         1 => vec(prop::sample::select(vec![3e38f32, -3e38, 0.0, f32::NEG_INFINITY]).boxed()),

@@ -7,7 +7,7 @@ use super::rows::{assert_close, refs};
 
 const WIDTH: usize = 262_144;
 
-/// Rows without pattern, with ties, with ties only, mostly excluded, and flat but for one token.
+/// Rows without pattern, with ties, with ties only, mostly excluded, flat but for one token, and with a large nucleus.
 fn rows() -> Vec<Vec<f32>> {
     let hash = |i: usize| (i as u32).wrapping_mul(2_654_435_761) >> 8;
     let noise = |i: usize| ((hash(i) + 1) as f32 / (1 << 24) as f32).ln() * -2.0;
@@ -17,6 +17,7 @@ fn rows() -> Vec<Vec<f32>> {
         vec![1.5; WIDTH],
         (0..WIDTH).map(|i| if hash(i) % 1000 == 0 { noise(i) } else { f32::NEG_INFINITY }).collect(),
         (0..WIDTH).map(|i| if i == 200_000 { 13.0 } else { 0.0 }).collect(),
+        (0..WIDTH).map(|i| hash(i) as f32 / (1 << 22) as f32).collect(),
     ]
 }
 

@@ -1,0 +1,248 @@
+//! What combining costs: three rows of a real vocabulary's width to one token, beside eager PyTorch and beside a
+//! plain sum of the rows.
+//!
+//! Rounds of all contestants alternate, and medians are compared. PyTorch takes part if `EFT_PYTHON` names an
+//! interpreter with torch and transformers. Both sides use `RAYON_NUM_THREADS` threads, or all there are.
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::ops::Range;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use eft_core::host::HostTensor;
+use eft_core::{Backend, Filter, Host, Pick, Row, Term};
+
+const WIDTH: usize = 151_936;
+const ROUNDS: usize = 40;
+/// Steps of one contestant in a row, after one that does not count.
+const STEPS: usize = 5;
+
+fn main() {
+    let tensor = Host.upload(&rows(WIDTH), WIDTH).unwrap();
+    let nucleus = nucleus(&combined(&tensor, 1, WIDTH), 1, WIDTH);
+    let kept = Host.download(&[Row::new(&nucleus, 0)], WIDTH).unwrap();
+    println!(
+        "3 rows of {WIDTH}, {} threads, nucleus of {}",
+        threads(),
+        kept.iter().filter(|x| x.is_finite()).count()
+    );
+    compare(&tensor);
+    println!("\ncost by size            greedy     top-p");
+    for factor in [1, 2, 4] {
+        scaling("width", WIDTH * factor, 1);
+    }
+    for rows in [1, 2, 4, 8] {
+        scaling("rows", WIDTH, rows);
+    }
+}
+
+/// Logits of a base, a tuned and an untuned model: alike up to noise, normal with a standard deviation of 2.5, and a
+/// hundred tokens that fit the context.
+fn rows(width: usize) -> Vec<f32> {
+    let uniform = |stream: u64, i: usize| {
+        let mut x =
+            (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03);
+        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((x ^ x >> 31) >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let normal = |stream, i| {
+        let (u, v) = (1.0 - uniform(stream, i), uniform(stream + 1, i));
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    };
+    let shared =
+        |i| 2.4 * normal(0, i) + if i % (width / 100) == 7 { 11.0 + 1.5 * normal(2, i) } else { 0.0 };
+    let model = |stream| (0..width).map(move |i| (shared(i) + 0.5 * normal(stream, i)) as f32);
+    [4, 6, 8].into_iter().flat_map(model).collect()
+}
+
+fn combined(tensor: &HostTensor, rows: usize, width: usize) -> HostTensor {
+    let term = |weight, row| Term { weight, rows: vec![Row::new(tensor, row); rows] };
+    Host.linear(&[term(1.0, 0), term(1.0, 1), term(-1.0, 2)], width).unwrap()
+}
+
+fn nucleus(combined: &HostTensor, rows: usize, width: usize) -> HostTensor {
+    let filter = Filter { top_p: Some(0.9), ..Filter::default() };
+    Host.filter(&refs(combined, rows), &filter, width).unwrap()
+}
+
+fn refs(tensor: &HostTensor, rows: usize) -> Vec<Row<'_, Host>> {
+    (0..rows).map(|row| Row::new(tensor, row)).collect()
+}
+
+fn greedy(tensor: &HostTensor, rows: usize, width: usize) -> Pick {
+    Host.argmax(&refs(&combined(tensor, rows, width), rows), width).unwrap()[0]
+}
+
+fn top_p(tensor: &HostTensor, rows: usize, width: usize) -> Pick {
+    let kept = nucleus(&combined(tensor, rows, width), rows, width);
+    Host.draw(&refs(&kept, rows), &vec![0.37; rows], width).unwrap()[0]
+}
+
+fn threads() -> usize {
+    let set = std::env::var("RAYON_NUM_THREADS").ok().and_then(|threads| threads.parse().ok());
+    set.unwrap_or_else(|| std::thread::available_parallelism().unwrap().get())
+}
+
+/// `base + tuned − untuned` of some columns.
+fn plain_sum(rows: &[f32], columns: Range<usize>) -> Vec<f32> {
+    let [base, tuned, untuned] = [0, 1, 2].map(|row| &rows[row * WIDTH..][columns.clone()]);
+    base.iter().zip(tuned).zip(untuned).map(|((a, b), c)| a + b - c).collect()
+}
+
+/// A thread that does the second half of a plain sum.
+struct Helper {
+    rows: Arc<[f32]>,
+    start: mpsc::Sender<()>,
+    done: mpsc::Receiver<Vec<f32>>,
+}
+
+impl Helper {
+    fn new(rows: Arc<[f32]>) -> Self {
+        let ((start, started), (finish, done)) = (mpsc::channel(), mpsc::channel());
+        let theirs = Arc::clone(&rows);
+        std::thread::spawn(move || {
+            while started.recv().is_ok() {
+                finish.send(plain_sum(&theirs, WIDTH / 2..WIDTH)).unwrap();
+            }
+        });
+        Self { rows, start, done }
+    }
+
+    fn sum(&self) -> (Vec<f32>, Vec<f32>) {
+        self.start.send(()).unwrap();
+        (plain_sum(&self.rows, 0..WIDTH / 2), self.done.recv().unwrap())
+    }
+}
+
+/// Seconds of each contestant, round by round.
+#[derive(Default)]
+struct Times(BTreeMap<&'static str, Vec<f64>>);
+
+impl Times {
+    fn measure<T>(&mut self, name: &'static str, mut step: impl FnMut() -> T) {
+        std::hint::black_box(step());
+        let times = self.0.entry(name).or_default();
+        for _ in 0..STEPS {
+            let start = Instant::now();
+            std::hint::black_box(step());
+            times.push(start.elapsed().as_secs_f64());
+        }
+    }
+
+    fn median(&mut self, name: &str) -> Option<f64> {
+        let times = self.0.get_mut(name)?;
+        times.sort_by(f64::total_cmp);
+        Some(times[times.len() / 2])
+    }
+}
+
+fn compare(tensor: &HostTensor) {
+    let rows: Arc<[f32]> = Host.download(&refs(tensor, 3), WIDTH).unwrap().into();
+    let helper = Helper::new(Arc::clone(&rows));
+    let mut eager = Eager::start(&rows);
+    let mut times = Times::default();
+    for _ in 0..ROUNDS {
+        times.measure("plain sum, 1 thread", || plain_sum(&rows, 0..WIDTH));
+        times.measure("plain sum, 2 threads", || helper.sum());
+        times.measure("combine", || combined(tensor, 1, WIDTH));
+        times.measure("combine + greedy", || greedy(tensor, 1, WIDTH));
+        times.measure("combine + top-p + draw", || top_p(tensor, 1, WIDTH));
+        if let Some(eager) = &mut eager {
+            let token = eager.measure("greedy", times.0.entry("eager combine + greedy").or_default());
+            assert_eq!(token, greedy(tensor, 1, WIDTH).token, "the two sides disagree");
+            eager.measure("top_p", times.0.entry("eager combine + top-p + draw").or_default());
+        }
+    }
+    let names = [
+        ("plain sum, 1 thread", ""),
+        ("plain sum, 2 threads", ""),
+        ("combine", ""),
+        ("combine + greedy", "eager combine + greedy"),
+        ("combine + top-p + draw", "eager combine + top-p + draw"),
+    ];
+    let sums = ["plain sum, 1 thread", "plain sum, 2 threads"].map(|name| times.median(name).unwrap());
+    println!(
+        "\nmedian                        µs   ÷ sum, 1 thread   ÷ sum, 2 threads   eager µs   eager ÷ ours"
+    );
+    for (name, eager) in names {
+        let ours = times.median(name).unwrap();
+        print!("{name:24} {:7.1} {:17.2} {:18.2}", 1e6 * ours, ours / sums[0], ours / sums[1]);
+        match times.median(eager) {
+            Some(eager) => println!(" {:10.1} {:14.1}", 1e6 * eager, eager / ours),
+            None => println!(),
+        }
+    }
+}
+
+fn scaling(what: &str, width: usize, rows: usize) {
+    let tensor = Host.upload(&self::rows(width), width).unwrap();
+    let mut times = Times::default();
+    for _ in 0..ROUNDS {
+        times.measure("greedy", || greedy(&tensor, rows, width));
+        times.measure("top-p", || top_p(&tensor, rows, width));
+    }
+    let [greedy, top_p] = ["greedy", "top-p"].map(|name| 1e6 * times.median(name).unwrap());
+    println!("{what:5} {rows} × {width:7} {greedy:10.1} {top_p:9.1} µs");
+}
+
+/// The Python process, a line to it and a line from it for each measurement.
+struct Eager {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    rows: std::path::PathBuf,
+}
+
+impl Eager {
+    fn start(rows: &[f32]) -> Option<Self> {
+        let Some(python) = std::env::var_os("EFT_PYTHON") else {
+            println!("eager PyTorch skipped: EFT_PYTHON is not set");
+            return None;
+        };
+        let path = std::env::temp_dir().join(format!("combine-{}.f32", std::process::id()));
+        std::fs::write(&path, rows.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/combine_eager.py");
+        let mut child = Command::new(python)
+            .arg(script)
+            .arg(&path)
+            .args([WIDTH.to_string(), threads().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let mut eager = Self { child, to, from, rows: path };
+        println!("eager PyTorch: {}", eager.line().trim());
+        Some(eager)
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.from.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Appends to `times`; the last token.
+    fn measure(&mut self, name: &str, times: &mut Vec<f64>) -> u32 {
+        writeln!(self.to, "{name} {}", STEPS + 1).unwrap();
+        let line = self.line();
+        let mut words = line.split_whitespace();
+        let token = words.next().unwrap().parse().unwrap();
+        times.extend(words.skip(1).map(|seconds| seconds.parse::<f64>().unwrap()));
+        // Its threads spin for a while after their work.
+        std::thread::sleep(Duration::from_millis(20));
+        token
+    }
+}
+
+impl Drop for Eager {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(std::fs::remove_file(&self.rows));
+    }
+}

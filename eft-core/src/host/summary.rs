@@ -1,0 +1,163 @@
+//! What one pass over a row finds out: its largest score, the sum of its exponentials, whether it is sound.
+use super::exp::{EXP_ZERO, exp};
+use super::parallel::{CHUNK, by_row, map_chunks};
+use super::tensor::Scores;
+use super::vector::vectorized;
+
+/// Entries whose maximum is kept, so that later passes can skip them.
+pub(super) const BLOCK: usize = 512;
+/// Sums and maxima run in this many independent lanes, for the compiler to make vectors of.
+const LANES: usize = 16;
+
+/// The exponentials of some scores, summed: `sum · exp(max)`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mass {
+    /// The largest score; NaN does not count.
+    pub(super) max: f32,
+    /// `Σ exp(x − max)`; NaN if any score is.
+    pub(super) sum: f64,
+}
+
+impl Mass {
+    /// Of all the scores of some chunks.
+    pub(super) fn of(chunks: &[Summary]) -> Self {
+        let max = chunks.iter().fold(f32::NEG_INFINITY, |max, chunk| larger(max, chunk.mass.max));
+        Self { max, sum: chunks.iter().map(|chunk| chunk.mass.relative_to(max)).sum() }
+    }
+
+    /// The sum as a multiple of `exp(max)`, for a `max` no less than this one's.
+    pub(super) fn relative_to(self, max: f32) -> f64 {
+        if self.max == max { self.sum } else { self.sum * (f64::from(self.max) - f64::from(max)).exp() }
+    }
+
+    /// No NaN, no +∞, something finite.
+    pub(super) fn is_sound(self) -> bool {
+        self.max.is_finite() && !self.sum.is_nan()
+    }
+
+    /// The log-probability of a score; NaN in an unsound row.
+    pub(super) fn log_prob(self, score: f32) -> f32 {
+        if !self.is_sound() {
+            return f32::NAN;
+        }
+        (f64::from(score) - f64::from(self.max) - self.sum.ln()) as f32
+    }
+}
+
+/// What is known of a chunk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Summary {
+    pub(super) mass: Mass,
+    /// The largest score of each block of [`BLOCK`], −∞ past the end.
+    pub(super) maxima: [f32; CHUNK / BLOCK],
+}
+
+impl Summary {
+    /// Of at most [`CHUNK`] scores.
+    pub(super) fn of(scores: &[f32]) -> Self {
+        vectorized(
+            #[inline(always)]
+            || {
+                let mut summary = extremes(scores);
+                if summary.mass.max.is_finite() {
+                    let max = summary.mass.max;
+                    let blocks = scores.chunks(BLOCK).zip(&summary.maxima);
+                    for (block, block_max) in blocks {
+                        if *block_max - max >= EXP_ZERO {
+                            summary.mass.sum += f64::from(sum_exp(block, max));
+                        }
+                    }
+                }
+                summary
+            },
+        )
+    }
+
+    /// The same without the sum, which is 0 if it would not be NaN.
+    pub(super) fn extremes(scores: &[f32]) -> Self {
+        vectorized(
+            #[inline(always)]
+            || extremes(scores),
+        )
+    }
+
+    /// Of each chunk of each row.
+    pub(super) fn of_rows(rows: &[Scores<'_>], width: usize) -> Vec<Self> {
+        map_chunks(rows.len(), width, |row, columns| Self::of(rows[row].read(columns, &mut Vec::new())))
+    }
+}
+
+/// The mass of each row.
+pub(super) fn masses(rows: &[Scores<'_>], width: usize) -> Vec<Mass> {
+    by_row(&Summary::of_rows(rows, width), width).map(Mass::of).collect()
+}
+
+/// Each block's exponentials, summed, just as [`Summary::of`] sums them.
+pub(super) fn block_sums(scores: &[f32], max: f32) -> [f32; CHUNK / BLOCK] {
+    let mut sums = [0.0; CHUNK / BLOCK];
+    vectorized(
+        #[inline(always)]
+        || {
+            for (sum, block) in sums.iter_mut().zip(scores.chunks(BLOCK)) {
+                *sum = sum_exp(block, max);
+            }
+        },
+    );
+    sums
+}
+
+/// The first if the second is NaN.
+#[inline(always)]
+fn larger(max: f32, x: f32) -> f32 {
+    if x > max { x } else { max }
+}
+
+#[inline(always)]
+fn extremes(scores: &[f32]) -> Summary {
+    let mut maxima = [f32::NEG_INFINITY; CHUNK / BLOCK];
+    let mut nan = false;
+    for (max, block) in maxima.iter_mut().zip(scores.chunks(BLOCK)) {
+        let (block_max, block_nan) = maximum(block);
+        *max = block_max;
+        nan |= block_nan;
+    }
+    let max = maxima.into_iter().fold(f32::NEG_INFINITY, larger);
+    Summary { mass: Mass { max, sum: if nan { f64::NAN } else { 0.0 } }, maxima }
+}
+
+/// The largest score, NaN apart, and whether there is NaN.
+#[inline(always)]
+fn maximum(scores: &[f32]) -> (f32, bool) {
+    let (groups, rest) = scores.as_chunks::<LANES>();
+    let mut max = [f32::NEG_INFINITY; LANES];
+    let mut nan = [false; LANES];
+    for group in groups {
+        for lane in 0..LANES {
+            max[lane] = larger(max[lane], group[lane]);
+            nan[lane] |= group[lane].is_nan();
+        }
+    }
+    let max = max.iter().chain(rest).fold(f32::NEG_INFINITY, |max, x| larger(max, *x));
+    (max, nan.contains(&true) || rest.iter().any(|x| x.is_nan()))
+}
+
+/// `Σ exp(x − max)` of at most [`BLOCK`] scores: so few may be summed in `f32`.
+#[inline(always)]
+fn sum_exp(scores: &[f32], max: f32) -> f32 {
+    let (groups, rest) = scores.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for group in groups {
+        // A loop of its own for the exponentials, or they are not made vectors of.
+        let mut weights = [0.0; LANES];
+        for lane in 0..LANES {
+            weights[lane] = exp(group[lane] - max);
+        }
+        for lane in 0..LANES {
+            sums[lane] += weights[lane];
+        }
+    }
+    for x in rest {
+        sums[0] += exp(x - max);
+    }
+    sums.iter().sum()
+}
