@@ -18,6 +18,9 @@ pub struct Batch<B: Backend> {
     stop_ids: Vec<TokenId>,
     /// The prompt that each row of the joint goes on from.
     active: Vec<usize>,
+    /// For each prompt, how many tokens there were behind it at first: they count for processors and uniforms, not
+    /// for the limit.
+    before: Vec<usize>,
     watches: Vec<StopWatch>,
     events: VecDeque<Event>,
     ended: bool,
@@ -43,8 +46,9 @@ pub enum Event {
 }
 
 impl<B: Backend> Batch<B> {
-    /// Generates from a joint at the end of its prompts, by its first root. This is how a conversation goes on:
-    /// [`into_joint`](Self::into_joint), [`Joint::reopen`], and here again.
+    /// Generates from a joint by its first root, behind the tokens that were pushed to it: uniforms and processors go
+    /// on as if the text had never been cut. This is how a conversation goes on, too:
+    /// [`into_joint`](Self::into_joint), [`Joint::reopen`], and here again, with another seed.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for settings outside their range, [`Error::StopIdCut`] and
@@ -54,12 +58,15 @@ impl<B: Backend> Batch<B> {
         let sampler = Sampler::new(joint.backend().clone(), &decoding, joint.rows())?
             .with_prompts(|term, row| joint.prompt_tokens(term, row))?;
         let rows = joint.rows();
+        let before: Vec<_> = (0..rows).map(|row| joint.pushed(row).len()).collect();
+        let sampler = sampler.with_generated((0..rows).map(|row| joint.pushed(row)))?;
         let mut batch = Self {
             joint,
             sampler,
             decoding,
             stop_ids,
             active: (0..rows).collect(),
+            before,
             watches: (0..rows).map(|_| StopWatch::default()).collect(),
             events: VecDeque::new(),
             ended: false,
@@ -92,7 +99,8 @@ impl<B: Backend> Batch<B> {
         let mut pushes = vec![Vec::new(); tokens.len()];
         let mut going_on = Vec::new();
         for (index, token) in tokens.into_iter().enumerate() {
-            let (row, id, count) = (self.active[index], token.id, token.position + 1);
+            let (row, id) = (self.active[index], token.id);
+            let count = token.position + 1 - self.before[row];
             let (yielded, finished) =
                 self.watches[row].push(token, &self.stop_ids, &self.decoding.stop_sequences);
             self.events.extend(yielded.into_iter().map(|token| Event::Token { row, token }));

@@ -86,6 +86,17 @@ impl<B: Backend> Sampler<B> {
         Ok(self)
     }
 
+    /// Goes on behind tokens that each row already has, as if they had been chosen here.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless there is a list for each row.
+    pub fn with_generated<'a>(mut self, tokens: impl IntoIterator<Item = &'a [TokenId]>) -> Result<Self> {
+        let tokens: Vec<_> = tokens.into_iter().collect();
+        check::per_row("lists of tokens", self.rows.len(), tokens.len())?;
+        self.rows.iter_mut().zip(tokens).for_each(|(row, tokens)| row.generated = tokens.to_vec());
+        Ok(self)
+    }
+
     /// The tokens chosen for a row so far; none for a row past the batch.
     pub fn generated(&self, row: usize) -> &[TokenId] {
         self.rows.get(row).map_or(&[], |r| &r.generated)
