@@ -1,6 +1,6 @@
 //! Emulated fine-tuning over [candle](candle_core): scores in candle tensors, on the processor or a GPU.
 //!
-//! [`load`] makes a source of a checkpoint in Hugging Face's layout. [`Candle`] is the [`Backend`](eft_core::Backend) of one device. Its tensors are plain candle tensors of two
+//! [`load`] makes a source of a checkpoint in Hugging Face's layout, [`load_gguf`] of a GGUF file. [`Candle`] is the [`Backend`](eft_core::Backend) of one device. Its tensors are plain candle tensors of two
 //! dimensions, rows by columns, so whatever produces logits with candle can be a source.
 //!
 //! ```
@@ -26,9 +26,11 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod backend;
+pub mod gguf;
 pub mod load;
 pub mod nn;
 
 pub use backend::{Candle, to_error};
+pub use gguf::{Gguf, load_gguf};
 pub use load::load;
 pub use nn::CandleNn;

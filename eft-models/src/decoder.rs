@@ -3,7 +3,6 @@ use eft_core::{Backend, TokenId};
 
 use crate::Result;
 use crate::adapter::Adapter;
-use crate::checkpoint::Checkpoint;
 use crate::nn::{Nn, Span, Tensor};
 use crate::projected::{Adapted, Projected};
 use crate::rope::Rope;
@@ -12,6 +11,7 @@ use crate::spec::{
     Projection,
 };
 use crate::tensors::RawTensor;
+use crate::weights::Weights;
 
 /// The weights of a decoder.
 pub(crate) struct Decoder<N: Nn> {
@@ -58,11 +58,11 @@ pub(crate) struct Pass<'a> {
 }
 
 impl<N: Nn> Decoder<N> {
-    pub(crate) fn load(nn: &N, checkpoint: &Checkpoint, adapters: &[Adapter]) -> Result<Self> {
-        let spec = checkpoint.spec().clone();
+    pub(crate) fn load(nn: &N, weights: &dyn Weights, adapters: &[Adapter]) -> Result<Self> {
+        let spec = weights.spec().clone();
         let linears = spec.linears();
         adapters.iter().try_for_each(|adapter| adapter.check(&linears))?;
-        let load = Loader { nn, checkpoint, adapters };
+        let load = Loader { nn, weights, adapters };
         let matrix = |name: &str, rows| load.tensor(&format!("{name}.weight"), &[rows, spec.hidden], 0.0);
         let embedding = matrix(&spec.embedding, spec.vocab)?;
         let positions = spec.positions.as_ref().map(|name| matrix(name, spec.context)).transpose()?;
@@ -242,13 +242,13 @@ impl<N: Nn> Norm<N> {
 /// Weights by name.
 pub(crate) struct Loader<'a, N: Nn> {
     pub(crate) nn: &'a N,
-    checkpoint: &'a Checkpoint,
+    weights: &'a dyn Weights,
     adapters: &'a [Adapter],
 }
 
 impl<'a, N: Nn> Loader<'a, N> {
     fn tensor(&self, name: &str, shape: &[usize], plus: f32) -> Result<Tensor<N>> {
-        Ok(self.nn.load(&self.checkpoint.tensor(name, shape)?, plus)?)
+        Ok(self.nn.load(&self.weights.tensor(name, shape)?, plus)?)
     }
 
     fn norm(&self, spec: &NormSpec) -> Result<Norm<N>> {
@@ -264,8 +264,8 @@ impl<'a, N: Nn> Loader<'a, N> {
     pub(crate) fn linear(&self, spec: &LinearSpec) -> Result<N::Linear> {
         let weight_name = format!("{}.weight", spec.name);
         let bias_name = format!("{}.bias", spec.name);
-        let weight = self.in_order(self.checkpoint.tensor(&weight_name, &spec.stored_shape())?, spec);
-        let bias = spec.bias.then(|| self.checkpoint.tensor(&bias_name, &[spec.outputs])).transpose()?;
+        let weight = self.in_order(self.weights.tensor(&weight_name, &spec.stored_shape())?, spec);
+        let bias = spec.bias.then(|| self.weights.tensor(&bias_name, &[spec.outputs])).transpose()?;
         let bias = bias.map(|bias| self.in_order(bias, spec));
         Ok(self.nn.load_linear(&weight, spec.layout == Layout::InOut, bias.as_ref())?)
     }

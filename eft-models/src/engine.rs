@@ -9,10 +9,10 @@ use eft_core::{
 };
 
 use crate::adapter::Adapter;
-use crate::checkpoint::Checkpoint;
 use crate::decoder::{Decoder, Pass};
 use crate::nn::{Nn, Span};
 use crate::projected::Adapted;
+use crate::weights::Weights;
 
 /// Tokens of one forward pass at most, over all rows: longer prompts are read in pieces, which bounds the memory
 /// that activations take.
@@ -27,13 +27,13 @@ pub struct DecoderEngine<N: Nn> {
 }
 
 impl<N: Nn> DecoderEngine<N> {
-    /// Loads a checkpoint. Without a vocabulary, one of unknown tokens under the name of the folder is made up,
+    /// Loads a checkpoint. Without a vocabulary, one of unknown tokens under the name of the weights is made up,
     /// which relates to itself only.
     ///
     /// # Errors
-    /// As [`Checkpoint::tensor`]; [`crate::Error::Core`] for a vocabulary or a failure of the device.
-    pub fn load(nn: N, checkpoint: &Checkpoint, vocab: Option<Arc<Vocab>>) -> crate::Result<Self> {
-        Self::with_adapters(nn, checkpoint, &[], vocab)
+    /// As [`Weights::tensor`]; [`crate::Error::Core`] for a vocabulary or a failure of the device.
+    pub fn load(nn: N, weights: &dyn Weights, vocab: Option<Arc<Vocab>>) -> crate::Result<Self> {
+        Self::with_adapters(nn, weights, &[], vocab)
     }
 
     /// As [`load`](Self::load), with adapters that rows can run under: see `eft_core::Source::adapter`. The base is
@@ -43,13 +43,12 @@ impl<N: Nn> DecoderEngine<N> {
     /// As [`load`](Self::load), and for an adapter that does not fit the base.
     pub fn with_adapters(
         nn: N,
-        checkpoint: &Checkpoint,
+        weights: &dyn Weights,
         adapters: &[Adapter],
         vocab: Option<Arc<Vocab>>,
     ) -> crate::Result<Self> {
-        let spec = checkpoint.spec();
-        let name = checkpoint.folder().file_name().unwrap_or(checkpoint.folder().as_os_str());
-        let name = name.to_string_lossy().into_owned();
+        let spec = weights.spec();
+        let name = weights.name().into_owned();
         let vocab = match vocab {
             Some(vocab) => vocab,
             None => Arc::new(Vocab::anonymous(&name, spec.vocab)?.with_eos(spec.eos.iter().copied())?),
@@ -58,10 +57,9 @@ impl<N: Nn> DecoderEngine<N> {
             let what = format!("rows of the vocabulary `{}` for `{name}`", vocab.name());
             return Err(Error::shape(what, spec.vocab, vocab.width()).into());
         }
-        let decoder = Mutex::new(Decoder::load(&nn, checkpoint, adapters)?);
-        let spec = EngineSpec::new(name, nn.backend().clone(), vocab)
-            .context(spec.context)
-            .bytes(checkpoint.bytes());
+        let decoder = Mutex::new(Decoder::load(&nn, weights, adapters)?);
+        let spec =
+            EngineSpec::new(name, nn.backend().clone(), vocab).context(spec.context).bytes(weights.bytes());
         let spec = spec.adapters(adapters.iter().map(Adapter::name));
         Ok(Self { nn, spec, decoder })
     }

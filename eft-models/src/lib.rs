@@ -2,7 +2,7 @@
 //!
 //! A family is a function from a `config.json` to a [`DecoderSpec`]: sizes, kinds of norms, names of tensors. One
 //! decoder runs every spec, over the operations that a tensor library implements as [`Nn`]; with it, a
-//! [`Checkpoint`] becomes a [`DecoderEngine`], and an `eft_core::Source` of that.
+//! [`Checkpoint`], or what else has [`Weights`], becomes a [`DecoderEngine`], and an `eft_core::Source` of that.
 //!
 //! ```
 //! use eft_models::Checkpoint;
@@ -27,6 +27,7 @@ mod projected;
 pub mod rope;
 pub mod spec;
 pub mod tensors;
+pub mod weights;
 
 pub use adapter::Adapter;
 pub use checkpoint::Checkpoint;
@@ -35,3 +36,4 @@ pub use error::{Error, Result};
 pub use nn::{Nn, Span};
 pub use spec::DecoderSpec;
 pub use tensors::{Dtype, RawTensor};
+pub use weights::Weights;

@@ -70,6 +70,17 @@ impl Rope {
         }
     }
 
+    /// The same with each pair's angle divided by a factor of its own, as GGUF files tell it of models whose turns
+    /// are stretched unevenly. `None` unless there is a positive factor for each pair.
+    pub fn stretched(mut self, factors: &[f32]) -> Option<Self> {
+        let fits = factors.len() == self.inverse_frequencies.len();
+        if !fits || !factors.iter().all(|f| f.is_finite() && *f > 0.0) {
+            return None;
+        }
+        self.inverse_frequencies.iter_mut().zip(factors).for_each(|(own, factor)| *own /= factor);
+        Some(self)
+    }
+
     fn linear(mut self, factor: f32) -> Result<Self> {
         self.inverse_frequencies.iter_mut().for_each(|f| *f /= factor);
         Ok(self)

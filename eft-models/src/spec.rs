@@ -245,8 +245,16 @@ impl DecoderSpec {
     /// [`Error::Io`], [`Error::BadFile`], [`Error::UnknownArchitecture`], and [`Error::Config`] naming the field.
     pub fn read(file: impl AsRef<Path>) -> Result<Self> {
         let file = file.as_ref();
-        let value = config::read(file)?;
-        let config = Config::new(file, &value);
+        Self::from_config(file, &config::read(file)?)
+    }
+
+    /// Reads what a `config.json` would hold. `file` is where it is from, for messages.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), except [`Error::Io`].
+    pub fn from_config(file: impl AsRef<Path>, value: &serde_json::Value) -> Result<Self> {
+        let file = file.as_ref();
+        let config = Config::new(file, value);
         let family = config.text("model_type").ok_or_else(|| config.wrong("model_type", "is missing"))?;
         let Some((_, read)) = families::ALL.iter().find(|(name, _)| *name == family) else {
             let known = families::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");

@@ -1,0 +1,76 @@
+//! Metadata by name, and errors that tell it.
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::quantized::gguf_file::Value;
+use eft_models::{Error, Result};
+
+pub(super) struct Metadata {
+    pub(super) file: PathBuf,
+    fields: HashMap<String, Value>,
+}
+
+impl Metadata {
+    pub(super) fn new(file: &Path, fields: HashMap<String, Value>) -> Self {
+        Self { file: file.into(), fields }
+    }
+
+    pub(super) fn wrong(&self, field: &str, reason: impl Into<String>) -> Error {
+        Error::Config { file: self.file.clone(), field: field.into(), reason: reason.into() }
+    }
+
+    pub(super) fn get(&self, field: &str) -> Option<&Value> {
+        self.fields.get(field)
+    }
+
+    pub(super) fn text(&self, field: &str) -> Result<Option<&str>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.wrong(field, "is not a text")),
+        }
+    }
+
+    pub(super) fn required_text(&self, field: &str) -> Result<&str> {
+        self.text(field)?.ok_or_else(|| self.wrong(field, "is missing"))
+    }
+
+    pub(super) fn list(&self, field: &str) -> Result<Option<&[Value]>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Array(list)) => Ok(Some(list)),
+            Some(_) => Err(self.wrong(field, "is not a list")),
+        }
+    }
+
+    /// A whole number that is not negative, of whatever type.
+    pub(super) fn whole(&self, field: &str) -> Result<Option<u64>> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let number = whole(value).ok_or_else(|| self.wrong(field, "is not a whole number"))?;
+        Ok(Some(number))
+    }
+
+    pub(super) fn number(&self, field: &str) -> Result<Option<f64>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::F32(x)) => Ok(Some(f64::from(*x))),
+            Some(Value::F64(x)) => Ok(Some(*x)),
+            Some(value) => {
+                let number = whole(value).ok_or_else(|| self.wrong(field, "is not a number"))?;
+                Ok(Some(number as f64))
+            }
+        }
+    }
+}
+
+/// Files do not agree on which type of whole numbers a field has.
+pub(super) fn whole(value: &Value) -> Option<u64> {
+    match value {
+        Value::I8(x) => u64::try_from(*x).ok(),
+        Value::I16(x) => u64::try_from(*x).ok(),
+        Value::I32(x) => u64::try_from(*x).ok(),
+        Value::I64(x) => u64::try_from(*x).ok(),
+        Value::Bool(_) => None,
+        value => value.to_u64().ok(),
+    }
+}

@@ -1,0 +1,158 @@
+//! [`Gguf`]: a GGUF file as a checkpoint, its tensors dequantised to f32 as they are read.
+//!
+//! The decoder is the one of all checkpoints: metadata becomes the configuration of the same family, and what GGUF
+//! stores otherwise is undone. Supported architectures: llama, qwen2, qwen3, gemma2, gemma3, phi3, gpt2.
+//!
+//! ```no_run
+//! use eft_backend_candle::{Candle, load_gguf};
+//!
+//! // Of one family: their vocabularies are read from the files, and found to be the same.
+//! let large = load_gguf("qwen2.5-1.5b-q4_k_m.gguf", &Candle::cpu())?;
+//! let tuned = load_gguf("qwen2.5-0.5b-instruct-q4_k_m.gguf", &Candle::cpu())?;
+//! let untuned = load_gguf("qwen2.5-0.5b-q4_k_m.gguf", &Candle::cpu())?;
+//! let upscaled = &large + (&tuned - &untuned);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+mod config;
+mod header;
+mod metadata;
+mod names;
+mod tensors;
+mod vocab;
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use eft_core::{Source, Vocab};
+use eft_models::spec::{LayerSpec, Layout, NormKind, Projection};
+use eft_models::{DecoderEngine, DecoderSpec, Error, RawTensor, Result, Weights};
+
+use crate::{Candle, CandleNn};
+use metadata::Metadata;
+use tensors::Tensors;
+
+/// A GGUF file. Its header is in memory, its tensors are read when they are asked for.
+pub struct Gguf {
+    path: PathBuf,
+    name: String,
+    spec: DecoderSpec,
+    vocab: Option<Arc<Vocab>>,
+    tensors: Tensors,
+    /// Rows of queries and keys are stored in the order of the original Llama.
+    interleaved: bool,
+}
+
+impl Gguf {
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::BadFile`] for a header that contradicts itself or the file's length;
+    /// [`Error::UnknownArchitecture`]; [`Error::Config`] naming the field; [`Error::BadTensor`].
+    pub fn open(file: impl AsRef<Path>) -> Result<Self> {
+        let path = file.as_ref().to_path_buf();
+        let (fields, tensors) = header::read(&path)?;
+        let metadata = Metadata::new(&path, fields);
+        let architecture = metadata.required_text("general.architecture")?.to_owned();
+        let mut spec = config::spec(&metadata, &architecture, &tensors)?;
+        spec.layers.iter_mut().for_each(as_stored);
+        as_stored_norm(&mut spec.final_norm.kind);
+        let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let vocab = vocab::read(&metadata, &name, &spec)?.map(Arc::new);
+        let interleaved = architecture == "llama";
+        Ok(Self { path, name, spec, vocab, tensors, interleaved })
+    }
+
+    /// The vocabulary that the file describes; `None` where it has none, or one of a kind not known here.
+    pub fn vocab(&self) -> Option<&Arc<Vocab>> {
+        self.vocab.as_ref()
+    }
+
+    /// Heads of the rows of a tensor, if those are stored in the order of the original Llama.
+    fn interleaved_heads(&self, name: &str) -> Option<usize> {
+        let attention = &self.spec.layers.first()?.attention;
+        let of = |part: &str| name.contains(part);
+        match self.interleaved {
+            true if of(".self_attn.q_proj.") => Some(attention.heads),
+            true if of(".self_attn.k_proj.") => Some(attention.kv_heads),
+            _ => None,
+        }
+    }
+}
+
+impl Weights for Gguf {
+    fn name(&self) -> Cow<'_, str> {
+        Cow::from(&self.name)
+    }
+
+    fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    fn bytes(&self) -> u64 {
+        self.tensors.bytes()
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
+        let Some(stored) = names::stored(name, &self.spec) else {
+            let reason = "has no counterpart in GGUF files".into();
+            return Err(Error::BadTensor { file: self.path.clone(), tensor: name.into(), reason });
+        };
+        let raw = self.tensors.read(&stored, shape)?;
+        Ok(match self.interleaved_heads(name) {
+            Some(heads) => raw.reordered(halves(heads, shape[0] / heads)),
+            None => raw,
+        })
+    }
+}
+
+/// Rotary embedding pairs neighbours in the original Llama, as in its GGUF files, and halves of a head elsewhere.
+fn halves(heads: usize, width: usize) -> impl Iterator<Item = usize> {
+    let head =
+        move |h: usize| (0..2).flat_map(move |half| (0..width / 2).map(move |i| h * width + 2 * i + half));
+    (0..heads).flat_map(head)
+}
+
+/// GGUF files hold matrices with a row for each output, always, and Gemma's norms with the one already added.
+fn as_stored(layer: &mut LayerSpec) {
+    let attention = &mut layer.attention;
+    let (query_norm, key_norm) =
+        attention.head_norms.as_mut().map_or((None, None), |(q, k)| (Some(q), Some(k)));
+    let norms =
+        [Some(&mut layer.attention_norm), layer.attention_post_norm.as_mut(), layer.mlp_norm.as_mut()];
+    let norms = norms.into_iter().chain([layer.mlp_post_norm.as_mut(), query_norm, key_norm]);
+    norms.flatten().for_each(|norm| as_stored_norm(&mut norm.kind));
+    let fused = match &mut attention.projection {
+        Projection::Fused(all) => Some(all),
+        Projection::Separate { .. } => None,
+    };
+    let plain = match &mut layer.mlp.shape {
+        eft_models::spec::MlpShape::Plain(up) => Some(up),
+        _ => None,
+    };
+    let linears = [fused, plain, Some(&mut attention.output), Some(&mut layer.mlp.down)];
+    linears.into_iter().flatten().for_each(|linear| linear.layout = Layout::OutIn);
+}
+
+fn as_stored_norm(kind: &mut NormKind) {
+    if *kind == NormKind::RmsPlusOne {
+        *kind = NormKind::Rms;
+    }
+}
+
+impl std::fmt::Debug for Gguf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gguf").field("file", &self.path).field("family", &self.spec.family).finish()
+    }
+}
+
+/// Loads a GGUF file, dequantised to f32. Takes prompts of token ids. Its vocabulary is read from the file, so that
+/// models of one family can be added; where that describes none, the model relates to itself only.
+///
+/// # Errors
+/// As [`Gguf::open`] and [`DecoderEngine::load`].
+pub fn load_gguf(file: impl AsRef<Path>, candle: &Candle) -> Result<Source<Candle>> {
+    let gguf = Gguf::open(file)?;
+    let vocab = gguf.vocab().cloned();
+    Ok(Source::new(DecoderEngine::load(CandleNn::new(candle.clone()), &gguf, vocab)?))
+}

@@ -1,0 +1,57 @@
+//! Names of tensors: from Hugging Face's, which specs hold, to GGUF's.
+use eft_models::DecoderSpec;
+
+/// Outside of blocks, without `.weight` and `.bias`.
+const OUTSIDE: [(&str, &str); 6] = [
+    ("model.embed_tokens", "token_embd"),
+    ("model.norm", "output_norm"),
+    ("lm_head", "output"),
+    ("transformer.wte", "token_embd"),
+    ("transformer.wpe", "position_embd"),
+    ("transformer.ln_f", "output_norm"),
+];
+
+/// Within a block.
+const INSIDE: [(&str, &str); 20] = [
+    ("input_layernorm", "attn_norm"),
+    ("self_attn.q_proj", "attn_q"),
+    ("self_attn.k_proj", "attn_k"),
+    ("self_attn.v_proj", "attn_v"),
+    ("self_attn.o_proj", "attn_output"),
+    ("self_attn.q_norm", "attn_q_norm"),
+    ("self_attn.k_norm", "attn_k_norm"),
+    ("self_attn.qkv_proj", "attn_qkv"),
+    ("pre_feedforward_layernorm", "ffn_norm"),
+    ("post_feedforward_layernorm", "post_ffw_norm"),
+    ("mlp.gate_proj", "ffn_gate"),
+    ("mlp.up_proj", "ffn_up"),
+    ("mlp.down_proj", "ffn_down"),
+    ("mlp.gate_up_proj", "ffn_up"),
+    ("ln_1", "attn_norm"),
+    ("ln_2", "ffn_norm"),
+    ("attn.c_attn", "attn_qkv"),
+    ("attn.c_proj", "attn_output"),
+    ("mlp.c_fc", "ffn_up"),
+    ("mlp.c_proj", "ffn_down"),
+];
+
+/// What the file calls a tensor.
+pub(super) fn stored(name: &str, spec: &DecoderSpec) -> Option<String> {
+    let (stem, kind) = name.rsplit_once('.')?;
+    let find = |table: &[(&str, &'static str)], name: &str| {
+        table.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours)
+    };
+    if let Some(ours) = find(&OUTSIDE, stem) {
+        return Some(format!("{ours}.{kind}"));
+    }
+    let block = stem.strip_prefix("model.layers.").or_else(|| stem.strip_prefix("transformer.h."))?;
+    let (layer, part) = block.split_once('.')?;
+    // Where attention's output has a norm of its own, that one bears the name.
+    let norms_output = spec.layers.first().is_some_and(|layer| layer.attention_post_norm.is_some());
+    let ours = match part {
+        "post_attention_layernorm" if norms_output => "post_attention_norm",
+        "post_attention_layernorm" => "ffn_norm",
+        part => find(&INSIDE, part)?,
+    };
+    Some(format!("blk.{layer}.{ours}.{kind}"))
+}

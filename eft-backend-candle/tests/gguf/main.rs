@@ -1,0 +1,102 @@
+//! GGUF files: tiny ones against the checkpoints that they are written from, broken ones, and real ones.
+mod broken;
+mod real;
+mod scores;
+mod tiny;
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use eft_backend_candle::{Candle, Gguf, load, load_gguf};
+use eft_core::Error;
+
+use scores::{Texts, difference, greedy, scores};
+use tiny::{FAMILIES, fields, folder, tensors, with_vocab, write};
+
+#[test]
+fn every_family_scores_as_the_checkpoint_it_is_written_from() {
+    let dir = tempfile::tempdir().unwrap();
+    for family in FAMILIES {
+        let file = dir.path().join(format!("{family}.gguf"));
+        write(&file, &fields(family), &tensors(family), GgmlDType::F32);
+        let (gguf, safetensors) =
+            (load_gguf(&file, &Candle::cpu()).unwrap(), load(folder(family), &Candle::cpu(), None).unwrap());
+        let texts = Texts::read(&folder(family).join("golden.json"));
+        for prompt in &texts.prompts {
+            let worst = difference(&scores(&gguf, prompt), &scores(&safetensors, prompt));
+            println!("{family:8} largest difference of a logit {worst:.1e}");
+            assert!(worst <= 1e-5, "{family}: {worst}");
+        }
+        assert_eq!(greedy(&gguf, &texts.prompts), texts.greedy, "{family}");
+    }
+}
+
+#[test]
+fn quantised_tensors_are_those_that_candle_dequantises() {
+    let dir = tempfile::tempdir().unwrap();
+    let (quantised, plain) = (dir.path().join("q8_0.gguf"), dir.path().join("f32.gguf"));
+    write(&quantised, &fields("llama"), &tensors("llama"), GgmlDType::Q8_0);
+    let rounded = |tensor: Tensor| {
+        if tensor.rank() == 2 && tensor.dim(1).unwrap() % 32 == 0 {
+            let quantised = QTensor::quantize(&tensor, GgmlDType::Q8_0).unwrap();
+            quantised.dequantize(&Device::Cpu).unwrap()
+        } else {
+            tensor
+        }
+    };
+    let tensors = tensors("llama").into_iter().map(|(name, tensor)| (name, rounded(tensor))).collect();
+    write(&plain, &fields("llama"), &tensors, GgmlDType::F32);
+    let source = |file| load_gguf(file, &Candle::cpu()).unwrap();
+    let exact = load(folder("llama"), &Candle::cpu(), None).unwrap();
+    let prompt = &Texts::read(&folder("llama").join("golden.json")).prompts[0];
+    let (a, b, c) =
+        (scores(&source(&quantised), prompt), scores(&source(&plain), prompt), scores(&exact, prompt));
+    assert!(difference(&a, &b) <= 1e-5);
+    let rounding = difference(&a, &c);
+    assert!(rounding > 0.0 && rounding < 0.1, "{rounding}");
+}
+
+#[test]
+fn tokens_are_the_bytes_that_they_stand_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let vocab = |model: &str, tokens: &[(&str, i32)]| {
+        let file = dir.path().join("model.gguf");
+        let mut fields = with_vocab(fields("llama"), model, tokens);
+        fields.insert("tokenizer.ggml.eos_token_id".into(), gguf_u32(0));
+        fields.insert("tokenizer.ggml.eot_token_id".into(), gguf_u32(1));
+        write(&file, &fields, &tensors("llama"), GgmlDType::F32);
+        Gguf::open(&file).unwrap().vocab().unwrap().as_ref().clone()
+    };
+    let bytes =
+        vocab("gpt2", &[("<|end|>", 3), ("<|turn|>", 3), ("Ġa", 1), ("Ã©Ċ", 1), ("Ġ", 4), ("pad", 5)]);
+    let got: Vec<_> = (2..6).map(|id| bytes.bytes(id)).collect();
+    assert_eq!(got, [Some(&b" a"[..]), Some("é\n".as_bytes()), Some("Ġ".as_bytes()), None]);
+    assert_eq!((bytes.holes(), bytes.eos().iter().copied().collect::<Vec<_>>()), (vec![5], vec![0, 1]));
+    assert!(bytes.is_special(0) && !bytes.is_special(4));
+
+    let pieces =
+        vocab("llama", &[("</s>", 3), ("<turn>", 3), ("▁a", 1), ("<0x0A>", 6), ("▁▁", 1), ("<unk>", 2)]);
+    let got: Vec<_> = (2..6).map(|id| pieces.bytes(id).unwrap()).collect();
+    assert_eq!(got, [b" a".as_slice(), b"\n", b"  ", b"<unk>"]);
+    assert!(pieces.is_special(5));
+}
+
+#[test]
+fn models_relate_by_their_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = |name: &str, family: &str, tokens: &[(&str, i32)]| {
+        let file = dir.path().join(format!("{name}.gguf"));
+        write(&file, &with_vocab(fields(family), "gpt2", tokens), &tensors(family), GgmlDType::F32);
+        load_gguf(&file, &Candle::cpu()).unwrap()
+    };
+    let large = model("large", "llama", &[("a", 1), ("b", 1)]);
+    let tuned = model("tuned", "qwen2", &[("a", 1), ("b", 1)]);
+    let other = model("other", "qwen3", &[("b", 1), ("a", 1)]);
+    let sampling = eft_core::Sampling::greedy();
+    assert_eq!((&large + &tuned).generate([1, 5, 9], &sampling).unwrap().take(4).count(), 4);
+    let wrong = (&large + &other).generate([1, 5, 9], &sampling).map(drop);
+    assert!(matches!(wrong, Err(Error::VocabMismatch { id: 0, .. })), "{wrong:?}");
+}
+
+fn gguf_u32(value: u32) -> candle_core::quantized::gguf_file::Value {
+    candle_core::quantized::gguf_file::Value::U32(value)
+}
