@@ -36,7 +36,7 @@ fn quantised_tensors_are_those_that_candle_dequantises() {
     let (quantised, plain) = (dir.path().join("q8_0.gguf"), dir.path().join("f32.gguf"));
     write(&quantised, &fields("llama"), &tensors("llama"), GgmlDType::Q8_0);
     let rounded = |tensor: Tensor| {
-        if tensor.rank() == 2 && tensor.dim(1).unwrap() % 32 == 0 {
+        if tensor.rank() == 2 && tensor.dim(1).unwrap().is_multiple_of(32) {
             let quantised = QTensor::quantize(&tensor, GgmlDType::Q8_0).unwrap();
             quantised.dequantize(&Device::Cpu).unwrap()
         } else {
@@ -92,8 +92,8 @@ fn models_relate_by_their_tokens() {
     let tuned = model("tuned", "qwen2", &[("a", 1), ("b", 1)]);
     let other = model("other", "qwen3", &[("b", 1), ("a", 1)]);
     let sampling = eft_core::Sampling::greedy();
-    assert_eq!((&large + &tuned).generate([1, 5, 9], &sampling).unwrap().take(4).count(), 4);
-    let wrong = (&large + &other).generate([1, 5, 9], &sampling).map(drop);
+    assert_eq!((&large + &tuned).generate([1, 5, 9], sampling).unwrap().take(4).count(), 4);
+    let wrong = (&large + &other).generate([1, 5, 9], sampling).map(drop);
     assert!(matches!(wrong, Err(Error::VocabMismatch { id: 0, .. })), "{wrong:?}");
 }
 
