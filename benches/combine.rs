@@ -53,8 +53,8 @@ fn rows(width: usize) -> Vec<f32> {
         let (u, v) = (1.0 - uniform(stream, i), uniform(stream + 1, i));
         (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
     };
-    let shared =
-        |i| 2.4 * normal(0, i) + if i % (width / 100) == 7 { 11.0 + 1.5 * normal(2, i) } else { 0.0 };
+    let fits = |i: usize| i % (width / 100) == 7;
+    let shared = |i| if fits(i) { 14.0 + 1.2 * normal(0, i) } else { 2.4 * normal(2, i) };
     let model = |stream| (0..width).map(move |i| (shared(i) + 0.5 * normal(stream, i)) as f32);
     [4, 6, 8].into_iter().flat_map(model).collect()
 }
