@@ -50,16 +50,16 @@ impl Metadata {
         Ok(Some(number))
     }
 
+    /// A number of whatever type, which is not infinite nor none.
     pub(super) fn number(&self, field: &str) -> Result<Option<f64>> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::F32(x)) => Ok(Some(f64::from(*x))),
-            Some(Value::F64(x)) => Ok(Some(*x)),
-            Some(value) => {
-                let number = whole(value).ok_or_else(|| self.wrong(field, "is not a number"))?;
-                Ok(Some(number as f64))
-            }
-        }
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let number = match value {
+            Value::F32(x) => Some(f64::from(*x)),
+            Value::F64(x) => Some(*x),
+            value => whole(value).map(|x| x as f64),
+        };
+        let number = number.filter(|x| x.is_finite());
+        Ok(Some(number.ok_or_else(|| self.wrong(field, "is not a number"))?))
     }
 }
 

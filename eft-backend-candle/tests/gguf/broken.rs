@@ -85,7 +85,7 @@ fn errors_name_the_tensor() {
     assert_eq!(name(missing("blk.1.attn_k.weight")), "blk.1.attn_k.weight");
     assert_eq!(name(missing("token_embd.weight")), "token_embd.weight");
     let narrow = error(|_, tensors| {
-        let norm = tensors["output_norm.weight"].narrow(0, 0, 31).unwrap();
+        let norm = tensors["output_norm.weight"].narrow(0, 0, 31).unwrap().force_contiguous().unwrap();
         tensors.insert("output_norm.weight".into(), norm);
     });
     assert_eq!(name(narrow), "output_norm.weight");
@@ -132,11 +132,15 @@ fn headers_that_lie_are_refused() {
     refused(&with(at + 20, &huge));
 }
 
+fn byte() -> impl Strategy<Value = u8> {
+    prop_oneof![Just(0), Just(0xFF), Just(0x80), any::<u8>()]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     #[test]
     fn no_bytes_make_it_panic(
-        patches in prop::collection::vec((0usize..6000, prop_oneof![Just(0), Just(0xFF), Just(0x80), any::<u8>()]), 1..6),
+        patches in prop::collection::vec((0usize..6000, byte()), 1..6),
         cut in prop::option::weighted(0.2, 0usize..20_000),
     ) {
         use std::sync::OnceLock;
@@ -154,8 +158,9 @@ proptest! {
         }
         bytes.truncate(cut.unwrap_or(bytes.len()));
         std::fs::write(&file, &bytes).unwrap();
-        if let Err(error) = loaded(&file) {
-            prop_assert!(!error.to_string().is_empty());
+        // What still makes sense may load: a changed weight, say.
+        if let Err(error) = loaded(&file) && !matches!(error, Error::Core(_)) {
+            prop_assert!(error.to_string().contains("broken.gguf"), "{error}");
         }
     }
 }

@@ -52,7 +52,9 @@ fn quantised_tensors_are_those_that_candle_dequantises() {
         (scores(&source(&quantised), prompt), scores(&source(&plain), prompt), scores(&exact, prompt));
     assert!(difference(&a, &b) <= 1e-5);
     let rounding = difference(&a, &c);
-    assert!(rounding > 0.0 && rounding < 0.1, "{rounding}");
+    let largest = c.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    println!("rounding to Q8_0 moves a logit by {rounding:.2} at most, of up to {largest:.1}");
+    assert!(rounding > 0.0 && rounding < 0.1 * largest, "{rounding} of {largest}");
 }
 
 #[test]
