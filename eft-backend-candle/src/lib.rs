@@ -1,6 +1,6 @@
 //! Emulated fine-tuning over [candle](candle_core): scores in candle tensors, on the processor or a GPU.
 //!
-//! [`load`] makes a source of a checkpoint in Hugging Face's layout, [`load_gguf`] of a GGUF file. [`Candle`] is the
+//! [`load()`] makes a source of a checkpoint in Hugging Face's layout, [`load_gguf`] of a GGUF file. [`Candle`] is the
 //! [`Backend`](eft_core::Backend) of one device. Its tensors are plain candle tensors of two dimensions, rows by
 //! columns, so whatever produces logits with candle can be a source.
 //!

@@ -1,4 +1,4 @@
-//! [`load`]: from a folder to a source, in one call.
+//! [`load()`]: from a folder to a source, in one call.
 //!
 //! ```
 //! use eft_backend_candle::{Candle, load};
