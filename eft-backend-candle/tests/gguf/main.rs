@@ -6,8 +6,9 @@ mod tiny;
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use eft_backend_candle::{Candle, Gguf, load, load_gguf};
-use eft_core::Error;
+use eft_backend_candle::{Candle, CandleNn, Gguf, load, load_gguf};
+use eft_core::{Error, Sampling, Source};
+use eft_models::{Adapter, Checkpoint, DecoderEngine, Weights};
 
 use scores::{Texts, difference, greedy, scores};
 use tiny::{FAMILIES, fields, folder, tensors, with_vocab, write};
@@ -93,10 +94,28 @@ fn models_relate_by_their_tokens() {
     let large = model("large", "llama", &[("a", 1), ("b", 1)]);
     let tuned = model("tuned", "qwen2", &[("a", 1), ("b", 1)]);
     let other = model("other", "qwen3", &[("b", 1), ("a", 1)]);
-    let sampling = eft_core::Sampling::greedy();
-    assert_eq!((&large + &tuned).generate([1, 5, 9], sampling).unwrap().take(4).count(), 4);
-    let wrong = (&large + &other).generate([1, 5, 9], sampling).map(drop);
+    assert_eq!((&large + &tuned).generate([1, 5, 9], Sampling::greedy()).unwrap().take(4).count(), 4);
+    let wrong = (&large + &other).generate([1, 5, 9], Sampling::greedy()).map(drop);
     assert!(matches!(wrong, Err(Error::VocabMismatch { id: 0, .. })), "{wrong:?}");
+}
+
+#[test]
+fn adapters_fit_as_they_fit_the_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    for (family, name) in [("qwen2", "qwen2-lora"), ("gpt2", "gpt2-lora")] {
+        let file = dir.path().join("model.gguf");
+        write(&file, &fields(family), &tensors(family), GgmlDType::F32);
+        let adapted = |weights: &dyn Weights| {
+            let adapter = Adapter::open(folder(name)).unwrap();
+            let nn = CandleNn::new(Candle::cpu());
+            let base = Source::new(DecoderEngine::with_adapters(nn, weights, &[adapter], None).unwrap());
+            base.adapter(name).unwrap()
+        };
+        let (gguf, checkpoint) = (Gguf::open(&file).unwrap(), Checkpoint::open(folder(family)).unwrap());
+        let prompt = [1, 5, 9, 13];
+        let worst = difference(&scores(&adapted(&gguf), &prompt), &scores(&adapted(&checkpoint), &prompt));
+        assert!(worst <= 1e-5, "{name}: {worst}");
+    }
 }
 
 fn gguf_u32(value: u32) -> candle_core::quantized::gguf_file::Value {
