@@ -68,17 +68,8 @@ fn decoder(config: &Config<'_>, slides: impl Fn(usize) -> bool, third: bool) -> 
         }
     };
     Ok(DecoderSpec {
-        family: config.text("model_type").unwrap_or_default().into(),
-        hidden: sizes.hidden,
-        vocab: sizes.vocab,
-        context: sizes.context,
-        eos: config.ids("eos_token_id")?,
-        embedding: "model.embed_tokens".into(),
-        positions: None,
         embedding_scale: (sizes.hidden as f32).sqrt(),
-        layers: (0..sizes.layers).map(layer).collect(),
-        final_norm: norm("model.norm".into()),
-        head: sizes.head(config, true)?,
         softcap: softcap("final_logit_softcapping")?,
+        ..sizes.decoder(config, layer, NormKind::RmsPlusOne, true)?
     })
 }

@@ -7,7 +7,9 @@ mod phi3;
 
 use crate::Result;
 use crate::config::Config;
-use crate::spec::{Activation, DecoderSpec, LinearSpec, MlpShape, MlpSpec, NormKind, NormSpec, Projection};
+use crate::spec::{
+    Activation, DecoderSpec, LayerSpec, LinearSpec, MlpShape, MlpSpec, NormKind, NormSpec, Projection,
+};
 
 type Read = fn(&Config<'_>) -> Result<DecoderSpec>;
 
@@ -79,6 +81,31 @@ impl Sizes {
             activation,
             down: LinearSpec::new(format!("{prefix}.down_proj"), wide, self.hidden, bias),
         }
+    }
+
+    /// The decoder of these layers, with the names that most families share. `tied` is what the family means where
+    /// the configuration does not say.
+    fn decoder(
+        &self,
+        config: &Config<'_>,
+        layers: impl Fn(usize) -> LayerSpec,
+        norm: NormKind,
+        tied: bool,
+    ) -> Result<DecoderSpec> {
+        Ok(DecoderSpec {
+            family: config.text("model_type").unwrap_or_default().into(),
+            hidden: self.hidden,
+            vocab: self.vocab,
+            context: self.context,
+            eos: config.ids("eos_token_id")?,
+            embedding: "model.embed_tokens".into(),
+            positions: None,
+            embedding_scale: 1.0,
+            layers: (0..self.layers).map(layers).collect(),
+            final_norm: self.norm("model.norm".into(), norm),
+            head: self.head(config, tied)?,
+            softcap: None,
+        })
     }
 
     fn head(&self, config: &Config<'_>, tied: bool) -> Result<Option<LinearSpec>> {

@@ -43,18 +43,5 @@ pub(super) fn phi3(config: &Config<'_>) -> Result<DecoderSpec> {
             parallel: false,
         }
     };
-    Ok(DecoderSpec {
-        family: "phi3".into(),
-        hidden: sizes.hidden,
-        vocab: sizes.vocab,
-        context: sizes.context,
-        eos: config.ids("eos_token_id")?,
-        embedding: "model.embed_tokens".into(),
-        positions: None,
-        embedding_scale: 1.0,
-        layers: (0..sizes.layers).map(layer).collect(),
-        final_norm: sizes.norm("model.norm".into(), NormKind::Rms),
-        head: sizes.head(config, false)?,
-        softcap: None,
-    })
+    sizes.decoder(config, layer, NormKind::Rms, false)
 }
