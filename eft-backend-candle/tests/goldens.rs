@@ -189,3 +189,45 @@ fn an_adapter_of_another_base_is_refused_by_the_tensor() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn half_precision_checkpoints_are_those_of_their_rounded_weights() {
+    use half::{bf16, f16};
+    let bytes = std::fs::read(folder("llama").join("model.safetensors")).unwrap();
+    let stored = SafeTensors::deserialize(&bytes).unwrap();
+    /// Bytes of a rounded number, and the number that they stand for.
+    type Round = fn(f32) -> ([u8; 2], f32);
+    let halves: [(safetensors::Dtype, Round); 2] = [
+        (safetensors::Dtype::F16, |x| (f16::from_f32(x).to_le_bytes(), f16::from_f32(x).to_f32())),
+        (safetensors::Dtype::BF16, |x| (bf16::from_f32(x).to_le_bytes(), bf16::from_f32(x).to_f32())),
+    ];
+    for (dtype, round) in halves {
+        let written = [(dtype, true), (safetensors::Dtype::F32, false)].map(|(dtype, half)| {
+            let data: Vec<_> = stored
+                .tensors()
+                .into_iter()
+                .map(|(name, tensor)| {
+                    let numbers =
+                        tensor.data().chunks(4).map(|b| round(f32::from_le_bytes(b.try_into().unwrap())));
+                    let bytes: Vec<u8> = match half {
+                        true => numbers.flat_map(|(bytes, _)| bytes).collect(),
+                        false => numbers.flat_map(|(_, number)| number.to_le_bytes()).collect(),
+                    };
+                    (name, tensor.shape().to_vec(), bytes)
+                })
+                .collect();
+            let views = data.iter().map(|(name, shape, bytes)| {
+                (name, safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap())
+            });
+            let copy = tempfile::tempdir().unwrap();
+            std::fs::copy(folder("llama").join("config.json"), copy.path().join("config.json")).unwrap();
+            safetensors::serialize_to_file(views, None, &copy.path().join("model.safetensors")).unwrap();
+            let checkpoint = Checkpoint::open(copy.path()).unwrap();
+            let source =
+                Source::new(DecoderEngine::load(CandleNn::new(Candle::cpu()), &checkpoint, None).unwrap());
+            source.score([1, 5], &[9, 60, 33, 7]).unwrap()
+        });
+        assert_eq!(written[0], written[1], "{dtype:?}");
+        assert_ne!(written[0], model("llama").score([1, 5], &[9, 60, 33, 7]).unwrap(), "nothing was rounded");
+    }
+}
