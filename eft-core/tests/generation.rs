@@ -511,3 +511,20 @@ fn single_models_render_and_vocabularies_decode() {
     let (adapted, _) = counted("small", 1, &["x"]);
     assert_eq!(adapted.under(Rendering::prefix([7])).adapter("x").unwrap().render([1]).unwrap(), [7, 1]);
 }
+
+#[test]
+fn a_text_cut_where_the_context_is_full_ends_and_does_not_fail() {
+    let source = short_model("short", 1, 4);
+    let decoding = |tokens| Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(tokens);
+    // A prompt of two, two tokens that are fed, and one that there is no room for.
+    let (all, end) = run(source.generate([1, 2], decoding(9)).unwrap());
+    assert_eq!((all.len(), end.reason), (3, FinishReason::ContextFull));
+    let mut cut = source.generate([1, 2], decoding(3)).unwrap();
+    assert_eq!(cut.by_ref().count(), 3);
+    let mut rest = Batch::over(cut.into_joint(), decoding(9)).unwrap();
+    let again = token(rest.next().unwrap().unwrap()).unwrap();
+    assert_eq!((again.id, again.position), (all[2], 2), "the last token was not held, and is drawn again");
+    assert!(
+        matches!(rest.next(), Some(Ok(Event::Finished { finished, .. })) if finished.reason == FinishReason::ContextFull)
+    );
+}

@@ -108,7 +108,9 @@ impl<B: Backend> Batch<B> {
                 self.events.push_back(Event::Finished { row, finished });
             } else if self.decoding.max_tokens.is_some_and(|max| count >= max) {
                 // Recorded, not fed: whoever goes on from here finds the whole text.
-                pushes[index].push(id);
+                if room[index] > 0 {
+                    pushes[index].push(id);
+                }
                 self.finish(row, FinishReason::MaxTokens);
             } else if room[index] == 0 {
                 self.finish(row, FinishReason::ContextFull);

@@ -242,10 +242,8 @@ impl<B: Backend> Joint<B> {
             }
         }
         for stream in &mut self.streams {
-            for (row, length) in lengths.iter().enumerate() {
-                stream.fed[row] = stream.fed[row].min(*length);
-                stream.scores.truncate(row, *length);
-            }
+            stream.fed.iter_mut().zip(&lengths).for_each(|(fed, length)| *fed = (*fed).min(*length));
+            stream.scores.truncate(lengths.iter().copied());
         }
         self.pushed.iter_mut().zip(lengths).for_each(|(pushed, length)| pushed.truncate(length));
         Ok(())

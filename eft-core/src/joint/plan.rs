@@ -74,7 +74,7 @@ pub(crate) enum Expr<B: Backend> {
 }
 
 impl<B: Backend> Expr<B> {
-    /// Calls `f` on each stream, with whether only sums lie between it and the root.
+    /// Calls `f` on each stream, as often as it occurs.
     pub(crate) fn visit(&self, f: &mut impl FnMut(usize)) {
         match self {
             Self::Stream(stream) => f(*stream),

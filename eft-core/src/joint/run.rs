@@ -134,10 +134,8 @@ impl<B: Backend> Joint<B> {
         let checked = scores.check(&self.backend, &first.name, &wanted, first.origin.vocab().real());
         for block in &job.blocks {
             let stream = &mut self.streams[block.stream];
-            for (row, step) in block.moves.iter().enumerate() {
-                stream.scores.truncate(row, step.from.max(step.start.saturating_sub(1)));
-                stream.fed[row] = step.to;
-            }
+            stream.fed = block.moves.iter().map(|m| m.to).collect();
+            stream.scores.truncate(block.moves.iter().map(|m| m.from.max(m.start.saturating_sub(1))));
             // The session has taken the tokens even where the scores it gave for them are no good.
             if checked.is_ok() {
                 let of_block: Vec<_> = (stream.block * rows..(stream.block + 1) * rows).collect();
@@ -156,10 +154,8 @@ impl<B: Backend> Joint<B> {
         }
         for block in &job.blocks {
             let stream = &mut self.streams[block.stream];
-            for (row, step) in block.moves.iter().enumerate() {
-                stream.scores.truncate(row, step.from);
-                stream.fed[row] = step.from;
-            }
+            stream.fed = block.moves.iter().map(|m| m.from).collect();
+            stream.scores.truncate(stream.fed.iter().copied());
         }
     }
 }

@@ -59,9 +59,11 @@ impl<B: Backend> ScoreStore<B> {
         })
     }
 
-    /// Forgets the positions of `row` past `length`.
-    pub(crate) fn truncate(&mut self, row: usize, length: usize) {
-        self.rows[row].split_off(&(length + 1));
+    /// Forgets the positions of each row past its length.
+    pub(crate) fn truncate(&mut self, lengths: impl IntoIterator<Item = usize>) {
+        for (row, length) in self.rows.iter_mut().zip(lengths) {
+            row.split_off(&(length + 1));
+        }
         self.forget_unused();
     }
 
