@@ -8,10 +8,11 @@ use eft_core::{Backend, Decoding, Joint, Prompt, Sampling, Source, TokenId};
 use eft_models::{Adapter, Checkpoint, DecoderEngine, Error};
 use safetensors::SafeTensors;
 
-const FAMILIES: [&str; 12] = [
+const FAMILIES: [&str; 14] = [
     "llama",
     "llama3",
     "llama-linear",
+    "llama-yarn",
     "mistral",
     "qwen2",
     "qwen3",
@@ -21,6 +22,7 @@ const FAMILIES: [&str; 12] = [
     "falcon",
     "falcon-new",
     "phi3",
+    "phi3-long",
 ];
 
 /// No logit may be further off.

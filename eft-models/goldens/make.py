@@ -21,12 +21,15 @@ SIZES = dict(vocab_size=VOCAB, hidden_size=32, num_attention_heads=4, num_hidden
 GATED = dict(SIZES, intermediate_size=48, num_key_value_heads=2)
 LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=16, rope_theta=10000.0)
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, rope_theta=10000.0)
+LONGROPE = dict(rope_type="longrope", short_factor=[1.0, 1.1, 1.5, 2.5], long_factor=[1.5, 2.0, 4.0, 8.0], rope_theta=10000.0)
 
 FAMILIES = {
     "llama": lambda: tf.LlamaConfig(**GATED, tie_word_embeddings=False),
     "llama3": lambda: tf.LlamaConfig(**GATED, rope_parameters=LLAMA3, tie_word_embeddings=True),
     "llama-linear": lambda: tf.LlamaConfig(**GATED, rope_parameters=dict(rope_type="linear", factor=2.0, rope_theta=10000.0),
                                            attention_bias=True, mlp_bias=True),
+    "llama-yarn": lambda: tf.LlamaConfig(**GATED, rope_parameters=YARN),
     "mistral": lambda: tf.MistralConfig(**GATED, sliding_window=6, head_dim=12),
     "qwen2": lambda: tf.Qwen2Config(**GATED, tie_word_embeddings=True),
     "qwen3": lambda: tf.Qwen3Config(**GATED, head_dim=16, tie_word_embeddings=True),
@@ -41,6 +44,7 @@ FAMILIES = {
     "falcon-new": lambda: tf.FalconConfig(**SIZES, num_kv_heads=2, parallel_attn=True, bias=True, alibi=False,
                                           new_decoder_architecture=True),
     "phi3": lambda: tf.Phi3Config(**GATED, sliding_window=6),
+    "phi3-long": lambda: tf.Phi3Config(**GATED, rope_parameters=LONGROPE, original_max_position_embeddings=64),
 }
 PROMPTS = [[1, 5, 9, 60, 33, 7, 12, 90, 4, 41, 18, 77, 3], [1, 88], [42, 42, 17, 63, 5, 29, 11]]
 

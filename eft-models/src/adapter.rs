@@ -104,8 +104,11 @@ impl Adapter {
     /// What it does to a matrix; nothing if it leaves that alone.
     pub(crate) fn change(&self, linear: &LinearSpec) -> Result<Option<Change<'_>>> {
         let [down, up] = ["lora_A", "lora_B"].map(|part| format!("{PREFIX}{}.{part}.weight", linear.name));
-        let (Some(down), Some(up)) = (self.tensors.name(&down), self.tensors.name(&up)) else {
-            return Ok(None);
+        let (down, up) = match (self.tensors.name(&down), self.tensors.name(&up)) {
+            (Some(down), Some(up)) => (down, up),
+            (None, None) => return Ok(None),
+            (None, Some(_)) => return Err(self.wrong(&down, "is missing, while its other half is there")),
+            (Some(_), None) => return Err(self.wrong(&up, "is missing, while its other half is there")),
         };
         let rank = of_pattern(&self.ranks, &linear.name).map_or(self.rank, |rank| rank as usize);
         let alpha = of_pattern(&self.alphas, &linear.name).unwrap_or(self.alpha);
@@ -126,13 +129,17 @@ impl Adapter {
         };
         match self.tensors.names().find(|tensor| !belongs(tensor)) {
             None => Ok(()),
-            Some(tensor) => Err(Error::BadTensor {
-                file: self.folder.join("adapter_model.safetensors"),
-                tensor: tensor.into(),
-                reason: "changes nothing that the base has, or something other than a matrix of its blocks"
-                    .into(),
-            }),
+            Some(tensor) => {
+                let reason =
+                    "changes nothing that the base has, or something other than a matrix of its blocks";
+                Err(self.wrong(tensor, reason))
+            }
         }
+    }
+
+    fn wrong(&self, tensor: &str, reason: &str) -> Error {
+        let file = self.folder.join("adapter_model.safetensors");
+        Error::BadTensor { file, tensor: tensor.into(), reason: reason.into() }
     }
 }
 

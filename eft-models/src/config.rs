@@ -96,6 +96,13 @@ impl<'a> Config<'a> {
         self.get(field).map(|v| self.as_number(field, v)).transpose()
     }
 
+    /// A list of numbers, which must be there.
+    pub(crate) fn numbers(&self, field: &str) -> Result<Vec<f32>> {
+        let list = self.get(field).and_then(Value::as_array);
+        let list = list.ok_or_else(|| self.wrong(field, "is missing, or no list of numbers"))?;
+        list.iter().map(|v| Ok(self.as_number(field, v)? as f32)).collect()
+    }
+
     pub(crate) fn flag_or(&self, field: &str, default: bool) -> Result<bool> {
         match self.get(field) {
             None => Ok(default),

@@ -1,6 +1,7 @@
 //! Rotary positions: the angles that each position turns pairs of channels by.
 //!
-//! Su et al. 2021, arXiv 2104.09864. Scaled variants: linear (Chen et al. 2023, arXiv 2306.15595) and Llama 3's.
+//! Su et al. 2021, arXiv 2104.09864. Scaled variants: linear (Chen et al. 2023, arXiv 2306.15595), Llama 3's,
+//! YaRN (Peng et al. 2023, arXiv 2309.00071), LongRoPE (Ding et al. 2024, arXiv 2402.13753).
 //!
 //! ```
 //! use eft_models::rope::Rope;
@@ -9,6 +10,8 @@
 //! let (cos, sin) = rope.angles(&[0, 1]);
 //! assert_eq!((cos.len(), cos[0], sin[0]), (8, 1.0, 0.0)); // two positions, four pairs of channels
 //! ```
+use std::f64::consts::PI;
+
 use crate::Result;
 use crate::config::Config;
 
@@ -16,6 +19,9 @@ use crate::config::Config;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
     inverse_frequencies: Vec<f32>,
+    /// What cosines and sines are multiplied by.
+    magnitude: f32,
+    limit: Option<usize>,
 }
 
 impl Rope {
@@ -23,7 +29,8 @@ impl Rope {
     pub fn plain(theta: f64, dim: usize) -> Self {
         // As PyTorch computes it, in f32.
         let exponent = |i: usize| (2 * i) as f32 / dim as f32;
-        Self { inverse_frequencies: (0..dim / 2).map(|i| 1.0 / (theta as f32).powf(exponent(i))).collect() }
+        let inverse_frequencies = (0..dim / 2).map(|i| 1.0 / (theta as f32).powf(exponent(i))).collect();
+        Self { inverse_frequencies, magnitude: 1.0, limit: None }
     }
 
     /// Channels that turn; the rest of a head, where it is wider, stays as it is.
@@ -31,11 +38,16 @@ impl Rope {
         2 * self.inverse_frequencies.len()
     }
 
+    /// Positions past which other angles would have to be used, of the positions before, too.
+    pub fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
     /// Cosines and sines: a row of `dim / 2` for each position.
     pub fn angles(&self, positions: &[usize]) -> (Vec<f32>, Vec<f32>) {
         let angles =
             positions.iter().flat_map(|p| self.inverse_frequencies.iter().map(move |f| *p as f32 * f));
-        angles.map(|a| (a.cos(), a.sin())).unzip()
+        angles.map(|a| (self.magnitude * a.cos(), self.magnitude * a.sin())).unzip()
     }
 
     /// As a configuration describes it, for heads of `head_dim`: its `rope_parameters`, or the fields of older
@@ -64,8 +76,11 @@ impl Rope {
             "default" => Ok(plain),
             "linear" => plain.linear(fields.number("factor")? as f32),
             "llama3" => plain.llama3(&fields),
+            "yarn" => plain.yarn(&Stretch::read(config, &fields)?, theta, &fields),
+            "longrope" | "su" => plain.long(&Stretch::read(config, &fields)?, &fields),
             other => {
-                Err(fields.wrong("rope_type", format!("is `{other}`; supported are default, linear, llama3")))
+                let known = "default, linear, llama3, yarn, longrope";
+                Err(fields.wrong("rope_type", format!("is `{other}`; supported are {known}")))
             }
         }
     }
@@ -102,5 +117,66 @@ impl Rope {
             }
         }
         Ok(self)
+    }
+    /// Pairs that turn often within the original context are kept, those that turn less than once stretched by the
+    /// factor, and a ramp leads from the ones to the others.
+    fn yarn(mut self, stretch: &Stretch, theta: f64, fields: &Config<'_>) -> Result<Self> {
+        let (dim, context) = (self.dim() as f64, stretch.original as f64);
+        let pair = |turns: f64| dim * (context / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln());
+        let (first, last) =
+            (pair(fields.number_or("beta_fast", 32.0)?), pair(fields.number_or("beta_slow", 1.0)?));
+        let (first, last) = match fields.flag_or("truncate", true)? {
+            true => (first.floor(), last.ceil()),
+            false => (first, last),
+        };
+        let (first, last) = (first.max(0.0), last.min(dim - 1.0));
+        let width = if first == last { 0.001 } else { last - first };
+        for (i, frequency) in self.inverse_frequencies.iter_mut().enumerate() {
+            let stretched = ((i as f32 - first as f32) / width as f32).clamp(0.0, 1.0);
+            *frequency = *frequency / stretch.factor as f32 * stretched + *frequency * (1.0 - stretched);
+        }
+        let magnitude = |scale: f64| 0.1 * scale * stretch.factor.max(1.0).ln() + 1.0;
+        let (own, all) = (fields.number_or("mscale", 0.0)?, fields.number_or("mscale_all_dim", 0.0)?);
+        let usual = if own != 0.0 && all != 0.0 { magnitude(own) / magnitude(all) } else { magnitude(1.0) };
+        self.magnitude = fields.number_or("attention_factor", usual)? as f32;
+        Ok(self)
+    }
+
+    /// Each pair has a factor of its own, and other factors where a text is longer than the original context. Those
+    /// would change what was cached of its beginning, so that the original context is the limit here.
+    fn long(self, stretch: &Stretch, fields: &Config<'_>) -> Result<Self> {
+        let pairs = self.inverse_frequencies.len();
+        let factors = fields.numbers("short_factor")?;
+        let Some(mut rope) = self.stretched(&factors) else {
+            let reason = format!("holds {} factors, not {pairs} above zero", factors.len());
+            return Err(fields.wrong("short_factor", reason));
+        };
+        let usual = (1.0 + stretch.factor.max(1.0).ln() / (stretch.original as f64).ln()).sqrt();
+        rope.magnitude = fields.number_or("attention_factor", usual)? as f32;
+        rope.limit = Some(stretch.original);
+        Ok(rope)
+    }
+}
+
+/// By how much a context was made longer.
+struct Stretch {
+    factor: f64,
+    original: usize,
+}
+
+impl Stretch {
+    fn read(config: &Config<'_>, fields: &Config<'_>) -> Result<Self> {
+        const ORIGINAL: &str = "original_max_position_embeddings";
+        let context = config.size("max_position_embeddings")?;
+        let original = match fields.optional_size(ORIGINAL)? {
+            Some(original) => original,
+            None => config.size_or(ORIGINAL, context)?,
+        };
+        let factor = fields.number_or("factor", context as f64 / original as f64)?;
+        if factor <= 0.0 || original < 2 {
+            let reason = format!("stretches a context of {original} by {factor}");
+            return Err(fields.wrong("factor", reason));
+        }
+        Ok(Self { factor, original })
     }
 }

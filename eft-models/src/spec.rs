@@ -260,8 +260,10 @@ impl DecoderSpec {
             let known = families::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
             return Err(Error::UnknownArchitecture { file: file.into(), found: family.into(), known });
         };
-        let spec = read(&config)?;
+        let mut spec = read(&config)?;
         for layer in &spec.layers {
+            let limit = layer.attention.rope.as_ref().and_then(Rope::limit);
+            spec.context = limit.unwrap_or(spec.context).min(spec.context);
             let (heads, kv_heads) = (layer.attention.heads, layer.attention.kv_heads);
             if heads % kv_heads != 0 {
                 let reason = format!("is {heads}, which {kv_heads} key heads do not divide");

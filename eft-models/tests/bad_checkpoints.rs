@@ -41,7 +41,7 @@ fn read_all(folder: &Path) -> Result<(), Error> {
 
 #[test]
 fn fields_are_named() {
-    let cases: [(&str, &str, Value); 13] = [
+    let cases: [(&str, &str, Value); 17] = [
         ("llama", "hidden_size", Value::Null),
         ("llama", "hidden_size", json!(0)),
         ("llama", "hidden_size", json!(1u64 << 40)),
@@ -50,7 +50,11 @@ fn fields_are_named() {
         ("llama", "vocab_size", json!("many")),
         ("llama", "num_attention_heads", json!(3)),
         ("llama", "hidden_act", json!("softsign")),
-        ("llama", "rope_parameters", json!({"rope_type": "yarn"})),
+        ("llama", "rope_parameters", json!({"rope_type": "dynamic"})),
+        ("llama-yarn", "rope_parameters", json!({"rope_type": "yarn", "factor": -1})),
+        ("phi3-long", "rope_parameters", json!({"rope_type": "longrope"})),
+        ("phi3-long", "rope_parameters", json!({"rope_type": "longrope", "short_factor": [1, 2, 3]})),
+        ("phi3-long", "rope_parameters", json!({"rope_type": "longrope", "short_factor": [1, 2, 3, 0]})),
         ("llama3", "rope_parameters", json!({"rope_type": "llama3"})),
         ("qwen2", "eos_token_id", json!([1, -2])),
         ("falcon", "alibi", json!(true)),
@@ -116,6 +120,12 @@ fn tensors_are_named() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn contexts_that_other_angles_would_reach_are_not_promised() {
+    let context = |family: &str| DecoderSpec::read(golden(family).join("config.json")).unwrap().context;
+    assert_eq!((context("phi3"), context("phi3-long"), context("llama-yarn")), (128, 64, 128));
 }
 
 #[test]
