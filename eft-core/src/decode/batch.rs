@@ -1,11 +1,12 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::stop::StopWatch;
 use super::{Attribution, Decoding, FinishReason, Finished};
 use crate::backend::Backend;
 use crate::joint::Joint;
 use crate::sample::{Sampler, Token};
-use crate::{Error, Fault, Result, TokenId};
+use crate::{Error, Fault, Result, TokenId, Vocab};
 
 /// Texts for a batch of prompts: an iterator over what happens, row by row within each step.
 ///
@@ -15,6 +16,7 @@ pub struct Batch<B: Backend> {
     joint: Joint<B>,
     sampler: Sampler<B>,
     decoding: Decoding,
+    vocab: Arc<Vocab>,
     stop_ids: Vec<TokenId>,
     /// The prompt that each row of the joint goes on from.
     active: Vec<usize>,
@@ -55,6 +57,9 @@ impl<B: Backend> Batch<B> {
     /// [`Error::StopIdOutOfRange`] for a stop id that is no token of all terms, [`Error::Unknown`] for a prompt that a processor asks for of a term there is not.
     pub fn over(joint: Joint<B>, decoding: Decoding) -> Result<Self> {
         let stop_ids = stop_ids(&joint, &decoding)?;
+        let Some(vocab) = joint.vocabs(0)?.first().cloned() else {
+            return Err(Error::NothingLeft { combination: joint.name(0)?.into() });
+        };
         let sampler = Sampler::new(joint.backend().clone(), &decoding, joint.rows())?
             .with_prompts(|term, row| joint.prompt_tokens(term, row))?;
         let rows = joint.rows();
@@ -64,6 +69,7 @@ impl<B: Backend> Batch<B> {
             joint,
             sampler,
             decoding,
+            vocab,
             stop_ids,
             active: (0..rows).collect(),
             before,
@@ -84,6 +90,32 @@ impl<B: Backend> Batch<B> {
     /// Rows that ended before the last did are gone.
     pub fn into_joint(self) -> Joint<B> {
         self.joint
+    }
+
+    /// What the tokens stand for: the vocabulary of the first model, which the others share.
+    pub fn vocab(&self) -> &Arc<Vocab> {
+        &self.vocab
+    }
+
+    /// Ends a row whose text is wanted no further, without an event. What was not yielded of it is dropped.
+    ///
+    /// # Errors
+    /// As [`Joint::select`]: then the batch has ended.
+    pub fn retire(&mut self, row: usize) -> Result<()> {
+        self.events.retain(|event| match event {
+            Event::Token { row: r, .. } | Event::Finished { row: r, .. } => *r != row,
+        });
+        let others: Vec<_> = (0..self.active.len()).filter(|index| self.active[*index] != row).collect();
+        if others.len() == self.active.len() {
+            return Ok(());
+        }
+        self.active = others.iter().map(|index| self.active[*index]).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let selected = self.joint.select(&others).and_then(|()| self.sampler.select(&others));
+        self.ended = selected.is_err();
+        selected
     }
 
     /// One token for each row that goes on.

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use super::{Batch, Event, Finished};
-use crate::Result;
 use crate::backend::Backend;
 use crate::joint::Joint;
 use crate::sample::Token;
+use crate::{Result, Vocab};
 
 /// One text, token by token: an iterator that runs the models as it is asked for more.
 ///
@@ -21,6 +23,11 @@ impl<B: Backend> Generation<B> {
     /// How the text ended; `None` while it has not.
     pub fn finished(&self) -> Option<&Finished> {
         self.finished.as_ref()
+    }
+
+    /// What the tokens stand for.
+    pub fn vocab(&self) -> &Arc<Vocab> {
+        self.batch.vocab()
     }
 
     /// The open models, to go on with: see [`Joint::reopen`].

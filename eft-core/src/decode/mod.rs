@@ -1,7 +1,7 @@
 //! Generation: as an iterator over one text, and over a batch of them.
 //!
 //! Both stream, and stop where they are when dropped. Tokens that end a text, or belong to a stop sequence, are not
-//! among those yielded but in [`Finished::tail`].
+//! among those yielded but in [`Finished::tail`]. [`mod@text`] makes text of them.
 //!
 //! ```
 //! use eft_core::decode::{Decoding, FinishReason};
@@ -23,12 +23,14 @@ mod batch;
 mod generation;
 mod settings;
 mod stop;
+pub mod text;
 
 pub use attribution::{Attribution, TermShare};
 pub use batch::{Batch, Event};
 pub use generation::Generation;
 pub use settings::Decoding;
 pub use stop::{FinishReason, Finished};
+pub use text::{Detokenizer, Piece, Text, TextBatch, TextEvent};
 
 use crate::backend::Backend;
 use crate::joint::{Joint, OpenOptions};

@@ -12,6 +12,8 @@ pub enum FinishReason {
     EndOfSequence(TokenId),
     /// At the stop sequence of this index.
     StopSequence(usize),
+    /// At the stop string of this index: see [`text`](super::text).
+    StopString(usize),
     /// After as many tokens as were allowed.
     MaxTokens,
     /// Some model's context is full.
@@ -23,7 +25,8 @@ pub enum FinishReason {
 pub struct Finished {
     /// Why.
     pub reason: FinishReason,
-    /// The tokens that ended it and were not yielded: the end-of-sequence token, or the stop sequence.
+    /// The tokens that ended it and were not yielded: the end-of-sequence token, the stop sequence, or those from
+    /// where the stop string begins.
     pub tail: Vec<Token>,
 }
 

@@ -1,0 +1,166 @@
+//! Text as it is generated: whole characters, nothing of a stop string, whatever the tokens are.
+use std::sync::Arc;
+
+use eft_core::decode::{Detokenizer, Event, FinishReason, Finished, Text, TextBatch, TextEvent};
+use eft_core::{Decoding, Error, Host, Result, Sampling, Source, Token, TokenId, Vocab, from_fn};
+use proptest::prelude::*;
+
+/// All single bytes, then some longer tokens, the last two special.
+const LONGER: [&[u8]; 7] =
+    [b"ab", b"ba\n", "é".as_bytes(), "—a".as_bytes(), b"\x80\xE2\x82", b"<end>", b"<pad>"];
+
+fn vocab() -> Vocab {
+    let tokens = (0..=255u8).map(|b| vec![b]).chain(LONGER.map(<[u8]>::to_vec));
+    Vocab::new("bytes", tokens).unwrap().with_eos([261]).unwrap().with_special([262]).unwrap()
+}
+
+/// Writes the prompt's ids, one after another, and ends.
+fn parrot(ids: &[TokenId]) -> Source<Host> {
+    let ids: Arc<[TokenId]> = ids.into();
+    from_fn(Host, vocab(), move |tokens| {
+        let next = ids.get(tokens.len() - 1).copied().unwrap_or(261);
+        Ok((0..263).map(|id| if id == next { 9.0 } else { 0.0 }).collect())
+    })
+}
+
+fn unlimited() -> Decoding {
+    Decoding::from(Sampling::greedy()).unlimited()
+}
+
+fn ids() -> impl Strategy<Value = Vec<TokenId>> {
+    let id = prop_oneof![
+        2 => 97u32..100,
+        2 => 256u32..263,
+        1 => prop::sample::select(vec![0x80, 0xC3, 0xA9, 0xE2, 0xF0, 0x9F, 0x98, 0xFF, 0xED, 0xA0]),
+    ];
+    prop::collection::vec(id, 0..24)
+}
+
+fn whole(ids: &[TokenId]) -> String {
+    String::from_utf8_lossy(&vocab().decode(ids)).into_owned()
+}
+
+/// Where a text ends, said plainly: character by character, at the first that completes a stop string.
+fn stopped(text: &str, stops: &[String]) -> (String, Option<usize>) {
+    for (at, c) in text.char_indices() {
+        let so_far = &text[..at + c.len_utf8()];
+        let longest = (0..stops.len()).filter(|i| so_far.ends_with(&stops[*i]));
+        if let Some(index) = longest.max_by_key(|i| (stops[*i].len(), std::cmp::Reverse(*i))) {
+            return (so_far[..so_far.len() - stops[index].len()].into(), Some(index));
+        }
+    }
+    (text.into(), None)
+}
+
+proptest! {
+    #[test]
+    fn pieces_are_the_whole(ids in ids()) {
+        let mut detokenizer = Detokenizer::new(Arc::new(vocab()));
+        let mut text: String = ids.iter().map(|id| detokenizer.push(*id)).collect();
+        text.push_str(&detokenizer.finish());
+        prop_assert_eq!(text, whole(&ids));
+    }
+
+    #[test]
+    fn texts_end_before_the_first_stop_string(
+        ids in ids(),
+        stops in prop::collection::vec("[abc\u{e9}\u{fffd}]{1,3}", 0..4),
+    ) {
+        // What ends the text is no part of it.
+        let ids: Vec<_> = ids.into_iter().filter(|id| *id != 261).collect();
+        let (expected, stop) = stopped(&whole(&ids), &stops);
+        let source = parrot(&ids);
+
+        let text = source.generate([0], unlimited())?.text();
+        let mut text = stops.iter().fold(text, |text, stop| text.until(stop));
+        let pieces = text.by_ref().collect::<Result<Vec<_>>>()?;
+        let reason = text.finished().map(|f| f.reason.clone());
+        let joined: String = pieces.iter().map(|piece| &piece.text[..]).collect();
+        prop_assert_eq!(&joined, &expected);
+        prop_assert_eq!(reason, Some(stop.map_or(FinishReason::EndOfSequence(261), FinishReason::StopString)));
+        prop_assert!(pieces.iter().rev().skip(1).all(|piece| !piece.text.is_empty()));
+
+        // Every token is told once, in order.
+        let tail = text.finished().map(|f| f.tail.clone()).unwrap_or_default();
+        let told: Vec<_> = pieces.iter().flat_map(|p| &p.tokens).chain(&tail).map(|t| t.id).collect();
+        let written: Vec<_> = ids.iter().copied().chain([261]).collect();
+        prop_assert!(written.starts_with(&told), "{:?} {:?}", written, told);
+        prop_assert!(stop.is_some() || written == told);
+
+        // The same as a row of a batch, beside another.
+        let batch = source.generate_batch([[0], [0]], unlimited())?.text();
+        let texts = stops.iter().fold(batch, |text, stop| text.until(stop)).read()?;
+        prop_assert_eq!(texts, [expected.clone(), expected]);
+    }
+}
+
+#[test]
+fn a_stopped_row_leaves_the_batch() {
+    let source = from_fn(Host, vocab(), |tokens| {
+        // The first prompt goes on with its own byte, the second with growing ones, for ever.
+        let next = if tokens[0] == 97 { 97 } else { 97 + tokens.len() as u32 };
+        Ok((0..263).map(|id| if id == next { 9.0 } else { 0.0 }).collect())
+    });
+    let mut batch =
+        source.generate_batch([[97], [98]], unlimited().max_tokens(20)).unwrap().text().until("def");
+    let mut ends = Vec::new();
+    for event in batch.by_ref() {
+        if let TextEvent::Finished { row, finished } = event.unwrap() {
+            ends.push((row, finished.reason, finished.tail.len()));
+        }
+    }
+    assert_eq!(ends, [(1, FinishReason::StopString(0), 3), (0, FinishReason::MaxTokens, 0)]);
+    assert_eq!(batch.into_inner().into_joint().rows(), 1);
+}
+
+#[test]
+fn retiring_is_as_if_the_row_had_never_been() {
+    let source = parrot(&[97, 98, 99, 100]);
+    let alone: Vec<_> = source.generate_batch([[0]], unlimited()).unwrap().map(Result::unwrap).collect();
+    let mut batch = source.generate_batch([[0], [0]], unlimited()).unwrap();
+    let first = batch.next().unwrap().unwrap();
+    batch.retire(1).unwrap();
+    batch.retire(7).unwrap();
+    let rest: Vec<_> = std::iter::once(first).chain(batch.by_ref().map(Result::unwrap)).collect();
+    assert_eq!(rest, alone);
+    let mut none = source.generate_batch([[0]], unlimited()).unwrap();
+    none.retire(0).unwrap();
+    assert!(none.next().is_none());
+}
+
+#[test]
+fn any_iterator_of_tokens_will_do() {
+    let vocab = Arc::new(vocab());
+    let tokens = || -> Vec<Result<Token>> { parrot(&[97, 98]).generate([0], unlimited()).unwrap().collect() };
+    let text: String = Text::new(tokens().into_iter(), vocab.clone()).collect::<Result<_>>().unwrap();
+    assert_eq!(text, "ab");
+
+    let finished = Finished { reason: FinishReason::MaxTokens, tail: Vec::new() };
+    let events = tokens().into_iter().map(|token| token.map(|token| Event::Token { row: 1, token }));
+    let events = events.chain([Ok(Event::Finished { row: 1, finished })]);
+    assert_eq!(TextBatch::new(events, vocab).until("b").read().unwrap(), ["", "a"]);
+}
+
+#[test]
+fn what_cannot_be_text_is_an_error() {
+    let anonymous = from_fn(Host, Vocab::anonymous("sizes only", 3).unwrap(), |_| Ok(vec![0.0, 1.0, 0.0]));
+    let mut text = anonymous.generate([0], Sampling::greedy()).unwrap().text();
+    let error = text.next().unwrap().unwrap_err();
+    assert!(
+        matches!(error, Error::Unsupported { .. }) && error.to_string().contains("sizes only"),
+        "{error}"
+    );
+    assert!(text.next().is_none());
+
+    let mut text = parrot(&[97]).generate([0], unlimited()).unwrap().text().until("");
+    assert!(matches!(text.next(), Some(Err(Error::InvalidParameter { name: "until", .. }))));
+    let texts = parrot(&[97]).generate_batch([[0]], unlimited()).unwrap().text().until("").read();
+    assert!(matches!(texts, Err(Error::InvalidParameter { name: "until", .. })));
+
+    let failing = from_fn(Host, vocab(), |tokens: &[TokenId]| {
+        if tokens.len() > 2 { Err(Error::source("it", "on purpose")) } else { Ok(vec![0.0; 263]) }
+    });
+    let mut text = failing.generate([0], unlimited()).unwrap().text();
+    let items: Vec<_> = text.by_ref().collect();
+    assert!(matches!(items.last(), Some(Err(_))) && text.next().is_none());
+}
