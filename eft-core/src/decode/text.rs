@@ -109,23 +109,33 @@ impl Pieces {
         let text = self.detokenizer.push(token.id);
         self.tokens.push_back((self.held.len(), token));
         self.held.push_str(&text);
-        if let Some((at, index)) = first_stop(&self.held, stops) {
-            let piece = self.cut(at);
-            let tail = self.tokens.drain(..).map(|(_, token)| token).collect();
-            self.ended = true;
-            return (piece, Some(Finished { reason: FinishReason::StopString(index), tail }));
+        if let Some(stopped) = self.stopped(stops) {
+            return stopped;
         }
         let keep = begun_stop(&self.held, stops);
         (self.cut(self.held.len() - keep), None)
     }
 
-    /// The rest, once nothing can follow.
-    fn finish(&mut self) -> Option<Piece> {
+    /// The rest, once nothing can follow, and how the text ended, if that is not where its tokens did: half a
+    /// character is U+FFFD at last, which a stop string may hold.
+    fn finish(&mut self, stops: &[String]) -> (Option<Piece>, Option<Finished>) {
         self.ended = true;
         self.held.push_str(&self.detokenizer.finish());
+        if let Some(stopped) = self.stopped(stops) {
+            return stopped;
+        }
         let text = std::mem::take(&mut self.held);
         let tokens: Vec<_> = self.tokens.drain(..).map(|(_, token)| token).collect();
-        (!text.is_empty() || !tokens.is_empty()).then_some(Piece { text, tokens })
+        ((!text.is_empty() || !tokens.is_empty()).then_some(Piece { text, tokens }), None)
+    }
+
+    /// What comes before a stop string, if there is one.
+    fn stopped(&mut self, stops: &[String]) -> Option<(Option<Piece>, Option<Finished>)> {
+        let (at, index) = first_stop(&self.held, stops)?;
+        let piece = self.cut(at);
+        let tail = self.tokens.drain(..).map(|(_, token)| token).collect();
+        self.ended = true;
+        Some((piece, Some(Finished { reason: FinishReason::StopString(index), tail })))
     }
 
     /// Yields the first `at` bytes of what is held.
@@ -233,7 +243,11 @@ impl<I: Iterator<Item = Result<Token>>> Iterator for Text<I> {
                     self.pieces.ended = true;
                     return Some(Err(error));
                 }
-                None => return self.pieces.finish().map(Ok),
+                None => {
+                    let (piece, finished) = self.pieces.finish(&self.stops);
+                    self.finished = finished;
+                    return piece.map(Ok);
+                }
             };
             let (piece, finished) = self.pieces.push(token, &self.stops);
             self.finished = finished;
@@ -331,7 +345,10 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
         }
         let (piece, finished) = match event {
             Event::Token { token, .. } => pieces.push(token, &self.stops),
-            Event::Finished { finished, .. } => (pieces.finish(), Some(finished)),
+            Event::Finished { finished, .. } => {
+                let (piece, stopped) = pieces.finish(&self.stops);
+                (piece, Some(stopped.unwrap_or(finished)))
+            }
         };
         let stopped = matches!(&finished, Some(Finished { reason: FinishReason::StopString(_), .. }));
         self.ready.extend(piece.map(|piece| TextEvent::Piece { row, piece }));
