@@ -26,6 +26,16 @@
 pub use eft_core::*;
 pub use eft_models as models;
 
+#[cfg(feature = "text")]
+pub mod load;
+#[cfg(feature = "text")]
+pub mod text;
+
+#[cfg(feature = "text")]
+pub use load::Loader;
+#[cfg(all(feature = "text", feature = "candle"))]
+pub use load::load;
+
 #[cfg(feature = "candle")]
 pub use eft_backend_candle as candle;
 #[cfg(feature = "ort")]

@@ -20,6 +20,7 @@ use crate::{Error, Result};
 
 /// A model on disk. Nothing of it is in memory until it is read.
 pub struct Checkpoint {
+    name: String,
     folder: PathBuf,
     spec: DecoderSpec,
     files: Vec<TensorFile>,
@@ -43,7 +44,18 @@ impl Checkpoint {
         for (index, file) in files.iter().enumerate() {
             tensors.extend(file.names().map(|name| (name.to_string(), index)));
         }
-        Ok(Self { folder: folder.into(), spec, files, tensors })
+        let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
+        Ok(Self { name, folder: folder.into(), spec, files, tensors })
+    }
+
+    /// Its name: that of its folder, unless it was given another.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same checkpoint under another name.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
     }
 
     /// The folder.

@@ -26,6 +26,7 @@ pub mod nn;
 mod projected;
 pub mod rope;
 pub mod spec;
+pub mod spelling;
 pub mod tensors;
 pub mod weights;
 
@@ -35,5 +36,6 @@ pub use engine::DecoderEngine;
 pub use error::{Error, Result};
 pub use nn::{Nn, Span};
 pub use spec::DecoderSpec;
+pub use spelling::Spelling;
 pub use tensors::{Dtype, RawTensor};
 pub use weights::Weights;

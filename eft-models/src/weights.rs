@@ -35,7 +35,7 @@ pub trait Weights {
 
 impl Weights for Checkpoint {
     fn name(&self) -> Cow<'_, str> {
-        self.folder().file_name().unwrap_or(self.folder().as_os_str()).to_string_lossy()
+        self.name().into()
     }
 
     fn spec(&self) -> &DecoderSpec {

@@ -1,0 +1,76 @@
+//! [`Spelling`]: how a tokenizer writes bytes down as text, and back.
+//!
+//! ```
+//! use eft_models::Spelling;
+//!
+//! assert_eq!(Spelling::ByteLevel.bytes("Ġhello"), b" hello");
+//! assert_eq!(Spelling::Pieces.bytes("▁hello"), b" hello");
+//! ```
+use std::sync::LazyLock;
+
+/// How the tokens of a vocabulary are written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// As they are.
+    Plain,
+    /// A character for each byte, by GPT-2's table.
+    ByteLevel,
+    /// Spaces as `▁`, as SentencePiece has them.
+    Pieces,
+}
+
+impl Spelling {
+    /// What a token stands for. One with characters that are not in the table stands for those.
+    pub fn bytes(self, token: &str) -> Vec<u8> {
+        match self {
+            Self::Plain => token.as_bytes().to_vec(),
+            Self::Pieces => token.replace('▁', " ").into_bytes(),
+            Self::ByteLevel => {
+                let byte = |c: char| TABLE.get(c as usize).copied().flatten();
+                token.chars().map(byte).collect::<Option<_>>().unwrap_or_else(|| token.as_bytes().to_vec())
+            }
+        }
+    }
+
+    /// The byte that a token such as `<0x0A>` is named after.
+    pub fn named_byte(token: &str) -> Option<u8> {
+        let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
+        let hexadecimal = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        hexadecimal.then(|| u8::from_str_radix(digits, 16).ok())?
+    }
+}
+
+/// GPT-2's characters for bytes: printable ones for themselves, others, in order, from U+0100 on. By character, up to
+/// the last one that there is.
+static TABLE: LazyLock<[Option<u8>; 0x144]> = LazyLock::new(|| {
+    let mut bytes = [None; 0x144];
+    let mut next = 0x100;
+    for byte in 0..=u8::MAX {
+        let printable = matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+        let character = if printable { usize::from(byte) } else { next };
+        bytes[character] = Some(byte);
+        next += usize::from(!printable);
+    }
+    bytes
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_those_of_gpt2() {
+        let bytes = |token| Spelling::ByteLevel.bytes(token);
+        assert_eq!(bytes("ĠhelloĊ"), b" hello\n");
+        assert_eq!(bytes("Ã©"), "é".as_bytes());
+        assert_eq!(bytes("ŃĀ"), [0xAD, 0]);
+        assert_eq!(bytes("語"), "語".as_bytes());
+        assert_eq!(TABLE.iter().flatten().count(), 256);
+    }
+
+    #[test]
+    fn bytes_are_read_by_their_number() {
+        let named = ["<0x0A>", "<0xFF>", "<0x100>", "<0x+1>", "x"].map(Spelling::named_byte);
+        assert_eq!(named, [Some(10), Some(255), None, None, None]);
+    }
+}

@@ -1,0 +1,58 @@
+//! From a name to where the model's files are.
+use std::path::{Path, PathBuf};
+
+use super::{Error, Loader, Result};
+
+/// Where a model's files are.
+pub(super) enum Place {
+    /// In a folder in Hugging Face's layout.
+    Folder(PathBuf),
+    /// All in one.
+    #[cfg(feature = "candle")]
+    Gguf(PathBuf),
+}
+
+impl Loader {
+    /// Where the model is, and what it is called.
+    pub(super) fn place(&self) -> Result<(Place, String)> {
+        let path = Path::new(&self.name);
+        let called = |name: &str| self.called.clone().unwrap_or_else(|| name.to_owned());
+        if !path.exists() {
+            return self.place_on_hub();
+        }
+        let canonical = path.canonicalize().ok();
+        let last = canonical.as_deref().unwrap_or(path);
+        if path.is_dir() {
+            let name = last.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+            return Ok((Place::Folder(path.into()), called(&name)));
+        }
+        #[cfg(feature = "candle")]
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+            let name = last.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+            return Ok((Place::Gguf(path.into()), called(&name)));
+        }
+        Err(self.not_found("is a file, but no GGUF file that this build reads"))
+    }
+
+    #[cfg(feature = "hub")]
+    fn place_on_hub(&self) -> Result<(Place, String)> {
+        let Some((id, file)) = super::hub::id(&self.name) else {
+            return Err(self.not_found(
+                "is neither a folder or GGUF file there is, nor an id of the hub: those are `organisation/model`",
+            ));
+        };
+        let name = self.called.clone().unwrap_or_else(|| self.name.clone());
+        super::hub::fetch(self, id, file).map(|place| (place, name))
+    }
+
+    #[cfg(not(feature = "hub"))]
+    fn place_on_hub(&self) -> Result<(Place, String)> {
+        Err(self.not_found(
+            "is no folder or GGUF file there is; models of the hub are loaded with the feature `hub`",
+        ))
+    }
+
+    fn not_found(&self, reason: &str) -> Error {
+        Error::NotFound { name: self.name.clone(), reason: reason.into() }
+    }
+}

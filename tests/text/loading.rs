@@ -1,0 +1,85 @@
+//! From a folder to text.
+use std::path::{Path, PathBuf};
+
+use eft::load::Loader;
+use eft::text::PlainTemplate;
+use eft::{Decoding, Error, Message, Prompt, Sampling};
+
+use crate::here;
+
+const TEMPLATE: &str = "{% for m in messages %}<|user|>{{ m.content }}{{ eos_token }}{% endfor %}\
+    {% if add_generation_prompt %}<|user|>{% endif %}";
+
+/// A tiny checkpoint in a folder of its own, with the tokenizer of 96 tokens.
+fn folder(dir: &Path, family: &str) -> PathBuf {
+    let folder = dir.join(family);
+    std::fs::create_dir(&folder).unwrap();
+    let golden: PathBuf = [env!("CARGO_MANIFEST_DIR"), "eft-models", "goldens", family].iter().collect();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden.join(file), folder.join(file)).unwrap();
+    }
+    std::fs::copy(here("small/tokenizer.json"), folder.join("tokenizer.json")).unwrap();
+    let config = serde_json::json!({"eos_token": {"content": "<|end|>"}, "chat_template": TEMPLATE});
+    std::fs::write(folder.join("tokenizer_config.json"), config.to_string()).unwrap();
+    folder
+}
+
+fn load(folder: &Path) -> eft::Source<eft::candle::Candle> {
+    eft::load(folder.to_str().unwrap()).unwrap()
+}
+
+#[test]
+fn folders_load_with_tokenizer_and_template() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path(), "llama");
+    std::fs::write(folder.join("generation_config.json"), r#"{"eos_token_id": [2, 93]}"#).unwrap();
+    let source = load(&folder);
+    assert_eq!(source.name(), "llama");
+    // Of the configuration, of the one for generation, and of the tokenizer.
+    assert_eq!(source.stop_ids().into_iter().collect::<Vec<_>>(), [2, 93, 95]);
+    let chat = source.render(Prompt::chat("the")).unwrap();
+    assert_eq!(chat, source.render("<|user|>the<|end|><|user|>").unwrap());
+    assert_eq!((chat[0], *chat.last().unwrap()), (94, 94));
+
+    let decoding = Decoding::from(Sampling::default().seed(3)).max_tokens(40);
+    let ids: Vec<_> =
+        source.generate("the", decoding.clone()).unwrap().map(|token| token.unwrap().id).collect();
+    let text: String = source.generate("the", decoding).unwrap().text().collect::<eft::Result<_>>().unwrap();
+    assert_eq!(text.as_bytes(), source.vocab().decode(&ids));
+    assert!(!text.is_empty());
+}
+
+#[test]
+fn each_term_renders_in_its_own_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let large = Loader::new(folder(dir.path(), "llama").to_str().unwrap()).plain(PlainTemplate::default());
+    let large = large.named("large").load().unwrap();
+    let tuned = load(&folder(dir.path(), "qwen2"));
+    let chat = Prompt::Chat(vec![Message::new("user", "why"), Message::new("assistant", "as")]);
+    assert_eq!(large.render(&chat).unwrap(), large.render("user: why\nassistant: as").unwrap());
+    assert_eq!(tuned.render(&chat).unwrap(), tuned.render("<|user|>why<|end|><|user|>as").unwrap());
+
+    let combined = &large + (&tuned - &large);
+    combined.check().unwrap();
+    let combined = 2.0 * &large - &tuned;
+    assert_eq!(combined.name(), "2·large − qwen2");
+    let texts = combined.generate_batch([chat, "the".into()], Sampling::default().seed(1)).unwrap();
+    assert_eq!(texts.text().until("e").read().unwrap().len(), 2);
+}
+
+#[test]
+fn without_a_template_conversations_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path(), "llama");
+    std::fs::remove_file(folder.join("tokenizer_config.json")).unwrap();
+    let source = load(&folder);
+    assert!(source.render("the").is_ok());
+    let refused = source.render(Prompt::chat("the")).unwrap_err();
+    assert!(matches!(&refused, Error::CannotRender { term, .. } if term == "llama"), "{refused}");
+    assert!(refused.to_string().contains("no chat template"), "{refused}");
+
+    std::fs::remove_file(folder.join("tokenizer.json")).unwrap();
+    let source = load(&folder);
+    assert!(source.render([1, 2]).is_ok());
+    assert!(matches!(source.render("the"), Err(Error::CannotRender { .. })));
+}

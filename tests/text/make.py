@@ -1,0 +1,121 @@
+"""Makes the tokenizers beside it, and what transformers says of them.
+
+    python make.py
+
+Tokenizers are trained on the texts of the examples, with the settings of families that there are: byte-level as
+Llama 3 and Qwen, pieces with byte fallback as Llama 2, and a byte-level one of 96 tokens for the tiny checkpoints.
+Written with tokenizers 0.22, transformers 5.
+"""
+
+import json
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+HERE = Path(__file__).parent
+DATA = HERE.parent.parent / "examples" / "data"
+CORPUS = [str(DATA / "alice.txt"), str(DATA / "sonnets.txt")]
+
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+TEXTS = [
+    "",
+    "a",
+    "The Queen of Hearts, she made some tarts.",
+    "  leading and trailing  ",
+    "runs    of   white \t\t space\n\n\nand lines\r\n",
+    "I'LL we've can't 'twas",
+    "naïve café — “où” ﬁ Ａ １２３ ½",
+    "日本語のテキスト 中文 한국어 العربية हिन्दी",
+    "👩‍👩‍👧‍👦 🇫🇷 é",
+    "1234567 3.14159 1,000,000",
+    "def f(x):\n    return {'a': [x**2 for _ in range(10)]}\n\n\tif x:\n\t\tpass  # no",
+    "<|user|>Hi<|end|> <|end|>\n<|user|> and <|user",
+    "under_score camelCase HTTPServer a.b.c/d?e=f&g",
+    "\x00\x01\x7f control\u200bzero\u00a0nbsp\u3000wide",
+    "<0x41> ▁ Ġ <s> </s>",
+]
+
+
+def special(token):
+    return AddedToken(token, special=True, normalized=False)
+
+
+def begun_by(tokenizer, token):
+    id = tokenizer.token_to_id(token)
+    return processors.TemplateProcessing(single=f"{token} $A", pair=f"{token} $A {token} $B", special_tokens=[(token, id)])
+
+
+def byte_level():
+    tokenizer = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(LLAMA3), behavior="isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=316, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train(CORPUS, trainer)
+    tokenizer.add_special_tokens([special(t) for t in ["<|begin|>", "<|user|>", "<|end|>"]])
+    tokenizer.add_tokens([AddedToken("<tool>", normalized=False)])
+    tokenizer.post_processor = begun_by(tokenizer, "<|begin|>")
+    return tokenizer
+
+
+def pieces():
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    named = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=named, show_progress=False)
+    # Trained on words: without a pre-tokenizer, a merge would go on over white space.
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", behavior="merged_with_next")
+    tokenizer.train(CORPUS, trainer)
+    tokenizer.pre_tokenizer = None
+    parts = json.loads(tokenizer.to_str())
+    parts["added_tokens"] = [token for token in parts["added_tokens"] if token["id"] < 3]
+    tokenizer = Tokenizer.from_str(json.dumps(parts))
+    tokenizer.post_processor = begun_by(tokenizer, "<s>")
+    return tokenizer
+
+
+def small():
+    """As many tokens as the tiny checkpoints of eft-models have rows; bytes that it does not know are left out."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=94, limit_alphabet=60, show_progress=False)
+    tokenizer.train(CORPUS, trainer)
+    tokenizer.add_special_tokens([special("<|user|>"), special("<|end|>")])
+    return tokenizer
+
+
+def main():
+    for name, tokenizer in {"byte-level": byte_level(), "pieces": pieces(), "small": small()}.items():
+        folder = HERE / name
+        folder.mkdir(exist_ok=True)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        fast = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+        golden = []
+        for text in TEXTS:
+            ids = fast(text, add_special_tokens=False)["input_ids"]
+            # Pieces are compared by their bytes: the decoder takes the first space off, which a continuation has.
+            golden.append({
+                "text": text,
+                "bare": ids,
+                "whole": fast(text)["input_ids"],
+                "decoded": fast.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+            })
+        lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in golden)
+        (folder / "golden.json").write_text(f"[\n{lines}\n]\n")
+        print(name, tokenizer.get_vocab_size())
+
+
+if __name__ == "__main__":
+    main()
