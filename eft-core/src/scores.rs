@@ -127,8 +127,12 @@ impl<B: Backend> Scores<B> {
     /// The mass that black boxes give to the tokens known, at the last position of `row`; `None` unless the form
     /// is [`Form::Partial`] and the source told.
     pub fn covered(&self, row: usize) -> Option<f32> {
-        let span = self.spans.get(row)?;
-        self.covered.get(span.end.checked_sub(1)?).copied()
+        self.covered_at(self.spans.get(row)?.end.checked_sub(1)?)
+    }
+
+    /// The same, for a row of the tensor.
+    pub(crate) fn covered_at(&self, index: usize) -> Option<f32> {
+        self.covered.get(index).copied()
     }
 
     /// The same scores for the rows of another batch: row `i` takes the positions of row `rows[i]` of this one.

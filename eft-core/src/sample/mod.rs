@@ -23,6 +23,7 @@ mod penalties;
 mod processor;
 mod sampler;
 mod sampling;
+pub(crate) mod spot;
 mod uniform;
 
 pub use allowed::AllowedTokens;

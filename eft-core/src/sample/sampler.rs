@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
+use super::spot::{Spot, drawn_from};
 use super::{History, Processor, Purpose, Sampling, Uniforms};
-use crate::backend::{Backend, Pick, Row, rows_of};
+use crate::backend::{Backend, Pick, Row};
 use crate::check;
 use crate::decode::{Attribution, Decoding};
 use crate::joint::blame::fault;
@@ -109,55 +110,95 @@ impl<B: Backend> Sampler<B> {
     /// remembered then), and failures of processors and of the backend.
     pub fn sample(&mut self, scores: &Scores<B>) -> Result<Vec<Token>> {
         check::per_row("scores to sample from", self.rows.len(), scores.rows())?;
-        let combined = scores.last()?;
+        let last = scores.last()?.into_iter().enumerate();
+        let spots: Vec<_> = last
+            .map(|(row, last)| {
+                let position = self.rows[row].generated.len();
+                Spot { scores: last, row, position, covered: scores.covered(row) }
+            })
+            .collect();
         let width = scores.width();
+        let prepared = self.prepare(&spots, width)?;
+        let picks = self.pick(&drawn_from(&spots, prepared.as_ref()), &spots, Purpose::Draw, width)?;
+        let tokens = self.tell(&spots, &picks, prepared.is_some(), width)?;
+        self.remember(tokens.iter().enumerate().map(|(row, token)| (row, token.id)));
+        Ok(tokens)
+    }
 
-        let edited = self.process(scores, &combined)?;
-        let edited_rows = edited.as_ref().map(|t| rows_of(t, combined.len()));
-        let rows = edited_rows.as_ref().unwrap_or(&combined);
-        let filtered = match self.sampling.filter().filter(|f| !f.is_identity()) {
-            Some(filter) => Some(self.backend.filter(rows, &filter, width)?),
-            None => None,
-        };
-        let filtered_rows = filtered.as_ref().map(|t| rows_of(t, combined.len()));
-        let rows = filtered_rows.as_ref().unwrap_or(rows);
+    /// The rows that tokens are drawn from, one for each spot: after processors, temperature and filters. `None` if
+    /// these change nothing.
+    pub(crate) fn prepare(&self, spots: &[Spot<'_, B>], width: usize) -> Result<Option<B::Tensor>> {
+        let edited = self.process(spots, width)?;
+        match self.sampling.filter().filter(|f| !f.is_identity()) {
+            Some(filter) => {
+                self.backend.filter(&drawn_from(spots, edited.as_ref()), &filter, width).map(Some)
+            }
+            None => Ok(edited),
+        }
+    }
 
-        let picks = if self.sampling.is_greedy() {
-            self.backend.argmax(rows, width)?
-        } else {
-            let uniforms = Uniforms::new(self.sampling.seed);
-            let at = self.rows.iter().map(|r| uniforms.at(r.id, r.generated.len(), Purpose::Draw));
-            self.backend.draw(rows, &at.collect::<Vec<_>>(), width)?
-        };
-        let log_probs = if edited.is_none() && filtered.is_none() {
-            picks.iter().map(|p| p.log_prob).collect()
-        } else {
+    /// Takes the first token of each row, or draws one with the uniform of its spot and purpose.
+    pub(crate) fn pick(
+        &self,
+        rows: &[Row<'_, B>],
+        spots: &[Spot<'_, B>],
+        purpose: Purpose,
+        width: usize,
+    ) -> Result<Vec<Pick>> {
+        if self.sampling.is_greedy() {
+            return self.backend.argmax(rows, width);
+        }
+        let uniforms: Vec<_> = spots.iter().map(|s| self.uniform(s.row, s.position, purpose)).collect();
+        self.backend.draw(rows, &uniforms, width)
+    }
+
+    pub(crate) fn uniform(&self, row: usize, position: usize, purpose: Purpose) -> f64 {
+        Uniforms::new(self.sampling.seed).at(self.rows[row].id, position, purpose)
+    }
+
+    /// What is told of tokens that were chosen. `prepared` says that they were picked from other rows than those of
+    /// the spots.
+    ///
+    /// # Errors
+    /// [`Error::BadScores`] for a spot whose scores are unsound, and failures of the backend.
+    pub(crate) fn tell(
+        &self,
+        spots: &[Spot<'_, B>],
+        picks: &[Pick],
+        prepared: bool,
+        width: usize,
+    ) -> Result<Vec<Token>> {
+        let combined: Vec<_> = spots.iter().map(|s| s.scores).collect();
+        let log_probs = if prepared {
             // An unsound pick may name no token at all.
             let tokens: Vec<_> = picks.iter().map(|p| vec![p.token.min(width as TokenId - 1)]).collect();
             let lists = self.backend.log_probs(&combined, &tokens, width)?;
             lists.into_iter().map(|list| list.first().copied().unwrap_or(f32::NAN)).collect::<Vec<_>>()
+        } else {
+            picks.iter().map(|p| p.log_prob).collect()
         };
-        self.refuse_unsound(&picks, &log_probs, &combined, width)?;
+        self.refuse_unsound(spots, picks, &log_probs, width)?;
 
         let mut alternatives = match self.alternatives {
             0 => vec![Vec::new(); picks.len()],
             k => self.backend.top(&combined, k, width)?,
         };
-        let tokens = self.rows.iter_mut().zip(picks).zip(log_probs).enumerate();
-        let tokens = tokens.map(|(row, ((state, pick), log_prob))| {
-            let position = state.generated.len();
-            state.generated.push(pick.token);
-            Token {
-                id: pick.token,
-                position,
-                log_prob,
-                processed_log_prob: pick.log_prob,
-                alternatives: std::mem::take(&mut alternatives[row]),
-                attribution: None,
-                covered: scores.covered(row),
-            }
+        let tokens = spots.iter().zip(picks).zip(log_probs).enumerate();
+        let tokens = tokens.map(|(index, ((spot, pick), log_prob))| Token {
+            id: pick.token,
+            position: spot.position,
+            log_prob,
+            processed_log_prob: pick.log_prob,
+            alternatives: std::mem::take(&mut alternatives[index]),
+            attribution: None,
+            covered: spot.covered,
         });
         Ok(tokens.collect())
+    }
+
+    /// Puts tokens behind those of their rows.
+    pub(crate) fn remember(&mut self, tokens: impl IntoIterator<Item = (usize, TokenId)>) {
+        tokens.into_iter().for_each(|(row, token)| self.rows[row].generated.push(token));
     }
 
     /// The next token of a batch of one row; `None` once it is a stop id or the limit of tokens is reached.
@@ -174,34 +215,36 @@ impl<B: Backend> Sampler<B> {
     }
 
     /// The rows after processors, if there are any.
-    fn process(&self, scores: &Scores<B>, rows: &[Row<'_, B>]) -> Result<Option<B::Tensor>> {
+    fn process(&self, spots: &[Spot<'_, B>], width: usize) -> Result<Option<B::Tensor>> {
         if self.processors.is_empty() {
             return Ok(None);
         }
-        let edits = self.rows.iter().map(|row| {
+        let edits = spots.iter().map(|spot| {
+            let row = &self.rows[spot.row];
+            let generated = &row.generated[..spot.position];
             let of_processor = self.processors.iter().zip(&row.prompts);
-            let edits = of_processor
-                .map(|(processor, prompt)| processor.edits(&History { generated: &row.generated, prompt }));
+            let edits =
+                of_processor.map(|(processor, prompt)| processor.edits(&History { generated, prompt }));
             Ok(edits.collect::<Result<Vec<_>>>()?.concat())
         });
         let edits = edits.collect::<Result<Vec<_>>>()?;
         // In whatever form they are: where models give raw logits, a penalty that depends on the sign acts on those.
-        Ok(Some(self.backend.edit(rows, &edits, scores.width())?))
+        Ok(Some(self.backend.edit(&drawn_from(spots, None), &edits, width)?))
     }
 
     fn refuse_unsound(
         &self,
+        spots: &[Spot<'_, B>],
         picks: &[Pick],
         log_probs: &[f32],
-        combined: &[Row<'_, B>],
         width: usize,
     ) -> Result<()> {
-        for (row, (pick, log_prob)) in picks.iter().zip(log_probs).enumerate() {
+        for (spot, (pick, log_prob)) in spots.iter().zip(picks.iter().zip(log_probs)) {
             if pick.log_prob.is_nan() || log_prob.is_nan() {
                 // The step has failed: now a row may cross, to tell why. One that is sound was spoilt by processors.
-                let scores = self.backend.download(&combined[row..=row], width)?;
+                let scores = self.backend.download(&[spot.scores], width)?;
                 let fault = fault(&scores, false).unwrap_or(Fault::NothingAllowed);
-                let position = self.rows[row].generated.len();
+                let (row, position) = (spot.row, spot.position);
                 return Err(Error::BadScores { term: "the combination".into(), row, position, fault });
             }
         }
