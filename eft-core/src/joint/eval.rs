@@ -55,6 +55,28 @@ impl<B: Backend> Joint<B> {
         self.compute(self.root(root)?, at)
     }
 
+    /// Runs what [`eval`](Self::eval) would run for the positions, save the models that `draft` runs and that share
+    /// no pass with the root's others; computes nothing. A draft's row behind the last token it wrote costs a pass
+    /// of its own, and is needed only if all of its tokens are accepted.
+    ///
+    /// # Errors
+    /// As [`eval`](Self::eval).
+    pub fn run_without(&mut self, root: usize, draft: usize, at: &[Range<usize>]) -> Result<()> {
+        self.prepare(at)?;
+        let left_out = self.of_draft_alone(root, draft)?;
+        let mut streams = self.root(root)?.expr.streams();
+        streams.retain(|stream| !left_out.contains(stream));
+        self.run(&streams, at)
+    }
+
+    /// The streams of a root that [`run_without`](Self::run_without) leaves out.
+    pub(crate) fn of_draft_alone(&self, root: usize, draft: usize) -> Result<Vec<usize>> {
+        let (streams, drafts) = (self.root(root)?.expr.streams(), self.root(draft)?.expr.streams());
+        let session = |stream: &usize| self.streams[*stream].session;
+        let shared: Vec<_> = streams.iter().filter(|s| !drafts.contains(s)).map(session).collect();
+        Ok(streams.iter().copied().filter(|s| drafts.contains(s) && !shared.contains(&session(s))).collect())
+    }
+
     /// The scores of a root from a position of each row to the last: after everything that was pushed.
     ///
     /// # Errors

@@ -181,11 +181,27 @@ impl<B: Backend> Joint<B> {
     /// How many more tokens can be pushed to each row before some model's context is full; `usize::MAX` without a
     /// limit.
     pub fn room(&self) -> Vec<usize> {
+        self.room_of(|_| true)
+    }
+
+    /// The same, of the models that a root runs.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a root there is not.
+    pub fn room_for(&self, root: usize) -> Result<Vec<usize>> {
+        let root = self.root(root)?;
+        let mut streams = root.expr.streams();
+        if self.options.every_term {
+            streams.extend(root.written.iter().flat_map(|w| w.expr.streams()));
+        }
+        Ok(self.room_of(|stream| streams.contains(&stream)))
+    }
+
+    fn room_of(&self, counts: impl Fn(usize) -> bool) -> Vec<usize> {
         let rows = self.rows();
         let mut room = vec![usize::MAX; rows];
         for (running, of_session) in self.sessions.iter().map(|r| (r, r.session.room())) {
-            for &stream in &running.streams {
-                let stream = &self.streams[stream];
+            for stream in running.streams.iter().filter(|s| counts(**s)).map(|s| &self.streams[*s]) {
                 for (row, room) in room.iter_mut().enumerate() {
                     // What was pushed and not yet fed is as good as fed.
                     let pending = self.pushed[row].len() - stream.fed[row];
