@@ -55,6 +55,7 @@ pub mod score;
 pub mod scores;
 pub mod session;
 pub mod source;
+pub mod speculate;
 pub mod vocab;
 
 pub use backend::{Backend, Edit, Filter, Pick, Pool, Row, Term, TokenMask};

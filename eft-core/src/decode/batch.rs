@@ -6,6 +6,7 @@ use super::{Attribution, Decoding, FinishReason, Finished};
 use crate::backend::Backend;
 use crate::joint::Joint;
 use crate::sample::{Sampler, Token};
+use crate::speculate::{Bounds, Report, Speculation};
 use crate::{Error, Fault, Result, TokenId, Vocab};
 
 /// Texts for a batch of prompts: an iterator over what happens, row by row within each step.
@@ -26,6 +27,8 @@ pub struct Batch<B: Backend> {
     watches: Vec<StopWatch>,
     events: VecDeque<Event>,
     ended: bool,
+    /// How tokens are drafted by the joint's second root, if they are.
+    speculation: Option<Speculation>,
 }
 
 /// What happens to a row.
@@ -56,6 +59,15 @@ impl<B: Backend> Batch<B> {
     /// [`Error::InvalidParameter`] for settings outside their range, [`Error::StopIdCut`] and
     /// [`Error::StopIdOutOfRange`] for a stop id that is no token of all terms, [`Error::Unknown`] for a prompt that a processor asks for of a term there is not.
     pub fn over(joint: Joint<B>, decoding: Decoding) -> Result<Self> {
+        Self::with(joint, decoding, None)
+    }
+
+    /// As [`over`](Self::over), with tokens drafted by the joint's second root.
+    pub(crate) fn with(
+        joint: Joint<B>,
+        decoding: Decoding,
+        speculation: Option<Speculation>,
+    ) -> Result<Self> {
         let stop_ids = stop_ids(&joint, &decoding)?;
         let Some(vocab) = joint.vocabs(0)?.first().cloned() else {
             return Err(Error::NothingLeft { combination: joint.name(0)?.into() });
@@ -76,6 +88,7 @@ impl<B: Backend> Batch<B> {
             watches: (0..rows).map(|_| StopWatch::default()).collect(),
             events: VecDeque::new(),
             ended: false,
+            speculation,
         };
         if batch.decoding.max_tokens == Some(0) {
             for row in std::mem::take(&mut batch.active) {
@@ -118,38 +131,96 @@ impl<B: Backend> Batch<B> {
         selected
     }
 
-    /// One token for each row that goes on.
+    /// What drafting was worth so far; `None` for plain decoding.
+    pub fn report(&self) -> Option<&Report> {
+        self.speculation.as_ref().map(Speculation::report)
+    }
+
+    /// One token for each row that goes on, or several, where they are drafted.
     fn step(&mut self) -> Result<()> {
-        let scores = self.joint.eval_last(0)?;
-        let mut tokens = self.sampler.sample(&scores).map_err(|error| self.explain(error))?;
+        let starts: Vec<_> = (0..self.joint.rows()).map(|row| self.joint.pushed(row).len()).collect();
+        let chosen = match self.speculation {
+            Some(_) => self.drafted(&starts),
+            None => self.plain(),
+        };
+        let mut chosen = chosen.map_err(|error| {
+            let error = self.explain(error);
+            self.forget_drafts(&starts);
+            error
+        })?;
         if let Some(rivals) = self.decoding.rivals {
-            self.attribute(&mut tokens, rivals, &scores)?;
+            self.attribute(&mut chosen, rivals, &starts)?;
         }
         self.joint.commit();
+        self.take(chosen)
+    }
 
-        let room = self.joint.room();
-        let mut pushes = vec![Vec::new(); tokens.len()];
+    /// One token for each row.
+    fn plain(&mut self) -> Result<Vec<Vec<Token>>> {
+        let scores = self.joint.eval_last(0)?;
+        Ok(self.sampler.sample(&scores)?.into_iter().map(|token| vec![token]).collect())
+    }
+
+    /// Several tokens for each row, as many as the target accepts.
+    fn drafted(&mut self, starts: &[usize]) -> Result<Vec<Vec<Token>>> {
+        let Some(speculation) = &mut self.speculation else { return Ok(Vec::new()) };
+        let max = self.decoding.max_tokens.unwrap_or(usize::MAX);
+        let generated = starts.iter().zip(&self.active).map(|(start, row)| start - self.before[*row]);
+        let bounds = Bounds {
+            left: generated.map(|generated| max.saturating_sub(generated)).collect(),
+            stop_ids: &self.stop_ids,
+            stop_sequences: &self.decoding.stop_sequences,
+        };
+        speculation.block(&mut self.joint, &mut self.sampler, &bounds)
+    }
+
+    /// After a failure, the joint holds the texts and nothing that was drafted.
+    fn forget_drafts(&mut self, starts: &[usize]) {
+        let drafted: Vec<_> =
+            starts.iter().enumerate().map(|(row, start)| self.joint.pushed(row).len() - start).collect();
+        // A joint that fails at this is poisoned, and says so when it is used.
+        let _ = self.joint.rollback(&drafted);
+    }
+
+    /// Takes in what was chosen for each row: all of its tokens but the last have been pushed.
+    fn take(&mut self, chosen: Vec<Vec<Token>>) -> Result<()> {
+        let room = self.joint.room_for(0)?;
+        let mut pushes = vec![Vec::new(); chosen.len()];
+        let mut discarded = vec![0; chosen.len()];
         let mut going_on = Vec::new();
-        for (index, token) in tokens.into_iter().enumerate() {
-            let (row, id) = (self.active[index], token.id);
-            let count = token.position + 1 - self.before[row];
-            let (yielded, finished) =
-                self.watches[row].push(token, &self.stop_ids, &self.decoding.stop_sequences);
-            self.events.extend(yielded.into_iter().map(|token| Event::Token { row, token }));
-            if let Some(finished) = finished {
-                self.events.push_back(Event::Finished { row, finished });
-            } else if self.decoding.max_tokens.is_some_and(|max| count >= max) {
-                // Recorded, not fed: whoever goes on from here finds the whole text.
-                if room[index] > 0 {
-                    pushes[index].push(id);
+        for (index, tokens) in chosen.into_iter().enumerate() {
+            let row = self.active[index];
+            let mut behind = tokens.len();
+            for token in tokens {
+                behind -= 1;
+                let (id, count) = (token.id, token.position + 1 - self.before[row]);
+                let (yielded, finished) =
+                    self.watches[row].push(token, &self.stop_ids, &self.decoding.stop_sequences);
+                self.events.extend(yielded.into_iter().map(|token| Event::Token { row, token }));
+                if let Some(finished) = finished {
+                    self.events.push_back(Event::Finished { row, finished });
+                    discarded[index] = behind;
+                    break;
                 }
-                self.finish(row, FinishReason::MaxTokens);
-            } else if room[index] == 0 {
-                self.finish(row, FinishReason::ContextFull);
-            } else {
-                pushes[index].push(id);
-                going_on.push(index);
+                if behind > 0 {
+                    continue;
+                }
+                if self.decoding.max_tokens.is_some_and(|max| count >= max) {
+                    // Recorded, not fed: whoever goes on from here finds the whole text.
+                    if room[index] > 0 {
+                        pushes[index].push(id);
+                    }
+                    self.finish(row, FinishReason::MaxTokens);
+                } else if room[index] == 0 {
+                    self.finish(row, FinishReason::ContextFull);
+                } else {
+                    pushes[index].push(id);
+                    going_on.push(index);
+                }
             }
+        }
+        if discarded.iter().any(|count| *count > 0) {
+            self.joint.rollback(&discarded)?;
         }
         self.joint.push(&pushes)?;
         if !going_on.is_empty() && going_on.len() < self.active.len() {
@@ -167,9 +238,15 @@ impl<B: Backend> Batch<B> {
         self.events.push_back(Event::Finished { row, finished: Finished { reason, tail: Vec::new() } });
     }
 
-    fn attribute(&mut self, tokens: &mut [Token], rivals: usize, scores: &crate::Scores<B>) -> Result<()> {
+    /// Tells what each term did for the tokens of each row, of which the first follows `starts`.
+    fn attribute(&mut self, chosen: &mut [Vec<Token>], rivals: usize, starts: &[usize]) -> Result<()> {
+        let at: Vec<_> =
+            chosen.iter().zip(starts).map(|(tokens, start)| *start..start + tokens.len()).collect();
+        let scores = self.joint.eval(0, &at)?;
+        let rows: Vec<_> = (0..scores.rows()).flat_map(|row| scores.positions(row)).collect();
         // One more than asked for: the token itself may be among them.
-        let top = self.joint.backend().top(&scores.last()?, rivals + 1, scores.width())?;
+        let top = self.joint.backend().top(&rows, rivals + 1, scores.width())?;
+        let mut tokens: Vec<_> = chosen.iter_mut().flatten().collect();
         let rivals: Vec<Vec<_>> = tokens
             .iter()
             .zip(top)
@@ -179,8 +256,6 @@ impl<B: Backend> Batch<B> {
             .collect();
         let lists: Vec<_> =
             tokens.iter().zip(&rivals).map(|(token, rivals)| [&[token.id], &rivals[..]].concat()).collect();
-        let at: Vec<_> =
-            (0..self.joint.rows()).map(|row| self.joint.pushed(row).len()).map(|n| n..n + 1).collect();
         let terms = self.joint.term_log_probs(0, &at, &lists)?;
         for (index, (token, rivals)) in tokens.iter_mut().zip(&rivals).enumerate() {
             token.attribution = Some(Attribution::new(rivals, &terms, index));
@@ -197,7 +272,7 @@ impl<B: Backend> Batch<B> {
                     let term = self.joint.name(0).unwrap_or(&term).into();
                     return Error::BadScores { term, row, position, fault };
                 }
-                match self.joint.blame(0, index, self.joint.pushed(index).len()) {
+                match self.joint.blame(0, index, position) {
                     Error::BadScores { term, fault, .. } => Error::BadScores { term, row, position, fault },
                     other => other,
                 }

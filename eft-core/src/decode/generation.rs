@@ -4,6 +4,7 @@ use super::{Batch, Event, Finished};
 use crate::backend::Backend;
 use crate::joint::Joint;
 use crate::sample::Token;
+use crate::speculate::Report;
 use crate::{Result, Vocab};
 
 /// One text, token by token: an iterator that runs the models as it is asked for more.
@@ -16,7 +17,7 @@ pub struct Generation<B: Backend> {
 }
 
 impl<B: Backend> Generation<B> {
-    pub(super) fn new(batch: Batch<B>) -> Self {
+    pub(crate) fn new(batch: Batch<B>) -> Self {
         Self { batch, finished: None }
     }
 
@@ -28,6 +29,11 @@ impl<B: Backend> Generation<B> {
     /// What the tokens stand for.
     pub fn vocab(&self) -> &Arc<Vocab> {
         self.batch.vocab()
+    }
+
+    /// What drafting was worth so far; `None` for plain decoding. See [`speculate`](crate::speculate).
+    pub fn report(&self) -> Option<&Report> {
+        self.batch.report()
     }
 
     /// The open models, to go on with: see [`Joint::reopen`].

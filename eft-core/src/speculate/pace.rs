@@ -1,0 +1,236 @@
+//! How many tokens are drafted before the target is asked: what gives the most tokens a second, by the acceptance and
+//! the costs measured so far.
+
+/// How much of what was learnt is left after another block.
+const MEMORY: f64 = 0.9;
+/// Blocks after which a plain step is measured again.
+const PLAIN_EVERY: usize = 64;
+/// Drafting must promise this much more than plain decoding.
+const MARGIN: f64 = 1.02;
+/// The first draft, before any has been measured.
+const FIRST: usize = 2;
+/// Plain steps before a draft that did not pay is tried again, at first and at most.
+const REST: (usize, usize) = (8, 128);
+/// The share of the time that trying again may take.
+const TRIES: f64 = 0.02;
+
+/// Decides on the length of the next block.
+#[derive(Debug, Clone)]
+pub(super) enum Pace {
+    Fixed(usize),
+    Adaptive(Box<Adaptive>),
+}
+
+/// What a block took, in seconds, and how it was judged.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Measured {
+    /// Rows of the batch.
+    pub(super) rows: usize,
+    /// Tokens drafted for the row that got the most; 0 for a plain step.
+    pub(super) drafted: usize,
+    /// Over all rows.
+    pub(super) accepted: usize,
+    pub(super) judged: usize,
+    /// The first pass of the draft, which may have to catch up with the text.
+    pub(super) first_draft: f64,
+    /// The others together.
+    pub(super) other_drafts: f64,
+    /// The passes of the target's other models.
+    pub(super) target: f64,
+    /// Whether passes were run at all: the prompt's own scores are there from the start.
+    pub(super) ran: bool,
+}
+
+impl Pace {
+    pub(super) fn fixed(tokens: usize) -> Self {
+        Self::Fixed(tokens)
+    }
+
+    pub(super) fn adaptive(longest: usize) -> Self {
+        Self::Adaptive(Box::new(Adaptive::new(longest)))
+    }
+
+    /// How many tokens to draft next.
+    pub(super) fn next(&self) -> usize {
+        match self {
+            Self::Fixed(tokens) => *tokens,
+            Self::Adaptive(adaptive) => adaptive.next(),
+        }
+    }
+
+    /// Learns from a block.
+    pub(super) fn learn(&mut self, block: &Measured) {
+        if let Self::Adaptive(adaptive) = self {
+            adaptive.learn(block);
+        }
+    }
+
+    /// Seconds that a plain step takes.
+    pub(super) fn plain(&self) -> Option<f64> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Adaptive(adaptive) => adaptive.plain.0,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Adaptive {
+    longest: usize,
+    accepted: f64,
+    judged: f64,
+    draft: Mean,
+    plain: Mean,
+    blocks: Line,
+    /// Rows of the batch when `plain` was measured.
+    rows: usize,
+    since_plain: usize,
+    /// Plain steps since the last draft.
+    idle: usize,
+    rest: Rest,
+}
+
+/// The time between tries of a draft that does not pay.
+#[derive(Debug, Clone)]
+struct Rest {
+    length: usize,
+    left: usize,
+    /// Seconds that may be spent on trying.
+    credit: f64,
+}
+
+impl Adaptive {
+    fn new(longest: usize) -> Self {
+        Self {
+            longest,
+            // Three of four, until more is known.
+            accepted: 1.5,
+            judged: 2.0,
+            draft: Mean(None),
+            plain: Mean(None),
+            blocks: Line::default(),
+            rows: 0,
+            since_plain: 0,
+            idle: 0,
+            rest: Rest { length: REST.0, left: REST.0, credit: 0.0 },
+        }
+    }
+
+    fn next(&self) -> usize {
+        let Some(plain) = self.plain.0.filter(|_| self.since_plain < PLAIN_EVERY) else { return 0 };
+        let Some(draft) = self.draft.0 else { return FIRST.min(self.longest) };
+        let best = self.best(draft, plain);
+        if best == 0 && self.rest.left == 0 && self.rest.credit >= 0.0 {
+            return 1.min(self.longest);
+        }
+        best
+    }
+
+    /// The length that gives the most tokens a second; 0 if that is plain decoding.
+    fn best(&self, draft: f64, plain: f64) -> usize {
+        let acceptance = self.accepted / self.judged;
+        let (mut best, mut best_rate) = (0, MARGIN / plain);
+        // One token of the target's own, and each drafted one if all before it are accepted.
+        let (mut tokens, mut chance) = (1.0, 1.0);
+        for length in 1..=self.longest {
+            chance *= acceptance;
+            tokens += chance;
+            let rate = tokens / (length as f64 * draft + self.blocks.at(length));
+            if rate > best_rate {
+                (best, best_rate) = (length, rate);
+            }
+        }
+        best
+    }
+
+    fn learn(&mut self, block: &Measured) {
+        let total = block.first_draft + block.other_drafts + block.target;
+        if block.rows * 4 < self.rows * 3 {
+            // Many rows have left: nothing costs what it did.
+            (self.plain, self.draft, self.blocks) = (Mean(None), Mean(None), Line::default());
+            self.rows = block.rows;
+        }
+        if block.drafted == 0 {
+            if block.ran {
+                self.plain.add(total);
+                self.rows = block.rows;
+                self.since_plain = 0;
+            }
+            self.idle += 1;
+            self.rest.left = self.rest.left.saturating_sub(1);
+            self.rest.credit = (self.rest.credit + TRIES * total).min(total);
+            return;
+        }
+        self.accepted = MEMORY * self.accepted + block.accepted as f64;
+        self.judged = MEMORY * self.judged + block.judged as f64;
+        // A draft that is a model of its own has the tokens of a rest to read first.
+        if self.idle <= 2 {
+            self.draft.add((block.first_draft + block.other_drafts) / block.drafted as f64);
+        } else if block.drafted > 1 {
+            self.draft.add(block.other_drafts / (block.drafted - 1) as f64);
+        }
+        self.idle = 0;
+        self.since_plain += 1;
+        let plain = self.plain.0.unwrap_or(total);
+        self.blocks.add(block.drafted as f64, block.target, plain);
+        let worth = plain * (1.0 + block.accepted as f64 / block.rows as f64);
+        self.rest.credit = (self.rest.credit + worth - total).min(plain);
+        self.rest.length =
+            if 2 * block.accepted >= block.judged { REST.0 } else { (2 * self.rest.length).min(REST.1) };
+        self.rest.left = if 2 * block.accepted >= block.judged { 0 } else { self.rest.length };
+    }
+}
+
+/// A mean of what was measured lately, that a hiccup of the machine does not move far.
+#[derive(Debug, Clone, Copy)]
+struct Mean(Option<f64>);
+
+impl Mean {
+    fn add(&mut self, seconds: f64) {
+        self.0 = Some(match self.0 {
+            None => seconds,
+            Some(mean) => mean + (1.0 - MEMORY) * 2.0 * (seconds.min(4.0 * mean) - mean),
+        });
+    }
+}
+
+/// What a block costs by the length of its draft: a straight line through what was measured lately.
+#[derive(Debug, Clone, Default)]
+struct Line {
+    weight: f64,
+    x: f64,
+    y: f64,
+    xx: f64,
+    xy: f64,
+}
+
+impl Line {
+    /// `plain` holds one end of the line as long as there is little else.
+    fn add(&mut self, x: f64, y: f64, plain: f64) {
+        let first = self.weight == 0.0;
+        if first {
+            *self = Self { weight: 0.1, y: 0.1 * plain, ..Self::default() };
+        }
+        let y = if first { y } else { y.min(4.0 * self.at(x as usize)) };
+        for (sum, new) in [
+            (&mut self.weight, 1.0),
+            (&mut self.x, x),
+            (&mut self.y, y),
+            (&mut self.xx, x * x),
+            (&mut self.xy, x * y),
+        ] {
+            *sum = MEMORY * *sum + new;
+        }
+    }
+
+    fn at(&self, length: usize) -> f64 {
+        let (x, y) = (self.x / self.weight, self.y / self.weight);
+        let variance = self.xx / self.weight - x * x;
+        // More tokens never cost less.
+        let slope = match variance > 1e-9 {
+            true => ((self.xy / self.weight - x * y) / variance).max(0.0),
+            false => 0.0,
+        };
+        (y + slope * (length as f64 - x)).max(0.0)
+    }
+}
