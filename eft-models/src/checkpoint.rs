@@ -87,8 +87,11 @@ impl Checkpoint {
     }
 }
 
-/// The files that an index names, each once.
-fn shards(index: &Path) -> Result<Vec<PathBuf>> {
+/// The files that an index of shards names, each once, beside it.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::BadFile`] for one that is broken, or names files elsewhere.
+pub fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     let value = config::read(index)?;
     let wrong = |reason: &str| Error::BadFile { file: index.into(), reason: reason.into() };
     let map = value.get("weight_map").and_then(Value::as_object);

@@ -1,12 +1,25 @@
 //! GGUF files.
 use std::path::Path;
+use std::sync::Arc;
 
 use eft_backend_candle::Gguf;
-use eft_models::Nn;
+use eft_models::{Nn, Weights};
 
 use super::{Loader, Model, Result};
+use crate::text::gguf;
 
-pub(super) fn load<N: Nn>(loader: &Loader, nn: N, file: &Path, _name: String) -> Result<Model<N::Backend>> {
-    let gguf = Gguf::open(file)?;
-    loader.model(nn, &gguf, gguf.vocab().cloned(), None)
+pub(super) fn load<N: Nn>(loader: &Loader, nn: N, file: &Path, name: String) -> Result<Model<N::Backend>> {
+    let file = Gguf::open(file)?.named(name);
+    let tokenizer = match loader.own_tokenizer()? {
+        Some(tokenizer) => Some(tokenizer),
+        None => file.tokenizer().map(gguf::tokenizer).transpose()?,
+    };
+    let Some(tokenizer) = tokenizer else { return loader.model(nn, &file, file.vocab().cloned(), None) };
+    let vocab = match file.vocab() {
+        Some(vocab) => vocab.clone(),
+        None => Arc::new(tokenizer.vocab(file.name(), file.spec().vocab)?),
+    };
+    let renderer =
+        loader.renderer(tokenizer, |_| Ok(file.tokenizer().map(gguf::template).transpose()?.flatten()))?;
+    loader.model(nn, &file, Some(vocab), Some(renderer))
 }

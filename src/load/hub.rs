@@ -1,11 +1,250 @@
-//! The Hugging Face hub.
+//! The Hugging Face hub: from an id to files in its cache, which all of its libraries share.
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use eft_models::checkpoint;
+use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
+use hf_hub::{Cache, CacheRepo, Repo, RepoType};
+
 use super::place::Place;
 use super::{Error, Loader, Result};
 
-pub(super) fn id(_name: &str) -> Option<(&str, Option<&str>)> {
-    None
+/// What a folder holds beside its weights, as far as it is of use here.
+const BESIDE: [&str; 5] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+];
+
+const INDEX: &str = "model.safetensors.index.json";
+const WHOLE: &str = "model.safetensors";
+
+/// What a [`Loader`] is told of the hub.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Options {
+    revision: Option<String>,
+    offline: bool,
+    quiet: bool,
+    cache: Option<PathBuf>,
+    endpoint: Option<String>,
 }
 
+/// Of models on the hub.
+impl Loader {
+    /// At this revision: a branch, a tag or a commit. `main`, unless told.
+    pub fn revision(mut self, revision: impl Into<String>) -> Self {
+        self.hub.revision = Some(revision.into());
+        self
+    }
+
+    /// From the cache only. `HF_HUB_OFFLINE=1` does the same.
+    pub fn offline(mut self) -> Self {
+        self.hub.offline = true;
+        self
+    }
+
+    /// Without bars that show how far downloads are.
+    pub fn quiet(mut self) -> Self {
+        self.hub.quiet = true;
+        self
+    }
+
+    /// With this folder as the cache, instead of what `HF_HUB_CACHE` or `HF_HOME` say, or that of the home directory.
+    pub fn cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.hub.cache = Some(folder.into());
+        self
+    }
+
+    /// From another hub, such as a mirror, instead of what `HF_ENDPOINT` says.
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.hub.endpoint = Some(url.into());
+        self
+    }
+}
+
+/// An id, and behind a colon the GGUF file that is meant. `None` if it is no id.
+pub(super) fn id(name: &str) -> Option<(&str, Option<&str>)> {
+    let (id, file) = name.split_once(':').map_or((name, None), |(id, file)| (id, Some(file)));
+    let part = |part: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed) && !part.contains("..")
+    };
+    let (organisation, model) = id.split_once('/')?;
+    let inside = |file: &str| file.ends_with(".gguf") && file.split('/').all(part);
+    (part(organisation) && part(model) && file.is_none_or(inside)).then_some((id, file))
+}
+
+/// The model's files, from the cache or into it.
 pub(super) fn fetch(loader: &Loader, id: &str, file: Option<&str>) -> Result<Place> {
-    Err(Error::Hub { id: id.into(), file: file.unwrap_or_default().into(), reason: loader.name.clone() })
+    let mut hub = Hub::new(loader, id)?;
+    if let Some(file) = file {
+        #[cfg(feature = "candle")]
+        return hub.file(file).map(Place::Gguf);
+        #[cfg(not(feature = "candle"))]
+        return Err(hub.error(file, "GGUF files are read with the feature `candle`"));
+    }
+    let listed = hub.listed()?;
+    let has = |file: &str| listed.as_ref().is_none_or(|listed| listed.contains(file));
+    if !has("config.json")
+        && let Some(files) = listed.as_ref().map(|files| gguf_files(files)).filter(|f| !f.is_empty())
+    {
+        let reason =
+            format!("is not there; name a GGUF file as `{id}:{}`; there are: {}", files[0], files.join(", "));
+        return Err(hub.error("config.json", reason));
+    }
+    let config = hub.file("config.json")?;
+    for file in BESIDE.into_iter().skip(1).filter(|file| has(file)) {
+        hub.optional(file)?;
+    }
+    if let super::Template::Own(Some(name)) = &loader.template {
+        let file = format!("additional_chat_templates/{name}.jinja");
+        if has(&file) {
+            hub.optional(&file)?;
+        }
+    }
+    let index = if has(INDEX) { hub.optional(INDEX)? } else { None };
+    match index {
+        Some(index) => {
+            for shard in checkpoint::shards(&index)? {
+                hub.file(&shard.file_name().unwrap_or_default().to_string_lossy())?;
+            }
+        }
+        None => drop(hub.file(WHOLE)?),
+    }
+    Ok(Place::Folder(config.parent().unwrap_or(Path::new("")).into()))
+}
+
+fn gguf_files(files: &BTreeSet<String>) -> Vec<&str> {
+    files.iter().map(String::as_str).filter(|file| file.ends_with(".gguf")).collect()
+}
+
+/// One model of the hub.
+struct Hub<'a> {
+    id: &'a str,
+    folder: PathBuf,
+    cached: CacheRepo,
+    /// `None` where the cache alone is asked.
+    remote: Option<ApiRepo>,
+}
+
+impl<'a> Hub<'a> {
+    fn new(loader: &Loader, id: &'a str) -> Result<Self> {
+        let error = |reason: String| Error::Hub { id: id.into(), file: "the cache".into(), reason };
+        let folder = loader.hub.cache.clone().or_else(cache_folder);
+        let folder = folder.ok_or_else(|| error("has no folder: set HF_HOME to one".into()))?;
+        let revision = loader.hub.revision.clone().unwrap_or_else(|| "main".into());
+        let repo = Repo::with_revision(id.into(), RepoType::Model, revision);
+        let cache = Cache::new(folder.clone());
+        let remote = if loader.hub.offline || is_set("HF_HUB_OFFLINE") {
+            None
+        } else {
+            let mut api = ApiBuilder::from_cache(cache.clone()).with_progress(!loader.hub.quiet);
+            if let Some(token) = variable("HF_TOKEN") {
+                api = api.with_token(Some(token));
+            }
+            if let Some(endpoint) = loader.hub.endpoint.clone().or_else(|| variable("HF_ENDPOINT")) {
+                api = api.with_endpoint(endpoint.trim_end_matches('/').into());
+            }
+            Some(api.build().map_err(|e| error(e.to_string()))?.repo(repo.clone()))
+        };
+        Ok(Self { id, folder, cached: cache.repo(repo), remote })
+    }
+
+    /// The names of its files; `None` where the cache alone can be asked, since the hub is not to be, or not there.
+    fn listed(&mut self) -> Result<Option<BTreeSet<String>>> {
+        let Some(remote) = &self.remote else { return Ok(None) };
+        match remote.info() {
+            Ok(info) => Ok(Some(info.siblings.into_iter().map(|file| file.rfilename).collect())),
+            Err(_) if self.cached.get("config.json").is_some() => {
+                self.remote = None;
+                Ok(None)
+            }
+            Err(error) => Err(self.failed("its list of files", &error)),
+        }
+    }
+
+    fn file(&self, file: &str) -> Result<PathBuf> {
+        if let Some(path) = self.cached.get(file) {
+            return Ok(path);
+        }
+        match &self.remote {
+            Some(remote) => remote.download(file).map_err(|error| self.failed(file, &error)),
+            None => {
+                let folder = self.folder.display();
+                Err(self
+                    .error(file, format!("is not in the cache, {folder}, and offline nothing is fetched")))
+            }
+        }
+    }
+
+    /// A file that some models do without: those that the cache alone is asked for may not be there.
+    fn optional(&self, file: &str) -> Result<Option<PathBuf>> {
+        match &self.remote {
+            None => Ok(self.cached.get(file)),
+            Some(_) => self.file(file).map(Some),
+        }
+    }
+
+    fn error(&self, file: &str, reason: impl Into<String>) -> Error {
+        Error::Hub { id: self.id.into(), file: file.into(), reason: reason.into() }
+    }
+
+    /// What the hub said, in one line, and what to do.
+    fn failed(&self, file: &str, error: &ApiError) -> Error {
+        let status = match error {
+            ApiError::RequestError(error) => match **error {
+                ureq::Error::StatusCode(status) => Some(status),
+                _ => None,
+            },
+            _ => None,
+        };
+        let reason = match status {
+            Some(401 | 403) => format!(
+                "is refused (status {}): the model does not exist, or needs a token in HF_TOKEN, of an account that \
+                 has agreed to its terms",
+                status.unwrap_or_default()
+            ),
+            Some(404) => "is not there (status 404): is the id, and the revision, spelled right?".into(),
+            Some(status) => format!("the hub answers with status {status}; try again later"),
+            None => format!("{error}; what was fetched before can be loaded with HF_HUB_OFFLINE=1"),
+        };
+        self.error(file, reason)
+    }
+}
+
+/// Where all libraries of the hub keep their files.
+fn cache_folder() -> Option<PathBuf> {
+    let path = |name| variable(name).map(PathBuf::from);
+    let home = || Some(std::env::home_dir()?.join(".cache"));
+    path("HF_HUB_CACHE").or_else(|| {
+        let below = |base: PathBuf| base.join("huggingface");
+        let home = path("HF_HOME").or_else(|| path("XDG_CACHE_HOME").or_else(home).map(below));
+        home.map(|home| home.join("hub"))
+    })
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn is_set(name: &str) -> bool {
+    variable(name).is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&value.to_uppercase().as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::id;
+
+    #[test]
+    fn ids_are_an_organisation_and_a_model() {
+        assert_eq!(id("org/name"), Some(("org/name", None)));
+        assert_eq!(id("org/name:a/b-q4.gguf"), Some(("org/name", Some("a/b-q4.gguf"))));
+        for name in
+            ["name", "a/b/c", "../b", "a/..", "/a", "a/", "~/b", "a/b:c", "a/b:../c.gguf", "a b/c", ""]
+        {
+            assert_eq!(id(name), None, "{name}");
+        }
+    }
 }

@@ -66,12 +66,8 @@ pub struct Loader {
     tokenizer: Option<PathBuf>,
     template: Template,
     vocab: Option<Vocab>,
-    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
-    revision: Option<String>,
-    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
-    offline: bool,
-    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
-    quiet: bool,
+    #[cfg(feature = "hub")]
+    hub: hub::Options,
 }
 
 /// Which template conversations are rendered by.
@@ -102,9 +98,8 @@ impl Loader {
             tokenizer: None,
             template: Template::Own(None),
             vocab: None,
-            revision: None,
-            offline: false,
-            quiet: false,
+            #[cfg(feature = "hub")]
+            hub: hub::Options::default(),
         }
     }
 
@@ -148,24 +143,6 @@ impl Loader {
     /// model's.
     pub fn vocab(mut self, vocab: Vocab) -> Self {
         self.vocab = Some(vocab);
-        self
-    }
-
-    /// At this revision of the hub: a branch, a tag or a commit. `main`, unless told.
-    pub fn revision(mut self, revision: impl Into<String>) -> Self {
-        self.revision = Some(revision.into());
-        self
-    }
-
-    /// From the hub's cache only. `HF_HUB_OFFLINE=1` does the same.
-    pub fn offline(mut self) -> Self {
-        self.offline = true;
-        self
-    }
-
-    /// Without a bar that shows how far downloads are.
-    pub fn quiet(mut self) -> Self {
-        self.quiet = true;
         self
     }
 

@@ -116,7 +116,7 @@ impl ChatTemplate {
         let message = |m: &Message| context! { role => &m.role, content => &m.content };
         let messages: Vec<_> = messages.iter().map(message).collect();
         let fields = context! { messages, add_generation_prompt, tools => (), documents => () };
-        let fields = context! { ..fields, ..Value::from_iter(self.variables.clone()) };
+        let fields = context! { ..fields, ..Value::from_pairs(self.variables.clone()) };
         let text = self.env.get_template(NAME).and_then(|template| template.render(fields));
         text.map_err(|error| format!("{}: {}", self.file.display(), said(&error)))
     }

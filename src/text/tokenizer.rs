@@ -9,6 +9,7 @@
 //! assert_eq!(vocab.decode(&ids), "the café".as_bytes());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use eft_core::{TokenId, Vocab};
@@ -37,7 +38,7 @@ impl Tokenizer {
         let file = file.as_ref();
         let bytes = std::fs::read(file).map_err(|source| Error::Io { file: file.into(), source })?;
         let bad = |reason: String| Error::BadFile { file: file.into(), reason };
-        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| bad(e.to_string()))?;
+        let inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(|e| bad(e.to_string()))?;
         Self::new(inner, file)
     }
 
@@ -92,7 +93,7 @@ impl Tokenizer {
     /// [`eft_core::Error::Source`], naming the file, where the tokenizer fails.
     pub fn encode(&self, text: &str, whole: bool) -> eft_core::Result<Vec<TokenId>> {
         let encoded = |specials| {
-            let encoding = self.inner.encode_fast(text, specials);
+            let encoding = guarded(|| self.inner.encode_fast(text, specials));
             let encoding = encoding.map_err(|e| eft_core::Error::source(self.file.to_string_lossy(), e))?;
             Ok(encoding.get_ids().to_vec())
         };
@@ -157,6 +158,12 @@ impl Tokenizer {
             None => self.spelling.bytes(token),
         }
     }
+}
+
+/// The library indexes by what a file says, and panics where that lies: at merges past its longest token, for one.
+fn guarded<T>(f: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
+    let panicked = |_| Err("it contradicts itself, and the tokenizer panicked".into());
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(panicked)
 }
 
 /// A decoder's steps.

@@ -11,7 +11,7 @@ const TEMPLATE: &str = "{% for m in messages %}<|user|>{{ m.content }}{{ eos_tok
     {% if add_generation_prompt %}<|user|>{% endif %}";
 
 /// A tiny checkpoint in a folder of its own, with the tokenizer of 96 tokens.
-fn folder(dir: &Path, family: &str) -> PathBuf {
+pub(crate) fn folder(dir: &Path, family: &str) -> PathBuf {
     let folder = dir.join(family);
     std::fs::create_dir(&folder).unwrap();
     let golden: PathBuf = [env!("CARGO_MANIFEST_DIR"), "eft-models", "goldens", family].iter().collect();

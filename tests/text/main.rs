@@ -1,4 +1,5 @@
 //! Text around models: tokenizers and templates as transformers has them, loading, and what is broken.
+mod hub;
 mod loading;
 mod tokenizers;
 

@@ -18,6 +18,7 @@ mod header;
 mod metadata;
 mod names;
 mod tensors;
+mod tokenizer;
 mod vocab;
 
 use std::borrow::Cow;
@@ -31,12 +32,14 @@ use eft_models::{DecoderEngine, DecoderSpec, Error, RawTensor, Result, Weights};
 use crate::{Candle, CandleNn};
 use metadata::Metadata;
 use tensors::Tensors;
+pub use tokenizer::{TokenKind, TokenizerFields};
 
 /// A GGUF file. Its header is in memory, its tensors are read when they are asked for.
 pub struct Gguf {
     path: PathBuf,
     name: String,
     spec: DecoderSpec,
+    tokenizer: Option<TokenizerFields>,
     vocab: Option<Arc<Vocab>>,
     tensors: Tensors,
     /// Rows of queries and keys are stored in the order of the original Llama.
@@ -58,14 +61,26 @@ impl Gguf {
         spec.layers.iter_mut().for_each(as_stored);
         as_stored_norm(&mut spec.final_norm.kind);
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let vocab = vocab::read(&metadata, &name, &spec)?.map(Arc::new);
+        let tokenizer = TokenizerFields::read(&metadata)?;
+        let vocab = tokenizer.as_ref().map(|fields| vocab::read(&metadata, fields, &name, &spec));
+        let vocab = vocab.transpose()?.map(Arc::new);
         let interleaved = architecture == "llama";
-        Ok(Self { path, name, spec, vocab, tensors, interleaved })
+        Ok(Self { path, name, spec, tokenizer, vocab, tensors, interleaved })
     }
 
     /// The vocabulary that the file describes; `None` where it has none, or one of a kind not known here.
     pub fn vocab(&self) -> Option<&Arc<Vocab>> {
         self.vocab.as_ref()
+    }
+
+    /// What the file tells of its tokenizer; `None` where it has none, or one of a kind not known here.
+    pub fn tokenizer(&self) -> Option<&TokenizerFields> {
+        self.tokenizer.as_ref()
+    }
+
+    /// The same file under another name.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
     }
 
     /// Heads of the rows of a tensor, if those are stored in the order of the original Llama.
