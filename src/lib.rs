@@ -1,8 +1,9 @@
 //! **Emulated fine-tuning**: the behaviour of a fine-tuned large language model without training it, by adding to a
 //! large model's logits the difference between a small tuned model and the same small model untuned.
 //!
-//! This crate is the facade: everything of [`eft_core`], and one module for each tensor library that is switched on
-//! by a feature (`candle` by default, `ort`, `tch`).
+//! This crate is the facade: everything of [`eft_core`], one module for each tensor library that is switched on by a
+//! feature (`candle` by default, `ort`, `tch`), tokenizers and templates (`text`), and models by name (`load()`; of the
+//! Hugging Face hub with `hub`).
 //!
 //! ```
 //! use eft::{from_fn, Host, Sampling, Vocab};

@@ -131,6 +131,8 @@ impl ChatTemplate {
         };
         let trims = !text[end..].starts_with(OPEN);
         text.truncate(end);
+        // A template may have said the message before, too.
+        let text = text.replace(OPEN, "").replace(OPEN.trim_end(), "");
         Ok(if trims { text.trim_end().into() } else { text })
     }
 }

@@ -109,27 +109,7 @@ impl Formatter for Spaced {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn json_is_pythons() {
-        let env = environment().unwrap();
-        let json = env.render_str("{{ {'b': [1, 2.5, none, true], 'a': '<é>\"'} | tojson }}", ()).unwrap();
-        assert_eq!(json, r#"{"b": [1, 2.5, null, true], "a": "<é>\""}"#);
-        let json = env.render_str("{{ {'a': [1, {}]} | tojson(indent=2) }}", ()).unwrap();
-        assert_eq!(json, "{\n  \"a\": [\n    1,\n    {}\n  ]\n}");
-        assert!(env.render_str("{{ 1 | tojson(indent=99) }}", ()).is_err());
-        assert!(env.render_str("{{ 1 | tojson(sort_keys=true) }}", ()).is_err());
-    }
-
-    #[test]
-    fn dates_are_of_today() {
-        let env = environment().unwrap();
-        let year = env.render_str("{{ strftime_now('%Y') }}", ()).unwrap();
-        assert_eq!(year, jiff::Zoned::now().year().to_string());
-        let error = env.render_str("{{ strftime_now('%') }}", ()).unwrap_err();
-        assert!(error.to_string().contains("strftime_now"), "{error}");
-    }
+    use super::without_generation_blocks;
 
     #[test]
     fn generation_blocks_are_seen_through() {

@@ -5,7 +5,7 @@
 //!
 //! let tokenizer = Tokenizer::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/byte-level/tokenizer.json"))?;
 //! let ids = tokenizer.encode("the café", true)?;
-//! let vocab = tokenizer.vocab("tiny", 320)?;
+//! let vocab = tokenizer.vocab("tiny", 640)?;
 //! assert_eq!(vocab.decode(&ids), "the café".as_bytes());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -1,6 +1,9 @@
 //! Text around models: tokenizers and templates as transformers has them, loading, and what is broken.
+mod broken;
+mod gguf;
 mod hub;
 mod loading;
+mod templates;
 mod tokenizers;
 
 use std::path::PathBuf;

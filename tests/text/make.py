@@ -50,16 +50,26 @@ def begun_by(tokenizer, token):
     return processors.TemplateProcessing(single=f"{token} $A", pair=f"{token} $A {token} $B", special_tokens=[(token, id)])
 
 
+def lines():
+    """The texts, and what tells families' expressions for words apart."""
+    for file in CORPUS:
+        yield from Path(file).read_text().splitlines(keepends=True)
+    yield from (f"{number} {number * 37}\n" for number in range(2000))
+    yield from ["I'LL DON'T WE'VE 'TWAS\n\n\n", "x = f(y);\n\n    if (x) {\n\t}\r\n"] * 400
+
+
 def byte_level():
     tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(LLAMA3), behavior="isolated")
+    # Trained on what stands between white space, so that merges go on over the borders of words.
+    split = lambda words: pre_tokenizers.Split(Regex(words), behavior="isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split(r"\s*\S+|\s+"), byte_level])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=316, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=636, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    tokenizer.train(CORPUS, trainer)
+    tokenizer.train_from_iterator(lines(), trainer)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split(LLAMA3), byte_level])
     tokenizer.add_special_tokens([special(t) for t in ["<|begin|>", "<|user|>", "<|end|>"]])
     tokenizer.add_tokens([AddedToken("<tool>", normalized=False)])
     tokenizer.post_processor = begun_by(tokenizer, "<|begin|>")

@@ -12,7 +12,7 @@ fn ids(value: &Value) -> Vec<TokenId> {
 
 fn check(name: &str) {
     let tokenizer = Tokenizer::open(here(name).join("tokenizer.json")).unwrap();
-    let vocab = std::sync::Arc::new(tokenizer.vocab(name, 512).unwrap());
+    let vocab = std::sync::Arc::new(tokenizer.vocab(name, 640).unwrap());
     for case in json(&format!("{name}/golden.json")).as_array().unwrap() {
         let text = case["text"].as_str().unwrap();
         let bare = tokenizer.encode(text, false).unwrap();

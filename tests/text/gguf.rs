@@ -1,0 +1,128 @@
+//! Tokenizers of GGUF files, as llama.cpp has them.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use eft::candle::Gguf;
+use eft::decode::Detokenizer;
+use eft::models::Error;
+use eft::text::{Tokenizer, gguf};
+use eft::{Prompt, TokenId};
+use serde_json::Value;
+
+use crate::{here, json};
+
+fn ids(value: &Value) -> Vec<TokenId> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as TokenId).collect()
+}
+
+fn read(file: &Path) -> Result<Tokenizer, Error> {
+    gguf::tokenizer(Gguf::open(file)?.tokenizer().unwrap())
+}
+
+/// Ids as llama.cpp has them, and back to the text.
+fn check(file: &Path, cases: &Value) {
+    let tokenizer = read(file).unwrap();
+    let vocab = Gguf::open(file).unwrap().vocab().unwrap().clone();
+    for case in cases.as_array().unwrap() {
+        let text = case["text"].as_str().unwrap();
+        let name = file.file_name().unwrap();
+        assert_eq!(tokenizer.encode(text, false).unwrap(), ids(&case["bare"]), "{name:?}: {text:?}");
+        if !text.starts_with('<') {
+            assert_eq!(tokenizer.encode(text, true).unwrap(), ids(&case["whole"]), "{name:?}: {text:?}");
+        }
+        // One vocabulary, whichever of the two it is made from.
+        let own = Arc::new(tokenizer.vocab("own", vocab.width()).unwrap());
+        assert!(own.relation(&vocab).unwrap().renamed.is_empty());
+        if !text.contains("<|") && !text.contains("<s>") {
+            let mut detokenizer = Detokenizer::new(own);
+            let mut decoded: String = ids(&case["bare"]).iter().map(|id| detokenizer.push(*id)).collect();
+            decoded.push_str(&detokenizer.finish());
+            let text = if decoded.starts_with(' ') && !text.starts_with(' ') {
+                format!(" {text}")
+            } else {
+                text.into()
+            };
+            assert!(decoded == text || decoded == format!(" {text}"), "{name:?}: {decoded:?} of {text:?}");
+        }
+    }
+}
+
+#[test]
+fn tiny_files_cut_texts_as_llama_cpp_does() {
+    for name in ["gpt-2", "smollm", "qwen2", "llama-bpe", "dbrx", "pieces", "pieces-no-space"] {
+        check(&here(&format!("gguf/{name}.gguf")), &json(&format!("gguf/{name}.json")));
+    }
+}
+
+#[test]
+fn files_load_with_tokenizer_and_template() {
+    let file = here("gguf/llama-bpe.gguf");
+    let source = eft::load(file.to_str().unwrap()).unwrap();
+    assert_eq!(source.name(), "llama-bpe");
+    let chat = source.render(Prompt::chat("the")).unwrap();
+    let [user, end] = ["<|user|>", "<|end|>"].map(|token| read(&file).unwrap().id(token).unwrap());
+    assert_eq!((chat[0], chat[chat.len() - 1]), (user, end));
+    assert_eq!(source.stop_ids().into_iter().collect::<Vec<_>>(), [end]);
+}
+
+/// The file with a text in it put for another, as long.
+fn patched(dir: &Path, name: &str, from: &str, to: &str) -> PathBuf {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = std::fs::read(here(&format!("gguf/{name}.gguf"))).unwrap();
+    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    let file = dir.join("patched.gguf");
+    std::fs::write(&file, bytes).unwrap();
+    file
+}
+
+#[test]
+fn what_is_not_known_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let unknown = patched(dir.path(), "llama-bpe", "llama-bpe", "my-tokens");
+    let error = eft::load(unknown.to_str().unwrap()).unwrap_err().to_string();
+    for word in ["patched.gguf", "tokenizer.ggml.pre", "`my-tokens`", "llama-bpe"] {
+        assert!(error.contains(word), "{error}");
+    }
+    // Another tokenizer will do.
+    let loader = eft::Loader::new(unknown.to_str().unwrap()).tokenizer(here("byte-level/tokenizer.json"));
+    assert!(loader.load().unwrap().render("the").is_ok());
+
+    for (from, to, field) in [
+        ("tokenizer.ggml.pre", "tokenizer.ggml.prx", "tokenizer.ggml.pre"),
+        ("tokenizer.ggml.scores", "tokenizer.ggml.scorex", "tokenizer.ggml.scores"),
+        ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.bos_token_ix", "tokenizer.ggml.bos_token_id"),
+    ] {
+        let name = if field.ends_with("pre") { "gpt-2" } else { "pieces" };
+        let error = read(&patched(dir.path(), name, from, to)).unwrap_err();
+        assert!(matches!(&error, Error::Config { field: f, .. } if f == field), "{error}");
+    }
+    let merges = patched(dir.path(), "gpt-2", "Ġ t", "Ġ ~");
+    assert!(matches!(read(&merges), Err(Error::Config { field, .. }) if field == "tokenizer.ggml.merges"));
+    let none = patched(dir.path(), "gpt-2", "tokenizer.ggml.model", "tokenizer.ggml.modex");
+    let source = eft::load(none.to_str().unwrap()).unwrap();
+    assert!(source.render([1]).is_ok() && source.render("the").is_err());
+}
+
+/// Real files: `EFT_MODELS` names their folder, `make.py` what is expected of them.
+#[test]
+fn real_files_cut_texts_as_llama_cpp_does() {
+    let Some(folder) = std::env::var_os("EFT_MODELS") else {
+        println!("SKIPPED: EFT_MODELS names no folder of models");
+        return;
+    };
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let golden = entry.unwrap().path();
+        let Some(file) = golden.to_str().and_then(|name| name.strip_suffix(".tokens.json")) else { continue };
+        let cases: Value = serde_json::from_slice(&std::fs::read(&golden).unwrap()).unwrap();
+        check(Path::new(file), &cases);
+        let tokenizer = read(Path::new(file)).unwrap();
+        for case in cases.as_array().unwrap() {
+            let own = tokenizer.encode(case["text"].as_str().unwrap(), false).unwrap();
+            if own != ids(&case["transformers"]) {
+                println!("{file}: transformers differs from llama.cpp on {}", case["text"]);
+            }
+        }
+        println!("{file}: {} texts", cases.as_array().unwrap().len());
+    }
+}
