@@ -20,15 +20,16 @@ impl Loader {
         if !path.exists() {
             return self.place_on_hub();
         }
-        let canonical = path.canonicalize().ok();
-        let last = canonical.as_deref().unwrap_or(path);
         if path.is_dir() {
-            let name = last.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+            // `.` has no name of its own.
+            let whole = if path.file_name().is_none() { path.canonicalize().ok() } else { None };
+            let whole = whole.as_deref().unwrap_or(path);
+            let name = whole.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
             return Ok((Place::Folder(path.into()), called(&name)));
         }
         #[cfg(feature = "candle")]
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
-            let name = last.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+            let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
             return Ok((Place::Gguf(path.into()), called(&name)));
         }
         Err(self.not_found("is a file, but no GGUF file that this build reads"))

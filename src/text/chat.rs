@@ -32,7 +32,7 @@ pub struct ChatTemplate {
 const NAME: &str = "chat template";
 
 /// Put behind an unfinished message, to find its end again; the space tells whether the template trims.
-const OPEN: &str = "\u{E000}open message\u{E001} ";
+const OPEN: &str = "\u{E000}open-message\u{E001} ";
 
 impl ChatTemplate {
     /// Of its source. `file` is what errors speak of.

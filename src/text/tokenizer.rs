@@ -38,6 +38,8 @@ impl Tokenizer {
         let file = file.as_ref();
         let bytes = std::fs::read(file).map_err(|source| Error::Io { file: file.into(), source })?;
         let bad = |reason: String| Error::BadFile { file: file.into(), reason };
+        // For where a file ends or breaks, the library has no words.
+        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|e| bad(e.to_string()))?;
         let inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(|e| bad(e.to_string()))?;
         Self::new(inner, file)
     }

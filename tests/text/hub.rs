@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use eft::Prompt;
@@ -58,6 +59,9 @@ fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>, log: &Mutex<
         if header.trim().is_empty() {
             break;
         }
+        if let Some(token) = header.strip_prefix("authorization: ") {
+            log.lock().unwrap().push(token.trim().to_owned());
+        }
         if let Some(range) = header.to_lowercase().strip_prefix("range: bytes=") {
             from = range.split('-').next().unwrap().parse().unwrap();
         }
@@ -108,6 +112,32 @@ fn models_are_fetched_once_and_load_offline() {
     assert!(hub.asked().is_empty());
     // A hub that is away does not matter to what was fetched.
     assert!(loader.endpoint("http://127.0.0.1:1").load().is_ok());
+}
+
+/// Run by the test below, with variables of its own.
+#[test]
+#[ignore = "by itself, it asks the real hub"]
+fn as_the_environment_says() {
+    let source = Loader::new("org/tiny").quiet().load().unwrap();
+    assert_eq!(source.name(), "org/tiny");
+}
+
+#[test]
+fn the_environment_is_that_of_other_libraries() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::of(&folder(dir.path(), "llama"));
+    let run = |offline: &str| {
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", "hub::as_the_environment_says", "--ignored"]);
+        test.env_remove("HF_HUB_CACHE").env("HF_ENDPOINT", &hub.url).env("HF_HOME", dir.path().join("home"));
+        test.env("HF_TOKEN", "a-token").env("HF_HUB_OFFLINE", offline);
+        test.output().unwrap().status.success()
+    };
+    assert!(!run("1") && hub.asked().is_empty());
+    assert!(run("0"));
+    assert!(hub.asked().contains(&"Bearer a-token".to_owned()));
+    assert!(dir.path().join("home/hub/models--org--tiny/snapshots").exists());
+    assert!(run("yes") && hub.asked().is_empty());
 }
 
 #[test]

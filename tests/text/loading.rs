@@ -83,3 +83,20 @@ fn without_a_template_conversations_are_refused() {
     assert!(source.render([1, 2]).is_ok());
     assert!(matches!(source.render("the"), Err(Error::CannotRender { .. })));
 }
+
+#[test]
+fn adapters_load_under_their_names_and_share_the_base() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path(), "qwen2");
+    let adapter: PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "eft-models", "goldens", "qwen2-lora"].iter().collect();
+    let loader = Loader::new(folder.to_str().unwrap()).adapter("lora", &adapter);
+    let base = loader.load().unwrap();
+    let tuned = base.adapter("lora").unwrap();
+    assert_eq!((&base + (&tuned - &base)).name(), "qwen2 + (qwen2[lora] − qwen2)");
+    // The adapter renders as its base does.
+    let chat = Prompt::chat("the");
+    assert_eq!(tuned.render(&chat).unwrap(), base.render(&chat).unwrap());
+    let error = Loader::new(folder.to_str().unwrap()).adapter("lora", &folder).load().unwrap_err();
+    assert!(error.to_string().contains("adapter_config.json"), "{error}");
+}
