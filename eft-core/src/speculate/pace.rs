@@ -234,3 +234,94 @@ impl Line {
         (y + slope * (length as f64 - x)).max(0.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{Purpose, Uniforms};
+
+    /// Costs of passes, in plain steps.
+    #[derive(Debug, Clone, Copy)]
+    struct Costs {
+        draft: f64,
+        /// A block without a drafted token, and each token more.
+        block: f64,
+        token: f64,
+        /// What the draft has to read of each token that it did not write itself.
+        catch_up: f64,
+    }
+
+    /// What writing so many tokens takes, where each drafted one is accepted with this probability.
+    fn cost(tokens: usize, acceptance: f64, costs: Costs, seed: u64) -> f64 {
+        let (uniforms, mut pace) = (Uniforms::new(seed), Pace::adaptive(16));
+        let (mut written, mut time, mut unread) = (0, 0.0, 0.0);
+        while written < tokens {
+            let drafted = pace.next();
+            let accepts = |i: &usize| uniforms.at(0, written + i, Purpose::Accept) < acceptance;
+            let accepted = (0..drafted).take_while(accepts).count();
+            let target = if drafted == 0 { 1.0 } else { costs.block + drafted as f64 * costs.token };
+            let block = Measured {
+                rows: 1,
+                drafted,
+                accepted,
+                judged: drafted.min(accepted + 1),
+                first_draft: if drafted == 0 { 0.0 } else { costs.draft + costs.catch_up * unread },
+                other_drafts: costs.draft * drafted.saturating_sub(1) as f64,
+                target,
+                ran: written > 0,
+            };
+            unread = if drafted == 0 { unread + 1.0 } else { 0.0 };
+            time += block.first_draft + block.other_drafts + target;
+            written += accepted + 1;
+            pace.learn(&block);
+        }
+        time / written as f64
+    }
+
+    const TERM: [Costs; 3] = [
+        Costs { draft: 0.05, block: 0.95, token: 0.0, catch_up: 0.0 },
+        Costs { draft: 0.1, block: 0.9, token: 0.02, catch_up: 0.0 },
+        Costs { draft: 0.3, block: 0.7, token: 0.1, catch_up: 0.0 },
+    ];
+    const OTHER: [Costs; 4] = [
+        Costs { draft: 0.05, block: 1.0, token: 0.0, catch_up: 0.01 },
+        Costs { draft: 0.2, block: 1.0, token: 0.02, catch_up: 0.1 },
+        Costs { draft: 0.5, block: 1.0, token: 0.1, catch_up: 0.3 },
+        Costs { draft: 1.0, block: 1.0, token: 0.5, catch_up: 0.5 },
+    ];
+
+    #[test]
+    fn a_draft_that_is_always_wrong_costs_next_to_nothing() {
+        for costs in TERM.into_iter().chain(OTHER) {
+            let cost = cost(256, 0.0, costs, 0);
+            assert!(cost <= 1.0 / 0.95, "{costs:?}: {cost} of plain decoding");
+        }
+    }
+
+    #[test]
+    fn a_draft_that_does_not_pay_costs_next_to_nothing() {
+        for costs in OTHER {
+            for acceptance in [0.1, 0.3, 0.5, 0.7] {
+                let cost = cost(256, acceptance, costs, 1);
+                assert!(cost <= 1.0 / 0.95, "{costs:?}, {acceptance}: {cost} of plain decoding");
+            }
+        }
+    }
+
+    #[test]
+    fn what_acceptance_and_costs_allow_is_nearly_reached() {
+        for costs in TERM.into_iter().chain(OTHER) {
+            for acceptance in [0.4, 0.6, 0.8, 0.9, 0.97] {
+                let chance = |i: usize| f64::powi(acceptance, i as i32);
+                let rate = |n: usize| {
+                    let tokens: f64 = (0..=n).map(chance).sum();
+                    tokens / (n as f64 * costs.draft + costs.block + n as f64 * costs.token)
+                };
+                let best = (1..=16).map(rate).fold(1.0, f64::max);
+                // A text of 256 tokens is short for a mean over what chance accepts: several of them.
+                let cost = (0..20).map(|seed| cost(256, acceptance, costs, seed)).sum::<f64>() / 20.0;
+                assert!(1.0 / cost >= 0.9 * best, "{costs:?}, {acceptance}: {} of {best}", 1.0 / cost);
+            }
+        }
+    }
+}

@@ -2,15 +2,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod distribution;
+mod passes;
 
 use common::*;
-use eft_core::conformance::{Meter, metered};
-use eft_core::decode::{Batch, Event, FinishReason};
-use eft_core::sample::{FrequencyPenalty, LogitBias, RepetitionPenalty};
+use eft_core::decode::{Batch, Event};
+use eft_core::sample::{FrequencyPenalty, RepetitionPenalty};
 use eft_core::speculate::Speculative;
 use eft_core::{
-    Backend, Decoding, Error, Host, Joint, Prompt, Rendering, Result, Sampling, Source, TokenId, combine,
-    from_fn, from_top,
+    Decoding, Error, Host, Rendering, Result, Sampling, Source, TokenId, combine, from_fn, from_top,
 };
 use proptest::prelude::*;
 
