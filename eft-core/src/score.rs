@@ -98,26 +98,35 @@ fn score_roots<B: Backend>(
             crate::check::within(&source.name(), row, tokens, limit)?;
         }
     }
-    let mut log_probs = vec![vec![Vec::new(); prompts.len()]; roots.len()];
-    let longest = continuations.iter().map(Vec::len).max().unwrap_or(0);
-    for start in (0..longest).step_by(POSITIONS) {
-        // Position p scores token p, so the last token itself is never fed.
+    score_pushed(&mut joint, roots.len(), continuations)
+}
+
+/// Pushes tokens behind those of each row. For each of the first `roots` roots and each row, their log-probabilities.
+pub(crate) fn score_pushed<B: Backend>(
+    joint: &mut Joint<B>,
+    roots: usize,
+    tokens: &[Vec<TokenId>],
+) -> Result<Vec<Vec<Vec<f32>>>> {
+    let starts: Vec<_> = (0..joint.rows()).map(|row| joint.pushed(row).len()).collect();
+    let mut log_probs = vec![vec![Vec::new(); tokens.len()]; roots];
+    let longest = tokens.iter().map(Vec::len).max().unwrap_or(0);
+    for from in (0..longest).step_by(POSITIONS) {
+        let parts: Vec<_> =
+            tokens.iter().map(|t| from.min(t.len())..(from + POSITIONS).min(t.len())).collect();
+        joint
+            .push(&tokens.iter().zip(&parts).map(|(t, part)| t[part.clone()].to_vec()).collect::<Vec<_>>())?;
+        // Position p scores token p, so the last token itself is not fed.
         let at: Vec<_> =
-            continuations.iter().map(|c| start.min(c.len())..(start + POSITIONS).min(c.len())).collect();
-        let pushed: Vec<_> = (0..prompts.len()).map(|row| joint.pushed(row).len()).collect();
-        let chunks = continuations.iter().zip(&at).zip(&pushed);
-        let tokens: Vec<_> =
-            chunks.map(|((c, at), pushed)| c[*pushed..at.end.max(*pushed)].to_vec()).collect();
-        joint.push(&tokens)?;
+            parts.iter().zip(&starts).map(|(part, start)| start + part.start..start + part.end).collect();
+        let lists: Vec<_> = tokens
+            .iter()
+            .zip(&parts)
+            .flat_map(|(t, part)| t[part.clone()].iter().map(|t| vec![*t]))
+            .collect();
         for (root, log_probs) in log_probs.iter_mut().enumerate() {
             let scores = joint.eval(root, &at)?;
-            let rows: Vec<_> = (0..prompts.len()).flat_map(|row| scores.positions(row)).collect();
-            let tokens: Vec<_> = continuations
-                .iter()
-                .zip(&at)
-                .flat_map(|(c, at)| c[at.clone()].iter().map(|t| vec![*t]))
-                .collect();
-            let mut found = joint.backend().log_probs(&rows, &tokens, scores.width())?.into_iter().flatten();
+            let rows: Vec<_> = (0..at.len()).flat_map(|row| scores.positions(row)).collect();
+            let mut found = joint.backend().log_probs(&rows, &lists, scores.width())?.into_iter().flatten();
             for (row, at) in at.iter().enumerate() {
                 for position in at.clone() {
                     let log_prob = found.next().unwrap_or(f32::NAN);
