@@ -141,6 +141,20 @@ pub trait Renderer: Send + Sync {
     /// # Errors
     /// [`Error::CannotRender`] for a form of prompt that the model has no tokenizer or template for.
     fn render(&self, term: &str, prompt: &Prompt) -> Result<Vec<TokenId>>;
+
+    /// The ids of text that goes on behind a rendered prompt: no template, and no token that begins a text. Search
+    /// asks for it where a guide reads what a model of other tokens has written.
+    ///
+    /// # Errors
+    /// [`Error::CannotRender`] for a model without a tokenizer, as by default.
+    fn continuation(&self, term: &str, text: &str) -> Result<Vec<TokenId>> {
+        let _ = text;
+        Err(Error::CannotRender {
+            term: term.into(),
+            what: "text behind a prompt",
+            missing: "its renderer has no tokenizer for it".into(),
+        })
+    }
 }
 
 /// The renderer of a model without a tokenizer: takes token ids and nothing else.

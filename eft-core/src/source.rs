@@ -159,6 +159,21 @@ impl<B: Backend> Source<B> {
         }
     }
 
+    /// The token ids that a single model makes of text behind a prompt: see [`Renderer::continuation`].
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn continuation(&self, text: &str) -> Result<Vec<TokenId>> {
+        match self.node() {
+            Node::Leaf(leaf) => leaf.renderer.continuation(&self.name(), text),
+            Node::Under(_, inner) => inner.continuation(text),
+            Node::Opaque(_) | Node::Sum(_) | Node::Rule(..) => Err(Error::Unsupported {
+                who: self.name(),
+                what: "one rendering of text: it is no single model of token ids".into(),
+            }),
+        }
+    }
+
     /// The same source under a changed prompt. Terms that share weights and differ in prompt run as rows of one
     /// forward pass.
     ///

@@ -166,6 +166,11 @@ impl Vocab {
         Err(Error::BadVocab { vocab: self.name.clone(), reason })
     }
 
+    /// Whether only its size is known, and no token's bytes.
+    pub fn is_anonymous(&self) -> bool {
+        matches!(self.tokens, Tokens::Anonymous(_))
+    }
+
     /// Its name, for messages.
     pub fn name(&self) -> &str {
         &self.name
