@@ -7,7 +7,7 @@ use crate::backend::Backend;
 use crate::joint::Joint;
 use crate::sample::{Sampler, Token};
 use crate::speculate::{Bounds, Report, Speculation};
-use crate::{Error, Fault, Result, TokenId, Vocab};
+use crate::{Error, Result, TokenId, Vocab};
 
 /// Texts for a batch of prompts: an iterator over what happens, row by row within each step.
 ///
@@ -265,17 +265,9 @@ impl<B: Backend> Batch<B> {
 
     /// Names the term at fault, and the prompt's row instead of the joint's.
     fn explain(&self, error: Error) -> Error {
-        match error {
-            Error::BadScores { term, row: index, position, fault } => {
-                let row = self.active[index];
-                if fault == Fault::NothingAllowed {
-                    let term = self.joint.name(0).unwrap_or(&term).into();
-                    return Error::BadScores { term, row, position, fault };
-                }
-                match self.joint.blame(0, index, position) {
-                    Error::BadScores { term, fault, .. } => Error::BadScores { term, row, position, fault },
-                    other => other,
-                }
+        match self.joint.explain(0, error) {
+            Error::BadScores { term, row, position, fault } => {
+                Error::BadScores { term, row: self.active[row], position, fault }
             }
             other => other,
         }
@@ -283,7 +275,7 @@ impl<B: Backend> Batch<B> {
 }
 
 /// The ids that end a text: those given, or any term's.
-fn stop_ids<B: Backend>(joint: &Joint<B>, decoding: &Decoding) -> Result<Vec<TokenId>> {
+pub(crate) fn stop_ids<B: Backend>(joint: &Joint<B>, decoding: &Decoding) -> Result<Vec<TokenId>> {
     let width = joint.width(0)?;
     let given = decoding.stop_ids.iter().chain(&decoding.stop_sequences).flatten();
     if let Some(&id) = given.clone().find(|id| **id as usize >= width) {

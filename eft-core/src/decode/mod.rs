@@ -26,6 +26,7 @@ mod stop;
 pub mod text;
 
 pub use attribution::{Attribution, TermShare};
+pub(crate) use batch::stop_ids;
 pub use batch::{Batch, Event};
 pub use generation::Generation;
 pub use settings::Decoding;

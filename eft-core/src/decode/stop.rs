@@ -18,6 +18,8 @@ pub enum FinishReason {
     MaxTokens,
     /// Some model's context is full.
     ContextFull,
+    /// A black box says so, and not why.
+    Ended,
 }
 
 /// How a text ended.

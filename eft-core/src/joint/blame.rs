@@ -14,6 +14,16 @@ impl<B: Backend> Joint<B> {
         self.find_fault(root, row, position).unwrap_or_else(|error| error)
     }
 
+    /// The same, of a row that a sampler has refused.
+    pub(crate) fn explain(&self, root: usize, error: Error) -> Error {
+        let Error::BadScores { term, row, position, fault } = error else { return error };
+        if fault == Fault::NothingAllowed {
+            let term = self.name(root).unwrap_or(&term).into();
+            return Error::BadScores { term, row, position, fault };
+        }
+        self.blame(root, row, position)
+    }
+
     fn find_fault(&self, root: usize, row: usize, position: usize) -> Result<Error> {
         let root = self.root(root)?;
         let width = root.common.width;
