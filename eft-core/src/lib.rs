@@ -53,6 +53,7 @@ pub mod prompt;
 pub mod sample;
 pub mod score;
 pub mod scores;
+pub mod search;
 pub mod session;
 pub mod source;
 pub mod speculate;
