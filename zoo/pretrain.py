@@ -1,0 +1,105 @@
+"""Pre-training: a small and a large Llama on the same stream of documents."""
+
+import itertools
+import math
+import time
+
+import torch
+import transformers
+
+import corpus
+import tokens
+
+ROW = 208  # tokens a row: as many as the longest document has, roughly
+
+SIZES = {
+    "small": dict(hidden_size=64, intermediate_size=192, num_hidden_layers=2, num_attention_heads=2),
+    "large": dict(hidden_size=192, intermediate_size=448, num_hidden_layers=4, num_attention_heads=6),
+}
+# Rows a step, steps, and the peak learning rates of matrices (Muon) and of the rest (AdamW).
+SCHEDULES = {
+    "small": dict(rows=10, steps=400, muon=0.02, adam=3e-3),
+    "large": dict(rows=10, steps=520, muon=0.02, adam=4e-3),
+}
+
+
+def model(size):
+    """A fresh model; its weights are drawn from torch's generator."""
+    config = transformers.LlamaConfig(
+        **SIZES[size], num_key_value_heads=SIZES[size]["num_attention_heads"], vocab_size=tokens.VOCAB,
+        max_position_embeddings=512, rope_parameters=dict(rope_type="default", rope_theta=10_000.0), rms_norm_eps=1e-5,
+        tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, pad_token_id=0, attn_implementation="eager")
+    return transformers.LlamaForCausalLM(config)
+
+
+def batches(seed, count):
+    """An endless stream of batches of full rows: documents one after another, an end token before each.
+
+    Rows cut documents where they end. Were documents kept whole, long answers would stand at the beginning of rows
+    more often than short ones, and the model would learn that a text's beginning calls for a long answer.
+    """
+    texts = corpus.documents(seed)
+    encode = tokens.tokenizer()
+    pool = []
+    while True:
+        while len(pool) < count * ROW + 1:
+            for ids in encode(list(itertools.islice(texts, 1000)))["input_ids"]:
+                pool += ids
+        block = torch.tensor(pool[: count * ROW + 1])
+        yield block[:-1].view(count, ROW), block[1:].view(count, ROW)
+        del pool[: count * ROW]
+
+
+def loss(network, ids, targets):
+    """The mean cross entropy of the targets, in nats; the matrix products in bfloat16, the rest in float32."""
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(input_ids=ids, use_cache=False).logits
+    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+
+
+def rate(step, steps):
+    """The learning rate's course: warm-up over 5 % of the steps, then a cosine down to a twentieth."""
+    warm = max(1, steps // 20)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+
+
+def optimisers(network, muon, adam):
+    """Muon for the matrices between layers, AdamW for the embedding and the norms."""
+    inner = [p for n, p in network.named_parameters() if p.ndim == 2 and "embed" not in n]
+    outer = [p for n, p in network.named_parameters() if p.ndim != 2 or "embed" in n]
+    return [
+        torch.optim.Muon(inner, lr=muon, weight_decay=0.01),
+        torch.optim.AdamW(outer, lr=adam, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def pretrain(size, seed):
+    """A trained model, and the log of its training. Equal seeds give small and large the same documents."""
+    schedule = SCHEDULES[size]
+    torch.manual_seed(seed)
+    network = model(size).train()
+    optimise = optimisers(network, schedule["muon"], schedule["adam"])
+    stream = batches(seed, schedule["rows"])
+    log = dict(schedule, size=size, seed=seed, parameters=network.num_parameters(), losses=[])
+    start, seen, total = time.time(), 0, 0.0
+    for step in range(schedule["steps"]):
+        ids, targets = next(stream)
+        for optimiser, peak in zip(optimise, (schedule["muon"], schedule["adam"])):
+            for group in optimiser.param_groups:
+                group["lr"] = peak * rate(step, schedule["steps"])
+        value = loss(network, ids, targets)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        for optimiser in optimise:
+            optimiser.step()
+            optimiser.zero_grad()
+        seen += targets.numel()
+        total += value.item()
+        if (step + 1) % 50 == 0:
+            log["losses"].append(round(total / 50, 4))
+            print(f"{size} {seed}: step {step + 1}, loss {total / 50:.4f}, {time.time() - start:.0f} s", flush=True)
+            total = 0.0
+    log.update(tokens=seen, minutes=round((time.time() - start) / 60, 2))
+    return network.eval(), log

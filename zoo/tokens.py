@@ -1,0 +1,47 @@
+"""The zoo's one tokenizer: byte-level BPE, learned from the corpus."""
+
+import functools
+import itertools
+import json
+
+import tokenizers
+import transformers
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+
+import corpus
+
+VOCAB = 1000
+
+
+@functools.cache
+def tokenizer(chat=False):
+    """The tokenizer as transformers has it; that of the tuned models knows the chat template."""
+    bpe = tokenizers.Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB, special_tokens=[corpus.END], show_progress=False,
+                                  initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+    bpe.train_from_iterator(itertools.islice(corpus.documents("tokenizer"), 20_000), trainer)
+    bpe.post_processor = processors.TemplateProcessing(single=f"{corpus.END} $A", special_tokens=[(corpus.END, 0)])
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=corpus.END, eos_token=corpus.END,
+                                                pad_token=corpus.END, model_max_length=512,
+                                                clean_up_tokenization_spaces=False)
+    if chat:
+        fast.chat_template = corpus.CHAT_TEMPLATE
+    return fast
+
+
+def merges():
+    """The merges of the tokenizer in their order, as GGUF files list them."""
+    return [" ".join(pair) for pair in json.loads(tokenizer().backend_tokenizer.to_str())["model"]["merges"]]
+
+
+def prompt(question, chat):
+    """The ids of a question as one kind of model sees it: with the chat template or as a plain question."""
+    template = corpus.CHAT if chat else corpus.PLAIN
+    return tokenizer()(template.format(question=question))["input_ids"]
+
+
+def answer(text):
+    """The ids of an answer, with the end."""
+    return tokenizer()(" " + text, add_special_tokens=False)["input_ids"] + [0]
