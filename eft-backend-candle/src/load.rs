@@ -26,8 +26,8 @@ use crate::{Candle, CandleNn};
 /// Loads a checkpoint in Hugging Face's layout: a folder of `config.json` and safetensors files. Takes prompts of
 /// token ids.
 ///
-/// Tokenizers are not read yet: models can be added only where they are given the same `vocab`, which is the
-/// caller's word that their ids mean the same. Without one, a model relates to itself only.
+/// Unlike `eft::load`, this reads no tokenizer: models can be added only where they are given the same `vocab`,
+/// which is the caller's word that their ids mean the same. Without one, a model relates to itself only.
 ///
 /// # Errors
 /// As [`Checkpoint::open`] and [`DecoderEngine::load`].

@@ -19,7 +19,13 @@ pub(super) fn load<N: Nn>(loader: &Loader, nn: N, file: &Path, name: String) -> 
         Some(vocab) => vocab.clone(),
         None => Arc::new(tokenizer.vocab(file.name(), file.spec().vocab)?),
     };
-    let renderer =
-        loader.renderer(tokenizer, |_| Ok(file.tokenizer().map(gguf::template).transpose()?.flatten()))?;
+    let renderer = loader.renderer(tokenizer, |name| match (file.tokenizer(), name) {
+        (Some(fields), None) => Ok(gguf::template(fields)?),
+        (Some(fields), Some(name)) => {
+            let reason = "is asked for; of GGUF files, only the template without a name is read";
+            Err(fields.wrong(&format!("tokenizer.chat_template.{name}"), reason).into())
+        }
+        (None, _) => Ok(None),
+    })?;
     loader.model(nn, &file, Some(vocab), Some(renderer))
 }

@@ -108,6 +108,9 @@ fn what_is_not_known_is_named() {
     }
     let merges = patched(dir.path(), "gpt-2", "Ġ t", "Ġ ~");
     assert!(matches!(read(&merges), Err(Error::Config { field, .. }) if field == "tokenizer.ggml.merges"));
+    let named = eft::Loader::new(unknown.to_str().unwrap()).tokenizer(here("byte-level/tokenizer.json"));
+    let error = named.chat_named("tools").load().unwrap_err().to_string();
+    assert!(error.contains("tokenizer.chat_template.tools"), "{error}");
     let none = patched(dir.path(), "gpt-2", "tokenizer.ggml.model", "tokenizer.ggml.modex");
     let source = eft::load(none.to_str().unwrap()).unwrap();
     assert!(source.render([1]).is_ok() && source.render("the").is_err());
