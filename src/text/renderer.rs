@@ -88,4 +88,10 @@ impl Renderer for TextRenderer {
             }
         }
     }
+
+    /// Encoded as any text is, without what begins a sequence. A tokenizer that puts a space before every text does
+    /// so here, too.
+    fn continuation(&self, _term: &str, text: &str) -> Result<Vec<TokenId>> {
+        self.tokenizer.encode(text, false)
+    }
 }

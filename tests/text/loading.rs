@@ -41,6 +41,9 @@ fn folders_load_with_tokenizer_and_template() {
     assert_eq!(chat, source.render("<|user|>the<|end|><|user|>").unwrap());
     assert_eq!((chat[0], *chat.last().unwrap()), (94, 94));
 
+    let begun = [source.render("the").unwrap(), source.continuation(" cat").unwrap()].concat();
+    assert_eq!(begun, source.render("the cat").unwrap());
+
     let decoding = Decoding::from(Sampling::default().seed(3)).max_tokens(40);
     let ids: Vec<_> =
         source.generate("the", decoding.clone()).unwrap().map(|token| token.unwrap().id).collect();
