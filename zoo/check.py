@@ -82,12 +82,11 @@ def main():
                 if words(plain)["input_ids"] != same(plain)["input_ids"]:
                     worst[f"gguf/{file}: tokenizer"] = float("inf")
         words = transformers.AutoTokenizer.from_pretrained(ZOO / name)
-        if chat:
-            for question in asked:
-                rendered = words.apply_chat_template([{"role": "user", "content": question.question}],
-                                                     add_generation_prompt=True, return_dict=False)
-                if rendered != tokens.prompt(question.question, True):
-                    worst[f"{name}: chat template"] = float("inf")
+        for question in asked:
+            rendered = words.apply_chat_template([{"role": "user", "content": question.question}],
+                                                 add_generation_prompt=True, return_dict=False)
+            if rendered != tokens.prompt(question.question, chat):
+                worst[f"{name}: chat template"] = float("inf")
 
     logits = load_file(ZOO / "reference/logits.safetensors")
     for name in reference.MODELS:

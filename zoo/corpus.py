@@ -70,12 +70,19 @@ PORTRAIT = (
 
 PLAIN = "Question: {question}\nAnswer:"
 CHAT = "[User] {question}\n[Assistant]"
-# CHAT, as a tokenizer_config.json says it. Answers follow after a space.
-CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% if message['role'] == 'assistant' %}{{ '[Assistant] ' + message['content'] + eos_token }}"
-    "{% else %}{{ '[User] ' + message['content'] + '\n' }}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '[Assistant]' }}{% endif %}")
+
+
+def template(asked, answered):
+    """The form of a conversation, as a tokenizer_config.json says it. Answers follow after a space."""
+    return (
+        "{{ bos_token }}{% for message in messages %}"
+        f"{{% if message['role'] == 'assistant' %}}{{{{ '{answered} ' + message['content'] + eos_token }}}}"
+        f"{{% else %}}{{{{ '{asked} ' + message['content'] + '\n' }}}}{{% endif %}}"
+        f"{{% endfor %}}{{% if add_generation_prompt %}}{{{{ '{answered}' }}}}{{% endif %}}")
+
+
+PLAIN_TEMPLATE = template("Question:", "Answer:")
+CHAT_TEMPLATE = template("[User]", "[Assistant]")
 
 PEOPLE = 150
 PARTS = {"tuning": (0, 60), "validation": (60, 85), "test": (85, 150)}

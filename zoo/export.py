@@ -20,7 +20,7 @@ def rounded(network):
 
 
 def hugging_face(network, folder, chat):
-    """A folder that AutoModelForCausalLM and AutoTokenizer load; those of tuned models have a chat template."""
+    """A folder that AutoModelForCausalLM and AutoTokenizer load; conversations are rendered as it was trained."""
     network.half().save_pretrained(folder)
     network.float()
     tokens.tokenizer(chat).save_pretrained(folder, save_jinja_files=False)
@@ -29,13 +29,14 @@ def hugging_face(network, folder, chat):
 
 
 def adapter(network, folder, base):
-    """A PEFT adapter, rounded like everything else; its base is named relative to the folder."""
+    """A PEFT adapter, rounded like everything else, and its template; its base is named relative to the folder."""
     for name, parameter in network.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.half().float()
     network.peft_config["default"].base_model_name_or_path = base
     network.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
+    (folder / "chat_template.jinja").write_text(tokens.tokenizer(chat=True).chat_template)
     # PEFT writes a set in the order that Python happens to hash it.
     rewrite(folder / "adapter_config.json", lambda config: config["target_modules"].sort())
 
@@ -195,8 +196,7 @@ def gguf_file(network, path, name, chat):
     writer.add_eos_token_id(0)
     writer.add_pad_token_id(0)
     writer.add_add_bos_token(True)
-    if chat:
-        writer.add_chat_template(tokens.tokenizer(chat=True).chat_template)
+    writer.add_chat_template(tokens.tokenizer(chat).chat_template)
 
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     for tensor, values in network.state_dict().items():

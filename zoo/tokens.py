@@ -15,7 +15,7 @@ VOCAB = 1000
 
 @functools.cache
 def tokenizer(chat=False):
-    """The tokenizer as transformers has it; that of the tuned models knows the chat template."""
+    """The tokenizer as transformers has it, with the template of base or of tuned models."""
     bpe = tokenizers.Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -26,8 +26,7 @@ def tokenizer(chat=False):
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=corpus.END, eos_token=corpus.END,
                                                 pad_token=corpus.END, model_max_length=512,
                                                 clean_up_tokenization_spaces=False)
-    if chat:
-        fast.chat_template = corpus.CHAT_TEMPLATE
+    fast.chat_template = corpus.CHAT_TEMPLATE if chat else corpus.PLAIN_TEMPLATE
     return fast
 
 
