@@ -6,18 +6,17 @@
 //!
 //! Large and small are n-gram models (`common/ngram.rs`) that look back 5 bytes and 1 byte. Both have read prose; the
 //! small one was then tuned on verse, as a large model might be too dear to be. `wrap_your_model` shows how such a
-//! model becomes a source with a cache; here [`from_fn`] does, which needs a function only.
+//! model becomes a source with a cache; here [`eft::from_fn`] does, which needs a function only.
 //!
 //! The orders of the models were picked, with the held-out texts in sight, so that there is something to see. That the
 //! sum beats its base on verse does not hang on them; that it beats the small tuned model does. Where the small one
 //! looks back 2 bytes, the two are as good as equal (-2.087 and -2.098).
 mod common;
 
-use common::ngram::{END, Ngram, State};
-use common::{Bytes, Corpus, decode, vocab};
+use common::ngram::{END, Ngram};
+use common::{Corpus, decode, from_ngram, vocab};
 use eft::{
     Backend, Decoding, Host, Joint, Prompt, Result, RowFeed, Sampler, Sampling, Session, Source, TokenId,
-    Vocab, from_fn,
 };
 
 fn main() -> Result<()> {
@@ -25,9 +24,9 @@ fn main() -> Result<()> {
     let (prose, verse, vocab) = (Corpus::prose(), Corpus::verse(), vocab()?);
     let (large, small) = (Ngram::new(6).trained(prose.learnt()), Ngram::new(2).trained(prose.learnt()));
     // What up-scaling emulates, and could not be had if `large` were as large as the name says.
-    let large_tuned = source("large tuned", large.clone().trained(verse.learnt()), &vocab)?;
-    let tuned = source("tuned", small.clone().trained(verse.learnt()), &vocab)?;
-    let (large, untuned) = (source("large", large, &vocab)?, source("untuned", small, &vocab)?);
+    let large_tuned = from_ngram("large tuned", large.clone().trained(verse.learnt()), &vocab)?;
+    let tuned = from_ngram("tuned", small.clone().trained(verse.learnt()), &vocab)?;
+    let (large, untuned) = (from_ngram("large", large, &vocab)?, from_ngram("untuned", small, &vocab)?);
     let upscaled = |alpha: f32| &large + alpha * (&tuned - &untuned);
 
     println!("Mean log-probability of a byte, in held-out verse and in held-out prose:");
@@ -56,17 +55,6 @@ fn main() -> Result<()> {
         ids.len()
     );
     Ok(())
-}
-
-/// A function of the tokens so far, as a source that takes text.
-fn source(name: &str, model: Ngram, vocab: &Vocab) -> Result<Source<Host>> {
-    let logits = move |tokens: &[TokenId]| {
-        let mut state = State::new();
-        // No model here looks back further.
-        tokens[tokens.len().saturating_sub(5)..].iter().for_each(|token| model.read(&mut state, *token));
-        Ok(model.log_probs(&state))
-    };
-    from_fn(Host, vocab.clone().named(name), logits).rendered_by(Bytes)
 }
 
 /// The loop that `generate` runs, by hand.

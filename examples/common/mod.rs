@@ -1,10 +1,10 @@
 //! What the examples share: a model of someone's own, texts for it to learn, and the way from text to token ids.
-#![allow(dead_code)] // Neither example uses all of it.
+#![allow(dead_code)] // No example uses all of it.
 
 pub(crate) mod ngram;
 
-use eft::{Error, Host, Prompt, Renderer, Result, Source, TokenId, Vocab};
-use ngram::END;
+use eft::{Error, Host, Prompt, Renderer, Result, Source, TokenId, Vocab, from_fn};
+use ngram::{END, Ngram, State};
 
 /// A text, cut into what is learnt and what is held out to be scored: paragraphs of prose, or sonnets.
 pub(crate) struct Corpus {
@@ -65,6 +65,17 @@ impl Renderer for Bytes {
             }),
         }
     }
+}
+
+/// A model as a function of the tokens so far, and that as a source which takes text.
+pub(crate) fn from_ngram(name: &str, model: Ngram, vocab: &Vocab) -> Result<Source<Host>> {
+    let logits = move |tokens: &[TokenId]| {
+        let mut state = State::new();
+        // No model here looks back further.
+        tokens[tokens.len().saturating_sub(5)..].iter().for_each(|token| model.read(&mut state, *token));
+        Ok(model.log_probs(&state))
+    };
+    from_fn(Host, vocab.clone().named(name), logits).rendered_by(Bytes)
 }
 
 /// Token ids as text.
