@@ -170,7 +170,7 @@ fn begun_stop(text: &str, stops: &[String]) -> usize {
 }
 
 fn known(vocab: &Vocab) -> Result<()> {
-    if vocab.real() > 0 && (0..vocab.real() as TokenId).all(|id| vocab.bytes(id).is_none()) {
+    if vocab.is_anonymous() {
         let what = "text: the bytes of its tokens are not known".into();
         return Err(Error::Unsupported { who: format!("the vocabulary `{}`", vocab.name()), what });
     }
