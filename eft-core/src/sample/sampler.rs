@@ -117,12 +117,16 @@ impl<B: Backend> Sampler<B> {
                 Spot { scores: last, row, position, covered: scores.covered(row) }
             })
             .collect();
-        let width = scores.width();
-        let prepared = self.prepare(&spots, width)?;
-        let picks = self.pick(&drawn_from(&spots, prepared.as_ref()), &spots, Purpose::Draw, width)?;
-        let tokens = self.tell(&spots, &picks, prepared.is_some(), width)?;
+        let tokens = self.choose(&spots, scores.width())?;
         self.remember(tokens.iter().enumerate().map(|(row, token)| (row, token.id)));
         Ok(tokens)
+    }
+
+    /// Chooses a token for each spot, and remembers none.
+    pub(crate) fn choose(&self, spots: &[Spot<'_, B>], width: usize) -> Result<Vec<Token>> {
+        let prepared = self.prepare(spots, width)?;
+        let picks = self.pick(&drawn_from(spots, prepared.as_ref()), spots, Purpose::Draw, width)?;
+        self.tell(spots, &picks, prepared.is_some(), width)
     }
 
     /// The rows that tokens are drawn from, one for each spot: after processors, temperature and filters. `None` if

@@ -34,9 +34,11 @@
 //! again now and then. Sampling in this mode draws other numbers than plain sampling does, and block lengths follow
 //! measured times, so one seed gives a text of the right distribution, but not always the same one;
 //! [`Speculative::same_text`] gives the very text of plain sampling.
+mod agreement;
 mod block;
 mod draft;
 mod pace;
+mod rejection;
 mod report;
 mod term;
 mod verify;

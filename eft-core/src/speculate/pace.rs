@@ -13,6 +13,8 @@ const FIRST: usize = 2;
 const REST: (usize, usize) = (8, 128);
 /// The share of the time that trying again may take.
 const TRIES: f64 = 0.02;
+/// Plain steps' time that drafting may lose before it rests, whatever it promises.
+const LOSS: f64 = 3.0;
 
 /// Decides on the length of the next block.
 #[derive(Debug, Clone)]
@@ -80,6 +82,8 @@ pub(super) struct Adaptive {
     accepted: f64,
     judged: f64,
     draft: Mean,
+    /// What the draft takes for each token to catch up with, if it is a model of its own.
+    catch_up: Mean,
     plain: Mean,
     blocks: Line,
     /// Rows of the batch when `plain` was measured.
@@ -87,15 +91,9 @@ pub(super) struct Adaptive {
     since_plain: usize,
     /// Plain steps since the last draft.
     idle: usize,
-    rest: Rest,
-}
-
-/// The time between tries of a draft that does not pay.
-#[derive(Debug, Clone)]
-struct Rest {
-    length: usize,
-    left: usize,
-    /// Seconds that may be spent on trying.
+    /// How many of them there have to be before the next try.
+    rest: usize,
+    /// Seconds that drafting may still lose.
     credit: f64,
 }
 
@@ -107,12 +105,14 @@ impl Adaptive {
             accepted: 1.5,
             judged: 2.0,
             draft: Mean(None),
+            catch_up: Mean(None),
             plain: Mean(None),
             blocks: Line::default(),
             rows: 0,
             since_plain: 0,
             idle: 0,
-            rest: Rest { length: REST.0, left: REST.0, credit: 0.0 },
+            rest: REST.0,
+            credit: 0.0,
         }
     }
 
@@ -120,10 +120,13 @@ impl Adaptive {
         let Some(plain) = self.plain.0.filter(|_| self.since_plain < PLAIN_EVERY) else { return 0 };
         let Some(draft) = self.draft.0 else { return FIRST.min(self.longest) };
         let best = self.best(draft, plain);
-        if best == 0 && self.rest.left == 0 && self.rest.credit >= 0.0 {
-            return 1.min(self.longest);
+        let lost = self.credit < -LOSS * plain;
+        if best > 0 && !(lost && self.idle < self.rest) {
+            return best;
         }
-        best
+        // What a try costs if nothing of it stands.
+        let price = draft + self.catch_up.0.unwrap_or(0.0) * self.idle as f64 + self.blocks.at(1) - plain;
+        if self.idle >= self.rest && self.credit >= price { 1.min(self.longest) } else { 0 }
     }
 
     /// The length that gives the most tokens a second; 0 if that is plain decoding.
@@ -157,27 +160,35 @@ impl Adaptive {
                 self.since_plain = 0;
             }
             self.idle += 1;
-            self.rest.left = self.rest.left.saturating_sub(1);
-            self.rest.credit = (self.rest.credit + TRIES * total).min(total);
+            self.credit += TRIES * total;
             return;
         }
-        self.accepted = MEMORY * self.accepted + block.accepted as f64;
-        self.judged = MEMORY * self.judged + block.judged as f64;
-        // A draft that is a model of its own has the tokens of a rest to read first.
-        if self.idle <= 2 {
-            self.draft.add((block.first_draft + block.other_drafts) / block.drafted as f64);
-        } else if block.drafted > 1 {
-            self.draft.add(block.other_drafts / (block.drafted - 1) as f64);
-        }
+        self.learn_costs(block);
+        let plain = self.plain.0.unwrap_or(total);
+        let worth = plain * (1.0 + block.accepted as f64 / block.rows as f64);
+        self.credit = (self.credit + worth - total).min(plain);
+        // After a rest, what was before it counts for less.
+        let memory = if self.idle >= self.rest { MEMORY.powi(6) } else { MEMORY };
+        self.accepted = memory * self.accepted + block.accepted as f64;
+        self.judged = memory * self.judged + block.judged as f64;
+        self.rest =
+            if 2 * block.accepted >= block.judged { 1 } else { (2 * self.rest).clamp(REST.0, REST.1) };
         self.idle = 0;
         self.since_plain += 1;
-        let plain = self.plain.0.unwrap_or(total);
-        self.blocks.add(block.drafted as f64, block.target, plain);
-        let worth = plain * (1.0 + block.accepted as f64 / block.rows as f64);
-        self.rest.credit = (self.rest.credit + worth - total).min(plain);
-        self.rest.length =
-            if 2 * block.accepted >= block.judged { REST.0 } else { (2 * self.rest.length).min(REST.1) };
-        self.rest.left = if 2 * block.accepted >= block.judged { 0 } else { self.rest.length };
+    }
+
+    fn learn_costs(&mut self, block: &Measured) {
+        let others = block.drafted - 1;
+        if others > 0 {
+            self.draft.add(block.other_drafts / others as f64);
+        } else if self.draft.0.is_none() || self.idle == 0 {
+            self.draft.add(block.first_draft);
+        }
+        if let Some(draft) = self.draft.0.filter(|_| self.idle > 0) {
+            // One token is behind it after every block.
+            self.catch_up.add((block.first_draft - draft).max(0.0) / self.idle as f64);
+        }
+        self.blocks.add(block.drafted as f64, block.target, self.plain.0.unwrap_or(block.target));
     }
 }
 
