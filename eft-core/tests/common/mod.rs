@@ -52,11 +52,19 @@ pub(crate) fn short_model(name: &str, seed: u64, context: usize) -> Source<Host>
 pub(crate) struct Counts {
     pub(crate) passes: AtomicUsize,
     pub(crate) tokens: AtomicUsize,
+    /// Rows that its session holds, now and at most.
+    pub(crate) rows: AtomicUsize,
+    pub(crate) most_rows: AtomicUsize,
 }
 
 impl Counts {
     pub(crate) fn take(&self) -> (usize, usize) {
         (self.passes.swap(0, Ordering::SeqCst), self.tokens.swap(0, Ordering::SeqCst))
+    }
+
+    fn hold(&self, rows: usize) {
+        self.rows.store(rows, Ordering::SeqCst);
+        self.most_rows.fetch_max(rows, Ordering::SeqCst);
     }
 }
 
@@ -82,6 +90,7 @@ impl<E: Engine> Engine for Counting<E> {
         let tokens = rows.iter().map(|r| r.tokens.len()).sum();
         self.counts.passes.fetch_add(1, Ordering::SeqCst);
         self.counts.tokens.fetch_add(tokens, Ordering::SeqCst);
+        self.counts.hold(rows.len());
         let (inner, scores) = self.inner.open(rows)?;
         Ok((Box::new(CountingSession { inner, counts: self.counts.clone() }), scores))
     }
@@ -110,6 +119,7 @@ impl<B: Backend> Session for CountingSession<B> {
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
+        self.counts.hold(rows.len());
         self.inner.select(rows)
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 /// Tokens of the toy vocabulary; the last ends a text.
 const TOKENS: usize = 4;
 const LENGTH: usize = 4;
-const ROWS: usize = 20_000;
+const ROWS: usize = 10_000;
 const PROMPT: [TokenId; 1] = [1];
 /// Fixed before the test was first run.
 const SEEDS: [u64; 3] = [11, 12, 13];
