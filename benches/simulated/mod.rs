@@ -1,0 +1,136 @@
+//! Models whose passes cost what those of a memory-bound model cost: weights of a given size are read once a pass,
+//! whatever the rows. What they say is made up, so that a draft agrees with its target as often as one likes.
+use std::sync::Arc;
+
+use eft_core::host::HostTensor;
+use eft_core::{
+    Backend, Engine, EngineRow, EngineSpec, Form, Host, Opened, Result, RowFeed, Scores, Session, Source,
+    TokenId, Vocab, check,
+};
+
+/// Tokens of the vocabulary: that of Llama 2.
+pub(crate) const WIDTH: usize = 32_000;
+/// Different rows of noise.
+const ROWS: usize = 16;
+
+/// What a model says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taste {
+    /// How much it prefers one token to all others.
+    pub(crate) height: f32,
+    /// How often that is the token that every model of the same text prefers.
+    pub(crate) right: f64,
+}
+
+#[derive(Clone)]
+struct Simulated {
+    spec: EngineSpec<Host>,
+    weights: Arc<[f32]>,
+    noise: Arc<Vec<Vec<f32>>>,
+    taste: Taste,
+}
+
+/// A model of so many megabytes.
+pub(crate) fn model(name: &str, megabytes: usize, taste: Taste) -> Source<Host> {
+    let vocab = Vocab::anonymous("simulated", WIDTH).unwrap();
+    let bytes = megabytes << 20;
+    let noise = |row| (0..WIDTH).map(move |id| (hash(row << 32 | id as u64) >> 40) as f32 / (1 << 24) as f32);
+    Source::new(Simulated {
+        spec: EngineSpec::new(name, Host, vocab).bytes(bytes as u64),
+        weights: vec![1.0; bytes / 4].into(),
+        noise: Arc::new((0..ROWS as u64).map(|row| noise(row).collect()).collect()),
+        taste,
+    })
+}
+
+fn hash(x: u64) -> u64 {
+    let x = (x ^ x >> 30).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb) ^ x >> 31
+}
+
+impl Simulated {
+    /// Reads all weights once.
+    fn pass(&self) {
+        let sum: f32 = self.weights.chunks(16).map(|w| w.iter().sum::<f32>()).sum();
+        std::hint::black_box(sum);
+    }
+
+    /// Logits after a text.
+    fn logits(&self, text: &[TokenId], out: &mut Vec<f32>) {
+        let start = out.len();
+        let state = text.iter().rev().take(8).fold(text.len() as u64, |h, t| hash(h ^ u64::from(*t)));
+        out.extend(&self.noise[state as usize % ROWS]);
+        let right = (hash(state ^ 1) >> 11) as f64 / (1u64 << 53) as f64;
+        let preferred = if right < self.taste.right { state >> 8 } else { state >> 9 ^ 5 };
+        out[start + preferred as usize % WIDTH] += self.taste.height;
+    }
+}
+
+impl Engine for Simulated {
+    type Backend = Host;
+
+    fn spec(&self) -> &EngineSpec<Host> {
+        &self.spec
+    }
+
+    fn open(&self, rows: &[EngineRow]) -> Result<Opened<Host>> {
+        self.spec.check(rows)?;
+        let mut session = SimulatedSession { model: self.clone(), rows: vec![Vec::new(); rows.len()] };
+        let prompts: Vec<_> = rows.iter().map(|row| RowFeed::last(row.tokens.clone())).collect();
+        let scores = session.extend(&prompts)?;
+        Ok((Box::new(session), scores))
+    }
+}
+
+struct SimulatedSession {
+    model: Simulated,
+    rows: Vec<Vec<TokenId>>,
+}
+
+impl Session for SimulatedSession {
+    type Backend = Host;
+
+    fn rollback_limit(&self) -> Vec<usize> {
+        self.rows.iter().map(Vec::len).collect()
+    }
+
+    fn room(&self) -> Vec<usize> {
+        vec![usize::MAX; self.rows.len()]
+    }
+
+    fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<Host>> {
+        self.model.spec.check_feeds(feed, &self.room())?;
+        self.model.pass();
+        let (mut scores, mut spans) = (Vec::new(), Vec::new());
+        for (row, feed) in self.rows.iter_mut().zip(feed) {
+            let first = scores.len() / WIDTH;
+            for (index, token) in feed.tokens.iter().enumerate() {
+                row.push(*token);
+                if index + feed.wanted >= feed.tokens.len() {
+                    self.model.logits(row, &mut scores);
+                }
+            }
+            spans.push(first..scores.len() / WIDTH);
+        }
+        let tensor: HostTensor = Host.upload(&scores, WIDTH)?;
+        Ok(Scores::new(tensor, spans, WIDTH, Form::UpToConstant))
+    }
+
+    fn rollback(&mut self, drop: &[usize]) -> Result<()> {
+        check::rollback(drop, &self.rollback_limit())?;
+        self.rows.iter_mut().zip(drop).for_each(|(row, drop)| row.truncate(row.len() - drop));
+        Ok(())
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<()> {
+        check::select(rows, self.rows.len())?;
+        self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
+        Ok(())
+    }
+}
+
+/// The middle one of some times.
+pub(crate) fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
