@@ -9,16 +9,12 @@
 //! ones: do not expect much of the speed-up. `cargo bench --bench speculative` has models whose passes cost something.
 mod common;
 
-use common::ngram::Ngram;
-use common::{Corpus, decode, from_ngram, vocab};
+use common::{decode, large_tuned_untuned};
 use eft::{Decoding, Result, Sampling};
 
 fn main() -> Result<()> {
     let prompt = std::env::args().nth(1).unwrap_or("When I ".into());
-    let (prose, verse, vocab) = (Corpus::prose(), Corpus::verse(), vocab()?);
-    let (large, small) = (Ngram::new(6).trained(prose.learnt()), Ngram::new(3).trained(prose.learnt()));
-    let tuned = from_ngram("tuned", small.clone().trained(verse.learnt()), &vocab)?;
-    let (large, untuned) = (from_ngram("large", large, &vocab)?, from_ngram("untuned", small, &vocab)?);
+    let [large, tuned, untuned] = large_tuned_untuned()?;
     let upscaled = &large + (&tuned - &untuned);
     let decoding = Decoding::from(Sampling::greedy()).max_tokens(200);
 

@@ -8,17 +8,13 @@
 //! under the untuned one. Here that is how much a text reads like verse to models that look back two bytes.
 mod common;
 
-use common::ngram::Ngram;
-use common::{Corpus, from_ngram, vocab};
+use common::large_tuned_untuned;
 use eft::search::{Candidate, ChunkBeamSearch, ImplicitReward};
 use eft::{Result, Sampling};
 
 fn main() -> Result<()> {
     let prompt = std::env::args().nth(1).unwrap_or("When I ".into());
-    let (prose, verse, vocab) = (Corpus::prose(), Corpus::verse(), vocab()?);
-    let (large, small) = (Ngram::new(6).trained(prose.learnt()), Ngram::new(3).trained(prose.learnt()));
-    let tuned = from_ngram("tuned", small.clone().trained(verse.learnt()), &vocab)?;
-    let (large, untuned) = (from_ngram("large", large, &vocab)?, from_ngram("untuned", small, &vocab)?);
+    let [large, tuned, untuned] = large_tuned_untuned()?;
 
     let search = || {
         ChunkBeamSearch::new(&large, ImplicitReward::new(&tuned, &untuned))
