@@ -28,6 +28,8 @@
 //! Where to go on:
 //! * [`combine`]: the rules, by name, and how to add one;
 //! * [`decode`] and [`sample`]: generation, its settings, and what is told of each token;
+//! * [`speculate`]: the same texts in fewer passes, drafted by a cheap model;
+//! * [`search`]: a large model's texts, steered by small ones;
 //! * [`joint`]: several expressions over one set of models, for decoding loops of one's own;
 //! * [`score`]: log-probabilities of given texts, and the implicit reward;
 //! * [`engine`] and [`mod@from_fn`]: wrapping a model of one's own;
