@@ -1,8 +1,11 @@
 //! How many tokens are drafted before the target is asked: what gives the most tokens a second, by the acceptance and
 //! the costs measured so far.
 
-/// How much of what was learnt is left after another block.
+/// How much of what was learnt of costs is left after another block.
 const MEMORY: f64 = 0.9;
+/// How much of what was learnt of the acceptance is left after another token was judged, and after a rest.
+const ACCEPTANCE: f64 = 0.98;
+const AFTER_REST: f64 = 0.5;
 /// Blocks after which a plain step is measured again.
 const PLAIN_EVERY: usize = 64;
 /// Drafting must promise this much more than plain decoding.
@@ -168,7 +171,7 @@ impl Adaptive {
         let worth = plain * (1.0 + block.accepted as f64 / block.rows as f64);
         self.credit = (self.credit + worth - total).min(plain);
         // After a rest, what was before it counts for less.
-        let memory = if self.idle >= self.rest { MEMORY.powi(6) } else { MEMORY };
+        let memory = if self.idle >= self.rest { AFTER_REST } else { ACCEPTANCE.powi(block.judged as i32) };
         self.accepted = memory * self.accepted + block.accepted as f64;
         self.judged = memory * self.judged + block.judged as f64;
         self.rest =
@@ -330,7 +333,7 @@ mod tests {
                 };
                 let best = (1..=16).map(rate).fold(1.0, f64::max);
                 // A text of 256 tokens is short for a mean over what chance accepts: several of them.
-                let cost = (0..20).map(|seed| cost(256, acceptance, costs, seed)).sum::<f64>() / 20.0;
+                let cost = (0..50).map(|seed| cost(256, acceptance, costs, seed)).sum::<f64>() / 50.0;
                 assert!(1.0 / cost >= 0.9 * best, "{costs:?}, {acceptance}: {} of {best}", 1.0 / cost);
             }
         }

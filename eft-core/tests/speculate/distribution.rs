@@ -139,7 +139,7 @@ fn drafted_texts_follow_the_distribution_of_the_target() {
 #[test]
 fn the_statistic_tells_a_draft_from_its_target() {
     let (large, tuned) = (toy("large", 1), toy("tuned", 2));
-    let target = &large + 0.1 * &tuned;
+    let target = &large + 0.3 * &tuned;
     let decoding = Decoding::default().max_tokens(LENGTH);
     let batch = large.generate_batch(vec![PROMPT; ROWS], &decoding).unwrap();
     assert!(over_critical(&observed(batch), &expected(&target, &decoding)) > 1.0);
