@@ -4,9 +4,13 @@
 /// Below it `exp` is zero: the smallest normal number is `exp(-87.336)`.
 pub(super) const EXP_ZERO: f32 = -87.33;
 
-/// `exp(x)` for `x ≤ 0`, within 2 ulp: exactly 0 below [`EXP_ZERO`] and for −∞, exactly 1 for 0, NaN for NaN.
+/// `exp(x)` for `x ≤ 0`, within 2 ulp: exactly 0 below −87.33 and for −∞, exactly 1 for 0, NaN for NaN.
+///
+/// ```
+/// assert_eq!(eft_core::host::exp(0.0), 1.0);
+/// ```
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     // Adding it leaves the nearest integer in the low bits.
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;

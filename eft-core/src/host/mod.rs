@@ -32,6 +32,7 @@ mod summary;
 mod tensor;
 mod vector;
 
+pub use exp::exp;
 pub use tensor::HostTensor;
 
 use crate::backend::{Backend, Edit, Filter, Pick, Pool, Row, Term};
