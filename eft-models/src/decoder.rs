@@ -1,5 +1,5 @@
 //! The decoder that every family is: weights by name, and the forward pass over a ragged batch.
-use eft_core::{Backend, TokenId};
+use eft_core::{Backend, Error, TokenId};
 
 use crate::Result;
 use crate::adapter::Adapter;
@@ -16,8 +16,8 @@ use crate::weights::Weights;
 /// The weights of a decoder.
 pub(crate) struct Decoder<N: Nn> {
     spec: DecoderSpec,
-    embedding: Tensor<N>,
-    positions: Option<Tensor<N>>,
+    embedding: N::Linear,
+    positions: Option<N::Linear>,
     layers: Vec<Layer<N>>,
     final_norm: Norm<N>,
     head: Projected<N>,
@@ -63,12 +63,15 @@ impl<N: Nn> Decoder<N> {
         let linears = spec.linears();
         adapters.iter().try_for_each(|adapter| adapter.check(&linears))?;
         let load = Loader { nn, weights, adapters };
-        let matrix = |name: &str, rows| load.tensor(&format!("{name}.weight"), &[rows, spec.hidden], 0.0);
+        let matrix = |name: &str, rows| -> Result<N::Linear> {
+            let raw = weights.tensor(&format!("{name}.weight"), &[rows, spec.hidden])?;
+            Ok(nn.load_linear(&raw, false, None)?)
+        };
         let embedding = matrix(&spec.embedding, spec.vocab)?;
         let positions = spec.positions.as_ref().map(|name| matrix(name, spec.context)).transpose()?;
         let head = match &spec.head {
             Some(head) => load.projected(head)?,
-            None => Projected::plain(nn.tied(&embedding)?),
+            None => Projected::plain(nn.share(&embedding)),
         };
         let layers = spec.layers.iter().map(|layer| load.layer(layer)).collect::<Result<_>>()?;
         Ok(Self { final_norm: load.norm(&spec.final_norm)?, spec, embedding, positions, layers, head })
@@ -96,8 +99,8 @@ impl<N: Nn> Decoder<N> {
         };
         Self {
             spec: self.spec.clone(),
-            embedding: tensor(&self.embedding),
-            positions: self.positions.as_ref().map(tensor),
+            embedding: nn.share(&self.embedding),
+            positions: self.positions.as_ref().map(|positions| nn.share(positions)),
             layers: self.layers.iter().map(layer).collect(),
             final_norm: norm(&self.final_norm),
             head: self.head.share(nn),
@@ -106,6 +109,11 @@ impl<N: Nn> Decoder<N> {
 
     pub(crate) fn caches(&self, nn: &N, rows: usize) -> Vec<N::Cache> {
         self.layers.iter().map(|layer| nn.cache(rows, &layer.spec.attention)).collect()
+    }
+
+    /// Weights that a token is multiplied by in its way through the layers.
+    pub(crate) fn products(&self) -> usize {
+        self.spec.linears().iter().map(|linear| linear.inputs * linear.outputs).sum()
     }
 
     /// Runs the tokens of a pass, writing to the caches behind what their rows hold. Returns logits for the tokens
@@ -196,8 +204,9 @@ impl<N: Nn> Layer<N> {
                 (part(0, queries)?, part(queries, keys)?, part(queries + keys, keys)?)
             }
             parts => {
-                let part = |i: usize| parts[i].forward(nn, x, pass.adapted);
-                (part(0)?, part(1)?, part(2)?)
+                let mut parts = Projected::forward_all(parts, nn, x, pass.adapted)?.into_iter();
+                let mut next = || parts.next().ok_or_else(|| Error::shape("projections", 3, "fewer"));
+                (next()?, next()?, next()?)
             }
         };
         if let Some((query_norm, key_norm)) = &self.head_norms {
@@ -217,13 +226,13 @@ impl<N: Nn> Layer<N> {
         let wide = match shape {
             MlpShape::Plain(_) => nn.activate(&self.up[0].forward(nn, x, adapted)?, *activation)?,
             MlpShape::Gated { .. } => {
-                let gate = nn.activate(&self.up[0].forward(nn, x, adapted)?, *activation)?;
-                nn.mul(&gate, &self.up[1].forward(nn, x, adapted)?)?
+                let parts = Projected::forward_all(&self.up, nn, x, adapted)?;
+                nn.gated(&parts[0], &parts[1], *activation)?
             }
             MlpShape::FusedGated(_) => {
                 let both = self.up[0].forward(nn, x, adapted)?;
-                let gate = nn.activate(&nn.columns(&both, 0..down.inputs)?, *activation)?;
-                nn.mul(&gate, &nn.columns(&both, down.inputs..2 * down.inputs)?)?
+                let part = |start: usize| nn.columns(&both, start..start + down.inputs);
+                nn.gated(&part(0)?, &part(down.inputs)?, *activation)?
             }
         };
         self.down.forward(nn, &wide, adapted)

@@ -77,6 +77,7 @@ impl<N: Nn> Engine for DecoderEngine<N> {
         // A panic elsewhere cannot have left the weights half-written: nobody writes to them.
         let decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner).share(&self.nn);
         let caches = decoder.caches(&self.nn, rows.len());
+        let products = decoder.products();
         let mut session = DecoderSession {
             nn: self.nn.clone(),
             spec: self.spec.clone(),
@@ -85,6 +86,7 @@ impl<N: Nn> Engine for DecoderEngine<N> {
             lengths: vec![0; rows.len()],
             adapters: rows.iter().map(|row| row.adapter).collect(),
             poison: None,
+            products,
         };
         let feed: Vec<_> = rows.iter().map(|row| RowFeed::last(row.tokens.clone())).collect();
         let scores = session.extend(&feed)?;
@@ -103,6 +105,8 @@ struct DecoderSession<N: Nn> {
     adapters: Vec<Option<usize>>,
     /// A failure that left the caches of some layers ahead of the others.
     poison: Option<String>,
+    /// Weights that a token is multiplied by.
+    products: usize,
 }
 
 impl<N: Nn> Session for DecoderSession<N> {
@@ -183,7 +187,11 @@ impl<N: Nn> DecoderSession<N> {
             }
             let adapted = self.adapted(&spans);
             let pass = Pass { ids: &ids, spans: &spans, wanted: &wanted, adapted: &adapted };
-            if let Some(logits) = self.decoder.forward(&self.nn, &mut self.caches, &pass)? {
+            let products = ids.len() * self.products;
+            // Tensors need not be `Sync`, so that the pass takes the weights for itself.
+            let (nn, decoder, caches) = (&self.nn, &mut self.decoder, &mut self.caches);
+            let logits = nn.pass(products, move || decoder.forward(nn, caches, &pass))?;
+            if let Some(logits) = logits {
                 parts.push((logits, owners));
             }
             for span in &spans {

@@ -37,5 +37,5 @@ pub use error::{Error, Result};
 pub use nn::{Nn, Span};
 pub use spec::DecoderSpec;
 pub use spelling::Spelling;
-pub use tensors::{Dtype, RawTensor};
+pub use tensors::{Blocks, Dtype, RawTensor};
 pub use weights::Weights;

@@ -18,7 +18,7 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// Where activations live.
     type Backend: Backend;
 
-    /// The weights of a linear layer, in whatever form the library multiplies them best.
+    /// The weights of a linear layer or of an embedding, in whatever form the library multiplies them best.
     type Linear: Send;
 
     /// Keys and values of one layer, for the rows of a batch.
@@ -38,17 +38,25 @@ pub trait Nn: Clone + Send + Sync + 'static {
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Self::Linear>;
 
-    /// The linear layer whose weight is an embedding: its outputs are products with each row of it.
-    fn tied(&self, embedding: &Tensor<Self>) -> Result<Self::Linear>;
-
     /// Another handle to the same weights.
     fn share(&self, linear: &Self::Linear) -> Self::Linear;
 
-    /// The rows of an embedding.
-    fn embed(&self, embedding: &Tensor<Self>, ids: &[TokenId]) -> Result<Tensor<Self>>;
+    /// Runs a forward pass that multiplies each of so many weights, counted once for each token: a library may go to
+    /// threads of its own once for all of the pass.
+    fn pass<T: Send>(&self, _products: usize, forward: impl FnOnce() -> T + Send) -> T {
+        forward()
+    }
+
+    /// Some rows of an embedding's weight.
+    fn embed(&self, embedding: &Self::Linear, ids: &[TokenId]) -> Result<Tensor<Self>>;
 
     /// `x·Wᵀ + b`.
     fn linear(&self, x: &Tensor<Self>, linear: &Self::Linear) -> Result<Tensor<Self>>;
+
+    /// The same of several layers that read the same `x`.
+    fn linears(&self, x: &Tensor<Self>, linears: &[&Self::Linear]) -> Result<Vec<Tensor<Self>>> {
+        linears.iter().map(|linear| self.linear(x, linear)).collect()
+    }
 
     /// Each row over its root mean square, times `weight`. Rows may be wider than `weight`: then each run of its
     /// width is normed by itself, as heads are.
@@ -96,9 +104,6 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// Elementwise sum.
     fn add(&self, a: &Tensor<Self>, b: &Tensor<Self>) -> Result<Tensor<Self>>;
 
-    /// Elementwise product.
-    fn mul(&self, a: &Tensor<Self>, b: &Tensor<Self>) -> Result<Tensor<Self>>;
-
     /// Times a number.
     fn scale(&self, x: &Tensor<Self>, factor: f32) -> Result<Tensor<Self>>;
 
@@ -107,6 +112,9 @@ pub trait Nn: Clone + Send + Sync + 'static {
 
     /// A nonlinearity.
     fn activate(&self, x: &Tensor<Self>, activation: Activation) -> Result<Tensor<Self>>;
+
+    /// A nonlinearity of `gate`, times `up`.
+    fn gated(&self, gate: &Tensor<Self>, up: &Tensor<Self>, activation: Activation) -> Result<Tensor<Self>>;
 
     /// Some columns.
     fn columns(&self, x: &Tensor<Self>, columns: std::ops::Range<usize>) -> Result<Tensor<Self>>;

@@ -58,7 +58,23 @@ impl<N: Nn> Projected<N> {
 
     /// `x·Wᵀ + b`, and `scale·x·Aᵀ·Bᵀ` on the rows of each adapter.
     pub(crate) fn forward(&self, nn: &N, x: &Tensor<N>, adapted: &[Adapted]) -> Result<Tensor<N>> {
-        let mut out = nn.linear(x, &self.linear)?;
+        self.changed(nn, x, nn.linear(x, &self.linear)?, adapted)
+    }
+
+    /// The same of several layers that read the same `x`.
+    pub(crate) fn forward_all(
+        layers: &[Self],
+        nn: &N,
+        x: &Tensor<N>,
+        adapted: &[Adapted],
+    ) -> Result<Vec<Tensor<N>>> {
+        let linears: Vec<_> = layers.iter().map(|layer| &layer.linear).collect();
+        let outs = nn.linears(x, &linears)?;
+        layers.iter().zip(outs).map(|(layer, out)| layer.changed(nn, x, out, adapted)).collect()
+    }
+
+    /// What the layer gave, with what adapters add to it.
+    fn changed(&self, nn: &N, x: &Tensor<N>, mut out: Tensor<N>, adapted: &[Adapted]) -> Result<Tensor<N>> {
         for Adapted { adapter, rows } in adapted {
             let Some(Some(change)) = self.changes.get(*adapter) else { continue };
             let all = nn.backend().shape(x).0 == rows.len();

@@ -60,7 +60,7 @@ impl Candle {
     }
 
     /// Whether the kernels of the host do the work.
-    fn uses_host(&self) -> bool {
+    pub(crate) fn uses_host(&self) -> bool {
         self.device.is_cpu() && !self.generic
     }
 

@@ -208,7 +208,7 @@ impl Reader<'_> {
     fn stretch(&self, spec: &mut DecoderSpec) -> Result<()> {
         let name = "rope_freqs.weight";
         let Some(shape) = self.tensors.shape(name) else { return Ok(()) };
-        let raw = self.tensors.read(name, shape)?;
+        let raw = self.tensors.read(name, shape, true)?;
         let factors: Vec<_> =
             raw.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         for rope in spec.layers.iter_mut().filter_map(|layer| layer.attention.rope.as_mut()) {

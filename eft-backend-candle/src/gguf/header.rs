@@ -31,7 +31,8 @@ pub(super) fn read(path: &Path) -> Result<(HashMap<String, Value>, Tensors)> {
     reader.rewind().map_err(io)?;
     let content = Content::read(&mut reader).map_err(|e| bad(e.to_string()))?;
     let Content { metadata, tensor_infos, tensor_data_offset, .. } = content;
-    let tensors = Tensors::new(path.into(), reader.into_inner(), length, tensor_infos, tensor_data_offset)?;
+    let map = eft_models::tensors::mapped(path)?;
+    let tensors = Tensors::new(path.into(), map, tensor_infos, tensor_data_offset)?;
     Ok((metadata, tensors))
 }
 

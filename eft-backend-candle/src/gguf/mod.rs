@@ -1,4 +1,7 @@
-//! [`Gguf`]: a GGUF file as a checkpoint, its tensors dequantised to f32 as they are read.
+//! [`Gguf`]: a GGUF file as a checkpoint, mapped into memory and multiplied with as it is.
+//!
+//! On the processor, activations are rounded to bytes for products with quantised tensors: scores differ from those of
+//! the dequantised model by what that rounds away. [`Gguf::dequantised`] gives the latter, in four bytes a weight.
 //!
 //! The decoder is the one of all checkpoints: metadata becomes the configuration of the same family, and what GGUF
 //! stores otherwise is undone. Supported architectures: llama, qwen2, qwen3, gemma2, gemma3, phi3, gpt2.
@@ -34,7 +37,7 @@ use metadata::Metadata;
 use tensors::Tensors;
 pub use tokenizer::{TokenKind, TokenizerFields};
 
-/// A GGUF file. Its header is in memory, its tensors are read when they are asked for.
+/// A GGUF file. Its header is in memory, its tensors are mapped.
 pub struct Gguf {
     path: PathBuf,
     name: String,
@@ -44,6 +47,7 @@ pub struct Gguf {
     tensors: Tensors,
     /// Rows of queries and keys are stored in the order of the original Llama.
     interleaved: bool,
+    dequantised: bool,
 }
 
 impl Gguf {
@@ -65,7 +69,13 @@ impl Gguf {
         let vocab = tokenizer.as_ref().map(|fields| vocab::read(&metadata, fields, &name, &spec));
         let vocab = vocab.transpose()?.map(Arc::new);
         let interleaved = architecture == "llama";
-        Ok(Self { path, name, spec, tokenizer, vocab, tensors, interleaved })
+        Ok(Self { path, name, spec, tokenizer, vocab, tensors, interleaved, dequantised: false })
+    }
+
+    /// The same with its tensors brought to f32 as they are read: as exact as the file, in the memory and time that a
+    /// model in f32 takes.
+    pub fn dequantised(self) -> Self {
+        Self { dequantised: true, ..self }
     }
 
     /// The vocabulary that the file describes; `None` where it has none, or one of a kind not known here.
@@ -105,7 +115,7 @@ impl Weights for Gguf {
     }
 
     fn bytes(&self) -> u64 {
-        self.tensors.bytes()
+        self.tensors.bytes(self.dequantised)
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
@@ -113,7 +123,7 @@ impl Weights for Gguf {
             let reason = "has no counterpart in GGUF files".into();
             return Err(Error::BadTensor { file: self.path.clone(), tensor: name.into(), reason });
         };
-        let raw = self.tensors.read(&stored, shape)?;
+        let raw = self.tensors.read(&stored, shape, self.dequantised)?;
         Ok(match self.interleaved_heads(name) {
             Some(heads) => raw.reordered(halves(heads, shape[0] / heads)),
             None => raw,
@@ -161,7 +171,7 @@ impl std::fmt::Debug for Gguf {
     }
 }
 
-/// Loads a GGUF file, dequantised to f32. Takes prompts of token ids. Its vocabulary is read from the file, so that
+/// Loads a GGUF file, which is multiplied with as it is. Takes prompts of token ids. Its vocabulary is read from the file, so that
 /// models of one family can be added; where that describes none, the model relates to itself only.
 ///
 /// # Errors

@@ -1,23 +1,22 @@
-//! The tensors of a file, read and dequantised one at a time.
+//! The tensors of a file, mapped into memory, as they are or dequantised one at a time.
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use candle_core::Device;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::gguf_file::TensorInfo;
-use eft_models::{Dtype, Error, RawTensor, Result};
+use eft_models::{Blocks, Dtype, Error, RawTensor, Result};
 
 /// Entries dequantised at once: what is held twice.
 const PIECE: usize = 1 << 20;
 
 pub(super) struct Tensors {
     path: PathBuf,
-    file: Mutex<File>,
+    map: Bytes,
     infos: BTreeMap<String, Info>,
 }
 
@@ -25,16 +24,15 @@ struct Info {
     shape: Vec<usize>,
     dtype: GgmlDType,
     entries: usize,
-    /// From the beginning of the file.
-    start: u64,
+    /// In the file.
+    place: Range<usize>,
 }
 
 impl Tensors {
     /// Checks that every tensor lies within the file.
     pub(super) fn new(
         path: PathBuf,
-        file: File,
-        length: u64,
+        map: Bytes,
         infos: HashMap<String, TensorInfo>,
         data: u64,
     ) -> Result<Self> {
@@ -43,31 +41,36 @@ impl Tensors {
             let checked = || {
                 let entries = shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size))?;
                 let blocks = entries / info.ggml_dtype.block_size();
-                let size = u64::try_from(blocks.checked_mul(info.ggml_dtype.type_size())?).ok()?;
-                let start = data.checked_add(info.offset)?;
-                (start.checked_add(size)? <= length).then_some((entries, start))
+                let size = blocks.checked_mul(info.ggml_dtype.type_size())?;
+                let start = usize::try_from(data.checked_add(info.offset)?).ok()?;
+                let end = start.checked_add(size)?;
+                (end <= map.len()).then_some((entries, start..end))
             };
-            let Some((entries, start)) = checked() else {
+            let Some((entries, place)) = checked() else {
                 let reason = format!("of shape {shape:?} lies past the end of the file");
                 return Err(Error::BadTensor { file: path.clone(), tensor: name, reason });
             };
-            Ok((name, Info { shape, dtype: info.ggml_dtype, entries, start }))
+            Ok((name, Info { shape, dtype: info.ggml_dtype, entries, place }))
         };
         let infos = infos.into_iter().map(info).collect::<Result<_>>()?;
-        Ok(Self { path, file: Mutex::new(file), infos })
+        Ok(Self { path, map, infos })
     }
 
-    /// Bytes of all tensors in f32.
-    pub(super) fn bytes(&self) -> u64 {
-        self.infos.values().map(|info| 4 * info.entries as u64).sum()
+    /// Bytes of all tensors, as they are or in f32.
+    pub(super) fn bytes(&self, dequantised: bool) -> u64 {
+        let bytes = |info: &Info| match stored(info.dtype).filter(|_| !dequantised) {
+            Some(_) => info.place.len(),
+            None => 4 * info.entries,
+        };
+        self.infos.values().map(|info| bytes(info) as u64).sum()
     }
 
     pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.infos.get(name).map(|info| &info.shape[..])
     }
 
-    /// A tensor in f32.
-    pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
+    /// A tensor as it is, or in f32 if that is asked for or it is of a kind that is not multiplied with.
+    pub(super) fn read(&self, name: &str, shape: &[usize], dequantised: bool) -> Result<RawTensor<'_>> {
         let wrong =
             |reason: String| Error::BadTensor { file: self.path.clone(), tensor: name.into(), reason };
         let (name, info) = self.infos.get_key_value(name).ok_or_else(|| wrong("is missing".into()))?;
@@ -79,24 +82,41 @@ impl Tensors {
         if width == 0 || info.entries == 0 || !width.is_multiple_of(block) {
             return Err(wrong(format!("of shape {shape:?} is not made of blocks of {block}")));
         }
-        let rows = info.entries / width;
-        let at_once = (PIECE / width).max(1);
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let io = |source| Error::Io { file: self.path.clone(), source };
-        file.seek(SeekFrom::Start(info.start)).map_err(io)?;
+        let raw = self.map.slice(info.place.clone());
+        if let Some(dtype) = stored(info.dtype).filter(|_| !dequantised) {
+            return Ok(RawTensor { name, shape: shape.into(), dtype, bytes: raw });
+        }
         let mut bytes = Vec::with_capacity(4 * info.entries);
-        for row in (0..rows).step_by(at_once) {
-            let rows = at_once.min(rows - row);
-            let mut raw = vec![0; rows * width / block * size];
-            file.read_exact(&mut raw).map_err(io)?;
-            let piece = dequantised(info.dtype, &raw, rows, width).map_err(|e| wrong(e.to_string()))?;
+        for raw in raw.chunks((PIECE / width).max(1) * (width / block) * size) {
+            let rows = raw.len() / (width / block * size);
+            let piece = dequantise(info.dtype, raw, rows, width).map_err(|e| wrong(e.to_string()))?;
             bytes.extend(piece.into_iter().flat_map(f32::to_le_bytes));
         }
         Ok(RawTensor { name, shape: shape.into(), dtype: Dtype::F32, bytes: bytes.into() })
     }
 }
 
-fn dequantised(dtype: GgmlDType, raw: &[u8], rows: usize, width: usize) -> candle_core::Result<Vec<f32>> {
+/// The type of tensors that are multiplied with as they are.
+fn stored(dtype: GgmlDType) -> Option<Dtype> {
+    Some(match dtype {
+        GgmlDType::F32 => Dtype::F32,
+        GgmlDType::F16 => Dtype::F16,
+        GgmlDType::BF16 => Dtype::BF16,
+        GgmlDType::Q4_0 => Dtype::Quantised(Blocks::Q4_0),
+        GgmlDType::Q4_1 => Dtype::Quantised(Blocks::Q4_1),
+        GgmlDType::Q5_0 => Dtype::Quantised(Blocks::Q5_0),
+        GgmlDType::Q5_1 => Dtype::Quantised(Blocks::Q5_1),
+        GgmlDType::Q8_0 => Dtype::Quantised(Blocks::Q8_0),
+        GgmlDType::Q2K => Dtype::Quantised(Blocks::Q2K),
+        GgmlDType::Q3K => Dtype::Quantised(Blocks::Q3K),
+        GgmlDType::Q4K => Dtype::Quantised(Blocks::Q4K),
+        GgmlDType::Q5K => Dtype::Quantised(Blocks::Q5K),
+        GgmlDType::Q6K => Dtype::Quantised(Blocks::Q6K),
+        GgmlDType::Q8_1 | GgmlDType::Q8K => return None,
+    })
+}
+
+fn dequantise(dtype: GgmlDType, raw: &[u8], rows: usize, width: usize) -> candle_core::Result<Vec<f32>> {
     let quantised = qtensor_from_ggml(dtype, raw, vec![rows, width], &Device::Cpu)?;
     quantised.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()
 }

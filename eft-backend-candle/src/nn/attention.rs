@@ -3,7 +3,8 @@ use candle_nn::ops;
 use eft_models::Span;
 use eft_models::spec::AttentionSpec;
 
-use super::LayerCache;
+use super::cache::{Rows, TensorCache};
+use super::{LayerCache, host};
 
 /// Attention of each span to its own row of the cache: nothing is padded.
 pub(super) fn attend(
@@ -14,6 +15,10 @@ pub(super) fn attend(
     spans: &[Span],
     spec: &AttentionSpec,
 ) -> Result<Tensor> {
+    let rows = match &mut cache.0 {
+        Rows::Host(rows) => return host::attend([query, key, value], rows, spans, spec),
+        Rows::Device(rows) => rows,
+    };
     let attended: Vec<_> = spans
         .iter()
         .map(|span| {
@@ -22,7 +27,8 @@ pub(super) fn attend(
             let first = spec.window.map_or(0, |window| (span.past + 1).saturating_sub(window));
             let keys = by_head(&part(key)?, spec)?;
             let values = by_head(&part(value)?, spec)?;
-            let (keys, values) = cache.append(span.row, span.past, first, &keys, &values)?;
+            let slot = &mut rows[span.row];
+            let (keys, values) = TensorCache::append(slot, span.past, first, &keys, &values)?;
             attend_row(&part(query)?, &keys, &values, span.past - first, spec)
         })
         .collect::<Result<_>>()?;

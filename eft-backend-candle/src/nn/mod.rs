@@ -12,11 +12,14 @@
 //! ```
 mod attention;
 mod cache;
+mod host;
 mod linear;
+mod quantised;
 
 pub use cache::LayerCache;
 pub use linear::Linear;
 
+use candle_core::quantized::QMatMul;
 use candle_core::{DType, Tensor};
 use candle_nn::ops;
 use candle_nn::rotary_emb;
@@ -24,6 +27,7 @@ use eft_core::{Result, TokenId};
 use eft_models::spec::{Activation, AttentionSpec};
 use eft_models::{Dtype, Nn, RawTensor, Span};
 
+use crate::cpu::Matrix;
 use crate::{Candle, to_error};
 
 /// Decoders on candle tensors, computed in one type on one device.
@@ -50,11 +54,20 @@ impl CandleNn {
         Tensor::from_vec(rows, count, self.backend.device())
     }
 
+    /// Whether the processor's own operations do the work.
+    fn uses_host(&self) -> bool {
+        self.backend.uses_host() && self.dtype == DType::F32
+    }
+
     fn raw(&self, raw: &RawTensor<'_>) -> candle_core::Result<Tensor> {
         let dtype = match raw.dtype {
             Dtype::F32 => DType::F32,
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,
+            Dtype::Quantised(_) => {
+                let quantised = quantised::tensor(raw, self.backend.device())?;
+                return quantised.dequantize(self.backend.device())?.to_dtype(self.dtype);
+            }
         };
         Tensor::from_raw_buffer(&raw.bytes, dtype, &raw.shape, self.backend.device())?.to_dtype(self.dtype)
     }
@@ -108,31 +121,54 @@ impl Nn for CandleNn {
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Linear> {
         let load = || {
-            let weight = self.raw(weight)?;
-            let weight = if transposed { weight.t()?.contiguous()? } else { weight };
-            Ok(Linear::new(weight, bias.map(|b| self.raw(b)).transpose()?))
+            let bias = bias.map(|b| self.raw(b)).transpose()?;
+            match (Matrix::new(weight), weight.dtype) {
+                (Some(stored), _) if self.uses_host() && !transposed => Ok(Linear::stored(stored, bias)),
+                (Some(stored), Dtype::Quantised(_)) if !transposed && !self.backend.device().is_cpu() => {
+                    let weight = quantised::tensor(weight, self.backend.device())?;
+                    Ok(Linear::quantised(QMatMul::from_qtensor(weight)?, stored, bias))
+                }
+                _ => {
+                    let weight = self.raw(weight)?;
+                    let weight = if transposed { weight.t()?.contiguous()? } else { weight };
+                    Ok(Linear::new(weight, bias))
+                }
+            }
         };
         load().map_err(to_error)
-    }
-
-    fn tied(&self, embedding: &Tensor) -> Result<Linear> {
-        Ok(Linear::new(embedding.clone(), None))
     }
 
     fn share(&self, linear: &Linear) -> Linear {
         linear.clone()
     }
 
-    fn embed(&self, embedding: &Tensor, ids: &[TokenId]) -> Result<Tensor> {
-        let ids = Tensor::new(ids, self.backend.device());
-        ids.and_then(|ids| embedding.index_select(&ids, 0)).map_err(to_error)
+    fn pass<T: Send>(&self, products: usize, forward: impl FnOnce() -> T + Send) -> T {
+        if self.uses_host() { host::pass(products, forward) } else { forward() }
+    }
+
+    fn embed(&self, embedding: &Linear, ids: &[TokenId]) -> Result<Tensor> {
+        let rows = embedding.rows(ids, self.backend.device());
+        rows.and_then(|rows| rows.to_dtype(self.dtype)).map_err(to_error)
     }
 
     fn linear(&self, x: &Tensor, linear: &Linear) -> Result<Tensor> {
-        linear.forward(x).map_err(to_error)
+        let out = match host::linears(x, &[linear]) {
+            Some(outs) => outs.map(|mut outs| outs.remove(0)),
+            None => linear.forward(x),
+        };
+        out.map_err(to_error)
+    }
+
+    fn linears(&self, x: &Tensor, linears: &[&Linear]) -> Result<Vec<Tensor>> {
+        let outs = host::linears(x, linears);
+        let outs = outs.unwrap_or_else(|| linears.iter().map(|linear| linear.forward(x)).collect());
+        outs.map_err(to_error)
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+        if self.uses_host() {
+            return host::rms_norm(x, weight, epsilon).map_err(to_error);
+        }
         let width = weight.elem_count();
         by_runs(x, width, |x| ops::rms_norm(x, weight, epsilon as f32)).map_err(to_error)
     }
@@ -149,7 +185,9 @@ impl Nn for CandleNn {
     }
 
     fn rope(&self, x: &Tensor, head_dim: usize, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-        rope(x, head_dim, cos, sin).map_err(to_error)
+        let turned =
+            if self.uses_host() { host::rope(x, head_dim, cos, sin) } else { rope(x, head_dim, cos, sin) };
+        turned.map_err(to_error)
     }
 
     fn attention(
@@ -165,7 +203,7 @@ impl Nn for CandleNn {
     }
 
     fn cache(&self, rows: usize, _: &AttentionSpec) -> LayerCache {
-        LayerCache::new(rows)
+        LayerCache::new(rows, self.uses_host())
     }
 
     fn select(&self, cache: &mut LayerCache, rows: &[usize], lengths: &[usize]) -> Result<()> {
@@ -174,10 +212,6 @@ impl Nn for CandleNn {
 
     fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         (a + b).map_err(to_error)
-    }
-
-    fn mul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        (a * b).map_err(to_error)
     }
 
     fn scale(&self, x: &Tensor, factor: f32) -> Result<Tensor> {
@@ -195,6 +229,15 @@ impl Nn for CandleNn {
             Activation::GeluTanh => x.gelu(),
         };
         activated.map_err(to_error)
+    }
+
+    fn gated(&self, gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tensor> {
+        if self.uses_host()
+            && let Some(gated) = host::gated(gate, up, activation)
+        {
+            return gated.map_err(to_error);
+        }
+        (self.activate(gate, activation)? * up).map_err(to_error)
     }
 
     fn columns(&self, x: &Tensor, columns: std::ops::Range<usize>) -> Result<Tensor> {

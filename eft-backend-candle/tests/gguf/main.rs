@@ -1,12 +1,16 @@
 //! GGUF files: tiny ones against the checkpoints that they are written from, broken ones, and real ones.
 mod broken;
+mod llama_cpp;
 mod real;
 mod scores;
 mod tiny;
 
+use std::path::Path;
+
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use eft_backend_candle::{Candle, CandleNn, Gguf, load, load_gguf};
+use eft_core::conformance::{SourceTest, check_source, check_traffic};
 use eft_core::{Error, Sampling, Source};
 use eft_models::{Adapter, Checkpoint, DecoderEngine, Weights};
 
@@ -46,16 +50,49 @@ fn quantised_tensors_are_those_that_candle_dequantises() {
     };
     let tensors = tensors("llama").into_iter().map(|(name, tensor)| (name, rounded(tensor))).collect();
     write(&plain, &fields("llama"), &tensors, GgmlDType::F32);
-    let source = |file| load_gguf(file, &Candle::cpu()).unwrap();
     let exact = load(folder("llama"), &Candle::cpu(), None).unwrap();
     let prompt = &Texts::read(&folder("llama").join("golden.json")).prompts[0];
-    let (a, b, c) =
-        (scores(&source(&quantised), prompt), scores(&source(&plain), prompt), scores(&exact, prompt));
+    let (a, b, c) = (
+        scores(&dequantised(&quantised), prompt),
+        scores(&dequantised(&plain), prompt),
+        scores(&exact, prompt),
+    );
     assert!(difference(&a, &b) <= 1e-5);
     let rounding = difference(&a, &c);
     let largest = c.iter().fold(0.0f32, |m, x| m.max(x.abs()));
     println!("rounding to Q8_0 moves a logit by {rounding:.2} at most, of up to {largest:.1}");
     assert!(rounding > 0.0 && rounding < 0.1 * largest, "{rounding} of {largest}");
+}
+
+#[test]
+fn quantised_arithmetic_rounds_little() {
+    let dir = tempfile::tempdir().unwrap();
+    for dtype in [GgmlDType::Q8_0, GgmlDType::Q5_0, GgmlDType::Q4_1] {
+        let file = dir.path().join("quantised.gguf");
+        write(&file, &fields("llama"), &tensors("llama"), dtype);
+        let source = load_gguf(&file, &Candle::cpu()).unwrap();
+        let exact = dequantised(&file);
+        for prompt in &Texts::read(&folder("llama").join("golden.json")).prompts {
+            let (got, expected) = (scores(&source, prompt), scores(&exact, prompt));
+            let largest = expected.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+            let rounding = difference(&got, &expected);
+            println!(
+                "{dtype:?}: activations of a byte move a logit by {rounding:.1e}, of up to {largest:.1}"
+            );
+            assert!(rounding > 0.0 && rounding < 0.1 * largest, "{dtype:?}: {rounding} of {largest}");
+        }
+    }
+}
+
+#[test]
+fn quantised_models_obey_the_laws_of_sources() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("quantised.gguf");
+    write(&file, &fields("llama"), &tensors("llama"), GgmlDType::Q8_0);
+    let source = load_gguf(&file, &Candle::cpu()).unwrap();
+    let test = SourceTest::new(Texts::read(&folder("llama").join("golden.json")).prompts).tolerance(1e-3);
+    check_source(&source, &test.clone().steps(30)).unwrap_or_else(|e| panic!("{e}"));
+    check_traffic(&source, &test).unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]
@@ -116,6 +153,12 @@ fn adapters_fit_as_they_fit_the_checkpoint() {
         let worst = difference(&scores(&adapted(&gguf), &prompt), &scores(&adapted(&checkpoint), &prompt));
         assert!(worst <= 1e-5, "{name}: {worst}");
     }
+}
+
+pub(crate) fn dequantised(file: &Path) -> Source<Candle> {
+    let gguf = Gguf::open(file).unwrap().dequantised();
+    let vocab = gguf.vocab().cloned();
+    Source::new(DecoderEngine::load(CandleNn::new(Candle::cpu()), &gguf, vocab).unwrap())
 }
 
 fn gguf_u32(value: u32) -> candle_core::quantized::gguf_file::Value {

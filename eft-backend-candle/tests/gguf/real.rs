@@ -7,6 +7,7 @@ use eft_backend_candle::{Candle, load_gguf};
 use eft_core::{Decoding, Sampling};
 use safetensors::SafeTensors;
 
+use crate::dequantised;
 use crate::scores::{Texts, difference, greedy, last, scores};
 
 /// No logit may be further off.
@@ -36,7 +37,8 @@ fn golden(model: &Path, kind: &str) -> PathBuf {
 #[test]
 fn real_models_score_and_write_as_transformers_runs_them() {
     for file in models() {
-        let source = load_gguf(&file, &Candle::cpu()).unwrap();
+        // What transformers runs.
+        let source = dequantised(&file);
         let texts = Texts::read(&golden(&file, "json"));
         let bytes = std::fs::read(golden(&file, "safetensors")).unwrap();
         let goldens = SafeTensors::deserialize(&bytes).unwrap();

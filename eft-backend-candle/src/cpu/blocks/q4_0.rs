@@ -1,0 +1,19 @@
+//! Four bits, less eight, times a scale.
+use fearless_simd::{Simd, SimdBase};
+
+use super::{Block, Dot, Group, nibbles, scale, take};
+
+pub(in crate::cpu) struct Q4_0;
+
+impl Block for Q4_0 {
+    const GROUPS: usize = 1;
+    const BYTES: usize = 18;
+    const HALVES: bool = false;
+
+    #[inline(always)]
+    fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {
+        let scale = scale::<S, D>(simd, &mut block);
+        groups[0].scale(output, scale, -8.0 * scale);
+        nibbles(simd, take(&mut block)).store_slice(&mut groups[0].codes[output]);
+    }
+}

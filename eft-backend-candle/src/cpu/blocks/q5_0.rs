@@ -1,0 +1,20 @@
+//! Five bits, less sixteen, times a scale.
+use fearless_simd::{Simd, SimdBase};
+
+use super::{Block, Dot, Group, nibbles, scale, take};
+
+pub(in crate::cpu) struct Q5_0;
+
+impl Block for Q5_0 {
+    const GROUPS: usize = 1;
+    const BYTES: usize = 22;
+    const HALVES: bool = false;
+
+    #[inline(always)]
+    fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {
+        let scale = scale::<S, D>(simd, &mut block);
+        groups[0].scale(output, scale, -16.0 * scale);
+        let high = D::fifth_bits(simd, *take(&mut block));
+        (nibbles(simd, take(&mut block)) | high).store_slice(&mut groups[0].codes[output]);
+    }
+}

@@ -1,0 +1,20 @@
+//! Eight bits with a sign, times a scale.
+use fearless_simd::{Simd, SimdBase, u8x32};
+
+use super::{Block, Dot, Group, scale, take};
+
+pub(in crate::cpu) struct Q8_0;
+
+impl Block for Q8_0 {
+    const GROUPS: usize = 1;
+    const BYTES: usize = 34;
+    const HALVES: bool = false;
+
+    #[inline(always)]
+    fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {
+        let scale = scale::<S, D>(simd, &mut block);
+        groups[0].scale(output, scale, -128.0 * scale);
+        let codes = u8x32::from_slice(simd, take::<32>(&mut block)) ^ 0x80;
+        codes.store_slice(&mut groups[0].codes[output]);
+    }
+}

@@ -1,0 +1,144 @@
+//! [`Matrix`]: weights as their file holds them, and their products.
+use std::ops::Range;
+
+use bytes::Bytes;
+use eft_models::{Dtype, RawTensor};
+use rayon::prelude::*;
+
+use super::activations::Activations;
+use super::{level, packed, plain};
+
+/// Products of a weight and an activation that are worth waking another thread for.
+const WORTH: usize = 1 << 16;
+
+/// Parts that a product is cut into for each thread: more than one, for threads get unequal shares of the processor.
+const PARTS: usize = 4;
+
+/// A matrix with a row for each output. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Matrix {
+    dtype: Dtype,
+    bytes: Bytes,
+    outputs: usize,
+    columns: usize,
+}
+
+impl Matrix {
+    /// The matrix of a tensor; `None` if that is none, or is not made of whole blocks, or if the processor keeps numbers
+    /// in another order than files do.
+    pub(crate) fn new(raw: &RawTensor<'_>) -> Option<Self> {
+        let [outputs, columns] = raw.shape[..] else { return None };
+        let whole = match raw.dtype {
+            Dtype::Quantised(kind) => columns.is_multiple_of(kind.entries()),
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => true,
+        };
+        let fits = columns > 0 && raw.bytes.len() == outputs * raw.dtype.bytes(columns);
+        let matrix = Self { dtype: raw.dtype, bytes: raw.bytes.clone(), outputs, columns };
+        (whole && fits && cfg!(target_endian = "little")).then_some(matrix)
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Some rows in f32; `None` if there is no such row.
+    pub(crate) fn rows(&self, rows: &[u32]) -> Option<Vec<f32>> {
+        let mut out = vec![0.0; rows.len() * self.columns];
+        let size = self.dtype.bytes(self.columns);
+        for (row, out) in rows.iter().zip(out.chunks_exact_mut(self.columns)) {
+            let start = *row as usize * size;
+            let bytes = self.bytes.get(start..start + size)?;
+            match self.dtype {
+                Dtype::Quantised(kind) => level::run(packed::Unpacking { kind, blocks: bytes, out }),
+                Dtype::F32 => {
+                    let numbers = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
+                    out.iter_mut().zip(numbers).for_each(|(out, x)| *out = x);
+                }
+                Dtype::F16 => {
+                    let numbers = bytes.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b));
+                    out.iter_mut().zip(numbers).for_each(|(out, x)| *out = x.to_f32());
+                }
+                Dtype::BF16 => {
+                    let numbers = bytes.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b));
+                    out.iter_mut().zip(numbers).for_each(|(out, x)| *out = x.to_f32());
+                }
+            }
+        }
+        Some(out)
+    }
+}
+
+/// `x·Wᵀ` for several matrices of as many columns as the rows of `x` have: for each a row of outputs after the other.
+pub(crate) fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
+    let Some(columns) = matrices.first().map(|m| m.columns) else { return Vec::new() };
+    let rows = x.len() / columns;
+    let mut outs: Vec<_> = matrices.iter().map(|m| vec![0.0; rows * m.outputs]).collect();
+    let quantised = matrices.iter().any(|m| matches!(m.dtype, Dtype::Quantised(_)));
+    let rounded = quantised.then(|| Activations::new(x, columns));
+    let input = Input { x, rounded: rounded.as_ref(), columns };
+
+    let work: usize = matrices.iter().map(|m| rows * m.outputs * columns).sum();
+    let threads = if work < WORTH { 1 } else { rayon::current_num_threads() };
+    if threads == 1 {
+        for (matrix, out) in matrices.iter().zip(&mut outs) {
+            let mut out: Vec<_> = out.chunks_mut(matrix.outputs.max(1)).collect();
+            matrix.product(&input, 0..matrix.outputs, &mut out);
+        }
+        return outs;
+    }
+    let size = (work / rows / columns).div_ceil(PARTS * threads).next_multiple_of(16);
+    let parts = matrices.iter().zip(&mut outs).flat_map(|(matrix, out)| {
+        parts(out, matrix.outputs, size).into_iter().map(move |(outputs, out)| (*matrix, outputs, out))
+    });
+    let parts: Vec<_> = parts.collect();
+    let each = parts.into_par_iter().with_max_len(1);
+    each.for_each(|(matrix, outputs, mut out)| matrix.product(&input, outputs, &mut out));
+    outs
+}
+
+/// Activations as they are, and rounded where weights are quantised.
+struct Input<'a> {
+    x: &'a [f32],
+    rounded: Option<&'a Activations>,
+    columns: usize,
+}
+
+impl Matrix {
+    fn product(&self, input: &Input<'_>, outputs: Range<usize>, out: &mut [&mut [f32]]) {
+        match (self.dtype, input.rounded) {
+            (Dtype::Quantised(kind), Some(x)) => {
+                level::run(packed::Product { kind, weights: &self.bytes, x, outputs, out });
+            }
+            (dtype, _) => level::run(plain::Product {
+                dtype,
+                weights: &self.bytes,
+                x: input.x,
+                columns: input.columns,
+                outputs,
+                out,
+            }),
+        }
+    }
+}
+
+/// Cuts the outputs into parts of a size, and the rows of what is written with them.
+fn parts(out: &mut [f32], outputs: usize, size: usize) -> Vec<(Range<usize>, Vec<&mut [f32]>)> {
+    let ranges = (0..outputs).step_by(size).map(|start| start..outputs.min(start + size));
+    let mut parts: Vec<_> = ranges.map(|range| (range, Vec::new())).collect();
+    for row in out.chunks_mut(outputs.max(1)) {
+        for ((_, rows), part) in parts.iter_mut().zip(row.chunks_mut(size)) {
+            rows.push(part);
+        }
+    }
+    parts
+}
+
+impl std::fmt::Debug for Matrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Matrix")
+            .field("dtype", &self.dtype)
+            .field("outputs", &self.outputs)
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
+    }
+}

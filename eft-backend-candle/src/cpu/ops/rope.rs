@@ -1,0 +1,41 @@
+use fearless_simd::Simd;
+
+use crate::cpu::level::{self, Dot, Kernel};
+
+/// Turns the first `2·width` channels of each head, by halves; `cos` and `sin` have a row of `width` for each token.
+pub(crate) fn rope(
+    x: &[f32],
+    head: usize,
+    columns: usize,
+    cos: &[f32],
+    sin: &[f32],
+    width: usize,
+) -> Vec<f32> {
+    let mut out = x.to_vec();
+    level::run(Rope { out: &mut out, head, columns, cos, sin, width });
+    out
+}
+
+struct Rope<'a> {
+    out: &'a mut [f32],
+    head: usize,
+    columns: usize,
+    cos: &'a [f32],
+    sin: &'a [f32],
+    width: usize,
+}
+
+impl Kernel for Rope<'_> {
+    #[inline(always)]
+    fn run<S: Simd, D: Dot<S>>(self, _: S) {
+        let angles = self.cos.chunks_exact(self.width).zip(self.sin.chunks_exact(self.width));
+        for (row, (cos, sin)) in self.out.chunks_exact_mut(self.columns).zip(angles) {
+            for head in row.chunks_exact_mut(self.head) {
+                let (first, rest) = head.split_at_mut(self.width);
+                for (((a, b), cos), sin) in first.iter_mut().zip(rest).zip(cos).zip(sin) {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                }
+            }
+        }
+    }
+}

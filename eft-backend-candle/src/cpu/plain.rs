@@ -1,0 +1,148 @@
+//! Products over weights of f32, f16 and bf16.
+use std::ops::Range;
+
+use eft_models::Dtype;
+use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, f32x8, u8x32};
+
+use super::level::{Dot, Kernel};
+
+/// Outputs and rows at once.
+const OUTPUTS: usize = 2;
+const ROWS: usize = 4;
+/// Rows that take little of the nearest cache.
+const FEW: usize = 16;
+/// Weights of so many outputs are brought to f32 at once.
+const TILE: usize = 16;
+
+/// The products of some outputs' weights with all rows.
+pub(super) struct Product<'a, 'out> {
+    pub(super) dtype: Dtype,
+    pub(super) weights: &'a [u8],
+    pub(super) x: &'a [f32],
+    pub(super) columns: usize,
+    pub(super) outputs: Range<usize>,
+    /// For each row, the part of these outputs.
+    pub(super) out: &'a mut [&'out mut [f32]],
+}
+
+impl Kernel for Product<'_, '_> {
+    #[inline(always)]
+    fn run<S: Simd, D: Dot<S>>(self, simd: S) {
+        let Self { dtype, weights, x, columns, outputs, out } = self;
+        let bytes = dtype.bytes(columns);
+        let weights = &weights[outputs.start * bytes..outputs.end * bytes];
+        if dtype == Dtype::F32 {
+            tiles(simd, weights, x, columns, 0, out);
+            return;
+        }
+        let mut tile = vec![0; TILE.min(outputs.len()) * 4 * columns];
+        for (i, weights) in weights.chunks(TILE * bytes).enumerate() {
+            let tile = &mut tile[..weights.len() / bytes * 4 * columns];
+            widen::<S, D>(simd, dtype, weights, tile);
+            tiles(simd, tile, x, columns, i * TILE, out);
+        }
+    }
+}
+
+/// Brings numbers of 16 bits to f32, in bytes.
+#[inline(always)]
+fn widen<S: Simd, D: Dot<S>>(simd: S, dtype: Dtype, weights: &[u8], out: &mut [u8]) {
+    let pairs = weights.as_chunks::<2>().0.iter().zip(out.as_chunks_mut::<4>().0);
+    if dtype == Dtype::BF16 {
+        for ([low, high], out) in pairs {
+            *out = [0, 0, *low, *high];
+        }
+    } else {
+        for (bits, out) in pairs {
+            *out = D::half(simd, *bits).to_le_bytes();
+        }
+    }
+}
+
+/// Weights in f32, whose outputs are written from `to` on.
+#[inline(always)]
+fn tiles<S: Simd>(simd: S, weights: &[u8], x: &[f32], columns: usize, to: usize, out: &mut [&mut [f32]]) {
+    let rows = x.len() / columns;
+    let outputs = weights.len() / (4 * columns);
+    // A few outputs at a time over all rows, whose weights stay in the cache meanwhile: of few rows, in the nearest.
+    let at_once = if rows <= FEW { ROWS } else { TILE };
+    for first in (0..outputs).step_by(at_once) {
+        let end = outputs.min(first + at_once);
+        for row in (0..rows).step_by(ROWS) {
+            let mut output = first;
+            while output < end {
+                let at = At { weights, x, columns, row, output, to: to + output };
+                output += match (rows - row, end - output) {
+                    (1, ROWS..) => sums::<S, ROWS, 1>(simd, at, out),
+                    (1, _) => sums::<S, 1, 1>(simd, at, out),
+                    (2, ROWS..) => sums::<S, ROWS, 2>(simd, at, out),
+                    (2, _) => sums::<S, 1, 2>(simd, at, out),
+                    (3, OUTPUTS..) => sums::<S, OUTPUTS, 3>(simd, at, out),
+                    (3, _) => sums::<S, 1, 3>(simd, at, out),
+                    (_, OUTPUTS..) => sums::<S, OUTPUTS, ROWS>(simd, at, out),
+                    (_, _) => sums::<S, 1, ROWS>(simd, at, out),
+                };
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct At<'a> {
+    weights: &'a [u8],
+    x: &'a [f32],
+    columns: usize,
+    /// The first row.
+    row: usize,
+    /// The first output, in the weights, and in what is written.
+    output: usize,
+    to: usize,
+}
+
+/// Products of `N` outputs with `M` rows. Returns `N`.
+#[inline(always)]
+fn sums<S: Simd, const N: usize, const M: usize>(simd: S, at: At<'_>, out: &mut [&mut [f32]]) -> usize {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let columns = at.columns;
+            let whole = columns / 8;
+            let mut weights: [&[[u8; 32]]; N] = [&[]; N];
+            let mut weights_rest: [&[u8]; N] = [&[]; N];
+            for n in 0..N {
+                let row = &at.weights[(at.output + n) * 4 * columns..][..4 * columns];
+                (weights[n], weights_rest[n]) = (&row.as_chunks().0[..whole], &row[32 * whole..]);
+            }
+            let mut rows: [&[[f32; 8]]; M] = [&[]; M];
+            let mut rows_rest: [&[f32]; M] = [&[]; M];
+            for m in 0..M {
+                let row = &at.x[(at.row + m) * columns..][..columns];
+                (rows[m], rows_rest[m]) = (&row.as_chunks().0[..whole], &row[8 * whole..]);
+            }
+            let mut sums = [[f32x8::splat(simd, 0.0); M]; N];
+            for i in 0..whole {
+                // As bytes, since those of a file need not be aligned.
+                let mut part = [f32x8::splat(simd, 0.0); N];
+                for n in 0..N {
+                    part[n] = u8x32::from_slice(simd, &weights[n][i]).bitcast();
+                }
+                for m in 0..M {
+                    let x = f32x8::from_slice(simd, &rows[m][i]);
+                    for n in 0..N {
+                        sums[n][m] = part[n].mul_add(x, sums[n][m]);
+                    }
+                }
+            }
+            for m in 0..M {
+                for n in 0..N {
+                    let mut sum = sums[n][m].reduce_sum();
+                    for (weight, x) in weights_rest[n].as_chunks().0.iter().zip(rows_rest[m]) {
+                        sum += f32::from_le_bytes(*weight) * x;
+                    }
+                    out[at.row + m][at.to + n] = sum;
+                }
+            }
+        },
+    );
+    N
+}

@@ -1,0 +1,177 @@
+//! Every kind of weights, by every set of instructions, against candle's dequantised weights and sums in f64.
+#![allow(clippy::unwrap_used, reason = "tests")]
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{DType, Device, Tensor};
+use eft_models::{Blocks, Dtype, RawTensor};
+use fearless_simd::Level;
+use proptest::prelude::*;
+
+use super::activations::Activations;
+use super::{Matrix, level, ops, packed, products};
+
+const KINDS: [(Blocks, GgmlDType); 10] = [
+    (Blocks::Q4_0, GgmlDType::Q4_0),
+    (Blocks::Q4_1, GgmlDType::Q4_1),
+    (Blocks::Q5_0, GgmlDType::Q5_0),
+    (Blocks::Q5_1, GgmlDType::Q5_1),
+    (Blocks::Q8_0, GgmlDType::Q8_0),
+    (Blocks::Q2K, GgmlDType::Q2K),
+    (Blocks::Q3K, GgmlDType::Q3K),
+    (Blocks::Q4K, GgmlDType::Q4K),
+    (Blocks::Q5K, GgmlDType::Q5K),
+    (Blocks::Q6K, GgmlDType::Q6K),
+];
+
+/// Every set of instructions that this processor has.
+fn levels() -> Vec<Level> {
+    let level = Level::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        let all = [
+            level.as_avx512().map(Level::Avx512),
+            level.as_avx2().map(Level::Avx2),
+            level.as_sse4_2().map(Level::Sse4_2),
+            level.as_sse2().map(Level::Sse2),
+        ];
+        all.into_iter().flatten().collect()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    vec![level]
+}
+
+/// Weights of a kind, and what candle makes of them.
+fn quantised(kind: (Blocks, GgmlDType), weights: &[f32], columns: usize) -> (Vec<u8>, Vec<f32>) {
+    let tensor = Tensor::from_slice(weights, (weights.len() / columns, columns), &Device::Cpu).unwrap();
+    let tensor = QTensor::quantize(&tensor, kind.1).unwrap();
+    let plain = tensor.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    (tensor.data().unwrap().into_owned(), plain)
+}
+
+fn matrix(dtype: Dtype, bytes: Vec<u8>, outputs: usize, columns: usize) -> Matrix {
+    let raw = RawTensor { name: "w", shape: vec![outputs, columns], dtype, bytes: bytes.into() };
+    Matrix::new(&raw).unwrap()
+}
+
+fn numbers(count: usize) -> impl Strategy<Value = Vec<f32>> {
+    prop::collection::vec(prop_oneof![8 => -1.0f32..1.0, 1 => -30.0f32..30.0, 1 => Just(0.0)], count)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn quantised_products_are_those_of_what_candle_dequantises(
+        weights in numbers(7 * 512), x in numbers(6 * 512), rows in 1usize..7,
+    ) {
+        let (outputs, columns) = (7, 512);
+        let x = &x[..rows * columns];
+        for kind in KINDS {
+            let (bytes, plain) = quantised(kind, &weights, columns);
+            let rounded = Activations::new(x, columns);
+            let mut all = Vec::new();
+            for level in levels() {
+                let mut out = vec![0.0; rows * outputs];
+                let mut parts: Vec<_> = out.chunks_mut(outputs).collect();
+                let (weights, outputs, out_rows) = (&bytes[..], 0..outputs, &mut parts[..]);
+                let product = packed::Product { kind: kind.0, weights, x: &rounded, outputs, out: out_rows };
+                level::run_at(level, product);
+                all.push(out);
+            }
+            all.push(products(x, &[&matrix(Dtype::Quantised(kind.0), bytes, outputs, columns)]).remove(0));
+            for (row, x) in x.chunks(columns).enumerate() {
+                for (output, weights) in plain.chunks(columns).enumerate() {
+                    let exact: f64 = x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                    // A number is rounded by half a step at most, of which 127 make the largest of its 32.
+                    let rounding: f64 = x.chunks(32).zip(weights.chunks(32)).map(|(x, weights)| {
+                        let step = x.iter().fold(0.0f32, |m, x| m.max(x.abs())) / 127.0;
+                        f64::from(step) * weights.iter().map(|w| f64::from(w.abs())).sum::<f64>()
+                    }).sum();
+                    for got in all.iter().map(|out| f64::from(out[row * outputs + output])) {
+                        prop_assert!(
+                            (got - exact).abs() <= 0.501 * rounding + 1e-3,
+                            "{kind:?}, row {row}, output {output}: {got}, exactly {exact}, may differ by {rounding}",
+                        );
+                    }
+                    // Instructions differ in the order of sums only.
+                    let first = all[0][row * outputs + output];
+                    for other in &all {
+                        let other = other[row * outputs + output];
+                        prop_assert!((first - other).abs() <= 1e-4 * (1.0 + rounding as f32), "{first}, {other}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_what_candle_dequantises(weights in numbers(3 * 512)) {
+        for kind in KINDS {
+            let (bytes, plain) = quantised(kind, &weights, 512);
+            let got = matrix(Dtype::Quantised(kind.0), bytes, 3, 512).rows(&[2, 0]).unwrap();
+            let expected = plain[1024..].iter().chain(&plain[..512]);
+            for (got, expected) in got.iter().zip(expected) {
+                prop_assert!((got - expected).abs() <= 1e-5 * (1.0 + expected.abs()), "{kind:?}: {got}, {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn plain_products_are_sums(
+        weights in numbers(11 * 45), x in numbers(20 * 45), rows in 1usize..20, columns in 1usize..46,
+    ) {
+        let (weights, x) = (&weights[..11 * columns], &x[..rows * columns]);
+        for (dtype, candle) in [(Dtype::F32, DType::F32), (Dtype::F16, DType::F16), (Dtype::BF16, DType::BF16)] {
+            let tensor = Tensor::from_slice(weights, weights.len(), &Device::Cpu).unwrap();
+            let tensor = tensor.to_dtype(candle).unwrap();
+            let plain: Vec<f32> = tensor.to_dtype(DType::F32).unwrap().to_vec1().unwrap();
+            let bytes = match dtype {
+                Dtype::F16 => tensor.to_vec1::<half::f16>().unwrap().iter().flat_map(|x| x.to_le_bytes()).collect(),
+                Dtype::BF16 => tensor.to_vec1::<half::bf16>().unwrap().iter().flat_map(|x| x.to_le_bytes()).collect(),
+                _ => weights.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            };
+            let matrix = matrix(dtype, bytes, 11, columns);
+            let got = products(x, &[&matrix]).remove(0);
+            for (i, got) in got.iter().enumerate() {
+                let (x, weights) = (&x[i / 11 * columns..][..columns], &plain[i % 11 * columns..][..columns]);
+                let exact: f64 = x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                prop_assert!((f64::from(*got) - exact).abs() <= 1e-3, "{dtype:?}: {got}, {exact}");
+            }
+            let row = matrix.rows(&[10]).unwrap();
+            prop_assert_eq!(&row[..], &plain[10 * columns..]);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_does_not_vanish() {
+    let weights: Vec<f32> = (0..4 * 64).map(|i| i as f32 / 256.0 - 0.5).collect();
+    let (bytes, _) = quantised((Blocks::Q4_0, GgmlDType::Q4_0), &weights, 64);
+    let matrix = matrix(Dtype::Quantised(Blocks::Q4_0), bytes, 4, 64);
+    for unsound in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut x = vec![1.0; 2 * 64];
+        x[64 + 17] = unsound;
+        let out = products(&x, &[&matrix]).remove(0);
+        assert!(out[..4].iter().all(|x| x.is_finite()) && out[4..].iter().all(|x| x.is_nan()), "{out:?}");
+        assert!(ops::rms_norm(&x, &[1.0; 64], 1e-5)[64..].iter().any(|x| x.is_nan()));
+    }
+}
+
+#[test]
+fn what_is_no_matrix_of_whole_blocks_is_refused() {
+    let raw = |shape: &[usize], dtype, bytes: usize| RawTensor {
+        name: "w",
+        shape: shape.into(),
+        dtype,
+        bytes: vec![0; bytes].into(),
+    };
+    let kind = Dtype::Quantised(Blocks::Q4K);
+    for wrong in [
+        raw(&[256], kind, 144),
+        raw(&[1, 255], kind, 144),
+        raw(&[2, 256], kind, 144),
+        raw(&[4, 0], Dtype::F32, 0),
+    ] {
+        assert!(Matrix::new(&wrong).is_none(), "{wrong:?}");
+    }
+    assert!(Matrix::new(&raw(&[2, 256], kind, 288)).unwrap().rows(&[2]).is_none());
+}
