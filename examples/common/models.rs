@@ -1,0 +1,132 @@
+//! The models of a combination, as the flags name them.
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use eft::candle::{Candle, CandleNn, DType, Device};
+use eft::load::{Loader, Model};
+use eft::models::Nn;
+use eft::text::{ChatTemplate, PlainTemplate};
+use eft::{Message, Rendering, Source, combine};
+
+use super::flags::{Backend, Dtype, Mode, ModelFlags};
+
+/// What is done with the models, whatever computes them.
+pub(crate) trait Run {
+    fn run<B: eft::Backend>(&self, models: Models<B>) -> Result<()>;
+}
+
+/// What texts are compared of.
+pub(crate) struct Models<B: eft::Backend> {
+    /// The untuned model that is added to: the large one, but for the mode `down`.
+    pub(crate) base: Source<B>,
+    pub(crate) tuned: Source<B>,
+    pub(crate) combined: Source<B>,
+    /// What the combination emulates, where there is such a model.
+    pub(crate) reference: Option<Source<B>>,
+}
+
+/// Loads the models with the tensor library that the flags name, and runs.
+pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
+    match flags.backend {
+        Backend::Candle => {
+            let dtype = match flags.dtype {
+                Dtype::F32 => DType::F32,
+                Dtype::F16 => DType::F16,
+                Dtype::Bf16 => DType::BF16,
+            };
+            let nn = CandleNn::new(Candle::new(device(&flags.device)?)).dtype(dtype);
+            run.run(Models::load(flags, &nn)?)
+        }
+    }
+}
+
+fn device(name: &str) -> Result<Device> {
+    let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
+    let index = index.parse().with_context(|| format!("`{name}` is no device: what is {index}?"))?;
+    let device = match kind {
+        "cpu" => Ok(Device::Cpu),
+        "cuda" => Device::new_cuda(index),
+        "metal" => Device::new_metal(index),
+        _ => bail!("`{name}` is no device; known are cpu, cuda, cuda:N, metal"),
+    };
+    device.with_context(|| format!("the device `{name}` cannot be used"))
+}
+
+impl<B: eft::Backend> Models<B> {
+    /// Loads what the flags name, by default the zoo's.
+    fn load<N: Nn<Backend = B>>(flags: &ModelFlags, nn: &N) -> Result<Self> {
+        let zoo = |name: &str| format!("{}/zoo/{name}", env!("CARGO_MANIFEST_DIR"));
+        let named = |flag: &Option<String>, in_zoo: &str| flag.clone().unwrap_or_else(|| zoo(in_zoo));
+        let down = flags.mode == Mode::Down;
+        let (of_zoo, emulated) =
+            if down { ("tuned-large", "tuned-small") } else { ("tuned-small", "tuned-large") };
+        let (large, small) = (named(&flags.large, "base-large"), named(&flags.small, "base-small"));
+        let tuned = named(&flags.tuned, of_zoo);
+
+        let mut loaded = Loaded { nn, sources: HashMap::new() };
+        let untuned = if down { &large } else { &small };
+        // Before its base, which then need not be loaded twice.
+        let mut tuned = match Path::new(&tuned).join("adapter_config.json").exists() {
+            true => loaded.adapted(untuned, &tuned)?,
+            false => loaded.model(&tuned)?,
+        };
+        let (large, small) = (loaded.model(&large)?, loaded.model(&small)?);
+        if let Some(system) = &flags.tuned_system {
+            tuned = tuned.under(Rendering::system(system)).named(format!("{tuned} under a system message"));
+        }
+        let reference = match (&flags.reference, &flags.large) {
+            (None, Some(_)) => None,
+            (reference, _) => Some(loaded.model(&named(reference, emulated))?),
+        };
+        let combined = match flags.mode {
+            Mode::Up => combine::delta(&large, &tuned, &small, flags.alpha),
+            Mode::Down => combine::delta(&small, &tuned, &large, flags.alpha),
+            Mode::Amplified => combine::amplified_delta(&large, &tuned, &small, flags.beta),
+            Mode::Filtered => combine::nucleus_delta(&large, &tuned, &small, flags.beta, flags.nucleus)?,
+        };
+        combined.check()?;
+        Ok(Self { base: if down { small } else { large }, tuned, combined, reference })
+    }
+}
+
+/// Models by name: what is named twice is loaded once, and runs once.
+struct Loaded<'a, N: Nn> {
+    nn: &'a N,
+    sources: HashMap<String, Source<N::Backend>>,
+}
+
+impl<N: Nn> Loaded<'_, N> {
+    fn model(&mut self, name: &str) -> Result<Source<N::Backend>> {
+        if let Some(source) = self.sources.get(name) {
+            return Ok(source.clone());
+        }
+        Ok(self.open(name, Loader::new(name))?.source)
+    }
+
+    /// A model under an adapter, whose weights its base shares.
+    fn adapted(&mut self, base: &str, adapter: &str) -> Result<Source<N::Backend>> {
+        let name =
+            Path::new(adapter).file_name().context("the adapter's folder has no name")?.to_string_lossy();
+        let model = self.open(base, Loader::new(base).adapter(name.clone(), adapter))?;
+        let adapted = model.source.adapter(&name)?;
+        // Adapters that were tuned on another template than their base's bring it along.
+        let adapted = match (model.renderer, ChatTemplate::read(adapter, None)?) {
+            (Some(renderer), Some(template)) => adapted.rendered_by(renderer.chat(template))?,
+            _ => adapted,
+        };
+        Ok(adapted.named(name))
+    }
+
+    fn open(&mut self, name: &str, loader: Loader) -> Result<Model<N::Backend>> {
+        let mut model = loader.load_on(self.nn.clone())?;
+        if let Some(renderer) = model.renderer.clone()
+            && renderer.text(name, &[Message::new("user", "?")]).is_err()
+        {
+            // Base models have no template of their own.
+            model.source = model.source.rendered_by(renderer.plain(PlainTemplate::default()))?;
+        }
+        self.sources.insert(name.into(), model.source.clone());
+        Ok(model)
+    }
+}

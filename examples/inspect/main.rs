@@ -1,0 +1,188 @@
+//! Writes a page that shows a text token by token: how far the delta moved each, what every term did for it, and
+//! which rivals it beat.
+//!
+//! ```sh
+//! cargo run --release --example inspect -- --out page.html          # the zoo's models, on a question of theirs
+//! ```
+#[path = "../common/flags.rs"]
+mod flags;
+#[path = "../common/models.rs"]
+mod models;
+#[path = "../common/zoo.rs"]
+mod zoo;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use eft::decode::{Detokenizer, TermShare};
+use eft::{Backend, Joint, Pick, Prompt, Source, Token, TokenId, Vocab};
+use serde::Serialize;
+
+use flags::{DecodingFlags, Mode, ModelFlags};
+use models::{Models, Run};
+
+/// Writes a page that shows what a combination did for each token of a text.
+#[derive(Parser)]
+struct Args {
+    /// What to answer, or to go on from; a question to the zoo's models where there is none
+    prompt: Option<String>,
+    /// The prompt is plain text to go on from, no message to answer
+    #[arg(long)]
+    raw: bool,
+    /// Where the page goes
+    #[arg(long, value_name = "FILE", default_value = "inspect.html")]
+    out: PathBuf,
+    /// Against how many rivals each term is shown
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rivals: usize,
+    #[command(flatten)]
+    models: ModelFlags,
+    #[command(flatten)]
+    decoding: DecodingFlags,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match models::with_backend(&args.models, &Inspect(&args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Inspect<'a>(&'a Args);
+
+impl Run for Inspect<'_> {
+    fn run<B: Backend>(&self, models: Models<B>) -> Result<()> {
+        let Self(args) = self;
+        let asked = match (&args.prompt, &args.models.large) {
+            (Some(prompt), _) => prompt.clone(),
+            (None, None) => first(&zoo::questions("long"))?,
+            (None, Some(_)) => anyhow::bail!("a PROMPT is missing"),
+        };
+        let prompt = if args.raw { Prompt::Text(asked.clone()) } else { Prompt::chat(&asked[..]) };
+        let decoding = args.decoding.decoding().attribution(args.rivals);
+        let mut generation = models.combined.generate(&prompt, decoding)?;
+        let mut tokens: Vec<Token> = generation.by_ref().collect::<eft::Result<_>>()?;
+        // What ended the text was chosen like any other token.
+        tokens.extend(generation.finished().into_iter().flat_map(|finished| finished.tail.clone()));
+
+        let base = alone(&models.base, &prompt, &tokens)?;
+        let page = Page {
+            name: models.combined.name(),
+            base: models.base.name(),
+            prompt: asked,
+            linear: args.models.mode != Mode::Filtered,
+            tokens: shown(&tokens, &base, models.combined.vocab()),
+        };
+        // Within a script nothing but `<` could end it.
+        let data = serde_json::to_string(&page)?.replace('<', "\\u003c");
+        let html = include_str!("page.html").replace("@DATA@", &data);
+        std::fs::write(&args.out, html).with_context(|| format!("cannot write {}", args.out.display()))?;
+        println!("{}: {} tokens", args.out.display(), tokens.len());
+        Ok(())
+    }
+}
+
+/// The first question of a file.
+fn first(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap_or_default())?;
+    line["question"].as_str().map(str::to_owned).with_context(|| format!("no question in {}", file.display()))
+}
+
+/// What a model says of a text by itself: the log-probability of each token, and its own likeliest.
+struct Alone {
+    log_prob: f32,
+    likeliest: Pick,
+}
+
+fn alone<B: Backend>(model: &Source<B>, prompt: &Prompt, tokens: &[Token]) -> Result<Vec<Alone>> {
+    let ids: Vec<TokenId> = tokens.iter().map(|token| token.id).collect();
+    let Some((_, fed)) = ids.split_last() else { return Ok(Vec::new()) };
+    let mut joint = Joint::open(&[model], std::slice::from_ref(prompt))?;
+    joint.push(&[fed.to_vec()])?;
+    let scores = joint.eval_from(0, &[0])?;
+    let (rows, width) = (scores.positions(0), scores.width());
+    let wanted: Vec<_> = ids.iter().map(|id| vec![*id]).collect();
+    let log_probs = joint.backend().log_probs(&rows, &wanted, width)?.into_iter().flatten();
+    let likeliest = joint.backend().argmax(&rows, width)?;
+    Ok(log_probs.zip(likeliest).map(|(log_prob, likeliest)| Alone { log_prob, likeliest }).collect())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    name: String,
+    base: String,
+    prompt: String,
+    /// Whether the terms' shares add up.
+    linear: bool,
+    tokens: Vec<Shown>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    text: String,
+    log_prob: f32,
+    base_log_prob: f32,
+    /// Nats by which the combination makes the token likelier than the base does.
+    moved: f32,
+    /// What the base would have chosen, if that is something else.
+    instead: Option<Choice>,
+    rivals: Vec<Choice>,
+    terms: Vec<Term>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Choice {
+    text: String,
+    log_prob: Option<f32>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Term {
+    name: String,
+    weight: Option<f32>,
+    log_prob: f32,
+    shares: Vec<f32>,
+}
+
+fn shown(tokens: &[Token], base: &[Alone], vocab: &std::sync::Arc<Vocab>) -> Vec<Shown> {
+    let named = |id: TokenId| match vocab.bytes(id) {
+        Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        None => vocab.describe(id),
+    };
+    let mut detokenizer = Detokenizer::new(vocab.clone());
+    let term = |share: &TermShare| Term {
+        name: share.name.clone(),
+        weight: share.weight,
+        log_prob: share.log_prob,
+        shares: share.shares.clone(),
+    };
+    let each = |(token, alone): (&Token, &Alone)| {
+        let attribution = token.attribution.as_ref();
+        Shown {
+            text: if vocab.is_special(token.id) { named(token.id) } else { detokenizer.push(token.id) },
+            log_prob: token.log_prob,
+            base_log_prob: alone.log_prob,
+            moved: token.log_prob - alone.log_prob,
+            instead: (token.id != alone.likeliest.token).then(|| Choice {
+                text: named(alone.likeliest.token),
+                log_prob: Some(alone.likeliest.log_prob),
+            }),
+            rivals: attribution.map_or(Vec::new(), |attribution| {
+                attribution.rivals.iter().map(|id| Choice { text: named(*id), log_prob: None }).collect()
+            }),
+            terms: attribution.map_or(Vec::new(), |a| a.terms.iter().map(term).collect()),
+        }
+    };
+    tokens.iter().zip(base).map(each).collect()
+}

@@ -1,0 +1,157 @@
+//! Emulated fine-tuning beside what it is made of: the base, the small tuned model, their combination, and the large
+//! model that was tuned itself, where there is one.
+//!
+//! ```sh
+//! cargo run --release --example upscale                     # the zoo's models, on questions held out from them
+//! cargo run --release --example upscale -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
+//! ```
+#[path = "../common/flags.rs"]
+mod flags;
+#[path = "../common/models.rs"]
+mod models;
+mod prompts;
+mod report;
+#[path = "../common/zoo.rs"]
+mod zoo;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use eft::decode::FinishReason;
+use eft::{Decoding, Source};
+
+use flags::{DecodingFlags, Mode, ModelFlags};
+use models::{Models, Run};
+use prompts::{Item, items};
+use report::{Record, Report};
+
+/// Emulated fine-tuning, side by side with the models it adds up.
+///
+/// Without models, those of the zoo answer questions that none of them was tuned on.
+#[derive(Parser)]
+struct Args {
+    /// What to answer, or to go on from
+    prompt: Option<String>,
+    /// Prompts instead: one a line, or, in a `.jsonl` file, objects with a `prompt`, a `question` or `messages`, and
+    /// perhaps an `answer` to compare with
+    #[arg(long, conflicts_with = "prompt")]
+    file: Option<PathBuf>,
+    /// Only so many of the file's prompts, or of each kind of the zoo's questions
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// The prompt is plain text to go on from, no message to answer
+    #[arg(long)]
+    raw: bool,
+    /// A system message before every prompt
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    system: Option<String>,
+    /// One JSON object a line for each text, and nothing else
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    models: ModelFlags,
+    #[command(flatten)]
+    decoding: DecodingFlags,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match models::with_backend(&args.models, &Compare(&args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Compare<'a>(&'a Args);
+
+impl Run for Compare<'_> {
+    fn run<B: eft::Backend>(&self, models: Models<B>) -> Result<()> {
+        let Self(args) = self;
+        let items = items(args)?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = interrupted.clone();
+        ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+            .context("cannot listen for Ctrl-C")?;
+
+        let combined = match args.models.mode {
+            Mode::Up => "up-scaled",
+            Mode::Down => "down-scaled",
+            Mode::Amplified => "amplified",
+            Mode::Filtered => "filtered",
+        };
+        let mut columns =
+            vec![("base", &models.base), ("tuned", &models.tuned), (combined, &models.combined)];
+        columns.extend(models.reference.as_ref().map(|reference| ("reference", reference)));
+        let mut report = Report::new(args.json);
+        report.models(&columns);
+        for item in &items {
+            report.prompt(item);
+            for (name, source) in &columns {
+                let record = generate::<B>(name, source, item, args, &interrupted, &mut report)?;
+                report.text(record, item)?;
+                if interrupted.load(Ordering::Relaxed) {
+                    return report.summary();
+                }
+            }
+        }
+        report.summary()
+    }
+}
+
+/// One text, shown as it is generated.
+fn generate<B: eft::Backend>(
+    name: &str,
+    source: &Source<B>,
+    item: &Item,
+    args: &Args,
+    interrupted: &AtomicBool,
+    report: &mut Report,
+) -> Result<Record> {
+    let start = Instant::now();
+    let decoding: Decoding = args.decoding.decoding();
+    report.begin(name);
+    let mut generation = source.generate(&item.prompt, decoding)?.text();
+    let (mut text, mut tokens) = (String::new(), 0);
+    for piece in generation.by_ref() {
+        let piece = piece?;
+        report.piece(&piece.text);
+        tokens += piece.tokens.len();
+        text.push_str(&piece.text);
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    let finish = match generation.finished() {
+        None => "interrupted",
+        Some(finished) => {
+            tokens += finished.tail.len();
+            match finished.reason {
+                FinishReason::EndOfSequence(_) => "end of sequence",
+                FinishReason::MaxTokens => "token limit",
+                FinishReason::ContextFull => "context full",
+                _ => "stop sequence",
+            }
+        }
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(Record {
+        name: name.into(),
+        model: source.name(),
+        backend: B::NAME,
+        prompt: item.shown.clone(),
+        text,
+        tokens,
+        seconds,
+        tokens_per_second: tokens as f64 / seconds,
+        finish,
+        right: None,
+    })
+}
