@@ -141,7 +141,7 @@ fn shared(folder: &Path) {
     let open = |rows: &[EngineRow]| model.open(rows).unwrap().0;
     let mut alone = open(&[row(None, PROMPT)]);
     let mut pair = open(&[row(None, PROMPT), row(Some(0), PROMPT)]);
-    let mut step = |session: &mut Box<dyn Session<Backend = Candle>>, rows: usize, tokens: usize| {
+    let step = |session: &mut Box<dyn Session<Backend = Candle>>, rows: usize, tokens: usize| {
         let feed = RowFeed { tokens: ids(tokens), wanted: tokens };
         let start = Instant::now();
         std::hint::black_box(session.extend(&vec![feed; rows]).unwrap());
