@@ -258,7 +258,7 @@ fn equals_are_kept_in_their_order_and_once() {
     let guide = |_: &Prompt, _: &Continuation| Ok(0.0);
     let large = model("large", 1);
     let decoding = Decoding::from(Sampling::default().seed(2)).stop_ids([]).max_tokens(3);
-    let search = ChunkBeamSearch::new(&large, &guide).width(3).successors(4).chunk(1).decoding(&decoding);
+    let search = ChunkBeamSearch::new(&large, guide).width(3).successors(4).chunk(1).decoding(&decoding);
     search
         .run_watched([1], |progress| {
             rows.lock().unwrap().push(progress.beam.to_vec());
