@@ -15,9 +15,10 @@
 //! let large = model("large", [1.0, 0.0, 0.5]);
 //! let (tuned, untuned) = (model("tuned", [0.0, 1.0, 0.0]), model("untuned", [0.0, 0.0, 0.0]));
 //!
-//! let search = ChunkBeamSearch::new(&large, ImplicitReward::new(&tuned, &untuned)).width(4).successors(4).chunk(2);
-//! let found = search.max_tokens(6).run([0])?;
-//! assert_eq!(found.best().continuation.body(), [1, 1, 1, 1, 1, 1]); // the tuned model has a taste for `b`
+//! let search = || ChunkBeamSearch::new(&large, ImplicitReward::new(&tuned, &untuned)).max_tokens(6);
+//! let sample = search().best_of(1).run([0])?;
+//! let found = search().width(4).successors(4).chunk(2).run([0])?;
+//! assert!(found.best().score > sample.best().score); // more of the `b` that the tuned model has a taste for
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
