@@ -1,53 +1,99 @@
 //! Speculative decoding: the tuned small model writes ahead, and `large + (tuned − untuned)` judges whole blocks of it.
 //!
 //! ```sh
-//! cargo run --release --example speculative -- "When I "
+//! cargo run --release --example speculative                # the zoo's models, on a portrait of nearly 200 tokens
+//! cargo run --release --example speculative -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
 //! ```
-//!
-//! Any source has it: `.speculate()` before `.generate(…)`, and the text is the same. The models here (n-grams of
-//! `common/ngram.rs`) are a few lookups each, so that a pass of the large one costs hardly more than one of the small
-//! ones: do not expect much of the speed-up. `cargo bench --bench speculative` has models whose passes cost something.
-mod common;
+#[path = "common/flags.rs"]
+mod flags;
+#[path = "common/models.rs"]
+mod models;
+#[path = "common/zoo.rs"]
+mod zoo;
 
-use common::{decode, large_tuned_untuned};
-use eft::{Decoding, Result, Sampling};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use eft::decode::Generation;
+use eft::{Backend, Prompt};
+
+use flags::{DecodingFlags, ModelFlags};
+use models::{Models, Run};
+
+/// Generates a text twice: plainly, and drafted by the tuned model.
+#[derive(Parser)]
+struct Args {
+    /// What to answer; without it, a question to the zoo's models
+    prompt: Option<String>,
+    /// Draft this many tokens each time, instead of as many as pay
+    #[arg(long, value_name = "N")]
+    block: Option<usize>,
+    #[command(flatten)]
+    models: ModelFlags,
+    #[command(flatten)]
+    decoding: DecodingFlags,
+}
 
 fn main() -> Result<()> {
-    let prompt = std::env::args().nth(1).unwrap_or("When I ".into());
-    let [large, tuned, untuned] = large_tuned_untuned()?;
-    let upscaled = &large + (&tuned - &untuned);
-    let decoding = Decoding::from(Sampling::greedy()).max_tokens(200);
+    let args = Args::parse();
+    models::with_backend(&args.models, &Compare(&args))
+}
 
-    let mut texts = Vec::new();
-    texts.push(upscaled.generate(&prompt[..], &decoding)?.map(|t| Ok(t?.id)).collect::<Result<Vec<_>>>()?);
-    // Blocks of fixed length here, to have something to see; left out, they are as long as pays.
-    let mut fast = upscaled.speculate().draft(&tuned).block(3).generate(&prompt[..], &decoding)?;
-    texts.push(fast.by_ref().map(|t| Ok(t?.id)).collect::<Result<Vec<_>>>()?);
-    for (name, text) in ["plain", "drafted"].iter().zip(&texts) {
-        println!("{name}:\n    {prompt}{}", decode(text.iter().copied()).replace('\n', " / "));
-    }
-    println!("identical: {}", texts[0] == texts[1]);
-    if let Some(report) = fast.report() {
+struct Compare<'a>(&'a Args);
+
+impl Run for Compare<'_> {
+    fn run<B: Backend>(&self, models: Models<B>) -> Result<()> {
+        let Self(args) = self;
+        let asked = match &args.prompt {
+            Some(prompt) => prompt.clone(),
+            None => zoo::questions("portrait", 1)?.remove(0).question,
+        };
+        let (prompt, decoding) = (Prompt::chat(&asked[..]), args.decoding.decoding());
+        // Drawn with the same uniforms, a sampled text is the same, too.
+        let speculative = models.combined.speculate().draft(&models.tuned).same_text();
+        let speculative = args.block.map_or(speculative.clone(), |tokens| speculative.block(tokens));
+
+        println!("{}, drafted by {}\n» {asked}\n", models.combined, models.tuned);
+        // What is read for the first time is slower than it will be.
+        models.combined.generate(&prompt, &decoding)?.try_for_each(|token| token.map(drop))?;
+        let (plain, in_plain, _) = timed(models.combined.generate(&prompt, &decoding)?)?;
+        let (drafted, in_drafted, generation) = timed(speculative.generate(&prompt, &decoding)?)?;
+        println!("plain:  {plain}\n\ndrafted:{drafted}\n\nidentical: {}", plain == drafted);
+
+        let report = generation.report().context("no report of a drafted text")?;
         println!(
-            "{:.0} % of the drafted bytes accepted, {:.2} bytes a pass of the large model",
+            "accepted: {:.0} % of {} drafted tokens, {:.2} tokens a pass of the target",
             100.0 * report.acceptance().unwrap_or(0.0),
+            report.drafted,
             report.tokens_per_pass().unwrap_or(0.0)
         );
-    }
-
-    let mut adaptive = upscaled.speculate().generate(&prompt[..], &decoding)?;
-    adaptive.by_ref().try_for_each(|token| token.map(drop))?;
-    if let Some(report) = adaptive.report() {
-        let micros = |time: Option<std::time::Duration>| time.map_or(0.0, |t| 1e6 * t.as_secs_f64());
         println!(
-            "as long as pays: {} blocks, {} plain steps; {:.0} µs a plain step, {:.0} a drafted token, {:.0} a block; speed-up {:.2}",
-            report.blocks,
-            report.plain_steps,
+            "time: {:.0} ms plain, {:.0} ms drafted: speed-up {:.2}",
+            1e3 * in_plain.as_secs_f64(),
+            1e3 * in_drafted.as_secs_f64(),
+            in_plain.as_secs_f64() / in_drafted.as_secs_f64()
+        );
+        let micros = |time: Option<Duration>| time.map_or("–".into(), |t| format!("{} µs", t.as_micros()));
+        println!(
+            "passes: {} a plain step, {} a drafted token, {} the judging of a block",
             micros(report.plain_pass()),
             micros(report.draft_pass()),
-            micros(report.block_pass()),
-            report.speed_up().unwrap_or(1.0)
+            micros(report.block_pass())
         );
+        Ok(())
     }
-    Ok(())
+}
+
+/// The whole text, and how long it took.
+fn timed<B: Backend>(mut generation: Generation<B>) -> Result<(String, Duration, Generation<B>)> {
+    let start = Instant::now();
+    let vocab = generation.vocab().clone();
+    let mut detokenizer = eft::decode::Detokenizer::new(vocab);
+    let mut text = String::new();
+    for token in generation.by_ref() {
+        text.push_str(&detokenizer.push(token?.id));
+    }
+    text.push_str(&detokenizer.finish());
+    Ok((text, start.elapsed(), generation))
 }

@@ -1,4 +1,6 @@
 //! Flags that the examples share: which models, combined how, and how their texts are drawn.
+#![allow(dead_code)] // Not every example draws texts by them.
+
 use clap::{Args, ValueEnum};
 use eft::{Decoding, Sampling};
 

@@ -78,17 +78,6 @@ pub(crate) fn from_ngram(name: &str, model: Ngram, vocab: &Vocab) -> Result<Sour
     from_fn(Host, vocab.clone().named(name), logits).rendered_by(Bytes)
 }
 
-/// A large model of prose, a small one that was tuned on verse, and that one untuned.
-pub(crate) fn large_tuned_untuned() -> Result<[Source<Host>; 3]> {
-    let (prose, verse, vocab) = (Corpus::prose(), Corpus::verse(), vocab()?);
-    let small = Ngram::new(3).trained(prose.learnt());
-    Ok([
-        from_ngram("large", Ngram::new(6).trained(prose.learnt()), &vocab)?,
-        from_ngram("tuned", small.clone().trained(verse.learnt()), &vocab)?,
-        from_ngram("untuned", small, &vocab)?,
-    ])
-}
-
 /// Token ids as text.
 pub(crate) fn decode(ids: impl IntoIterator<Item = TokenId>) -> String {
     let bytes: Vec<_> = ids.into_iter().filter_map(|id| u8::try_from(id).ok()).collect();

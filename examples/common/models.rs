@@ -1,4 +1,6 @@
 //! The models of a combination, as the flags name them.
+#![allow(dead_code)] // Not every example looks at each of them.
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -21,6 +23,8 @@ pub(crate) struct Models<B: eft::Backend> {
     /// The untuned model that is added to: the large one, but for the mode `down`.
     pub(crate) base: Source<B>,
     pub(crate) tuned: Source<B>,
+    /// What the tuned model was before.
+    pub(crate) untuned: Source<B>,
     pub(crate) combined: Source<B>,
     /// What the combination emulates, where there is such a model.
     pub(crate) reference: Option<Source<B>>,
@@ -86,7 +90,8 @@ impl<B: eft::Backend> Models<B> {
             Mode::Filtered => combine::nucleus_delta(&large, &tuned, &small, flags.beta, flags.nucleus)?,
         };
         combined.check()?;
-        Ok(Self { base: if down { small } else { large }, tuned, combined, reference })
+        let (base, untuned) = if down { (small, large) } else { (large, small) };
+        Ok(Self { base, tuned, untuned, combined, reference })
     }
 }
 

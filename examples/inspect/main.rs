@@ -11,7 +11,7 @@ mod models;
 #[path = "../common/zoo.rs"]
 mod zoo;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -61,7 +61,7 @@ impl Run for Inspect<'_> {
         let Self(args) = self;
         let asked = match (&args.prompt, &args.models.large) {
             (Some(prompt), _) => prompt.clone(),
-            (None, None) => first(&zoo::questions("long"))?,
+            (None, None) => zoo::questions("long", 1)?.remove(0).question,
             (None, Some(_)) => anyhow::bail!("a PROMPT is missing"),
         };
         let prompt = if args.raw { Prompt::Text(asked.clone()) } else { Prompt::chat(&asked[..]) };
@@ -86,13 +86,6 @@ impl Run for Inspect<'_> {
         println!("{}: {} tokens", args.out.display(), tokens.len());
         Ok(())
     }
-}
-
-/// The first question of a file.
-fn first(file: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap_or_default())?;
-    line["question"].as_str().map(str::to_owned).with_context(|| format!("no question in {}", file.display()))
 }
 
 /// What a model says of a text by itself: the log-probability of each token, and its own likeliest.

@@ -63,11 +63,17 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match models::with_backend(&args.models, &Compare(&args)) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 struct Compare<'a>(&'a Args);
@@ -91,18 +97,18 @@ impl Run for Compare<'_> {
             vec![("base", &models.base), ("tuned", &models.tuned), (combined, &models.combined)];
         columns.extend(models.reference.as_ref().map(|reference| ("reference", reference)));
         let mut report = Report::new(args.json);
-        report.models(&columns);
+        report.models(&columns)?;
         for item in &items {
-            report.prompt(item);
+            report.prompt(item)?;
             for (name, source) in &columns {
                 let record = generate::<B>(name, source, item, args, &interrupted, &mut report)?;
                 report.text(record, item)?;
                 if interrupted.load(Ordering::Relaxed) {
-                    return report.summary();
+                    return Ok(report.summary()?);
                 }
             }
         }
-        report.summary()
+        Ok(report.summary()?)
     }
 }
 
@@ -117,12 +123,12 @@ fn generate<B: eft::Backend>(
 ) -> Result<Record> {
     let start = Instant::now();
     let decoding: Decoding = args.decoding.decoding();
-    report.begin(name);
+    report.begin(name)?;
     let mut generation = source.generate(&item.prompt, decoding)?.text();
     let (mut text, mut tokens) = (String::new(), 0);
     for piece in generation.by_ref() {
         let piece = piece?;
-        report.piece(&piece.text);
+        report.piece(&piece.text)?;
         tokens += piece.tokens.len();
         text.push_str(&piece.text);
         if interrupted.load(Ordering::Relaxed) {

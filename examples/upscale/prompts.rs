@@ -34,7 +34,7 @@ pub(crate) fn items(args: &Args) -> Result<Vec<Item>> {
         (None, None) if args.models.large.is_some() => bail!("a PROMPT or --file is missing"),
         (None, None) => {
             let of_kind = |(kind, sample): &(&str, usize)| {
-                of_file(args, &zoo::questions(kind), args.limit.unwrap_or(*sample))
+                of_file(args, &zoo::file(kind), args.limit.unwrap_or(*sample))
             };
             Ok(SAMPLE.iter().map(of_kind).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
         }

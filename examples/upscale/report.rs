@@ -1,5 +1,5 @@
 //! What is shown: texts as they come and a table at the end, or JSON lines.
-use std::io::{Write, stdout};
+use std::io::{self, Write, stdout};
 
 use anyhow::Result;
 use eft::Source;
@@ -39,57 +39,58 @@ impl Report {
     }
 
     /// What plays which part.
-    pub(crate) fn models<B: eft::Backend>(&self, columns: &[(&str, &Source<B>)]) {
-        if !self.json {
-            columns.iter().for_each(|(name, source)| println!("{name:>11}: {source}"));
+    pub(crate) fn models<B: eft::Backend>(&self, columns: &[(&str, &Source<B>)]) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        columns.iter().try_for_each(|(name, source)| writeln!(stdout(), "{name:>11}: {source}"))
+    }
+
+    pub(crate) fn prompt(&self, item: &Item) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        writeln!(stdout(), "\n» {}", item.shown)?;
+        match &item.answer {
+            Some(answer) => writeln!(stdout(), "{:>11}  {answer}", "(known)"),
+            None => Ok(()),
         }
     }
 
-    pub(crate) fn prompt(&self, item: &Item) {
-        if !self.json {
-            println!("\n» {}", item.shown);
-            if let Some(answer) = &item.answer {
-                println!("{:>11}  {answer}", "(known)");
-            }
-        }
+    pub(crate) fn begin(&self, name: &str) -> io::Result<()> {
+        if self.json { Ok(()) } else { write!(stdout(), "{name:>11}  ") }
     }
 
-    pub(crate) fn begin(&self, name: &str) {
-        if !self.json {
-            print!("{name:>11}  ");
+    pub(crate) fn piece(&self, text: &str) -> io::Result<()> {
+        if self.json {
+            return Ok(());
         }
-    }
-
-    pub(crate) fn piece(&self, text: &str) {
-        if !self.json {
-            print!("{}", text.replace('\n', "\n             "));
-            // Nothing worse than a late piece comes of a terminal that is gone.
-            let _ = stdout().flush();
-        }
+        write!(stdout(), "{}", text.replace('\n', "\n             "))?;
+        stdout().flush()
     }
 
     pub(crate) fn text(&mut self, mut record: Record, item: &Item) -> Result<()> {
         record.right = item.answer.as_ref().map(|answer| record.text.trim() == answer.trim());
         if self.json {
-            println!("{}", serde_json::to_string(&record)?);
+            writeln!(stdout(), "{}", serde_json::to_string(&record)?)?;
         } else {
             let mark = record.right.map_or("", |right| if right { "  ✓" } else { "  ✗" });
             let Record { tokens, tokens_per_second, .. } = record;
-            println!("{mark}  [{tokens} tokens, {tokens_per_second:.0}/s, {}]", record.finish);
+            writeln!(stdout(), "{mark}  [{tokens} tokens, {tokens_per_second:.0}/s, {}]", record.finish)?;
         }
         self.records.push(record);
         Ok(())
     }
 
     /// Over all prompts, where there were several.
-    pub(crate) fn summary(&self) -> Result<()> {
+    pub(crate) fn summary(&self) -> io::Result<()> {
         let mut names: Vec<&str> = self.records.iter().map(|record| &record.name[..]).collect();
         names.dedup();
         names.truncate(4);
         if self.json || self.records.len() <= names.len() {
             return Ok(());
         }
-        println!("\n{:>11}  {:>8}  tokens/s", "", "right");
+        writeln!(stdout(), "\n{:>11}  {:>8}  tokens/s", "", "right")?;
         for name in names {
             let of_name = || self.records.iter().filter(|record| record.name == name);
             let right = of_name().filter(|record| record.right == Some(true)).count();
@@ -97,7 +98,7 @@ impl Report {
             let (tokens, seconds) =
                 of_name().fold((0, 0.0), |(t, s), record| (t + record.tokens, s + record.seconds));
             let right = if asked == 0 { "–".into() } else { format!("{right} of {asked}") };
-            println!("{name:>11}  {right:>8}  {:.0}", tokens as f64 / seconds);
+            writeln!(stdout(), "{name:>11}  {right:>8}  {:.0}", tokens as f64 / seconds)?;
         }
         Ok(())
     }
