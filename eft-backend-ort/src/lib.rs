@@ -1,7 +1,15 @@
-//! Logit sources run by ONNX Runtime: a placeholder that holds the crate's name and place in the workspace.
-//!
-//! It contains no code yet. Until it does, models run by ONNX Runtime can be brought in with
-//! [`from_fn`](https://docs.rs/eft-core/latest/eft_core/fn.from_fn.html) or by implementing
-//! `eft_core::Engine`.
+//! Emulated fine-tuning over [ONNX Runtime](https://onnxruntime.ai): any decoder exported the way the ecosystem
+//! exports them, on any execution provider.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod backend;
+pub mod error;
+mod library;
+pub mod options;
+
+pub use backend::{Ort, Tensor, to_error};
+pub use error::{Error, Result};
+pub use options::Options;
+pub use ort;
+pub use ort::session::builder::GraphOptimizationLevel;
