@@ -6,10 +6,14 @@
 pub mod backend;
 pub mod error;
 mod library;
+pub mod load;
+pub mod model;
 pub mod options;
 
 pub use backend::{Ort, Tensor, to_error};
 pub use error::{Error, Result};
+pub use load::load;
+pub use model::OnnxEngine;
 pub use options::Options;
 pub use ort;
 pub use ort::session::builder::GraphOptimizationLevel;

@@ -42,7 +42,7 @@ pub(super) fn filter(net: &mut Net, scores: Var, width: usize, parts: Parts) -> 
     if !parts.truncates() {
         return scores;
     }
-    let mass = Mass::of(net, scores);
+    let mass = Mass::of(net, scores, width);
     let looked_at = net.argument(Kind::I64, 1);
     let (values, indices) = net.top(scores, looked_at);
     let shifted = net.sub(values, mass.max);

@@ -12,6 +12,7 @@
 //! asked for, and of a filter without top-k, a flag for each row that says whether it is settled.
 mod edit;
 mod filter;
+pub(crate) mod graph;
 mod linear;
 mod mass;
 pub(crate) mod net;

@@ -61,7 +61,6 @@ enum Value {
     Int(i64),
     Ints(Vec<i64>),
     Float(f32),
-    Floats(Vec<f32>),
 }
 
 struct Op {
@@ -75,7 +74,7 @@ struct Op {
 #[derive(Default)]
 pub(crate) struct Net {
     inputs: Vec<(Var, TensorElementType, usize)>,
-    outputs: Vec<(Var, Kind, usize, Place)>,
+    outputs: Vec<(Var, TensorElementType, usize, Place)>,
     ops: Vec<Op>,
     vars: usize,
 }
@@ -100,12 +99,19 @@ impl Net {
 
     /// Makes `var` the next output of the graph.
     pub(crate) fn output(&mut self, var: Var, kind: Kind, rank: usize, place: Place) {
-        // An output of its own: a graph's input, or the same output twice, would not be one.
-        let own = self.op("Identity", &[var]);
-        self.outputs.push((own, kind, rank, place));
+        self.output_as(var, kind.element(), rank, place);
     }
 
-    /// An output whose type is that of an input: `element`.
+    /// As [`output`](Self::output), of a type that only inputs have.
+    pub(crate) fn output_as(&mut self, var: Var, element: TensorElementType, rank: usize, place: Place) {
+        // An output of its own: an input of the graph cannot be one.
+        let own = match self.inputs.iter().any(|(input, ..)| *input == var) {
+            true => self.op("Identity", &[var]),
+            false => var,
+        };
+        self.outputs.push((own, element, rank, place));
+    }
+
     fn push(
         &mut self,
         name: &'static str,
@@ -137,11 +143,6 @@ impl Net {
     /// One number, which broadcasts.
     pub(crate) fn number(&mut self, value: f32) -> Var {
         self.push("Constant", &[], 1, vec![("value_float", Value::Float(value))])[0]
-    }
-
-    /// A list of numbers.
-    pub(crate) fn numbers(&mut self, values: Vec<f32>) -> Var {
-        self.push("Constant", &[], 1, vec![("value_floats", Value::Floats(values))])[0]
     }
 
     /// One integer, without dimensions.
@@ -264,7 +265,7 @@ impl Net {
         let name = |var: &Var| format!("v{}", var.0);
         let mut graph = Graph::new()?;
         graph.set_inputs(self.inputs.iter().map(|(var, ty, rank)| outlet(name(var), *ty, *rank)))?;
-        graph.set_outputs(self.outputs.iter().map(|(var, k, rank, _)| outlet(name(var), k.element(), *rank)))?;
+        graph.set_outputs(self.outputs.iter().map(|(var, ty, rank, _)| outlet(name(var), *ty, *rank)))?;
         for (index, op) in self.ops.iter().enumerate() {
             let inputs: Vec<_> = op.inputs.iter().map(name).collect();
             let outputs: Vec<_> = op.outputs.iter().map(name).collect();
@@ -272,7 +273,6 @@ impl Net {
                 Value::Int(value) => Attribute::new(name, *value),
                 Value::Ints(values) => Attribute::new(name, &values[..]),
                 Value::Float(value) => Attribute::new(name, *value),
-                Value::Floats(values) => Attribute::new(name, &values[..]),
             });
             let attributes = attributes.collect::<ort::Result<Vec<_>>>()?;
             graph.add_node(Node::new(

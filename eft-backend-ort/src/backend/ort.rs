@@ -8,18 +8,17 @@ use eft_core::backend::{
 };
 use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, Row, Term, TokenId};
 use ort::environment::Environment;
-use ort::memory::MemoryInfo;
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use ort::value::{DynValue, TensorElementType};
 
 use super::edit::{TokenEdits, mask_bytes};
 use super::filter::{Parts, Temperature};
+use super::graph::{Graph, Places};
 use super::linear::Weight;
-use super::net::{Net, Place};
+use super::net::Net;
 use super::operation::Operation;
 use super::rows::{Layout, Rows};
-use super::runner::Runner;
 use super::{Tensor, empty, integers, numbers, to_error, value};
 use crate::options::Device;
 use crate::{Options, library};
@@ -45,8 +44,7 @@ pub struct Ort(Arc<Inner>);
 struct Inner {
     environment: Environment,
     options: Options,
-    device: MemoryInfo<'static>,
-    host: MemoryInfo<'static>,
+    places: Places,
     graphs: Mutex<HashMap<Key, Arc<Graph>>>,
 }
 
@@ -58,12 +56,6 @@ struct Key {
     rows: Vec<Layout>,
 }
 
-struct Graph {
-    runner: Runner,
-    inputs: Vec<String>,
-    outputs: Vec<(String, Place)>,
-}
-
 impl Ort {
     /// Loads the library unless the process has it already.
     ///
@@ -73,8 +65,7 @@ impl Ort {
         let environment = library::environment(options)?;
         Ok(Self(Arc::new(Inner {
             environment,
-            device: options.device.memory()?,
-            host: Device::CPU.memory()?,
+            places: Places { device: options.device.memory()?, host: Device::CPU.memory()? },
             options: options.clone(),
             graphs: Mutex::default(),
         })))
@@ -94,8 +85,8 @@ impl Ort {
     }
 
     /// Where tensors lie.
-    pub(crate) fn device(&self) -> &MemoryInfo<'static> {
-        &self.0.device
+    pub(crate) fn places(&self) -> &Places {
+        &self.0.places
     }
 
     /// For sessions on the execution provider.
@@ -118,14 +109,7 @@ impl Ort {
         let mut inputs = Vec::new();
         rows.iter().for_each(|rows| rows.bind(&mut inputs));
         inputs.extend(further);
-        let inputs = graph.inputs.iter().map(String::as_str).zip(inputs);
-        let memory = |place: &Place| match place {
-            Place::Device => &self.0.device,
-            Place::Host => &self.0.host,
-        };
-        let outputs: Vec<_> =
-            graph.outputs.iter().map(|(name, place)| (name.as_str(), memory(place))).collect();
-        graph.runner.run(inputs, &outputs).map_err(to_error)
+        graph.run(&inputs, &self.0.places).map_err(to_error)
     }
 
     /// Runs a graph whose last output is a tensor.
@@ -146,12 +130,14 @@ impl Ort {
             return Ok(graph.clone());
         }
         let mut net = Net::default();
-        let rows: Vec<_> =
-            key.rows.iter().zip(elements).map(|(layout, e)| layout.declare(&mut net, *e, key.width)).collect();
+        let rows: Vec<_> = key
+            .rows
+            .iter()
+            .zip(elements)
+            .map(|(layout, e)| layout.declare(&mut net, *e, key.width))
+            .collect();
         key.operation.write(&mut net, &rows, key.width);
-        let compiled = net.compile(&self.builder()?)?;
-        let runner = Runner::new(compiled.session);
-        let graph = Arc::new(Graph { runner, inputs: compiled.inputs, outputs: compiled.outputs });
+        let graph = Arc::new(Graph::new(net, &self.builder()?)?);
         graphs.insert(key, graph.clone());
         Ok(graph)
     }
@@ -375,8 +361,7 @@ impl Backend for Ort {
             let TokenEdits { places, penalties, biases } = TokenEdits::new(&edits, width);
             let count = [places.len()];
             if !places.is_empty() {
-                let further =
-                    vec![integers(count, places)?, value(count, penalties)?, value(count, biases)?];
+                let further = vec![integers(count, places)?, value(count, penalties)?, value(count, biases)?];
                 scores = self.tensor(Operation::EditTokens, vec![Rows::whole(scores)], width, further)?;
             }
             if edits.iter().any(|edit| matches!(edit, Some(Edit::Allow(_)))) {

@@ -2,13 +2,10 @@
 use super::mass::Mass;
 use super::net::{Kind, Net, Place, Var};
 
-/// Columns of a block: running sums are of no more.
-const BLOCK: usize = 512;
-
 /// Further input: k, `(1)`. Outputs: tokens and log-probabilities in the total order, `(n, k)` each.
-pub(super) fn top(net: &mut Net, scores: Var) {
+pub(super) fn top(net: &mut Net, scores: Var, width: usize) {
     let k = net.argument(Kind::I64, 1);
-    let mass = Mass::of(net, scores);
+    let mass = Mass::of(net, scores, width);
     let (values, tokens) = net.top(scores, k);
     let shifted = net.sub(values, mass.max);
     let log_probs = net.sub(shifted, mass.log_sum);
@@ -20,15 +17,9 @@ pub(super) fn top(net: &mut Net, scores: Var) {
 /// The running sums are of whole blocks first, then of the columns of the block that was found.
 pub(super) fn draw(net: &mut Net, scores: Var, width: usize) {
     let uniforms = net.argument(Kind::F64, 2);
-    let mass = Mass::of(net, scores);
-    let columns = width.min(BLOCK);
-    let count = width.div_ceil(columns);
-    let ends = net.integers(&[0, 0, 0, (count * columns - width) as i64]);
-    let padded = net.op("Pad", &[mass.weights, ends]);
-    let blocks = net.reshape(padded, &[-1, count as i64, columns as i64]);
-    let sums = net.sum(blocks);
-    let sums = net.reshape(sums, &[-1, count as i64]);
-    let sums = net.cast(sums, Kind::F64);
+    let mass = Mass::of(net, scores, width);
+    let (count, columns) = mass.cut;
+    let sums = net.cast(mass.sums, Kind::F64);
     let upto = net.running_sum(sums, false);
     let total = net.columns(upto, count - 1, count);
     let target = net.mul(total, uniforms);
@@ -36,7 +27,7 @@ pub(super) fn draw(net: &mut Net, scores: Var, width: usize) {
     let (upto, sum) = (net.entries(upto, block), net.entries(sums, block));
     let before = net.sub(upto, sum);
     let target = net.sub(target, before);
-    let inside = net.op_with("GatherND", &[blocks, block], &[("batch_dims", 1)]);
+    let inside = net.op_with("GatherND", &[mass.blocks, block], &[("batch_dims", 1)]);
     let inside = net.cast(inside, Kind::F64);
     let upto = net.running_sum(inside, false);
     let column = first(net, inside, upto, target, columns);
@@ -70,9 +61,9 @@ fn first(net: &mut Net, weights: Var, upto: Var, target: Var, count: usize) -> V
 }
 
 /// Further inputs: places in the flattened rows, and the rows they lie in, `(m)` each. Output: `(m)`.
-pub(super) fn log_probs(net: &mut Net, scores: Var) {
+pub(super) fn log_probs(net: &mut Net, scores: Var, width: usize) {
     let (places, rows) = (net.argument(Kind::I64, 1), net.argument(Kind::I64, 1));
-    let mass = Mass::of(net, scores);
+    let mass = Mass::of(net, scores, width);
     let (shifted, log_sums) = (net.reshape(mass.shifted, &[-1]), net.reshape(mass.log_sum, &[-1]));
     let (shifted, log_sums) = (net.rows(shifted, places), net.rows(log_sums, rows));
     let log_probs = net.sub(shifted, log_sums);

@@ -3,13 +3,13 @@ use super::mass::Mass;
 use super::net::{Kind, Net, Var};
 
 /// `Max` or `Min` of all rows.
-pub(super) fn extreme(net: &mut Net, name: &'static str, rows: &[Var]) -> Var {
+pub(super) fn extreme(net: &mut Net, name: &'static str, rows: &[Var], width: usize) -> Var {
     let pooled = net.op(name, rows);
-    poisoned(net, pooled, rows)
+    poisoned(net, pooled, rows, width)
 }
 
 /// Further inputs: the exponent, and the weights, `(1, 1)` each.
-pub(super) fn power(net: &mut Net, rows: &[Var]) -> Var {
+pub(super) fn power(net: &mut Net, rows: &[Var], width: usize) -> Var {
     let exponent = net.argument(Kind::F32, 2);
     let scaled: Vec<_> = rows.iter().map(|rows| net.mul(*rows, exponent)).collect();
     let max = net.op("Max", &scaled);
@@ -29,13 +29,13 @@ pub(super) fn power(net: &mut Net, rows: &[Var]) -> Var {
     let log = net.choose(infinite, zero, log);
     let pooled = net.add(max, log);
     let pooled = net.div(pooled, exponent);
-    poisoned(net, pooled, rows)
+    poisoned(net, pooled, rows, width)
 }
 
 /// A pool can hide what makes a part unsound: the maximum hides an excluded row, the minimum hides +∞.
-fn poisoned(net: &mut Net, pooled: Var, rows: &[Var]) -> Var {
+fn poisoned(net: &mut Net, pooled: Var, rows: &[Var], width: usize) -> Var {
     rows.iter().fold(pooled, |pooled, rows| {
-        let poison = Mass::of(net, *rows).poison(net);
+        let poison = Mass::of(net, *rows, width).poison(net);
         net.add(pooled, poison)
     })
 }

@@ -2,8 +2,8 @@
 use super::mass::Mass;
 use super::net::{Net, Var};
 
-pub(super) fn residual(net: &mut Net, target: Var, draft: Var) -> Var {
-    let (target, draft) = (Mass::of(net, target), Mass::of(net, draft));
+pub(super) fn residual(net: &mut Net, target: Var, draft: Var, width: usize) -> Var {
+    let (target, draft) = (Mass::of(net, target, width), Mass::of(net, draft, width));
     let (log_probs, drafted) = (target.log_softmax(net), draft.log_softmax(net));
     let (p, q) = (net.op("Exp", &[log_probs]), net.op("Exp", &[drafted]));
     let more = net.sub(p, q);

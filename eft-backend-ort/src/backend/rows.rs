@@ -48,7 +48,9 @@ impl Rows {
     }
 
     fn of_one(rows: &[Row<'_, Ort>]) -> Result<Self> {
-        let Some(first) = rows.first() else { return Err(Error::shape("rows of a graph", "at least one", 0)) };
+        let Some(first) = rows.first() else {
+            return Err(Error::shape("rows of a graph", "at least one", 0));
+        };
         let tensor = first.tensor.clone();
         let all = rows.len() == tensor.shape().0 && rows.iter().enumerate().all(|(i, row)| row.index == i);
         if all {

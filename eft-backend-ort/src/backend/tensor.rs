@@ -22,7 +22,8 @@ impl Tensor {
     /// [`Error::Shape`] for any other value.
     pub fn new(value: DynValue) -> Result<Self, Error> {
         use TensorElementType::{Bfloat16, Float16, Float32, Float64};
-        let wrong = |ty: &ValueType| Error::shape("a tensor of scores", "floats of two dimensions or more", ty);
+        let wrong =
+            |ty: &ValueType| Error::shape("a tensor of scores", "floats of two dimensions or more", ty);
         let ValueType::Tensor { ty, shape, .. } = value.dtype() else { return Err(wrong(value.dtype())) };
         let (element, rank) = (*ty, shape.len());
         if rank < 2 || !matches!(element, Float32 | Float16 | Bfloat16 | Float64) {

@@ -1,0 +1,75 @@
+//! What configurations beside a model tell: `config.json` and `generation_config.json`, either of which may be
+//! missing.
+use std::path::Path;
+
+use eft_core::TokenId;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::files::Files;
+use crate::{Error, Result};
+
+/// What a graph does not tell of its model.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Config {
+    /// Tokens a row can hold.
+    pub(super) context: Option<usize>,
+    /// Ids that end a text.
+    pub(super) eos: Vec<TokenId>,
+    /// Whether some layers see the last few tokens only.
+    pub(super) slides: bool,
+}
+
+#[derive(Deserialize, Default)]
+struct Raw {
+    #[serde(alias = "n_positions", alias = "n_ctx", alias = "max_seq_len", alias = "seq_length")]
+    max_position_embeddings: Option<usize>,
+    eos_token_id: Option<Ids>,
+    sliding_window: Option<usize>,
+    use_sliding_window: Option<bool>,
+    text_config: Option<Box<Raw>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ids {
+    One(TokenId),
+    Many(Vec<TokenId>),
+}
+
+#[derive(Deserialize)]
+struct Generation {
+    eos_token_id: Option<Ids>,
+}
+
+impl Ids {
+    fn list(self) -> Vec<TokenId> {
+        match self {
+            Self::One(id) => vec![id],
+            Self::Many(ids) => ids,
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn read(files: &Files) -> Result<Self> {
+        let raw = files.beside("config.json").map(|file| read::<Raw>(&file)).transpose()?.unwrap_or_default();
+        let generation = files.beside("generation_config.json").map(|file| read::<Generation>(&file));
+        let generation = generation.transpose()?.and_then(|generation| generation.eos_token_id);
+        let inner = raw.text_config.map(|inner| *inner).unwrap_or_default();
+        let context = raw.max_position_embeddings.or(inner.max_position_embeddings);
+        let window = raw.sliding_window.or(inner.sliding_window);
+        let used = raw.use_sliding_window.or(inner.use_sliding_window) != Some(false);
+        let lists = [raw.eos_token_id, inner.eos_token_id, generation].into_iter().flatten();
+        let mut eos: Vec<_> = lists.flat_map(Ids::list).collect();
+        eos.sort_unstable();
+        eos.dedup();
+        let slides = used && window.is_some_and(|window| context.is_none_or(|context| window < context));
+        Ok(Self { context, eos, slides })
+    }
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(file).map_err(|source| Error::Io { file: file.into(), source })?;
+    serde_json::from_str(&text).map_err(|e| Error::Config { file: file.into(), reason: e.to_string() })
+}

@@ -1,0 +1,65 @@
+//! The tiny exports of `goldens/`, and what is known of them.
+use std::path::PathBuf;
+
+use eft_backend_ort::{Ort, load};
+use eft_core::{Backend, Joint, Prompt, Source, TokenId};
+use safetensors::SafeTensors;
+
+/// Of this crate's exports.
+pub(crate) fn exported(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "goldens", name].iter().collect()
+}
+
+/// Of the checkpoints they were made of, with what transformers says of them.
+pub(crate) fn checkpoint(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "..", "eft-models", "goldens", name].iter().collect()
+}
+
+pub(crate) fn model(name: &str) -> Source<Ort> {
+    load(exported(name), &ort(), None).unwrap()
+}
+
+/// The backend, or a panic that says what to do.
+pub(crate) fn ort() -> Ort {
+    Ort::cpu()
+        .unwrap_or_else(|e| panic!("these tests need ONNX Runtime: {e}; eft-backend-ort/onnxruntime gets it"))
+}
+
+pub(crate) struct Golden {
+    pub(crate) prompts: Vec<Vec<TokenId>>,
+    pub(crate) greedy: Vec<Vec<TokenId>>,
+    /// Of every position of each prompt, one after another.
+    pub(crate) logits: Vec<Vec<f32>>,
+}
+
+impl Golden {
+    pub(crate) fn read(folder: PathBuf) -> Self {
+        let json = std::fs::read(folder.join("golden.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let lists = |name: &str| -> Vec<Vec<TokenId>> { serde_json::from_value(json[name].clone()).unwrap() };
+        let bytes = std::fs::read(folder.join("golden.safetensors")).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let logits = |i: usize| {
+            let tensor = tensors.tensor(&format!("logits.{i}")).unwrap();
+            tensor.data().chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+        };
+        let prompts = lists("prompts");
+        Self { logits: (0..prompts.len()).map(logits).collect(), prompts, greedy: lists("greedy") }
+    }
+
+    /// The largest difference of any logit.
+    pub(crate) fn difference(&self, source: &Source<Ort>) -> f32 {
+        let mut worst = 0.0f32;
+        for (prompt, expected) in self.prompts.iter().zip(&self.logits) {
+            // The first token as the prompt, all others after it: every position is scored.
+            let mut joint = Joint::open(&[source], &[Prompt::from(&prompt[..1])]).unwrap();
+            joint.push(&[prompt[1..].to_vec()]).unwrap();
+            let scores = joint.eval_from(0, &[0]).unwrap();
+            let got = source.backend().download(&scores.positions(0), scores.width()).unwrap();
+            assert_eq!(got.len(), expected.len());
+            assert!(got.iter().all(|x| x.is_finite()));
+            worst = got.iter().zip(expected).fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
+        }
+        worst
+    }
+}
