@@ -10,7 +10,6 @@ import copy
 import json
 import pathlib
 import shutil
-import warnings
 
 import numpy as np
 import onnx
@@ -20,83 +19,18 @@ import transformers as tf
 from onnx import TensorProto, helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.numpy import save_file
-from transformers.cache_utils import DynamicCache
 
-warnings.filterwarnings("ignore")
+from export import export
+
 HERE = pathlib.Path(__file__).parent
 CHECKPOINTS = HERE / "../../eft-models/goldens"
-PROMPTS = [[1, 5, 9, 60, 33, 7, 12, 90, 4, 41, 18, 77, 3], [1, 88], [42, 42, 17, 63, 5, 29, 11]]
 OPSET = 18
-
-
-class WithCache(torch.nn.Module):
-    """The interface of Optimum's decoders. `positions` says where positions come from: an input, the attention mask,
-    or the length of the cache."""
-
-    def __init__(self, model, positions):
-        super().__init__()
-        self.model, self.positions = model, positions
-
-    def forward(self, input_ids, attention_mask, *rest):
-        if self.positions == "input":
-            position_ids, *past = rest
-        else:
-            past = rest
-            counted = attention_mask.cumsum(-1) if self.positions == "mask" else torch.ones_like(attention_mask).cumsum(-1)
-            position_ids = (counted - 1).clamp(min=0)[:, past[0].shape[2]:]
-        cache = DynamicCache()
-        for layer in range(len(past) // 2):
-            cache.update(past[2 * layer], past[2 * layer + 1], layer)
-        out = self.model(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids,
-                         past_key_values=cache, use_cache=True)
-        return out.logits, *(tensor for layer in out.past_key_values.layers for tensor in (layer.keys, layer.values))
-
-
-class WithoutCache(torch.nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids, attention_mask):
-        return self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
+PROMPTS = [[1, 5, 9, 60, 33, 7, 12, 90, 4, 41, 18, 77, 3], [1, 88], [42, 42, 17, 63, 5, 29, 11]]
 
 
 def load(name, dtype=torch.float32):
     folder = CHECKPOINTS / name
     return tf.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager").eval()
-
-
-def cache_names(config, prefix):
-    return [f"{prefix}.{i}.{part}" for i in range(config.num_hidden_layers) for part in ("key", "value")]
-
-
-def export(model, file, positions="input", cached=True):
-    config = model.config
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    rows, past, new = 2, 3, 4
-    total = past + new if cached else new
-    mask = torch.ones(rows, total, dtype=torch.long)
-    mask[0, 0] = 0  # else transformers traces a way without a mask
-    inputs = {"input_ids": torch.randint(3, 90, (rows, new)), "attention_mask": mask}
-    axes = {"input_ids": {0: "batch_size", 1: "sequence_length"},
-            "attention_mask": {0: "batch_size", 1: "total_sequence_length"},
-            "logits": {0: "batch_size", 1: "sequence_length"}}
-    outputs = ["logits"]
-    if cached:
-        if positions == "input":
-            inputs["position_ids"] = torch.arange(past, total)[None].expand(rows, -1).contiguous()
-            axes["position_ids"] = axes["input_ids"]
-        for name in cache_names(config, "past_key_values"):
-            inputs[name] = torch.randn(rows, heads, past, size).to(model.dtype)
-            axes[name] = {0: "batch_size", 2: "past_sequence_length"}
-        outputs += cache_names(config, "present")
-        axes |= {name: {0: "batch_size", 2: "total_sequence_length"} for name in outputs[1:]}
-    wrapped = WithCache(model, positions) if cached else WithoutCache(model)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with torch.no_grad():
-        torch.onnx.export(wrapped, tuple(inputs.values()), str(file), input_names=list(inputs), output_names=outputs,
-                          dynamic_axes=axes, opset_version=OPSET, dynamo=False)
 
 
 def merge(cached, file):
@@ -183,6 +117,61 @@ def golden(name, file, source):
     print(f"{name:24} {size / 1024:6.0f} KiB, from transformers {worst:.1e}", flush=True)
 
 
+def one_row(model, file):
+    """The same with the number of rows fixed to one."""
+    for entry in [*model.graph.input, *model.graph.output]:
+        entry.type.tensor_type.shape.dim[0].dim_value = 1
+    file.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, file)
+
+
+def broken():
+    """Graphs of a few nodes that are not quite decoders."""
+
+    def write(name, ids=("rows", "new"), ids_type=TensorProto.INT64, past=("rows", 1, "past", 2), present_type=TensorProto.FLOAT,
+              logits=("rows", "new", 8), logits_type=TensorProto.FLOAT, forgets=False, opset=OPSET):
+        entry = helper.make_tensor_value_info
+        constant = lambda name, value: onnx.numpy_helper.from_array(np.array(value), name)
+        inputs = [entry("input_ids", ids_type, ids), entry("past_key_values.0.key", TensorProto.FLOAT, past)]
+        outputs = [entry("logits", logits_type, logits), entry("present.0.key", present_type, [*past[:2], "all", past[3]])]
+        # Logits depend on their own token; or on all tokens of the pass, and on nothing that is kept.
+        seen = [helper.make_node("ReduceSum", ["input_ids", "last"], ["seen"])] if forgets else \
+            [helper.make_node("Identity", ["input_ids"], ["seen"])]
+        nodes = seen + [
+            helper.make_node("Cast", ["seen"], ["number"], to=TensorProto.FLOAT),
+            helper.make_node("Expand" if forgets else "Identity", ["number", "like"] if forgets else ["number"], ["each"]),
+            helper.make_node("Unsqueeze", ["each", "last"], ["column"]),
+            helper.make_node("Mul", ["column", "directions"], ["product"]),
+            helper.make_node("Sin", ["product"], ["sine"]),
+            helper.make_node("Cast", ["sine"], ["cast"], to=logits_type),
+            helper.make_node("Reshape", ["cast", "flat"], ["logits"]) if len(logits) == 2 else helper.make_node("Identity", ["cast"], ["logits"]),
+            helper.make_node("Shape", ["input_ids"], ["like"]),
+            helper.make_node("Unsqueeze", ["each", "middle"], ["entry"]),
+            helper.make_node("Concat", ["entry", "entry"], ["entries"], axis=-1),
+            helper.make_node("Concat", ["past_key_values.0.key", "entries"], ["grown"], axis=2),
+            helper.make_node("Cast", ["grown"], ["present.0.key"], to=present_type),
+        ]
+        order = ["Shape"] if forgets else []
+        nodes.sort(key=lambda node: node.op_type not in order)
+        weights = [constant("last", [-1]), constant("middle", [1, 3]), constant("flat", [-1, 8]),
+                   constant("directions", np.arange(1, 9, dtype=np.float32) / 7)]
+        graph = helper.make_graph(nodes, name, inputs, outputs, weights)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+        (HERE / "broken").mkdir(exist_ok=True)
+        onnx.save(model, HERE / "broken" / f"{name}.onnx")
+
+    write("sound")
+    write("fixed-sequence", ids=("rows", 8))
+    write("fixed-past", past=("rows", 1, 8, 2))
+    write("unknown-heads", past=("rows", "heads", "past", 2))
+    write("float-ids", ids_type=TensorProto.FLOAT)
+    write("double-logits", logits_type=TensorProto.DOUBLE)
+    write("flat-logits", logits=("positions", 8))
+    write("half-present", present_type=TensorProto.FLOAT16)
+    write("forgetful", forgets=True)
+    write("future-opset", opset=99)
+
+
 def main():
     for folder in HERE.iterdir():
         if folder.is_dir():
@@ -216,6 +205,11 @@ def main():
     file = HERE / "llama-merged/decoder_model_merged.onnx"
     merge(onnx.load(HERE / "llama/model.onnx"), file)
     golden("llama-merged", file, "llama")
+
+    file = HERE / "llama-one-row/model.onnx"
+    one_row(onnx.load(HERE / "llama/model.onnx"), file)
+    golden("llama-one-row", file, "llama")
+    broken()
 
 
 main()

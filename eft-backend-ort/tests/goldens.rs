@@ -8,7 +8,7 @@ use eft_core::decode::Event;
 use eft_core::{Decoding, Sampling, Source, TokenId};
 
 /// Exports, the checkpoints they were made of, and whether rows of different length run together.
-const EXPORTS: [(&str, &str, bool); 8] = [
+const EXPORTS: [(&str, &str, bool); 9] = [
     ("llama", "llama", true),
     ("qwen2", "qwen2", true),
     ("gpt2", "gpt2", true),
@@ -18,6 +18,7 @@ const EXPORTS: [(&str, &str, bool); 8] = [
     // Positions are the cache's length, and a window is counted in slots: holes would be in the way.
     ("llama-cache-positions", "llama", false),
     ("mistral", "mistral", false),
+    ("llama-one-row", "llama", false),
 ];
 
 /// No logit may be further off.

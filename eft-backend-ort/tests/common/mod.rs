@@ -21,8 +21,9 @@ pub(crate) fn model(name: &str) -> Source<Ort> {
 
 /// The backend, or a panic that says what to do.
 pub(crate) fn ort() -> Ort {
-    Ort::cpu()
-        .unwrap_or_else(|e| panic!("these tests need ONNX Runtime: {e}; eft-backend-ort/onnxruntime gets it"))
+    Ort::cpu().unwrap_or_else(|e| {
+        panic!("these tests need ONNX Runtime: {e}; eft-backend-ort/get-onnxruntime gets it")
+    })
 }
 
 pub(crate) struct Golden {
