@@ -70,7 +70,12 @@ pub enum Error {
         source: ort::Error,
     },
     /// A model whose inputs or outputs are not those of a decoder.
-    #[error("{}: {problem}; inputs: {}; outputs: {}; expected are {expected}", file.display(), inputs.join(", "), outputs.join(", "))]
+    #[error(
+        "{}: {problem}; inputs: {}; outputs: {}; expected are {expected}",
+        file.display(),
+        inputs.join(", "),
+        outputs.join(", ")
+    )]
     Interface {
         /// The file.
         file: PathBuf,

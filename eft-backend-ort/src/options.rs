@@ -63,7 +63,7 @@ impl Options {
     }
 
     /// An environment made elsewhere. A process has no more than one, so this is the way for programs that use
-    /// ONNX Runtime for something else, too.
+    /// ONNX Runtime for something else, too. Threads are then those it was made with.
     pub fn environment(self, environment: Environment) -> Self {
         Self { environment: Some(environment), ..self }
     }

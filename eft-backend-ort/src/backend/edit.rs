@@ -1,25 +1,47 @@
 //! Changes of single scores, and rows composed of two others.
-use eft_core::{Edit, TokenMask};
+use eft_core::{Edit, Result, Row, TokenMask};
 
 use super::net::{Kind, Net, Var};
+use super::operation::Operation;
+use super::rows::Rows;
+use super::{Ort, Tensor, integers, value};
 
-/// New scores of single tokens: `old · factor` or `old / divisor`, and a bias added.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct TokenEdits {
+/// The first edits of all rows are applied together, then the second, and so on.
+pub(super) fn run(ort: &Ort, rows: &[Row<'_, Ort>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
+    let mut scores = ort.collect(rows, width)?;
+    let rounds = edits.iter().map(Vec::len).max().unwrap_or(0);
+    for round in 0..rounds {
+        let edits: Vec<_> = edits.iter().map(|edits| edits.get(round)).collect();
+        let TokenEdits { places, penalties, biases } = TokenEdits::new(&edits, width);
+        let count = [places.len()];
+        if !places.is_empty() {
+            let further = vec![integers(count, places)?, value(count, penalties)?, value(count, biases)?];
+            scores = ort.tensor(Operation::EditTokens, vec![Rows::whole(scores)], width, further)?;
+        }
+        if edits.iter().any(|edit| matches!(edit, Some(Edit::Allow(_)))) {
+            let mask = value([edits.len(), width.div_ceil(8), 1], mask_bytes(&edits, width))?;
+            scores = ort.tensor(Operation::EditMask, vec![Rows::whole(scores)], width, vec![mask])?;
+        }
+    }
+    Ok(scores)
+}
+
+/// New scores of single tokens.
+#[derive(Default)]
+struct TokenEdits {
     /// Places in the flattened rows, each once.
-    pub(super) places: Vec<i64>,
+    places: Vec<i64>,
     /// What positive scores are divided by and others multiplied with.
-    pub(super) penalties: Vec<f32>,
-    /// What is added.
-    pub(super) biases: Vec<f32>,
+    penalties: Vec<f32>,
+    /// What is added then.
+    biases: Vec<f32>,
 }
 
 impl TokenEdits {
     /// Of one edit for each row at most.
-    pub(super) fn new(edits: &[Option<&Edit>], width: usize) -> Self {
+    fn new(edits: &[Option<&Edit>], width: usize) -> Self {
         let mut new = Self::default();
         for (row, edit) in edits.iter().enumerate() {
-            let start = new.places.len();
             let mut push = |token: u32, penalty: f32, bias: f32| {
                 new.places.push((row * width + token as usize) as i64);
                 new.penalties.push(penalty);
@@ -39,7 +61,6 @@ impl TokenEdits {
                 }
                 Some(Edit::Allow(_)) | None => {}
             }
-            debug_assert!(new.places.len() >= start);
         }
         new
     }
@@ -61,7 +82,7 @@ pub(super) fn tokens(net: &mut Net, scores: Var, width: usize) -> Var {
 }
 
 /// The bits of the rows' masks, `width / 8` bytes each, rounded up; rows without one allow everything.
-pub(super) fn mask_bytes(edits: &[Option<&Edit>], width: usize) -> Vec<u8> {
+fn mask_bytes(edits: &[Option<&Edit>], width: usize) -> Vec<u8> {
     let bytes = width.div_ceil(8);
     let mut masks = Vec::with_capacity(edits.len() * bytes);
     for edit in edits {

@@ -2,8 +2,16 @@
 //!
 //! The first tokens of a row, sorted, tell which of them stay: a few hundred as a rule. Where that many do not
 //! settle it, the graph says so, and is asked again with more.
+use eft_core::{Error, Filter, Result, Row};
+use ort::value::DynValue;
+
 use super::mass::Mass;
 use super::net::{Kind, Net, Place, Var};
+use super::operation::Operation;
+use super::{Ort, Tensor, integers, to_error, value};
+
+/// How many of a row's first tokens are looked at, before all of them are.
+const LOOKED_AT: [usize; 2] = [256, 4096];
 
 /// What a filter does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,12 +32,75 @@ pub(super) enum Temperature {
 }
 
 impl Parts {
-    pub(super) const NOTHING: Self =
-        Self { temperature: Temperature::One, top_k: false, top_p: false, min_p: false };
+    /// What of a filter can change a row of that width.
+    fn of(filter: &Filter, width: usize) -> Self {
+        let temperature = match filter.temperature {
+            1.0 => Temperature::One,
+            hot if hot > 1.0 => Temperature::Hot,
+            _ => Temperature::Cold,
+        };
+        Self {
+            temperature,
+            top_k: filter.top_k.is_some_and(|k| k < width),
+            top_p: filter.top_p.is_some_and(|p| p < 1.0),
+            min_p: filter.min_p.is_some_and(|p| p > 0.0),
+        }
+    }
 
-    pub(super) fn truncates(self) -> bool {
+    fn truncates(self) -> bool {
         self.top_k || self.top_p || self.min_p
     }
+}
+
+/// Filters at least one row, and looks at more tokens until all rows are settled.
+pub(super) fn run(ort: &Ort, rows: &[Row<'_, Ort>], filter: &Filter, width: usize) -> Result<Tensor> {
+    let parts = Parts::of(filter, width);
+    if parts.temperature == Temperature::One && !parts.truncates() {
+        return ort.collect(rows, width);
+    }
+    let rows = [ort.load(rows, width)?];
+    let operation = Operation::Filter(parts);
+    // With top-k, k tokens settle it.
+    let counts = match filter.top_k.filter(|_| parts.top_k) {
+        Some(k) => vec![k],
+        None => LOOKED_AT.into_iter().filter(|count| *count < width).chain([width]).collect(),
+    };
+    for looked_at in counts {
+        let further = further(filter, parts, looked_at)?;
+        let mut values = ort.values(operation.clone(), &rows, width, &further)?;
+        let filtered = values.pop();
+        let more = match values.pop() {
+            Some(more) if !parts.top_k && looked_at < width => {
+                more.try_extract_tensor::<bool>().map_err(to_error)?.1.contains(&true)
+            }
+            _ => false,
+        };
+        if let Some(filtered) = filtered.filter(|_| !more) {
+            return Tensor::new(filtered);
+        }
+    }
+    Err(Error::shape("outputs of a graph", "rows", "none"))
+}
+
+/// What the graph takes besides rows.
+fn further(filter: &Filter, parts: Parts, looked_at: usize) -> Result<Vec<DynValue>> {
+    let mut further = Vec::new();
+    if parts.temperature != Temperature::One {
+        further.push(value([1, 1], vec![filter.temperature])?);
+    }
+    if parts.truncates() {
+        further.push(integers([1], vec![looked_at as i64])?);
+    }
+    if let Some(k) = filter.top_k.filter(|_| parts.top_k) {
+        further.push(integers([1, 1], vec![k as i64])?);
+    }
+    if let Some(p) = filter.top_p.filter(|_| parts.top_p) {
+        further.push(value([1, 1], vec![f64::from(p)])?);
+    }
+    if let Some(p) = filter.min_p.filter(|_| parts.min_p) {
+        further.push(value([1, 1], vec![p.ln()])?);
+    }
+    Ok(further)
 }
 
 /// Further inputs: the temperature, `(1, 1)`, unless one; and if anything is truncated, how many tokens to look at,

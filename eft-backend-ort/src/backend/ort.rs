@@ -12,19 +12,14 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use ort::value::{DynValue, TensorElementType};
 
-use super::edit::{TokenEdits, mask_bytes};
-use super::filter::{Parts, Temperature};
 use super::graph::{Graph, Places};
 use super::linear::Weight;
 use super::net::Net;
 use super::operation::Operation;
 use super::rows::{Layout, Rows};
-use super::{Tensor, empty, integers, numbers, to_error, value};
+use super::{Tensor, edit, empty, filter, integers, numbers, to_error, value};
 use crate::options::Device;
 use crate::{Options, library};
-
-/// How many of a row's first tokens a filter looks at, before it looks at all of them.
-const LOOKED_AT: [usize; 2] = [256, 4096];
 
 /// ONNX Runtime on one execution provider. Cheap to clone.
 ///
@@ -96,7 +91,7 @@ impl Ort {
     }
 
     /// Runs a graph: first the rows, then what else it takes.
-    fn values(
+    pub(super) fn values(
         &self,
         operation: Operation,
         rows: &[Rows],
@@ -142,7 +137,7 @@ impl Ort {
         Ok(graph)
     }
 
-    fn load(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Rows> {
+    pub(super) fn load(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Rows> {
         Rows::new(self, rows, width)
     }
 
@@ -271,59 +266,7 @@ impl Backend for Ort {
         if rows.is_empty() {
             return empty(width);
         }
-        let top_k = filter.top_k.filter(|k| *k < width);
-        let top_p = filter.top_p.filter(|p| *p < 1.0);
-        let min_p = filter.min_p.filter(|p| *p > 0.0);
-        let temperature = match filter.temperature {
-            1.0 => Temperature::One,
-            hot if hot > 1.0 => Temperature::Hot,
-            _ => Temperature::Cold,
-        };
-        let parts =
-            Parts { temperature, top_k: top_k.is_some(), top_p: top_p.is_some(), min_p: min_p.is_some() };
-        if parts == Parts::NOTHING {
-            return self.collect(rows, width);
-        }
-        let rows = [self.load(rows, width)?];
-        let further = |looked_at: usize| -> Result<Vec<DynValue>> {
-            let mut further = Vec::new();
-            if temperature != Temperature::One {
-                further.push(value([1, 1], vec![filter.temperature])?);
-            }
-            if parts.truncates() {
-                further.push(integers([1], vec![looked_at as i64])?);
-            }
-            if let Some(k) = top_k {
-                further.push(integers([1, 1], vec![k as i64])?);
-            }
-            if let Some(p) = top_p {
-                further.push(value([1, 1], vec![f64::from(p)])?);
-            }
-            if let Some(p) = min_p {
-                further.push(value([1, 1], vec![p.ln()])?);
-            }
-            Ok(further)
-        };
-        // With top-k, k tokens settle it.
-        let rungs: Vec<_> = match top_k {
-            Some(k) => vec![k],
-            None => LOOKED_AT.into_iter().filter(|count| *count < width).chain([width]).collect(),
-        };
-        let operation = Operation::Filter(parts);
-        for looked_at in rungs {
-            let mut values = self.values(operation.clone(), &rows, width, &further(looked_at)?)?;
-            let filtered = values.pop();
-            let more = match values.pop() {
-                Some(more) if top_k.is_none() && looked_at < width => {
-                    more.try_extract_tensor::<bool>().map_err(to_error)?.1.contains(&true)
-                }
-                _ => false,
-            };
-            if let Some(filtered) = filtered.filter(|_| !more) {
-                return Tensor::new(filtered);
-            }
-        }
-        Err(Error::shape("outputs of a graph", "rows", "none"))
+        filter::run(self, rows, filter, width)
     }
 
     fn choose(
@@ -349,27 +292,11 @@ impl Backend for Ort {
         self.tensor(operation, rows, width, Vec::new())
     }
 
-    /// The first edits of all rows are applied together, then the second, and so on.
     fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
         check_rows(self, "edit", rows, width)?;
         check_same_length("edit", rows.len(), edits.len())?;
         check_edits(edits, width)?;
-        let mut scores = self.collect(rows, width)?;
-        let rounds = edits.iter().map(Vec::len).max().unwrap_or(0);
-        for round in 0..rounds {
-            let edits: Vec<_> = edits.iter().map(|edits| edits.get(round)).collect();
-            let TokenEdits { places, penalties, biases } = TokenEdits::new(&edits, width);
-            let count = [places.len()];
-            if !places.is_empty() {
-                let further = vec![integers(count, places)?, value(count, penalties)?, value(count, biases)?];
-                scores = self.tensor(Operation::EditTokens, vec![Rows::whole(scores)], width, further)?;
-            }
-            if edits.iter().any(|edit| matches!(edit, Some(Edit::Allow(_)))) {
-                let mask = value([edits.len(), width.div_ceil(8), 1], mask_bytes(&edits, width))?;
-                scores = self.tensor(Operation::EditMask, vec![Rows::whole(scores)], width, vec![mask])?;
-            }
-        }
-        Ok(scores)
+        edit::run(self, rows, edits, width)
     }
 
     fn residual(&self, target: &[Row<'_, Self>], draft: &[Row<'_, Self>], width: usize) -> Result<Tensor> {

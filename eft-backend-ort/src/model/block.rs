@@ -50,19 +50,19 @@ impl Block {
     pub(super) fn select(&self, decoder: &Decoder, rows: &[usize]) -> Result<Self> {
         let lengths: Vec<_> = rows.iter().map(|row| self.length(*row)).collect();
         let slots = lengths.iter().copied().max().unwrap_or(0);
-        let kept: Vec<_> = lengths.iter().map(|length| (0..*length).collect()).collect();
         if slots == 0 {
             return Ok(Self::new(rows.len()));
         }
         let pick = |row: &usize| {
-            let mut slots_ = self.rows[*row].clone();
-            slots_.resize(slots, 0);
-            Picked { row: *row, slots: slots_ }
+            // Shorter rows are filled up with whatever lies in the first slot.
+            let mut taken = self.rows[*row].clone();
+            taken.resize(slots, 0);
+            Picked { row: *row, slots: taken }
         };
         let picked: Vec<_> = rows.iter().map(pick).collect();
         let caches = &decoder.interface.caches;
         let caches = decoder.gather.run(&decoder.ort, caches, &self.caches, self.slots, &picked)?;
-        Ok(Self { caches, slots, rows: kept })
+        Ok(Self { caches, slots, rows: lengths.into_iter().map(|length| (0..length).collect()).collect() })
     }
 
     /// Feeds every row its tokens, in pieces of at most so many tokens of all rows together. On an error, some

@@ -109,18 +109,17 @@ impl Session for CachedSession {
         for (index, block) in self.blocks.iter().enumerate() {
             let taken: Vec<_> = (0..rows.len()).filter(|row| self.places[rows[*row]].0 == index).collect();
             let within: Vec<_> = taken.iter().map(|row| self.places[rows[*row]].1).collect();
-            match (self.places.iter().filter(|place| place.0 == index).count(), &taken[..]) {
-                (_, []) => {}
-                // A block of one row is shared by its forks: caches are values, and do not change.
-                (1, taken) => {
-                    for row in taken {
-                        places[*row] = (blocks.len(), 0);
-                        blocks.push(block.clone());
-                    }
-                }
-                (_, taken) => {
-                    taken.iter().enumerate().for_each(|(i, row)| places[*row] = (blocks.len(), i));
-                    blocks.push(block.select(&self.decoder, &within)?);
+            if taken.is_empty() {
+                continue;
+            }
+            if self.way.holes {
+                taken.iter().enumerate().for_each(|(i, row)| places[*row] = (blocks.len(), i));
+                blocks.push(block.select(&self.decoder, &within)?);
+            } else {
+                // Forks of a row share its caches, which are values, and do not change.
+                for row in taken {
+                    places[row] = (blocks.len(), 0);
+                    blocks.push(block.clone());
                 }
             }
         }

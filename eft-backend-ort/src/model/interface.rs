@@ -110,9 +110,8 @@ impl Reader<'_> {
                 }
                 name => match name.strip_prefix("past_key_values.") {
                     Some(part) => {
-                        let cache = self.cache(input, part)?;
-                        interface.one_row |= matches!(input.dtype(), ValueType::Tensor { shape, .. } if shape.first() == Some(&1));
-                        interface.caches.push(cache);
+                        interface.caches.push(self.cache(input, part)?);
+                        interface.one_row |= self.tensor(input)?.1.first() == Some(&1);
                     }
                     None => return Err(self.error(format!("input `{name}` is not one of a decoder"))),
                 },

@@ -1,13 +1,12 @@
 //! Models that are not what they should be, and files that are not there: errors that name what is wrong.
-mod common;
-
 use std::fs;
 use std::path::Path;
 
-use common::{exported, ort};
 use eft_backend_ort::{Error, Options, Ort, load};
-use eft_core::{Prompt, Source, Vocab};
+use eft_core::{Prompt, Vocab};
 use proptest::prelude::*;
+
+use crate::tiny::{exported, ort};
 
 fn refused(path: impl AsRef<Path>) -> Error {
     match load(path, &ort(), None) {
@@ -122,7 +121,10 @@ fn configurations_are_read_with_care() {
 fn a_vocabulary_of_another_width_is_refused() {
     let vocab = Vocab::anonymous("small", 95).unwrap();
     let error = load(exported("llama"), &ort(), Some(vocab)).map(drop).unwrap_err();
-    assert!(error.to_string().contains("rows of the vocabulary `small` for `llama`: expected 96, got 95"), "{error}");
+    assert!(
+        error.to_string().contains("rows of the vocabulary `small` for `llama`: expected 96, got 95"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -137,7 +139,10 @@ proptest! {
 
     /// Bytes of the graph's structure that are something else: an error, or a model that runs or fails with one.
     #[test]
-    fn damaged_models_do_not_panic(changes in prop::collection::vec((0usize..4000, any::<u8>()), 1..6), cut in prop::option::of(0usize..4000)) {
+    fn damaged_models_do_not_panic(
+        changes in prop::collection::vec((0usize..4000, any::<u8>()), 1..6),
+        cut in prop::option::of(0usize..4000),
+    ) {
         let mut bytes = llama();
         changes.into_iter().for_each(|(at, byte)| bytes[at] = byte);
         if let Some(cut) = cut {
@@ -145,7 +150,6 @@ proptest! {
         }
         let folder = folder("model.onnx", &bytes);
         if let Ok(source) = load(folder.path(), &ort(), None) {
-            let source: Source<Ort> = source;
             drop(source.session(&[Prompt::from(&[1, 5][..])]));
         }
     }

@@ -1,0 +1,5 @@
+//! Exported decoders: what they compute, in which company, and what is refused.
+mod broken;
+mod goldens;
+mod ragged;
+mod tiny;
