@@ -63,7 +63,7 @@ impl Prober<'_> {
         let mut last = Vec::new();
         for (tokens, length) in steps {
             // Spread over the vocabulary: the first ones are often alike, being special.
-            let token = |number: &usize| ((number + 1) * (self.width - 1) / 8) as TokenId;
+            let token = |number: &usize| ((number + 1) * (self.width - 1) / 7) as TokenId;
             let ids: Vec<_> = tokens.iter().map(token).collect();
             let logits = block.pass(self.decoder, &[&ids], 1)?;
             block.truncate(0, *length);
