@@ -1,7 +1,43 @@
-//! Logit sources run by libtorch: a placeholder that holds the crate's name and place in the workspace.
+//! Emulated fine-tuning over [libtorch](tch): scores in PyTorch's tensors, on the processor or a GPU, without Python.
 //!
-//! It contains no code yet. Until it does, models run by libtorch can be brought in with
-//! [`from_fn`](https://docs.rs/eft-core/latest/eft_core/fn.from_fn.html) or by implementing
-//! `eft_core::Engine`.
+//! [`load()`] makes a source of a checkpoint in Hugging Face's layout, [`load_script`] of a TorchScript module. [`Torch`]
+//! is the [`Backend`](eft_core::Backend) of one device. Its tensors are plain tensors of two dimensions, rows by
+//! columns, so whatever produces logits with libtorch can be a source.
+//!
+//! ```
+//! use eft_backend_tch::{Torch, to_error};
+//! use eft_core::{Backend, Row, Term};
+//! use tch::Tensor;
+//!
+//! let torch = Torch::cpu();
+//! let logits = |scores: [f32; 3]| Tensor::f_from_slice(&scores)?.f_view([1, 3]);
+//! let (large, tuned) = (logits([1., 2., 3.]).map_err(to_error)?, logits([0., 5., 0.]).map_err(to_error)?);
+//! let untuned = logits([0., 1., 0.]).map_err(to_error)?;
+//! let combined = torch.linear(
+//!     &[
+//!         Term { weight: 1.0, rows: vec![Row::new(&large, 0)] },
+//!         Term { weight: 1.0, rows: vec![Row::new(&tuned, 0)] },
+//!         Term { weight: -1.0, rows: vec![Row::new(&untuned, 0)] },
+//!     ],
+//!     3,
+//! )?;
+//! assert_eq!(torch.argmax(&[Row::new(&combined, 0)], 3)?[0].token, 1);
+//! # Ok::<(), eft_core::Error>(())
+//! ```
+//!
+//! A build needs libtorch 2.13.0, and its programs need its libraries: see the crate's README. Without one, the feature
+//! `doc-only` lets everything be checked and documented.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod backend;
+pub mod load;
+pub mod nn;
+pub mod script;
+
+pub use backend::{Torch, to_error};
+pub use load::load;
+pub use nn::TorchNn;
+pub use script::{ScriptError, ScriptOptions, load_script};
+
+pub use tch::{Device, Kind};

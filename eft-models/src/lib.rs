@@ -18,10 +18,14 @@
 pub mod adapter;
 pub mod checkpoint;
 mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod decoder;
 pub mod engine;
 pub mod error;
 mod families;
+pub mod fork;
+pub mod graph;
 pub mod nn;
 mod projected;
 pub mod rope;
@@ -34,6 +38,7 @@ pub use adapter::Adapter;
 pub use checkpoint::Checkpoint;
 pub use engine::DecoderEngine;
 pub use error::{Error, Result};
+pub use fork::fork;
 pub use nn::{Nn, Span};
 pub use spec::DecoderSpec;
 pub use spelling::Spelling;

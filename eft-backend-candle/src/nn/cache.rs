@@ -1,4 +1,5 @@
 use candle_core::{Result, Tensor};
+use eft_models::fork;
 
 use crate::cpu::ops::RowCache;
 
@@ -40,28 +41,12 @@ impl LayerCache {
     /// Makes row `i` what row `rows[i]` was, of which the first `lengths[rows[i]]` tokens count.
     pub(super) fn select(&mut self, rows: &[usize], lengths: &[usize]) -> Result<()> {
         match &mut self.0 {
-            Rows::Host(caches) => taken(caches, rows, |cache, _| Ok(cache.clone())),
-            Rows::Device(caches) => taken(caches, rows, |cache, row| {
+            Rows::Host(caches) => fork(caches, rows, |cache, _| Ok(cache.clone())),
+            Rows::Device(caches) => fork(caches, rows, |cache, row| {
                 cache.as_ref().map(|cache| cache.copy(lengths[row])).transpose()
             }),
         }
     }
-}
-
-/// Makes row `i` what row `rows[i]` was. The first to name a row takes it over, the others copy it.
-fn taken<T: Default>(
-    caches: &mut Vec<T>,
-    rows: &[usize],
-    copy: impl Fn(&T, usize) -> Result<T>,
-) -> Result<()> {
-    let forks: Vec<_> = rows
-        .iter()
-        .enumerate()
-        .map(|(i, row)| rows[..i].contains(row).then(|| copy(&caches[*row], *row)).transpose())
-        .collect::<Result<_>>()?;
-    let moved = rows.iter().zip(forks);
-    *caches = moved.map(|(row, fork)| fork.unwrap_or_else(|| std::mem::take(&mut caches[*row]))).collect();
-    Ok(())
 }
 
 impl TensorCache {

@@ -1,4 +1,5 @@
 //! Backends: every operation against its plain `f64` form, on rows like those of models and on adversarial ones.
+use super::extremes::check_extremes;
 use super::rows::{KINDS, Kind, unsound};
 use super::{Law, Verdict, naive, refuses, require};
 use crate::backend::{Backend, Edit, Filter, Pick, Pool, Row, Term, rows_of};
@@ -29,6 +30,7 @@ pub fn check_backend<B: Backend>(backend: &B) -> Verdict {
         checker.picks()?;
         checker.unsound_rows()?;
     }
+    check_extremes(backend)?;
     wrong_arguments(backend)
 }
 

@@ -12,15 +12,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 mod backend;
+mod extremes;
 pub mod meter;
 pub mod naive;
 mod rows;
 mod source;
+mod texts;
 mod traffic;
 
 pub use backend::check_backend;
 pub use meter::{Meter, Traffic, metered};
 pub use source::{SourceTest, check_source};
+pub use texts::check_texts;
 pub use traffic::check_traffic;
 
 use crate::Error;

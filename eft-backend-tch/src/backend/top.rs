@@ -1,0 +1,35 @@
+//! The first tokens of each row.
+use eft_core::{Pick, TokenId};
+use tch::Tensor;
+
+use super::cutoff::Cutoff;
+use super::mass::Mass;
+use super::tensor::{Result, first, numbers};
+
+pub(super) fn top(scores: &Tensor, k: usize) -> Result<Vec<Vec<Pick>>> {
+    let (n, width) = scores.size2()?;
+    let k = k.min(width as usize);
+    let log_sums: Vec<f32> = numbers(&Mass::of(scores)?.log_sum)?;
+    let maxima: Vec<f32> = numbers(&scores.f_amax([1], true)?)?;
+    let (mut tokens, mut values) = (Vec::new(), Vec::new());
+    if k > 0 {
+        // Which of equal scores are first is for the cut-off to say.
+        let (kept, ids) = first(&Cutoff::of_count(scores, k)?.apply(scores)?, k)?;
+        (tokens, values) = (numbers::<i64>(&ids)?, numbers::<f32>(&kept)?);
+    }
+    let row = |row: usize| {
+        if log_sums[row].is_nan() {
+            return vec![Pick { token: 0, log_prob: f32::NAN }];
+        }
+        let found = row * k..(row + 1) * k;
+        let mut found: Vec<_> = tokens[found.clone()].iter().zip(&values[found]).collect();
+        // The two zeros are equal.
+        found.sort_by(|a, b| (b.1 + 0.0).total_cmp(&(a.1 + 0.0)).then(a.0.cmp(b.0)));
+        let log_prob =
+            |score: f32| (f64::from(score) - f64::from(maxima[row]) - f64::from(log_sums[row])) as f32;
+        let picks =
+            found.into_iter().map(|(t, score)| Pick { token: *t as TokenId, log_prob: log_prob(*score) });
+        picks.filter(|pick| pick.log_prob > f32::NEG_INFINITY).collect()
+    };
+    Ok((0..n as usize).map(row).collect())
+}

@@ -1,0 +1,197 @@
+//! The type, and what each operation asks of its arguments.
+use eft_core::backend::{
+    check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens, check_uniforms,
+};
+use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, Row, Term, TokenId};
+use tch::{Device, TchError, Tensor, no_grad_guard};
+
+use super::rows::{load, load_terms};
+use super::{edit, filter, linear, mass, pick, pool, residual, tensor, to_error, top};
+
+/// The backend of one device of libtorch.
+///
+/// Rows may lie on other devices; they are brought to this one.
+///
+/// ```
+/// use eft_backend_tch::Torch;
+/// use eft_core::{from_fn, Sampling, Vocab};
+///
+/// let vocab = Vocab::new("abc", ["a", "b", "c"])?;
+/// let model = from_fn(Torch::cpu(), vocab, |tokens| Ok(vec![0.0, tokens.len() as f32, 1.0]));
+/// assert_eq!(model.generate([0, 1], Sampling::greedy())?.next().unwrap()?.id, 1);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Torch {
+    device: Device,
+}
+
+impl Torch {
+    /// The backend of `device`.
+    pub fn new(device: Device) -> Self {
+        Self { device }
+    }
+
+    /// The backend of the processor.
+    pub fn cpu() -> Self {
+        Self::new(Device::Cpu)
+    }
+
+    /// Where results are made.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Works on rows, without gradients.
+    fn on<T>(
+        &self,
+        rows: &[Row<'_, Self>],
+        width: usize,
+        work: impl FnOnce(Tensor) -> Result<T, TchError>,
+    ) -> Result<T> {
+        let _guard = no_grad_guard();
+        load(self.device, rows, width).and_then(work).map_err(to_error)
+    }
+
+    /// The same, of one list of rows beside another.
+    fn on_both<T>(
+        &self,
+        [first, second]: [&[Row<'_, Self>]; 2],
+        width: usize,
+        work: impl FnOnce(Tensor, Tensor) -> Result<T, TchError>,
+    ) -> Result<T> {
+        self.on(first, width, |first| work(first, load(self.device, second, width)?))
+    }
+}
+
+impl From<Device> for Torch {
+    fn from(device: Device) -> Self {
+        Self::new(device)
+    }
+}
+
+impl Backend for Torch {
+    type Tensor = Tensor;
+
+    const NAME: &'static str = "tch";
+
+    /// Of a tensor that is no matrix: no rows, no columns.
+    fn shape(&self, tensor: &Tensor) -> (usize, usize) {
+        match tensor.defined().then(|| tensor.size()).as_deref() {
+            Some([rows, columns]) => (*rows as usize, *columns as usize),
+            _ => (0, 0),
+        }
+    }
+
+    fn shallow_clone(&self, tensor: &Tensor) -> Tensor {
+        tensor.shallow_clone()
+    }
+
+    fn upload(&self, scores: &[f32], width: usize) -> Result<Tensor> {
+        if width == 0 || !scores.len().is_multiple_of(width) {
+            return Err(Error::shape("upload", format!("whole rows of {width}"), scores.len()));
+        }
+        let tensor = || {
+            let rows = (scores.len() / width) as i64;
+            Tensor::f_from_slice(scores)?.f_view([rows, width as i64])?.f_to(self.device)
+        };
+        tensor().map_err(to_error)
+    }
+
+    fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+        check_rows(self, "download", rows, width)?;
+        self.on(rows, width, |scores| tensor::numbers(&scores))
+    }
+
+    fn linear(&self, terms: &[Term<'_, Self>], width: usize) -> Result<Tensor> {
+        check_terms(self, "linear", terms, width)?;
+        let _guard = no_grad_guard();
+        load_terms(self.device, terms, width).and_then(|parts| linear::linear(&parts)).map_err(to_error)
+    }
+
+    fn log_softmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+        check_rows(self, "log_softmax", rows, width)?;
+        self.on(rows, width, |scores| mass::log_softmax(&scores))
+    }
+
+    fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<Tensor> {
+        check_terms(self, "pool", terms, width)?;
+        check_pool(terms, pool)?;
+        let _guard = no_grad_guard();
+        load_terms(self.device, terms, width).and_then(|parts| pool::pool(&parts, pool)).map_err(to_error)
+    }
+
+    fn filter(&self, rows: &[Row<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {
+        check_rows(self, "filter", rows, width)?;
+        filter.validate()?;
+        self.on(rows, width, |scores| filter::filter(&scores, filter))
+    }
+
+    fn choose(
+        &self,
+        kept: &[Row<'_, Self>],
+        inside: &[Row<'_, Self>],
+        outside: Option<&[Row<'_, Self>]>,
+        width: usize,
+    ) -> Result<Tensor> {
+        check_rows(self, "choose, kept", kept, width)?;
+        check_rows(self, "choose, inside", inside, width)?;
+        check_same_length("choose, inside", kept.len(), inside.len())?;
+        if let Some(outside) = outside {
+            check_rows(self, "choose, outside", outside, width)?;
+            check_same_length("choose, outside", kept.len(), outside.len())?;
+        }
+        self.on_both([kept, inside], width, |kept, inside| {
+            let outside = outside.map(|rows| load(self.device, rows, width)).transpose()?;
+            edit::choose(&kept, &inside, outside.as_ref())
+        })
+    }
+
+    fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
+        check_rows(self, "edit", rows, width)?;
+        check_same_length("edit", rows.len(), edits.len())?;
+        check_edits(edits, width)?;
+        self.on(rows, width, |scores| edit::edit(&scores, edits))
+    }
+
+    fn residual(&self, target: &[Row<'_, Self>], draft: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+        check_rows(self, "residual, target", target, width)?;
+        check_rows(self, "residual, draft", draft, width)?;
+        check_same_length("residual, draft", target.len(), draft.len())?;
+        self.on_both([target, draft], width, |target, draft| residual::residual(&target, &draft))
+    }
+
+    fn argmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<Pick>> {
+        check_rows(self, "argmax", rows, width)?;
+        self.on(rows, width, |scores| pick::argmax(&scores))
+    }
+
+    fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
+        check_rows(self, "draw", rows, width)?;
+        check_same_length("draw", rows.len(), uniforms.len())?;
+        check_uniforms(uniforms)?;
+        self.on(rows, width, |scores| pick::draw(&scores, uniforms))
+    }
+
+    fn log_probs(
+        &self,
+        rows: &[Row<'_, Self>],
+        tokens: &[Vec<TokenId>],
+        width: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        check_rows(self, "log_probs", rows, width)?;
+        check_same_length("log_probs", rows.len(), tokens.len())?;
+        check_tokens("log_probs", tokens.iter().map(Vec::as_slice), width)?;
+        self.on(rows, width, |scores| pick::log_probs(&scores, tokens))
+    }
+
+    fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
+        check_rows(self, "top", rows, width)?;
+        self.on(rows, width, |scores| top::top(&scores, k))
+    }
+
+    fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+        check_rows(self, "log_normalizers", rows, width)?;
+        self.on(rows, width, |scores| mass::log_normalizers(&scores))
+    }
+}

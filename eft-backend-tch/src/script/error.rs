@@ -1,0 +1,39 @@
+use std::path::{Path, PathBuf};
+
+use eft_models::graph::GraphError;
+
+/// Why a TorchScript module is no model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScriptError {
+    /// A file that is not there, or that libtorch does not load.
+    #[error("{}: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What libtorch said.
+        source: tch::TchError,
+    },
+    /// A module that does not keep to the calling convention.
+    #[error("{}: {problem}", file.display())]
+    Convention {
+        /// The file.
+        file: PathBuf,
+        /// What was found as it was tried out.
+        problem: String,
+    },
+    /// A vocabulary that does not fit.
+    #[error(transparent)]
+    Core(eft_core::Error),
+}
+
+impl ScriptError {
+    /// What trying it out led to.
+    pub(super) fn of(file: &Path, error: GraphError) -> Self {
+        match error {
+            GraphError::Core(error @ eft_core::Error::Shape { .. }) => Self::Core(error),
+            GraphError::Core(error) => Self::Convention { file: file.into(), problem: error.to_string() },
+            error => Self::Convention { file: file.into(), problem: error.to_string() },
+        }
+    }
+}

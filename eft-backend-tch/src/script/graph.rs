@@ -1,0 +1,145 @@
+//! [`Script`]: a module as a graph.
+use std::path::{Path, PathBuf};
+
+use eft_core::{Error, Result};
+use eft_models::graph::{Graph, Pass, Passed, Picked, Traits};
+use tch::{CModule, IValue, Kind, TchError, Tensor, no_grad_guard};
+
+use super::ScriptError;
+use crate::backend::{concise, integers};
+use crate::{Torch, to_error};
+
+pub(super) struct Script {
+    file: PathBuf,
+    module: CModule,
+    torch: Torch,
+    cached: bool,
+}
+
+/// What a module calls `past` and `present`.
+pub(super) struct Caches(Vec<Tensor>);
+
+impl Clone for Caches {
+    fn clone(&self) -> Self {
+        Self(self.0.iter().map(Tensor::shallow_clone).collect())
+    }
+}
+
+impl Script {
+    pub(super) fn load(file: &Path, torch: Torch) -> std::result::Result<Self, ScriptError> {
+        let unreadable = |source| ScriptError::Unreadable { file: file.into(), source: concise(source) };
+        // libtorch's own message for a file that is not there is a page of C++.
+        std::fs::File::open(file).map_err(|source| unreadable(source.into()))?;
+        let mut module = CModule::load_on_device(file, torch.device()).map_err(unreadable)?;
+        module.f_set_eval().map_err(unreadable)?;
+        let mut script = Self { file: file.into(), module, torch, cached: false };
+        let one =
+            Pass { rows: 1, tokens: 1, slots: 0, ids: vec![0], mask: vec![1], positions: vec![0], wanted: 1 };
+        let tried = script.run(&one, None);
+        let tried = tried.map_err(|error| ScriptError::of(file, error.into()))?;
+        script.cached = tried.1.is_some();
+        Ok(script)
+    }
+
+    /// Bytes of its weights.
+    pub(super) fn bytes(&self) -> u64 {
+        let size =
+            |tensor: &Tensor| tensor.f_kind().map_or(0, |kind| tensor.numel() * kind.elt_size_in_bytes());
+        self.module.named_parameters().map_or(0, |all| all.iter().map(|(_, t)| size(t) as u64).sum())
+    }
+
+    /// Logits, rows × tokens × vocabulary, and what is to be the next `past`, if there is anything.
+    fn run(&self, pass: &Pass, past: Option<&Caches>) -> Result<(Tensor, Option<Caches>)> {
+        let _guard = no_grad_guard();
+        let (rows, tokens) = (pass.rows as i64, pass.tokens as i64);
+        let given = |numbers: &[i64], columns: i64| {
+            Tensor::f_from_slice(numbers)?.f_view([rows, columns])?.f_to(self.torch.device())
+        };
+        let inputs = || {
+            Ok::<_, TchError>([
+                IValue::Tensor(given(&pass.ids, tokens)?),
+                IValue::Tensor(given(&pass.positions, tokens)?),
+                IValue::Tensor(given(&pass.mask, pass.slots as i64 + tokens)?.f_totype(Kind::Bool)?),
+                IValue::TensorList(past.map_or_else(Vec::new, |past| past.clone().0)),
+            ])
+        };
+        let outputs = inputs().and_then(|inputs| self.module.forward_is(&inputs)).map_err(to_error)?;
+        let (logits, present) = match outputs {
+            IValue::Tensor(logits) => (logits, Vec::new()),
+            IValue::Tuple(outputs) => match <[IValue; 2]>::try_from(outputs) {
+                Ok([IValue::Tensor(logits), IValue::TensorList(present)]) => (logits, present),
+                Ok(_) => return Err(self.wrong("a tensor and a list of tensors", "something else")),
+                Err(outputs) => return Err(self.wrong("two outputs", &outputs.len().to_string())),
+            },
+            _ => return Err(self.wrong("logits, or a tuple of logits and caches", "something else")),
+        };
+        match logits.size()[..] {
+            [r, t, width] if (r, t) == (rows, tokens) && width > 0 => {}
+            ref found => {
+                let expected = format!("logits of {rows} × {tokens} × the vocabulary");
+                return Err(self.wrong(&expected, &format!("{found:?}")));
+            }
+        }
+        let slots = pass.slots as i64 + tokens;
+        for cache in &present {
+            match cache.size()[..] {
+                [r, _, s, _] if (r, s) == (rows, slots) => {}
+                ref found => {
+                    let expected = format!("caches of {rows} × heads × {slots} × width");
+                    return Err(self.wrong(&expected, &format!("{found:?}")));
+                }
+            }
+        }
+        Ok((logits, if present.is_empty() { None } else { Some(Caches(present)) }))
+    }
+
+    fn wrong(&self, expected: &str, found: &str) -> Error {
+        Error::shape(format!("{}: `forward` gave", self.file.display()), expected, found)
+    }
+}
+
+impl Graph for Script {
+    type Backend = Torch;
+    type Caches = Caches;
+
+    fn backend(&self) -> &Torch {
+        &self.torch
+    }
+
+    fn traits(&self) -> Traits {
+        Traits { cached: self.cached, masked: true, one_row: false }
+    }
+
+    fn pass(&self, pass: &Pass, caches: Option<&Caches>) -> Result<Passed<Self>> {
+        let (logits, caches) = self.run(pass, caches)?;
+        if self.cached && caches.is_none() {
+            return Err(self.wrong("caches, as at first", "none"));
+        }
+        let kept = pass.wanted;
+        let rows = || {
+            let (tokens, width) = (pass.tokens as i64, logits.size()[2]);
+            logits.f_narrow(1, tokens - kept as i64, kept as i64)?.f_reshape([-1, width])
+        };
+        let logits = if kept > 0 { Some((rows().map_err(to_error)?, kept)) } else { None };
+        Ok(Passed { logits, caches })
+    }
+
+    fn gather(&self, caches: &Caches, _: usize, picked: &[Picked]) -> Result<Caches> {
+        let _guard = no_grad_guard();
+        let (rows, count) =
+            (picked.len() as i64, picked.first().map_or(0, |picked| picked.slots.len()) as i64);
+        let gathered = || {
+            let device = self.torch.device();
+            let from = integers(picked.iter().map(|picked| picked.row), device)?;
+            let slots = integers(picked.iter().flat_map(|picked| picked.slots.iter().copied()), device)?;
+            let slots = slots.f_view([rows, 1, count, 1])?;
+            let gather = |cache: &Tensor| {
+                let of_rows = cache.f_index_select(0, &from)?;
+                let (_, heads, _, width) = of_rows.size4()?;
+                of_rows.f_gather(2, &slots.f_expand([rows, heads, count, width], false)?, false)
+            };
+            caches.0.iter().map(gather).collect::<std::result::Result<_, TchError>>()
+        };
+        Ok(Caches(gathered().map_err(to_error)?))
+    }
+}

@@ -1,0 +1,22 @@
+//! The backend passes the kit, and generates what the host does.
+use eft_backend_tch::Torch;
+use eft_core::conformance::{Meter, check_backend, check_texts};
+
+fn checked(verdict: eft_core::conformance::Verdict) {
+    verdict.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn operations() {
+    checked(check_backend(&Torch::cpu()));
+}
+
+#[test]
+fn texts() {
+    checked(check_texts(&Torch::cpu()));
+}
+
+#[test]
+fn metered() {
+    checked(check_backend(&Meter::new(Torch::cpu())));
+}

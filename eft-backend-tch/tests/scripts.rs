@@ -1,0 +1,103 @@
+//! TorchScript modules: one that is a Llama, and small ones that keep to the calling convention in part, or not at all.
+use std::path::PathBuf;
+
+use eft_backend_tch::{ScriptError, ScriptOptions, Torch, load_script};
+use eft_core::conformance::{SourceTest, check_source, check_traffic};
+use eft_core::{Decoding, Error, Sampling, Source, TokenId, Vocab};
+use eft_models::conformance::Golden;
+
+fn file(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "goldens", &format!("{name}.pt")].iter().collect()
+}
+
+fn load(name: &str, options: &ScriptOptions) -> Result<Source<Torch>, ScriptError> {
+    load_script(file(name), &Torch::cpu(), options, None)
+}
+
+fn model(name: &str) -> Source<Torch> {
+    load(name, &ScriptOptions::default().context(128)).unwrap()
+}
+
+#[test]
+fn a_llama_is_that_of_transformers() {
+    let (golden, source) = (Golden::family("llama").unwrap(), model("llama"));
+    println!("{:?}", golden.check_logits(&source).unwrap());
+    golden.check_greedy(&source).unwrap();
+    let test = SourceTest::new(golden.prompts).tolerance(1e-3);
+    check_source(&source, &test).unwrap_or_else(|failure| panic!("{failure}"));
+    check_traffic(&source, &test).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn whatever_a_module_can_do_it_obeys_the_laws() {
+    // A cache that can be told of holes, one that cannot, a window, no cache at all.
+    let window = ScriptOptions::default().sliding_window();
+    for source in [model("sums"), model("blind"), load("sums", &window).unwrap(), model("nocache")] {
+        let test = SourceTest::new([vec![0], vec![1, 7, 1], vec![5, 2, 2, 6]]).tolerance(1e-3);
+        check_source(&source, &test).unwrap_or_else(|failure| panic!("{source}: {failure}"));
+        check_traffic(&source, &test).unwrap_or_else(|failure| panic!("{source}: {failure}"));
+    }
+}
+
+#[test]
+fn long_prompts_are_read_in_pieces_and_give_the_same() {
+    let prompts: Vec<Vec<TokenId>> = (0..3).map(|row| (0..50).map(|i| (i * 3 + row) % 8).collect()).collect();
+    let texts = |options: &ScriptOptions| {
+        let decoding = Decoding::from(Sampling::greedy()).max_tokens(12);
+        let source = load("sums", options).unwrap();
+        source
+            .generate_batch(prompts.clone(), decoding)
+            .unwrap()
+            .map(|e| format!("{:?}", e.unwrap()))
+            .collect()
+    };
+    let whole: Vec<_> = texts(&ScriptOptions::default());
+    let pieces: Vec<_> = texts(&ScriptOptions::default().pass(7));
+    assert_eq!(whole, pieces);
+}
+
+#[test]
+fn what_breaks_the_convention_is_refused_by_what_it_does() {
+    let refused = [
+        ("forgetful", "gives other logits over a cache"),
+        ("flat", "`forward` gave"),
+        ("stale", "`forward` gave"),
+        ("failing", "no such luck"),
+        ("oneinput", "forward"),
+    ];
+    for (name, what) in refused {
+        match load(name, &ScriptOptions::default()).map(drop) {
+            Err(error) => {
+                let message = error.to_string();
+                assert!(
+                    message.contains(what) && message.contains(&format!("{name}.pt")),
+                    "{name}: {message}"
+                );
+                assert!(!message.contains("frame #"), "{name}: {message}");
+            }
+            Ok(()) => panic!("{name} was accepted"),
+        }
+    }
+}
+
+#[test]
+fn what_is_no_module_is_refused_by_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let spoilt = folder.path().join("spoilt.pt");
+    let sound = std::fs::read(file("sums")).unwrap();
+    for bytes in [&b"no archive"[..], &[], &sound[..sound.len() / 2]] {
+        std::fs::write(&spoilt, bytes).unwrap();
+        let error =
+            load_script(&spoilt, &Torch::cpu(), &ScriptOptions::default(), None).map(drop).unwrap_err();
+        assert!(matches!(&error, ScriptError::Unreadable { file, .. } if *file == spoilt), "{error}");
+    }
+    let missing = load("missing", &ScriptOptions::default()).map(drop).unwrap_err();
+    assert!(missing.to_string().contains("missing.pt"), "{missing}");
+}
+
+#[test]
+fn a_vocabulary_of_another_width_is_refused() {
+    let vocab = Vocab::anonymous("other", 9).unwrap();
+    let refused = load_script(file("sums"), &Torch::cpu(), &ScriptOptions::default(), Some(vocab)).map(drop);
+    assert!(matches!(refused, Err(ScriptError::Core(Error::Shape { .. }))), "{refused:?}");
+}

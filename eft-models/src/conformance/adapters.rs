@@ -1,0 +1,65 @@
+//! Low-rank adapters: rows of several of them, in one pass.
+use eft_core::conformance::{SourceTest, check_source};
+use eft_core::{Backend, Joint, Prompt, Scores};
+
+use super::goldens::{Difference, Golden, model};
+use super::{Verdict, require};
+use crate::{Adapter, Checkpoint, DecoderEngine, Error, Nn};
+
+/// Adapters of the tiny checkpoints, by their base.
+const ADAPTERS: [(&str, &[&str]); 3] = [
+    ("qwen2", &["qwen2-lora", "qwen2-rslora"]),
+    ("gpt2", &["gpt2-lora"]),
+    ("falcon-new", &["falcon-new-lora"]),
+];
+
+/// Checks logits under adapters against PEFT's, and that rows of several adapters run together as they do alone.
+///
+/// # Errors
+/// The first that is not as it must be.
+pub fn check_adapters<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
+    let mut differences = Vec::new();
+    for (base, names) in ADAPTERS {
+        let source = model(nn, base, names)?;
+        Golden::family(base)?.check_logits(&source)?;
+        for name in names {
+            differences.push(Golden::adapter(name, base)?.check_logits(&source.adapter(name)?)?);
+        }
+    }
+    check_together(nn)?;
+    check_foreign(nn)?;
+    Ok(differences)
+}
+
+fn check_together<N: Nn>(nn: &N) -> Verdict<()> {
+    let source = model(nn, "qwen2", &["qwen2-lora", "qwen2-rslora"])?;
+    let (first, second) = (source.adapter("qwen2-lora")?, source.adapter("qwen2-rslora")?);
+    let roots = [&source, &first, &second];
+    let prompts = Golden::family("qwen2")?.prompts;
+    let opened: Vec<Prompt> = prompts.iter().map(Prompt::from).collect();
+    let pushed = [vec![3, 4], vec![], vec![5]];
+    let mut together = Joint::open(&roots, &opened)?;
+    together.push(&pushed)?;
+    let numbers = |scores: &Scores<N::Backend>| nn.backend().download(&scores.last()?, scores.width());
+    for (root, alone) in roots.into_iter().enumerate() {
+        let mut alone = Joint::open(&[alone], &opened)?;
+        alone.push(&pushed)?;
+        let (got, expected) = (numbers(&together.eval_last(root)?)?, numbers(&alone.eval_last(0)?)?);
+        let far = got.iter().zip(&expected).find(|(a, b)| (*a - *b).abs() >= 1e-4);
+        require(far.is_none(), || format!("{}: {far:?}, together and alone", roots[root]))?;
+    }
+    let mixed = &source + 0.5 * (&first - &source) + 0.5 * (&second - &source);
+    Ok(check_source(&mixed, &SourceTest::new(prompts).tolerance(1e-3))?)
+}
+
+/// An adapter of another base is refused by its first tensor.
+fn check_foreign<N: Nn>(nn: &N) -> Verdict<()> {
+    let checkpoint = Checkpoint::open(Golden::family("gpt2")?.folder())?;
+    let adapter = Adapter::open(Golden::adapter("qwen2-lora", "qwen2")?.folder())?;
+    let first = "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight";
+    match DecoderEngine::with_adapters(nn.clone(), &checkpoint, &[adapter], None).map(drop) {
+        Err(Error::BadTensor { tensor, .. }) if tensor == first => Ok(()),
+        Err(error) => Err(format!("an adapter of another base: {error}").into()),
+        Ok(()) => Err("an adapter of another base was accepted".into()),
+    }
+}

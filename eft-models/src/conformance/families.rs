@@ -1,0 +1,42 @@
+//! Every family, without adapters.
+use eft_core::conformance::{SourceTest, check_source, check_traffic};
+use eft_core::{Decoding, Sampling, TokenId};
+
+use super::goldens::{Difference, FAMILIES, Golden, model, texts};
+use super::{Verdict, require};
+use crate::Nn;
+
+/// Checks logits and greedy texts of every family, its laws as a source, and prompts that take several passes.
+///
+/// # Errors
+/// The first that is not as it must be.
+pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
+    let mut differences = Vec::new();
+    for family in FAMILIES {
+        let (golden, source) = (Golden::family(family)?, model(nn, family, &[])?);
+        differences.push(golden.check_logits(&source)?);
+        golden.check_greedy(&source)?;
+        let test = SourceTest::new(golden.prompts).tolerance(1e-3);
+        let checked =
+            check_source(&source, &test.clone().steps(30)).and_then(|()| check_traffic(&source, &test));
+        checked.map_err(|failure| format!("{family}: {failure}"))?;
+    }
+    check_pieces(nn)?;
+    Ok(differences)
+}
+
+/// The context of the tiny models is 128; seven rows of 100 tokens are more than one pass takes.
+fn check_pieces<N: Nn>(nn: &N) -> Verdict<()> {
+    let source = model(nn, "mistral", &[])?;
+    let prompts: Vec<Vec<TokenId>> =
+        (0..7).map(|row| (0..100).map(|i| (i * 7 + row * 13) % 96).collect()).collect();
+    let decoding = Decoding::from(Sampling::greedy()).max_tokens(4);
+    let together = texts(source.generate_batch(prompts.clone(), &decoding)?, prompts.len())?;
+    for (prompt, text) in prompts.iter().zip(together) {
+        let alone = texts(source.generate_batch([prompt], &decoding)?, 1)?;
+        require(alone[0] == text, || {
+            format!("a long prompt in a batch gives {text:?}, alone {:?}", alone[0])
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! The tiny checkpoints, and what transformers says of them.
+use std::path::{Path, PathBuf};
+
+use eft_core::decode::Batch;
+use eft_core::decode::Event;
+use eft_core::{Backend, Decoding, Joint, Prompt, Sampling, Source, TokenId};
+use safetensors::SafeTensors;
+
+use super::{TOLERANCE, Verdict, require};
+use crate::{Adapter, Checkpoint, DecoderEngine, Nn};
+
+/// Every tiny checkpoint, by its folder.
+pub const FAMILIES: [&str; 14] = [
+    "llama",
+    "llama3",
+    "llama-linear",
+    "llama-yarn",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3",
+    "gpt2",
+    "falcon",
+    "falcon-new",
+    "phi3",
+    "phi3-long",
+];
+
+/// How far the logits of a checkpoint or adapter lie from transformers' or PEFT's at most.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// Of which.
+    pub name: String,
+    /// The largest of any logit, over all positions of all prompts.
+    pub logits: f32,
+}
+
+/// A checkpoint or adapter with its reference.
+#[derive(Debug, Clone)]
+pub struct Golden {
+    folder: PathBuf,
+    /// Prompts, in token ids.
+    pub prompts: Vec<Vec<TokenId>>,
+    /// What transformers writes after each, 32 tokens.
+    pub greedy: Vec<Vec<TokenId>>,
+}
+
+impl Golden {
+    /// Of a family.
+    ///
+    /// # Errors
+    /// For files that are not there.
+    pub fn family(name: &str) -> Verdict<Self> {
+        let folder = folder(name);
+        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("golden.json"))?)?;
+        let lists = |name: &str| serde_json::from_value(json[name].clone());
+        Ok(Self { prompts: lists("prompts")?, greedy: lists("greedy")?, folder })
+    }
+
+    /// Of an adapter, over the prompts of its base; greedy texts are not known.
+    ///
+    /// # Errors
+    /// For files that are not there.
+    pub fn adapter(name: &str, base: &str) -> Verdict<Self> {
+        Ok(Self { folder: folder(name), greedy: Vec::new(), ..Self::family(base)? })
+    }
+
+    /// The folder of the checkpoint or adapter.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The difference of a model's logits, which is small enough.
+    ///
+    /// # Errors
+    /// For a model that fails, or whose logits are not finite or further off than [`TOLERANCE`].
+    pub fn check_logits<B: Backend>(&self, source: &Source<B>) -> Verdict<Difference> {
+        let bytes = std::fs::read(self.folder.join("golden.safetensors"))?;
+        let goldens = SafeTensors::deserialize(&bytes)?;
+        let name = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut worst = 0.0f32;
+        for (i, prompt) in self.prompts.iter().enumerate() {
+            let golden = goldens.tensor(&format!("logits.{i}"))?;
+            let expected = golden.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+            // The first token as the prompt, all others after it: every position is scored.
+            let mut joint = Joint::open(&[source], &[Prompt::from(&prompt[..1])])?;
+            joint.push(&[prompt[1..].to_vec()])?;
+            let scores = joint.eval_from(0, &[0])?;
+            let got = source.backend().download(&scores.positions(0), scores.width())?;
+            let sound = got.len() == expected.len() && got.iter().all(|x| x.is_finite());
+            require(sound, || format!("{name}: {} logits, not all of them finite", got.len()))?;
+            worst = got.iter().zip(expected).fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
+        }
+        require(worst <= TOLERANCE, || format!("{name}: a logit is {worst} off"))?;
+        Ok(Difference { name, logits: worst })
+    }
+
+    /// A model writes what transformers writes.
+    ///
+    /// # Errors
+    /// For a model that fails or writes something else.
+    pub fn check_greedy<B: Backend>(&self, source: &Source<B>) -> Verdict<()> {
+        let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(32);
+        let got = texts(source.generate_batch(self.prompts.clone(), decoding)?, self.prompts.len())?;
+        require(got == self.greedy, || format!("{source} writes {got:?}, not {:?}", self.greedy))
+    }
+}
+
+fn folder(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "goldens", name].iter().collect()
+}
+
+/// A family's model, with adapters.
+pub(super) fn model<N: Nn>(nn: &N, family: &str, adapters: &[&str]) -> crate::Result<Source<N::Backend>> {
+    let adapters =
+        adapters.iter().map(|name| Adapter::open(folder(name))).collect::<crate::Result<Vec<_>>>()?;
+    let checkpoint = Checkpoint::open(folder(family))?;
+    Ok(Source::new(DecoderEngine::with_adapters(nn.clone(), &checkpoint, &adapters, None)?))
+}
+
+/// The tokens of each row.
+pub(super) fn texts<B: Backend>(batch: Batch<B>, rows: usize) -> eft_core::Result<Vec<Vec<TokenId>>> {
+    let mut texts = vec![Vec::new(); rows];
+    for event in batch {
+        if let Event::Token { row, token } = event? {
+            texts[row].push(token.id);
+        }
+    }
+    Ok(texts)
+}

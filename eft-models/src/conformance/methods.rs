@@ -1,0 +1,59 @@
+//! Speculation and search over real decoders.
+use eft_core::score::implicit_reward;
+use eft_core::search::{ChunkBeamSearch, ImplicitReward};
+use eft_core::{Backend, Decoding, Sampling, Source, TokenId};
+
+use super::goldens::{model, texts};
+use super::{Verdict, require};
+use crate::Nn;
+
+/// Checks that drafted texts are plain ones, and that searches sample what the base samples and score what the guide
+/// scores.
+///
+/// # Errors
+/// The first that is not as it must be.
+pub fn check_methods<N: Nn>(nn: &N) -> Verdict<()> {
+    let base = model(nn, "qwen2", &["qwen2-lora", "qwen2-rslora"])?;
+    let (first, second) = (base.adapter("qwen2-lora")?, base.adapter("qwen2-rslora")?);
+    // The same weights as an engine of their own.
+    let alone = model(nn, "qwen2", &[])?;
+    check_speculation(&(&base + 0.5 * (&first - &second)), &[&base, &first, &alone])?;
+    check_search(&alone, &first, &base)
+}
+
+/// Drafts: a term that shares the target's passes, an adapter of it, and an engine of its own.
+fn check_speculation<B: Backend>(target: &Source<B>, drafts: &[&Source<B>]) -> Verdict<()> {
+    let prompts: Vec<Vec<TokenId>> = vec![vec![3, 14, 15], vec![9], vec![2, 6, 5, 3, 5]];
+    for sampling in [Sampling::greedy(), Sampling::default().temperature(0.6).top_p(0.9).seed(3)] {
+        let decoding = Decoding::from(sampling).stop_ids([]).max_tokens(24);
+        let plain = texts(target.generate_batch(prompts.clone(), &decoding)?, 3)?;
+        for draft in drafts {
+            let speculative = target.speculate().draft(draft).same_text();
+            for speculative in [speculative.clone().block(1), speculative.clone().block(4), speculative] {
+                let drafted = texts(speculative.generate_batch(prompts.clone(), &decoding)?, 3)?;
+                require(drafted == plain, || format!("drafted by {draft}: {drafted:?}, not {plain:?}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_search<B: Backend>(large: &Source<B>, tuned: &Source<B>, untuned: &Source<B>) -> Verdict<()> {
+    let prompt = [3, 14, 15];
+    let decoding = Decoding::from(Sampling::default().seed(4)).stop_ids([]).max_tokens(20);
+    let search = || ChunkBeamSearch::new(large, ImplicitReward::new(tuned, untuned)).decoding(&decoding);
+    let plain = texts(large.generate_batch([prompt], &decoding)?, 1)?;
+    let sampled = search().width(1).successors(1).chunk(7).run(prompt)?;
+    let text = &sampled.best().continuation.tokens;
+    require(*text == plain[0], || format!("a search of one row gives {text:?}, sampling {:?}", plain[0]))?;
+    let found = search().width(2).successors(3).chunk(4).run(prompt)?;
+    require(found.drawn == 6 * 20, || format!("{} tokens were drawn by six rows of 20", found.drawn))?;
+    let (best, one) = (found.best().score, sampled.best().score);
+    require(best >= one, || format!("the best of six scores {best}, of one {one}"))?;
+    for candidate in &found.candidates {
+        let reward = implicit_reward(tuned, untuned, prompt, &candidate.continuation.tokens, 1.0)?;
+        let score = candidate.score;
+        require((score - reward.total).abs() < 1e-3, || format!("a score of {score}, not {}", reward.total))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! [`RecomputedSession`]: a session over a model without a cache, which is given all tokens each time.
+use std::sync::Arc;
+
+use eft_core::{EngineSpec, Result, RowFeed, Scores, Session, TokenId, check};
+
+use super::Graph;
+use super::block::Block;
+use super::scored::{Part, scores};
+
+pub(super) struct RecomputedSession<G: Graph> {
+    graph: Arc<G>,
+    spec: EngineSpec<G::Backend>,
+    rows: Vec<Vec<TokenId>>,
+}
+
+impl<G: Graph> RecomputedSession<G> {
+    /// Of so many rows without tokens.
+    pub(super) fn new(graph: Arc<G>, spec: EngineSpec<G::Backend>, rows: usize) -> Self {
+        Self { graph, spec, rows: vec![Vec::new(); rows] }
+    }
+
+    /// Scores the last positions of rows, as many as are wanted of each.
+    fn part(&self, rows: &[usize], texts: &[Vec<TokenId>], wanted: &[usize]) -> Result<Option<Part<G>>> {
+        let fed: Vec<_> = rows.iter().map(|row| &texts[*row][..]).collect();
+        let tokens = fed.iter().map(|fed| fed.len()).max().unwrap_or(0);
+        let first = |row: usize| texts[row].len() - wanted[row];
+        let keep = rows.iter().map(|row| tokens - first(*row)).max().unwrap_or(0);
+        let passed = Block::new(rows.len()).pass(&*self.graph, &fed, keep)?;
+        Ok(passed.map(|(logits, kept)| {
+            let owner = |i: usize, row: usize, position: usize| (row, i * kept + position + kept - tokens);
+            let positions = |row: usize| first(row)..texts[row].len();
+            let owners = rows.iter().enumerate();
+            let owners = owners.flat_map(|(i, &row)| positions(row).map(move |p| owner(i, row, p))).collect();
+            Part { logits, owners }
+        }))
+    }
+}
+
+impl<G: Graph> Session for RecomputedSession<G> {
+    type Backend = G::Backend;
+
+    fn rollback_limit(&self) -> Vec<usize> {
+        self.rows.iter().map(Vec::len).collect()
+    }
+
+    fn room(&self) -> Vec<usize> {
+        let context = self.spec.context.unwrap_or(usize::MAX);
+        self.rows.iter().map(|row| context - row.len()).collect()
+    }
+
+    fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<G::Backend>> {
+        self.spec.check_feeds(feed, &self.room())?;
+        let mut texts = self.rows.clone();
+        texts.iter_mut().zip(feed).for_each(|(text, feed)| text.extend(&feed.tokens));
+        let wanted: Vec<_> = feed.iter().map(|feed| feed.wanted).collect();
+        let rows: Vec<_> = (0..texts.len()).filter(|row| wanted[*row] > 0).collect();
+        let together = if self.graph.traits().one_row { 1 } else { rows.len().max(1) };
+        let parts = rows.chunks(together).map(|rows| self.part(rows, &texts, &wanted));
+        let parts: Vec<_> = parts.filter_map(Result::transpose).collect::<Result<_>>()?;
+        let scores = scores(&*self.graph, parts, texts.len(), self.spec.vocab.width())?;
+        self.rows = texts;
+        Ok(scores)
+    }
+
+    fn rollback(&mut self, drop: &[usize]) -> Result<()> {
+        check::rollback(drop, &self.rollback_limit())?;
+        self.rows.iter_mut().zip(drop).for_each(|(row, drop)| row.truncate(row.len() - drop));
+        Ok(())
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<()> {
+        check::select(rows, self.rows.len())?;
+        self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
+        Ok(())
+    }
+}
