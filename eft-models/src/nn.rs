@@ -27,6 +27,11 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// The library.
     fn backend(&self) -> &Self::Backend;
 
+    /// Whether what is loaded may be of quantised blocks. A library that takes none is given dequantised numbers.
+    fn takes_blocks(&self) -> bool {
+        false
+    }
+
     /// Brings a vector or a matrix to the device, in the type that is computed with; `plus` is added to it.
     fn load(&self, raw: &RawTensor<'_>, plus: f32) -> Result<Tensor<Self>>;
 

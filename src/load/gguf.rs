@@ -10,6 +10,7 @@ use crate::text::gguf;
 
 pub(super) fn load<N: Nn>(loader: &Loader, nn: N, file: &Path, name: String) -> Result<Model<N::Backend>> {
     let file = Gguf::open(file)?.named(name);
+    let file = if nn.takes_blocks() { file } else { file.dequantised() };
     let tokenizer = match loader.own_tokenizer()? {
         Some(tokenizer) => Some(tokenizer),
         None => file.tokenizer().map(gguf::tokenizer).transpose()?,

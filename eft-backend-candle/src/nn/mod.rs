@@ -109,6 +109,10 @@ impl Nn for CandleNn {
         &self.backend
     }
 
+    fn takes_blocks(&self) -> bool {
+        true
+    }
+
     fn load(&self, raw: &RawTensor<'_>, plus: f32) -> Result<Tensor> {
         let tensor = self.raw(raw).and_then(|t| if plus == 0.0 { Ok(t) } else { t.affine(1.0, plus.into()) });
         tensor.map_err(to_error)
