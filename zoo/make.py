@@ -177,8 +177,8 @@ def export_stage(work):
         chat = name.startswith("tuned")
         shutil.rmtree(ZOO / name, ignore_errors=True)
         export.hugging_face(network, ZOO / name, chat)
+        export.onnx_decoder(network, ZOO / name / "model.onnx")
         if name != "tuned-large":
-            export.onnx_decoder(network, ZOO / name / "model.onnx")
             (ZOO / "gguf").mkdir(exist_ok=True)
             export.gguf_file(network, ZOO / "gguf" / f"{name}-f16.gguf", name, chat)
     shutil.rmtree(ZOO / "adapters", ignore_errors=True)

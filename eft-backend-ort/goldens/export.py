@@ -9,6 +9,7 @@ import pathlib
 import sys
 import warnings
 
+import onnx
 import torch
 import transformers as tf
 from transformers.cache_utils import DynamicCache
@@ -82,6 +83,17 @@ def export(model, file, positions="input", cached=True):
                           dynamic_axes=axes, opset_version=OPSET, dynamo=False)
 
 
+def beside(file):
+    """Brings weights that the exporter has put into files of their own, as it does past 2 GB, into one."""
+    model = onnx.load(file, load_external_data=False)
+    parts = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"}
+    if parts:
+        onnx.external_data_helper.load_external_data_for_model(model, str(file.parent))
+        onnx.save(model, file, save_as_external_data=True, location=f"{file.name}_data")
+        for part in parts - {f"{file.name}_data"}:
+            (file.parent / part).unlink()
+
+
 def main(checkpoint, file):
     checkpoint, file = pathlib.Path(checkpoint), pathlib.Path(file)
     how = dict(dtype=torch.float32, attn_implementation="eager")
@@ -90,6 +102,7 @@ def main(checkpoint, file):
     else:
         model = tf.AutoModelForCausalLM.from_pretrained(checkpoint, **how)
     export(model.eval(), file)
+    beside(file)
     model.config.save_pretrained(file.parent)
 
 

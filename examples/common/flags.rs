@@ -34,13 +34,13 @@ pub(crate) struct ModelFlags {
     /// A system message that the tuned model alone sees: a model under a prompt is a tuned one, too
     #[arg(long, value_name = "TEXT")]
     pub(crate) tuned_system: Option<String>,
-    /// What computes
+    /// What computes; candle, and what `cargo run --features` has switched on
     #[arg(long, value_enum, default_value = "candle")]
     pub(crate) backend: Backend,
-    /// Where: `cpu`, `cuda`, `cuda:1`, `metal`
+    /// Where, by candle: `cpu`, `cuda`, `cuda:1`, `metal`
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
-    /// In which type; on a processor nothing but f32 is fast
+    /// In which type, by candle; on a processor nothing but f32 is fast
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Dtype,
 }
@@ -62,6 +62,9 @@ pub(crate) enum Mode {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Backend {
     Candle,
+    /// ONNX Runtime: models are ONNX files, folders with one, or ids of the hub
+    #[cfg(feature = "ort")]
+    Ort,
 }
 
 /// What is computed in.

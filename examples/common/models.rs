@@ -13,6 +13,33 @@ use eft::{Message, Rendering, Source, combine};
 
 use super::flags::{Backend, Dtype, Mode, ModelFlags};
 
+/// What can make a model of files.
+trait Load {
+    type Backend: eft::Backend;
+
+    fn load(&self, loader: &Loader) -> Result<Model<Self::Backend>>;
+}
+
+/// A library of tensors.
+struct Tensors<N>(N);
+
+impl<N: Nn> Load for Tensors<N> {
+    type Backend = N::Backend;
+
+    fn load(&self, loader: &Loader) -> Result<Model<N::Backend>> {
+        Ok(loader.load_on(self.0.clone())?)
+    }
+}
+
+#[cfg(feature = "ort")]
+impl Load for eft::ort::Ort {
+    type Backend = Self;
+
+    fn load(&self, loader: &Loader) -> Result<Model<Self>> {
+        Ok(loader.load_onnx(self)?)
+    }
+}
+
 /// What is done with the models, whatever computes them.
 pub(crate) trait Run {
     fn run<B: eft::Backend>(&self, models: Models<B>) -> Result<()>;
@@ -40,9 +67,27 @@ pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
                 Dtype::Bf16 => DType::BF16,
             };
             let nn = CandleNn::new(Candle::new(device(&flags.device)?)).dtype(dtype);
-            run.run(Models::load(flags, &nn)?)
+            run.run(Models::load(flags, &Tensors(nn))?)
         }
+        #[cfg(feature = "ort")]
+        Backend::Ort => run.run(Models::load(flags, &onnx_runtime(flags)?)?),
     }
+}
+
+#[cfg(feature = "ort")]
+fn onnx_runtime(flags: &ModelFlags) -> Result<eft::ort::Ort> {
+    if flags.device != "cpu" {
+        bail!(
+            "`--device {}` is for candle: with `--backend ort` the examples run on the processor",
+            flags.device
+        );
+    }
+    if flags.dtype != Dtype::F32 {
+        bail!("`--dtype` is for candle: an ONNX file computes in the types that it was exported in");
+    }
+    let how =
+        "in a clone of this repository, `export \"$(eft-backend-ort/get-onnxruntime)\"` gets it from PyPI";
+    eft::ort::Ort::cpu().map_err(|error| anyhow::anyhow!("{error}; {how}"))
 }
 
 fn device(name: &str) -> Result<Device> {
@@ -59,7 +104,7 @@ fn device(name: &str) -> Result<Device> {
 
 impl<B: eft::Backend> Models<B> {
     /// Loads what the flags name, by default the zoo's.
-    fn load<N: Nn<Backend = B>>(flags: &ModelFlags, nn: &N) -> Result<Self> {
+    fn load(flags: &ModelFlags, by: &impl Load<Backend = B>) -> Result<Self> {
         let zoo = |name: &str| format!("{}/zoo/{name}", env!("CARGO_MANIFEST_DIR"));
         let named = |flag: &Option<String>, in_zoo: &str| flag.clone().unwrap_or_else(|| zoo(in_zoo));
         let down = flags.mode == Mode::Down;
@@ -68,7 +113,7 @@ impl<B: eft::Backend> Models<B> {
         let (large, small) = (named(&flags.large, "base-large"), named(&flags.small, "base-small"));
         let tuned = named(&flags.tuned, of_zoo);
 
-        let mut loaded = Loaded { nn, sources: HashMap::new() };
+        let mut loaded = Loaded { by, sources: HashMap::new() };
         let untuned = if down { &large } else { &small };
         // Before its base, which then need not be loaded twice.
         let mut tuned = match Path::new(&tuned).join("adapter_config.json").exists() {
@@ -96,13 +141,13 @@ impl<B: eft::Backend> Models<B> {
 }
 
 /// Models by name: what is named twice is loaded once, and runs once.
-struct Loaded<'a, N: Nn> {
-    nn: &'a N,
-    sources: HashMap<String, Source<N::Backend>>,
+struct Loaded<'a, L: Load> {
+    by: &'a L,
+    sources: HashMap<String, Source<L::Backend>>,
 }
 
-impl<N: Nn> Loaded<'_, N> {
-    fn model(&mut self, name: &str) -> Result<Source<N::Backend>> {
+impl<L: Load> Loaded<'_, L> {
+    fn model(&mut self, name: &str) -> Result<Source<L::Backend>> {
         if let Some(source) = self.sources.get(name) {
             return Ok(source.clone());
         }
@@ -110,7 +155,7 @@ impl<N: Nn> Loaded<'_, N> {
     }
 
     /// A model under an adapter, whose weights its base shares.
-    fn adapted(&mut self, base: &str, adapter: &str) -> Result<Source<N::Backend>> {
+    fn adapted(&mut self, base: &str, adapter: &str) -> Result<Source<L::Backend>> {
         let name =
             Path::new(adapter).file_name().context("the adapter's folder has no name")?.to_string_lossy();
         let model = self.open(base, Loader::new(base).adapter(name.clone(), adapter))?;
@@ -123,8 +168,8 @@ impl<N: Nn> Loaded<'_, N> {
         Ok(adapted.named(name))
     }
 
-    fn open(&mut self, name: &str, loader: Loader) -> Result<Model<N::Backend>> {
-        let mut model = loader.load_on(self.nn.clone())?;
+    fn open(&mut self, name: &str, loader: Loader) -> Result<Model<L::Backend>> {
+        let mut model = self.by.load(&loader)?;
         if let Some(renderer) = model.renderer.clone()
             && renderer.text(name, &[Message::new("user", "?")]).is_err()
         {

@@ -32,6 +32,10 @@ pub enum Error {
     /// A checkpoint, tokenizer or template that is broken or not supported.
     #[error(transparent)]
     Files(#[from] eft_models::Error),
+    /// An ONNX file that is broken or not supported.
+    #[cfg(feature = "ort")]
+    #[error(transparent)]
+    Onnx(#[from] eft_backend_ort::Error),
     /// A vocabulary or a backend that refuses what was read.
     #[error(transparent)]
     Core(#[from] eft_core::Error),

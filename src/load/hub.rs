@@ -9,14 +9,9 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use super::place::Place;
 use super::{Error, Loader, Result};
 
-/// What a folder holds beside its weights, as far as it is of use here.
-const BESIDE: [&str; 5] = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-];
+/// What a folder may hold beside its weights and their configuration, as far as it is of use here.
+const BESIDE: [&str; 4] =
+    ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 
 const INDEX: &str = "model.safetensors.index.json";
 const WHOLE: &str = "model.safetensors";
@@ -64,7 +59,7 @@ impl Loader {
     }
 }
 
-/// An id, and behind a colon the GGUF file that is meant. `None` if it is no id.
+/// An id, and behind a colon the GGUF or ONNX file that is meant. `None` if it is no id.
 pub(super) fn id(name: &str) -> Option<(&str, Option<&str>)> {
     let (id, file) = name.split_once(':').map_or((name, None), |(id, file)| (id, Some(file)));
     let part = |part: &str| {
@@ -72,7 +67,8 @@ pub(super) fn id(name: &str) -> Option<(&str, Option<&str>)> {
         !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed) && !part.contains("..")
     };
     let (organisation, model) = id.split_once('/')?;
-    let inside = |file: &str| file.ends_with(".gguf") && file.split('/').all(part);
+    let known = |file: &str| [".gguf", ".onnx"].iter().any(|extension| file.ends_with(extension));
+    let inside = |file: &str| known(file) && file.split('/').all(part);
     (part(organisation) && part(model) && file.is_none_or(inside)).then_some((id, file))
 }
 
@@ -80,31 +76,27 @@ pub(super) fn id(name: &str) -> Option<(&str, Option<&str>)> {
 pub(super) fn fetch(loader: &Loader, id: &str, file: Option<&str>) -> Result<Place> {
     let mut hub = Hub::new(loader, id)?;
     if let Some(file) = file {
+        if file.ends_with(".onnx") {
+            let reason = "is an ONNX file: those are loaded by `Loader::load_onnx`, with the feature `ort`";
+            return Err(hub.error(file, reason));
+        }
         #[cfg(feature = "candle")]
         return hub.file(file).map(Place::Gguf);
         #[cfg(not(feature = "candle"))]
         return Err(hub.error(file, "GGUF files are read with the feature `candle`"));
     }
     let listed = hub.listed()?;
-    let has = |file: &str| listed.as_ref().is_none_or(|listed| listed.contains(file));
-    if !has("config.json")
-        && let Some(files) = listed.as_ref().map(|files| gguf_files(files)).filter(|f| !f.is_empty())
-    {
-        let reason =
-            format!("is not there; name a GGUF file as `{id}:{}`; there are: {}", files[0], files.join(", "));
-        return Err(hub.error("config.json", reason));
-    }
-    let config = hub.file("config.json")?;
-    for file in BESIDE.into_iter().skip(1).filter(|file| has(file)) {
-        hub.optional(file)?;
-    }
-    if let super::Template::Own(Some(name)) = &loader.template {
-        let file = format!("additional_chat_templates/{name}.jinja");
-        if has(&file) {
-            hub.optional(&file)?;
+    if !has(&listed, "config.json") {
+        let files = ending(&listed, ".gguf");
+        if let Some(first) = files.first() {
+            let reason =
+                format!("is not there; name a GGUF file as `{id}:{first}`; there are: {}", files.join(", "));
+            return Err(hub.error("config.json", reason));
         }
     }
-    let index = if has(INDEX) { hub.optional(INDEX)? } else { None };
+    let config = hub.file("config.json")?;
+    hub.beside(loader, &listed)?;
+    let index = if has(&listed, INDEX) { hub.optional(INDEX)? } else { None };
     match index {
         Some(index) => {
             for shard in checkpoint::shards(&index)? {
@@ -116,8 +108,42 @@ pub(super) fn fetch(loader: &Loader, id: &str, file: Option<&str>) -> Result<Pla
     Ok(Place::Folder(config.parent().unwrap_or(Path::new("")).into()))
 }
 
-fn gguf_files(files: &BTreeSet<String>) -> Vec<&str> {
-    files.iter().map(String::as_str).filter(|file| file.ends_with(".gguf")).collect()
+/// The model's ONNX file, from the cache or into it, with the data and the files that belong to it.
+#[cfg(feature = "ort")]
+pub(super) fn fetch_onnx(loader: &Loader, id: &str, file: Option<&str>) -> Result<PathBuf> {
+    let mut hub = Hub::new(loader, id)?;
+    let listed = hub.listed()?;
+    let file = match file {
+        Some(file) if file.ends_with(".onnx") => file.to_owned(),
+        Some(file) => return Err(hub.error(file, "is no ONNX file")),
+        None => hub.usual_onnx(&listed)?,
+    };
+    let model = hub.file(&file)?;
+    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    for data in eft_backend_ort::model::external_data(&model)? {
+        let part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\\');
+        if !data.split('/').all(part) {
+            return Err(hub.error(&file, format!("keeps its weights outside its folder, in `{data}`")));
+        }
+        hub.file(format!("{folder}/{data}").trim_start_matches('/'))?;
+    }
+    if has(&listed, "config.json") {
+        hub.optional("config.json")?;
+    }
+    hub.beside(loader, &listed)?;
+    Ok(model)
+}
+
+/// The names of a model's files; `None` where the cache alone can be asked.
+type Listed = Option<BTreeSet<String>>;
+
+/// Whether there may be such a file.
+fn has(listed: &Listed, file: &str) -> bool {
+    listed.as_ref().is_none_or(|listed| listed.contains(file))
+}
+
+fn ending<'a>(listed: &'a Listed, extension: &str) -> Vec<&'a str> {
+    listed.iter().flatten().map(String::as_str).filter(|file| file.ends_with(extension)).collect()
 }
 
 /// One model of the hub.
@@ -152,8 +178,8 @@ impl<'a> Hub<'a> {
         Ok(Self { id, folder, cached: cache.repo(repo), remote })
     }
 
-    /// The names of its files; `None` where the cache alone can be asked, since the hub is not to be, or not there.
-    fn listed(&mut self) -> Result<Option<BTreeSet<String>>> {
+    /// The names of its files; `None` where the hub is not to be asked, or not there.
+    fn listed(&mut self) -> Result<Listed> {
         let Some(remote) = &self.remote else { return Ok(None) };
         match remote.info() {
             Ok(info) => Ok(Some(info.siblings.into_iter().map(|file| file.rfilename).collect())),
@@ -163,6 +189,34 @@ impl<'a> Hub<'a> {
             }
             Err(error) => Err(self.failed("its list of files", &error)),
         }
+    }
+
+    /// Gets what lies beside the weights.
+    fn beside(&self, loader: &Loader, listed: &Listed) -> Result<()> {
+        let named = match &loader.template {
+            super::Template::Own(Some(name)) => Some(format!("additional_chat_templates/{name}.jinja")),
+            _ => None,
+        };
+        let files = BESIDE.into_iter().chain(named.as_deref()).filter(|file| has(listed, file));
+        files.map(|file| self.optional(file).map(drop)).collect()
+    }
+
+    /// The first of the usual places of ONNX files that has one.
+    #[cfg(feature = "ort")]
+    fn usual_onnx(&self, listed: &Listed) -> Result<String> {
+        let there = |file: &String| match listed {
+            Some(listed) => listed.contains(file),
+            None => self.cached.get(file).is_some(),
+        };
+        let places = eft_backend_ort::model::usual_places;
+        places().find(there).ok_or_else(|| {
+            let places = places().collect::<Vec<_>>().join(", ");
+            let others = match &ending(listed, ".onnx")[..] {
+                [] => String::new(),
+                files => format!("; name one as `{}:{}`; there are: {}", self.id, files[0], files.join(", ")),
+            };
+            self.error("an ONNX file", format!("is in none of the usual places, {places}{others}"))
+        })
     }
 
     fn file(&self, file: &str) -> Result<PathBuf> {

@@ -2,7 +2,8 @@
 //!
 //! A name is a folder in Hugging Face's layout, a GGUF file, or an id on the Hugging Face hub (`organisation/model`;
 //! for a GGUF file there, `organisation/model:file.gguf`). The tokenizer, the chat template and what ends a text are
-//! read from the same place. [`Loader`] has the options.
+//! read from the same place. [`Loader`] has the options, and with the feature `ort` it loads ONNX files
+//! (`Loader::load_onnx`).
 //!
 //! ```no_run
 //! use eft::{Prompt, Sampling};
@@ -28,18 +29,21 @@
 //! let both = &base + 0.7 * (base.adapter("pirate")? - &base) + 0.3 * (base.adapter("poet")? - &base);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+mod beside;
 mod error;
 mod folder;
 #[cfg(feature = "candle")]
 mod gguf;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "ort")]
+mod onnx;
 mod place;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use eft_core::{Source, Vocab};
+use eft_core::{Engine, Source, Vocab};
 use eft_models::{Adapter, DecoderEngine, Nn, Weights};
 
 pub use error::{Error, Result};
@@ -169,6 +173,11 @@ impl Loader {
         }
     }
 
+    /// The vocabulary that was asked for, or that was found.
+    fn vocabulary(&self, found: Option<Arc<Vocab>>) -> Option<Arc<Vocab>> {
+        self.vocab.clone().map(Arc::new).or(found)
+    }
+
     /// The tokenizer that was asked for, if one was.
     fn own_tokenizer(&self) -> Result<Option<Tokenizer>> {
         Ok(self.tokenizer.as_ref().map(Tokenizer::open).transpose()?)
@@ -201,12 +210,18 @@ impl Loader {
     ) -> Result<Model<N::Backend>> {
         let adapters = self.adapters.iter().map(|(name, folder)| Ok(Adapter::open(folder)?.named(name)));
         let adapters = adapters.collect::<Result<Vec<_>>>()?;
-        let vocab = self.vocab.clone().map(Arc::new).or(vocab);
-        let source = Source::new(DecoderEngine::with_adapters(nn, weights, &adapters, vocab)?);
+        let vocab = self.vocabulary(vocab);
+        Model::new(DecoderEngine::with_adapters(nn, weights, &adapters, vocab)?, renderer)
+    }
+}
+
+impl<B: eft_core::Backend> Model<B> {
+    fn new(engine: impl Engine<Backend = B> + 'static, renderer: Option<TextRenderer>) -> Result<Self> {
+        let source = Source::new(engine);
         let source = match renderer.clone() {
             Some(renderer) => source.rendered_by(renderer)?,
             None => source,
         };
-        Ok(Model { source, renderer })
+        Ok(Self { source, renderer })
     }
 }

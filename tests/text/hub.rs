@@ -12,13 +12,13 @@ use eft::load::{Error, Loader};
 use crate::loading::folder;
 
 /// Answers as the hub does, for one model, `org/tiny`, and writes down what it was asked.
-struct Hub {
+pub(crate) struct Hub {
     url: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Hub {
-    fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
+    pub(crate) fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -40,11 +40,11 @@ impl Hub {
         Self::new(std::fs::read_dir(folder).unwrap().map(file).collect())
     }
 
-    fn loader(&self, name: &str, cache: &Path) -> Loader {
+    pub(crate) fn loader(&self, name: &str, cache: &Path) -> Loader {
         Loader::new(name).endpoint(&self.url).cache(cache.join("hub")).quiet()
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
 }

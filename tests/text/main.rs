@@ -3,6 +3,8 @@ mod broken;
 mod gguf;
 mod hub;
 mod loading;
+#[cfg(feature = "ort")]
+mod onnx;
 mod templates;
 mod tokenizers;
 

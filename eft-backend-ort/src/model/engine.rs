@@ -1,5 +1,5 @@
 //! [`OnnxEngine`]: a model as an engine of `eft-core`.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eft_core::{Engine, EngineRow, EngineSpec, Opened, RowFeed, Session, Vocab};
@@ -21,6 +21,7 @@ pub struct OnnxEngine {
     spec: EngineSpec<Ort>,
     decoder: Arc<Decoder>,
     way: Way,
+    folders: Vec<PathBuf>,
 }
 
 impl OnnxEngine {
@@ -45,18 +46,40 @@ impl OnnxEngine {
         let gather = Gather::new(ort, &interface.caches)?;
         let file = files.model.clone();
         let decoder = Decoder { file, ort: ort.clone(), runner: Runner::new(session), interface, gather };
-        let Probed { width, way } = probe(&decoder, config.slides)?;
-        let vocab = match vocab {
-            Some(vocab) => vocab,
-            None => Arc::new(Vocab::anonymous(&files.name, width)?.with_eos(config.eos)?),
-        };
+        let Probed { width, way } = probe(&decoder, &config)?;
+        let made_up = Vocab::anonymous(&files.name, width)?.with_eos(config.eos)?;
+        let mut spec = EngineSpec::new(&files.name, ort.clone(), made_up).bytes(files.bytes()?);
+        spec.context = config.context;
+        let engine = Self { spec, decoder: Arc::new(decoder), way, folders: files.folders };
+        match vocab {
+            Some(vocab) => engine.with_vocab(vocab),
+            None => Ok(engine),
+        }
+    }
+
+    /// Under another name than the folder's or file's.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.spec.name = name.into();
+        self
+    }
+
+    /// With this vocabulary, in which ids mean what the caller says they do.
+    ///
+    /// # Errors
+    /// [`Error::Core`] if it is as wide as the model's logits are not.
+    pub fn with_vocab(mut self, vocab: impl Into<Arc<Vocab>>) -> Result<Self> {
+        let (vocab, width) = (vocab.into(), self.spec.vocab.width());
         if vocab.width() != width {
-            let what = format!("rows of the vocabulary `{}` for `{}`", vocab.name(), files.name);
+            let what = format!("rows of the vocabulary `{}` for `{}`", vocab.name(), self.spec.name);
             return Err(eft_core::Error::shape(what, width, vocab.width()).into());
         }
-        let mut spec = EngineSpec::new(&files.name, ort.clone(), vocab).bytes(files.bytes());
-        spec.context = config.context;
-        Ok(Self { spec, decoder: Arc::new(decoder), way })
+        self.spec.vocab = vocab;
+        Ok(self)
+    }
+
+    /// The folders that may hold what belongs to the model (configurations, a tokenizer), nearest first.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.folders
     }
 
     /// Whether rows of different length run in one pass, or each in its own.

@@ -20,6 +20,7 @@ mod cached;
 mod config;
 mod decoder;
 mod engine;
+mod external;
 mod files;
 mod gather;
 mod interface;
@@ -28,3 +29,5 @@ mod recomputed;
 mod scored;
 
 pub use engine::OnnxEngine;
+pub use external::external_data;
+pub use files::usual_places;

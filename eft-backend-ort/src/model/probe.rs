@@ -3,6 +3,7 @@ use eft_core::TokenId;
 use eft_core::backend::{Backend, rows_of};
 
 use super::block::{Block, Way};
+use super::config::Config;
 use super::decoder::Decoder;
 use crate::{Error, Result};
 
@@ -20,7 +21,8 @@ pub(super) struct Probed {
 }
 
 /// Runs the same tokens at once, over a cache, and over a cache with holes.
-pub(super) fn probe(decoder: &Decoder, slides: bool) -> Result<Probed> {
+pub(super) fn probe(decoder: &Decoder, config: &Config) -> Result<Probed> {
+    let room = config.context;
     // Any model has token 0. How many others there are, its logits tell.
     let width = Prober { decoder, width: 1 }.run(&[(&[0], 1)])?.len();
     let prober = Prober { decoder, width };
@@ -36,15 +38,15 @@ pub(super) fn probe(decoder: &Decoder, slides: bool) -> Result<Probed> {
         Ok(logits.iter().all(|x| x.is_finite()) && largest <= bound * deviation)
     };
     if decoder.interface.caches.is_empty() {
-        return Ok(Probed { width, way: Way { holes: false, several: true } });
+        return Ok(Probed { width, way: Way { holes: false, several: true, room } });
     }
     let several = near(&[(&[0], 1), (&[1, 2, 3], 4)], QUANTISED)?;
     if !several && !near(&[(&[0], 1), (&[1], 2), (&[2], 3), (&[3], 4)], QUANTISED)? {
         return Err(wrong(decoder, "gives other logits over a cache than for the same tokens at once"));
     }
-    let may = several && !slides && !decoder.interface.one_row && decoder.interface.mask.is_some();
+    let may = several && !config.slides && !decoder.interface.one_row && decoder.interface.mask.is_some();
     let holes = may && near(&[(&[0, 4, 4], 1), (&[1, 5], 2), (&[2, 3], 4)], ROUNDING)?;
-    Ok(Probed { width, way: Way { holes, several } })
+    Ok(Probed { width, way: Way { holes, several, room } })
 }
 
 /// Tokens to be fed, by number, and how many there are once those that were not meant are dropped again.

@@ -69,6 +69,17 @@ fn holes_are_left_out_and_gathered_away() {
 }
 
 #[test]
+fn holes_leave_room_for_all_the_tokens_of_a_context() {
+    // It fails if there are more slots than the 16 of its context.
+    let source = model("table");
+    let (mut session, _) = open(&source, &[vec![1, 2, 3], vec![4, 5]]);
+    for _ in 0..4 {
+        session.extend(&[RowFeed::last(vec![1; 9]), RowFeed::last(vec![2; 3])]).unwrap();
+        session.rollback(&[9, 3]).unwrap();
+    }
+}
+
+#[test]
 fn a_row_at_the_end_of_its_context_does_not_hold_back_the_others() {
     for name in ["llama", "gpt2", "llama-cache-positions"] {
         let source = model(name);

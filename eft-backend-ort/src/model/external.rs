@@ -1,0 +1,123 @@
+//! The files beside a graph that its weights lie in.
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// The names of the files, relative to the graph's folder, in which a graph's weights lie; none where they lie in the
+/// graph itself. Of a file that is no model, what can be found: that it is none, loading tells.
+///
+/// # Errors
+/// [`Error::Io`] for a file that cannot be read.
+///
+/// ```no_run
+/// let files = eft_backend_ort::model::external_data("SmolLM2-135M-ONNX/onnx/model.onnx".as_ref())?;
+/// assert_eq!(files, ["model.onnx_data"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn external_data(graph: &Path) -> Result<Vec<String>> {
+    let io = |source| Error::Io { file: graph.into(), source };
+    let mut reader = Reader { file: BufReader::new(File::open(graph).map_err(io)?), found: BTreeSet::new() };
+    let length = std::fs::metadata(graph).map_err(io)?.len();
+    match reader.message(Message::Model, length) {
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => Err(io(error)),
+        _ => Ok(reader.found.into_iter().collect()),
+    }
+}
+
+/// The messages on the way from a model to the places of its weights, of `onnx.proto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Message {
+    Model,
+    Graph,
+    Node,
+    Attribute,
+    Tensor,
+    Entry,
+}
+
+impl Message {
+    /// The message in a field, if it leads on.
+    fn field(self, number: u64) -> Option<Self> {
+        Some(match (self, number) {
+            (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,
+            (Self::Graph, 1) => Self::Node,
+            (Self::Node, 5) => Self::Attribute,
+            (Self::Graph, 5) | (Self::Attribute, 5 | 10) => Self::Tensor,
+            (Self::Tensor, 13) => Self::Entry,
+            _ => return None,
+        })
+    }
+}
+
+/// How long a key or a value may be: those of places are names and numbers.
+const LONGEST: u64 = 4096;
+
+struct Reader {
+    file: BufReader<File>,
+    found: BTreeSet<String>,
+}
+
+impl Reader {
+    /// Reads a message of so many bytes, and skips what does not lead on.
+    fn message(&mut self, message: Message, length: u64) -> io::Result<()> {
+        let mut left = length;
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        while left > 0 {
+            let tag = self.number(&mut left)?;
+            let size = match tag & 7 {
+                0 => {
+                    self.number(&mut left)?;
+                    continue;
+                }
+                1 => 8,
+                2 => self.number(&mut left)?,
+                5 => 4,
+                _ => return Err(invalid()),
+            };
+            left = left.checked_sub(size).ok_or_else(invalid)?;
+            match (message, tag >> 3) {
+                (Message::Entry, 1) => key = self.bytes(size)?,
+                (Message::Entry, 2) => value = self.bytes(size)?,
+                (_, number) => match message.field(number).filter(|_| tag & 7 == 2) {
+                    Some(inner) => self.message(inner, size)?,
+                    None => self.file.seek_relative(i64::try_from(size).map_err(|_| invalid())?)?,
+                },
+            }
+        }
+        if message == Message::Entry && key == b"location" {
+            self.found.insert(String::from_utf8(value).map_err(|_| invalid())?);
+        }
+        Ok(())
+    }
+
+    fn bytes(&mut self, size: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if size > LONGEST || self.file.by_ref().take(size).read_to_end(&mut bytes)? as u64 != size {
+            return Err(invalid());
+        }
+        Ok(bytes)
+    }
+
+    /// A number of seven bits a byte, lowest first.
+    fn number(&mut self, left: &mut u64) -> io::Result<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            *left = left.checked_sub(1).ok_or_else(invalid)?;
+            let mut byte = [0];
+            // A file that ends too early is no model.
+            self.file.read_exact(&mut byte).map_err(|_| invalid())?;
+            number |= u64::from(byte[0] & 127) << shift;
+            if byte[0] < 128 {
+                return Ok(number);
+            }
+        }
+        Err(invalid())
+    }
+}
+
+fn invalid() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}

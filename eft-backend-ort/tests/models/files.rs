@@ -1,0 +1,61 @@
+//! What is told of files before they are run.
+use std::fs;
+
+use eft_backend_ort::OnnxEngine;
+use eft_backend_ort::model::{external_data, usual_places};
+use eft_core::Engine;
+use proptest::prelude::*;
+
+use crate::tiny::{exported, ort};
+
+#[test]
+fn weights_beside_a_graph_are_found() {
+    assert_eq!(external_data(&exported("qwen2/onnx/model.onnx")).unwrap(), ["model.onnx_data"]);
+    for within in ["llama/model.onnx", "llama-merged/decoder_model_merged.onnx"] {
+        assert!(external_data(&exported(within)).unwrap().is_empty());
+    }
+    let missing = external_data(&exported("nothing.onnx")).unwrap_err();
+    assert!(missing.to_string().contains("nothing.onnx"), "{missing}");
+}
+
+/// A model is called by its folder where its file is called as all models are.
+#[test]
+fn names_tell_models_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("tiny-llama");
+    fs::create_dir_all(folder.join("onnx")).unwrap();
+    for file in ["onnx/model.onnx", "model_fp32.onnx", "mine.onnx"] {
+        fs::copy(exported("llama/model.onnx"), folder.join(file)).unwrap();
+    }
+    let name =
+        |path: &str| OnnxEngine::load(dir.path().join(path), &ort(), None).unwrap().spec().name.clone();
+    for path in ["tiny-llama", "tiny-llama/onnx", "tiny-llama/onnx/model.onnx", "tiny-llama/model_fp32.onnx"]
+    {
+        assert_eq!(name(path), "tiny-llama");
+    }
+    assert_eq!(name("tiny-llama/mine.onnx"), "mine");
+    assert_eq!(usual_places().next().unwrap(), "model.onnx");
+}
+
+#[test]
+fn costs_count_weights_beside_the_graph() {
+    let bytes = |file: &str| fs::metadata(exported("qwen2").join(file)).unwrap().len();
+    let engine = OnnxEngine::load(exported("qwen2"), &ort(), None).unwrap();
+    assert_eq!(engine.spec().bytes, bytes("onnx/model.onnx") + bytes("onnx/model.onnx_data"));
+}
+
+proptest! {
+    /// Whatever a file holds, looking for its data ends.
+    #[test]
+    fn damaged_graphs_are_looked_through(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = fs::read(exported("qwen2/onnx/model.onnx")).unwrap();
+        changes.iter().for_each(|(at, byte)| bytes[at.index(4000)] = *byte);
+        bytes.truncate(cut.index(bytes.len()) + 1);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &bytes).unwrap();
+        let _ = external_data(file.path()).unwrap();
+    }
+}

@@ -1,0 +1,151 @@
+//! What must hold of the zoo's models whatever computes them.
+use std::collections::BTreeMap;
+
+use eft::decode::Generation;
+use eft::{Backend, Decoding, Joint, Prompt, Sampling, Source, TokenId};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use crate::zoo;
+
+/// The four that have weights of their own.
+pub(crate) const MODELS: [&str; 4] = ["base-small", "tuned-small", "base-large", "tuned-large"];
+
+/// No logit may be further off.
+const TOLERANCE: f32 = 2e-3;
+
+/// A text that transformers writes greedily, and its prompt as each kind of model is given it.
+#[derive(Deserialize)]
+pub(crate) struct Text {
+    pub(crate) question: String,
+    pub(crate) kind: String,
+    pub(crate) plain: Vec<TokenId>,
+    pub(crate) chat: Vec<TokenId>,
+    pub(crate) ids: Vec<TokenId>,
+}
+
+/// The texts of a model or combination.
+pub(crate) fn texts(name: &str) -> Vec<Text> {
+    let bytes = std::fs::read(zoo("reference/greedy.json")).unwrap();
+    let mut reference: BTreeMap<String, Vec<Text>> = serde_json::from_slice(&bytes).unwrap();
+    reference.remove(name).unwrap()
+}
+
+fn greedy<B: Backend>(source: &Source<B>, question: &str) -> Vec<TokenId> {
+    let decoding = Decoding::from(Sampling::greedy()).max_tokens(200).stop_ids([]).stop_sequence([0]);
+    let mut generation = source.generate(Prompt::chat(question), decoding).unwrap();
+    let mut ids: Vec<_> = generation.by_ref().map(|token| token.unwrap().id).collect();
+    ids.extend(generation.finished().unwrap().tail.iter().map(|token| token.id));
+    ids
+}
+
+/// The source writes the texts that transformers writes.
+#[track_caller]
+pub(crate) fn writes<B: Backend>(source: &Source<B>, name: &str) {
+    for text in texts(name) {
+        assert_eq!(greedy(source, &text.question), text.ids, "{source}: {}", text.question);
+    }
+}
+
+/// Prompts come out as the models were trained on them.
+pub(crate) fn renders<B: Backend>(model: impl Fn(&str) -> Source<B>) {
+    let (base, tuned) = (model("base-large"), model("tuned-large"));
+    for text in texts("base-large") {
+        assert_eq!(base.render(Prompt::chat(&text.question)).unwrap(), text.plain);
+        assert_eq!(tuned.render(Prompt::chat(&text.question)).unwrap(), text.chat);
+    }
+}
+
+/// Emulated fine-tuning of the large model, and the tuned small one.
+pub(crate) fn upscaled<B: Backend>(model: impl Fn(&str) -> Source<B>) -> (Source<B>, Source<B>) {
+    let (large, small, tuned) = (model("base-large"), model("base-small"), model("tuned-small"));
+    (&large + (&tuned - &small), tuned)
+}
+
+/// The models' logits are those of transformers. Prompts of models that are no base are conversations.
+pub(crate) fn logits<B: Backend>(models: impl IntoIterator<Item = (String, Source<B>)>) {
+    let bytes = std::fs::read(zoo("reference/logits.safetensors")).unwrap();
+    let reference = SafeTensors::deserialize(&bytes).unwrap();
+    let ids = |key: String| -> Vec<TokenId> {
+        let tensor = reference.tensor(&key).unwrap();
+        tensor.data().chunks(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as TokenId).collect()
+    };
+    let mut worst = 0f32;
+    for (name, source) in models {
+        for index in 0..2 {
+            let plain = name.starts_with("base");
+            let ids = ids(format!("ids.{index}.{}", if plain { "plain" } else { "chat" }));
+            let expected = reference.tensor(&format!("{name}.{index}")).unwrap();
+            let (rows, width) = (expected.shape()[0], expected.shape()[1]);
+            let expected: Vec<_> =
+                expected.data().chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+            let (first, rest) = ids.split_at(ids.len() - rows + 1);
+            let mut joint = Joint::open(&[&source], &[first.into()]).unwrap();
+            joint.push(&[rest.to_vec()]).unwrap();
+            let scores = joint.eval_from(0, &[0]).unwrap();
+            let got = joint.backend().download(&scores.positions(0), width).unwrap();
+            assert_eq!(got.len(), expected.len());
+            let off = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off <= TOLERANCE, "{name}: {off}");
+            worst = worst.max(off);
+        }
+    }
+    println!("no logit is further off than {worst:e}");
+}
+
+/// A question, and the answer to it.
+#[derive(Deserialize)]
+struct Question {
+    question: String,
+    answer: String,
+}
+
+fn questions(file: &str) -> Vec<Question> {
+    let lines = std::fs::read_to_string(zoo(&format!("questions/{file}.jsonl"))).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The papers' effect: form from the small tuned model, facts from the large base.
+pub(crate) fn up_scaling_answers<B: Backend>(model: impl Fn(&str) -> Source<B>) {
+    let (large, small, tuned) = (model("base-large"), model("base-small"), model("tuned-small"));
+    let asked: Vec<Question> = ["test-short", "test-long"].map(questions).into_iter().flatten().collect();
+    let right = |source: &Source<B>| {
+        let prompts = asked.iter().map(|q| Prompt::chat(&q.question));
+        let decoding = Decoding::from(Sampling::greedy()).max_tokens(40);
+        let texts = source.generate_batch(prompts, decoding).unwrap().text().read().unwrap();
+        texts.iter().zip(&asked).filter(|(text, q)| text.strip_prefix(' ') == Some(&q.answer)).count()
+    };
+    let share = |source: &Source<B>| right(source) as f64 / asked.len() as f64;
+    let (base, by_tuned, summed) = (share(&large), share(&tuned), share(&(&large + (&tuned - &small))));
+    println!("right: base {base:.3}, tuned {by_tuned:.3}, up-scaled {summed:.3}");
+    assert!(base < 0.15 && by_tuned < 0.1 && summed > 0.9);
+}
+
+/// Speculation changes how fast a text is written and nothing of it.
+fn drafted_as_plain<B: Backend>(upscaled: &Source<B>, draft: &Source<B>, question: &str) {
+    let decoding = Decoding::from(Sampling::greedy()).max_tokens(200);
+    let ids =
+        |generation: Generation<B>| -> Vec<TokenId> { generation.map(|token| token.unwrap().id).collect() };
+    let plain = ids(upscaled.generate(Prompt::chat(question), &decoding).unwrap());
+    let drafted = upscaled.speculate().draft(draft).generate(Prompt::chat(question), &decoding).unwrap();
+    assert_eq!(ids(drafted), plain, "{question}");
+}
+
+/// Long texts come out the same if the small model drafts them.
+pub(crate) fn drafts<B: Backend>(model: impl Fn(&str) -> Source<B>) {
+    let (upscaled, tuned) = upscaled(model);
+    for text in texts("base-large + tuned-small - base-small").iter().filter(|t| t.kind != "short") {
+        drafted_as_plain(&upscaled, &tuned, &text.question);
+    }
+}
+
+/// And so do all others.
+pub(crate) fn drafts_everything<B: Backend>(model: impl Fn(&str) -> Source<B>) {
+    let (upscaled, tuned) = upscaled(model);
+    let parts = ["tuning", "validation", "test"];
+    let kinds = ["short", "long", "portrait"];
+    let files = parts.iter().flat_map(|part| kinds.map(|kind| format!("{part}-{kind}")));
+    let asked: Vec<_> = files.flat_map(|file| questions(&file)).map(|q| q.question).collect();
+    assert!(asked.len() > 1000);
+    asked.iter().for_each(|question| drafted_as_plain(&upscaled, &tuned, question));
+}

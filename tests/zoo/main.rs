@@ -1,0 +1,16 @@
+//! The zoo's models against what transformers says of them: prompts, logits, greedy texts; and what up-scaling is worth.
+//! The same for every backend that runs them, a file for each.
+#![cfg(all(feature = "text", any(feature = "candle", feature = "ort")))]
+mod laws;
+
+#[cfg(feature = "candle")]
+mod candle;
+#[cfg(feature = "ort")]
+mod ort;
+
+use std::path::{Path, PathBuf};
+
+/// A file or folder of the zoo.
+fn zoo(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo").join(path)
+}

@@ -1,0 +1,72 @@
+//! ONNX files, by ONNX Runtime. These tests need its library.
+use eft::Source;
+use eft::load::{Error, Loader};
+use eft::ort::Ort;
+
+use crate::{laws, zoo};
+
+/// The backend, or a panic that says what to do.
+fn ort() -> Ort {
+    Ort::cpu().unwrap_or_else(|e| {
+        panic!("these tests need ONNX Runtime: {e}; eft-backend-ort/get-onnxruntime gets it")
+    })
+}
+
+fn loader(path: &str) -> Loader {
+    Loader::new(zoo(path).to_string_lossy())
+}
+
+fn model(path: &str) -> Source<Ort> {
+    loader(path).load_onnx(&ort()).unwrap().source
+}
+
+#[test]
+fn conversations_are_rendered_as_the_models_were_trained() {
+    laws::renders(model);
+}
+
+#[test]
+fn models_write_what_transformers_writes() {
+    laws::MODELS.iter().for_each(|name| laws::writes(&model(name), name));
+}
+
+#[test]
+fn combinations_write_what_transformers_writes() {
+    laws::writes(&laws::upscaled(model).0, "base-large + tuned-small - base-small");
+}
+
+/// What an ONNX file cannot be given, another backend runs.
+#[test]
+#[cfg(feature = "candle")]
+fn adapters_of_another_backend_are_bridged() {
+    use crate::candle::{adapted, small};
+
+    let small = small();
+    let (terse, full) = (adapted(&small, "terse"), adapted(&small, "full"));
+    let tuning = 0.5 * (&terse - &small) + 0.5 * (&full - &small);
+    let mixed = model("base-large") + eft::bridge(tuning, ort());
+    laws::writes(&mixed, "base-large + 0.5 terse + 0.5 full - base-small");
+}
+
+#[test]
+fn logits_are_those_of_transformers() {
+    laws::logits(laws::MODELS.map(|name| (name.to_owned(), model(name))));
+}
+
+#[test]
+fn up_scaling_answers_what_neither_of_its_models_can() {
+    laws::up_scaling_answers(model);
+}
+
+#[test]
+fn drafted_texts_are_the_plain_ones() {
+    laws::drafts(model);
+}
+
+#[test]
+fn adapters_are_refused() {
+    let error = loader("base-small").adapter("terse", zoo("adapters/terse")).load_onnx(&ort()).unwrap_err();
+    assert!(matches!(error, Error::Core(eft::Error::Unsupported { .. })), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("base-small` as an ONNX file") && error.contains("`terse`"), "{error}");
+}
