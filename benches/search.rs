@@ -16,8 +16,8 @@ const ROUNDS: usize = 3;
 
 fn main() {
     let taste = Taste { height: 8.0, right: 0.7 };
-    let [large, tuned, untuned] =
-        [("large", 64), ("tuned", 8), ("untuned", 8)].map(|(name, megabytes)| model(name, megabytes, taste));
+    let [large, tuned, untuned] = [("large", 64), ("tuned", 8), ("untuned", 8)]
+        .map(|(name, megabytes)| Source::new(model(name, megabytes, taste)));
     println!("W/K/C, tokens      sampling, s  scoring, s  search, s   over both");
     for (width, successors, chunk, tokens) in
         [(4, 4, 5, 50), (2, 2, 30, 120), (1, 1, 5, 50), (1, 16, usize::MAX, 50)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use eft_core::host::HostTensor;
 use eft_core::{
-    Backend, Engine, EngineRow, EngineSpec, Form, Host, Opened, Result, RowFeed, Scores, Session, Source,
-    TokenId, Vocab, check,
+    Backend, Engine, EngineRow, EngineSpec, Form, Host, Opened, Result, RowFeed, Scores, Session, TokenId,
+    Vocab, check,
 };
 
 /// Tokens of the vocabulary: that of Llama 2.
@@ -23,7 +23,7 @@ pub(crate) struct Taste {
 }
 
 #[derive(Clone)]
-struct Simulated {
+pub(crate) struct Simulated {
     spec: EngineSpec<Host>,
     weights: Arc<[f32]>,
     noise: Arc<Vec<Vec<f32>>>,
@@ -31,16 +31,16 @@ struct Simulated {
 }
 
 /// A model of so many megabytes.
-pub(crate) fn model(name: &str, megabytes: usize, taste: Taste) -> Source<Host> {
+pub(crate) fn model(name: &str, megabytes: usize, taste: Taste) -> Simulated {
     let vocab = Vocab::anonymous("simulated", WIDTH).unwrap();
     let bytes = megabytes << 20;
     let noise = |row| (0..WIDTH).map(move |id| (hash(row << 32 | id as u64) >> 40) as f32 / (1 << 24) as f32);
-    Source::new(Simulated {
+    Simulated {
         spec: EngineSpec::new(name, Host, vocab).bytes(bytes as u64),
         weights: vec![1.0; bytes / 4].into(),
         noise: Arc::new((0..ROWS as u64).map(|row| noise(row).collect()).collect()),
         taste,
-    })
+    }
 }
 
 fn hash(x: u64) -> u64 {

@@ -52,12 +52,13 @@ use crate::joint::{Joint, OpenOptions};
 use crate::vocab::Common;
 use crate::{Error, Prompt, Result, Source};
 use block::Acceptance;
-use pace::Pace;
+use pace::{Memory, Pace};
 
 /// Most tokens that are drafted at once unless said otherwise.
 const LONGEST: usize = 16;
 
-/// A source that is decoded speculatively: see the [module](self).
+/// A source that is decoded speculatively: see the [module](self). It remembers what its texts taught of acceptance and
+/// costs, and so do its clones: generate from one again rather than from a new one.
 #[derive(Debug, Clone)]
 pub struct Speculative<B: Backend> {
     target: Source<B>,
@@ -65,12 +66,14 @@ pub struct Speculative<B: Backend> {
     longest: usize,
     fixed: Option<usize>,
     same_text: bool,
+    memory: Memory,
 }
 
 impl<B: Backend> Source<B> {
     /// The same source, decoded speculatively.
     pub fn speculate(&self) -> Speculative<B> {
-        Speculative { target: self.clone(), draft: None, longest: LONGEST, fixed: None, same_text: false }
+        let (target, memory) = (self.clone(), Memory::default());
+        Speculative { target, draft: None, longest: LONGEST, fixed: None, same_text: false, memory }
     }
 }
 
@@ -80,6 +83,7 @@ impl<B: Backend> Speculative<B> {
     /// written.
     pub fn draft(mut self, draft: &Source<B>) -> Self {
         self.draft = Some(draft.clone());
+        self.memory = Memory::default();
         self
     }
 
@@ -100,6 +104,7 @@ impl<B: Backend> Speculative<B> {
     /// stands where they agree. That is less often than the distributions would allow.
     pub fn same_text(mut self) -> Self {
         self.same_text = true;
+        self.memory = Memory::default();
         self
     }
 
@@ -154,7 +159,7 @@ impl<B: Backend> Speculative<B> {
         };
         let pace = match self.fixed {
             Some(tokens) => Pace::fixed(tokens),
-            None => Pace::adaptive(self.longest),
+            None => Pace::adaptive(self.longest, &self.memory),
         };
         let speculation = Speculation::new(&joint, acceptance, pace)?;
         Batch::with(joint, decoding, Some(speculation))

@@ -1,9 +1,11 @@
 //! How many tokens are drafted before the target is asked: what gives the most tokens a second, by the acceptance and
-//! the costs measured so far.
+//! the costs measured so far, in this text and in those before it.
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much of what was learnt of costs is left after another block.
 const MEMORY: f64 = 0.9;
-/// How much of what was learnt of the acceptance is left after another token was judged, and after a rest.
+/// How much of what was learnt of the acceptance is left after another token was judged, and after a rest or in
+/// another text.
 const ACCEPTANCE: f64 = 0.98;
 const AFTER_REST: f64 = 0.5;
 /// Blocks after which a plain step is measured again.
@@ -23,7 +25,21 @@ const LOSS: f64 = 3.0;
 #[derive(Debug, Clone)]
 pub(super) enum Pace {
     Fixed(usize),
-    Adaptive(Box<Adaptive>),
+    Adaptive(Box<Adaptive>, Memory),
+}
+
+/// What texts of the same models learn from each other. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memory(Arc<Mutex<Option<Adaptive>>>);
+
+impl Memory {
+    fn recall(&self) -> Option<Adaptive> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, learnt: &Adaptive) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(learnt.clone());
+    }
 }
 
 /// What a block took, in seconds, and how it was judged.
@@ -51,22 +67,25 @@ impl Pace {
         Self::Fixed(tokens)
     }
 
-    pub(super) fn adaptive(longest: usize) -> Self {
-        Self::Adaptive(Box::new(Adaptive::new(longest)))
+    /// Goes on from what `memory` holds, and tells it what is learnt.
+    pub(super) fn adaptive(longest: usize, memory: &Memory) -> Self {
+        let learnt = memory.recall().map_or_else(|| Adaptive::new(longest), |before| before.resumed(longest));
+        Self::Adaptive(Box::new(learnt), memory.clone())
     }
 
     /// How many tokens to draft next.
     pub(super) fn next(&self) -> usize {
         match self {
             Self::Fixed(tokens) => *tokens,
-            Self::Adaptive(adaptive) => adaptive.next(),
+            Self::Adaptive(adaptive, _) => adaptive.next(),
         }
     }
 
     /// Learns from a block.
     pub(super) fn learn(&mut self, block: &Measured) {
-        if let Self::Adaptive(adaptive) = self {
+        if let Self::Adaptive(adaptive, memory) = self {
             adaptive.learn(block);
+            memory.keep(adaptive);
         }
     }
 
@@ -74,7 +93,7 @@ impl Pace {
     pub(super) fn plain(&self) -> Option<f64> {
         match self {
             Self::Fixed(_) => None,
-            Self::Adaptive(adaptive) => adaptive.plain.0,
+            Self::Adaptive(adaptive, _) => adaptive.plain.0,
         }
     }
 }
@@ -92,8 +111,9 @@ pub(super) struct Adaptive {
     /// Rows of the batch when `plain` was measured.
     rows: usize,
     since_plain: usize,
-    /// Plain steps since the last draft.
+    /// Plain steps since the last draft, and those of them that are tokens which it has to catch up with.
     idle: usize,
+    unread: usize,
     /// How many of them there have to be before the next try.
     rest: usize,
     /// Seconds that drafting may still lose.
@@ -114,9 +134,17 @@ impl Adaptive {
             rows: 0,
             since_plain: 0,
             idle: 0,
+            unread: 0,
             rest: REST.0,
             credit: 0.0,
         }
+    }
+
+    /// At the beginning of another text, which the draft may be better or worse at.
+    fn resumed(self, longest: usize) -> Self {
+        let (accepted, judged) = (AFTER_REST * self.accepted, AFTER_REST * self.judged);
+        // The draft has read its prompt.
+        Self { longest, accepted, judged, unread: 0, ..self }
     }
 
     fn next(&self) -> usize {
@@ -128,7 +156,7 @@ impl Adaptive {
             return best;
         }
         // What a try costs if nothing of it stands.
-        let price = draft + self.catch_up.0.unwrap_or(0.0) * self.idle as f64 + self.blocks.at(1) - plain;
+        let price = draft + self.catch_up.0.unwrap_or(0.0) * self.unread as f64 + self.blocks.at(1) - plain;
         if self.idle >= self.rest && self.credit >= price { 1.min(self.longest) } else { 0 }
     }
 
@@ -151,8 +179,8 @@ impl Adaptive {
 
     fn learn(&mut self, block: &Measured) {
         let total = block.first_draft + block.other_drafts + block.target;
-        if block.rows * 4 < self.rows * 3 {
-            // Many rows have left: nothing costs what it did.
+        if block.rows * 4 < self.rows * 3 || self.rows * 4 < block.rows * 3 {
+            // Many rows have left, or a batch of more has begun: nothing costs what it did.
             (self.plain, self.draft, self.blocks) = (Mean(None), Mean(None), Line::default());
             self.rows = block.rows;
         }
@@ -163,10 +191,13 @@ impl Adaptive {
                 self.since_plain = 0;
             }
             self.idle += 1;
+            self.unread += 1;
             self.credit += TRIES * total;
             return;
         }
-        self.learn_costs(block);
+        if block.ran {
+            self.learn_costs(block);
+        }
         let plain = self.plain.0.unwrap_or(total);
         let worth = plain * (1.0 + block.accepted as f64 / block.rows as f64);
         self.credit = (self.credit + worth - total).min(plain);
@@ -176,7 +207,7 @@ impl Adaptive {
         self.judged = memory * self.judged + block.judged as f64;
         self.rest =
             if 2 * block.accepted >= block.judged { 1 } else { (2 * self.rest).clamp(REST.0, REST.1) };
-        self.idle = 0;
+        (self.idle, self.unread) = (0, 0);
         self.since_plain += 1;
     }
 
@@ -184,12 +215,12 @@ impl Adaptive {
         let others = block.drafted - 1;
         if others > 0 {
             self.draft.add(block.other_drafts / others as f64);
-        } else if self.draft.0.is_none() || self.idle == 0 {
+        } else if self.draft.0.is_none() || self.unread == 0 {
             self.draft.add(block.first_draft);
         }
-        if let Some(draft) = self.draft.0.filter(|_| self.idle > 0) {
+        if let Some(draft) = self.draft.0.filter(|_| self.unread > 0) {
             // One token is behind it after every block.
-            self.catch_up.add((block.first_draft - draft).max(0.0) / self.idle as f64);
+            self.catch_up.add((block.first_draft - draft).max(0.0) / self.unread as f64);
         }
         self.blocks.add(block.drafted as f64, block.target, self.plain.0.unwrap_or(block.target));
     }
@@ -267,7 +298,12 @@ mod tests {
 
     /// What writing so many tokens takes, where each drafted one is accepted with this probability.
     fn cost(tokens: usize, acceptance: f64, costs: Costs, seed: u64) -> f64 {
-        let (uniforms, mut pace) = (Uniforms::new(seed), Pace::adaptive(16));
+        cost_after(tokens, acceptance, costs, seed, &Memory::default())
+    }
+
+    /// The same after other texts.
+    fn cost_after(tokens: usize, acceptance: f64, costs: Costs, seed: u64, memory: &Memory) -> f64 {
+        let (uniforms, mut pace) = (Uniforms::new(seed), Pace::adaptive(16, memory));
         let (mut written, mut time, mut unread) = (0, 0.0, 0.0);
         while written < tokens {
             let drafted = pace.next();
@@ -336,6 +372,34 @@ mod tests {
                 let cost = (0..50).map(|seed| cost(256, acceptance, costs, seed)).sum::<f64>() / 50.0;
                 assert!(1.0 / cost >= 0.9 * best, "{costs:?}, {acceptance}: {} of {best}", 1.0 / cost);
             }
+        }
+    }
+    #[test]
+    fn short_texts_learn_from_those_before_them() {
+        for costs in TERM.into_iter().chain(OTHER) {
+            for acceptance in [0.0, 0.4, 0.8, 0.95] {
+                let chance = |i: usize| f64::powi(acceptance, i as i32);
+                let rate = |n: usize| {
+                    let tokens: f64 = (0..=n).map(chance).sum();
+                    tokens / (n as f64 * costs.draft + costs.block + n as f64 * costs.token)
+                };
+                let best = (1..=16).map(rate).fold(1.0, f64::max);
+                let memory = Memory::default();
+                let cost = (0..100).map(|seed| cost_after(32, acceptance, costs, seed, &memory)).sum::<f64>();
+                let cost = cost / 100.0;
+                assert!(1.0 / cost >= 0.85 * best, "{costs:?}, {acceptance}: {} of {best}", 1.0 / cost);
+            }
+        }
+    }
+
+    #[test]
+    fn a_draft_that_was_no_good_at_some_texts_is_tried_at_others() {
+        for costs in TERM {
+            let memory = Memory::default();
+            (0..20).for_each(|seed| drop(cost_after(32, 0.0, costs, seed, &memory)));
+            let costs = (0..40).map(|seed| cost_after(32, 0.95, costs, seed, &memory));
+            let last = costs.skip(30).sum::<f64>() / 10.0;
+            assert!(last < 0.7, "{last} of plain decoding");
         }
     }
 }

@@ -1,0 +1,91 @@
+//! What speculation is worth: plain and drafted generation of the same texts, alternating, and beside it what the
+//! acceptance and the costs of the passes would allow.
+//!
+//! In parts, all of which run unless some are named behind `--`:
+//! - `simulated`: memory-bound models of nothing (`simulated/mod.rs`), with a draft that is right as often as each line
+//!   says;
+//! - `zoo`: all portraits of the zoo's test part, if candle runs it;
+//! - `trio`: real models, if there are any (`trio.rs`).
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
+
+mod allowed;
+mod compare;
+mod metered;
+#[path = "../simulated/mod.rs"]
+mod simulated;
+#[cfg(all(feature = "candle", feature = "text"))]
+mod trio;
+#[cfg(all(feature = "candle", feature = "text"))]
+mod zoo;
+
+use allowed::Costs;
+use compare::{Contest, Sums};
+use eft_core::{Backend, Decoding, Host, Prompt, Sampling, Source, TokenId};
+use metered::{Clock, Metered};
+use simulated::{Taste, model};
+
+const TOKENS: usize = 256;
+const ROUNDS: u32 = 3;
+/// Texts at whose places the costs of passes are measured.
+const MEASURED: usize = 3;
+
+fn main() {
+    let named: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let runs = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    Sums::heading();
+    if runs("simulated") {
+        simulated();
+    }
+    #[cfg(all(feature = "candle", feature = "text"))]
+    if runs("zoo") {
+        zoo::run();
+    }
+    #[cfg(all(feature = "candle", feature = "text"))]
+    if runs("trio") {
+        trio::run();
+    }
+}
+
+/// Models that never end a text.
+fn simulated() {
+    let clock = Clock::default();
+    let model =
+        |name: &str, megabytes, taste| Source::new(Metered::new(model(name, megabytes, taste), &clock));
+    let prompts = (0..ROUNDS).map(|round| (0..16).map(|i| 7 * round + i).collect::<Vec<TokenId>>().into());
+    let prompts: Vec<Prompt> = prompts.collect();
+    let tokens = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(TOKENS);
+    let line = |name: &str, target: &Source<Host>, draft: &Source<Host>| {
+        line(name, target, draft, &prompts, &tokens, &clock);
+    };
+    let large = model("large", 64, Taste { height: 10.0, right: 1.0 });
+    let small = model("small", 8, Taste { height: 0.0, right: 1.0 });
+    for right in [0.0, 0.5, 0.8, 0.9, 0.97] {
+        let tuned = model("tuned", 8, Taste { height: 5.0, right });
+        line(&format!("large + (tuned - small), right {right}"), &(&large + (&tuned - &small)), &tuned);
+    }
+    for (megabytes, right) in [(8, 0.8), (8, 0.0), (64, 0.0)] {
+        let other = model("other", megabytes, Taste { height: 5.0, right });
+        line(&format!("large, other of {megabytes} MB, right {right}"), &large, &other);
+    }
+}
+
+/// One line: a target decoded plainly and by a draft, by turns.
+fn line<B: Backend>(
+    name: &str,
+    target: &Source<B>,
+    draft: &Source<B>,
+    prompts: &[Prompt],
+    decoding: &Decoding,
+    clock: &Clock,
+) {
+    let contest = Contest::new(target, draft, decoding, clock);
+    let mut sums = Sums::default();
+    let mut texts = Vec::new();
+    for prompt in prompts {
+        let outcome = contest.run(prompt, &mut sums);
+        assert!(outcome.left.is_none(), "not the same text");
+        texts.push((prompt.clone(), outcome.text));
+    }
+    texts.truncate(MEASURED);
+    sums.print(name, &Costs::measure(target, draft, &texts, clock, 5));
+}

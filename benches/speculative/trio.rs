@@ -1,0 +1,130 @@
+//! A real trio on quantised weights: a large model, and a small one that a system prompt tunes. The tuned one drafts,
+//! and shares its passes with the untuned one.
+//!
+//! `EFT_MODELS` is the folder of the two GGUF files, which `EFT_LARGE` and `EFT_SMALL` name if they are others than
+//! Qwen2.5-Coder's. `EFT_PROMPTS=10..20` takes some of the prompts, and `EFT_RESULTS` a file that results are put behind
+//! those of other runs in, to be summed up. `EFT_BLOCKS=2,4,8` adds runs of drafts of such lengths.
+use std::io::Write;
+use std::path::Path;
+
+use eft::candle::{Candle, CandleNn, Gguf};
+use eft::models::DecoderEngine;
+use eft::{Decoding, Loader, Prompt, Rendering, Sampling, Source};
+use serde::{Deserialize, Serialize};
+
+use crate::allowed::Costs;
+use crate::compare::{Contest, Left, Sums};
+use crate::metered::{Clock, Metered};
+
+/// One to a line, fixed before any was tried.
+const PROMPTS: &str = include_str!("prompts.txt");
+const TUNING: &str = "You are a friendly teacher. Answer in simple words that a child of ten can follow.";
+const TOKENS: usize = 128;
+
+/// One line of a file of results.
+#[derive(Serialize, Deserialize)]
+enum Found {
+    Text { prompt: usize, sums: Sums, left: Option<Left> },
+    Block { length: usize, sums: Sums },
+    Costs(Costs),
+}
+
+fn model(file: &Path, clock: &Clock) -> Source<Candle> {
+    let nn = CandleNn::new(Candle::cpu());
+    let loaded = Loader::new(file.to_str().unwrap()).load_on(nn.clone()).unwrap();
+    let gguf = Gguf::open(file).unwrap();
+    let engine = DecoderEngine::load(nn, &gguf, Some(loaded.source.vocab().clone())).unwrap();
+    Source::new(Metered::new(engine, clock)).rendered_by(loaded.renderer.unwrap()).unwrap()
+}
+
+pub(crate) fn run() {
+    let Some(folder) = std::env::var_os("EFT_MODELS") else {
+        return println!("the trio skipped: EFT_MODELS is not set");
+    };
+    let env = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.into());
+    let file = |name: &str, default: &str| Path::new(&folder).join(env(name, default));
+    let files = [
+        file("EFT_LARGE", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"),
+        file("EFT_SMALL", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
+    ];
+    if let Some(missing) = files.iter().find(|file| !file.exists()) {
+        return println!("the trio skipped: there is no {}", missing.display());
+    }
+    let clock = Clock::default();
+    let [large, small] = files.map(|file| model(&file, &clock));
+    let tuned = small.under(Rendering::system(TUNING)).named("tuned");
+    let upscaled = &large + (&tuned - &small);
+    let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(TOKENS);
+
+    let prompts: Vec<_> = PROMPTS.lines().collect();
+    let range = env("EFT_PROMPTS", "");
+    let range = match range.split_once("..") {
+        Some((start, end)) => start.parse().unwrap()..end.parse().unwrap(),
+        None => 0..prompts.len(),
+    };
+    let lengths: Vec<usize> =
+        env("EFT_BLOCKS", "").split(',').filter(|l| !l.is_empty()).map(|l| l.parse().unwrap()).collect();
+    let mut results = Vec::new();
+    let mut found = |found: Found| {
+        if let Some(file) = std::env::var_os("EFT_RESULTS") {
+            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+            writeln!(file, "{}", serde_json::to_string(&found).unwrap()).unwrap();
+        }
+        results.push(found);
+    };
+    let contest = Contest::new(&upscaled, &tuned, &decoding, &clock);
+    for index in range {
+        let prompt = Prompt::chat(prompts[index]);
+        let mut sums = Sums::default();
+        let outcome = contest.run(&prompt, &mut sums);
+        found(Found::Text { prompt: index, sums, left: outcome.left });
+        for length in &lengths {
+            let mut sums = Sums::default();
+            contest.fixed(*length).drafted(&prompt, &mut sums);
+            found(Found::Block { length: *length, sums });
+        }
+        if index % 5 == 0 {
+            let text = (prompt, outcome.text);
+            found(Found::Costs(Costs::measure(&upscaled, &tuned, &[text], &clock, 1)));
+        }
+    }
+    if let Some(file) = std::env::var_os("EFT_RESULTS") {
+        let lines = std::fs::read_to_string(file).unwrap();
+        results = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    }
+    tell(&results);
+}
+
+/// What all results come to.
+fn tell(results: &[Found]) {
+    let (mut total, mut same, mut costs) = (Sums::default(), 0, Vec::new());
+    let mut blocks = std::collections::BTreeMap::<usize, Sums>::new();
+    for found in results {
+        match found {
+            Found::Text { prompt, sums, left } => {
+                total.add(sums);
+                match left {
+                    None => same += 1,
+                    Some(Left { at, margin }) => {
+                        println!(
+                            "prompt {prompt}: another token at {at}, where the margin is {margin:.1e} nats"
+                        );
+                    }
+                }
+            }
+            Found::Block { length, sums } => blocks.entry(*length).or_default().add(sums),
+            Found::Costs(measured) => costs.push(measured.clone()),
+        }
+    }
+    let costs = Costs::mean(&costs);
+    total.print(&format!("{} texts of a trio, {same} the same", total.texts), &costs);
+    for (length, sums) in blocks {
+        println!(
+            "drafts of {length:2}: {:.2} ms a token, {:.1} % accepted, of {} texts",
+            1e3 * sums.drafted / sums.tokens as f64,
+            100.0 * sums.acceptance(),
+            sums.texts
+        );
+    }
+    println!("adaptive: {:.2} ms a token; {costs:.2?}", 1e3 * total.drafted / total.tokens as f64);
+}

@@ -1,0 +1,29 @@
+//! Text as it is generated: from tokens to pieces of it, which hold whole characters and no stop string.
+//!
+//! ```
+//! use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+//!
+//! // The second and the third token are halves of one character.
+//! let vocab = Vocab::new("bytes", [&b"caf"[..], b"\xC3", b"\xA9", b"s.", b" Tea"])?;
+//! let model = from_fn(Host, vocab, |tokens| {
+//!     Ok((0..5).map(|id| if id == tokens.len() - 1 { 5.0 } else { 0.0 }).collect())
+//! });
+//! let decoding = Decoding::from(Sampling::greedy()).max_tokens(5);
+//!
+//! let pieces = model.generate([0], decoding.clone())?.text();
+//! let pieces: Vec<_> = pieces.map(|piece| Ok(piece?.text)).collect::<eft_core::Result<_>>()?;
+//! assert_eq!(pieces, ["caf", "é", "s.", " Tea"]);
+//!
+//! let sentence: String = model.generate([0], decoding)?.text().until(". T").collect::<eft_core::Result<_>>()?;
+//! assert_eq!(sentence, "cafés");
+//! # Ok::<(), eft_core::Error>(())
+//! ```
+mod batch;
+mod detokenizer;
+mod one;
+mod pieces;
+
+pub use batch::{TextBatch, TextEvent};
+pub use detokenizer::Detokenizer;
+pub use one::Text;
+pub use pieces::Piece;

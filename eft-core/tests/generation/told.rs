@@ -1,0 +1,124 @@
+//! What is told of each token, and of whole texts.
+use eft_core::conformance::naive;
+use proptest::prelude::*;
+
+use super::*;
+
+proptest! {
+    #[test]
+    fn shares_add_up_to_the_combined_margin(seed: u64, alpha in -1.5f32..1.5) {
+        let (base, tuned, untuned) = (model("base", seed), model("tuned", seed ^ 1), model("untuned", seed ^ 2));
+        let sum = &base + alpha * (&tuned - &untuned).named("style");
+        let decoding = Decoding::default().stop_ids([]).max_tokens(3).attribution(2).alternatives(3);
+        for token in sum.generate([4], decoding).unwrap() {
+            let token = token.unwrap();
+            let attribution = token.attribution.unwrap();
+            prop_assert_eq!(attribution.rivals.len(), 2);
+            let names: Vec<_> = attribution.terms.iter().map(|t| &t.name[..]).collect();
+            prop_assert_eq!(names, ["base", "tuned", "untuned"]);
+            for (i, rival) in attribution.rivals.iter().enumerate() {
+                prop_assert_ne!(*rival, token.id);
+                let shares: f32 = attribution.terms.iter().map(|t| t.shares[i]).sum();
+                if let Some(pick) = token.alternatives.iter().find(|p| p.token == *rival) {
+                    prop_assert!((shares - (token.log_prob - pick.log_prob)).abs() < 1e-3);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn alternatives_are_the_likeliest_tokens() {
+    let token =
+        model("m", 3).generate([1], Decoding::default().alternatives(4)).unwrap().next().unwrap().unwrap();
+    let expected: Vec<_> = naive::top(&logits(3, &[1], WIDTH), 4);
+    for (got, (id, log_prob)) in token.alternatives.iter().zip(&expected) {
+        assert_eq!(got.token, *id);
+        assert!((f64::from(got.log_prob) - log_prob).abs() < 1e-5);
+    }
+    assert_eq!(token.alternatives.len(), 4);
+}
+
+#[test]
+fn attribution_speaks_of_terms_that_cancel() {
+    let (base, tuned) = (model("base", 1), model("tuned", 2));
+    let sum = &base + (&tuned - &base.named("untuned"));
+    let token = sum.generate([4], greedy().attribution(1)).unwrap().next().unwrap().unwrap();
+    let terms = token.attribution.unwrap().terms;
+    let shares: Vec<_> = terms.iter().map(|t| (&t.name[..], t.shares[0])).collect();
+    assert_eq!(shares.len(), 3);
+    assert_eq!((shares[0].0, shares[2].0), ("base", "untuned"));
+    assert_eq!(shares[0].1, -shares[2].1);
+    assert_ne!(shares[0].1, 0.0);
+}
+
+#[test]
+fn attribution_of_a_rule_speaks_of_its_parts() {
+    let mixture = combine::mixture([(0.5, &model("a", 1)), (0.5, &model("b", 2))]).unwrap();
+    let token = mixture.generate([4], greedy().attribution(1)).unwrap().next().unwrap().unwrap();
+    let terms = token.attribution.unwrap().terms;
+    assert_eq!(terms.iter().map(|t| (&t.name[..], t.weight)).collect::<Vec<_>>(), [("a", None), ("b", None)]);
+}
+
+#[test]
+fn a_black_box_is_combined_on_the_tokens_it_tells() {
+    let top = |tokens: &[TokenId]| -> Vec<(TokenId, f32)> {
+        naive::top(&logits(4, tokens, WIDTH), 5).into_iter().map(|(id, p)| (id, p as f32)).collect()
+    };
+    let black_box = from_top(Host, vocab("black box"), move |tokens| Ok(top(tokens)));
+    let (tuned, untuned) = (model("tuned", 1), model("untuned", 2));
+    let proxy = &black_box + (&tuned - &untuned);
+    let known: Vec<_> = top(&[3]).into_iter().map(|(id, _)| id).collect();
+    let mass: f32 = top(&[3]).iter().map(|(_, p)| p.exp()).sum();
+
+    let mut joint = Joint::open(&[&proxy, &(&tuned - &black_box)], &[[3].into()]).unwrap();
+    for root in [0, 1] {
+        let scores = joint.eval_last(root).unwrap();
+        assert_eq!(scores.form(), Form::Partial);
+        assert!((scores.covered(0).unwrap() - mass).abs() < 1e-5);
+        let row = &values(&scores)[0];
+        assert!((0..WIDTH).all(|i| row[i].is_finite() == known.contains(&(i as TokenId))), "{row:?}");
+        assert!((row.iter().map(|x| x.exp()).sum::<f32>() - 1.0).abs() < 1e-5);
+    }
+    let token = proxy.generate([3], Decoding::default().stop_ids([])).unwrap().next().unwrap().unwrap();
+    assert!(known.contains(&token.id) && (token.covered.unwrap() - mass).abs() < 1e-5);
+    assert_eq!(
+        model("m", 1)
+            .generate([3], Decoding::default().stop_ids([]))
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .covered,
+        None
+    );
+}
+
+#[test]
+fn scores_of_texts_are_sums_of_log_probs() {
+    let source = model("a", 1) + (model("b", 2) - model("c", 3));
+    // Longer than what is scored at once, and ragged.
+    let long: Vec<_> = (0..150).map(|i| (i * 7 % 10) as TokenId).collect();
+    let scored = source.score_batch([([1], long.clone()), ([2], vec![3, 4]), ([5], vec![])]).unwrap();
+    assert_eq!(scored.iter().map(|s| s.tokens.len()).collect::<Vec<_>>(), [150, 2, 0]);
+    for position in [0, 1, 63, 64, 65, 149] {
+        let expected = log_probs_after(&source, &[1], &long[..position])[long[position] as usize];
+        assert!((scored[0].tokens[position] - expected).abs() < 1e-4);
+    }
+    let total: f64 = scored[0].tokens.iter().map(|t| f64::from(*t)).sum();
+    assert_eq!(scored[0].total, total);
+    assert!(matches!(source.score([1], &[99]), Err(eft_core::Error::TokenOutOfRange { token: 99, .. })));
+}
+
+#[test]
+fn the_implicit_reward_is_the_difference_and_shares_passes() {
+    let (small, counts) = counted("small", 2, &["tuned"]);
+    let tuned = small.adapter("tuned").unwrap();
+    let text = [3, 1, 4, 1, 5];
+    let reward = eft_core::score::implicit_reward(&tuned, &small, [1], &text, 0.5).unwrap();
+    assert_eq!(counts.take().0, 1 + 1 + 1, "the prompt in one pass, then each root's part");
+    let (a, b) = (tuned.score([1], &text).unwrap(), small.score([1], &text).unwrap());
+    for i in 0..5 {
+        assert!((reward.tokens[i] - 0.5 * (a.tokens[i] - b.tokens[i])).abs() < 1e-5);
+    }
+}
