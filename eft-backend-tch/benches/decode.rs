@@ -54,7 +54,8 @@ fn alone(folder: &Path, nn: &TorchNn, kind: &str, threads: i32) {
     let mut times = vec![(Vec::new(), Vec::new()); passes.len()];
     for round in 0..=ROUNDS {
         for ((past, new, count), (ours, theirs)) in passes.iter().zip(&mut times) {
-            let (a, b) = (pass(&model, *past, *new, *count), python.as_mut().map(|p| p.pass(*past, *new, *count)));
+            let (a, b) =
+                (pass(&model, *past, *new, *count), python.as_mut().map(|p| p.pass(*past, *new, *count)));
             // The first round warms up.
             if round > 0 {
                 ours.extend(a);
@@ -66,7 +67,13 @@ fn alone(folder: &Path, nn: &TorchNn, kind: &str, threads: i32) {
     for ((past, new, _), (ours, theirs)) in passes.iter().zip(&times) {
         let (ours, theirs) = (median(ours), median(theirs));
         let name = format!("{new} tokens behind {past}");
-        println!("{name:30} {:10.2}  {:10.2}   {:12.2}   {:14.2}", 1e3 * ours, 1e3 * theirs, theirs / ours, ours / one);
+        println!(
+            "{name:30} {:10.2}  {:10.2}   {:12.2}   {:14.2}",
+            1e3 * ours,
+            1e3 * theirs,
+            theirs / ours,
+            ours / one
+        );
     }
 }
 
@@ -78,7 +85,8 @@ fn trio([large, small]: [&Path; 2], nn: &TorchNn, kind: &str, threads: i32) {
     };
     let adapter = made_up_adapter(small);
     let large_model = load(large, nn, Some(&vocab), None);
-    let (tuned, untuned) = (load(small, nn, Some(&vocab), None).named("tuned"), load(small, nn, Some(&vocab), None));
+    let (tuned, untuned) =
+        (load(small, nn, Some(&vocab), None).named("tuned"), load(small, nn, Some(&vocab), None));
     let shared = load(small, nn, Some(&vocab), Some(adapter.path()));
     let apart = &large_model + 0.9 * (&tuned - &untuned);
     let paired = &large_model + 0.9 * (shared.adapter("made up").unwrap() - &shared);
@@ -138,7 +146,8 @@ fn drafted(target: &Source<Torch>, draft: &Source<Torch>, texts: usize) {
 
 fn load(folder: &Path, nn: &TorchNn, vocab: Option<&Vocab>, adapter: Option<&Path>) -> Source<Torch> {
     let checkpoint = Checkpoint::open(folder).unwrap();
-    let adapters: Vec<_> = adapter.iter().map(|folder| Adapter::open(folder).unwrap().named("made up")).collect();
+    let adapters: Vec<_> =
+        adapter.iter().map(|folder| Adapter::open(folder).unwrap().named("made up")).collect();
     let vocab = vocab.cloned().map(Into::into);
     Source::new(DecoderEngine::with_adapters(nn.clone(), &checkpoint, &adapters, vocab).unwrap())
 }

@@ -37,10 +37,10 @@ pub(crate) struct ModelFlags {
     /// What computes; candle, and what `cargo run --features` has switched on
     #[arg(long, value_enum, default_value = "candle")]
     pub(crate) backend: Backend,
-    /// Where, by candle: `cpu`, `cuda`, `cuda:1`, `metal`
+    /// Where, by candle or libtorch: `cpu`, `cuda`, `cuda:1`, `metal`
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
-    /// In which type, by candle; on a processor nothing but f32 is fast
+    /// In which type, by candle or libtorch; on a processor nothing but f32 is fast by candle
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Dtype,
 }
@@ -65,6 +65,9 @@ pub(crate) enum Backend {
     /// ONNX Runtime: models are ONNX files, folders with one, or ids of the hub
     #[cfg(feature = "ort")]
     Ort,
+    /// libtorch
+    #[cfg(feature = "tch")]
+    Tch,
 }
 
 /// What is computed in.

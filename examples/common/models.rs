@@ -71,7 +71,27 @@ pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
         }
         #[cfg(feature = "ort")]
         Backend::Ort => run.run(Models::load(flags, &onnx_runtime(flags)?)?),
+        #[cfg(feature = "tch")]
+        Backend::Tch => run.run(Models::load(flags, &Tensors(libtorch(flags)?))?),
     }
+}
+
+#[cfg(feature = "tch")]
+fn libtorch(flags: &ModelFlags) -> Result<eft::tch::TorchNn> {
+    use eft::tch::{Device, Kind, Torch, TorchNn};
+
+    let device = match place(&flags.device)? {
+        ("cpu", _) => Device::Cpu,
+        ("cuda", index) => Device::Cuda(index),
+        ("metal", _) => Device::Mps,
+        _ => bail!("`{}` is no device; known are cpu, cuda, cuda:N, metal", flags.device),
+    };
+    let kind = match flags.dtype {
+        Dtype::F32 => Kind::Float,
+        Dtype::F16 => Kind::Half,
+        Dtype::Bf16 => Kind::BFloat16,
+    };
+    Ok(TorchNn::new(Torch::new(device)).kind(kind))
 }
 
 #[cfg(feature = "ort")]
@@ -90,9 +110,15 @@ fn onnx_runtime(flags: &ModelFlags) -> Result<eft::ort::Ort> {
     eft::ort::Ort::cpu().map_err(|error| anyhow::anyhow!("{error}; {how}"))
 }
 
-fn device(name: &str) -> Result<Device> {
+/// A kind of device, and which of them.
+fn place(name: &str) -> Result<(&str, usize)> {
     let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
     let index = index.parse().with_context(|| format!("`{name}` is no device: what is {index}?"))?;
+    Ok((kind, index))
+}
+
+fn device(name: &str) -> Result<Device> {
+    let (kind, index) = place(name)?;
     let device = match kind {
         "cpu" => Ok(Device::Cpu),
         "cuda" => Device::new_cuda(index),

@@ -39,10 +39,11 @@ fn combinations_write_what_transformers_writes() {
 #[test]
 #[cfg(feature = "candle")]
 fn adapters_of_another_backend_are_bridged() {
-    use crate::candle::{adapted, small};
+    use crate::candle::nn;
+    use crate::folders::{adapted, small};
 
-    let small = small();
-    let (terse, full) = (adapted(&small, "terse"), adapted(&small, "full"));
+    let (nn, small) = (nn(), small(&nn()));
+    let (terse, full) = (adapted(&nn, &small, "terse"), adapted(&nn, &small, "full"));
     let tuning = 0.5 * (&terse - &small) + 0.5 * (&full - &small);
     let mixed = model("base-large") + eft::bridge(tuning, ort());
     laws::writes(&mixed, "base-large + 0.5 terse + 0.5 full - base-small");

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use eft_core::{Error, Result};
+use eft_models::graph::{Graph, Pass, Passed, Picked, Traits};
 use ort::memory::Allocator;
 use ort::value::{DynTensor, DynValue, TensorElementType};
 
@@ -24,38 +25,18 @@ pub(super) struct Decoder {
 /// A tensor of the cache. It never changes, so that several sessions may hold it.
 pub(super) type CacheValue = Arc<DynValue>;
 
-/// What a pass is given: rows × tokens, and rows × (slots + tokens) of the mask.
-pub(super) struct Pass {
-    pub(super) rows: usize,
-    pub(super) tokens: usize,
-    /// Slots that the caches have before it.
-    pub(super) slots: usize,
-    pub(super) ids: Vec<i64>,
-    pub(super) mask: Vec<i64>,
-    pub(super) positions: Vec<i64>,
-    /// How many trailing positions of each row need logits.
-    pub(super) wanted: usize,
-}
-
-/// What a pass gives.
-pub(super) struct Passed {
-    /// Of each row, so many trailing positions, one row after another; none if none were wanted.
-    pub(super) logits: Option<(Tensor, usize)>,
-    pub(super) caches: Vec<CacheValue>,
-}
-
 impl Decoder {
     /// Runs the model. `caches` may be empty if there are no slots.
-    pub(super) fn pass(&self, pass: Pass, caches: &[CacheValue]) -> Result<Passed> {
-        let Pass { rows, tokens, slots, ids, mask, positions, wanted } = pass;
+    fn run(&self, pass: &Pass, caches: &[CacheValue]) -> Result<Passed<Self>> {
+        let Pass { rows, tokens, slots, wanted, .. } = *pass;
         let interface = &self.interface;
         let (new, all) = ([rows, tokens], [rows, slots + tokens]);
-        let mut inputs = vec![("input_ids", given(interface.ids, new, ids)?)];
+        let mut inputs = vec![("input_ids", given(interface.ids, new, pass.ids.clone())?)];
         if let Some(element) = interface.mask {
-            inputs.push(("attention_mask", given(element, all, mask)?));
+            inputs.push(("attention_mask", given(element, all, pass.mask.clone())?));
         }
         if let Some(element) = interface.positions {
-            inputs.push(("position_ids", given(element, new, positions)?));
+            inputs.push(("position_ids", given(element, new, pass.positions.clone())?));
         }
         if interface.branch {
             inputs.push(("use_cache_branch", value([1], vec![slots > 0])?));
@@ -88,7 +69,8 @@ impl Decoder {
             let what = format!("{}: `logits`", self.file.display());
             return Err(Error::shape(what, format!("{rows} × {kept} rows"), logits.shape().0));
         }
-        let caches = values.into_iter().map(Arc::new).collect();
+        let caches: Vec<_> = values.into_iter().map(Arc::new).collect();
+        let caches = if caches.is_empty() { None } else { Some(caches) };
         Ok(Passed { logits: logits.map(|logits| (logits, kept)), caches })
     }
 
@@ -101,6 +83,32 @@ impl Decoder {
             Ok(Arc::new(value.into_dyn()))
         };
         self.interface.caches.iter().map(empty).collect()
+    }
+}
+
+impl Graph for Decoder {
+    type Backend = Ort;
+    type Caches = Vec<CacheValue>;
+
+    fn backend(&self) -> &Ort {
+        &self.ort
+    }
+
+    fn traits(&self) -> Traits {
+        let interface = &self.interface;
+        Traits {
+            cached: !interface.caches.is_empty(),
+            masked: interface.mask.is_some(),
+            one_row: interface.one_row,
+        }
+    }
+
+    fn pass(&self, pass: &Pass, caches: Option<&Vec<CacheValue>>) -> Result<Passed<Self>> {
+        self.run(pass, caches.map_or(&[], Vec::as_slice))
+    }
+
+    fn gather(&self, caches: &Vec<CacheValue>, slots: usize, picked: &[Picked]) -> Result<Vec<CacheValue>> {
+        self.gather.run(&self.ort, &self.interface.caches, caches, slots, picked)
     }
 }
 

@@ -2,25 +2,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use eft_core::{Engine, EngineRow, EngineSpec, Opened, RowFeed, Session, Vocab};
+use eft_core::{Engine, EngineRow, EngineSpec, Opened, Vocab};
+use eft_models::graph::{GraphEngine, GraphError, Settings};
 
-use super::block::Way;
-use super::cached::CachedSession;
 use super::config::Config;
 use super::decoder::Decoder;
 use super::files::Files;
 use super::gather::Gather;
 use super::interface::Interface;
-use super::probe::{Probed, probe};
-use super::recomputed::RecomputedSession;
 use crate::backend::runner::Runner;
 use crate::{Error, Ort, Result};
 
 /// A decoder, shared by all sessions over it.
 pub struct OnnxEngine {
-    spec: EngineSpec<Ort>,
-    decoder: Arc<Decoder>,
-    way: Way,
+    engine: GraphEngine<Decoder>,
     folders: Vec<PathBuf>,
 }
 
@@ -46,35 +41,32 @@ impl OnnxEngine {
         let gather = Gather::new(ort, &interface.caches)?;
         let file = files.model.clone();
         let decoder = Decoder { file, ort: ort.clone(), runner: Runner::new(session), interface, gather };
-        let Probed { width, way } = probe(&decoder, &config)?;
-        let made_up = Vocab::anonymous(&files.name, width)?.with_eos(config.eos)?;
-        let mut spec = EngineSpec::new(&files.name, ort.clone(), made_up).bytes(files.bytes()?);
-        spec.context = config.context;
-        let engine = Self { spec, decoder: Arc::new(decoder), way, folders: files.folders };
-        match vocab {
-            Some(vocab) => engine.with_vocab(vocab),
-            None => Ok(engine),
-        }
+        let settings = Settings {
+            name: files.name.clone(),
+            context: config.context,
+            eos: config.eos,
+            bytes: files.bytes()?,
+            slides: config.slides,
+            pass: ort.options().pass,
+        };
+        let engine = GraphEngine::new(decoder, settings, vocab).map_err(|error| match error {
+            GraphError::Core(error) => Error::Core(error),
+            error => Error::Cache { file: files.model, problem: error.to_string() },
+        })?;
+        Ok(Self { engine, folders: files.folders })
     }
 
     /// Under another name than the folder's or file's.
-    pub fn named(mut self, name: impl Into<String>) -> Self {
-        self.spec.name = name.into();
-        self
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self { engine: self.engine.named(name), ..self }
     }
 
     /// With this vocabulary, in which ids mean what the caller says they do.
     ///
     /// # Errors
     /// [`Error::Core`] if it is as wide as the model's logits are not.
-    pub fn with_vocab(mut self, vocab: impl Into<Arc<Vocab>>) -> Result<Self> {
-        let (vocab, width) = (vocab.into(), self.spec.vocab.width());
-        if vocab.width() != width {
-            let what = format!("rows of the vocabulary `{}` for `{}`", vocab.name(), self.spec.name);
-            return Err(eft_core::Error::shape(what, width, vocab.width()).into());
-        }
-        self.spec.vocab = vocab;
-        Ok(self)
+    pub fn with_vocab(self, vocab: impl Into<Arc<Vocab>>) -> Result<Self> {
+        Ok(Self { engine: self.engine.with_vocab(vocab)?, ..self })
     }
 
     /// The folders that may hold what belongs to the model (configurations, a tokenizer), nearest first.
@@ -84,18 +76,7 @@ impl OnnxEngine {
 
     /// Whether rows of different length run in one pass, or each in its own.
     pub fn runs_rows_together(&self) -> bool {
-        match self.decoder.interface.caches.is_empty() {
-            true => !self.decoder.interface.one_row,
-            false => self.way.holes,
-        }
-    }
-
-    fn session(&self, rows: usize) -> Box<dyn Session<Backend = Ort>> {
-        let (decoder, spec) = (self.decoder.clone(), self.spec.clone());
-        match decoder.interface.caches.is_empty() {
-            true => Box::new(RecomputedSession::new(decoder, spec, rows)),
-            false => Box::new(CachedSession::new(decoder, spec, self.way, rows)),
-        }
+        self.engine.runs_rows_together()
     }
 }
 
@@ -103,14 +84,10 @@ impl Engine for OnnxEngine {
     type Backend = Ort;
 
     fn spec(&self) -> &EngineSpec<Ort> {
-        &self.spec
+        self.engine.spec()
     }
 
     fn open(&self, rows: &[EngineRow]) -> eft_core::Result<Opened<Ort>> {
-        self.spec.check(rows)?;
-        let mut session = self.session(rows.len());
-        let feed: Vec<_> = rows.iter().map(|row| RowFeed::last(row.tokens.clone())).collect();
-        let scores = session.extend(&feed)?;
-        Ok((session, scores))
+        self.engine.open(rows)
     }
 }

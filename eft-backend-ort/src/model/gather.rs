@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use eft_core::{Error, Result};
+use eft_models::graph::Picked;
 use ort::value::TensorElementType;
 
 use super::decoder::CacheValue;
@@ -13,12 +14,6 @@ use crate::backend::{integers, to_error};
 
 /// The graphs that do it, one for each kind of cache there is.
 pub(super) struct Gather(Vec<(TensorElementType, usize, Graph)>);
-
-/// Which slots of which row a new row is made of. Lists are equally long.
-pub(super) struct Picked {
-    pub(super) row: usize,
-    pub(super) slots: Vec<usize>,
-}
 
 impl Gather {
     pub(super) fn new(ort: &Ort, caches: &[Cache]) -> ort::Result<Self> {

@@ -29,6 +29,8 @@ pub(super) struct Way {
     pub(super) holes: bool,
     /// Whether several tokens may follow those of a cache at once.
     pub(super) several: bool,
+    /// Slots that the model has room for: tables may be as long as its context.
+    pub(super) room: Option<usize>,
     /// Tokens of one pass at most, over all rows: what bounds the memory that activations and logits take.
     pub(super) most: usize,
 }
@@ -78,9 +80,9 @@ impl<G: Graph> Block<G> {
         let mut parts = Vec::new();
         let all = feeds.iter().map(|feed| feed.tokens.len()).max().unwrap_or(0);
         while done < all {
-            self.tidy(graph, way)?;
-            let most = if way.several || self.slots == 0 { most } else { 1 };
+            let most = if way.several || self.longest() == 0 { most } else { 1 };
             let count = most.min(all - done);
+            self.tidy(graph, way, count)?;
             let pieces: Vec<_> = feeds.iter().map(|feed| piece(&feed.tokens, done, count)).collect();
             let wanted = |feed: &&RowFeed| {
                 let first = feed.tokens.len() - feed.wanted;
@@ -100,11 +102,12 @@ impl<G: Graph> Block<G> {
         Ok(parts)
     }
 
-    /// Makes the next pass possible, or cheaper.
-    fn tidy(&mut self, graph: &G, way: Way) -> Result<()> {
+    /// Makes the next pass, of so many tokens a row, possible or cheaper.
+    fn tidy(&mut self, graph: &G, way: Way, tokens: usize) -> Result<()> {
         let longest = self.longest();
-        let too_many = if way.holes { 2 * longest + SLACK } else { longest };
-        if self.slots > too_many {
+        let most = if way.holes { 2 * longest + SLACK } else { longest };
+        let most = way.room.map_or(most, |room| most.min(room.saturating_sub(tokens)));
+        if self.slots > most.max(longest) {
             let rows: Vec<_> = (0..self.rows.len()).collect();
             *self = self.select(graph, &rows)?;
         }

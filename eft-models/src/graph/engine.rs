@@ -65,17 +65,34 @@ impl<G: Graph> GraphEngine<G> {
     pub fn new(graph: G, settings: Settings, vocab: Option<Arc<Vocab>>) -> Result<Self, GraphError> {
         let Probed { width, way } = probe(&graph, &settings)?;
         let Settings { name, context, eos, bytes, .. } = settings;
-        let vocab = match vocab {
-            Some(vocab) => vocab,
-            None => Arc::new(Vocab::anonymous(&name, width)?.with_eos(eos)?),
-        };
-        if vocab.width() != width {
-            let what = format!("rows of the vocabulary `{}` for `{name}`", vocab.name());
-            return Err(eft_core::Error::shape(what, width, vocab.width()).into());
-        }
-        let mut spec = EngineSpec::new(name, graph.backend().clone(), vocab).bytes(bytes);
+        let made_up = Vocab::anonymous(&name, width)?.with_eos(eos)?;
+        let mut spec = EngineSpec::new(name, graph.backend().clone(), made_up).bytes(bytes);
         spec.context = context;
-        Ok(Self { spec, graph: Arc::new(graph), way })
+        let engine = Self { spec, graph: Arc::new(graph), way };
+        match vocab {
+            Some(vocab) => Ok(engine.with_vocab(vocab)?),
+            None => Ok(engine),
+        }
+    }
+
+    /// Under another name.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.spec.name = name.into();
+        self
+    }
+
+    /// With this vocabulary, in which ids mean what the caller says they do.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](eft_core::Error::Shape) for one of another width than the model's logits.
+    pub fn with_vocab(mut self, vocab: impl Into<Arc<Vocab>>) -> eft_core::Result<Self> {
+        let (vocab, width) = (vocab.into(), self.spec.vocab.width());
+        if vocab.width() != width {
+            let what = format!("rows of the vocabulary `{}` for `{}`", vocab.name(), self.spec.name);
+            return Err(eft_core::Error::shape(what, width, vocab.width()));
+        }
+        self.spec.vocab = vocab;
+        Ok(self)
     }
 
     /// Whether rows of different length run in one pass, or each in its own.

@@ -23,7 +23,7 @@ pub(super) struct Probed {
 
 /// Runs the same tokens at once, over a cache, and over a cache with holes.
 pub(super) fn probe<G: Graph>(graph: &G, settings: &Settings) -> Result<Probed> {
-    let (traits, most) = (graph.traits(), settings.pass);
+    let (traits, most, room) = (graph.traits(), settings.pass, settings.context);
     // Any model has token 0. How many others there are, its logits tell.
     let width = Prober { graph, width: 1 }.run(&[(&[0], 1)])?.len();
     let prober = Prober { graph, width };
@@ -39,7 +39,7 @@ pub(super) fn probe<G: Graph>(graph: &G, settings: &Settings) -> Result<Probed> 
         Ok(logits.iter().all(|x| x.is_finite()) && largest <= bound * deviation)
     };
     if !traits.cached {
-        return Ok(Probed { width, way: Way { holes: false, several: true, most } });
+        return Ok(Probed { width, way: Way { holes: false, several: true, room, most } });
     }
     let several = near(&[(&[0], 1), (&[1, 2, 3], 4)], QUANTISED)?;
     if !several && !near(&[(&[0], 1), (&[1], 2), (&[2], 3), (&[3], 4)], QUANTISED)? {
@@ -47,7 +47,7 @@ pub(super) fn probe<G: Graph>(graph: &G, settings: &Settings) -> Result<Probed> 
     }
     let may = several && !settings.slides && !traits.one_row && traits.masked;
     let holes = may && near(&[(&[0, 4, 4], 1), (&[1, 5], 2), (&[2, 3], 4)], ROUNDING)?;
-    Ok(Probed { width, way: Way { holes, several, most } })
+    Ok(Probed { width, way: Way { holes, several, room, most } })
 }
 
 /// Tokens to be fed, by number, and how many there are once those that were not meant are dropped again.
