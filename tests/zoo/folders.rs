@@ -30,7 +30,10 @@ pub(crate) fn adapted<N: Nn>(nn: &N, small: &Source<N::Backend>, name: &str) -> 
 pub(crate) fn renders<N: Nn>(nn: &N) {
     laws::renders(|path| model(nn, path));
     let render = |path: &str| model(nn, path).render(Prompt::chat("Why?")).unwrap();
-    assert_eq!(render("gguf/base-large-f16.gguf"), render("base-large"));
+    // Candle reads the file.
+    if cfg!(feature = "candle") {
+        assert_eq!(render("gguf/base-large-f16.gguf"), render("base-large"));
+    }
 }
 
 /// Models write what transformers writes.
