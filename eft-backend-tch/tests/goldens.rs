@@ -1,9 +1,9 @@
 //! Every family and adapter against transformers and PEFT, by the kit of eft-models; and in half precision.
 use eft_backend_tch::{Kind, Torch, TorchNn};
-use eft_core::Source;
 use eft_core::conformance::{SourceTest, check_source};
+use eft_core::{Error, Source};
 use eft_models::conformance::{self, FAMILIES, Golden};
-use eft_models::{Checkpoint, DecoderEngine};
+use eft_models::{Blocks, Checkpoint, DecoderEngine, Dtype, Nn, RawTensor};
 
 fn nn() -> TorchNn {
     TorchNn::new(Torch::cpu())
@@ -47,4 +47,20 @@ fn half_precision_is_near_and_obeys_the_laws() {
             check_source(&source, &test).unwrap_or_else(|failure| panic!("{family}: {failure}"));
         }
     }
+}
+
+#[test]
+fn quantised_blocks_are_refused_by_their_tensor() {
+    let raw = RawTensor {
+        name: "model.layers.0.mlp.up_proj.weight",
+        shape: vec![1, 32],
+        dtype: Dtype::Quantised(Blocks::Q8_0),
+        bytes: vec![0; 34].into(),
+    };
+    assert!(!nn().takes_blocks());
+    let refused = nn().load_linear(&raw, false, None).map(drop).unwrap_err();
+    assert!(
+        matches!(refused, Error::Unsupported { .. }) && refused.to_string().contains(raw.name),
+        "{refused}"
+    );
 }

@@ -161,7 +161,8 @@ impl Loader {
         Ok(self.load_on(CandleNn::new(Candle::cpu()))?.source)
     }
 
-    /// Loads the model, to run by any library of tensors.
+    /// Loads the model, to run by any library of tensors: by candle on a GPU (`CandleNn`), by libtorch (`TorchNn`), or by
+    /// one of your own.
     ///
     /// # Errors
     /// As [`load()`].

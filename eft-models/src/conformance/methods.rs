@@ -1,4 +1,4 @@
-//! Speculation and search over real decoders.
+//! Speculation, search and threads over real decoders.
 use eft_core::score::implicit_reward;
 use eft_core::search::{ChunkBeamSearch, ImplicitReward};
 use eft_core::{Backend, Decoding, Sampling, Source, TokenId};
@@ -7,8 +7,8 @@ use super::goldens::{model, texts};
 use super::{Verdict, require};
 use crate::Nn;
 
-/// Checks that drafted texts are plain ones, and that searches sample what the base samples and score what the guide
-/// scores.
+/// Checks that drafted texts are plain ones, that searches sample what the base samples and score what the guide scores,
+/// and that threads that share a model do not disturb each other.
 ///
 /// # Errors
 /// The first that is not as it must be.
@@ -18,7 +18,8 @@ pub fn check_methods<N: Nn>(nn: &N) -> Verdict<()> {
     // The same weights as an engine of their own.
     let alone = model(nn, "qwen2", &[])?;
     check_speculation(&(&base + 0.5 * (&first - &second)), &[&base, &first, &alone])?;
-    check_search(&alone, &first, &base)
+    check_search(&alone, &first, &base)?;
+    check_threads(&alone)
 }
 
 /// Drafts: a term that shares the target's passes, an adapter of it, and an engine of its own.
@@ -56,4 +57,20 @@ fn check_search<B: Backend>(large: &Source<B>, tuned: &Source<B>, untuned: &Sour
         require((score - reward.total).abs() < 1e-3, || format!("a score of {score}, not {}", reward.total))?;
     }
     Ok(())
+}
+
+fn check_threads<B: Backend>(source: &Source<B>) -> Verdict<()> {
+    let text = |seed: u64| {
+        let decoding = Decoding::from(Sampling::default().seed(seed)).stop_ids([]).max_tokens(16);
+        texts(source.generate_batch([[3, 14, 15]], decoding)?, 1)
+    };
+    let alone = (0..4).map(text).collect::<eft_core::Result<Vec<_>>>()?;
+    let together = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|seed| scope.spawn(move || text(seed))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
+            .collect::<eft_core::Result<Vec<_>>>()
+    })?;
+    require(together == alone, || format!("in threads {together:?}, alone {alone:?}"))
 }
