@@ -1,8 +1,8 @@
 use tch::{Device, Kind, TchError, Tensor};
 
-/// Rows of activations from which on, and up to which, weights are multiplied from the left on a processor: libtorch's
-/// library for products takes one and a half to three times as long for `x·Wᵀ` as for `W·xᵀ`, but for one row.
-const FROM_LEFT: std::ops::RangeInclusive<i64> = 2..=64;
+/// Rows of activations up to which weights are multiplied from the left on a processor: libtorch's library for products
+/// takes one and a half to three times as long for `x·Wᵀ` as for `W·xᵀ`.
+const FROM_LEFT: i64 = 64;
 
 /// Rows from which on half precision is widened, on a processor without instructions for it: libtorch then multiplies
 /// row by row.
@@ -39,7 +39,7 @@ impl Linear {
             None
         } else if half()? {
             if rows >= WIDENED && lacks_half() { Some(self.widened(x)?) } else { None }
-        } else if FROM_LEFT.contains(&rows) {
+        } else if rows <= FROM_LEFT {
             Some(from_left(&self.weight, x)?)
         } else {
             None
@@ -64,9 +64,12 @@ impl Linear {
     }
 }
 
-/// `(W·xᵀ)ᵀ`.
+/// `(W·xᵀ)ᵀ`. One row is multiplied as two: the product of a matrix and a vector runs on one thread there.
 fn from_left(weight: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
-    weight.f_mm(&x.f_tr()?)?.f_tr()?.f_contiguous()
+    let (rows, columns) = x.size2()?;
+    let doubled = if rows == 1 { Some(x.f_expand([2, columns], false)?.f_contiguous()?) } else { None };
+    let out = weight.f_mm(&doubled.as_ref().unwrap_or(x).f_tr()?)?.f_tr()?;
+    out.f_narrow(0, 0, rows)?.f_contiguous()
 }
 
 /// Whether libtorch has no fast products of half precision here.
