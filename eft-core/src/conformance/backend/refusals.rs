@@ -2,8 +2,8 @@
 use super::super::rows::unsound;
 use super::super::{Law, Verdict, refuses, require};
 use super::Checker;
-use crate::backend::{Backend, Edit, Filter, Pool, Row, Term};
 use crate::Error;
+use crate::backend::{Backend, Edit, Filter, Pool, Row, Term};
 
 impl<B: Backend> Checker<'_, B> {
     pub(super) fn unsound_rows(&self) -> Verdict {
