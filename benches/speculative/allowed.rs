@@ -7,7 +7,6 @@ use eft_core::{Backend, Joint, Prompt, Scores, Source, TokenId};
 use serde::{Deserialize, Serialize};
 
 use crate::metered::Clock;
-use crate::simulated::median;
 
 /// Lengths of drafts that are measured. What lies between costs what a straight line says.
 const LENGTHS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
@@ -27,29 +26,26 @@ pub(crate) struct Costs {
 }
 
 impl Costs {
-    /// At the places where texts are written, so many times each: `texts` holds the tokens behind each prompt.
+    /// At the places where a text behind a prompt was written, so many times each.
     pub(crate) fn measure<B: Backend>(
         target: &Source<B>,
         draft: &Source<B>,
-        texts: &[(Prompt, Vec<TokenId>)],
+        (prompt, text): (&Prompt, &[TokenId]),
         clock: &Clock,
         rounds: usize,
     ) -> Self {
-        let mut all = Vec::new();
-        for (prompt, text) in texts {
-            let mut joint = Joint::open(&[target, draft], std::slice::from_ref(prompt)).unwrap();
-            let longest = LENGTHS[LENGTHS.len() - 1];
-            for place in 0..PLACES {
-                let at = ((2 * place + 1) * text.len() / (2 * PLACES)).min(text.len() - longest - 2);
-                joint.push(&[text[joint.pushed(0).len()..=at].to_vec()]).unwrap();
-                for root in [0, 1] {
-                    joint.eval_last(root).unwrap();
-                }
-                joint.commit();
-                all.push(Place { joint: &mut joint, text: &text[at + 1..], clock }.costs(rounds));
+        let mut joint = Joint::open(&[target, draft], std::slice::from_ref(prompt)).unwrap();
+        let longest = LENGTHS[LENGTHS.len() - 1];
+        let places = (0..PLACES).map(|place| {
+            let at = ((2 * place + 1) * text.len() / (2 * PLACES)).min(text.len() - longest - 2);
+            joint.push(&[text[joint.pushed(0).len()..=at].to_vec()]).unwrap();
+            for root in [0, 1] {
+                joint.eval_last(root).unwrap();
             }
-        }
-        Self::mean(&all)
+            joint.commit();
+            Place { joint: &mut joint, text: &text[at + 1..], clock }.costs(rounds)
+        });
+        Self::mean(&places.collect::<Vec<_>>())
     }
 
     pub(crate) fn mean(all: &[Self]) -> Self {
@@ -85,6 +81,11 @@ impl Costs {
     }
 }
 
+/// No median: what a run takes has the hiccups of the machine in it, too.
+fn mean(seconds: &[f64]) -> f64 {
+    seconds.iter().sum::<f64>() / seconds.len() as f64
+}
+
 /// What is measured at some lengths, at another.
 fn between(measured: &[f64], length: usize) -> f64 {
     let above = LENGTHS.iter().position(|l| *l >= length).unwrap_or(LENGTHS.len() - 1);
@@ -116,8 +117,8 @@ impl<B: Backend> Place<'_, B> {
                 behind.push(last);
             }
         }
-        let (drafts, blocks) = of_length.into_iter().map(|(d, b)| (median(d), median(b))).unzip();
-        Costs { plain: median(plain), drafts, blocks, behind: median(behind) }
+        let (drafts, blocks) = of_length.into_iter().map(|(d, b)| (mean(&d), mean(&b))).unzip();
+        Costs { plain: mean(&plain), drafts, blocks, behind: mean(&behind) }
     }
 
     /// One token by all models of the target.

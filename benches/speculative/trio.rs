@@ -84,8 +84,8 @@ pub(crate) fn run() {
             found(Found::Block { length: *length, sums });
         }
         if index % 5 == 0 {
-            let text = (prompt, outcome.text);
-            found(Found::Costs(Costs::measure(&upscaled, &tuned, &[text], &clock, 1)));
+            let text = (&prompt, &outcome.text[..]);
+            found(Found::Costs(Costs::measure(&upscaled, &tuned, text, &clock, 1)));
         }
     }
     if let Some(file) = std::env::var_os("EFT_RESULTS") {

@@ -5,7 +5,6 @@ mod sampling;
 mod told;
 
 use common::*;
-use eft_core::conformance::naive;
 use eft_core::decode::{Batch, Event, FinishReason, Finished, Generation};
 use eft_core::sample::{
     AllowedTokens, FrequencyPenalty, History, LogitBias, PresencePenalty, Processor, Purpose,
