@@ -60,14 +60,15 @@ fn long_prompts_are_read_in_pieces_and_give_the_same() {
 fn what_breaks_the_convention_is_refused_by_what_it_does() {
     let refused = [
         ("forgetful", "gives other logits over a cache"),
-        ("flat", "`forward` gave"),
-        ("stale", "`forward` gave"),
+        ("flat", "what `forward` of"),
+        ("stale", "what `forward` of"),
         ("failing", "no such luck"),
         ("oneinput", "forward"),
     ];
     for (name, what) in refused {
         match load(name, &ScriptOptions::default()).map(drop) {
             Err(error) => {
+                assert!(matches!(error, ScriptError::Convention { .. }), "{error:?}");
                 let message = error.to_string();
                 assert!(
                     message.contains(what) && message.contains(&format!("{name}.pt")),

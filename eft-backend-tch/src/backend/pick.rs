@@ -1,9 +1,9 @@
 //! Tokens chosen, and log-probabilities asked for: what crosses to the host.
 use eft_core::{Pick, TokenId};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::mass::Mass;
-use super::tensor::{Result, column, integers, numbers, wide};
+use super::tensor::{Result, integers, numbers, wide};
 
 pub(super) fn argmax(scores: &Tensor) -> Result<Vec<Pick>> {
     // Of several largest scores the first.
@@ -16,10 +16,12 @@ pub(super) fn draw(scores: &Tensor, uniforms: &[f64]) -> Result<Vec<Pick>> {
     let (wide, width) = (wide(scores), scores.size2()?.1);
     let ends = weights.f_cumsum(1, wide)?;
     let sum = ends.f_narrow(1, width - 1, 1)?;
-    let targets = column(uniforms, scores)?.f_totype(wide)?.f_mul(&sum)?;
+    // To the device in a type that it has.
+    let uniforms = Tensor::f_from_slice(uniforms)?.f_totype(wide)?.f_to(scores.device())?;
+    let targets = uniforms.f_view([-1, 1])?.f_mul(&sum)?;
     // A product of a uniform can round to the sum, which no running sum exceeds.
-    let below =
-        sum.f_mul_scalar(1.0 - if wide == tch::Kind::Double { f64::EPSILON } else { f32::EPSILON.into() })?;
+    let epsilon = if wide == Kind::Double { f64::EPSILON } else { f32::EPSILON.into() };
+    let below = sum.f_mul_scalar(1.0 - epsilon)?;
     let targets = targets.f_minimum(&below)?;
     let tokens = targets.f_searchsorted(&ends, false, true, "right", None::<&Tensor>)?;
     // What is found in an unsound row need not be a token.

@@ -11,11 +11,6 @@ pub(super) fn wide(tensor: &Tensor) -> Kind {
     if tensor.device() == Device::Mps { Kind::Float } else { Kind::Double }
 }
 
-/// Numbers in one column, on the device of `like`.
-pub(super) fn column<T: Element>(numbers: &[T], like: &Tensor) -> Result {
-    Tensor::f_from_slice(numbers)?.f_view([numbers.len() as i64, 1])?.f_to(like.device())
-}
-
 /// Integers in a list, on a device.
 pub(crate) fn integers(numbers: impl IntoIterator<Item = usize>, device: Device) -> Result {
     let numbers: Vec<_> = numbers.into_iter().map(|number| number as i64).collect();

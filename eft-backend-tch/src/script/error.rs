@@ -1,7 +1,5 @@
 use std::path::{Path, PathBuf};
 
-use eft_models::graph::GraphError;
-
 /// Why a TorchScript module is no model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,16 +22,12 @@ pub enum ScriptError {
     },
     /// A vocabulary that does not fit.
     #[error(transparent)]
-    Core(eft_core::Error),
+    Core(#[from] eft_core::Error),
 }
 
 impl ScriptError {
     /// What trying it out led to.
-    pub(super) fn of(file: &Path, error: GraphError) -> Self {
-        match error {
-            GraphError::Core(error @ eft_core::Error::Shape { .. }) => Self::Core(error),
-            GraphError::Core(error) => Self::Convention { file: file.into(), problem: error.to_string() },
-            error => Self::Convention { file: file.into(), problem: error.to_string() },
-        }
+    pub(super) fn convention(file: &Path, error: impl std::fmt::Display) -> Self {
+        Self::Convention { file: file.into(), problem: error.to_string() }
     }
 }

@@ -1,5 +1,5 @@
 //! [`Script`]: a module as a graph.
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use eft_core::{Error, Result};
 use eft_models::graph::{Graph, Pass, Passed, Picked, Traits};
@@ -10,7 +10,8 @@ use crate::backend::{concise, integers};
 use crate::{Torch, to_error};
 
 pub(super) struct Script {
-    file: PathBuf,
+    /// For messages.
+    name: String,
     module: CModule,
     torch: Torch,
     cached: bool,
@@ -26,17 +27,17 @@ impl Clone for Caches {
 }
 
 impl Script {
-    pub(super) fn load(file: &Path, torch: Torch) -> std::result::Result<Self, ScriptError> {
+    pub(super) fn load(file: &Path, name: String, torch: Torch) -> std::result::Result<Self, ScriptError> {
         let unreadable = |source| ScriptError::Unreadable { file: file.into(), source: concise(source) };
         // libtorch's own message for a file that is not there is a page of C++.
         std::fs::File::open(file).map_err(|source| unreadable(source.into()))?;
         let mut module = CModule::load_on_device(file, torch.device()).map_err(unreadable)?;
         module.f_set_eval().map_err(unreadable)?;
-        let mut script = Self { file: file.into(), module, torch, cached: false };
+        let mut script = Self { name, module, torch, cached: false };
         let one =
             Pass { rows: 1, tokens: 1, slots: 0, ids: vec![0], mask: vec![1], positions: vec![0], wanted: 1 };
         let tried = script.run(&one, None);
-        let tried = tried.map_err(|error| ScriptError::of(file, error.into()))?;
+        let tried = tried.map_err(|error| ScriptError::convention(file, error))?;
         script.cached = tried.1.is_some();
         Ok(script)
     }
@@ -94,7 +95,7 @@ impl Script {
     }
 
     fn wrong(&self, expected: &str, found: &str) -> Error {
-        Error::shape(format!("{}: `forward` gave", self.file.display()), expected, found)
+        Error::shape(format!("what `forward` of {} gave", self.name), expected, found)
     }
 }
 

@@ -40,7 +40,6 @@ mod graph;
 pub use error::ScriptError;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use eft_core::{Source, Vocab};
 use eft_models::graph::{GraphEngine, Settings};
@@ -95,13 +94,15 @@ pub fn load_script(
     vocab: Option<Vocab>,
 ) -> Result<Source<Torch>, ScriptError> {
     let file = file.as_ref();
-    let script = Script::load(file, *torch)?;
-    let name = file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy();
-    let mut settings = Settings::new(options.name.clone().unwrap_or_else(|| name.into_owned()));
+    let stem = || file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+    let name = options.name.clone().unwrap_or_else(stem);
+    let script = Script::load(file, name.clone(), *torch)?;
+    let mut settings = Settings::new(name);
     settings.context = options.context;
     settings.slides = options.window;
     settings.bytes = script.bytes();
     settings.pass = options.pass.unwrap_or(settings.pass);
-    let engine = GraphEngine::new(script, settings, vocab.map(Arc::new));
-    Ok(Source::new(engine.map_err(|error| ScriptError::of(file, error))?))
+    let engine = GraphEngine::new(script, settings, None).map_err(|e| ScriptError::convention(file, e))?;
+    let engine = if let Some(vocab) = vocab { engine.with_vocab(vocab)? } else { engine };
+    Ok(Source::new(engine))
 }
