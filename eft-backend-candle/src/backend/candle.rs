@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use eft_core::backend::{
-    check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens, check_uniforms,
+    check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
+    check_uniforms,
 };
 use eft_core::{Backend, Edit, Error, Filter, Host, Pick, Pool, Result, Row, Term, TokenId};
 
@@ -165,13 +166,7 @@ impl Backend for Candle {
         outside: Option<&[Row<'_, Self>]>,
         width: usize,
     ) -> Result<Tensor> {
-        check_rows(self, "choose, kept", kept, width)?;
-        check_rows(self, "choose, inside", inside, width)?;
-        check_same_length("choose, inside", kept.len(), inside.len())?;
-        if let Some(outside) = outside {
-            check_rows(self, "choose, outside", outside, width)?;
-            check_same_length("choose, outside", kept.len(), outside.len())?;
-        }
+        check_choice(self, kept, inside, outside, width)?;
         if self.uses_host() {
             let (kept, inside) = (HostRows::new(kept, width)?, HostRows::new(inside, width)?);
             let outside = outside.map(|rows| HostRows::new(rows, width)).transpose()?;

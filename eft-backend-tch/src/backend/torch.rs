@@ -1,6 +1,7 @@
 //! The type, and what each operation asks of its arguments.
 use eft_core::backend::{
-    check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens, check_uniforms,
+    check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
+    check_uniforms,
 };
 use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, Row, Term, TokenId};
 use tch::{Device, TchError, Tensor, no_grad_guard};
@@ -134,13 +135,7 @@ impl Backend for Torch {
         outside: Option<&[Row<'_, Self>]>,
         width: usize,
     ) -> Result<Tensor> {
-        check_rows(self, "choose, kept", kept, width)?;
-        check_rows(self, "choose, inside", inside, width)?;
-        check_same_length("choose, inside", kept.len(), inside.len())?;
-        if let Some(outside) = outside {
-            check_rows(self, "choose, outside", outside, width)?;
-            check_same_length("choose, outside", kept.len(), outside.len())?;
-        }
+        check_choice(self, kept, inside, outside, width)?;
         self.on_both([kept, inside], width, |kept, inside| {
             let outside = outside.map(|rows| load(self.device, rows, width)).transpose()?;
             edit::choose(&kept, &inside, outside.as_ref())

@@ -48,6 +48,26 @@ pub fn check_same_length(what: &str, expected: usize, got: usize) -> Result<()> 
     Err(Error::shape(what, format!("{expected} rows"), got))
 }
 
+/// The rows that are chosen between are as many as those they are chosen by, all of them as in [`check_rows`].
+///
+/// # Errors
+/// [`Error::Shape`].
+pub fn check_choice<B: Backend>(
+    backend: &B,
+    kept: &[Row<'_, B>],
+    inside: &[Row<'_, B>],
+    outside: Option<&[Row<'_, B>]>,
+    width: usize,
+) -> Result<()> {
+    check_rows(backend, "choose, kept", kept, width)?;
+    for (what, rows) in [("choose, inside", Some(inside)), ("choose, outside", outside)] {
+        let Some(rows) = rows else { continue };
+        check_rows(backend, what, rows, width)?;
+        check_same_length(what, kept.len(), rows.len())?;
+    }
+    Ok(())
+}
+
 /// Every token is below `width`.
 ///
 /// # Errors

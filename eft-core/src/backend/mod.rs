@@ -28,7 +28,8 @@ mod pool;
 mod row;
 
 pub use checks::{
-    check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens, check_uniforms,
+    check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
+    check_uniforms,
 };
 pub use edit::{Edit, TokenMask};
 pub use filter::Filter;
