@@ -197,8 +197,8 @@ impl<'a> Hub<'a> {
             super::Template::Own(Some(name)) => Some(format!("additional_chat_templates/{name}.jinja")),
             _ => None,
         };
-        let files = BESIDE.into_iter().chain(named.as_deref()).filter(|file| has(listed, file));
-        files.map(|file| self.optional(file).map(drop)).collect()
+        let mut files = BESIDE.into_iter().chain(named.as_deref()).filter(|file| has(listed, file));
+        files.try_for_each(|file| self.optional(file).map(drop))
     }
 
     /// The first of the usual places of ONNX files that has one.
