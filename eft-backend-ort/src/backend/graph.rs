@@ -20,8 +20,11 @@ pub(crate) struct Places {
 }
 
 impl Graph {
-    pub(crate) fn new(net: Net, builder: &SessionBuilder) -> ort::Result<Self> {
-        let Compiled { session, inputs, outputs } = net.compile(builder)?;
+    /// Runs on the thread that calls it. Sessions of graphs that are written down at run time do not share the
+    /// environment's threads, and threads of their own would spin after each run, and keep the next pass of a model,
+    /// which then takes twice as long, from the processor.
+    pub(crate) fn new(net: Net, builder: SessionBuilder) -> ort::Result<Self> {
+        let Compiled { session, inputs, outputs } = net.compile(&builder.with_intra_threads(1)?)?;
         Ok(Self { runner: Runner::new(session), inputs, outputs })
     }
 

@@ -133,7 +133,7 @@ impl Ort {
             .map(|(layout, e)| layout.declare(&mut net, *e, key.width))
             .collect();
         key.operation.write(&mut net, &rows, key.width);
-        let graph = Arc::new(Graph::new(net, &self.builder()?)?);
+        let graph = Arc::new(Graph::new(net, self.builder()?)?);
         graphs.insert(key, graph.clone());
         Ok(graph)
     }

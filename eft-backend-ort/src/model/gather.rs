@@ -29,7 +29,7 @@ impl Gather {
             let index = net.add(starts, slots);
             let gathered = net.rows(entries, index);
             net.output_as(gathered, *element, 4, Place::Device);
-            graphs.push((*element, *size, Graph::new(net, &ort.builder()?)?));
+            graphs.push((*element, *size, Graph::new(net, ort.builder()?)?));
         }
         Ok(Self(graphs))
     }
