@@ -10,7 +10,7 @@ use std::time::Instant;
 use eft_core::decode::Event;
 use eft_core::search::{ChunkBeamSearch, ImplicitReward};
 use eft_core::{Decoding, Host, Sampling, Source, TokenId};
-use simulated::{Taste, median, model};
+use simulated::{Taste, model};
 
 const ROUNDS: usize = 3;
 
@@ -65,4 +65,10 @@ fn compare(
         format!("{width}/{successors}/{chunk}, {tokens}"),
         searching / (sampling + scoring),
     );
+}
+
+/// The middle one of some times.
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }

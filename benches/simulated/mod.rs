@@ -128,9 +128,3 @@ impl Session for SimulatedSession {
         Ok(())
     }
 }
-
-/// The middle one of some times.
-pub(crate) fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
