@@ -16,7 +16,9 @@ const PLACES: usize = 4;
 /// Seconds of passes, and of choosing from their scores.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Costs {
+    /// One token by all models of the target, and choosing it.
     pub(crate) plain: f64,
+    pub(crate) choosing: f64,
     /// By the length of the draft: all of its passes.
     pub(crate) drafts: Vec<f64>,
     /// The passes of the target's other models over the draft.
@@ -53,6 +55,7 @@ impl Costs {
         let means = |f: fn(&Self) -> &Vec<f64>| (0..LENGTHS.len()).map(|i| mean(&|c| f(c)[i])).collect();
         Self {
             plain: mean(&|c| c.plain),
+            choosing: mean(&|c| c.choosing),
             drafts: means(|c| &c.drafts),
             blocks: means(|c| &c.blocks),
             behind: mean(&|c| c.behind),
@@ -69,13 +72,14 @@ impl Costs {
         (at(&self.drafts), at(&self.blocks))
     }
 
-    /// The most that the best length of block gains, and that length.
-    pub(crate) fn allowed(&self, acceptance: f64) -> (f64, usize) {
+    /// The most that the best length of block gains, and that length. `plain` is what the passes of a plain token took
+    /// one after another: alone, between passes of another kind, they may take longer.
+    pub(crate) fn allowed(&self, acceptance: f64, plain: f64) -> (f64, usize) {
         let chance = |i: usize| acceptance.powi(i as i32);
         let gain = |n: usize| {
             let tokens: f64 = (0..=n).map(chance).sum();
             let cost = between(&self.drafts, n) + between(&self.blocks, n) + chance(n) * self.behind;
-            (tokens * self.plain / cost, n)
+            (tokens * (plain + self.choosing) / cost, n)
         };
         (1..=16).map(gain).fold((1.0, 0), |best, next| if next.0 > best.0 { next } else { best })
     }
@@ -105,11 +109,12 @@ struct Place<'a, B: Backend> {
 
 impl<B: Backend> Place<'_, B> {
     fn costs(&mut self, rounds: usize) -> Costs {
-        let mut plain = Vec::new();
-        let mut behind = Vec::new();
+        let (mut plain, mut choosing, mut behind) = (Vec::new(), Vec::new(), Vec::new());
         let mut of_length = vec![(Vec::new(), Vec::new()); LENGTHS.len()];
         for _ in 0..rounds {
-            plain.push(self.plain());
+            let (passes, chosen) = self.plain();
+            plain.push(passes);
+            choosing.push(chosen);
             for (length, (drafts, blocks)) in LENGTHS.iter().zip(&mut of_length) {
                 let (draft, block, last) = self.block(*length);
                 drafts.push(draft);
@@ -118,17 +123,18 @@ impl<B: Backend> Place<'_, B> {
             }
         }
         let (drafts, blocks) = of_length.into_iter().map(|(d, b)| (mean(&d), mean(&b))).unzip();
-        Costs { plain: mean(&plain), drafts, blocks, behind: mean(&behind) }
+        let [plain, choosing, behind] = [plain, choosing, behind].map(|seconds| mean(&seconds));
+        Costs { plain, choosing, drafts, blocks, behind }
     }
 
-    /// One token by all models of the target.
-    fn plain(&mut self) -> f64 {
+    /// One token by all models of the target, and choosing it.
+    fn plain(&mut self) -> (f64, f64) {
         self.joint.push(&[vec![self.text[0]]]).unwrap();
         let passes = self.clock.of(|| drop(self.joint.eval_last(0).unwrap()));
         let scores = self.joint.eval_last(0).unwrap();
         let chosen = self.choosing(&scores, true);
         self.joint.rollback(&[1]).unwrap();
-        passes + chosen
+        (passes, chosen)
     }
 
     /// A draft, the others' passes over it, and the draft's pass behind it: in the order in which they are run.

@@ -147,7 +147,7 @@ impl Sums {
     /// One line of the table.
     pub(crate) fn print(&self, name: &str, costs: &Costs) {
         let speed_up = self.plain / self.drafted;
-        let (allowed, best) = costs.allowed(self.acceptance());
+        let (allowed, best) = costs.allowed(self.acceptance(), self.plain_passes / self.tokens as f64);
         println!(
             "{name:38} {:6.2}  {:6.2}   {speed_up:6.2}    {:6.1}    {:6.2}    {best:4}    {:6.2}     {:3.0} {:3.0}      {:.1} {:.1}",
             self.plain,
