@@ -30,8 +30,8 @@ impl Cutoff {
         let width = scores.size2()?.1 as usize;
         let wide = wide(scores);
         let max = scores.f_amax([1], true)?;
-        let weight = |scores: &Tensor| scores.f_sub(&max)?.f_exp()?.f_totype(wide);
-        let sum = scores.f_sub(&max)?.f_exp()?.f_sum_dim_intlist([1i64].as_slice(), true, wide)?;
+        let weight = |scores: &Tensor| scores.f_sub(&max)?.f_exp();
+        let sum = weight(scores)?.f_sum_dim_intlist([1i64].as_slice(), true, wide)?;
         let needed = sum.f_mul_scalar(f64::from(p))?;
         let mut count = FEW.min(width);
         loop {

@@ -9,8 +9,8 @@ use super::tensor::{Result, first, numbers};
 pub(super) fn top(scores: &Tensor, k: usize) -> Result<Vec<Vec<Pick>>> {
     let (n, width) = scores.size2()?;
     let k = k.min(width as usize);
-    let log_sums: Vec<f32> = numbers(&Mass::of(scores)?.log_sum)?;
-    let maxima: Vec<f32> = numbers(&scores.f_amax([1], true)?)?;
+    let Mass { max, log_sum, .. } = Mass::of(scores)?;
+    let (maxima, log_sums) = (numbers::<f32>(&max)?, numbers::<f32>(&log_sum)?);
     let (mut tokens, mut values) = (Vec::new(), Vec::new());
     if k > 0 {
         // Which of equal scores are first is for the cut-off to say.
