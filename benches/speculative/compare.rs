@@ -63,7 +63,6 @@ impl<'a, B: Backend> Contest<'a, B> {
     }
 
     /// The same with drafts of one length.
-    #[cfg(all(feature = "candle", feature = "text"))]
     pub(crate) fn fixed(&self, length: usize) -> Self {
         Self { speculative: self.speculative.clone().block(length), ..*self }
     }
@@ -114,7 +113,7 @@ impl<'a, B: Backend> Contest<'a, B> {
 }
 
 impl Sums {
-    #[cfg(all(feature = "candle", feature = "text"))]
+    #[cfg(all(any(feature = "candle", feature = "tch"), feature = "text"))]
     pub(crate) fn add(&mut self, other: &Self) {
         self.texts += other.texts;
         self.plain += other.plain;
@@ -129,6 +128,16 @@ impl Sums {
         self.draft_seconds += other.draft_seconds;
         self.block_seconds += other.block_seconds;
         self.blocks += other.blocks;
+    }
+
+    /// One line of what drafts of one length took.
+    pub(crate) fn print_block(&self, length: usize) {
+        println!(
+            "    drafts of {length:2} always: {:.3} ms a token, {:.1} % accepted, {:.2} tokens a pass",
+            1e3 * self.drafted / self.tokens as f64,
+            100.0 * self.acceptance(),
+            self.tokens as f64 / self.target_passes as f64,
+        );
     }
 
     pub(crate) fn acceptance(&self) -> f64 {
@@ -171,5 +180,6 @@ impl Sums {
             1e3 * self.plain / self.tokens as f64,
             1e3 * costs.plain,
         );
+        println!("    {costs:.5?}");
     }
 }

@@ -5,7 +5,7 @@
 //! - `simulated`: memory-bound models of nothing (`simulated/mod.rs`), with a draft that is right as often as each line
 //!   says;
 //! - `zoo`: all portraits of the zoo's test part, if candle runs it;
-//! - `trio`: real models, if there are any (`trio.rs`).
+//! - `trio`, `trio-tch`: real models by candle and by libtorch, if there are any (`trio.rs`).
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 mod allowed;
@@ -13,7 +13,7 @@ mod compare;
 mod metered;
 #[path = "../simulated/mod.rs"]
 mod simulated;
-#[cfg(all(feature = "candle", feature = "text"))]
+#[cfg(all(any(feature = "candle", feature = "tch"), feature = "text"))]
 mod trio;
 #[cfg(all(feature = "candle", feature = "text"))]
 mod zoo;
@@ -42,7 +42,11 @@ fn main() {
     }
     #[cfg(all(feature = "candle", feature = "text"))]
     if runs("trio") {
-        trio::run();
+        trio::by_candle();
+    }
+    #[cfg(all(feature = "tch", feature = "text"))]
+    if runs("trio-tch") {
+        trio::by_libtorch();
     }
 }
 
@@ -81,13 +85,26 @@ fn line<B: Backend>(
     let contest = Contest::new(target, draft, decoding, clock);
     let mut sums = Sums::default();
     let mut costs = Vec::new();
+    let mut blocks: Vec<_> = lengths().into_iter().map(|length| (length, Sums::default())).collect();
     for (index, prompt) in prompts.iter().enumerate() {
         let outcome = contest.run(prompt, &mut sums);
         assert!(outcome.left.is_none(), "not the same text");
+        for (length, sums) in &mut blocks {
+            contest.fixed(*length).drafted(prompt, sums);
+        }
         // In between, so that both have the same weather.
         if index.is_multiple_of(prompts.len().div_ceil(MEASURED)) {
             costs.push(Costs::measure(target, draft, (prompt, &outcome.text), clock, 2));
         }
     }
     sums.print(name, &Costs::mean(&costs));
+    for (length, sums) in blocks {
+        sums.print_block(length);
+    }
+}
+
+/// Lengths of drafts that are tried beside what the pace chooses.
+fn lengths() -> Vec<usize> {
+    let lengths = std::env::var("EFT_BLOCKS").unwrap_or_default();
+    lengths.split(',').filter(|length| !length.is_empty()).map(|length| length.parse().unwrap()).collect()
 }

@@ -1,14 +1,15 @@
-//! A real trio on quantised weights: a large model, and a small one that a system prompt tunes. The tuned one drafts,
-//! and shares its passes with the untuned one.
+//! A real trio: a large model, and a small one that a system prompt tunes. The tuned one drafts, and shares its passes
+//! with the untuned one. On quantised weights by candle (`trio`), and on folders of checkpoints by libtorch
+//! (`trio-tch`).
 //!
-//! `EFT_MODELS` is the folder of the two GGUF files, which `EFT_LARGE` and `EFT_SMALL` name if they are others than
-//! Qwen2.5-Coder's. `EFT_PROMPTS=10..20` takes some of the prompts, and `EFT_RESULTS` a file that results are put behind
-//! those of other runs in, to be summed up. `EFT_BLOCKS=2,4,8` adds runs of drafts of such lengths.
+//! `EFT_MODELS` is the folder of the two models, which `EFT_LARGE` and `EFT_SMALL` name if they are others than those of
+//! Qwen2.5-Coder; `EFT_KIND` is what libtorch computes in, `bfloat16` unless set. `EFT_PROMPTS=10..20` takes some of the
+//! prompts, and `EFT_RESULTS` a file that results are put behind those of other runs in, to be summed up. `EFT_BLOCKS=2,4,8`
+//! adds runs of drafts of such lengths.
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use eft::candle::{Candle, CandleNn, Gguf};
-use eft::models::DecoderEngine;
+use eft::models::{DecoderEngine, Nn, Weights};
 use eft::{Decoding, Loader, Prompt, Rendering, Sampling, Source};
 use serde::{Deserialize, Serialize};
 
@@ -29,29 +30,62 @@ enum Found {
     Costs(Costs),
 }
 
-fn model(file: &Path, clock: &Clock) -> Source<Candle> {
-    let nn = CandleNn::new(Candle::cpu());
-    let loaded = Loader::new(file.to_str().unwrap()).load_on(nn.clone()).unwrap();
-    let gguf = Gguf::open(file).unwrap();
-    let engine = DecoderEngine::load(nn, &gguf, Some(loaded.source.vocab().clone())).unwrap();
-    Source::new(Metered::new(engine, clock)).rendered_by(loaded.renderer.unwrap()).unwrap()
+#[cfg(feature = "candle")]
+pub(crate) fn by_candle() {
+    use eft::candle::{Candle, CandleNn, Gguf};
+    let names = ["qwen2.5-coder-1.5b-instruct-q4_k_m.gguf", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"];
+    if let Some(files) = files(names) {
+        run(files, &CandleNn::new(Candle::cpu()), |file| Box::new(Gguf::open(file).unwrap()));
+    }
 }
 
-pub(crate) fn run() {
-    let Some(folder) = std::env::var_os("EFT_MODELS") else {
-        return println!("the trio skipped: EFT_MODELS is not set");
+#[cfg(feature = "tch")]
+pub(crate) fn by_libtorch() {
+    use eft::models::Checkpoint;
+    use eft::tch::{Kind, Torch, TorchNn};
+    let kind = match &env("EFT_KIND", "bfloat16")[..] {
+        "float32" => Kind::Float,
+        "float16" => Kind::Half,
+        _ => Kind::BFloat16,
     };
-    let env = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.into());
-    let file = |name: &str, default: &str| Path::new(&folder).join(env(name, default));
-    let files = [
-        file("EFT_LARGE", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"),
-        file("EFT_SMALL", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
-    ];
-    if let Some(missing) = files.iter().find(|file| !file.exists()) {
-        return println!("the trio skipped: there is no {}", missing.display());
+    if let Some(folders) = files(["qwen2.5-coder-1.5b-instruct", "qwen2.5-coder-0.5b-instruct"]) {
+        let nn = TorchNn::new(Torch::cpu()).kind(kind);
+        run(folders, &nn, |folder| Box::new(Checkpoint::open(folder).unwrap()));
     }
+}
+
+fn env(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.into())
+}
+
+/// Where the large model and the small one are.
+fn files([large, small]: [&str; 2]) -> Option<[PathBuf; 2]> {
+    let Some(folder) = std::env::var_os("EFT_MODELS") else {
+        println!("the trio skipped: EFT_MODELS is not set");
+        return None;
+    };
+    let files = [("EFT_LARGE", large), ("EFT_SMALL", small)]
+        .map(|(name, default)| Path::new(&folder).join(env(name, default)));
+    if let Some(missing) = files.iter().find(|file| !file.exists()) {
+        println!("the trio skipped: there is no {}", missing.display());
+        return None;
+    }
+    Some(files)
+}
+
+/// A model whose passes are timed.
+fn model<N: Nn>(nn: &N, file: &Path, weights: &dyn Weights, clock: &Clock) -> Source<N::Backend> {
+    // For what goes with its weights.
+    let loaded = Loader::new(file.to_str().unwrap()).load_on(nn.clone()).unwrap();
+    let (vocab, renderer) = (loaded.source.vocab().clone(), loaded.renderer.unwrap());
+    drop(loaded.source);
+    let engine = DecoderEngine::load(nn.clone(), weights, Some(vocab)).unwrap();
+    Source::new(Metered::new(engine, clock)).rendered_by(renderer).unwrap()
+}
+
+fn run<N: Nn>(files: [PathBuf; 2], nn: &N, open: impl Fn(&Path) -> Box<dyn Weights>) {
     let clock = Clock::default();
-    let [large, small] = files.map(|file| model(&file, &clock));
+    let [large, small] = files.map(|file| model(nn, &file, &*open(&file), &clock));
     let tuned = small.under(Rendering::system(TUNING)).named("tuned");
     let upscaled = &large + (&tuned - &small);
     let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(TOKENS);
@@ -62,8 +96,7 @@ pub(crate) fn run() {
         Some((start, end)) => start.parse().unwrap()..end.parse().unwrap(),
         None => 0..prompts.len(),
     };
-    let lengths: Vec<usize> =
-        env("EFT_BLOCKS", "").split(',').filter(|l| !l.is_empty()).map(|l| l.parse().unwrap()).collect();
+    let lengths = crate::lengths();
     let mut results = Vec::new();
     let mut found = |found: Found| {
         if let Some(file) = std::env::var_os("EFT_RESULTS") {
@@ -119,12 +152,7 @@ fn tell(results: &[Found]) {
     let costs = Costs::mean(&costs);
     total.print(&format!("{} texts of a trio, {same} the same", total.texts), &costs);
     for (length, sums) in blocks {
-        println!(
-            "drafts of {length:2}: {:.2} ms a token, {:.1} % accepted, of {} texts",
-            1e3 * sums.drafted / sums.tokens as f64,
-            100.0 * sums.acceptance(),
-            sums.texts
-        );
+        sums.print_block(length);
     }
     println!("adaptive: {:.2} ms a token; {costs:.2?}", 1e3 * total.drafted / total.tokens as f64);
 }

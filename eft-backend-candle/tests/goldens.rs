@@ -29,6 +29,11 @@ fn speculation_and_search() {
 }
 
 #[test]
+fn products_of_larger_weights() {
+    println!("{:.1e}", checked(conformance::check_products(&nn(), 1e-6)));
+}
+
+#[test]
 fn half_precision_checkpoints_are_those_of_their_rounded_weights() {
     use half::{bf16, f16};
     let golden = checked(Golden::family("llama"));

@@ -94,6 +94,7 @@ def main():
         torch.jit.script(kind().eval()).save(str(HERE / f"{kind.__name__.lower()}.pt"))
     llama = HERE.parent.parent / "eft-models/goldens/llama"
     subprocess.run([sys.executable, HERE.parent / "scripts/export.py", llama, HERE / "llama.pt"], check=True)
+    subprocess.run([sys.executable, HERE.parent / "scripts/strip.py", *HERE.glob("*.pt")], check=True)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,16 @@ fn speculation_and_search() {
 }
 
 #[test]
+fn products_of_larger_weights() {
+    // Bits of each type, and what sums of products lose on the way.
+    for (kind, tolerance) in [(Kind::Float, 1e-6), (Kind::BFloat16, 1.0 / 128.0), (Kind::Half, 1.0 / 1024.0)]
+    {
+        let worst = checked(conformance::check_products(&nn().kind(kind), tolerance));
+        println!("{kind:?}: {worst:.1e}");
+    }
+}
+
+#[test]
 fn half_precision_is_near_and_obeys_the_laws() {
     for family in FAMILIES {
         let golden = checked(Golden::family(family));

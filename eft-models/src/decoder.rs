@@ -65,13 +65,13 @@ impl<N: Nn> Decoder<N> {
         let load = Loader { nn, weights, adapters };
         let matrix = |name: &str, rows| -> Result<N::Linear> {
             let raw = weights.tensor(&format!("{name}.weight"), &[rows, spec.hidden])?;
-            Ok(nn.load_linear(&raw, false, None)?)
+            Ok(nn.load_embedding(&raw)?)
         };
         let embedding = matrix(&spec.embedding, spec.vocab)?;
         let positions = spec.positions.as_ref().map(|name| matrix(name, spec.context)).transpose()?;
         let head = match &spec.head {
             Some(head) => load.projected(head)?,
-            None => Projected::plain(nn.share(&embedding)),
+            None => Projected::plain(nn.tied(&embedding)),
         };
         let layers = spec.layers.iter().map(|layer| load.layer(layer)).collect::<Result<_>>()?;
         Ok(Self { final_norm: load.norm(&spec.final_norm)?, spec, embedding, positions, layers, head })

@@ -43,6 +43,16 @@ pub trait Nn: Clone + Send + Sync + 'static {
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Self::Linear>;
 
+    /// Brings an embedding to the device, whose rows are looked up.
+    fn load_embedding(&self, weight: &RawTensor<'_>) -> Result<Self::Linear> {
+        self.load_linear(weight, false, None)
+    }
+
+    /// The weights of an embedding as those of a head, which is tied to it.
+    fn tied(&self, embedding: &Self::Linear) -> Self::Linear {
+        self.share(embedding)
+    }
+
     /// Another handle to the same weights.
     fn share(&self, linear: &Self::Linear) -> Self::Linear;
 

@@ -1,8 +1,6 @@
 use tch::{Device, Kind, TchError, Tensor};
 
-/// Rows of activations up to which weights are multiplied from the left on a processor: libtorch's library for products
-/// takes one and a half to three times as long for `x·Wᵀ` as for `W·xᵀ`.
-const FROM_LEFT: i64 = 64;
+use super::packed::Packed;
 
 /// Rows from which on half precision is widened, on a processor without instructions for it: libtorch then multiplies
 /// row by row.
@@ -14,62 +12,84 @@ const AT_ONCE: i64 = 1024;
 /// A matrix with a row for each output, perhaps with a bias.
 #[derive(Debug)]
 pub struct Linear {
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
 }
 
+#[derive(Debug)]
+enum Weight {
+    Plain(Tensor),
+    Packed(Packed),
+}
+
 impl Linear {
+    /// To be multiplied with.
     pub(super) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
+        let weight = Packed::new(&weight).map_or(Weight::Plain(weight), Weight::Packed);
         Self { weight, bias }
     }
 
-    pub(super) fn weight(&self) -> &Tensor {
-        &self.weight
+    /// To be looked up in, and multiplied with if need be.
+    pub(super) fn embedding(weight: Tensor) -> Self {
+        Self { weight: Weight::Plain(weight), bias: None }
+    }
+
+    /// Some rows of an embedding.
+    pub(super) fn look_up(&self, ids: &Tensor) -> Result<Tensor, TchError> {
+        match &self.weight {
+            Weight::Plain(weight) => weight.f_index_select(0, ids),
+            Weight::Packed(_) => Err(TchError::Torch("looked up in what is no embedding".into())),
+        }
+    }
+
+    /// The same weights to be multiplied with: a copy of an embedding's, if that makes it faster.
+    pub(super) fn tied(&self) -> Self {
+        match &self.weight {
+            Weight::Plain(weight) => {
+                Self::new(weight.shallow_clone(), self.bias.as_ref().map(Tensor::shallow_clone))
+            }
+            Weight::Packed(_) => self.shallow_clone(),
+        }
     }
 
     pub(super) fn shallow_clone(&self) -> Self {
-        Self { weight: self.weight.shallow_clone(), bias: self.bias.as_ref().map(Tensor::shallow_clone) }
+        let weight = match &self.weight {
+            Weight::Plain(weight) => Weight::Plain(weight.shallow_clone()),
+            Weight::Packed(packed) => Weight::Packed(packed.shallow_clone()),
+        };
+        Self { weight, bias: self.bias.as_ref().map(Tensor::shallow_clone) }
     }
 
     /// `x·Wᵀ + b`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        let rows = x.size2()?.0;
-        let half = || Ok::<_, TchError>(matches!(x.f_kind()?, Kind::BFloat16 | Kind::Half));
-        let out = if x.device() != Device::Cpu {
-            None
-        } else if half()? {
-            if rows >= WIDENED && lacks_half() { Some(self.widened(x)?) } else { None }
-        } else if rows <= FROM_LEFT {
-            Some(from_left(&self.weight, x)?)
-        } else {
-            None
-        };
-        match (out, &self.bias) {
-            (None, bias) => x.f_linear(&self.weight, bias.as_ref()),
-            (Some(out), None) => Ok(out),
-            (Some(mut out), Some(bias)) => out.f_add_(bias),
+        let bias = self.bias.as_ref();
+        match &self.weight {
+            Weight::Packed(packed) => packed.forward(x, bias),
+            Weight::Plain(weight) if is_widened(x)? => {
+                let mut out = widened(weight, x)?;
+                if let Some(bias) = bias { out.f_add_(bias) } else { Ok(out) }
+            }
+            Weight::Plain(weight) => x.f_linear(weight, bias),
         }
-    }
-
-    /// In single precision, some outputs at a time.
-    fn widened(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        let (kind, outputs) = (x.f_kind()?, self.weight.size2()?.0);
-        let x = x.f_totype(Kind::Float)?;
-        let part = |start: i64| {
-            let weight = self.weight.f_narrow(0, start, AT_ONCE.min(outputs - start))?;
-            from_left(&weight.f_totype(Kind::Float)?, &x)?.f_totype(kind)
-        };
-        let parts = (0..outputs).step_by(AT_ONCE as usize).map(part).collect::<Result<Vec<_>, _>>()?;
-        Tensor::f_cat(&parts, 1)
     }
 }
 
-/// `(W·xᵀ)ᵀ`. One row is multiplied as two, which takes less time than libtorch's product with a vector.
-fn from_left(weight: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
-    let (rows, columns) = x.size2()?;
-    let doubled = if rows == 1 { Some(x.f_expand([2, columns], false)?.f_contiguous()?) } else { None };
-    let out = weight.f_mm(&doubled.as_ref().unwrap_or(x).f_tr()?)?.f_tr()?;
-    out.f_narrow(0, 0, rows)?.f_contiguous()
+fn is_widened(x: &Tensor) -> Result<bool, TchError> {
+    let half = matches!(x.f_kind()?, Kind::BFloat16 | Kind::Half);
+    Ok(half && x.device() == Device::Cpu && x.size2()?.0 >= WIDENED && lacks_half())
+}
+
+/// In single precision, some outputs at a time.
+fn widened(weight: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
+    let (kind, outputs) = (x.f_kind()?, weight.size2()?.0);
+    let x = x.f_totype(Kind::Float)?.f_tr()?;
+    let part = |start: i64| {
+        let weight = weight.f_narrow(0, start, AT_ONCE.min(outputs - start))?.f_totype(Kind::Float)?;
+        // `(W·xᵀ)ᵀ`: libtorch's library for products takes one and a half to three times as long for `x·Wᵀ`.
+        weight.f_mm(&x)?.f_tr()?.f_totype(kind)
+    };
+    let parts = (0..outputs).step_by(AT_ONCE as usize).map(part).collect::<Result<Vec<_>, _>>()?;
+    Tensor::f_cat(&parts, 1)?.f_contiguous()
 }
 
 /// Whether libtorch has no fast products of half precision here.

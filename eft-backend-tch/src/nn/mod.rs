@@ -13,6 +13,7 @@
 mod attention;
 mod cache;
 mod linear;
+mod packed;
 mod rope;
 
 pub use cache::LayerCache;
@@ -105,6 +106,14 @@ impl Nn for TorchNn {
         Ok(Linear::new(weight, bias))
     }
 
+    fn load_embedding(&self, weight: &RawTensor<'_>) -> Result<Linear> {
+        Ok(Linear::embedding(self.raw(weight)?))
+    }
+
+    fn tied(&self, embedding: &Linear) -> Linear {
+        embedding.tied()
+    }
+
     fn share(&self, linear: &Linear) -> Linear {
         linear.shallow_clone()
     }
@@ -116,7 +125,7 @@ impl Nn for TorchNn {
 
     fn embed(&self, embedding: &Linear, ids: &[TokenId]) -> Result<Tensor> {
         let ids = integers(ids.iter().map(|id| *id as usize), self.backend.device());
-        ids.and_then(|ids| embedding.weight().f_index_select(0, &ids)).map_err(to_error)
+        ids.and_then(|ids| embedding.look_up(&ids)).map_err(to_error)
     }
 
     fn linear(&self, x: &Tensor, linear: &Linear) -> Result<Tensor> {

@@ -2,7 +2,7 @@
 //! that of `eft_core::conformance` for backends and sources.
 //!
 //! The tiny random checkpoints of `goldens/` are compared with what transformers and PEFT gave for them: logits of every
-//! position, greedy texts. Sessions obey the laws of sources; drafted texts are plain ones; searches sample and score as
+//! position, greedy texts. Products of larger weights are compared with sums in double precision. Sessions obey the laws of sources; drafted texts are plain ones; searches sample and score as
 //! models do.
 //!
 //! ```no_run
@@ -11,6 +11,7 @@
 //! fn check<N: Nn>(library: &N) -> Result<(), Box<dyn std::error::Error>> {
 //!     println!("{:?}", conformance::check_families(library)?);
 //!     println!("{:?}", conformance::check_adapters(library)?);
+//!     println!("{}", conformance::check_products(library, 1e-6)?);
 //!     conformance::check_methods(library)
 //! }
 //! ```
@@ -18,11 +19,13 @@ mod adapters;
 mod families;
 mod goldens;
 mod methods;
+mod products;
 
 pub use adapters::check_adapters;
 pub use families::check_families;
 pub use goldens::{Difference, FAMILIES, Golden};
 pub use methods::check_methods;
+pub use products::check_products;
 
 use std::error::Error;
 

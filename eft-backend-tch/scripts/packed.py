@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""Makes src/nn/packed.pt: calls of operators for which libtorch has no C++ function.
+
+usage: packed.py          needs torch 2.13
+"""
+
+import pathlib
+import subprocess
+import sys
+from typing import Optional
+
+import torch
+from torch import Tensor, nn
+
+HERE = pathlib.Path(__file__).parent
+
+
+class Packed(nn.Module):
+    @torch.jit.export
+    def pack(self, weight: Tensor, rows: int) -> Tensor:
+        return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+if __name__ == "__main__":
+    out = str(HERE.parent / "src/nn/packed.pt")
+    torch.jit.script(Packed()).save(out)
+    subprocess.run([sys.executable, HERE / "strip.py", out], check=True)
