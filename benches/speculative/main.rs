@@ -4,7 +4,7 @@
 //! In parts, all of which run unless some are named behind `--`:
 //! - `simulated`: memory-bound models of nothing (`simulated/mod.rs`), with a draft that is right as often as each line
 //!   says;
-//! - `zoo`: all portraits of the zoo's test part, if candle runs it;
+//! - `zoo`, `zoo-tch`: all portraits of the zoo's test part by candle and by libtorch, if it is there;
 //! - `trio`, `trio-tch`: real models by candle and by libtorch, if there are any (`trio.rs`).
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
@@ -15,7 +15,7 @@ mod metered;
 mod simulated;
 #[cfg(all(any(feature = "candle", feature = "tch"), feature = "text"))]
 mod trio;
-#[cfg(all(feature = "candle", feature = "text"))]
+#[cfg(all(any(feature = "candle", feature = "tch"), feature = "text"))]
 mod zoo;
 
 use allowed::Costs;
@@ -38,7 +38,11 @@ fn main() {
     }
     #[cfg(all(feature = "candle", feature = "text"))]
     if runs("zoo") {
-        zoo::run();
+        zoo::by_candle();
+    }
+    #[cfg(all(feature = "tch", feature = "text"))]
+    if runs("zoo-tch") {
+        zoo::by_libtorch();
     }
     #[cfg(all(feature = "candle", feature = "text"))]
     if runs("trio") {

@@ -2,7 +2,8 @@
 use std::sync::LazyLock;
 
 use fearless_simd::{
-    Bytes, Level, Simd, SimdBase, SimdCombine, SimdSplit, SimdWiden, i8x32, i16x16, i32x8, u8x32, u16x16,
+    Bytes, Level, Simd, SimdBase, SimdCombine, SimdSplit, SimdWiden, f32x8, i8x32, i16x16, i32x8, u8x32,
+    u16x16,
 };
 
 /// What is written once and compiled for each set of vector instructions. `run` and what it calls must be
@@ -13,12 +14,18 @@ pub(super) trait Kernel {
 
 /// How products of bytes are summed: the one thing that differs by instructions in more than width.
 pub(super) trait Dot<S: Simd>: Copy {
+    /// Whether there are registers for sixteen sums at once, and what they are sums of.
+    const MANY_REGISTERS: bool = false;
+
     /// Products of codes and activations. Sums of the first 16 columns are spread over the first four lanes, those of
     /// the others over the last four.
     fn dot(simd: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S>;
 
     /// A number of 16 bits.
     fn half(simd: S, bits: [u8; 2]) -> f32;
+
+    /// Eight of them.
+    fn halves(simd: S, bits: &[u8; 16]) -> f32x8<S>;
 
     /// 32 bits, each as 16 or 0 in a byte of its own.
     fn fifth_bits(simd: S, bits: [u8; 4]) -> u8x32<S>;
@@ -86,6 +93,12 @@ impl<S: Simd> Dot<S> for Widening {
     }
 
     #[inline(always)]
+    fn halves(simd: S, bits: &[u8; 16]) -> f32x8<S> {
+        let numbers = bits.as_chunks().0;
+        f32x8::from_fn(simd, |i| Self::half(simd, numbers[i]))
+    }
+
+    #[inline(always)]
     fn fifth_bits(simd: S, bits: [u8; 4]) -> u8x32<S> {
         let mut spread = [0; 32];
         for (bits, spread) in bits.iter().zip(spread.chunks_exact_mut(8)) {
@@ -114,7 +127,7 @@ static SPREAD: [u64; 256] = {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use fearless_simd::{Avx2, Avx512, SimdInto, i8x32, i32x8, u8x32};
+    use fearless_simd::{Avx2, Avx512, SimdBase, SimdInto, f32x8, i8x32, i32x8, u8x16, u8x32};
 
     use super::Dot;
 
@@ -123,6 +136,8 @@ mod x86 {
     pub(super) struct Vnni;
 
     impl Dot<Avx512> for Vnni {
+        const MANY_REGISTERS: bool = true;
+
         #[inline(always)]
         fn dot(simd: Avx512, codes: u8x32<Avx512>, activations: i8x32<Avx512>) -> i32x8<Avx512> {
             fearless_simd::kernel!(
@@ -145,6 +160,18 @@ mod x86 {
                 }
             );
             kernel(simd, i32::from(u16::from_le_bytes(bits)))
+        }
+
+        #[inline(always)]
+        fn halves(simd: Avx512, bits: &[u8; 16]) -> f32x8<Avx512> {
+            fearless_simd::kernel!(
+                #[inline(always)]
+                fn kernel(simd: Avx512, bits: __m128i) -> __m256 {
+                    let _ = simd;
+                    _mm256_cvtph_ps(bits)
+                }
+            );
+            kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
         }
 
         #[inline(always)]
@@ -196,6 +223,18 @@ mod x86 {
                 }
             );
             kernel(simd, i32::from(u16::from_le_bytes(bits)))
+        }
+
+        #[inline(always)]
+        fn halves(simd: Avx2, bits: &[u8; 16]) -> f32x8<Avx2> {
+            fearless_simd::kernel!(
+                #[inline(always)]
+                fn kernel(simd: Avx2, bits: __m128i) -> __m256 {
+                    let _ = simd;
+                    _mm256_cvtph_ps(bits)
+                }
+            );
+            kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
         }
 
         #[inline(always)]

@@ -6,7 +6,7 @@ use eft_models::{Dtype, RawTensor};
 use rayon::prelude::*;
 
 use super::activations::Activations;
-use super::{level, packed, plain};
+use super::{is_shared, level, packed, plain};
 
 /// Products of a weight and an activation that are worth waking another thread for.
 const WORTH: usize = 1 << 16;
@@ -78,15 +78,14 @@ pub(crate) fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     let input = Input { x, rounded: rounded.as_ref(), columns };
 
     let work: usize = matrices.iter().map(|m| rows * m.outputs * columns).sum();
-    let threads = if work < WORTH { 1 } else { rayon::current_num_threads() };
-    if threads == 1 {
+    if !is_shared(work, WORTH) {
         for (matrix, out) in matrices.iter().zip(&mut outs) {
             let mut out: Vec<_> = out.chunks_mut(matrix.outputs.max(1)).collect();
             matrix.product(&input, 0..matrix.outputs, &mut out);
         }
         return outs;
     }
-    let size = (work / rows / columns).div_ceil(PARTS * threads).next_multiple_of(16);
+    let size = (work / rows / columns).div_ceil(PARTS * rayon::current_num_threads()).next_multiple_of(16);
     let parts = matrices.iter().zip(&mut outs).flat_map(|(matrix, out)| {
         parts(out, matrix.outputs, size).into_iter().map(move |(outputs, out)| (*matrix, outputs, out))
     });

@@ -14,5 +14,15 @@ mod plain;
 
 pub(crate) use matrix::{Matrix, products};
 
+/// How much more has to be shared by a thread that is none of rayon's: it hands over and waits, asleep, instead of working
+/// along.
+const OUTSIDE: usize = 32;
+
+/// Whether other threads are woken for work of this size, if it is worth waking them from `worth` on.
+fn is_shared(work: usize, worth: usize) -> bool {
+    let worth = if rayon::current_thread_index().is_some() { worth } else { OUTSIDE * worth };
+    work >= worth && rayon::current_num_threads() > 1
+}
+
 #[cfg(test)]
 mod tests;

@@ -32,14 +32,14 @@ impl Kernel for Product<'_, '_> {
         let bytes = dtype.bytes(columns);
         let weights = &weights[outputs.start * bytes..outputs.end * bytes];
         if dtype == Dtype::F32 {
-            tiles(simd, weights, x, columns, 0, out);
+            tiles::<S, D>(simd, weights, x, columns, 0, out);
             return;
         }
         let mut tile = vec![0; TILE.min(outputs.len()) * 4 * columns];
         for (i, weights) in weights.chunks(TILE * bytes).enumerate() {
             let tile = &mut tile[..weights.len() / bytes * 4 * columns];
             widen::<S, D>(simd, dtype, weights, tile);
-            tiles(simd, tile, x, columns, i * TILE, out);
+            tiles::<S, D>(simd, tile, x, columns, i * TILE, out);
         }
     }
 }
@@ -47,21 +47,33 @@ impl Kernel for Product<'_, '_> {
 /// Brings numbers of 16 bits to f32, in bytes.
 #[inline(always)]
 fn widen<S: Simd, D: Dot<S>>(simd: S, dtype: Dtype, weights: &[u8], out: &mut [u8]) {
-    let pairs = weights.as_chunks::<2>().0.iter().zip(out.as_chunks_mut::<4>().0);
     if dtype == Dtype::BF16 {
+        let pairs = weights.as_chunks::<2>().0.iter().zip(out.as_chunks_mut::<4>().0);
         for ([low, high], out) in pairs {
             *out = [0, 0, *low, *high];
         }
-    } else {
-        for (bits, out) in pairs {
-            *out = D::half(simd, *bits).to_le_bytes();
-        }
+        return;
+    }
+    let (eights, rest) = weights.as_chunks::<16>();
+    let (wide, wide_rest) = out.as_chunks_mut::<32>();
+    for (bits, out) in eights.iter().zip(wide) {
+        D::halves(simd, bits).bitcast::<u8x32<S>>().store_slice(out);
+    }
+    for (bits, out) in rest.as_chunks::<2>().0.iter().zip(wide_rest.as_chunks_mut::<4>().0) {
+        *out = D::half(simd, *bits).to_le_bytes();
     }
 }
 
 /// Weights in f32, whose outputs are written from `to` on.
 #[inline(always)]
-fn tiles<S: Simd>(simd: S, weights: &[u8], x: &[f32], columns: usize, to: usize, out: &mut [&mut [f32]]) {
+fn tiles<S: Simd, D: Dot<S>>(
+    simd: S,
+    weights: &[u8],
+    x: &[f32],
+    columns: usize,
+    to: usize,
+    out: &mut [&mut [f32]],
+) {
     let rows = x.len() / columns;
     let outputs = weights.len() / (4 * columns);
     // A few outputs at a time over all rows, whose weights stay in the cache meanwhile: of few rows, in the nearest.
@@ -77,6 +89,8 @@ fn tiles<S: Simd>(simd: S, weights: &[u8], x: &[f32], columns: usize, to: usize,
                     (1, _) => sums::<S, 1, 1>(simd, at, out),
                     (2, ROWS..) => sums::<S, ROWS, 2>(simd, at, out),
                     (2, _) => sums::<S, 1, 2>(simd, at, out),
+                    (4.., ROWS..) if D::MANY_REGISTERS => sums::<S, ROWS, ROWS>(simd, at, out),
+                    (3, ROWS..) if D::MANY_REGISTERS => sums::<S, ROWS, 3>(simd, at, out),
                     (3, OUTPUTS..) => sums::<S, OUTPUTS, 3>(simd, at, out),
                     (3, _) => sums::<S, 1, 3>(simd, at, out),
                     (_, OUTPUTS..) => sums::<S, OUTPUTS, ROWS>(simd, at, out),

@@ -7,10 +7,11 @@ use super::Linear;
 use crate::cpu::{self, ops, ops::RowCache};
 
 /// Products of a weight and an activation that are worth going to other threads for: going there once for a pass costs
-/// some ten microseconds, and what follows costs less from there.
+/// some ten microseconds.
 const WORTH: usize = 1 << 21;
 
-/// Runs a pass on one of the threads that products are spread over.
+/// Runs a pass on one of the threads that products are spread over; a small one on the caller's thread, which shares
+/// none of them: handing each over from outside takes longer than the product.
 pub(super) fn pass<T: Send>(products: usize, forward: impl FnOnce() -> T + Send) -> T {
     if products < WORTH { forward() } else { rayon::scope(|_| forward()) }
 }

@@ -4,7 +4,8 @@ use eft_models::spec::AttentionSpec;
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
-use super::dot;
+use super::sum_of_each;
+use crate::cpu::is_shared;
 use crate::cpu::level::{self, Dot, Kernel};
 
 /// Room for so many tokens at first.
@@ -79,11 +80,11 @@ pub(crate) fn attend(
         let (keys, values) = (&cache.keys[seen.clone()], &cache.values[seen]);
         level::run(Attention { query, keys, values, spec, scores, out });
     };
-    if tokens * columns * (past + tokens) < WORTH {
+    if is_shared(tokens * columns * (past + tokens), WORTH) {
+        heads.collect::<Vec<_>>().into_par_iter().for_each_init(Vec::new, attend);
+    } else {
         let mut scores = Vec::new();
         heads.for_each(|head| attend(&mut scores, head));
-    } else {
-        heads.collect::<Vec<_>>().into_par_iter().for_each_init(Vec::new, attend);
     }
 }
 
@@ -104,26 +105,79 @@ impl Kernel for Attention<'_> {
         let width = query.len();
         scores.clear();
         scores.resize(keys.len() / width, 0.0);
-        for (score, key) in scores.iter_mut().zip(keys.chunks_exact(width)) {
-            *score = spec.scale * dot(simd, query, key);
-        }
+        products(simd, query, keys, spec.scale, scores);
         if let Some(cap) = spec.softcap {
             for score in scores.iter_mut() {
                 *score = cap * (*score / cap).tanh();
             }
         }
-        let mut largest = f32::NEG_INFINITY;
-        for score in scores.iter() {
-            largest = if *score > largest { *score } else { largest };
-        }
+        let largest = largest(simd, scores);
         // A score that is no number stays none, and makes the sum so.
-        let mut sum = 0.0;
         for score in scores.iter_mut() {
             *score = exp(*score - largest);
-            sum += *score;
         }
+        let sum = sum(simd, scores);
         weighted(simd, scores, values, 1.0 / sum, out);
     }
+}
+
+/// `factor·query·keyᵢ`, of four keys at a time.
+#[inline(always)]
+fn products<S: Simd>(simd: S, query: &[f32], keys: &[f32], factor: f32, out: &mut [f32]) {
+    let width = query.len();
+    for (keys, out) in keys.chunks(4 * width).zip(out.chunks_mut(4)) {
+        let (whole, query_rest) = query.as_chunks::<8>();
+        let mut sums = [f32x8::splat(simd, 0.0); 4];
+        if out.len() == 4 {
+            let (a, rest) = keys.split_at(width);
+            let (b, rest) = rest.split_at(width);
+            let (c, d) = rest.split_at(width);
+            let (a, b, c, d) =
+                (a.as_chunks::<8>().0, b.as_chunks::<8>().0, c.as_chunks::<8>().0, d.as_chunks::<8>().0);
+            let keys = a.iter().zip(b).zip(c.iter().zip(d));
+            for (query, ((a, b), (c, d))) in whole.iter().zip(keys) {
+                let query = f32x8::from_slice(simd, query);
+                sums[0] = f32x8::from_slice(simd, a).mul_add(query, sums[0]);
+                sums[1] = f32x8::from_slice(simd, b).mul_add(query, sums[1]);
+                sums[2] = f32x8::from_slice(simd, c).mul_add(query, sums[2]);
+                sums[3] = f32x8::from_slice(simd, d).mul_add(query, sums[3]);
+            }
+        } else {
+            for (key, sum) in keys.chunks_exact(width).zip(&mut sums) {
+                for (query, key) in whole.iter().zip(key.as_chunks::<8>().0) {
+                    let query = f32x8::from_slice(simd, query);
+                    *sum = f32x8::from_slice(simd, key).mul_add(query, *sum);
+                }
+            }
+        }
+        let sums = sum_of_each(sums[0], sums[1], sums[2], sums[3]);
+        for ((key, out), mut sum) in keys.chunks_exact(width).zip(out).zip(sums) {
+            for (query, key) in query_rest.iter().zip(&key[8 * whole.len()..]) {
+                sum += query * key;
+            }
+            *out = factor * sum;
+        }
+    }
+}
+
+#[inline(always)]
+fn largest<S: Simd>(simd: S, scores: &[f32]) -> f32 {
+    let (eights, rest) = scores.as_chunks::<8>();
+    let mut largest = f32x8::splat(simd, f32::NEG_INFINITY);
+    for scores in eights {
+        largest = largest.max(f32x8::from_slice(simd, scores));
+    }
+    rest.iter().fold(largest.reduce_max(), |largest, score| if *score > largest { *score } else { largest })
+}
+
+#[inline(always)]
+fn sum<S: Simd>(simd: S, weights: &[f32]) -> f32 {
+    let (eights, rest) = weights.as_chunks::<8>();
+    let mut sums = f32x8::splat(simd, 0.0);
+    for weights in eights {
+        sums = sums + f32x8::from_slice(simd, weights);
+    }
+    rest.iter().fold(sums.reduce_sum(), |sum, weight| sum + weight)
 }
 
 /// `factor·Σ weightᵢ·valueᵢ`.
@@ -158,15 +212,27 @@ fn lanes<S: Simd, const N: usize>(
     start: usize,
     out: &mut [f32],
 ) {
-    let mut sums = [f32x8::splat(simd, 0.0); N];
-    for (weight, value) in weights.iter().zip(values.chunks_exact(out.len())) {
-        let weight = f32x8::splat(simd, *weight);
-        let value = &value[start..start + 8 * N];
-        for (sum, value) in sums.iter_mut().zip(value.chunks_exact(8)) {
-            *sum = f32x8::from_slice(simd, value).mul_add(weight, *sum);
+    let width = out.len();
+    // Two sums of each, so that one product need not wait for the one before.
+    let (mut sums, mut others) = ([f32x8::splat(simd, 0.0); N], [f32x8::splat(simd, 0.0); N]);
+    let (pairs, last) = weights.as_chunks::<2>();
+    for (weights, values) in pairs.iter().zip(values.chunks_exact(2 * width)) {
+        let (first, second) = (f32x8::splat(simd, weights[0]), f32x8::splat(simd, weights[1]));
+        for n in 0..N {
+            let at = start + 8 * n;
+            sums[n] = f32x8::from_slice(simd, &values[at..at + 8]).mul_add(first, sums[n]);
+            let at = width + at;
+            others[n] = f32x8::from_slice(simd, &values[at..at + 8]).mul_add(second, others[n]);
         }
     }
-    for (sum, out) in sums.into_iter().zip(out[start..start + 8 * N].chunks_exact_mut(8)) {
-        (sum * factor).store_slice(out);
+    if let [weight] = last {
+        let value = &values[(weights.len() - 1) * width..][start..start + 8 * N];
+        for (sum, value) in sums.iter_mut().zip(value.chunks_exact(8)) {
+            *sum = f32x8::from_slice(simd, value).mul_add(f32x8::splat(simd, *weight), *sum);
+        }
+    }
+    for n in 0..N {
+        let at = start + 8 * n;
+        ((sums[n] + others[n]) * factor).store_slice(&mut out[at..at + 8]);
     }
 }

@@ -9,7 +9,7 @@ pub(crate) use gate::gated;
 pub(crate) use norm::rms_norm;
 pub(crate) use rope::rope;
 
-use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdSplit, f32x4, f32x8, f64x2};
 
 /// `Σ aᵢ·bᵢ`.
 #[inline(always)]
@@ -26,4 +26,17 @@ fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
         sum += a * b;
     }
     sum
+}
+
+/// The sums of four vectors, which together take half of what they take one by one.
+#[inline(always)]
+fn sum_of_each<S: Simd>(a: f32x8<S>, b: f32x8<S>, c: f32x8<S>, d: f32x8<S>) -> [f32; 4] {
+    let ((a, a_high), (b, b_high)) = (a.split(), b.split());
+    let ((c, c_high), (d, d_high)) = (c.split(), d.split());
+    let (a, b, c, d) = (a + a_high, b + b_high, c + c_high, d + d_high);
+    // Two lanes of each, by turns.
+    let first = (a.zip_low(b) + a.zip_high(b)).bitcast::<f64x2<S>>();
+    let last = (c.zip_low(d) + c.zip_high(d)).bitcast::<f64x2<S>>();
+    let sums = first.zip_low(last).bitcast::<f32x4<S>>() + first.zip_high(last).bitcast::<f32x4<S>>();
+    sums.to_array()
 }
