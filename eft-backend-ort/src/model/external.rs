@@ -19,7 +19,8 @@ use crate::{Error, Result};
 /// ```
 pub fn external_data(graph: &Path) -> Result<Vec<String>> {
     let io = |source| Error::Io { file: graph.into(), source };
-    let mut reader = Reader { file: BufReader::new(File::open(graph).map_err(io)?), found: BTreeSet::new() };
+    let file = BufReader::new(File::open(graph).map_err(io)?);
+    let mut reader = Reader { file, found: BTreeSet::new(), depth: 0 };
     let length = std::fs::metadata(graph).map_err(io)?.len();
     match reader.message(Message::Model, length) {
         Err(error) if error.kind() != io::ErrorKind::InvalidData => Err(io(error)),
@@ -52,12 +53,16 @@ impl Message {
     }
 }
 
+/// How many messages may lie within each other: graphs are in attributes of nodes of graphs, a few times at most.
+const DEEPEST: usize = 100;
+
 /// How long a key or a value may be: those of places are names and numbers.
 const LONGEST: u64 = 4096;
 
 struct Reader {
     file: BufReader<File>,
     found: BTreeSet<String>,
+    depth: usize,
 }
 
 impl Reader {
@@ -82,7 +87,12 @@ impl Reader {
                 (Message::Entry, 1) => key = self.bytes(size)?,
                 (Message::Entry, 2) => value = self.bytes(size)?,
                 (_, number) => match message.field(number).filter(|_| tag & 7 == 2) {
-                    Some(inner) => self.message(inner, size)?,
+                    Some(inner) if self.depth < DEEPEST => {
+                        self.depth += 1;
+                        self.message(inner, size)?;
+                        self.depth -= 1;
+                    }
+                    Some(_) => return Err(invalid()),
                     None => self.file.seek_relative(i64::try_from(size).map_err(|_| invalid())?)?,
                 },
             }
@@ -120,4 +130,45 @@ impl Reader {
 
 fn invalid() -> io::Error {
     io::ErrorKind::InvalidData.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::external_data;
+
+    /// Graphs in graphs, and in the innermost a weight that lies in a file.
+    fn nested(levels: usize) -> Vec<u8> {
+        // From its last byte to its first, so that lengths are known.
+        let mut reversed: Vec<u8> = [b"\x0a\x08location".as_slice(), b"\x12\x04data"].concat();
+        reversed.reverse();
+        let within = |field: u8, reversed: &mut Vec<u8>| {
+            let mut length = reversed.len();
+            let mut bytes = vec![field << 3 | 2];
+            while length > 127 {
+                bytes.push(length as u8 | 128);
+                length >>= 7;
+            }
+            bytes.push(length as u8);
+            reversed.extend(bytes.into_iter().rev());
+        };
+        within(13, &mut reversed);
+        within(5, &mut reversed);
+        for _ in 0..levels {
+            [6, 5, 1].into_iter().for_each(|field| within(field, &mut reversed));
+        }
+        within(7, &mut reversed);
+        reversed.reverse();
+        reversed
+    }
+
+    #[test]
+    fn graphs_in_graphs_are_followed_so_far() {
+        for (levels, found) in [(0, vec!["data"]), (5, vec!["data"]), (100_000, vec![])] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&nested(levels)).unwrap();
+            assert_eq!(external_data(file.path()).unwrap(), found, "{levels} levels");
+        }
+    }
 }

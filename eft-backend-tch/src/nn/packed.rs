@@ -1,5 +1,5 @@
-//! Weights as oneDNN lays them out for itself, the library that libtorch multiplies with on processors. Weights as they
-//! are, it lays out anew for every product: that takes longer than multiplying a few rows.
+//! Weights in blocks of oneDNN's own, the library that libtorch multiplies with on processors. With a plain matrix, its
+//! products of a few rows take twice as long.
 use std::sync::OnceLock;
 
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
@@ -28,9 +28,8 @@ impl Packed {
     }
 
     fn pack(weight: &Tensor) -> Result<Self, TchError> {
-        let operators = operators().ok_or_else(|| TchError::Torch("no operators".into()))?;
-        tensor(operators.method_is("pack", &[IValue::Tensor(weight.shallow_clone()), IValue::Int(ROWS)])?)
-            .map(Self)
+        let weight = IValue::Tensor(weight.shallow_clone());
+        tensor(operators()?.method_is("pack", &[weight, IValue::Int(ROWS)])?).map(Self)
     }
 
     pub(super) fn shallow_clone(&self) -> Self {
@@ -39,13 +38,12 @@ impl Packed {
 
     /// `x·Wᵀ + b`.
     pub(super) fn forward(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let operators = operators().ok_or_else(|| TchError::Torch("no operators".into()))?;
         let rows = x.size2()?.0;
         let padded =
             if rows < LEAST { x.f_constant_pad_nd([0, 0, 0, LEAST - rows])? } else { x.f_contiguous()? };
         let bias = bias.map_or(IValue::None, |bias| IValue::Tensor(bias.shallow_clone()));
-        let out =
-            operators.forward_is(&[IValue::Tensor(padded), IValue::Tensor(self.0.shallow_clone()), bias])?;
+        let weight = IValue::Tensor(self.0.shallow_clone());
+        let out = operators()?.forward_is(&[IValue::Tensor(padded), weight, bias])?;
         tensor(out)?.f_narrow(0, 0, rows)
     }
 }
@@ -57,9 +55,10 @@ fn tensor(value: IValue) -> Result<Tensor, TchError> {
     }
 }
 
-fn operators() -> Option<&'static CModule> {
+fn operators() -> Result<&'static CModule, TchError> {
     static LOADED: OnceLock<Option<CModule>> = OnceLock::new();
-    LOADED.get_or_init(|| CModule::load_data(&mut &OPERATORS[..]).ok()).as_ref()
+    let loaded = LOADED.get_or_init(|| CModule::load_data(&mut &OPERATORS[..]).ok());
+    loaded.as_ref().ok_or_else(|| TchError::Torch("the operators of packed weights do not load".into()))
 }
 
 /// Whether this libtorch and this processor have packed products of a type.

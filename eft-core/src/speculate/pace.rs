@@ -22,8 +22,10 @@ const FIRST: usize = 2;
 const REST: (usize, usize) = (8, 128);
 /// The share of the time that trying again may take.
 const TRIES: f64 = 0.02;
-/// Plain steps' time that drafting may lose before it rests, whatever it promises.
+/// Plain steps' time that drafting may lose before it rests, whatever it promises; and what it may lose beyond that if it
+/// has gained it before, in the same text.
 const LOSS: f64 = 3.0;
+const GAINED: f64 = 8.0;
 
 /// Decides on the length of the next block.
 #[derive(Debug, Clone)]
@@ -147,8 +149,9 @@ impl Adaptive {
     /// At the beginning of another text, which the draft may be better or worse at.
     fn resumed(self, longest: usize) -> Self {
         let (accepted, judged) = (AFTER_REST * self.accepted, AFTER_REST * self.judged);
-        // The draft has read its prompt.
-        Self { longest, accepted, judged, unread: 0, ..self }
+        // The draft has read its prompt. What it gained in another text is no reason to lose it in this one.
+        let credit = self.credit.min(self.plain.0.unwrap_or(0.0));
+        Self { longest, accepted, judged, unread: 0, credit, ..self }
     }
 
     fn next(&self) -> usize {
@@ -206,7 +209,7 @@ impl Adaptive {
         }
         let plain = self.plain.0.unwrap_or(total);
         let worth = plain * (1.0 + block.accepted as f64 / block.rows as f64);
-        self.credit = (self.credit + worth - total).min(plain);
+        self.credit = (self.credit + worth - total).min(GAINED * plain);
         // After a rest, what was before it counts for less.
         let memory = if self.idle >= self.rest { AFTER_REST } else { ACCEPTANCE.powi(block.judged as i32) };
         self.accepted = memory * self.accepted + block.accepted as f64;

@@ -132,9 +132,10 @@ fn short_texts_learn_from_those_before_them() {
 
 #[test]
 fn measurements_may_be_far_off() {
-    for costs in TERM.into_iter().chain(OTHER) {
-        for acceptance in [0.3, 0.6, 0.8, 0.9, 0.956] {
-            for (noise, least) in [(0.2, 0.92), (0.5, 0.88)] {
+    // Another model that pays little may be left alone by bad luck, and has much to catch up with if it is tried again.
+    for (least, all) in [(0.94, &TERM[..]), (0.75, &OTHER[..])] {
+        for (costs, acceptance) in all.iter().flat_map(|c| [0.3, 0.6, 0.8, 0.9, 0.956].map(|a| (*c, a))) {
+            for noise in [0.2, 0.5] {
                 let memory = Memory::default();
                 let text = |seed| cost_measured(180, acceptance, costs, seed, &memory, noise);
                 let share = 65.0 / (0..65).map(text).sum::<f64>() / best(acceptance, costs);
