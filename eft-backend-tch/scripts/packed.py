@@ -7,7 +7,7 @@ usage: packed.py          needs torch 2.13
 import pathlib
 import subprocess
 import sys
-from typing import Optional
+from typing import List, Optional
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,18 @@ class Packed(nn.Module):
     def pack(self, weight: Tensor, rows: int) -> Tensor:
         return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
 
-    def forward(self, x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    def forward(self, x: Tensor, weights: List[Tensor], biases: List[Tensor], least: int) -> List[Tensor]:
+        """Products of the same rows, of which there are at least so many. A bias without numbers is none."""
+        rows = x.size(0)
+        if rows < least:
+            x = torch.constant_pad_nd(x, [0, 0, 0, least - rows])
+        outs: List[Tensor] = []
+        for weight, each in zip(weights, biases):
+            bias: Optional[Tensor] = None
+            if each.numel() > 0:
+                bias = each
+            outs.append(torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")[:rows])
+        return outs
 
 
 if __name__ == "__main__":

@@ -64,13 +64,28 @@ impl Linear {
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let bias = self.bias.as_ref();
         match &self.weight {
-            Weight::Packed(packed) => packed.forward(x, bias),
+            Weight::Packed(packed) => packed.product(x, bias),
             Weight::Plain(weight) if is_widened(x)? => {
                 let mut out = widened(weight, x)?;
                 if let Some(bias) = bias { out.f_add_(bias) } else { Ok(out) }
             }
             Weight::Plain(weight) => x.f_linear(weight, bias),
         }
+    }
+}
+
+/// The same of several layers.
+pub(super) fn forward_all(x: &Tensor, linears: &[&Linear]) -> Result<Vec<Tensor>, TchError> {
+    let packed = linears.iter().map(|linear| match &linear.weight {
+        Weight::Packed(packed) => Some(packed),
+        Weight::Plain(_) => None,
+    });
+    match packed.collect::<Option<Vec<_>>>() {
+        Some(weights) => {
+            let biases: Vec<_> = linears.iter().map(|linear| linear.bias.as_ref()).collect();
+            Packed::products(x, &weights, &biases)
+        }
+        None => linears.iter().map(|linear| linear.forward(x)).collect(),
     }
 }
 

@@ -132,6 +132,10 @@ impl Nn for TorchNn {
         linear.forward(x).map_err(to_error)
     }
 
+    fn linears(&self, x: &Tensor, linears: &[&Linear]) -> Result<Vec<Tensor>> {
+        linear::forward_all(x, linears).map_err(to_error)
+    }
+
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
         by_runs(x, weight, |x| x.f_rms_norm(weight.size(), Some(weight), epsilon))
     }

@@ -29,7 +29,10 @@ impl Packed {
 
     fn pack(weight: &Tensor) -> Result<Self, TchError> {
         let weight = IValue::Tensor(weight.shallow_clone());
-        tensor(operators()?.method_is("pack", &[weight, IValue::Int(ROWS)])?).map(Self)
+        match operators()?.method_is("pack", &[weight, IValue::Int(ROWS)])? {
+            IValue::Tensor(packed) => Ok(Self(packed)),
+            other => Err(unexpected(&other)),
+        }
     }
 
     pub(super) fn shallow_clone(&self) -> Self {
@@ -37,22 +40,36 @@ impl Packed {
     }
 
     /// `x·Wᵀ + b`.
-    pub(super) fn forward(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let rows = x.size2()?.0;
-        let padded =
-            if rows < LEAST { x.f_constant_pad_nd([0, 0, 0, LEAST - rows])? } else { x.f_contiguous()? };
-        let bias = bias.map_or(IValue::None, |bias| IValue::Tensor(bias.shallow_clone()));
-        let weight = IValue::Tensor(self.0.shallow_clone());
-        let out = operators()?.forward_is(&[IValue::Tensor(padded), weight, bias])?;
-        tensor(out)?.f_narrow(0, 0, rows)
+    pub(super) fn product(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let products = Self::products(x, &[self], &[bias])?;
+        products.into_iter().next().ok_or_else(|| unexpected(&IValue::TensorList(Vec::new())))
+    }
+
+    /// The same of several weights that are multiplied with the same `x`: one call, since each takes some ten
+    /// microseconds beside its work.
+    pub(super) fn products(
+        x: &Tensor,
+        weights: &[&Self],
+        biases: &[Option<&Tensor>],
+    ) -> Result<Vec<Tensor>, TchError> {
+        let none = Tensor::f_empty([0], (x.f_kind()?, Device::Cpu))?;
+        let biases = biases.iter().map(|bias| bias.unwrap_or(&none).shallow_clone()).collect();
+        let weights = weights.iter().map(|weight| weight.0.shallow_clone()).collect();
+        let arguments = [
+            IValue::Tensor(x.f_contiguous()?),
+            IValue::TensorList(weights),
+            IValue::TensorList(biases),
+            IValue::Int(LEAST),
+        ];
+        match operators()?.forward_is(&arguments)? {
+            IValue::TensorList(products) => Ok(products),
+            other => Err(unexpected(&other)),
+        }
     }
 }
 
-fn tensor(value: IValue) -> Result<Tensor, TchError> {
-    match value {
-        IValue::Tensor(tensor) => Ok(tensor),
-        other => Err(TchError::Torch(format!("an operator gave {other:?}"))),
-    }
+fn unexpected(value: &IValue) -> TchError {
+    TchError::Torch(format!("an operator gave {value:?}"))
 }
 
 fn operators() -> Result<&'static CModule, TchError> {
@@ -78,6 +95,6 @@ fn works(kind: Kind) -> bool {
 
 fn try_out(kind: Kind) -> Result<bool, TchError> {
     let ones = Tensor::f_ones([64, 64], (kind, Device::Cpu))?;
-    let out = Packed::pack(&ones)?.forward(&ones.f_narrow(0, 0, 1)?, None)?;
+    let out = Packed::pack(&ones)?.product(&ones.f_narrow(0, 0, 1)?, None)?;
     Ok(out.f_double_value(&[0, 0])? == 64.0)
 }

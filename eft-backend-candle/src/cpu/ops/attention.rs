@@ -175,7 +175,7 @@ fn sum<S: Simd>(simd: S, weights: &[f32]) -> f32 {
     let (eights, rest) = weights.as_chunks::<8>();
     let mut sums = f32x8::splat(simd, 0.0);
     for weights in eights {
-        sums = sums + f32x8::from_slice(simd, weights);
+        sums += f32x8::from_slice(simd, weights);
     }
     rest.iter().fold(sums.reduce_sum(), |sum, weight| sum + weight)
 }
