@@ -59,3 +59,37 @@ proptest! {
         let _ = external_data(file.path()).unwrap();
     }
 }
+
+/// Graphs in graphs, and in the innermost a weight that lies in a file.
+fn nested(levels: usize) -> Vec<u8> {
+    // From its last byte to its first, so that lengths are known.
+    let mut reversed: Vec<u8> = [b"\x0a\x08location".as_slice(), b"\x12\x04data"].concat();
+    reversed.reverse();
+    let within = |field: u8, reversed: &mut Vec<u8>| {
+        let mut length = reversed.len();
+        let mut bytes = vec![field << 3 | 2];
+        while length > 127 {
+            bytes.push(length as u8 | 128);
+            length >>= 7;
+        }
+        bytes.push(length as u8);
+        reversed.extend(bytes.into_iter().rev());
+    };
+    within(13, &mut reversed);
+    within(5, &mut reversed);
+    for _ in 0..levels {
+        [6, 5, 1].into_iter().for_each(|field| within(field, &mut reversed));
+    }
+    within(7, &mut reversed);
+    reversed.reverse();
+    reversed
+}
+
+#[test]
+fn graphs_in_graphs_are_followed_so_far() {
+    for (levels, found) in [(0, vec!["data"]), (5, vec!["data"]), (100_000, vec![])] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), nested(levels)).unwrap();
+        assert_eq!(external_data(file.path()).unwrap(), found, "{levels} levels");
+    }
+}
