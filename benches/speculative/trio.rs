@@ -46,7 +46,8 @@ pub(crate) fn by_libtorch() {
     let kind = match &env("EFT_KIND", "bfloat16")[..] {
         "float32" => Kind::Float,
         "float16" => Kind::Half,
-        _ => Kind::BFloat16,
+        "bfloat16" => Kind::BFloat16,
+        other => panic!("EFT_KIND is `{other}`"),
     };
     if let Some(folders) = files(["qwen2.5-coder-1.5b-instruct", "qwen2.5-coder-0.5b-instruct"]) {
         let nn = TorchNn::new(Torch::cpu()).kind(kind);
@@ -154,5 +155,5 @@ fn tell(results: &[Found]) {
     for (length, sums) in blocks {
         sums.print_block(length);
     }
-    println!("adaptive: {:.2} ms a token; {costs:.2?}", 1e3 * total.drafted / total.tokens as f64);
+    println!("adaptive: {:.2} ms a token", 1e3 * total.drafted / total.tokens as f64);
 }

@@ -2,13 +2,14 @@
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
+use super::is_shared;
 use super::level::{self, Dot, Kernel};
 
 /// Columns that share a scale.
 pub(super) const GROUP: usize = 32;
 
-/// Rows from which on rounding is spread over threads.
-const MANY: usize = 16;
+/// Numbers that are worth waking another thread for.
+const WORTH: usize = 1 << 16;
 
 /// Rows of bytes, each group of 32 with a scale: an entry is `scale·code`.
 pub(super) struct Activations {
@@ -32,10 +33,10 @@ impl Activations {
         let groups = columns / GROUP;
         let mut rows = vec![Rounded::default(); x.len() / GROUP];
         let each = rows.chunks_mut(groups).zip(x.chunks(columns));
-        if x.len() / columns < MANY {
-            each.for_each(|(to, x)| level::run(Round { x, to }));
-        } else {
+        if is_shared(x.len(), WORTH) {
             each.collect::<Vec<_>>().into_par_iter().for_each(|(to, x)| level::run(Round { x, to }));
+        } else {
+            each.for_each(|(to, x)| level::run(Round { x, to }));
         }
         Self { groups, rows }
     }

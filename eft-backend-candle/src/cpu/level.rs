@@ -12,9 +12,9 @@ pub(super) trait Kernel {
     fn run<S: Simd, D: Dot<S>>(self, simd: S);
 }
 
-/// How products of bytes are summed: the one thing that differs by instructions in more than width.
+/// What differs by instructions in more than width.
 pub(super) trait Dot<S: Simd>: Copy {
-    /// Whether there are registers for sixteen sums at once, and what they are sums of.
+    /// Whether sixteen sums, and what they read, fit the registers.
     const MANY_REGISTERS: bool = false;
 
     /// Products of codes and activations. Sums of the first 16 columns are spread over the first four lanes, those of

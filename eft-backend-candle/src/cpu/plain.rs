@@ -6,9 +6,11 @@ use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, f32x8, u8x32};
 
 use super::level::{Dot, Kernel};
 
-/// Outputs and rows at once.
-const OUTPUTS: usize = 2;
+/// Rows at once.
 const ROWS: usize = 4;
+/// Outputs at once with three rows and more, and with fewer or where there are many registers.
+const OUTPUTS: usize = 2;
+const MANY_OUTPUTS: usize = 4;
 /// Rows that take little of the nearest cache.
 const FEW: usize = 16;
 /// Weights of so many outputs are brought to f32 at once.
@@ -77,7 +79,7 @@ fn tiles<S: Simd, D: Dot<S>>(
     let rows = x.len() / columns;
     let outputs = weights.len() / (4 * columns);
     // A few outputs at a time over all rows, whose weights stay in the cache meanwhile: of few rows, in the nearest.
-    let at_once = if rows <= FEW { ROWS } else { TILE };
+    let at_once = if rows <= FEW { MANY_OUTPUTS } else { TILE };
     for first in (0..outputs).step_by(at_once) {
         let end = outputs.min(first + at_once);
         for row in (0..rows).step_by(ROWS) {
@@ -85,12 +87,12 @@ fn tiles<S: Simd, D: Dot<S>>(
             while output < end {
                 let at = At { weights, x, columns, row, output, to: to + output };
                 output += match (rows - row, end - output) {
-                    (1, ROWS..) => sums::<S, ROWS, 1>(simd, at, out),
+                    (1, MANY_OUTPUTS..) => sums::<S, MANY_OUTPUTS, 1>(simd, at, out),
                     (1, _) => sums::<S, 1, 1>(simd, at, out),
-                    (2, ROWS..) => sums::<S, ROWS, 2>(simd, at, out),
+                    (2, MANY_OUTPUTS..) => sums::<S, MANY_OUTPUTS, 2>(simd, at, out),
                     (2, _) => sums::<S, 1, 2>(simd, at, out),
-                    (4.., ROWS..) if D::MANY_REGISTERS => sums::<S, ROWS, ROWS>(simd, at, out),
-                    (3, ROWS..) if D::MANY_REGISTERS => sums::<S, ROWS, 3>(simd, at, out),
+                    (3, MANY_OUTPUTS..) if D::MANY_REGISTERS => sums::<S, MANY_OUTPUTS, 3>(simd, at, out),
+                    (_, MANY_OUTPUTS..) if D::MANY_REGISTERS => sums::<S, MANY_OUTPUTS, ROWS>(simd, at, out),
                     (3, OUTPUTS..) => sums::<S, OUTPUTS, 3>(simd, at, out),
                     (3, _) => sums::<S, 1, 3>(simd, at, out),
                     (_, OUTPUTS..) => sums::<S, OUTPUTS, ROWS>(simd, at, out),

@@ -7,7 +7,7 @@ use fearless_simd::Level;
 use proptest::prelude::*;
 
 use super::activations::Activations;
-use super::{Matrix, level, ops, packed, products};
+use super::{Matrix, level, ops, packed, plain, products};
 
 const KINDS: [(Blocks, GgmlDType); 10] = [
     (Blocks::Q4_0, GgmlDType::Q4_0),
@@ -23,7 +23,7 @@ const KINDS: [(Blocks, GgmlDType); 10] = [
 ];
 
 /// Every set of instructions that this processor has.
-fn levels() -> Vec<Level> {
+pub(super) fn levels() -> Vec<Level> {
     let level = Level::new();
     #[cfg(target_arch = "x86_64")]
     {
@@ -123,21 +123,28 @@ proptest! {
         for (dtype, candle) in [(Dtype::F32, DType::F32), (Dtype::F16, DType::F16), (Dtype::BF16, DType::BF16)] {
             let tensor = Tensor::from_slice(weights, weights.len(), &Device::Cpu).unwrap();
             let tensor = tensor.to_dtype(candle).unwrap();
-            let plain: Vec<f32> = tensor.to_dtype(DType::F32).unwrap().to_vec1().unwrap();
-            let bytes = match dtype {
+            let numbers: Vec<f32> = tensor.to_dtype(DType::F32).unwrap().to_vec1().unwrap();
+            let bytes: Vec<u8> = match dtype {
                 Dtype::F16 => tensor.to_vec1::<half::f16>().unwrap().iter().flat_map(|x| x.to_le_bytes()).collect(),
                 Dtype::BF16 => tensor.to_vec1::<half::bf16>().unwrap().iter().flat_map(|x| x.to_le_bytes()).collect(),
                 _ => weights.iter().flat_map(|x| x.to_le_bytes()).collect(),
             };
-            let matrix = matrix(dtype, bytes, 11, columns);
-            let got = products(x, &[&matrix]).remove(0);
-            for (i, got) in got.iter().enumerate() {
-                let (x, weights) = (&x[i / 11 * columns..][..columns], &plain[i % 11 * columns..][..columns]);
+            let mut all = vec![products(x, &[&matrix(dtype, bytes.clone(), 11, columns)]).remove(0)];
+            for level in levels() {
+                let mut out = vec![0.0; rows * 11];
+                let mut rows: Vec<_> = out.chunks_mut(11).collect();
+                let product = plain::Product { dtype, weights: &bytes, x, columns, outputs: 0..11, out: &mut rows };
+                level::run_at(level, product);
+                all.push(out);
+            }
+            for (i, got) in all.iter().flat_map(|out| out.iter().enumerate()) {
+                let (x, weights) = (&x[i / 11 * columns..][..columns], &numbers[i % 11 * columns..][..columns]);
                 let exact: f64 = x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
                 prop_assert!((f64::from(*got) - exact).abs() <= 1e-3, "{dtype:?}: {got}, {exact}");
             }
+            let matrix = matrix(dtype, bytes, 11, columns);
             let row = matrix.rows(&[10]).unwrap();
-            prop_assert_eq!(&row[..], &plain[10 * columns..]);
+            prop_assert_eq!(&row[..], &numbers[10 * columns..]);
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::cpu::{self, ops, ops::RowCache};
 /// some ten microseconds.
 const WORTH: usize = 1 << 21;
 
-/// Runs a pass on one of the threads that products are spread over; a small one on the caller's thread, which shares
-/// none of them: handing each over from outside takes longer than the product.
+/// Runs a pass on one of the threads that products are spread over; a small one on the caller's thread, from
+/// which only what is large by itself is shared (`cpu::is_shared`).
 pub(super) fn pass<T: Send>(products: usize, forward: impl FnOnce() -> T + Send) -> T {
     if products < WORTH { forward() } else { rayon::scope(|_| forward()) }
 }

@@ -164,9 +164,10 @@ impl Nn for CandleNn {
     }
 
     fn linears(&self, x: &Tensor, linears: &[&Linear]) -> Result<Vec<Tensor>> {
-        let outs = host::linears(x, linears);
-        let outs = outs.unwrap_or_else(|| linears.iter().map(|linear| linear.forward(x)).collect());
-        outs.map_err(to_error)
+        match host::linears(x, linears) {
+            Some(outs) => outs.map_err(to_error),
+            None => linears.iter().map(|linear| self.linear(x, linear)).collect(),
+        }
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {

@@ -20,9 +20,9 @@ use crate::{Error, Result};
 pub fn external_data(graph: &Path) -> Result<Vec<String>> {
     let io = |source| Error::Io { file: graph.into(), source };
     let file = BufReader::new(File::open(graph).map_err(io)?);
-    let mut reader = Reader { file, found: BTreeSet::new(), depth: 0 };
+    let mut reader = Reader { file, found: BTreeSet::new() };
     let length = std::fs::metadata(graph).map_err(io)?.len();
-    match reader.message(Message::Model, length) {
+    match reader.message(Message::Model, length, DEEPEST) {
         Err(error) if error.kind() != io::ErrorKind::InvalidData => Err(io(error)),
         _ => Ok(reader.found.into_iter().collect()),
     }
@@ -62,12 +62,11 @@ const LONGEST: u64 = 4096;
 struct Reader {
     file: BufReader<File>,
     found: BTreeSet<String>,
-    depth: usize,
 }
 
 impl Reader {
-    /// Reads a message of so many bytes, and skips what does not lead on.
-    fn message(&mut self, message: Message, length: u64) -> io::Result<()> {
+    /// Reads a message of so many bytes, with so many within each other at most, and skips what does not lead on.
+    fn message(&mut self, message: Message, length: u64, deepest: usize) -> io::Result<()> {
         let mut left = length;
         let (mut key, mut value) = (Vec::new(), Vec::new());
         while left > 0 {
@@ -87,12 +86,10 @@ impl Reader {
                 (Message::Entry, 1) => key = self.bytes(size)?,
                 (Message::Entry, 2) => value = self.bytes(size)?,
                 (_, number) => match message.field(number).filter(|_| tag & 7 == 2) {
-                    Some(inner) if self.depth < DEEPEST => {
-                        self.depth += 1;
-                        self.message(inner, size)?;
-                        self.depth -= 1;
+                    Some(inner) => {
+                        let deeper = deepest.checked_sub(1).ok_or_else(invalid)?;
+                        self.message(inner, size, deeper)?;
                     }
-                    Some(_) => return Err(invalid()),
                     None => self.file.seek_relative(i64::try_from(size).map_err(|_| invalid())?)?,
                 },
             }

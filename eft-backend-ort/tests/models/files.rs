@@ -67,7 +67,7 @@ fn nested(levels: usize) -> Vec<u8> {
     reversed.reverse();
     let within = |field: u8, reversed: &mut Vec<u8>| {
         let mut length = reversed.len();
-        let mut bytes = vec![field << 3 | 2];
+        let mut bytes = vec![(field << 3) | 2];
         while length > 127 {
             bytes.push(length as u8 | 128);
             length >>= 7;

@@ -2,6 +2,10 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::packed::Packed;
 
+/// Rows of activations up to which weights in single precision that are not packed are multiplied from the left on a
+/// processor: libtorch takes one and a half to three times as long for `x·Wᵀ` as for `W·xᵀ`.
+const FROM_LEFT: i64 = 64;
+
 /// Rows from which on half precision is widened, on a processor without instructions for it: libtorch then multiplies
 /// row by row.
 const WIDENED: i64 = 16;
@@ -45,9 +49,7 @@ impl Linear {
     /// The same weights to be multiplied with: a copy of an embedding's, if that makes it faster.
     pub(super) fn tied(&self) -> Self {
         match &self.weight {
-            Weight::Plain(weight) => {
-                Self::new(weight.shallow_clone(), self.bias.as_ref().map(Tensor::shallow_clone))
-            }
+            Weight::Plain(weight) => Self::new(weight.shallow_clone(), None),
             Weight::Packed(_) => self.shallow_clone(),
         }
     }
@@ -65,11 +67,11 @@ impl Linear {
         let bias = self.bias.as_ref();
         match &self.weight {
             Weight::Packed(packed) => packed.product(x, bias),
-            Weight::Plain(weight) if is_widened(x)? => {
-                let mut out = widened(weight, x)?;
-                if let Some(bias) = bias { out.f_add_(bias) } else { Ok(out) }
-            }
-            Weight::Plain(weight) => x.f_linear(weight, bias),
+            Weight::Plain(weight) => match (faster(weight, x)?, bias) {
+                (None, bias) => x.f_linear(weight, bias),
+                (Some(out), None) => Ok(out),
+                (Some(mut out), Some(bias)) => out.f_add_(bias),
+            },
         }
     }
 }
@@ -89,22 +91,37 @@ pub(super) fn forward_all(x: &Tensor, linears: &[&Linear]) -> Result<Vec<Tensor>
     }
 }
 
-fn is_widened(x: &Tensor) -> Result<bool, TchError> {
-    let half = matches!(x.f_kind()?, Kind::BFloat16 | Kind::Half);
-    Ok(half && x.device() == Device::Cpu && x.size2()?.0 >= WIDENED && lacks_half())
+/// `x·Wᵀ` in a way that is faster on a processor than libtorch's own, if there is one.
+fn faster(weight: &Tensor, x: &Tensor) -> Result<Option<Tensor>, TchError> {
+    if x.device() != Device::Cpu {
+        return Ok(None);
+    }
+    let (rows, kind) = (x.size2()?.0, x.f_kind()?);
+    match kind {
+        Kind::Float if rows <= FROM_LEFT => from_left(weight, x).map(Some),
+        Kind::BFloat16 | Kind::Half if rows >= WIDENED && lacks_half() => widened(weight, x).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// In single precision, some outputs at a time.
 fn widened(weight: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
     let (kind, outputs) = (x.f_kind()?, weight.size2()?.0);
-    let x = x.f_totype(Kind::Float)?.f_tr()?;
+    let x = x.f_totype(Kind::Float)?;
     let part = |start: i64| {
-        let weight = weight.f_narrow(0, start, AT_ONCE.min(outputs - start))?.f_totype(Kind::Float)?;
-        // `(W·xᵀ)ᵀ`: libtorch's library for products takes one and a half to three times as long for `x·Wᵀ`.
-        weight.f_mm(&x)?.f_tr()?.f_totype(kind)
+        let weight = weight.f_narrow(0, start, AT_ONCE.min(outputs - start))?;
+        from_left(&weight.f_totype(Kind::Float)?, &x)?.f_totype(kind)
     };
     let parts = (0..outputs).step_by(AT_ONCE as usize).map(part).collect::<Result<Vec<_>, _>>()?;
-    Tensor::f_cat(&parts, 1)?.f_contiguous()
+    Tensor::f_cat(&parts, 1)
+}
+
+/// `(W·xᵀ)ᵀ`. One row is multiplied as two, which takes less time than libtorch's product with a vector.
+fn from_left(weight: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
+    let (rows, columns) = x.size2()?;
+    let doubled = if rows == 1 { Some(x.f_expand([2, columns], false)?.f_contiguous()?) } else { None };
+    let out = weight.f_mm(&doubled.as_ref().unwrap_or(x).f_tr()?)?.f_tr()?;
+    out.f_narrow(0, 0, rows)?.f_contiguous()
 }
 
 /// Whether libtorch has no fast products of half precision here.

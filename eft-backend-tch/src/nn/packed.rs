@@ -7,7 +7,7 @@ use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 /// Calls of the operators, for which libtorch has no function of its own: made by scripts/packed.py.
 const OPERATORS: &[u8] = include_bytes!("packed.pt");
 
-/// Weights that are worth it: a call takes some microseconds more.
+/// Weights that are worth it: a call takes some ten microseconds beside its work.
 const FROM: usize = 1 << 16;
 
 /// The rows that oneDNN is told to lay out for. Layouts for fewer serve more of them badly, and not the other way.
@@ -45,8 +45,7 @@ impl Packed {
         products.into_iter().next().ok_or_else(|| unexpected(&IValue::TensorList(Vec::new())))
     }
 
-    /// The same of several weights that are multiplied with the same `x`: one call, since each takes some ten
-    /// microseconds beside its work.
+    /// The same of several weights that are multiplied with the same `x`, in one call.
     pub(super) fn products(
         x: &Tensor,
         weights: &[&Self],
@@ -97,4 +96,17 @@ fn try_out(kind: Kind) -> Result<bool, TchError> {
     let ones = Tensor::f_ones([64, 64], (kind, Device::Cpu))?;
     let out = Packed::pack(&ones)?.product(&ones.f_narrow(0, 0, 1)?, None)?;
     Ok(out.f_double_value(&[0, 0])? == 64.0)
+}
+
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    /// Else everything would be as slow as without it, and no other test would tell.
+    #[test]
+    fn weights_are_packed_where_they_can_be() {
+        let packed = |kind| Packed::new(&Tensor::ones([512, 256], (kind, Device::Cpu))).is_some();
+        assert!(packed(Kind::Float));
+        assert!(packed(Kind::BFloat16) || !std::is_x86_feature_detected!("avx512bf16"));
+    }
 }

@@ -22,8 +22,8 @@ const FIRST: usize = 2;
 const REST: (usize, usize) = (8, 128);
 /// The share of the time that trying again may take.
 const TRIES: f64 = 0.02;
-/// Plain steps' time that drafting may lose before it rests, whatever it promises; and what it may lose beyond that if it
-/// has gained it before, in the same text.
+/// Plain steps' time that drafting may lose before it rests, whatever it promises; and what it may lose beyond that, if it
+/// has gained as much in the same text.
 const LOSS: f64 = 3.0;
 const GAINED: f64 = 8.0;
 
@@ -237,7 +237,8 @@ impl Adaptive {
 }
 
 /// What a block without a draft must take: a plain step, less what the draft's row has taken already if the draft is a
-/// term of its target, and nothing less if it is not. Half of that is never far off.
+/// term of its target, and nothing less if it is not. Half of that is off by half a draft's pass at most, which the first
+/// blocks outweigh.
 fn undrafted(draft: f64, plain: f64) -> f64 {
     plain - 0.5 * draft.min(plain)
 }

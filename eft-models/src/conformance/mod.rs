@@ -2,8 +2,8 @@
 //! that of `eft_core::conformance` for backends and sources.
 //!
 //! The tiny random checkpoints of `goldens/` are compared with what transformers and PEFT gave for them: logits of every
-//! position, greedy texts. Products of larger weights are compared with sums in double precision. Sessions obey the laws of sources; drafted texts are plain ones; searches sample and score as
-//! models do.
+//! position, greedy texts. Products of larger weights are compared with sums in double precision. Sessions obey the laws
+//! of sources; drafted texts are plain ones; searches sample and score as models do.
 //!
 //! ```no_run
 //! use eft_models::{Nn, conformance};

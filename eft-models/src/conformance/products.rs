@@ -6,17 +6,18 @@ use super::{Verdict, require};
 use crate::nn::Tensor;
 use crate::{Dtype, Nn, RawTensor};
 
-/// Outputs and inputs: more than libraries do at once, and not multiples of what they do at once.
+/// Outputs and inputs: more than libraries do at once, and some that are no multiples of that.
 const SHAPES: [[usize; 2]; 3] = [[333, 512], [512, 333], [2050, 96]];
 /// Fewer tokens than are worth a block of their own, and more.
 const TOKENS: [usize; 9] = [1, 2, 3, 4, 5, 8, 17, 64, 130];
 
-/// Checks products of weights of some ten thousand numbers, stored either way, with and without a bias, and those of an
-/// embedding that is also a head; `tolerance` is relative to what the numbers that are added up come to without their
-/// signs. Returns the largest difference. Numbers are those of bf16, so that no type that is computed in rounds them.
+/// Checks products of weights of some hundred thousand numbers, stored either way, with and without a bias, one by one and
+/// together, and those of an embedding that is also a head; `tolerance` is relative to what the numbers that are added up,
+/// and the bias, come to without their signs. Returns the largest difference. Numbers are those of bf16, so that no type
+/// that is computed in rounds them.
 ///
 /// # Errors
-/// The first product that is further off.
+/// The first product that is further off, and one of rows of another width that is none.
 pub fn check_products<N: Nn>(nn: &N, tolerance: f64) -> Verdict<f64> {
     let mut worst = 0.0f64;
     for shape in SHAPES {
@@ -34,12 +35,21 @@ pub fn check_products<N: Nn>(nn: &N, tolerance: f64) -> Verdict<f64> {
             ("tied", nn.tied(&embedding), false),
             ("shared", nn.share(&nn.tied(&embedding)), false),
         ];
+        let narrow = nn.constant(&vec![1.0; shape[1] - 1], shape[1] - 1)?;
+        for (name, linear, _) in &linears {
+            let refused = nn.linear(&narrow, linear).is_err();
+            require(refused, || format!("{name}, {shape:?}: rows of {} were multiplied", shape[1] - 1))?;
+        }
         for tokens in TOKENS {
             let x = Matrix::new([tokens, shape[1]], 3);
             let input = nn.constant(&x.numbers, shape[1])?;
             let expected = x.times(&weight, &bias);
-            for (name, linear, biased) in &linears {
-                let got = download(nn, &nn.linear(&input, linear)?)?;
+            let together = nn.linears(&input, &linears.each_ref().map(|(_, linear, _)| linear))?;
+            let alone = linears.iter().map(|(_, linear, _)| nn.linear(&input, linear));
+            let alone = alone.collect::<Result<Vec<_>, _>>()?;
+            let outs = linears.iter().chain(&linears).zip(alone.iter().chain(&together));
+            for ((name, _, biased), out) in outs {
+                let got = download(nn, out)?;
                 let all_there = got.len() == expected.len();
                 require(all_there, || {
                     format!("{name}, {shape:?}: {} numbers of {tokens} tokens", got.len())

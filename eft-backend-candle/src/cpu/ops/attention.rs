@@ -236,3 +236,77 @@ fn lanes<S: Simd, const N: usize>(
         ((sums[n] + others[n]) * factor).store_slice(&mut out[at..at + 8]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eft_models::spec::{Layout, LinearSpec, Projection};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cpu::tests::levels;
+
+    fn spec(width: usize, softcap: Option<f32>) -> AttentionSpec {
+        let linear = || LinearSpec {
+            name: String::new(),
+            inputs: width,
+            outputs: width,
+            bias: false,
+            layout: Layout::OutIn,
+        };
+        AttentionSpec {
+            heads: 1,
+            kv_heads: 1,
+            head_dim: width,
+            projection: Projection::Fused(linear()),
+            output: linear(),
+            head_norms: None,
+            rope: None,
+            scale: 0.3,
+            softcap,
+            window: None,
+        }
+    }
+
+    /// The definition, in f64.
+    fn exact(query: &[f32], keys: &[f32], values: &[f32], spec: &AttentionSpec) -> Vec<f64> {
+        let width = query.len();
+        let score = |key: &[f32]| {
+            let product: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
+            let score = f64::from(spec.scale) * product;
+            spec.softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh()).exp()
+        };
+        let weights: Vec<_> = keys.chunks(width).map(score).collect();
+        let sum: f64 = weights.iter().sum();
+        let value = |i| weights.iter().zip(values.chunks(width)).map(move |(w, v)| w * f64::from(v[i]) / sum);
+        (0..width).map(|i| value(i).sum()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn attention_is_a_mean_of_values(
+            numbers in prop::collection::vec(-1.0f32..1.0, 80 + 2 * 80 * 23),
+            (width, count) in (1usize..80, 1usize..24),
+            softcap in prop::option::of(1.0f32..5.0),
+            unsound in any::<prop::sample::Index>(),
+        ) {
+            let (query, rest) = numbers.split_at(width);
+            let (keys, values) = (&rest[..count * width], &rest[count * width..2 * count * width]);
+            let spec = spec(width, softcap);
+            let expected = exact(query, keys, values, &spec);
+            let mut broken = keys.to_vec();
+            broken[unsound.index(keys.len())] = f32::NAN;
+            for level in levels() {
+                let run = |keys: &[f32]| {
+                    let (mut scores, mut out) = (Vec::new(), vec![0.0; width]);
+                    let (spec, scores) = (&spec, &mut scores);
+                    level::run_at(level, Attention { query, keys, values, spec, scores, out: &mut out });
+                    out
+                };
+                for (got, expected) in run(keys).iter().zip(&expected) {
+                    prop_assert!((f64::from(*got) - expected).abs() < 1e-5, "{level:?}: {got}, {expected}");
+                }
+                prop_assert!(run(&broken).iter().all(|x| x.is_nan()), "{level:?}: what is no number vanished");
+            }
+        }
+    }
+}
