@@ -10,6 +10,8 @@
 
 mod allowed;
 mod compare;
+#[cfg(all(any(feature = "candle", feature = "tch"), feature = "text"))]
+mod load;
 mod metered;
 #[path = "../simulated/mod.rs"]
 mod simulated;

@@ -3,19 +3,20 @@
 //! (`trio-tch`).
 //!
 //! `EFT_MODELS` is the folder of the two models, which `EFT_LARGE` and `EFT_SMALL` name if they are others than those of
-//! Qwen2.5-Coder; `EFT_KIND` is what libtorch computes in, `bfloat16` unless set. `EFT_PROMPTS=10..20` takes some of the
-//! prompts, and `EFT_RESULTS` a file that results are put behind those of other runs in, to be summed up. `EFT_BLOCKS=2,4,8`
-//! adds runs of drafts of such lengths.
+//! Qwen2.5-Coder; `EFT_KIND` is what libtorch computes in, `bfloat16` unless set. `EFT_PROMPTS=10..20` takes some of
+//! the prompts, and `EFT_RESULTS` a file that results are put behind those of other runs in, to be summed up: one for
+//! each library. `EFT_BLOCKS=2,4,8` adds runs of drafts of such lengths.
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use eft::models::{DecoderEngine, Nn, Weights};
-use eft::{Decoding, Loader, Prompt, Rendering, Sampling, Source};
+use eft::models::{Nn, Weights};
+use eft::{Decoding, Prompt, Rendering, Sampling};
 use serde::{Deserialize, Serialize};
 
 use crate::allowed::Costs;
 use crate::compare::{Contest, Left, Sums};
-use crate::metered::{Clock, Metered};
+use crate::load::model;
+use crate::metered::Clock;
 
 /// One to a line, fixed before any was tried.
 const PROMPTS: &str = include_str!("prompts.txt");
@@ -72,16 +73,6 @@ fn files([large, small]: [&str; 2]) -> Option<[PathBuf; 2]> {
         return None;
     }
     Some(files)
-}
-
-/// A model whose passes are timed.
-fn model<N: Nn>(nn: &N, file: &Path, weights: &dyn Weights, clock: &Clock) -> Source<N::Backend> {
-    // For what goes with its weights.
-    let loaded = Loader::new(file.to_str().unwrap()).load_on(nn.clone()).unwrap();
-    let (vocab, renderer) = (loaded.source.vocab().clone(), loaded.renderer.unwrap());
-    drop(loaded.source);
-    let engine = DecoderEngine::load(nn.clone(), weights, Some(vocab)).unwrap();
-    Source::new(Metered::new(engine, clock)).rendered_by(renderer).unwrap()
 }
 
 fn run<N: Nn>(files: [PathBuf; 2], nn: &N, open: impl Fn(&Path) -> Box<dyn Weights>) {

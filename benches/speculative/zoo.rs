@@ -1,18 +1,14 @@
 //! The zoo's up-scaled model, drafted by its tuned small one, on the texts of nearly 200 tokens that it has.
-use eft::models::{Checkpoint, DecoderEngine, Nn};
-use eft::{Decoding, Loader, Prompt, Sampling, Source};
+use std::path::{Path, PathBuf};
 
-use crate::metered::{Clock, Metered};
+use eft::models::{Checkpoint, Nn};
+use eft::{Decoding, Prompt, Sampling};
 
-fn path(name: &str) -> String {
-    format!("{}/zoo/{name}", env!("CARGO_MANIFEST_DIR"))
-}
+use crate::load::model;
+use crate::metered::Clock;
 
-fn model<N: Nn>(nn: &N, name: &str, clock: &Clock) -> Source<N::Backend> {
-    let loaded = Loader::new(path(name)).load_on(nn.clone()).unwrap();
-    let checkpoint = Checkpoint::open(path(name)).unwrap();
-    let engine = DecoderEngine::load(nn.clone(), &checkpoint, Some(loaded.source.vocab().clone())).unwrap();
-    Source::new(Metered::new(engine, clock)).rendered_by(loaded.renderer.unwrap()).unwrap()
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo").join(name)
 }
 
 #[cfg(feature = "candle")]
@@ -29,8 +25,8 @@ pub(crate) fn by_libtorch() {
 
 fn run<N: Nn>(name: &str, nn: &N) {
     let clock = Clock::default();
-    let [large, small, tuned] =
-        ["base-large", "base-small", "tuned-small"].map(|name| model(nn, name, &clock));
+    let [large, small, tuned] = ["base-large", "base-small", "tuned-small"]
+        .map(|name| model(nn, &path(name), &Checkpoint::open(path(name)).unwrap(), &clock));
     let questions = std::fs::read_to_string(path("questions/test-portrait.jsonl")).unwrap();
     let prompts = questions.lines().map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();

@@ -14,8 +14,8 @@ mod plain;
 
 pub(crate) use matrix::{Matrix, products};
 
-/// How much more has to be shared by a thread that is none of rayon's: it hands over and waits, asleep, instead of working
-/// along.
+/// How much more has to be shared by a thread that is none of rayon's: it hands over and waits, asleep, instead of
+/// working along.
 const OUTSIDE: usize = 32;
 
 /// Whether other threads are woken for work of this size, if it is worth waking them from `worth` on.

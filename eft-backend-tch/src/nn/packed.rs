@@ -41,8 +41,8 @@ impl Packed {
 
     /// `x·Wᵀ + b`.
     pub(super) fn product(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let products = Self::products(x, &[self], &[bias])?;
-        products.into_iter().next().ok_or_else(|| unexpected(&IValue::TensorList(Vec::new())))
+        let mut products = Self::products(x, &[self], &[bias])?;
+        products.pop().ok_or_else(|| TchError::Torch("an operator gave no product".into()))
     }
 
     /// The same of several weights that are multiplied with the same `x`, in one call.

@@ -1,0 +1,16 @@
+//! Models with all that belongs to them, whose passes are timed.
+use std::path::Path;
+
+use eft::models::{DecoderEngine, Nn, Weights};
+use eft::{Loader, Source};
+
+use crate::metered::{Clock, Metered};
+
+pub(crate) fn model<N: Nn>(nn: &N, path: &Path, weights: &dyn Weights, clock: &Clock) -> Source<N::Backend> {
+    // For what goes with its weights.
+    let loaded = Loader::new(path.to_str().unwrap()).load_on(nn.clone()).unwrap();
+    let (vocab, renderer) = (loaded.source.vocab().clone(), loaded.renderer.unwrap());
+    drop(loaded.source);
+    let engine = DecoderEngine::load(nn.clone(), weights, Some(vocab)).unwrap();
+    Source::new(Metered::new(engine, clock)).rendered_by(renderer).unwrap()
+}
