@@ -13,7 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use eft_core::host::HostTensor;
-use eft_core::{Backend, Filter, Host, Pick, Row, Term};
+use eft_core::{Backend, Filter, Host, Pick, ScoreRow, Term};
 
 const WIDTH: usize = 151_936;
 const ROUNDS: usize = 40;
@@ -23,7 +23,7 @@ const STEPS: usize = 5;
 fn main() {
     let tensor = Host.upload(&rows(WIDTH), WIDTH).unwrap();
     let nucleus = nucleus(&combined(&tensor, 1, WIDTH), 1, WIDTH);
-    let kept = Host.download(&[Row::new(&nucleus, 0)], WIDTH).unwrap();
+    let kept = Host.download(&[ScoreRow::new(&nucleus, 0)], WIDTH).unwrap();
     println!(
         "3 rows of {WIDTH}, {} threads, nucleus of {}",
         threads(),
@@ -60,7 +60,7 @@ fn rows(width: usize) -> Vec<f32> {
 }
 
 fn combined(tensor: &HostTensor, rows: usize, width: usize) -> HostTensor {
-    let term = |weight, row| Term { weight, rows: vec![Row::new(tensor, row); rows] };
+    let term = |weight, row| Term { weight, rows: vec![ScoreRow::new(tensor, row); rows] };
     Host.linear(&[term(1.0, 0), term(1.0, 1), term(-1.0, 2)], width).unwrap()
 }
 
@@ -69,8 +69,8 @@ fn nucleus(combined: &HostTensor, rows: usize, width: usize) -> HostTensor {
     Host.filter(&refs(combined, rows), &filter, width).unwrap()
 }
 
-fn refs(tensor: &HostTensor, rows: usize) -> Vec<Row<'_, Host>> {
-    (0..rows).map(|row| Row::new(tensor, row)).collect()
+fn refs(tensor: &HostTensor, rows: usize) -> Vec<ScoreRow<'_, Host>> {
+    (0..rows).map(|row| ScoreRow::new(tensor, row)).collect()
 }
 
 fn greedy(tensor: &HostTensor, rows: usize, width: usize) -> Pick {

@@ -16,7 +16,7 @@ mod common;
 use common::ngram::{END, Ngram};
 use common::{Corpus, decode, from_ngram, vocab};
 use eft::{
-    Backend, Decoding, Host, Joint, Prompt, Result, RowFeed, Sampler, Sampling, Session, Source, TokenId,
+    Backend, Decoding, Evaluator, Host, Prompt, Result, RowFeed, Sampler, Sampling, Session, Source, TokenId,
 };
 
 fn main() -> Result<()> {
@@ -69,7 +69,7 @@ fn sampled(source: &Source<Host>, prompt: impl Into<Prompt>, decoding: &Decoding
 }
 
 /// A loop that `generate` does not offer: `draft` writes a few tokens ahead, and `target` says in one pass how many
-/// of them it would have written itself. Both are roots of one joint, so that a draft which is a term of its target
+/// of them it would have written itself. Both are roots of one evaluator, so that a draft which is a term of its target
 /// does not run twice.
 fn drafted(
     target: &Source<Host>,
@@ -78,30 +78,30 @@ fn drafted(
     max_tokens: usize,
 ) -> Result<(Vec<TokenId>, usize)> {
     const AHEAD: usize = 4;
-    let (mut joint, mut passes) = (Joint::open(&[target, draft], &[prompt.into()])?, 0);
+    let (mut evaluator, mut passes) = (Evaluator::open(&[target, draft], &[prompt.into()])?, 0);
     loop {
-        let sure = joint.pushed(0).len();
+        let sure = evaluator.pushed(0).len();
         for _ in 0..AHEAD {
-            let scores = joint.eval_last(1)?;
+            let scores = evaluator.eval_last(1)?;
             let pick = Host.argmax(&scores.last()?, scores.width())?[0];
-            joint.push(&[vec![pick.token]])?;
+            evaluator.push(&[vec![pick.token]])?;
         }
         // The target's choice after what was sure, and after each token of the draft: one more than was drafted.
         let positions = sure..sure + AHEAD + 1;
-        let scores = joint.eval(0, &[positions])?;
+        let scores = evaluator.eval(0, &[positions])?;
         let own: Vec<_> =
             Host.argmax(&scores.positions(0), scores.width())?.iter().map(|p| p.token).collect();
         passes += 1;
-        let agreed = joint.pushed(0)[sure..].iter().zip(&own).take_while(|(a, b)| a == b).count();
+        let agreed = evaluator.pushed(0)[sure..].iter().zip(&own).take_while(|(a, b)| a == b).count();
         // Where they part, the token is the target's.
-        joint.rollback(&[AHEAD - agreed])?;
-        joint.push(&[vec![own[agreed]]])?;
-        joint.commit();
+        evaluator.rollback(&[AHEAD - agreed])?;
+        evaluator.push(&[vec![own[agreed]]])?;
+        evaluator.commit();
 
-        let ended = joint.pushed(0)[sure..].iter().position(|token| *token == END);
-        let length = ended.map_or(joint.pushed(0).len(), |at| sure + at);
+        let ended = evaluator.pushed(0)[sure..].iter().position(|token| *token == END);
+        let length = ended.map_or(evaluator.pushed(0).len(), |at| sure + at);
         if ended.is_some() || length >= max_tokens {
-            return Ok((joint.pushed(0)[..length.min(max_tokens)].to_vec(), passes));
+            return Ok((evaluator.pushed(0)[..length.min(max_tokens)].to_vec(), passes));
         }
     }
 }

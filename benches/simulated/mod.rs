@@ -113,7 +113,7 @@ impl Session for SimulatedSession {
             spans.push(first..scores.len() / WIDTH);
         }
         let tensor: HostTensor = Host.upload(&scores, WIDTH)?;
-        Ok(Scores::new(tensor, spans, WIDTH, Form::UpToConstant))
+        Ok(Scores::new(tensor, spans, WIDTH, Form::Logits))
     }
 
     fn rollback(&mut self, drop: &[usize]) -> Result<()> {

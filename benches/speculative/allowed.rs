@@ -2,8 +2,8 @@
 //! models' passes, and choosing tokens from what they say.
 use std::time::Instant;
 
-use eft_core::backend::{Term, rows_of};
-use eft_core::{Backend, Joint, Prompt, Scores, Source, TokenId};
+use eft_core::backend::{Term, score_rows};
+use eft_core::{Backend, Evaluator, Prompt, Scores, Source, TokenId};
 use serde::{Deserialize, Serialize};
 
 use crate::metered::Clock;
@@ -36,16 +36,16 @@ impl Costs {
         clock: &Clock,
         rounds: usize,
     ) -> Self {
-        let mut joint = Joint::open(&[target, draft], std::slice::from_ref(prompt)).unwrap();
+        let mut evaluator = Evaluator::open(&[target, draft], std::slice::from_ref(prompt)).unwrap();
         let longest = LENGTHS[LENGTHS.len() - 1];
         let places = (0..PLACES).map(|place| {
             let at = ((2 * place + 1) * text.len() / (2 * PLACES)).min(text.len() - longest - 2);
-            joint.push(&[text[joint.pushed(0).len()..=at].to_vec()]).unwrap();
+            evaluator.push(&[text[evaluator.pushed(0).len()..=at].to_vec()]).unwrap();
             for root in [0, 1] {
-                joint.eval_last(root).unwrap();
+                evaluator.eval_last(root).unwrap();
             }
-            joint.commit();
-            Place { joint: &mut joint, text: &text[at + 1..], clock }.costs(rounds)
+            evaluator.commit();
+            Place { evaluator: &mut evaluator, text: &text[at + 1..], clock }.costs(rounds)
         });
         Self::mean(&places.collect::<Vec<_>>())
     }
@@ -102,7 +102,7 @@ fn between(measured: &[f64], length: usize) -> f64 {
 
 /// A place in a text, with the tokens that follow, of which the first is pushed and no model has read it.
 struct Place<'a, B: Backend> {
-    joint: &'a mut Joint<B>,
+    evaluator: &'a mut Evaluator<B>,
     text: &'a [TokenId],
     clock: &'a Clock,
 }
@@ -129,47 +129,47 @@ impl<B: Backend> Place<'_, B> {
 
     /// One token by all models of the target, and choosing it.
     fn plain(&mut self) -> (f64, f64) {
-        self.joint.push(&[vec![self.text[0]]]).unwrap();
-        let passes = self.clock.of(|| drop(self.joint.eval_last(0).unwrap()));
-        let scores = self.joint.eval_last(0).unwrap();
+        self.evaluator.push(&[vec![self.text[0]]]).unwrap();
+        let passes = self.clock.of(|| drop(self.evaluator.eval_last(0).unwrap()));
+        let scores = self.evaluator.eval_last(0).unwrap();
         let chosen = self.choosing(&scores, true);
-        self.joint.rollback(&[1]).unwrap();
+        self.evaluator.rollback(&[1]).unwrap();
         (passes, chosen)
     }
 
     /// A draft, the others' passes over it, and the draft's pass behind it: in the order in which they are run.
     fn block(&mut self, length: usize) -> (f64, f64, f64) {
-        let start = self.joint.pushed(0).len() + 1;
-        self.joint.push(&[vec![self.text[0]]]).unwrap();
+        let start = self.evaluator.pushed(0).len() + 1;
+        self.evaluator.push(&[vec![self.text[0]]]).unwrap();
         let mut drafting = 0.0;
         for token in &self.text[1..=length] {
             let before = self.clock.seconds();
-            let scores = self.joint.eval_last(1).unwrap();
+            let scores = self.evaluator.eval_last(1).unwrap();
             drafting += self.clock.seconds() - before + self.choosing(&scores, false);
-            self.joint.push(&[vec![*token]]).unwrap();
+            self.evaluator.push(&[vec![*token]]).unwrap();
         }
         let positions = start..start + length + 1;
         let positions = std::slice::from_ref(&positions);
-        let judging = self.clock.of(|| self.joint.run_without(0, 1, positions).unwrap());
-        let behind = self.clock.of(|| drop(self.joint.eval(0, positions).unwrap()));
-        let scores = self.joint.eval(0, positions).unwrap();
+        let judging = self.clock.of(|| self.evaluator.run_without(0, 1, positions).unwrap());
+        let behind = self.clock.of(|| drop(self.evaluator.eval(0, positions).unwrap()));
+        let scores = self.evaluator.eval(0, positions).unwrap();
         let chosen = self.choosing(&scores, true);
-        self.joint.rollback(&[length + 1]).unwrap();
+        self.evaluator.rollback(&[length + 1]).unwrap();
         (drafting, judging + chosen, behind)
     }
 
     /// What it takes to make one row of each term's, and to take the first token of it.
     fn choosing(&self, scores: &Scores<B>, of_target: bool) -> f64 {
         let rows = scores.positions(0);
-        let (backend, width) = (self.joint.backend(), scores.width());
-        let terms = if of_target { self.joint.vocabs(0).unwrap().len() } else { 1 };
+        let (backend, width) = (self.evaluator.backend(), scores.width());
+        let terms = if of_target { self.evaluator.vocabs(0).unwrap().len() } else { 1 };
         let began = Instant::now();
         let picks = match terms {
             1 => backend.argmax(&rows, width),
             _ => {
                 let terms: Vec<_> = (0..terms).map(|_| Term { weight: 1.0, rows: rows.clone() }).collect();
                 let sum = backend.linear(&terms, width).unwrap();
-                backend.argmax(&rows_of(&sum, rows.len()), width)
+                backend.argmax(&score_rows(&sum, rows.len()), width)
             }
         };
         drop(std::hint::black_box(picks.unwrap()));

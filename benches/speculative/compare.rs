@@ -2,7 +2,7 @@
 use std::time::Instant;
 
 use eft_core::speculate::Speculative;
-use eft_core::{Backend, Decoding, Joint, Prompt, Source, TokenId};
+use eft_core::{Backend, Decoding, Evaluator, Prompt, Source, TokenId};
 
 use serde::{Deserialize, Serialize};
 
@@ -103,11 +103,11 @@ impl<'a, B: Backend> Contest<'a, B> {
     /// By how much a pass of one token tells the two texts' tokens apart where they part.
     fn margin(&self, prompt: &Prompt, plain: &[TokenId], drafted: &[TokenId], at: usize) -> f64 {
         let (Some(a), Some(b)) = (plain.get(at), drafted.get(at)) else { return f64::NAN };
-        let mut joint = Joint::open(&[self.target], std::slice::from_ref(prompt)).unwrap();
-        joint.push(&[plain[..at].to_vec()]).unwrap();
-        let scores = joint.eval_last(0).unwrap();
+        let mut evaluator = Evaluator::open(&[self.target], std::slice::from_ref(prompt)).unwrap();
+        evaluator.push(&[plain[..at].to_vec()]).unwrap();
+        let scores = evaluator.eval_last(0).unwrap();
         let rows = scores.last().unwrap();
-        let asked = joint.backend().log_probs(&rows, &[vec![*a, *b]], scores.width()).unwrap();
+        let asked = evaluator.backend().log_probs(&rows, &[vec![*a, *b]], scores.width()).unwrap();
         f64::from(asked[0][0] - asked[0][1])
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use eft::models::{DecoderEngine, Nn, Weights};
 use eft::{Loader, Source};
 
-use crate::metered::{Clock, Metered};
+use crate::metered::{Clock, Timed};
 
 pub(crate) fn model<N: Nn>(nn: &N, path: &Path, weights: &dyn Weights, clock: &Clock) -> Source<N::Backend> {
     // For what goes with its weights.
@@ -12,5 +12,5 @@ pub(crate) fn model<N: Nn>(nn: &N, path: &Path, weights: &dyn Weights, clock: &C
     let (vocab, renderer) = (loaded.source.vocab().clone(), loaded.renderer.unwrap());
     drop(loaded.source);
     let engine = DecoderEngine::load(nn.clone(), weights, Some(vocab)).unwrap();
-    Source::new(Metered::new(engine, clock)).rendered_by(renderer).unwrap()
+    Source::new(Timed::new(engine, clock)).rendered_by(renderer).unwrap()
 }

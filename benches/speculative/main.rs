@@ -23,7 +23,7 @@ mod zoo;
 use allowed::Costs;
 use compare::{Contest, Sums};
 use eft_core::{Backend, Decoding, Host, Prompt, Sampling, Source, TokenId};
-use metered::{Clock, Metered};
+use metered::{Clock, Timed};
 use simulated::{Taste, model};
 
 const TOKENS: usize = 256;
@@ -59,8 +59,7 @@ fn main() {
 /// Models that never end a text.
 fn simulated() {
     let clock = Clock::default();
-    let model =
-        |name: &str, megabytes, taste| Source::new(Metered::new(model(name, megabytes, taste), &clock));
+    let model = |name: &str, megabytes, taste| Source::new(Timed::new(model(name, megabytes, taste), &clock));
     let prompts = (0..ROUNDS).map(|round| (0..16).map(|i| 7 * round + i).collect::<Vec<TokenId>>().into());
     let prompts: Vec<Prompt> = prompts.collect();
     let tokens = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(TOKENS);

@@ -24,18 +24,18 @@ impl Clock {
 }
 
 /// An engine whose passes move a clock.
-pub(crate) struct Metered<E> {
+pub(crate) struct Timed<E> {
     engine: E,
     clock: Clock,
 }
 
-impl<E> Metered<E> {
+impl<E> Timed<E> {
     pub(crate) fn new(engine: E, clock: &Clock) -> Self {
         Self { engine, clock: clock.clone() }
     }
 }
 
-impl<E: Engine> Engine for Metered<E> {
+impl<E: Engine> Engine for Timed<E> {
     type Backend = E::Backend;
 
     fn spec(&self) -> &EngineSpec<E::Backend> {

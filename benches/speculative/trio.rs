@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use eft::models::{Nn, Weights};
-use eft::{Decoding, Prompt, Rendering, Sampling};
+use eft::{Decoding, Prompt, PromptTransform, Sampling};
 use serde::{Deserialize, Serialize};
 
 use crate::allowed::Costs;
@@ -78,7 +78,7 @@ fn files([large, small]: [&str; 2]) -> Option<[PathBuf; 2]> {
 fn run<N: Nn>(files: [PathBuf; 2], nn: &N, open: impl Fn(&Path) -> Box<dyn Weights>) {
     let clock = Clock::default();
     let [large, small] = files.map(|file| model(nn, &file, &*open(&file), &clock));
-    let tuned = small.under(Rendering::system(TUNING)).named("tuned");
+    let tuned = small.under(PromptTransform::system(TUNING)).named("tuned");
     let upscaled = &large + (&tuned - &small);
     let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(TOKENS);
 

@@ -7,20 +7,20 @@
 //! ```
 //! use candle_core::{Device, Tensor};
 //! use eft_backend_candle::{Candle, to_error};
-//! use eft_core::{Backend, Row, Term};
+//! use eft_core::{Backend, ScoreRow, Term};
 //!
 //! let candle = Candle::cpu();
 //! let logits = |scores: [f32; 3]| Tensor::new(&[scores], &Device::Cpu).map_err(to_error);
 //! let (large, tuned, untuned) = (logits([1., 2., 3.])?, logits([0., 5., 0.])?, logits([0., 1., 0.])?);
 //! let combined = candle.linear(
 //!     &[
-//!         Term { weight: 1.0, rows: vec![Row::new(&large, 0)] },
-//!         Term { weight: 1.0, rows: vec![Row::new(&tuned, 0)] },
-//!         Term { weight: -1.0, rows: vec![Row::new(&untuned, 0)] },
+//!         Term { weight: 1.0, rows: vec![ScoreRow::new(&large, 0)] },
+//!         Term { weight: 1.0, rows: vec![ScoreRow::new(&tuned, 0)] },
+//!         Term { weight: -1.0, rows: vec![ScoreRow::new(&untuned, 0)] },
 //!     ],
 //!     3,
 //! )?;
-//! assert_eq!(candle.argmax(&[Row::new(&combined, 0)], 3)?[0].token, 1);
+//! assert_eq!(candle.argmax(&[ScoreRow::new(&combined, 0)], 3)?[0].token, 1);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 #![forbid(unsafe_code)]

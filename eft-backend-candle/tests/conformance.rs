@@ -1,6 +1,6 @@
 //! Both ways of the backend pass the kit, and generate what the host does.
 use eft_backend_candle::Candle;
-use eft_core::conformance::{Meter, check_backend, check_texts};
+use eft_core::conformance::{TrafficCounter, check_backend, check_texts};
 
 fn checked(verdict: eft_core::conformance::Verdict) {
     verdict.unwrap_or_else(|failure| panic!("{failure}"));
@@ -20,5 +20,5 @@ fn the_way_of_a_gpu() {
 
 #[test]
 fn metered() {
-    checked(check_backend(&Meter::new(Candle::cpu())));
+    checked(check_backend(&TrafficCounter::new(Candle::cpu())));
 }

@@ -1,9 +1,9 @@
 //! What the kit leaves out: types and layouts of candle's own.
 use candle_core::{DType, Device, Tensor};
 use eft_backend_candle::{Candle, to_error};
-use eft_core::backend::rows_of;
-use eft_core::conformance::naive;
-use eft_core::{Backend, Error, Filter, Row, Term};
+use eft_core::backend::score_rows;
+use eft_core::conformance::reference;
+use eft_core::{Backend, Error, Filter, ScoreRow, Term};
 
 fn both() -> [Candle; 2] {
     [Candle::cpu(), Candle::cpu().generic(true)]
@@ -22,7 +22,7 @@ fn matrix(rows: &[&[f32]]) -> Tensor {
 
 fn download(candle: &Candle, tensor: &Tensor) -> Vec<f32> {
     let (height, width) = candle.shape(tensor);
-    candle.download(&rows_of(tensor, height), width).unwrap()
+    candle.download(&score_rows(tensor, height), width).unwrap()
 }
 
 #[test]
@@ -37,16 +37,16 @@ fn half_precision_is_combined_in_single() {
             let terms: Vec<_> = rows
                 .iter()
                 .zip(weights)
-                .map(|(row, weight)| Term { weight, rows: vec![Row::new(row, 0)] })
+                .map(|(row, weight)| Term { weight, rows: vec![ScoreRow::new(row, 0)] })
                 .collect();
             let sum = candle.linear(&terms, width).unwrap();
             assert_eq!(sum.dtype(), DType::F32);
             let terms: Vec<_> = weights.iter().zip(&stored).map(|(w, row)| (*w, &row[..])).collect();
-            for (got, expected) in download(&candle, &sum).iter().zip(naive::linear(&terms)) {
+            for (got, expected) in download(&candle, &sum).iter().zip(reference::linear(&terms)) {
                 assert!((f64::from(*got) - expected).abs() < 1e-5, "{dtype:?}: {got}, {expected}");
             }
-            let (token, log_prob) = naive::argmax(&stored[0]);
-            let pick = candle.argmax(&[Row::new(&rows[0], 0)], width).unwrap()[0];
+            let (token, log_prob) = reference::argmax(&stored[0]);
+            let pick = candle.argmax(&[ScoreRow::new(&rows[0], 0)], width).unwrap()[0];
             assert_eq!(pick.token, token);
             assert!((f64::from(pick.log_prob) - log_prob).abs() < 1e-4);
         }
@@ -62,13 +62,17 @@ fn rows_may_lie_in_any_layout() {
     let columns = plain.t().unwrap().contiguous().unwrap().t().unwrap();
     let halves = [matrix(&rows[..1]), matrix(&rows[1..])];
     for candle in both() {
-        let asked =
-            [Row::new(&columns, 2), Row::new(&halves[1], 0), Row::new(&plain, 0), Row::new(&plain, 1)];
+        let asked = [
+            ScoreRow::new(&columns, 2),
+            ScoreRow::new(&halves[1], 0),
+            ScoreRow::new(&plain, 0),
+            ScoreRow::new(&plain, 1),
+        ];
         let expected: Vec<_> = [2, 1, 0, 1].into_iter().flat_map(|i| &stored[i][..650]).copied().collect();
         assert_eq!(candle.download(&asked, 650).unwrap(), expected);
         let picks = candle.argmax(&asked, 650).unwrap();
         let tokens: Vec<_> = picks.iter().map(|pick| pick.token).collect();
-        assert_eq!(tokens, [2, 1, 0, 1].map(|i| naive::argmax(&stored[i][..650]).0));
+        assert_eq!(tokens, [2, 1, 0, 1].map(|i| reference::argmax(&stored[i][..650]).0));
     }
 }
 
@@ -76,7 +80,7 @@ fn rows_may_lie_in_any_layout() {
 fn results_are_not_the_memory_of_their_rows() {
     for candle in both() {
         let scores = matrix(&[&[1.0, 2.0]]);
-        let rows = [Row::new(&scores, 0)];
+        let rows = [ScoreRow::new(&scores, 0)];
         let same = [
             candle.linear(&[Term { weight: 1.0, rows: rows.to_vec() }], 2).unwrap(),
             candle.filter(&rows, &Filter::default(), 2).unwrap(),
@@ -91,7 +95,7 @@ fn results_are_not_the_memory_of_their_rows() {
 fn what_is_no_matrix_is_refused() {
     let cube = Tensor::zeros((2, 2, 2), DType::F32, &Device::Cpu).unwrap();
     for candle in both() {
-        let refused = candle.argmax(&[Row::new(&cube, 0)], 2);
+        let refused = candle.argmax(&[ScoreRow::new(&cube, 0)], 2);
         assert!(matches!(refused, Err(Error::Shape { .. })));
         assert!(matches!(candle.upload(&[], 0), Err(Error::Shape { .. })));
     }

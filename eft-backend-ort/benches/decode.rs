@@ -75,7 +75,8 @@ impl<'a> Text<'a> {
         let scores = self.session.extend(&[RowFeed::one(self.token)]).unwrap();
         let filter = eft_core::Filter { top_p: Some(0.9), ..eft_core::Filter::default() };
         let kept = self.ort.filter(&scores.last().unwrap(), &filter, self.width).unwrap();
-        self.token = self.ort.draw(&[eft_core::Row::new(&kept, 0)], &[0.5], self.width).unwrap()[0].token;
+        self.token =
+            self.ort.draw(&[eft_core::ScoreRow::new(&kept, 0)], &[0.5], self.width).unwrap()[0].token;
         start.elapsed().as_secs_f64()
     }
 }

@@ -1,6 +1,6 @@
 //! The backend passes the kit, and generates what the host does.
 use eft_backend_ort::Ort;
-use eft_core::conformance::{Meter, check_backend, check_texts};
+use eft_core::conformance::{TrafficCounter, check_backend, check_texts};
 
 fn checked(verdict: eft_core::conformance::Verdict) {
     verdict.unwrap_or_else(|failure| panic!("{failure}"));
@@ -18,5 +18,5 @@ fn texts() {
 
 #[test]
 fn metered() {
-    checked(check_backend(&Meter::new(Ort::cpu().unwrap())));
+    checked(check_backend(&TrafficCounter::new(Ort::cpu().unwrap())));
 }

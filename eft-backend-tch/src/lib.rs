@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use eft_backend_tch::{Torch, to_error};
-//! use eft_core::{Backend, Row, Term};
+//! use eft_core::{Backend, ScoreRow, Term};
 //! use tch::Tensor;
 //!
 //! let torch = Torch::cpu();
@@ -15,13 +15,13 @@
 //! let untuned = logits([0., 1., 0.]).map_err(to_error)?;
 //! let combined = torch.linear(
 //!     &[
-//!         Term { weight: 1.0, rows: vec![Row::new(&large, 0)] },
-//!         Term { weight: 1.0, rows: vec![Row::new(&tuned, 0)] },
-//!         Term { weight: -1.0, rows: vec![Row::new(&untuned, 0)] },
+//!         Term { weight: 1.0, rows: vec![ScoreRow::new(&large, 0)] },
+//!         Term { weight: 1.0, rows: vec![ScoreRow::new(&tuned, 0)] },
+//!         Term { weight: -1.0, rows: vec![ScoreRow::new(&untuned, 0)] },
 //!     ],
 //!     3,
 //! )?;
-//! assert_eq!(torch.argmax(&[Row::new(&combined, 0)], 3)?[0].token, 1);
+//! assert_eq!(torch.argmax(&[ScoreRow::new(&combined, 0)], 3)?[0].token, 1);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!

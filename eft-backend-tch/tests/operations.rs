@@ -1,8 +1,8 @@
 //! What the kit leaves out: types, layouts and gradients of libtorch's own.
 use eft_backend_tch::{Device, Torch, to_error};
-use eft_core::backend::rows_of;
-use eft_core::conformance::naive;
-use eft_core::{Backend, Error, Filter, Row, Term};
+use eft_core::backend::score_rows;
+use eft_core::conformance::reference;
+use eft_core::{Backend, Error, Filter, ScoreRow, Term};
 use tch::{Kind, Tensor};
 
 /// Numbers that look like logits: different for each seed, the same for the same.
@@ -19,7 +19,7 @@ fn matrix(rows: &[&[f32]]) -> Tensor {
 fn download(tensor: &Tensor) -> Vec<f32> {
     let torch = Torch::cpu();
     let (height, width) = torch.shape(tensor);
-    torch.download(&rows_of(tensor, height), width).unwrap()
+    torch.download(&score_rows(tensor, height), width).unwrap()
 }
 
 #[test]
@@ -32,16 +32,16 @@ fn other_types_are_combined_in_single() {
         let terms: Vec<_> = rows
             .iter()
             .zip(weights)
-            .map(|(row, weight)| Term { weight, rows: vec![Row::new(row, 0)] })
+            .map(|(row, weight)| Term { weight, rows: vec![ScoreRow::new(row, 0)] })
             .collect();
         let sum = torch.linear(&terms, width).unwrap();
         assert_eq!(sum.kind(), Kind::Float);
         let terms: Vec<_> = weights.iter().zip(&stored).map(|(w, row)| (*w, &row[..])).collect();
-        for (got, expected) in download(&sum).iter().zip(naive::linear(&terms)) {
+        for (got, expected) in download(&sum).iter().zip(reference::linear(&terms)) {
             assert!((f64::from(*got) - expected).abs() < 1e-5, "{kind:?}: {got}, {expected}");
         }
-        let (token, log_prob) = naive::argmax(&stored[0]);
-        let pick = torch.argmax(&[Row::new(&rows[0], 0)], width).unwrap()[0];
+        let (token, log_prob) = reference::argmax(&stored[0]);
+        let pick = torch.argmax(&[ScoreRow::new(&rows[0], 0)], width).unwrap()[0];
         assert_eq!(pick.token, token);
         assert!((f64::from(pick.log_prob) - log_prob).abs() < 1e-4);
     }
@@ -55,19 +55,24 @@ fn rows_may_lie_in_any_layout() {
     let plain = matrix(&rows);
     let columns = plain.tr().contiguous().tr();
     let halves = [matrix(&rows[..1]), matrix(&rows[1..])];
-    let asked = [Row::new(&columns, 2), Row::new(&halves[1], 0), Row::new(&plain, 0), Row::new(&plain, 1)];
+    let asked = [
+        ScoreRow::new(&columns, 2),
+        ScoreRow::new(&halves[1], 0),
+        ScoreRow::new(&plain, 0),
+        ScoreRow::new(&plain, 1),
+    ];
     let expected: Vec<_> = [2, 1, 0, 1].into_iter().flat_map(|i| &stored[i][..650]).copied().collect();
     assert_eq!(torch.download(&asked, 650).unwrap(), expected);
     let tokens: Vec<_> = torch.argmax(&asked, 650).unwrap().iter().map(|pick| pick.token).collect();
-    assert_eq!(tokens, [2, 1, 0, 1].map(|i| naive::argmax(&stored[i][..650]).0));
+    assert_eq!(tokens, [2, 1, 0, 1].map(|i| reference::argmax(&stored[i][..650]).0));
     // All rows of one tensor are worked on where they are, whatever their strides.
-    let all = rows_of::<Torch>(&columns, 4);
+    let all = score_rows::<Torch>(&columns, 4);
     let filter = Filter { top_k: Some(40), top_p: Some(0.9), ..Filter::default() };
     for (got, row) in download(&torch.filter(&all, &filter, 650).unwrap()).chunks(650).zip(&stored) {
-        naive::check_filter(&row[..650], &filter, got, 1e-5).unwrap();
+        reference::check_filter(&row[..650], &filter, got, 1e-5).unwrap();
     }
     let asked = vec![vec![3], vec![], vec![649, 0], vec![7]];
-    let expected = naive::log_softmax(&stored[2][..650]);
+    let expected = reference::log_softmax(&stored[2][..650]);
     let got = torch.log_probs(&all, &asked, 650).unwrap();
     assert!((f64::from(got[2][0]) - expected[649]).abs() < 1e-4);
 }
@@ -76,7 +81,7 @@ fn rows_may_lie_in_any_layout() {
 fn results_are_not_the_memory_of_their_rows() {
     let torch = Torch::cpu();
     let mut scores = matrix(&[&[1.0, 2.0]]);
-    let rows = [Row::new(&scores, 0)];
+    let rows = [ScoreRow::new(&scores, 0)];
     let same = [
         torch.linear(&[Term { weight: 1.0, rows: rows.to_vec() }], 2).unwrap(),
         torch.filter(&rows, &Filter::default(), 2).unwrap(),
@@ -91,7 +96,7 @@ fn no_gradients_are_tracked_in_any_thread() {
     let work = || {
         let torch = Torch::cpu();
         let tracked = matrix(&[&[1.0, 2.0], &[0.0, 3.0]]).set_requires_grad(true);
-        let rows = rows_of::<Torch>(&tracked, 2);
+        let rows = score_rows::<Torch>(&tracked, 2);
         let term = |weight, row: usize| Term { weight, rows: vec![rows[row]] };
         let made = [
             torch.linear(&[term(1.0, 0), term(-0.5, 1)], 2).unwrap(),
@@ -110,8 +115,8 @@ fn no_gradients_are_tracked_in_any_thread() {
 fn what_is_no_matrix_is_refused() {
     let torch = Torch::cpu();
     let cube = Tensor::zeros([2, 2, 2], (Kind::Float, Device::Cpu));
-    assert!(matches!(torch.argmax(&[Row::new(&cube, 0)], 2), Err(Error::Shape { .. })));
-    assert!(matches!(torch.argmax(&[Row::new(&Tensor::new(), 0)], 2), Err(Error::Shape { .. })));
+    assert!(matches!(torch.argmax(&[ScoreRow::new(&cube, 0)], 2), Err(Error::Shape { .. })));
+    assert!(matches!(torch.argmax(&[ScoreRow::new(&Tensor::new(), 0)], 2), Err(Error::Shape { .. })));
     assert!(matches!(torch.upload(&[], 0), Err(Error::Shape { .. })));
 }
 

@@ -41,14 +41,14 @@ pub fn from_fn<B: Backend>(
 /// made on the tokens that all terms know, and tell how much mass those cover.
 ///
 /// ```
-/// use eft_core::{from_top, from_fn, Host, Joint, Vocab};
+/// use eft_core::{from_top, from_fn, Host, Evaluator, Vocab};
 ///
 /// let vocab = Vocab::new("abc", ["a", "b", "c"])?;
 /// let black_box = from_top(Host, vocab.clone(), |_| Ok(vec![(0, 0.6f32.ln()), (2, 0.3f32.ln())]));
 /// let pair = from_fn(Host, vocab, |_| Ok(vec![0.0, 9.0, 1.0]));
-/// let mut joint = Joint::open(&[&(&black_box + &pair)], &[vec![0].into()])?;
-/// let scores = joint.eval_last(0)?;
-/// assert!((scores.covered(0).unwrap() - 0.9).abs() < 1e-6);
+/// let mut evaluator = Evaluator::open(&[&(&black_box + &pair)], &[vec![0].into()])?;
+/// let scores = evaluator.eval_last(0)?;
+/// assert!((scores.known_mass(0).unwrap() - 0.9).abs() < 1e-6);
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 pub fn from_top<B: Backend>(
@@ -90,7 +90,7 @@ impl<B: Backend> FnEngine<B> {
         spec: EngineSpec<B>,
         f: impl Fn(&EngineRow) -> Result<Vec<f32>> + Send + Sync + 'static,
     ) -> Self {
-        Self { shared: Arc::new(Shared { spec, form: Form::UpToConstant, f: Box::new(f) }) }
+        Self { shared: Arc::new(Shared { spec, form: Form::Logits, f: Box::new(f) }) }
     }
 
     /// Says that the function gives scores of this form rather than raw logits.

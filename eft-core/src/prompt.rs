@@ -178,9 +178,9 @@ impl Renderer for TokensOnly {
 /// [`Source::under`](crate::Source::under).
 ///
 /// ```
-/// use eft_core::{Prompt, Rendering};
+/// use eft_core::{Prompt, PromptTransform};
 ///
-/// let shout = Rendering::new(|prompt| match prompt {
+/// let shout = PromptTransform::new(|prompt| match prompt {
 ///     Prompt::Text(text) => Ok(Prompt::Text(text.to_uppercase())),
 ///     other => Ok(other.clone()),
 /// });
@@ -188,11 +188,11 @@ impl Renderer for TokensOnly {
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Rendering(Arc<Change>);
+pub struct PromptTransform(Arc<Change>);
 
 type Change = dyn Fn(&Prompt) -> Result<Prompt> + Send + Sync;
 
-impl Rendering {
+impl PromptTransform {
     /// Any function of the prompt.
     pub fn new(f: impl Fn(&Prompt) -> Result<Prompt> + Send + Sync + 'static) -> Self {
         Self(Arc::new(f))
@@ -241,8 +241,8 @@ impl Rendering {
     }
 }
 
-impl Debug for Rendering {
+impl Debug for PromptTransform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Rendering(..)")
+        f.write_str("PromptTransform(..)")
     }
 }

@@ -17,7 +17,7 @@
 #[cfg(doc)]
 use crate::Error;
 use crate::backend::Backend;
-use crate::joint::Joint;
+use crate::evaluator::Evaluator;
 use crate::{Prompt, Result, Source, TokenId};
 
 /// Positions scored at once: what a wide vocabulary can keep in memory.
@@ -45,7 +45,7 @@ impl<B: Backend> Source<B> {
     /// all terms share. −∞ for a token that the source excludes.
     ///
     /// # Errors
-    /// As [`Joint::open`]; [`Error::TokenOutOfRange`] for a token past the range that all terms share;
+    /// As [`Evaluator::open`]; [`Error::TokenOutOfRange`] for a token past the range that all terms share;
     /// [`Error::ContextFull`]; [`Error::BadScores`].
     pub fn score(&self, prompt: impl Into<Prompt>, continuation: &[TokenId]) -> Result<SequenceScore> {
         let scored = self.score_batch([(prompt, continuation.to_vec())])?;
@@ -79,7 +79,7 @@ pub fn implicit_reward<B: Backend>(
     continuation: &[TokenId],
     beta: f32,
 ) -> Result<SequenceScore> {
-    // Both as roots of one joint: adapters of one model are scored in one pass.
+    // Both as roots of one evaluator: adapters of one model are scored in one pass.
     let log_probs = score_roots(&[tuned, untuned], &[prompt.into()], &[continuation.to_vec()])?;
     let pairs = log_probs[0][0].iter().zip(&log_probs[1][0]);
     Ok(SequenceScore::new(pairs.map(|(tuned, untuned)| beta * (tuned - untuned)).collect()))
@@ -91,29 +91,29 @@ fn score_roots<B: Backend>(
     prompts: &[Prompt],
     continuations: &[Vec<TokenId>],
 ) -> Result<Vec<Vec<Vec<f32>>>> {
-    let mut joint = Joint::open(roots, prompts)?;
+    let mut evaluator = Evaluator::open(roots, prompts)?;
     for (root, source) in roots.iter().enumerate() {
-        let limit = joint.width(root)?;
+        let limit = evaluator.width(root)?;
         for (row, tokens) in continuations.iter().enumerate() {
             crate::check::within(&source.name(), row, tokens, limit)?;
         }
     }
-    score_pushed(&mut joint, roots.len(), continuations)
+    score_pushed(&mut evaluator, roots.len(), continuations)
 }
 
 /// Pushes tokens behind those of each row. For each of the first `roots` roots and each row, their log-probabilities.
 pub(crate) fn score_pushed<B: Backend>(
-    joint: &mut Joint<B>,
+    evaluator: &mut Evaluator<B>,
     roots: usize,
     tokens: &[Vec<TokenId>],
 ) -> Result<Vec<Vec<Vec<f32>>>> {
-    let starts: Vec<_> = (0..joint.rows()).map(|row| joint.pushed(row).len()).collect();
+    let starts: Vec<_> = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len()).collect();
     let mut log_probs = vec![vec![Vec::new(); tokens.len()]; roots];
     let longest = tokens.iter().map(Vec::len).max().unwrap_or(0);
     for from in (0..longest).step_by(POSITIONS) {
         let parts: Vec<_> =
             tokens.iter().map(|t| from.min(t.len())..(from + POSITIONS).min(t.len())).collect();
-        joint
+        evaluator
             .push(&tokens.iter().zip(&parts).map(|(t, part)| t[part.clone()].to_vec()).collect::<Vec<_>>())?;
         // Position p scores token p, so the last token itself is not fed.
         let at: Vec<_> =
@@ -124,20 +124,21 @@ pub(crate) fn score_pushed<B: Backend>(
             .flat_map(|(t, part)| t[part.clone()].iter().map(|t| vec![*t]))
             .collect();
         for (root, log_probs) in log_probs.iter_mut().enumerate() {
-            let scores = joint.eval(root, &at)?;
+            let scores = evaluator.eval(root, &at)?;
             let rows: Vec<_> = (0..at.len()).flat_map(|row| scores.positions(row)).collect();
-            let mut found = joint.backend().log_probs(&rows, &lists, scores.width())?.into_iter().flatten();
+            let mut found =
+                evaluator.backend().log_probs(&rows, &lists, scores.width())?.into_iter().flatten();
             for (row, at) in at.iter().enumerate() {
                 for position in at.clone() {
                     let log_prob = found.next().unwrap_or(f32::NAN);
                     if log_prob.is_nan() {
-                        return Err(joint.blame(root, row, position));
+                        return Err(evaluator.diagnose(root, row, position));
                     }
                     log_probs[row].push(log_prob);
                 }
             }
         }
-        joint.commit();
+        evaluator.commit();
     }
     Ok(log_probs)
 }

@@ -6,20 +6,20 @@
 //! let host = Host;
 //! let tensor = host.upload(&[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 3)?;
 //! // Row 0 of the batch has no scores, row 1 has two positions.
-//! let scores: Scores<Host> = Scores::new(tensor, vec![0..0, 0..2], 3, Form::UpToConstant);
+//! let scores: Scores<Host> = Scores::new(tensor, vec![0..0, 0..2], 3, Form::Logits);
 //! assert_eq!(scores.positions(1).len(), 2);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 use std::ops::Range;
 
-use crate::backend::{Backend, Row};
+use crate::backend::{Backend, ScoreRow};
 use crate::{Error, Result};
 
 /// What the entries of a row of scores mean. In every form −∞ excludes a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// Raw logits: log-probabilities up to a constant of the row.
-    UpToConstant,
+    Logits,
     /// Log-probabilities: their exponentials sum to 1.
     LogProbs,
     /// Log-probabilities of the tokens that a black box tells, its top few; −∞ means unknown. Combinations are
@@ -33,14 +33,14 @@ pub struct Scores<B: Backend> {
     spans: Vec<Range<usize>>,
     width: usize,
     form: Form,
-    covered: Vec<f32>,
+    known_mass: Vec<f32>,
 }
 
 impl<B: Backend> Scores<B> {
     /// Scores whose row `i` of the batch has the positions `spans[i]` of the tensor's rows, in their order. Only
     /// the first `width` columns count.
     pub fn new(tensor: B::Tensor, spans: Vec<Range<usize>>, width: usize, form: Form) -> Self {
-        Self { tensor: Some(tensor), spans, width, form, covered: Vec::new() }
+        Self { tensor: Some(tensor), spans, width, form, known_mass: Vec::new() }
     }
 
     /// Scores that were computed on the host: for each row of the batch its positions, each of `width` scores.
@@ -70,13 +70,13 @@ impl<B: Backend> Scores<B> {
 
     /// No scores for any of `rows` rows.
     pub fn none(rows: usize, width: usize, form: Form) -> Self {
-        Self { tensor: None, spans: vec![0..0; rows], width, form, covered: Vec::new() }
+        Self { tensor: None, spans: vec![0..0; rows], width, form, known_mass: Vec::new() }
     }
 
     /// For scores on partial rows: the probability mass that the black boxes give to the tokens known, one number
     /// for each row of the tensor.
-    pub fn with_covered(mut self, covered: Vec<f32>) -> Self {
-        self.covered = covered;
+    pub fn with_known_mass(mut self, known_mass: Vec<f32>) -> Self {
+        self.known_mass = known_mass;
         self
     }
 
@@ -106,16 +106,16 @@ impl<B: Backend> Scores<B> {
     }
 
     /// The positions of one row of the batch; none for a row past the batch.
-    pub fn positions(&self, row: usize) -> Vec<Row<'_, B>> {
+    pub fn positions(&self, row: usize) -> Vec<ScoreRow<'_, B>> {
         let (Some(tensor), Some(span)) = (&self.tensor, self.spans.get(row)) else { return Vec::new() };
-        span.clone().map(|index| Row::new(tensor, index)).collect()
+        span.clone().map(|index| ScoreRow::new(tensor, index)).collect()
     }
 
     /// The last position of every row of the batch.
     ///
     /// # Errors
     /// [`Error::Shape`] names a row without scores.
-    pub fn last(&self) -> Result<Vec<Row<'_, B>>> {
+    pub fn last(&self) -> Result<Vec<ScoreRow<'_, B>>> {
         (0..self.rows())
             .map(|row| {
                 let last = self.positions(row).pop();
@@ -126,13 +126,13 @@ impl<B: Backend> Scores<B> {
 
     /// The mass that black boxes give to the tokens known, at the last position of `row`; `None` unless the form
     /// is [`Form::Partial`] and the source told.
-    pub fn covered(&self, row: usize) -> Option<f32> {
-        self.covered_at(self.spans.get(row)?.end.checked_sub(1)?)
+    pub fn known_mass(&self, row: usize) -> Option<f32> {
+        self.known_mass_at(self.spans.get(row)?.end.checked_sub(1)?)
     }
 
     /// The same, for a row of the tensor.
-    pub(crate) fn covered_at(&self, index: usize) -> Option<f32> {
-        self.covered.get(index).copied()
+    pub(crate) fn known_mass_at(&self, index: usize) -> Option<f32> {
+        self.known_mass.get(index).copied()
     }
 
     /// The same scores for the rows of another batch: row `i` takes the positions of row `rows[i]` of this one.
@@ -144,7 +144,13 @@ impl<B: Backend> Scores<B> {
     /// The same scores with another tensor, for wrappers that move them.
     pub fn map<C: Backend>(self, f: impl FnOnce(B::Tensor) -> Result<C::Tensor>) -> Result<Scores<C>> {
         let tensor = self.tensor.map(f).transpose()?;
-        Ok(Scores { tensor, spans: self.spans, width: self.width, form: self.form, covered: self.covered })
+        Ok(Scores {
+            tensor,
+            spans: self.spans,
+            width: self.width,
+            form: self.form,
+            known_mass: self.known_mass,
+        })
     }
 
     /// Another handle to the same memory.
@@ -154,7 +160,7 @@ impl<B: Backend> Scores<B> {
             spans: self.spans.clone(),
             width: self.width,
             form: self.form,
-            covered: self.covered.clone(),
+            known_mass: self.known_mass.clone(),
         }
     }
 

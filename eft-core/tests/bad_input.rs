@@ -5,9 +5,9 @@ use common::*;
 use eft_core::decode::{Event, FinishReason};
 use eft_core::sample::{AllowedTokens, History, LogitBias, Processor, RepetitionPenalty};
 use eft_core::{
-    Backend, Decoding, Edit, EngineSpec, Error, Fault, FnEngine, Form, Host, Joint, LogitSource, Opened,
-    Prompt, Rendering, Result, RowFeed, Sampler, Sampling, Scores, Session, Source, TokenId, Vocab, combine,
-    from_fn, from_top,
+    Backend, Decoding, Edit, EngineSpec, Error, Evaluator, Fault, FnEngine, Form, Host, LogitSource, Opened,
+    Prompt, PromptTransform, Result, RowFeed, Sampler, Sampling, Scores, Session, Source, TokenId, Vocab,
+    combine, from_fn, from_top,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -181,21 +181,24 @@ fn a_context_that_overflows_in_a_batch_fails_the_call_and_nothing_else() {
 #[test]
 fn joints_refuse_what_is_not_there() {
     let source = model("m", 1);
-    let mut joint = Joint::open(&[&source], &[[1].into(), [2].into()]).unwrap();
-    joint.push(&[vec![3, 4], vec![]]).unwrap();
-    assert!(matches!(joint.rollback(&[0, 1]), Err(Error::RollbackTooFar { row: 1, asked: 1, limit: 0 })));
-    assert!(matches!(joint.rollback(&[1]), Err(Error::Shape { .. })));
-    assert!(matches!(joint.eval(1, &[0..1, 0..1]), Err(Error::Unknown { kind: "root", .. })));
-    assert!(matches!(joint.eval(0, &[0..4, 0..1]), Err(Error::Shape { .. })));
-    assert!(matches!(joint.push(&[vec![], vec![99]]), Err(Error::TokenOutOfRange { row: 1, token: 99, .. })));
-    assert!(matches!(joint.select(&[2]), Err(Error::RowOutOfRange { row: 2, rows: 2, .. })));
-    joint.eval(0, &[2..3, 0..1]).unwrap();
-    joint.commit();
+    let mut evaluator = Evaluator::open(&[&source], &[[1].into(), [2].into()]).unwrap();
+    evaluator.push(&[vec![3, 4], vec![]]).unwrap();
+    assert!(matches!(evaluator.rollback(&[0, 1]), Err(Error::RollbackTooFar { row: 1, asked: 1, limit: 0 })));
+    assert!(matches!(evaluator.rollback(&[1]), Err(Error::Shape { .. })));
+    assert!(matches!(evaluator.eval(1, &[0..1, 0..1]), Err(Error::Unknown { kind: "root", .. })));
+    assert!(matches!(evaluator.eval(0, &[0..4, 0..1]), Err(Error::Shape { .. })));
+    assert!(matches!(
+        evaluator.push(&[vec![], vec![99]]),
+        Err(Error::TokenOutOfRange { row: 1, token: 99, .. })
+    ));
+    assert!(matches!(evaluator.select(&[2]), Err(Error::RowOutOfRange { row: 2, rows: 2, .. })));
+    evaluator.eval(0, &[2..3, 0..1]).unwrap();
+    evaluator.commit();
     // Forgotten scores are computed again, but for those of the prompt itself.
-    assert_eq!(values(&joint.eval(0, &[1..2, 0..0]).unwrap())[0], scores_after(&source, &[1], &[3]));
-    assert_eq!(values(&joint.eval(0, &[0..1, 0..0]).unwrap())[0], scores_after(&source, &[1], &[]));
-    assert_eq!(values(&joint.eval(0, &[2..3, 0..1]).unwrap())[0], scores_after(&source, &[1], &[3, 4]));
-    assert!(Joint::<Host>::open(&[], &[[1].into()]).is_err());
+    assert_eq!(values(&evaluator.eval(0, &[1..2, 0..0]).unwrap())[0], scores_after(&source, &[1], &[3]));
+    assert_eq!(values(&evaluator.eval(0, &[0..1, 0..0]).unwrap())[0], scores_after(&source, &[1], &[]));
+    assert_eq!(values(&evaluator.eval(0, &[2..3, 0..1]).unwrap())[0], scores_after(&source, &[1], &[3, 4]));
+    assert!(Evaluator::<Host>::open(&[], &[[1].into()]).is_err());
 }
 
 #[test]
@@ -299,7 +302,7 @@ fn wrong_shapes_name_the_source() {
             let (session, _) = model("m", 1).open(prompts)?;
             let tensor = Host.upload(&vec![0.0; self.1 * WIDTH], WIDTH)?;
             let spans = (0..prompts.len()).map(|i| i..i + 1).collect();
-            Ok((session, Scores::new(tensor, spans, WIDTH, Form::UpToConstant)))
+            Ok((session, Scores::new(tensor, spans, WIDTH, Form::Logits)))
         }
     }
     let liar = Source::opaque(Liar(vocab("liar").into(), 1));
@@ -399,7 +402,7 @@ fn samplers_refuse_other_batches() {
     assert!(matches!(sampler.next(&scores), Err(Error::Shape { .. })));
     assert!(matches!(sampler.rollback(&[1, 0]), Err(Error::RollbackTooFar { .. })));
     assert!(sampler.select(&[2]).is_err() && sampler.select(&[]).is_err() && sampler.rename(&[1]).is_err());
-    let none = Scores::<Host>::none(2, WIDTH, Form::UpToConstant);
+    let none = Scores::<Host>::none(2, WIDTH, Form::Logits);
     assert!(matches!(sampler.sample(&none), Err(Error::Shape { .. })));
 }
 
@@ -422,8 +425,8 @@ fn engines_refuse_adapters_they_do_not_have() {
 #[test]
 fn combinations_that_overflow_are_told_from_masks() {
     let huge = from_fn(Host, vocab("huge"), |_| Ok(vec![3e38; WIDTH]));
-    let error =
-        (&huge + 3e38 * &huge.named("again").under(Rendering::prefix([1]))).generate([1], Sampling::greedy());
+    let error = (&huge + 3e38 * &huge.named("again").under(PromptTransform::prefix([1])))
+        .generate([1], Sampling::greedy());
     let error = error.unwrap().next().unwrap().unwrap_err();
     assert!(matches!(error, Error::BadScores { fault: Fault::Unsound, .. }), "{error}");
 }
@@ -444,19 +447,19 @@ fn samplers_tell_what_is_wrong_with_scores() {
 
 #[test]
 fn blame_of_rows_and_roots_there_are_not() {
-    let joint = Joint::open(&[&model("m", 1)], &[[1].into()]).unwrap();
-    assert!(matches!(joint.blame(9, 0, 0), Error::Unknown { kind: "root", .. }));
-    assert!(matches!(joint.blame(0, 9, 0), Error::BadScores { row: 9, .. }));
-    assert!(matches!(joint.blame(0, 0, 9), Error::BadScores { position: 9, .. }));
+    let evaluator = Evaluator::open(&[&model("m", 1)], &[[1].into()]).unwrap();
+    assert!(matches!(evaluator.diagnose(9, 0, 0), Error::Unknown { kind: "root", .. }));
+    assert!(matches!(evaluator.diagnose(0, 9, 0), Error::BadScores { row: 9, .. }));
+    assert!(matches!(evaluator.diagnose(0, 0, 9), Error::BadScores { position: 9, .. }));
 }
 
 #[test]
 fn a_model_that_cannot_enter_its_prompt_says_that_scores_are_forgotten() {
     let source = Source::opaque(model("opaque", 1));
-    let mut joint = Joint::open(&[&source], &[[1].into()]).unwrap();
-    joint.push(&[vec![2]]).unwrap();
-    joint.eval_last(0).unwrap();
-    joint.commit();
-    assert!(matches!(joint.eval_from(0, &[0]), Err(Error::Forgotten { row: 0, position: 0 })));
-    assert!(joint.eval_last(0).is_ok());
+    let mut evaluator = Evaluator::open(&[&source], &[[1].into()]).unwrap();
+    evaluator.push(&[vec![2]]).unwrap();
+    evaluator.eval_last(0).unwrap();
+    evaluator.commit();
+    assert!(matches!(evaluator.eval_from(0, &[0]), Err(Error::Forgotten { row: 0, position: 0 })));
+    assert!(evaluator.eval_last(0).is_ok());
 }

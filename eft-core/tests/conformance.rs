@@ -2,10 +2,12 @@
 mod common;
 
 use common::*;
-use eft_core::conformance::{Meter, SourceTest, check_backend, check_source, check_traffic, metered};
+use eft_core::conformance::{
+    SourceTest, TrafficCounter, check_backend, check_source, check_traffic, count_traffic,
+};
 use eft_core::{
-    Backend, Edit, Filter, Host, LogitSource, Opened, Pick, Pool, Prompt, Result, Row, RowFeed, Sampling,
-    Scores, Session, Source, Term, TokenId, Vocab,
+    Backend, Edit, Filter, Host, LogitSource, Opened, Pick, Pool, Prompt, Result, RowFeed, Sampling,
+    ScoreRow, Scores, Session, Source, Term, TokenId, Vocab,
 };
 use std::sync::Arc;
 
@@ -16,25 +18,25 @@ fn host_backend() {
 
 #[test]
 fn metered_backend() {
-    check_backend(&Meter::new(Host)).unwrap_or_else(|e| panic!("{e}"));
+    check_backend(&TrafficCounter::new(Host)).unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]
 fn the_meter_counts_what_crosses() {
-    let meter = Meter::new(Host);
-    let source = metered(model("m", 1), &meter);
+    let counter = TrafficCounter::new(Host);
+    let source = count_traffic(model("m", 1), &counter);
     let sampling = Sampling::default().top_p(0.9);
     let generated =
         source.generate([1], eft_core::Decoding::from(sampling).stop_ids([]).max_tokens(3)).unwrap().count();
     assert_eq!(generated, 3);
-    let traffic = meter.traffic();
+    let traffic = counter.traffic();
     // A uniform and the token whose log-probability is asked for; the pick and that log-probability.
     assert_eq!((traffic.row_floats, traffic.numbers, traffic.sent), (0, 3 * 3, 3 * (1 + 1 + 4)));
     // Finding a fault is outside the step, and may look at rows.
-    meter.reset();
-    let joint = eft_core::Joint::open(&[&source], &[[1].into()]).unwrap();
-    joint.blame(0, 0, 0);
-    assert_eq!(meter.traffic().row_floats, WIDTH);
+    counter.reset();
+    let evaluator = eft_core::Evaluator::open(&[&source], &[[1].into()]).unwrap();
+    evaluator.diagnose(0, 0, 0);
+    assert_eq!(counter.traffic().row_floats, WIDTH);
 }
 
 /// What a source can do wrong.
@@ -210,8 +212,8 @@ impl Wrong {
     }
 }
 
-fn host<'a>(rows: &[Row<'a, Wrong>]) -> Vec<Row<'a, Host>> {
-    rows.iter().map(|r| Row::new(r.tensor, r.index)).collect()
+fn host<'a>(rows: &[ScoreRow<'a, Wrong>]) -> Vec<ScoreRow<'a, Host>> {
+    rows.iter().map(|r| ScoreRow::new(r.tensor, r.index)).collect()
 }
 
 fn host_terms<'a>(terms: &[Term<'a, Wrong>]) -> Vec<Term<'a, Host>> {
@@ -235,7 +237,7 @@ impl Backend for Wrong {
         Host.upload(scores, width)
     }
 
-    fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn download(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         Host.download(&host(rows), width)
     }
 
@@ -247,11 +249,11 @@ impl Backend for Wrong {
         Host.linear(&terms, width)
     }
 
-    fn log_softmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Self::Tensor> {
+    fn log_softmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Self::Tensor> {
         if self.is("log_softmax of the padding") && !rows.is_empty() {
             let wide = Host.shape(rows[0].tensor).1;
             let normalised = Host.log_softmax(&host(rows), wide)?;
-            let rows: Vec<_> = (0..rows.len()).map(|i| Row::<Host>::new(&normalised, i)).collect();
+            let rows: Vec<_> = (0..rows.len()).map(|i| ScoreRow::<Host>::new(&normalised, i)).collect();
             return Host.upload(&Host.download(&rows, width)?, width);
         }
         Host.log_softmax(&host(rows), width)
@@ -262,7 +264,7 @@ impl Backend for Wrong {
         Host.pool(&host_terms(terms), pool, width)
     }
 
-    fn filter(&self, rows: &[Row<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor> {
+    fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor> {
         let filter = match self.0 {
             "filter keeps one more" => Filter { top_k: filter.top_k.map(|k| k.saturating_add(1)), ..*filter },
             "filter forgets the temperature" if filter.temperature > 0.0 => {
@@ -276,16 +278,16 @@ impl Backend for Wrong {
 
     fn choose(
         &self,
-        kept: &[Row<'_, Self>],
-        inside: &[Row<'_, Self>],
-        outside: Option<&[Row<'_, Self>]>,
+        kept: &[ScoreRow<'_, Self>],
+        inside: &[ScoreRow<'_, Self>],
+        outside: Option<&[ScoreRow<'_, Self>]>,
         width: usize,
     ) -> Result<Self::Tensor> {
         let outside = outside.map(host).filter(|_| !self.is("choose forgets what is outside"));
         Host.choose(&host(kept), &host(inside), outside.as_deref(), width)
     }
 
-    fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Self::Tensor> {
+    fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Self::Tensor> {
         let mut edits = edits.to_vec();
         if self.is("edit in another order") {
             edits.iter_mut().for_each(|e| e.reverse());
@@ -295,8 +297,8 @@ impl Backend for Wrong {
 
     fn residual(
         &self,
-        target: &[Row<'_, Self>],
-        draft: &[Row<'_, Self>],
+        target: &[ScoreRow<'_, Self>],
+        draft: &[ScoreRow<'_, Self>],
         width: usize,
     ) -> Result<Self::Tensor> {
         match self.is("residual the wrong way round") {
@@ -305,7 +307,7 @@ impl Backend for Wrong {
         }
     }
 
-    fn argmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<Pick>> {
+    fn argmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<Pick>> {
         let mut picks = Host.argmax(&host(rows), width)?;
         for pick in &mut picks {
             if self.is("argmax makes NaN a number") && pick.log_prob.is_nan() {
@@ -315,7 +317,7 @@ impl Backend for Wrong {
         Ok(picks)
     }
 
-    fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
+    fn draw(&self, rows: &[ScoreRow<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
         let mut picks = Host.draw(&host(rows), uniforms, width)?;
         if self.is("draw from the likeliest down") && uniforms.iter().all(|u| (0.0..1.0).contains(u)) {
             let inverted: Vec<_> = uniforms.iter().map(|u| (1.0 - u - f64::EPSILON).max(0.0)).collect();
@@ -326,7 +328,7 @@ impl Backend for Wrong {
 
     fn log_probs(
         &self,
-        rows: &[Row<'_, Self>],
+        rows: &[ScoreRow<'_, Self>],
         tokens: &[Vec<TokenId>],
         width: usize,
     ) -> Result<Vec<Vec<f32>>> {
@@ -337,7 +339,7 @@ impl Backend for Wrong {
         Ok(found)
     }
 
-    fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
+    fn top(&self, rows: &[ScoreRow<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
         let mut top = Host.top(&host(rows), k, width)?;
         if self.is("top breaks ties by the highest id") {
             top.iter_mut().for_each(|t| {
@@ -347,7 +349,7 @@ impl Backend for Wrong {
         Ok(top)
     }
 
-    fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn log_normalizers(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         let mut found = Host.log_normalizers(&host(rows), width)?;
         if self.is("log_normalizers in bits") {
             found.iter_mut().for_each(|x| *x /= std::f32::consts::LN_2);
@@ -390,16 +392,16 @@ fn traffic_is_checked() {
         fn name(&self) -> String {
             "peeping".into()
         }
-        fn apply(&self, backend: &B, parts: &[Vec<Row<'_, B>>], width: usize) -> Result<B::Tensor> {
+        fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {
             backend.upload(&backend.download(&parts[0], width)?, width)
         }
     }
     let peeping = Source::rule(Peeping, [model("m", 1)]).unwrap();
-    // Within the host backend nothing shows; of a metered one, every row does.
-    let meter = Meter::new(Host);
-    let source = Source::rule(Peeping, [metered(model("m", 1), &meter)]).unwrap();
+    // Within the host backend nothing shows; of a counted one, every row does.
+    let counter = TrafficCounter::new(Host);
+    let source = Source::rule(Peeping, [count_traffic(model("m", 1), &counter)]).unwrap();
     let text = source.generate([1], eft_core::Decoding::default().stop_ids([]).max_tokens(2)).unwrap();
     assert_eq!(text.count(), 2);
-    assert_eq!(meter.traffic().row_floats, 2 * 2 * WIDTH);
+    assert_eq!(counter.traffic().row_floats, 2 * 2 * WIDTH);
     assert!(check_source(&peeping, &SourceTest::new([vec![0]])).is_ok());
 }

@@ -1,4 +1,4 @@
-//! The host backend against the naive operations, on random and on adversarial rows.
+//! The host backend against the reference operations, on random and on adversarial rows.
 #![allow(clippy::unwrap_used, reason = "a failed operation is a failed test")]
 
 #[path = "host_ops/inputs.rs"]
@@ -10,7 +10,7 @@ mod statistics;
 #[path = "host_ops/wide.rs"]
 mod wide;
 
-use eft_core::conformance::naive;
+use eft_core::conformance::reference;
 use eft_core::{Backend, Edit, Filter, Host, Pool, Term, TokenMask};
 use proptest::prelude::*;
 use rows::{any_row, assert_close, assert_unsound, batch, filters, refs, tensor};
@@ -29,8 +29,8 @@ proptest! {
         let finite = |row: &Vec<f32>| row.iter().map(|x| if x.is_finite() { x.abs() } else { 0.0 }).collect();
         let sizes: Vec<Vec<_>> = rows.iter().map(finite).collect();
         let sizes = weights.iter().map(|w| w.abs()).zip(sizes.iter().map(Vec::as_slice));
-        let sizes = naive::linear(&sizes.collect::<Vec<_>>());
-        for ((got, expected), size) in got.iter().zip(naive::linear(&parts)).zip(sizes) {
+        let sizes = reference::linear(&sizes.collect::<Vec<_>>());
+        for ((got, expected), size) in got.iter().zip(reference::linear(&parts)).zip(sizes) {
             // Past it an intermediate sum may overflow, which is then seen.
             if size < f64::from(f32::MAX) {
                 assert_close(*got, expected, 1e-6 * size);
@@ -43,11 +43,11 @@ proptest! {
         let scores = tensor(&row);
         let got = Host.log_softmax(&refs(&scores, 1), row.len()).unwrap();
         let got = Host.download(&refs(&got, 1), row.len()).unwrap();
-        for (got, expected) in got.iter().zip(naive::log_softmax(&row)) {
+        for (got, expected) in got.iter().zip(reference::log_softmax(&row)) {
             assert_close(*got, expected, 1e-6 * (1.0 + expected.abs()));
         }
         let got = Host.log_normalizers(&refs(&scores, 1), row.len()).unwrap()[0];
-        let expected = naive::log_normalizer(&row);
+        let expected = reference::log_normalizer(&row);
         assert_close(got, expected, 1e-6 * (1.0 + expected.abs()));
     }
 
@@ -67,11 +67,11 @@ proptest! {
         let got = Host.pool(&terms.collect::<Vec<_>>(), pool, width).unwrap();
         let got = Host.download(&refs(&got, 1), width).unwrap();
         let parts: Vec<_> = weights.iter().copied().zip(rows.iter().map(Vec::as_slice)).collect();
-        if !rows.iter().all(|row| naive::is_sound(row)) {
+        if !rows.iter().all(|row| reference::is_sound(row)) {
             assert_unsound(&got);
             return Ok(());
         }
-        for (got, expected) in got.iter().zip(naive::pool(&parts, pool)) {
+        for (got, expected) in got.iter().zip(reference::pool(&parts, pool)) {
             // A power of scores this large overflows, in the direction of its sign.
             if expected.abs() < 1e36 || expected.is_infinite() {
                 assert_close(*got, expected, 1e-5 * (1.0 + expected.abs()));
@@ -86,7 +86,7 @@ proptest! {
         let scores = tensor(&row);
         let got = Host.filter(&refs(&scores, 1), &filter, row.len()).unwrap();
         let got = Host.download(&refs(&got, 1), row.len()).unwrap();
-        if let Err(fault) = naive::check_filter(&row, &filter, &got, 1e-5) {
+        if let Err(fault) = reference::check_filter(&row, &filter, &got, 1e-5) {
             panic!("{fault}");
         }
     }
@@ -95,10 +95,10 @@ proptest! {
     fn draws_invert_the_distribution(row in any_row(), uniform in uniforms()) {
         let scores = tensor(&row);
         let pick = Host.draw(&refs(&scores, 1), &[uniform], row.len()).unwrap()[0];
-        prop_assert_eq!(pick.log_prob.is_nan(), !naive::is_sound(&row));
+        prop_assert_eq!(pick.log_prob.is_nan(), !reference::is_sound(&row));
         if !pick.log_prob.is_nan() {
-            naive::check_draw(&row, uniform, pick.token, 1e-6).unwrap();
-            let expected = naive::log_softmax(&row)[pick.token as usize];
+            reference::check_draw(&row, uniform, pick.token, 1e-6).unwrap();
+            let expected = reference::log_softmax(&row)[pick.token as usize];
             assert_close(pick.log_prob, expected, 1e-6 * (1.0 + expected.abs()));
         }
     }
@@ -119,16 +119,16 @@ proptest! {
         let top = Host.top(&refs(&scores, 1), k, row.len()).unwrap().remove(0);
         let all: Vec<_> = (0..row.len() as u32).collect();
         let named = Host.log_probs(&refs(&scores, 1), &[all], row.len()).unwrap().remove(0);
-        for (got, expected) in named.iter().zip(naive::log_softmax(&row)) {
+        for (got, expected) in named.iter().zip(reference::log_softmax(&row)) {
             assert_close(*got, expected, 1e-6 * (1.0 + expected.abs()));
         }
-        if !naive::is_sound(&row) {
+        if !reference::is_sound(&row) {
             prop_assert!(best.log_prob.is_nan() && top.len() == 1 && top[0].log_prob.is_nan());
             return Ok(());
         }
-        prop_assert_eq!(best.token, naive::argmax(&row).0);
+        prop_assert_eq!(best.token, reference::argmax(&row).0);
         prop_assert_eq!(best.log_prob, named[best.token as usize]);
-        let expected = naive::top(&row, k);
+        let expected = reference::top(&row, k);
         prop_assert_eq!(top.len(), expected.len());
         for (pick, (token, _)) in top.iter().zip(expected) {
             prop_assert_eq!((pick.token, pick.log_prob), (token, named[token as usize]));
@@ -140,11 +140,11 @@ proptest! {
         let (width, target, draft) = (rows[0].len(), tensor(&rows[0]), tensor(&rows[1]));
         let got = Host.residual(&refs(&target, 1), &refs(&draft, 1), width).unwrap();
         let got = Host.download(&refs(&got, 1), width).unwrap();
-        if !rows.iter().all(|row| naive::is_sound(row)) {
+        if !rows.iter().all(|row| reference::is_sound(row)) {
             assert_unsound(&got);
             return Ok(());
         }
-        let expected = naive::residual(&rows[0], &rows[1]);
+        let expected = reference::residual(&rows[0], &rows[1]);
         // Where next to nothing is left, all of it is rounding.
         if expected.iter().map(|x| x.exp()).sum::<f64>() > 1e-4 {
             for (got, expected) in got.iter().zip(expected) {
@@ -163,12 +163,12 @@ proptest! {
             rows.iter().map(|row| row.iter().map(|x| if huge(x) { x / 1e3 } else { *x }).collect()).collect();
         let tensors: Vec<_> = rows.iter().map(|row| tensor(row)).collect();
         let got = Host.edit(&refs(&tensors[0], 1), std::slice::from_ref(&edits), width).unwrap();
-        for (got, expected) in Host.download(&refs(&got, 1), width).unwrap().iter().zip(naive::edit(&rows[0], &edits)) {
+        for (got, expected) in Host.download(&refs(&got, 1), width).unwrap().iter().zip(reference::edit(&rows[0], &edits)) {
             assert_close(*got, expected, 1e-6 * (1.0 + expected.abs()));
         }
         let outside = with_outside.then(|| refs(&tensors[2], 1));
         let got = Host.choose(&refs(&tensors[0], 1), &refs(&tensors[1], 1), outside.as_deref(), width).unwrap();
-        let expected = naive::choose(&rows[0], &rows[1], with_outside.then_some(&rows[2]));
+        let expected = reference::choose(&rows[0], &rows[1], with_outside.then_some(&rows[2]));
         for (got, expected) in Host.download(&refs(&got, 1), width).unwrap().iter().zip(expected) {
             assert_close(*got, expected, 0.0);
         }

@@ -2,9 +2,9 @@
 mod common;
 
 use common::*;
-use eft_core::conformance::{SourceTest, check_source, check_traffic, naive};
+use eft_core::conformance::{SourceTest, check_source, check_traffic, reference};
 use eft_core::{
-    EngineSpec, FnEngine, Form, Host, Joint, Rendering, Sampling, Source, TokenId, combine, from_fn,
+    EngineSpec, Evaluator, FnEngine, Form, Host, PromptTransform, Sampling, Source, TokenId, combine, from_fn,
 };
 use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ proptest! {
         let normalised = |offset: u64| {
             let spec = EngineSpec::new("normalised", Host, vocab("normalised"));
             Source::new(FnEngine::new(spec, move |row| {
-                let row = naive::log_softmax(&logits(seed.wrapping_add(offset), &row.tokens, WIDTH));
+                let row = reference::log_softmax(&logits(seed.wrapping_add(offset), &row.tokens, WIDTH));
                 Ok(row.into_iter().map(|x| x as f32).collect())
             }).form(Form::LogProbs))
         };
@@ -53,7 +53,7 @@ proptest! {
         let history = [&prompt[..], &more].concat();
         let expected = tree.evaluate(&history);
         let weights = tree.weights();
-        match Joint::open(&[&tree.source(&models)], &[prompt.clone().into()]) {
+        match Evaluator::open(&[&tree.source(&models)], &[prompt.clone().into()]) {
             Ok(_) => {
                 let got = scores_after(&tree.source(&models), &prompt, &more);
                 let expected: Vec<_> = expected.iter().map(|x| *x as f32).collect();
@@ -100,18 +100,18 @@ proptest! {
     fn other_rules_are_their_formulas(seed: u64, prompt in tokens(1..5), w in 0.05f32..0.95, p in 0.1f32..0.99) {
         let (base, tuned, untuned) = trio(seed);
         let pi: Vec<Vec<f64>> =
-            (0..3).map(|i| naive::log_softmax(&logits(seed.wrapping_add(i), &prompt, WIDTH))).collect();
+            (0..3).map(|i| reference::log_softmax(&logits(seed.wrapping_add(i), &prompt, WIDTH))).collect();
         let (w64, beta) = (f64::from(w), 1.5f64);
         let each = |f: &dyn Fn(usize) -> f64| -> Vec<f32> {
             let row: Vec<_> = (0..WIDTH).map(|i| f(i) as f32).collect();
-            naive::log_softmax(&row).into_iter().map(|x| x as f32).collect()
+            reference::log_softmax(&row).into_iter().map(|x| x as f32).collect()
         };
         let pairs = [(w, &base), (1.0 - w, &tuned)];
         let power = |alpha: f64, i: usize| {
             let sum = w64 * (-alpha * pi[0][i]).exp() + (1.0 - w64) * (-alpha * pi[1][i]).exp();
             -sum.ln() / alpha
         };
-        let nucleus = naive::filter(
+        let nucleus = reference::filter(
             &pi[1].iter().map(|x| *x as f32).collect::<Vec<_>>(),
             &eft_core::Filter { top_p: Some(p), ..Default::default() },
         );
@@ -219,7 +219,7 @@ fn combinations_obey_the_laws_of_sources() {
     let all = [
         a.clone(),
         &a + 0.7 * (&b - &c),
-        combine::guidance(&a, Rendering::prefix([2, 2]), 0.5),
+        combine::guidance(&a, PromptTransform::prefix([2, 2]), 0.5),
         combine::mixture([(0.4, &a), (0.6, &b)]).unwrap(),
         0.5 * combine::nucleus_delta(&a, &b, &c, 1.0, 0.8).unwrap() + &c,
         Source::opaque(&a + &b),
@@ -268,12 +268,12 @@ fn equal_terms_cost_one_row_and_cancelled_ones_none() {
         (&large + (&small - &small.named("again")), 0),
         (&large + 0.5 * &small + 0.5 * &small, 1),
         (&large + 0.1 * &small + 0.2 * &small - 0.3 * &small, 0),
-        (&large + &small - small.under(Rendering::prefix([])), 0),
-        (&large + &small - small.under(Rendering::prefix([4])), 2),
+        (&large + &small - small.under(PromptTransform::prefix([])), 0),
+        (&large + &small - small.under(PromptTransform::prefix([4])), 2),
     ] {
-        let mut joint = Joint::open(&[&combination], &[[1, 2].into()]).unwrap();
-        joint.push(&[vec![1]]).unwrap();
-        joint.eval_last(0).unwrap();
+        let mut evaluator = Evaluator::open(&[&combination], &[[1, 2].into()]).unwrap();
+        evaluator.push(&[vec![1]]).unwrap();
+        evaluator.eval_last(0).unwrap();
         let (passes, tokens) = counts.take();
         let prompt = if rows == 2 { 2 + 3 } else { 2 * rows };
         assert_eq!((passes, tokens), (if rows > 0 { 2 } else { 0 }, prompt + rows), "{combination}");

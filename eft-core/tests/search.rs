@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use common::*;
-use eft_core::conformance::{Meter, metered};
+use eft_core::conformance::{TrafficCounter, count_traffic};
 use eft_core::decode::{Event, FinishReason};
 use eft_core::sample::{FrequencyPenalty, Purpose, Uniforms};
 use eft_core::score::implicit_reward;
@@ -382,9 +382,9 @@ fn a_black_box_that_only_samples_text_will_do() {
 
 #[test]
 fn budgets_and_watchers_end_a_search_and_nothing_crosses_but_tokens() {
-    let meter = Meter::new(Host);
-    let [large, tuned, untuned] =
-        [("large", 1), ("tuned", 2), ("untuned", 3)].map(|(name, seed)| metered(model(name, seed), &meter));
+    let counter = TrafficCounter::new(Host);
+    let [large, tuned, untuned] = [("large", 1), ("tuned", 2), ("untuned", 3)]
+        .map(|(name, seed)| count_traffic(model(name, seed), &counter));
     let decoding = Decoding::from(Sampling::default().top_p(0.9)).stop_ids([]).max_tokens(20);
     let search =
         || ChunkBeamSearch::new(&large, ImplicitReward::new(&tuned, &untuned)).chunk(3).decoding(&decoding);
@@ -405,7 +405,7 @@ fn budgets_and_watchers_end_a_search_and_nothing_crosses_but_tokens() {
     let found = found.unwrap();
     assert_eq!((rounds, found.rounds, found.drawn), (2, 2, 2 * 3 * 16));
     assert!(found.best().continuation.end.is_none());
-    assert_eq!(meter.traffic().row_floats, 0);
+    assert_eq!(counter.traffic().row_floats, 0);
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn a_stopped_row_leaves_the_batch() {
         }
     }
     assert_eq!(ends, [(1, FinishReason::StopString(0), 3), (0, FinishReason::MaxTokens, 0)]);
-    assert_eq!(batch.into_inner().into_joint().rows(), 1);
+    assert_eq!(batch.into_inner().into_evaluator().rows(), 1);
 }
 
 #[test]

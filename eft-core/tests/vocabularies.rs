@@ -2,7 +2,7 @@
 mod common;
 
 use common::*;
-use eft_core::{Decoding, Error, Host, Joint, LogitSource, Sampling, Source, TokenId, Vocab, from_fn};
+use eft_core::{Decoding, Error, Evaluator, Host, LogitSource, Sampling, Source, TokenId, Vocab, from_fn};
 
 /// A model whose untrained rows, past its real tokens, score highest.
 fn padded(name: &str, real: usize, width: usize, seed: u64) -> Source<Host> {
@@ -158,6 +158,6 @@ fn fingerprints_tell_tokens_apart_and_nothing_else() {
 #[test]
 fn roots_of_a_joint_have_widths_of_their_own() {
     let (a, b) = (padded("a", 8, 16, 1), padded("b", 6, 12, 2));
-    let joint = Joint::open(&[&a, &(&a + &b)], &[[1].into()]).unwrap();
-    assert_eq!((joint.width(0).unwrap(), joint.width(1).unwrap()), (8, 6));
+    let evaluator = Evaluator::open(&[&a, &(&a + &b)], &[[1].into()]).unwrap();
+    assert_eq!((evaluator.width(0).unwrap(), evaluator.width(1).unwrap()), (8, 6));
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use eft_core::backend::Backend;
 use eft_core::check;
 use eft_core::{
-    Engine, EngineRow, EngineSpec, Error, Form, Opened, Result, Row, RowFeed, Scores, Session, Term, TokenId,
-    Vocab,
+    Engine, EngineRow, EngineSpec, Error, Form, Opened, Result, RowFeed, ScoreRow, Scores, Session, Term,
+    TokenId, Vocab,
 };
 
 use crate::adapter::Adapter;
@@ -238,13 +238,14 @@ impl<N: Nn> DecoderSession<N> {
         order.sort_unstable();
         let spans = spans(&order);
         match parts.len() {
-            0 => Ok(Scores::none(rows, width, Form::UpToConstant)),
-            1 => Ok(Scores::new(parts.remove(0).0, spans, width, Form::UpToConstant)),
+            0 => Ok(Scores::none(rows, width, Form::Logits)),
+            1 => Ok(Scores::new(parts.remove(0).0, spans, width, Form::Logits)),
             _ => {
-                let picked = order.iter().map(|(_, part, index)| Row::new(&parts[*part].0, *index)).collect();
+                let picked =
+                    order.iter().map(|(_, part, index)| ScoreRow::new(&parts[*part].0, *index)).collect();
                 let term = Term { weight: 1.0, rows: picked };
                 let tensor = self.nn.backend().linear(&[term], width)?;
-                Ok(Scores::new(tensor, spans, width, Form::UpToConstant))
+                Ok(Scores::new(tensor, spans, width, Form::Logits))
             }
         }
     }

@@ -9,7 +9,7 @@ use eft::candle::{Candle, CandleNn, DType, Device};
 use eft::load::{Loader, Model};
 use eft::models::Nn;
 use eft::text::{ChatTemplate, PlainTemplate};
-use eft::{Message, Rendering, Source, combine};
+use eft::{Message, PromptTransform, Source, combine};
 
 use super::flags::{Backend, Dtype, Mode, ModelFlags};
 
@@ -148,7 +148,8 @@ impl<B: eft::Backend> Models<B> {
         };
         let (large, small) = (loaded.model(&large)?, loaded.model(&small)?);
         if let Some(system) = &flags.tuned_system {
-            tuned = tuned.under(Rendering::system(system)).named(format!("{tuned} under a system message"));
+            tuned =
+                tuned.under(PromptTransform::system(system)).named(format!("{tuned} under a system message"));
         }
         let reference = match (&flags.reference, &flags.large) {
             (None, Some(_)) => None,

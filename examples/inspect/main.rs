@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use eft::decode::{Detokenizer, TermShare};
-use eft::{Backend, Joint, Pick, Prompt, Source, Token, TokenId, Vocab};
+use eft::{Backend, Evaluator, Pick, Prompt, Source, Token, TokenId, Vocab};
 use serde::Serialize;
 
 use flags::{DecodingFlags, Mode, ModelFlags};
@@ -97,13 +97,13 @@ struct Alone {
 fn alone<B: Backend>(model: &Source<B>, prompt: &Prompt, tokens: &[Token]) -> Result<Vec<Alone>> {
     let ids: Vec<TokenId> = tokens.iter().map(|token| token.id).collect();
     let Some((_, fed)) = ids.split_last() else { return Ok(Vec::new()) };
-    let mut joint = Joint::open(&[model], std::slice::from_ref(prompt))?;
-    joint.push(&[fed.to_vec()])?;
-    let scores = joint.eval_from(0, &[0])?;
+    let mut evaluator = Evaluator::open(&[model], std::slice::from_ref(prompt))?;
+    evaluator.push(&[fed.to_vec()])?;
+    let scores = evaluator.eval_from(0, &[0])?;
     let (rows, width) = (scores.positions(0), scores.width());
     let wanted: Vec<_> = ids.iter().map(|id| vec![*id]).collect();
-    let log_probs = joint.backend().log_probs(&rows, &wanted, width)?.into_iter().flatten();
-    let likeliest = joint.backend().argmax(&rows, width)?;
+    let log_probs = evaluator.backend().log_probs(&rows, &wanted, width)?.into_iter().flatten();
+    let likeliest = evaluator.backend().argmax(&rows, width)?;
     Ok(log_probs.zip(likeliest).map(|(log_prob, likeliest)| Alone { log_prob, likeliest }).collect())
 }
 

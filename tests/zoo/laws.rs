@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use eft::decode::Generation;
-use eft::{Backend, Decoding, Joint, Prompt, Sampling, Source, TokenId};
+use eft::{Backend, Decoding, Evaluator, Prompt, Sampling, Source, TokenId};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -80,10 +80,10 @@ pub(crate) fn logits<B: Backend>(models: impl IntoIterator<Item = (String, Sourc
             let expected: Vec<_> =
                 expected.data().chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
             let (first, rest) = ids.split_at(ids.len() - rows + 1);
-            let mut joint = Joint::open(&[&source], &[first.into()]).unwrap();
-            joint.push(&[rest.to_vec()]).unwrap();
-            let scores = joint.eval_from(0, &[0]).unwrap();
-            let got = joint.backend().download(&scores.positions(0), width).unwrap();
+            let mut evaluator = Evaluator::open(&[&source], &[first.into()]).unwrap();
+            evaluator.push(&[rest.to_vec()]).unwrap();
+            let scores = evaluator.eval_from(0, &[0]).unwrap();
+            let got = evaluator.backend().download(&scores.positions(0), width).unwrap();
             assert_eq!(got.len(), expected.len());
             let off = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(off <= TOLERANCE, "{name}: {off}");

@@ -7,7 +7,7 @@ use eft_core::backend::{
     check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
     check_uniforms,
 };
-use eft_core::{Backend, Edit, Error, Filter, Host, Pick, Pool, Result, Row, Term, TokenId};
+use eft_core::{Backend, Edit, Error, Filter, Host, Pick, Pool, Result, ScoreRow, Term, TokenId};
 
 use super::constants::Constants;
 use super::host::{HostRows, from_host, terms_of};
@@ -65,7 +65,7 @@ impl Candle {
         self.device.is_cpu() && !self.generic
     }
 
-    fn load(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+    fn load(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Tensor> {
         load(&self.device, rows, width).map_err(to_error)
     }
 }
@@ -106,7 +106,7 @@ impl Backend for Candle {
         Tensor::from_slice(scores, (scores.len() / width, width), &self.device).map_err(to_error)
     }
 
-    fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn download(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         check_rows(self, "download", rows, width)?;
         self.load(rows, width)?.flatten_all().and_then(|scores| scores.to_vec1()).map_err(to_error)
     }
@@ -120,7 +120,7 @@ impl Backend for Candle {
         linear::linear(&load_terms(&self.device, terms, width).map_err(to_error)?).map_err(to_error)
     }
 
-    fn log_softmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+    fn log_softmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Tensor> {
         check_rows(self, "log_softmax", rows, width)?;
         if self.uses_host() {
             return from_host(Host.log_softmax(&HostRows::new(rows, width)?.rows(), width)?);
@@ -146,7 +146,7 @@ impl Backend for Candle {
         pool::pool(&parts, pool).map_err(to_error)
     }
 
-    fn filter(&self, rows: &[Row<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {
+    fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {
         check_rows(self, "filter", rows, width)?;
         filter.validate()?;
         if self.uses_host() {
@@ -161,9 +161,9 @@ impl Backend for Candle {
 
     fn choose(
         &self,
-        kept: &[Row<'_, Self>],
-        inside: &[Row<'_, Self>],
-        outside: Option<&[Row<'_, Self>]>,
+        kept: &[ScoreRow<'_, Self>],
+        inside: &[ScoreRow<'_, Self>],
+        outside: Option<&[ScoreRow<'_, Self>]>,
         width: usize,
     ) -> Result<Tensor> {
         check_choice(self, kept, inside, outside, width)?;
@@ -178,7 +178,7 @@ impl Backend for Candle {
         edit::choose(&kept, &inside, outside.as_ref()).map_err(to_error)
     }
 
-    fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
+    fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
         check_rows(self, "edit", rows, width)?;
         check_same_length("edit", rows.len(), edits.len())?;
         check_edits(edits, width)?;
@@ -188,7 +188,12 @@ impl Backend for Candle {
         edit::edit(&self.load(rows, width)?, edits).map_err(to_error)
     }
 
-    fn residual(&self, target: &[Row<'_, Self>], draft: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+    fn residual(
+        &self,
+        target: &[ScoreRow<'_, Self>],
+        draft: &[ScoreRow<'_, Self>],
+        width: usize,
+    ) -> Result<Tensor> {
         check_rows(self, "residual, target", target, width)?;
         check_rows(self, "residual, draft", draft, width)?;
         check_same_length("residual, draft", target.len(), draft.len())?;
@@ -202,7 +207,7 @@ impl Backend for Candle {
         residual::residual(&self.load(target, width)?, &self.load(draft, width)?).map_err(to_error)
     }
 
-    fn argmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<Pick>> {
+    fn argmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<Pick>> {
         check_rows(self, "argmax", rows, width)?;
         if self.uses_host() {
             return Host.argmax(&HostRows::new(rows, width)?.rows(), width);
@@ -213,7 +218,7 @@ impl Backend for Candle {
         pick::argmax(self.constants(), &self.load(rows, width)?).map_err(to_error)
     }
 
-    fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
+    fn draw(&self, rows: &[ScoreRow<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
         check_rows(self, "draw", rows, width)?;
         check_same_length("draw", rows.len(), uniforms.len())?;
         check_uniforms(uniforms)?;
@@ -228,7 +233,7 @@ impl Backend for Candle {
 
     fn log_probs(
         &self,
-        rows: &[Row<'_, Self>],
+        rows: &[ScoreRow<'_, Self>],
         tokens: &[Vec<TokenId>],
         width: usize,
     ) -> Result<Vec<Vec<f32>>> {
@@ -244,7 +249,7 @@ impl Backend for Candle {
         pick::log_probs(&self.load(rows, width)?, tokens).map_err(to_error)
     }
 
-    fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
+    fn top(&self, rows: &[ScoreRow<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
         check_rows(self, "top", rows, width)?;
         if self.uses_host() {
             return Host.top(&HostRows::new(rows, width)?.rows(), k, width);
@@ -255,7 +260,7 @@ impl Backend for Candle {
         top::top(self.constants(), &self.load(rows, width)?, k).map_err(to_error)
     }
 
-    fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn log_normalizers(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         check_rows(self, "log_normalizers", rows, width)?;
         if self.uses_host() {
             return Host.log_normalizers(&HostRows::new(rows, width)?.rows(), width);

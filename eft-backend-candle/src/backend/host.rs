@@ -1,7 +1,7 @@
 //! The way by the kernels of the host, for tensors in main memory.
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
 use eft_core::host::HostTensor;
-use eft_core::{Host, Result, Row, Term};
+use eft_core::{Host, Result, ScoreRow, Term};
 use ndarray::Array2;
 
 use super::rows::brought;
@@ -11,7 +11,7 @@ use super::{Candle, to_error};
 pub(super) struct HostRows(Vec<HostTensor>);
 
 impl HostRows {
-    pub(super) fn new(rows: &[Row<'_, Candle>], width: usize) -> Result<Self> {
+    pub(super) fn new(rows: &[ScoreRow<'_, Candle>], width: usize) -> Result<Self> {
         rows.iter().map(|row| copy(row, width)).collect::<Result<_>>().map(Self)
     }
 
@@ -20,8 +20,8 @@ impl HostRows {
         terms.iter().flat_map(|term| &term.rows).map(|row| copy(row, width)).collect::<Result<_>>().map(Self)
     }
 
-    pub(super) fn rows(&self) -> Vec<Row<'_, Host>> {
-        self.0.iter().map(|tensor| Row::new(tensor, 0)).collect()
+    pub(super) fn rows(&self) -> Vec<ScoreRow<'_, Host>> {
+        self.0.iter().map(|tensor| ScoreRow::new(tensor, 0)).collect()
     }
 }
 
@@ -32,7 +32,7 @@ pub(super) fn terms_of<'a>(terms: &[Term<'_, Candle>], rows: &'a HostRows) -> Ve
     terms.iter().map(|term| Term { weight: term.weight, rows: taken(term) }).collect()
 }
 
-fn copy(row: &Row<'_, Candle>, width: usize) -> Result<HostTensor> {
+fn copy(row: &ScoreRow<'_, Candle>, width: usize) -> Result<HostTensor> {
     let view = row.tensor.narrow(0, row.index, 1).and_then(|row| row.narrow(1, 0, width));
     let view = view.and_then(|row| brought(&row, &Device::Cpu)?.contiguous()).map_err(to_error)?;
     let (storage, layout) = view.storage_and_layout();

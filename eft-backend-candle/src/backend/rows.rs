@@ -1,16 +1,16 @@
 //! Rows that lie anywhere, as one matrix on one device.
 use candle_core::{DType, Device, Result, Tensor};
-use eft_core::{Row, Term};
+use eft_core::{ScoreRow, Term};
 
 use super::Candle;
 
 /// The first `width` columns of the rows in `f32`, contiguous, with no history of gradients. Rows that follow one
 /// another in one tensor are not copied if they are all there is and are stored so already.
-pub(super) fn load(device: &Device, rows: &[Row<'_, Candle>], width: usize) -> Result<Tensor> {
+pub(super) fn load(device: &Device, rows: &[ScoreRow<'_, Candle>], width: usize) -> Result<Tensor> {
     let mut parts = Vec::new();
     let mut rest = rows;
     while let Some(first) = rest.first() {
-        let follows = |(i, row): &(usize, &Row<'_, Candle>)| {
+        let follows = |(i, row): &(usize, &ScoreRow<'_, Candle>)| {
             row.tensor.id() == first.tensor.id() && row.index == first.index + i
         };
         let count = rest.iter().enumerate().take_while(follows).count();

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use eft_backend_candle::Candle;
 use eft_core::decode::Event;
-use eft_core::{Backend, Decoding, Joint, Prompt, Sampling, Source, TokenId};
+use eft_core::{Backend, Decoding, Evaluator, Prompt, Sampling, Source, TokenId};
 
 pub(crate) struct Texts {
     pub(crate) prompts: Vec<Vec<TokenId>>,
@@ -23,16 +23,16 @@ impl Texts {
 /// Of every position of a prompt, one after another.
 pub(crate) fn scores(source: &Source<Candle>, prompt: &[TokenId]) -> Vec<f32> {
     // The first token as the prompt, all others after it: every position is scored.
-    let mut joint = Joint::open(&[source], &[Prompt::from(&prompt[..1])]).unwrap();
-    joint.push(&[prompt[1..].to_vec()]).unwrap();
-    let scores = joint.eval_from(0, &[0]).unwrap();
+    let mut evaluator = Evaluator::open(&[source], &[Prompt::from(&prompt[..1])]).unwrap();
+    evaluator.push(&[prompt[1..].to_vec()]).unwrap();
+    let scores = evaluator.eval_from(0, &[0]).unwrap();
     source.backend().download(&scores.positions(0), scores.width()).unwrap()
 }
 
 /// Of the last position only.
 pub(crate) fn last(source: &Source<Candle>, prompt: &[TokenId]) -> Vec<f32> {
-    let mut joint = Joint::open(&[source], &[Prompt::from(prompt)]).unwrap();
-    let scores = joint.eval_last(0).unwrap();
+    let mut evaluator = Evaluator::open(&[source], &[Prompt::from(prompt)]).unwrap();
+    let scores = evaluator.eval_last(0).unwrap();
     source.backend().download(&scores.last().unwrap(), scores.width()).unwrap()
 }
 

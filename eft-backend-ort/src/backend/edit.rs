@@ -1,5 +1,5 @@
 //! Changes of single scores, and rows composed of two others.
-use eft_core::{Edit, Result, Row, TokenMask};
+use eft_core::{Edit, Result, ScoreRow, TokenMask};
 
 use super::net::{Kind, Net, Var};
 use super::operation::Operation;
@@ -7,7 +7,12 @@ use super::rows::Rows;
 use super::{Ort, Tensor, integers, value};
 
 /// The first edits of all rows are applied together, then the second, and so on.
-pub(super) fn run(ort: &Ort, rows: &[Row<'_, Ort>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
+pub(super) fn run(
+    ort: &Ort,
+    rows: &[ScoreRow<'_, Ort>],
+    edits: &[Vec<Edit>],
+    width: usize,
+) -> Result<Tensor> {
     let mut scores = ort.collect(rows, width)?;
     let rounds = edits.iter().map(Vec::len).max().unwrap_or(0);
     for round in 0..rounds {

@@ -2,7 +2,7 @@
 //!
 //! The first tokens of a row, sorted, tell which of them stay: a few hundred as a rule. Where that many do not
 //! settle it, the graph says so, and is asked again with more.
-use eft_core::{Error, Filter, Result, Row};
+use eft_core::{Error, Filter, Result, ScoreRow};
 use ort::value::DynValue;
 
 use super::mass::Mass;
@@ -53,7 +53,7 @@ impl Parts {
 }
 
 /// Filters at least one row, and looks at more tokens until all rows are settled.
-pub(super) fn run(ort: &Ort, rows: &[Row<'_, Ort>], filter: &Filter, width: usize) -> Result<Tensor> {
+pub(super) fn run(ort: &Ort, rows: &[ScoreRow<'_, Ort>], filter: &Filter, width: usize) -> Result<Tensor> {
     let parts = Parts::of(filter, width);
     if parts.temperature == Temperature::One && !parts.truncates() {
         return ort.collect(rows, width);

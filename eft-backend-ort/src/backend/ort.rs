@@ -7,7 +7,7 @@ use eft_core::backend::{
     check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
     check_uniforms,
 };
-use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, Row, Term, TokenId};
+use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
@@ -138,7 +138,7 @@ impl Ort {
         Ok(graph)
     }
 
-    pub(super) fn load(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Rows> {
+    pub(super) fn load(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Rows> {
         Rows::new(self, rows, width)
     }
 
@@ -147,7 +147,7 @@ impl Ort {
     }
 
     /// The rows, one after another, as a tensor of their own.
-    pub(crate) fn collect(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+    pub(crate) fn collect(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Tensor> {
         if rows.is_empty() {
             return empty(width);
         }
@@ -158,7 +158,7 @@ impl Ort {
     fn picks(
         &self,
         operation: Operation,
-        rows: &[Row<'_, Self>],
+        rows: &[ScoreRow<'_, Self>],
         count: usize,
         width: usize,
         further: DynValue,
@@ -211,11 +211,11 @@ impl Backend for Ort {
             return Ok(host);
         }
         // The output of a graph lies on the device.
-        let rows: Vec<_> = eft_core::backend::rows_of::<Self>(&host, scores.len() / width);
+        let rows: Vec<_> = eft_core::backend::score_rows::<Self>(&host, scores.len() / width);
         self.collect(&rows, width)
     }
 
-    fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn download(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         check_rows(self, "download", rows, width)?;
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -235,7 +235,7 @@ impl Backend for Ort {
         self.tensor(Operation::Linear(weights), self.load_terms(terms, width)?, width, further)
     }
 
-    fn log_softmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+    fn log_softmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Tensor> {
         check_rows(self, "log_softmax", rows, width)?;
         if rows.is_empty() {
             return empty(width);
@@ -261,7 +261,7 @@ impl Backend for Ort {
         }
     }
 
-    fn filter(&self, rows: &[Row<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {
+    fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {
         check_rows(self, "filter", rows, width)?;
         filter.validate()?;
         if rows.is_empty() {
@@ -272,9 +272,9 @@ impl Backend for Ort {
 
     fn choose(
         &self,
-        kept: &[Row<'_, Self>],
-        inside: &[Row<'_, Self>],
-        outside: Option<&[Row<'_, Self>]>,
+        kept: &[ScoreRow<'_, Self>],
+        inside: &[ScoreRow<'_, Self>],
+        outside: Option<&[ScoreRow<'_, Self>]>,
         width: usize,
     ) -> Result<Tensor> {
         check_choice(self, kept, inside, outside, width)?;
@@ -287,14 +287,19 @@ impl Backend for Ort {
         self.tensor(operation, rows, width, Vec::new())
     }
 
-    fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
+    fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
         check_rows(self, "edit", rows, width)?;
         check_same_length("edit", rows.len(), edits.len())?;
         check_edits(edits, width)?;
         edit::run(self, rows, edits, width)
     }
 
-    fn residual(&self, target: &[Row<'_, Self>], draft: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+    fn residual(
+        &self,
+        target: &[ScoreRow<'_, Self>],
+        draft: &[ScoreRow<'_, Self>],
+        width: usize,
+    ) -> Result<Tensor> {
         check_rows(self, "residual, target", target, width)?;
         check_rows(self, "residual, draft", draft, width)?;
         check_same_length("residual, draft", target.len(), draft.len())?;
@@ -305,7 +310,7 @@ impl Backend for Ort {
         self.tensor(Operation::Residual, rows, width, Vec::new())
     }
 
-    fn argmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<Pick>> {
+    fn argmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<Pick>> {
         check_rows(self, "argmax", rows, width)?;
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -313,7 +318,7 @@ impl Backend for Ort {
         self.picks(Operation::Top, rows, 1, width, integers([1], vec![1])?).map(Self::first_picks)
     }
 
-    fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
+    fn draw(&self, rows: &[ScoreRow<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
         check_rows(self, "draw", rows, width)?;
         check_same_length("draw", rows.len(), uniforms.len())?;
         check_uniforms(uniforms)?;
@@ -326,7 +331,7 @@ impl Backend for Ort {
 
     fn log_probs(
         &self,
-        rows: &[Row<'_, Self>],
+        rows: &[ScoreRow<'_, Self>],
         tokens: &[Vec<TokenId>],
         width: usize,
     ) -> Result<Vec<Vec<f32>>> {
@@ -347,7 +352,7 @@ impl Backend for Ort {
         Ok(tokens.iter().map(|tokens| numbers.by_ref().take(tokens.len()).collect()).collect())
     }
 
-    fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
+    fn top(&self, rows: &[ScoreRow<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
         check_rows(self, "top", rows, width)?;
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -368,7 +373,7 @@ impl Backend for Ort {
         Ok(picks)
     }
 
-    fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn log_normalizers(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         check_rows(self, "log_normalizers", rows, width)?;
         if rows.is_empty() {
             return Ok(Vec::new());

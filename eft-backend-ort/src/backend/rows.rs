@@ -1,5 +1,5 @@
 //! Rows that lie anywhere, as an input of a graph.
-use eft_core::{Error, Result, Row};
+use eft_core::{Error, Result, ScoreRow};
 use ort::value::{DynValue, TensorElementType};
 
 use super::net::{Kind, Net, Var};
@@ -25,8 +25,8 @@ pub(super) struct Layout {
 
 impl Rows {
     /// Rows of several tensors are brought together first, by a graph of their own.
-    pub(super) fn new(ort: &Ort, rows: &[Row<'_, Ort>], width: usize) -> Result<Self> {
-        let mut runs: Vec<&[Row<'_, Ort>]> = Vec::new();
+    pub(super) fn new(ort: &Ort, rows: &[ScoreRow<'_, Ort>], width: usize) -> Result<Self> {
+        let mut runs: Vec<&[ScoreRow<'_, Ort>]> = Vec::new();
         let mut rest = rows;
         while let Some(first) = rest.first() {
             let count = rest.iter().take_while(|row| row.tensor.is(first.tensor)).count();
@@ -47,7 +47,7 @@ impl Rows {
         Self { tensor, index: None }
     }
 
-    fn of_one(rows: &[Row<'_, Ort>]) -> Result<Self> {
+    fn of_one(rows: &[ScoreRow<'_, Ort>]) -> Result<Self> {
         let Some(first) = rows.first() else {
             return Err(Error::shape("rows of a graph", "at least one", 0));
         };

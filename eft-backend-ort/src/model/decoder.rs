@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use eft_core::{Error, Result};
-use eft_models::graph::{Graph, Pass, Passed, Picked, Traits};
+use eft_models::graph::{Graph, GraphCaps, Pass, Passed, Picked};
 use ort::memory::Allocator;
 use ort::value::{DynTensor, DynValue, TensorElementType};
 
@@ -94,9 +94,9 @@ impl Graph for Decoder {
         &self.ort
     }
 
-    fn traits(&self) -> Traits {
+    fn caps(&self) -> GraphCaps {
         let interface = &self.interface;
-        Traits {
+        GraphCaps {
             cached: !interface.caches.is_empty(),
             masked: interface.mask.is_some(),
             one_row: interface.one_row,

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use eft_backend_ort::{Ort, load};
-use eft_core::{Backend, Joint, Prompt, Source, TokenId};
+use eft_core::{Backend, Evaluator, Prompt, Source, TokenId};
 use safetensors::SafeTensors;
 
 /// Of this crate's exports.
@@ -53,9 +53,9 @@ impl Golden {
         let mut worst = 0.0f32;
         for (prompt, expected) in self.prompts.iter().zip(&self.logits) {
             // The first token as the prompt, all others after it: every position is scored.
-            let mut joint = Joint::open(&[source], &[Prompt::from(&prompt[..1])]).unwrap();
-            joint.push(&[prompt[1..].to_vec()]).unwrap();
-            let scores = joint.eval_from(0, &[0]).unwrap();
+            let mut evaluator = Evaluator::open(&[source], &[Prompt::from(&prompt[..1])]).unwrap();
+            evaluator.push(&[prompt[1..].to_vec()]).unwrap();
+            let scores = evaluator.eval_from(0, &[0]).unwrap();
             let got = source.backend().download(&scores.positions(0), scores.width()).unwrap();
             assert_eq!(got.len(), expected.len());
             assert!(got.iter().all(|x| x.is_finite()));

@@ -1,5 +1,5 @@
 //! Rows that lie anywhere, as one matrix on one device.
-use eft_core::{Row, Term};
+use eft_core::{ScoreRow, Term};
 use tch::{Device, Kind, Tensor};
 
 use super::Torch;
@@ -7,11 +7,11 @@ use super::tensor::Result;
 
 /// The first `width` columns of the rows in `f32`, contiguous, with no history of gradients. Rows that follow one another
 /// in one tensor are not copied if they are all there is and are stored so already: the result may be their memory.
-pub(super) fn load(device: Device, rows: &[Row<'_, Torch>], width: usize) -> Result {
+pub(super) fn load(device: Device, rows: &[ScoreRow<'_, Torch>], width: usize) -> Result {
     let mut parts = Vec::new();
     let mut rest = rows;
     while let Some(first) = rest.first() {
-        let follows = |(i, row): &(usize, &Row<'_, Torch>)| {
+        let follows = |(i, row): &(usize, &ScoreRow<'_, Torch>)| {
             std::ptr::eq(row.tensor, first.tensor) && row.index == first.index + i
         };
         let count = rest.iter().enumerate().take_while(follows).count();

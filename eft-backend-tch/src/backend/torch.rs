@@ -3,7 +3,7 @@ use eft_core::backend::{
     check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
     check_uniforms,
 };
-use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, Row, Term, TokenId};
+use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
 use tch::{Device, TchError, Tensor, no_grad_guard};
 
 use super::rows::{load, load_terms};
@@ -46,7 +46,7 @@ impl Torch {
     /// Works on rows, without gradients.
     fn on<T>(
         &self,
-        rows: &[Row<'_, Self>],
+        rows: &[ScoreRow<'_, Self>],
         width: usize,
         work: impl FnOnce(Tensor) -> Result<T, TchError>,
     ) -> Result<T> {
@@ -57,7 +57,7 @@ impl Torch {
     /// The same, of one list of rows beside another.
     fn on_both<T>(
         &self,
-        [first, second]: [&[Row<'_, Self>]; 2],
+        [first, second]: [&[ScoreRow<'_, Self>]; 2],
         width: usize,
         work: impl FnOnce(Tensor, Tensor) -> Result<T, TchError>,
     ) -> Result<T> {
@@ -99,7 +99,7 @@ impl Backend for Torch {
         tensor().map_err(to_error)
     }
 
-    fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn download(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         check_rows(self, "download", rows, width)?;
         self.on(rows, width, |scores| tensor::numbers(&scores))
     }
@@ -110,7 +110,7 @@ impl Backend for Torch {
         load_terms(self.device, terms, width).and_then(|parts| linear::linear(&parts)).map_err(to_error)
     }
 
-    fn log_softmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+    fn log_softmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Tensor> {
         check_rows(self, "log_softmax", rows, width)?;
         self.on(rows, width, |scores| mass::log_softmax(&scores))
     }
@@ -122,7 +122,7 @@ impl Backend for Torch {
         load_terms(self.device, terms, width).and_then(|parts| pool::pool(&parts, pool)).map_err(to_error)
     }
 
-    fn filter(&self, rows: &[Row<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {
+    fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {
         check_rows(self, "filter", rows, width)?;
         filter.validate()?;
         self.on(rows, width, |scores| filter::filter(&scores, filter))
@@ -130,9 +130,9 @@ impl Backend for Torch {
 
     fn choose(
         &self,
-        kept: &[Row<'_, Self>],
-        inside: &[Row<'_, Self>],
-        outside: Option<&[Row<'_, Self>]>,
+        kept: &[ScoreRow<'_, Self>],
+        inside: &[ScoreRow<'_, Self>],
+        outside: Option<&[ScoreRow<'_, Self>]>,
         width: usize,
     ) -> Result<Tensor> {
         check_choice(self, kept, inside, outside, width)?;
@@ -142,26 +142,31 @@ impl Backend for Torch {
         })
     }
 
-    fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
+    fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
         check_rows(self, "edit", rows, width)?;
         check_same_length("edit", rows.len(), edits.len())?;
         check_edits(edits, width)?;
         self.on(rows, width, |scores| edit::edit(&scores, edits))
     }
 
-    fn residual(&self, target: &[Row<'_, Self>], draft: &[Row<'_, Self>], width: usize) -> Result<Tensor> {
+    fn residual(
+        &self,
+        target: &[ScoreRow<'_, Self>],
+        draft: &[ScoreRow<'_, Self>],
+        width: usize,
+    ) -> Result<Tensor> {
         check_rows(self, "residual, target", target, width)?;
         check_rows(self, "residual, draft", draft, width)?;
         check_same_length("residual, draft", target.len(), draft.len())?;
         self.on_both([target, draft], width, |target, draft| residual::residual(&target, &draft))
     }
 
-    fn argmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<Pick>> {
+    fn argmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<Pick>> {
         check_rows(self, "argmax", rows, width)?;
         self.on(rows, width, |scores| pick::argmax(&scores))
     }
 
-    fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
+    fn draw(&self, rows: &[ScoreRow<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
         check_rows(self, "draw", rows, width)?;
         check_same_length("draw", rows.len(), uniforms.len())?;
         check_uniforms(uniforms)?;
@@ -170,7 +175,7 @@ impl Backend for Torch {
 
     fn log_probs(
         &self,
-        rows: &[Row<'_, Self>],
+        rows: &[ScoreRow<'_, Self>],
         tokens: &[Vec<TokenId>],
         width: usize,
     ) -> Result<Vec<Vec<f32>>> {
@@ -180,12 +185,12 @@ impl Backend for Torch {
         self.on(rows, width, |scores| pick::log_probs(&scores, tokens))
     }
 
-    fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
+    fn top(&self, rows: &[ScoreRow<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
         check_rows(self, "top", rows, width)?;
         self.on(rows, width, |scores| top::top(&scores, k))
     }
 
-    fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn log_normalizers(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         check_rows(self, "log_normalizers", rows, width)?;
         self.on(rows, width, |scores| mass::log_normalizers(&scores))
     }

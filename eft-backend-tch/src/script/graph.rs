@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use eft_core::{Error, Result};
-use eft_models::graph::{Graph, Pass, Passed, Picked, Traits};
+use eft_models::graph::{Graph, GraphCaps, Pass, Passed, Picked};
 use tch::{CModule, IValue, Kind, TchError, Tensor, no_grad_guard};
 
 use super::ScriptError;
@@ -107,8 +107,8 @@ impl Graph for Script {
         &self.torch
     }
 
-    fn traits(&self) -> Traits {
-        Traits { cached: self.cached, masked: true, one_row: false }
+    fn caps(&self) -> GraphCaps {
+        GraphCaps { cached: self.cached, masked: true, one_row: false }
     }
 
     fn pass(&self, pass: &Pass, caches: Option<&Caches>) -> Result<Passed<Self>> {

@@ -1,12 +1,12 @@
 //! What every backend asks of its arguments.
-use super::{Backend, Edit, Pool, Row, Term};
+use super::{Backend, Edit, Pool, ScoreRow, Term};
 use crate::{Error, Result, TokenId};
 
 /// Rows lie in their tensors, and tensors are at least `width` wide.
 ///
 /// # Errors
 /// [`Error::Shape`] names `what` and the sizes.
-pub fn check_rows<B: Backend>(backend: &B, what: &str, rows: &[Row<'_, B>], width: usize) -> Result<()> {
+pub fn check_rows<B: Backend>(backend: &B, what: &str, rows: &[ScoreRow<'_, B>], width: usize) -> Result<()> {
     for row in rows {
         let (height, columns) = backend.shape(row.tensor);
         if row.index >= height {
@@ -54,9 +54,9 @@ pub fn check_same_length(what: &str, expected: usize, got: usize) -> Result<()> 
 /// [`Error::Shape`].
 pub fn check_choice<B: Backend>(
     backend: &B,
-    kept: &[Row<'_, B>],
-    inside: &[Row<'_, B>],
-    outside: Option<&[Row<'_, B>]>,
+    kept: &[ScoreRow<'_, B>],
+    inside: &[ScoreRow<'_, B>],
+    outside: Option<&[ScoreRow<'_, B>]>,
     width: usize,
 ) -> Result<()> {
     check_rows(backend, "choose, kept", kept, width)?;

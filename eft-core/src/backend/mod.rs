@@ -4,7 +4,7 @@
 //! written once, over these. A row is one next-token distribution: `width` scores, one for each token id.
 //!
 //! ```
-//! use eft_core::{Backend, Host, Row, Term};
+//! use eft_core::{Backend, Host, ScoreRow, Term};
 //!
 //! let host = Host;
 //! let large = host.upload(&[1.0, 2.0, 3.0], 3)?;
@@ -12,13 +12,13 @@
 //! let untuned = host.upload(&[0.0, 1.0, 0.0], 3)?;
 //! let combined = host.linear(
 //!     &[
-//!         Term { weight: 1.0, rows: vec![Row::new(&large, 0)] },
-//!         Term { weight: 1.0, rows: vec![Row::new(&tuned, 0)] },
-//!         Term { weight: -1.0, rows: vec![Row::new(&untuned, 0)] },
+//!         Term { weight: 1.0, rows: vec![ScoreRow::new(&large, 0)] },
+//!         Term { weight: 1.0, rows: vec![ScoreRow::new(&tuned, 0)] },
+//!         Term { weight: -1.0, rows: vec![ScoreRow::new(&untuned, 0)] },
 //!     ],
 //!     3,
 //! )?;
-//! assert_eq!(host.argmax(&[Row::new(&combined, 0)], 3)?[0].token, 1);
+//! assert_eq!(host.argmax(&[ScoreRow::new(&combined, 0)], 3)?[0].token, 1);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 mod checks;
@@ -34,7 +34,7 @@ pub use checks::{
 pub use edit::{Edit, TokenMask};
 pub use filter::Filter;
 pub use pool::Pool;
-pub use row::{Pick, Row, Term, rows_of};
+pub use row::{Pick, ScoreRow, Term, score_rows};
 
 use std::fmt::Debug;
 
@@ -76,65 +76,65 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     fn upload(&self, scores: &[f32], width: usize) -> Result<Self::Tensor>;
 
     /// Brings rows to the host, one after another. Outside decoding steps.
-    fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>>;
+    fn download(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>>;
 
     /// `out[i] = Σₖ wₖ·rowsₖ[i]`. Terms are not empty and have equally many rows. Under a negative weight +∞ comes
     /// out as NaN: as −∞ it would pass for a token that is excluded.
     fn linear(&self, terms: &[Term<'_, Self>], width: usize) -> Result<Self::Tensor>;
 
     /// `out[i] = rows[i] − log Σ exp rows[i]`.
-    fn log_softmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Self::Tensor>;
+    fn log_softmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Self::Tensor>;
 
     /// Pools rows of log-probabilities elementwise, beyond the linear rules: see [`Pool`].
     fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<Self::Tensor>;
 
     /// Divides by the temperature, then excludes (−∞) what top-k, top-p and min-p drop, in this order; the mass
     /// that top-p speaks of is that of the tokens still there.
-    fn filter(&self, rows: &[Row<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor>;
+    fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor>;
 
     /// Elementwise: `inside` where `kept` is above −∞, else `outside`, or −∞ where `outside` is none. A NaN in
     /// `kept` gives NaN.
     fn choose(
         &self,
-        kept: &[Row<'_, Self>],
-        inside: &[Row<'_, Self>],
-        outside: Option<&[Row<'_, Self>]>,
+        kept: &[ScoreRow<'_, Self>],
+        inside: &[ScoreRow<'_, Self>],
+        outside: Option<&[ScoreRow<'_, Self>]>,
         width: usize,
     ) -> Result<Self::Tensor>;
 
     /// Applies each row's edits, in their order.
-    fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Self::Tensor>;
+    fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Self::Tensor>;
 
     /// `out[i] = log max(softmax(target[i]) − softmax(draft[i]), 0)`, the distribution speculative decoding draws
     /// from after a rejection, up to a constant. Where nothing is left (equal distributions, where a rejection can
     /// only be rounding) the row is `log_softmax(target[i])`.
     fn residual(
         &self,
-        target: &[Row<'_, Self>],
-        draft: &[Row<'_, Self>],
+        target: &[ScoreRow<'_, Self>],
+        draft: &[ScoreRow<'_, Self>],
         width: usize,
     ) -> Result<Self::Tensor>;
 
     /// The first token of each row in the total order, with its log-probability in that row.
-    fn argmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<Pick>>;
+    fn argmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<Pick>>;
 
     /// Draws from `softmax(rows[i])` with `uniforms[i]` in [0, 1), by inverting the distribution function in the
     /// order of ids: the first token whose cumulative probability exceeds the uniform. A token of probability
     /// zero is never drawn.
-    fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>>;
+    fn draw(&self, rows: &[ScoreRow<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>>;
 
     /// Log-probabilities (natural log, of the softmaxed row) of the named tokens, a list for each row.
     fn log_probs(
         &self,
-        rows: &[Row<'_, Self>],
+        rows: &[ScoreRow<'_, Self>],
         tokens: &[Vec<TokenId>],
         width: usize,
     ) -> Result<Vec<Vec<f32>>>;
 
     /// The first `k` tokens of each row in the total order with their log-probabilities; fewer where fewer have
     /// a probability above zero. One entry of NaN for an unsound row.
-    fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>>;
+    fn top(&self, rows: &[ScoreRow<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>>;
 
     /// `log Σ exp rows[i]`; −∞ for a row of nothing but −∞, NaN for one with NaN or +∞.
-    fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>>;
+    fn log_normalizers(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>>;
 }

@@ -1,5 +1,5 @@
 use super::Rule;
-use crate::backend::{Backend, Row, Term};
+use crate::backend::{Backend, ScoreRow, Term};
 use crate::{Error, Result, Source};
 
 /// `sure` where its likeliest token has a probability of at least γ, else `unsure`: nudging takes the base model
@@ -26,7 +26,7 @@ impl<B: Backend> Rule<B> for Gate {
         format!("gate[{}]", self.threshold.exp())
     }
 
-    fn apply(&self, backend: &B, parts: &[Vec<Row<'_, B>>], width: usize) -> Result<B::Tensor> {
+    fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {
         let [sure, unsure] = parts else {
             return Err(Error::shape("parts of gate", 2, parts.len()));
         };

@@ -52,7 +52,7 @@ pub use set::{intersection, union};
 
 #[cfg(doc)]
 use crate::Source;
-use crate::backend::{Backend, Row};
+use crate::backend::{Backend, ScoreRow};
 use crate::{Error, Result};
 
 /// A combination that is no weighted sum: a function of its parts' rows.
@@ -62,7 +62,7 @@ use crate::{Error, Result};
 ///
 /// ```
 /// use eft_core::combine::Rule;
-/// use eft_core::{from_fn, Backend, Host, Result, Row, Source, Term, Vocab};
+/// use eft_core::{from_fn, Backend, Host, Result, ScoreRow, Source, Term, Vocab};
 ///
 /// /// The mean of two models' log-probabilities, sharpened.
 /// struct Sharper(f32);
@@ -72,7 +72,7 @@ use crate::{Error, Result};
 ///         format!("sharper[{}]", self.0)
 ///     }
 ///
-///     fn apply(&self, backend: &B, parts: &[Vec<Row<'_, B>>], width: usize) -> Result<B::Tensor> {
+///     fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {
 ///         let term = |rows: &Vec<_>| Term { weight: self.0 / 2.0, rows: rows.clone() };
 ///         backend.linear(&parts.iter().map(term).collect::<Vec<_>>(), width)
 ///     }
@@ -91,7 +91,7 @@ pub trait Rule<B: Backend>: Send + Sync {
     ///
     /// # Errors
     /// Failures of the backend.
-    fn apply(&self, backend: &B, parts: &[Vec<Row<'_, B>>], width: usize) -> Result<B::Tensor>;
+    fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor>;
 }
 
 /// Weights of a convex combination: finite, none below zero, with a sum of 1 up to rounding.

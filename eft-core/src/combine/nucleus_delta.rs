@@ -1,5 +1,5 @@
 use super::Rule;
-use crate::backend::{Backend, Filter, Row, Term, rows_of};
+use crate::backend::{Backend, Filter, ScoreRow, Term, score_rows};
 use crate::{Error, Result, Source};
 
 /// Conservative up-scaling: `log π_tuned + β·(log π_base − log π_untuned)` inside the tuned model's nucleus of mass
@@ -38,7 +38,7 @@ impl<B: Backend> Rule<B> for NucleusDelta {
         format!("nucleus_delta[β={}, p={}]", self.beta, self.nucleus.top_p.unwrap_or(1.0))
     }
 
-    fn apply(&self, backend: &B, parts: &[Vec<Row<'_, B>>], width: usize) -> Result<B::Tensor> {
+    fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {
         let [tuned, base, untuned] = parts else {
             return Err(Error::shape("parts of nucleus_delta", 3, parts.len()));
         };
@@ -46,6 +46,11 @@ impl<B: Backend> Rule<B> for NucleusDelta {
         let terms = weighted.map(|(weight, rows)| Term { weight, rows: rows.clone() });
         let upscaled = backend.linear(&terms, width)?;
         let kept = backend.filter(tuned, &self.nucleus, width)?;
-        backend.choose(&rows_of(&kept, tuned.len()), &rows_of(&upscaled, tuned.len()), Some(tuned), width)
+        backend.choose(
+            &score_rows(&kept, tuned.len()),
+            &score_rows(&upscaled, tuned.len()),
+            Some(tuned),
+            width,
+        )
     }
 }

@@ -1,5 +1,5 @@
 use super::Rule;
-use crate::backend::{Backend, Filter, Row, rows_of};
+use crate::backend::{Backend, Filter, ScoreRow, score_rows};
 use crate::{Error, Result, Source};
 
 /// `source` on the tokens that `expert` finds plausible, `log p ≥ log α + max log p`, and nothing else.
@@ -27,13 +27,13 @@ impl<B: Backend> Rule<B> for Plausibility {
         format!("plausibility[{}]", self.alpha)
     }
 
-    fn apply(&self, backend: &B, parts: &[Vec<Row<'_, B>>], width: usize) -> Result<B::Tensor> {
+    fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {
         let [source, expert] = parts else {
             return Err(Error::shape("parts of plausibility", 2, parts.len()));
         };
         // The condition is min-p, on the expert.
         let plausible = Filter { min_p: Some(self.alpha), ..Filter::default() };
         let kept = backend.filter(expert, &plausible, width)?;
-        backend.choose(&rows_of(&kept, expert.len()), source, None, width)
+        backend.choose(&score_rows(&kept, expert.len()), source, None, width)
     }
 }

@@ -1,5 +1,5 @@
 use super::{Rule, convex};
-use crate::backend::{Backend, Pool, Row, Term};
+use crate::backend::{Backend, Pool, ScoreRow, Term};
 use crate::{Error, Result, Source};
 
 /// `π ∝ (Σ wᵢ·πᵢ^{−α})^{−1/α}`: multi-objective decoding under an α-divergence.
@@ -49,7 +49,7 @@ impl<B: Backend> Rule<B> for Pooled {
         self.name.clone()
     }
 
-    fn apply(&self, backend: &B, parts: &[Vec<Row<'_, B>>], width: usize) -> Result<B::Tensor> {
+    fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {
         let terms: Vec<_> = self
             .weights
             .iter()

@@ -2,8 +2,8 @@
 use std::sync::Arc;
 
 use super::rows::Kind;
-use super::{Law, Verdict, naive, require};
-use crate::backend::{Backend, Edit, Filter, Pool, Row, Term, rows_of};
+use super::{Law, Verdict, reference, require};
+use crate::backend::{Backend, Edit, Filter, Pool, ScoreRow, Term, score_rows};
 use crate::{Host, TokenMask};
 
 const NONE: f32 = f32::NEG_INFINITY;
@@ -21,14 +21,14 @@ pub(super) fn check_extremes<B: Backend>(backend: &B) -> Verdict {
 
 fn download<B: Backend>(backend: &B, tensor: &B::Tensor) -> crate::Result<Vec<f32>> {
     let (height, width) = backend.shape(tensor);
-    backend.download(&rows_of(tensor, height), width)
+    backend.download(&score_rows(tensor, height), width)
 }
 
 fn largest_numbers<B: Backend>(backend: &B) -> Verdict {
     let law = "the largest numbers stay sound";
     let row = [3e38, -3e38, 3e38, NONE, 0.0];
     let tensor = backend.upload(&row, 5).law(law)?;
-    let rows = [Row::new(&tensor, 0)];
+    let rows = [ScoreRow::new(&tensor, 0)];
     let normal = backend.log_softmax(&rows, 5).and_then(|t| download(backend, &t)).law(law)?;
     let near = (normal[0] + 2f32.ln()).abs() < 1e-6 && normal.iter().all(|x| !x.is_nan());
     require(near, law, || format!("log_softmax: {normal:?}"))?;
@@ -36,7 +36,7 @@ fn largest_numbers<B: Backend>(backend: &B) -> Verdict {
     require(pick.token == 2, law, || format!("draw: {pick:?}"))?;
     let cold = Filter { temperature: 0.5, top_p: Some(0.6), ..Filter::default() };
     let kept = backend.filter(&rows, &cold, 5).and_then(|t| download(backend, &t)).law(law)?;
-    naive::check_filter(&row, &cold, &kept, 1e-5).law(law)?;
+    reference::check_filter(&row, &cold, &kept, 1e-5).law(law)?;
     let first = Filter { top_k: Some(1), ..Filter::default() };
     let kept = backend.filter(&rows, &first, 5).and_then(|t| download(backend, &t)).law(law)?;
     require(kept == [3e38, NONE, NONE, NONE, NONE], law, || format!("top-k: {kept:?}"))
@@ -52,7 +52,7 @@ fn exact_counts<B: Backend>(backend: &B) -> Verdict {
     let row = (0..width).map(|i| values[i * 7 % values.len()]);
     let row: Vec<_> = row.chain(Kind::Logits.row(width, 3)).collect();
     let (tensor, uploaded) = (backend.upload(&row, width).law(law)?, Host.upload(&row, width).law(law)?);
-    let (rows, on_host) = (rows_of::<B>(&tensor, 2), rows_of::<Host>(&uploaded, 2));
+    let (rows, on_host) = (score_rows::<B>(&tensor, 2), score_rows::<Host>(&uploaded, 2));
     for k in [1, 2, 115, 116, 117, 300, 500, 700, 900, 1100, 1380, 1384, 1385, 1386, 1499, 1500] {
         let filter = Filter { top_k: Some(k), ..Filter::default() };
         let got = backend.filter(&rows, &filter, width).and_then(|t| download(backend, &t)).law(law)?;
@@ -77,8 +77,8 @@ fn excluded_tokens<B: Backend>(backend: &B) -> Verdict {
     let tensor = backend.upload(&row, width).law(law)?;
     for i in 0..200 {
         let uniform = (f64::from(i) + 0.999_999) / 200.0;
-        let pick = backend.draw(&[Row::new(&tensor, 0)], &[uniform], width).law(law)?[0];
-        naive::check_draw(&row, uniform, pick.token, 1e-6).law(law)?;
+        let pick = backend.draw(&[ScoreRow::new(&tensor, 0)], &[uniform], width).law(law)?[0];
+        reference::check_draw(&row, uniform, pick.token, 1e-6).law(law)?;
     }
     Ok(())
 }
@@ -95,10 +95,10 @@ fn edits_of_several_rows<B: Backend>(backend: &B) -> Verdict {
         vec![],
         vec![mask(7), Edit::Bias(vec![(7, -20.0)]), repetition(&[7, 14], 2.5), mask(2)],
     ];
-    let got = backend.edit(&rows_of(&tensor, 3), &edits, width);
+    let got = backend.edit(&score_rows(&tensor, 3), &edits, width);
     let got = got.and_then(|t| download(backend, &t)).law(law)?;
     for (got, (row, edits)) in got.chunks(width).zip(stored.iter().zip(&edits)) {
-        for (token, (got, expected)) in got.iter().zip(naive::edit(row, edits)).enumerate() {
+        for (token, (got, expected)) in got.iter().zip(reference::edit(row, edits)).enumerate() {
             let near = f64::from(*got) == expected || (f64::from(*got) - expected).abs() < 1e-5;
             require(near, law, || format!("{edits:?}, token {token}: {got}, expected {expected}"))?;
         }
@@ -110,7 +110,7 @@ fn unsound_normalizers<B: Backend>(backend: &B) -> Verdict {
     let law = "normalizers tell unsound rows";
     let rows = [NONE, NONE, NONE, f32::NAN, f32::NAN, 0.0, f32::INFINITY, 0.0, NONE, 0.5];
     let tensor = backend.upload(&rows, 2).law(law)?;
-    let got = backend.log_normalizers(&rows_of(&tensor, 5), 2).law(law)?;
+    let got = backend.log_normalizers(&score_rows(&tensor, 5), 2).law(law)?;
     let told = (got[0], got[4]) == (NONE, 0.5) && got[1..4].iter().all(|x| x.is_nan());
     require(told, law, || format!("{got:?}"))
 }
@@ -120,14 +120,14 @@ fn subtracted_infinity<B: Backend>(backend: &B) -> Verdict {
     let (plain, infinite) =
         (backend.upload(&[1.0, 2.0], 2).law(law)?, backend.upload(&[f32::INFINITY, 0.0], 2).law(law)?);
     let terms = [(1.0, &plain), (-0.5, &infinite)]
-        .map(|(weight, tensor)| Term { weight, rows: vec![Row::new(tensor, 0)] });
+        .map(|(weight, tensor)| Term { weight, rows: vec![ScoreRow::new(tensor, 0)] });
     let sum = backend.linear(&terms, 2).and_then(|t| download(backend, &t)).law(law)?;
     require(sum[0].is_nan() && sum[1] == 2.0, law, || format!("{sum:?}"))
 }
 
 fn no_rows<B: Backend>(backend: &B) -> Verdict {
     let law = "no rows make no rows";
-    let none: &[Row<'_, B>] = &[];
+    let none: &[ScoreRow<'_, B>] = &[];
     let term = Term { weight: 1.0, rows: vec![] };
     let filter = Filter { top_k: Some(2), top_p: Some(0.5), ..Filter::default() };
     let made = [

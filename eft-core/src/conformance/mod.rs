@@ -13,18 +13,18 @@
 //! ```
 mod backend;
 mod extremes;
-pub mod meter;
-pub mod naive;
+pub mod reference;
 mod rows;
 mod source;
 mod texts;
 mod traffic;
+pub mod traffic_counter;
 
 pub use backend::check_backend;
-pub use meter::{Meter, Traffic, metered};
 pub use source::{SourceTest, check_source};
 pub use texts::check_texts;
 pub use traffic::check_traffic;
+pub use traffic_counter::{Traffic, TrafficCounter, count_traffic};
 
 use crate::Error;
 

@@ -101,7 +101,7 @@ impl<B: Backend> Tester<'_, B> {
                 return Ok(Vec::new());
             }
             let tensor = backend.log_softmax(&rows, width)?;
-            let all = backend.download(&crate::backend::rows_of(&tensor, rows.len()), width)?;
+            let all = backend.download(&crate::backend::score_rows(&tensor, rows.len()), width)?;
             Ok(all.chunks(width).map(<[f32]>::to_vec).collect())
         };
         (0..scores.rows()).map(positions).collect::<crate::Result<_>>().law("scores can be normalised")

@@ -1,5 +1,5 @@
 //! What crosses between device and host in a decoding step.
-use super::{Law, Meter, SourceTest, Verdict, metered, require};
+use super::{Law, SourceTest, TrafficCounter, Verdict, count_traffic, require};
 use crate::backend::Backend;
 use crate::decode::Decoding;
 use crate::sample::{FrequencyPenalty, LogitBias, RepetitionPenalty};
@@ -12,8 +12,8 @@ use crate::{Sampling, Source};
 /// # Errors
 /// The first law that does not hold.
 pub fn check_traffic<B: Backend>(source: &Source<B>, test: &SourceTest) -> Verdict {
-    let meter = Meter::new(source.backend().clone());
-    let part = |name: &str| metered(source.clone(), &meter).named(name);
+    let counter = TrafficCounter::new(source.backend().clone());
+    let part = |name: &str| count_traffic(source.clone(), &counter).named(name);
     let (a, b, c) = (part("a"), part("b"), part("c"));
     let combinations = [
         a.clone(),
@@ -30,13 +30,13 @@ pub fn check_traffic<B: Backend>(source: &Source<B>, test: &SourceTest) -> Verdi
         .processor(LogitBias::new([(0, 0.5)]).law("processors can be made")?);
     for decoding in [Decoding::from(Sampling::greedy()), Decoding::from(sampled), processed] {
         for combination in &combinations {
-            meter.reset();
+            counter.reset();
             let decoding = decoding.clone().max_tokens(steps).alternatives(alternatives).attribution(rivals);
             let batch = combination.generate_batch(test.prompts().iter().cloned(), decoding);
             for event in batch.law("texts can be generated")? {
                 event.law("texts can be generated")?;
             }
-            let traffic = meter.traffic();
+            let traffic = counter.traffic();
             let details = || format!("{combination}: {traffic:?} in {steps} steps");
             require(traffic.row_floats == 0, "no row of scores crosses in a decoding step", details)?;
             // A pick and its log-probabilities; alternatives and rivals, which come with theirs; the terms' say on

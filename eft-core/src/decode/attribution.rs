@@ -1,5 +1,5 @@
 use crate::TokenId;
-use crate::joint::TermLogProbs;
+use crate::evaluator::TermLogProbs;
 
 /// What each term of a combination did for a token that was chosen, against its likeliest rivals.
 ///

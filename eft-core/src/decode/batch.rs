@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::stop::StopWatch;
 use super::{Attribution, Decoding, FinishReason, Finished};
 use crate::backend::Backend;
-use crate::joint::Joint;
+use crate::evaluator::Evaluator;
 use crate::sample::{Sampler, Token};
 use crate::speculate::{Bounds, Report, Speculation};
 use crate::{Error, Result, TokenId, Vocab};
@@ -14,12 +14,12 @@ use crate::{Error, Result, TokenId, Vocab};
 /// Rows that have ended leave the batch, so that the models run only those that go on. A row's text is the same
 /// whatever rows are beside it, but for the last bits of the models' own arithmetic. An error ends all rows.
 pub struct Batch<B: Backend> {
-    joint: Joint<B>,
+    evaluator: Evaluator<B>,
     sampler: Sampler<B>,
     decoding: Decoding,
     vocab: Arc<Vocab>,
     stop_ids: Vec<TokenId>,
-    /// The prompt that each row of the joint goes on from.
+    /// The prompt that each row of the evaluator goes on from.
     active: Vec<usize>,
     /// For each prompt, how many tokens there were behind it at first: they count for processors and uniforms, not
     /// for the limit.
@@ -27,7 +27,7 @@ pub struct Batch<B: Backend> {
     watches: Vec<StopWatch>,
     events: VecDeque<Event>,
     ended: bool,
-    /// How tokens are drafted by the joint's second root, if they are.
+    /// How tokens are drafted by the evaluator's second root, if they are.
     speculation: Option<Speculation>,
 }
 
@@ -51,34 +51,34 @@ pub enum Event {
 }
 
 impl<B: Backend> Batch<B> {
-    /// Generates from a joint by its first root, behind the tokens that were pushed to it: uniforms and processors go
+    /// Generates from an evaluator by its first root, behind the tokens that were pushed to it: uniforms and processors go
     /// on as if the text had never been cut. This is how a conversation goes on, too:
-    /// [`into_joint`](Self::into_joint), [`Joint::reopen`], and here again, with another seed.
+    /// [`into_evaluator`](Self::into_evaluator), [`Evaluator::reopen`], and here again, with another seed.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for settings outside their range, [`Error::StopIdCut`] and
     /// [`Error::StopIdOutOfRange`] for a stop id that is no token of all terms, [`Error::Unknown`] for a prompt that a processor asks for of a term there is not.
-    pub fn over(joint: Joint<B>, decoding: Decoding) -> Result<Self> {
-        Self::with(joint, decoding, None)
+    pub fn over(evaluator: Evaluator<B>, decoding: Decoding) -> Result<Self> {
+        Self::with(evaluator, decoding, None)
     }
 
-    /// As [`over`](Self::over), with tokens drafted by the joint's second root.
+    /// As [`over`](Self::over), with tokens drafted by the evaluator's second root.
     pub(crate) fn with(
-        joint: Joint<B>,
+        evaluator: Evaluator<B>,
         decoding: Decoding,
         speculation: Option<Speculation>,
     ) -> Result<Self> {
-        let stop_ids = stop_ids(&joint, &decoding)?;
-        let Some(vocab) = joint.vocabs(0)?.first().cloned() else {
-            return Err(Error::NothingLeft { combination: joint.name(0)?.into() });
+        let stop_ids = stop_ids(&evaluator, &decoding)?;
+        let Some(vocab) = evaluator.vocabs(0)?.first().cloned() else {
+            return Err(Error::NothingLeft { combination: evaluator.name(0)?.into() });
         };
-        let sampler = Sampler::new(joint.backend().clone(), &decoding, joint.rows())?
-            .with_prompts(|term, row| joint.prompt_tokens(term, row))?;
-        let rows = joint.rows();
-        let before: Vec<_> = (0..rows).map(|row| joint.pushed(row).len()).collect();
-        let sampler = sampler.with_generated((0..rows).map(|row| joint.pushed(row)))?;
+        let sampler = Sampler::new(evaluator.backend().clone(), &decoding, evaluator.rows())?
+            .with_prompts(|term, row| evaluator.prompt_tokens(term, row))?;
+        let rows = evaluator.rows();
+        let before: Vec<_> = (0..rows).map(|row| evaluator.pushed(row).len()).collect();
+        let sampler = sampler.with_generated((0..rows).map(|row| evaluator.pushed(row)))?;
         let mut batch = Self {
-            joint,
+            evaluator,
             sampler,
             decoding,
             vocab,
@@ -98,11 +98,11 @@ impl<B: Backend> Batch<B> {
         Ok(batch)
     }
 
-    /// The open models, to go on with: by [`over`](Self::over) where the text was left, or by [`Joint::reopen`] on
+    /// The open models, to go on with: by [`over`](Self::over) where the text was left, or by [`Evaluator::reopen`] on
     /// another prompt. They hold every token but an end-of-sequence token, and one that no context had room for.
     /// Rows that ended before the last did are gone.
-    pub fn into_joint(self) -> Joint<B> {
-        self.joint
+    pub fn into_evaluator(self) -> Evaluator<B> {
+        self.evaluator
     }
 
     /// What the tokens stand for: the vocabulary of the first model, which the others share.
@@ -113,7 +113,7 @@ impl<B: Backend> Batch<B> {
     /// Ends a row whose text is wanted no further, without an event. What was not yielded of it is dropped.
     ///
     /// # Errors
-    /// As [`Joint::select`]: then the batch has ended.
+    /// As [`Evaluator::select`]: then the batch has ended.
     pub fn retire(&mut self, row: usize) -> Result<()> {
         self.events.retain(|event| match event {
             Event::Token { row: r, .. } | Event::Finished { row: r, .. } => *r != row,
@@ -126,7 +126,7 @@ impl<B: Backend> Batch<B> {
         if others.is_empty() {
             return Ok(());
         }
-        let selected = self.joint.select(&others).and_then(|()| self.sampler.select(&others));
+        let selected = self.evaluator.select(&others).and_then(|()| self.sampler.select(&others));
         self.ended = selected.is_err();
         selected
     }
@@ -138,7 +138,7 @@ impl<B: Backend> Batch<B> {
 
     /// One token for each row that goes on, or several, where they are drafted.
     fn step(&mut self) -> Result<()> {
-        let starts: Vec<_> = (0..self.joint.rows()).map(|row| self.joint.pushed(row).len()).collect();
+        let starts: Vec<_> = (0..self.evaluator.rows()).map(|row| self.evaluator.pushed(row).len()).collect();
         let chosen = match self.speculation {
             Some(_) => self.drafted(&starts),
             None => self.plain(),
@@ -151,13 +151,13 @@ impl<B: Backend> Batch<B> {
         if let Some(rivals) = self.decoding.rivals {
             self.attribute(&mut chosen, rivals, &starts)?;
         }
-        self.joint.commit();
+        self.evaluator.commit();
         self.take(chosen)
     }
 
     /// One token for each row.
     fn plain(&mut self) -> Result<Vec<Vec<Token>>> {
-        let scores = self.joint.eval_last(0)?;
+        let scores = self.evaluator.eval_last(0)?;
         Ok(self.sampler.sample(&scores)?.into_iter().map(|token| vec![token]).collect())
     }
 
@@ -171,20 +171,20 @@ impl<B: Backend> Batch<B> {
             stop_ids: &self.stop_ids,
             stop_sequences: &self.decoding.stop_sequences,
         };
-        speculation.block(&mut self.joint, &mut self.sampler, &bounds)
+        speculation.block(&mut self.evaluator, &mut self.sampler, &bounds)
     }
 
-    /// After a failure, the joint holds the texts and nothing that was drafted.
+    /// After a failure, the evaluator holds the texts and nothing that was drafted.
     fn forget_drafts(&mut self, starts: &[usize]) {
         let drafted: Vec<_> =
-            starts.iter().enumerate().map(|(row, start)| self.joint.pushed(row).len() - start).collect();
-        // A joint that fails at this is poisoned, and says so when it is used.
-        let _ = self.joint.rollback(&drafted);
+            starts.iter().enumerate().map(|(row, start)| self.evaluator.pushed(row).len() - start).collect();
+        // An evaluator that fails at this is poisoned, and says so when it is used.
+        let _ = self.evaluator.rollback(&drafted);
     }
 
     /// Takes in what was chosen for each row: all of its tokens but the last have been pushed.
     fn take(&mut self, chosen: Vec<Vec<Token>>) -> Result<()> {
-        let room = self.joint.room_for(0)?;
+        let room = self.evaluator.room_for(0)?;
         let mut pushes = vec![Vec::new(); chosen.len()];
         let mut discarded = vec![0; chosen.len()];
         let mut going_on = Vec::new();
@@ -220,11 +220,11 @@ impl<B: Backend> Batch<B> {
             }
         }
         if discarded.iter().any(|count| *count > 0) {
-            self.joint.rollback(&discarded)?;
+            self.evaluator.rollback(&discarded)?;
         }
-        self.joint.push(&pushes)?;
+        self.evaluator.push(&pushes)?;
         if !going_on.is_empty() && going_on.len() < self.active.len() {
-            self.joint.select(&going_on)?;
+            self.evaluator.select(&going_on)?;
             self.sampler.select(&going_on)?;
         }
         self.active = going_on.iter().map(|index| self.active[*index]).collect();
@@ -242,10 +242,10 @@ impl<B: Backend> Batch<B> {
     fn attribute(&mut self, chosen: &mut [Vec<Token>], rivals: usize, starts: &[usize]) -> Result<()> {
         let at: Vec<_> =
             chosen.iter().zip(starts).map(|(tokens, start)| *start..start + tokens.len()).collect();
-        let scores = self.joint.eval(0, &at)?;
+        let scores = self.evaluator.eval(0, &at)?;
         let rows: Vec<_> = (0..scores.rows()).flat_map(|row| scores.positions(row)).collect();
         // One more than asked for: the token itself may be among them.
-        let top = self.joint.backend().top(&rows, rivals + 1, scores.width())?;
+        let top = self.evaluator.backend().top(&rows, rivals + 1, scores.width())?;
         let mut tokens: Vec<_> = chosen.iter_mut().flatten().collect();
         let rivals: Vec<Vec<_>> = tokens
             .iter()
@@ -256,16 +256,16 @@ impl<B: Backend> Batch<B> {
             .collect();
         let lists: Vec<_> =
             tokens.iter().zip(&rivals).map(|(token, rivals)| [&[token.id], &rivals[..]].concat()).collect();
-        let terms = self.joint.term_log_probs(0, &at, &lists)?;
+        let terms = self.evaluator.term_log_probs(0, &at, &lists)?;
         for (index, (token, rivals)) in tokens.iter_mut().zip(&rivals).enumerate() {
             token.attribution = Some(Attribution::new(rivals, &terms, index));
         }
         Ok(())
     }
 
-    /// Names the term at fault, and the prompt's row instead of the joint's.
+    /// Names the term at fault, and the prompt's row instead of the evaluator's.
     fn explain(&self, error: Error) -> Error {
-        match self.joint.explain(0, error) {
+        match self.evaluator.explain(0, error) {
             Error::BadScores { term, row, position, fault } => {
                 Error::BadScores { term, row: self.active[row], position, fault }
             }
@@ -275,8 +275,8 @@ impl<B: Backend> Batch<B> {
 }
 
 /// The ids that end a text: those given, or any term's.
-pub(crate) fn stop_ids<B: Backend>(joint: &Joint<B>, decoding: &Decoding) -> Result<Vec<TokenId>> {
-    let width = joint.width(0)?;
+pub(crate) fn stop_ids<B: Backend>(evaluator: &Evaluator<B>, decoding: &Decoding) -> Result<Vec<TokenId>> {
+    let width = evaluator.width(0)?;
     let given = decoding.stop_ids.iter().chain(&decoding.stop_sequences).flatten();
     if let Some(&id) = given.clone().find(|id| **id as usize >= width) {
         return Err(Error::StopIdOutOfRange { id, common: width });
@@ -285,7 +285,7 @@ pub(crate) fn stop_ids<B: Backend>(joint: &Joint<B>, decoding: &Decoding) -> Res
         return Ok(ids.clone());
     }
     let mut union = Vec::new();
-    for vocab in joint.vocabs(0)? {
+    for vocab in evaluator.vocabs(0)? {
         if let Some(&id) = vocab.eos().iter().find(|id| **id as usize >= width) {
             return Err(Error::StopIdCut { vocab: vocab.name().into(), id, common: width });
         }
@@ -311,7 +311,7 @@ impl<B: Backend> Iterator for Batch<B> {
 impl<B: Backend> std::fmt::Debug for Batch<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Batch")
-            .field("joint", &self.joint)
+            .field("evaluator", &self.evaluator)
             .field("active", &self.active)
             .finish_non_exhaustive()
     }

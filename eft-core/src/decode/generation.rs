@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{Batch, Event, Finished};
 use crate::backend::Backend;
-use crate::joint::Joint;
+use crate::evaluator::Evaluator;
 use crate::sample::Token;
 use crate::speculate::Report;
 use crate::{Result, Vocab};
@@ -36,9 +36,9 @@ impl<B: Backend> Generation<B> {
         self.batch.report()
     }
 
-    /// The open models, to go on with: see [`Joint::reopen`].
-    pub fn into_joint(self) -> Joint<B> {
-        self.batch.into_joint()
+    /// The open models, to go on with: see [`Evaluator::reopen`].
+    pub fn into_evaluator(self) -> Evaluator<B> {
+        self.batch.into_evaluator()
     }
 }
 

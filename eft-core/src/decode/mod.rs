@@ -34,14 +34,14 @@ pub use stop::{FinishReason, Finished};
 pub use text::{Detokenizer, Piece, Text, TextBatch, TextEvent};
 
 use crate::backend::Backend;
-use crate::joint::{Joint, OpenOptions};
+use crate::evaluator::{Evaluator, OpenOptions};
 use crate::{Prompt, Result, Source};
 
 impl<B: Backend> Source<B> {
     /// Generates one text. `decoding` is a [`Sampling`](crate::Sampling) or a [`Decoding`].
     ///
     /// # Errors
-    /// As [`Joint::open`], and for settings outside their range. What goes wrong later is an item of the iterator.
+    /// As [`Evaluator::open`], and for settings outside their range. What goes wrong later is an item of the iterator.
     pub fn generate(
         &self,
         prompt: impl Into<Prompt>,
@@ -63,6 +63,6 @@ impl<B: Backend> Source<B> {
         decoding.validate()?;
         let prompts: Vec<_> = prompts.into_iter().map(Into::into).collect();
         let options = OpenOptions { parallel: decoding.parallel, every_term: decoding.rivals.is_some() };
-        Batch::over(Joint::open_with(&[self], &prompts, options)?, decoding)
+        Batch::over(Evaluator::open_with(&[self], &prompts, options)?, decoding)
     }
 }

@@ -4,10 +4,15 @@ use super::exp::exp;
 use super::parallel::{CHUNK, by_row, map};
 use super::summary::{BLOCK, Mass, Summary, block_sums};
 use super::tensor::Scores;
-use crate::backend::{Pick, Row, check_rows, check_same_length, check_uniforms};
+use crate::backend::{Pick, ScoreRow, check_rows, check_same_length, check_uniforms};
 use crate::{Result, TokenId};
 
-pub(super) fn draw(host: &Host, rows: &[Row<'_, Host>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
+pub(super) fn draw(
+    host: &Host,
+    rows: &[ScoreRow<'_, Host>],
+    uniforms: &[f64],
+    width: usize,
+) -> Result<Vec<Pick>> {
     check_rows(host, "draw", rows, width)?;
     check_same_length("draw", rows.len(), uniforms.len())?;
     check_uniforms(uniforms)?;

@@ -3,11 +3,11 @@ use super::parallel::{fill, map};
 use super::tensor::Scores;
 use super::{Host, HostTensor};
 use crate::Result;
-use crate::backend::{Edit, Row, TokenMask, check_edits, check_rows, check_same_length};
+use crate::backend::{Edit, ScoreRow, TokenMask, check_edits, check_rows, check_same_length};
 
 pub(super) fn edit(
     host: &Host,
-    rows: &[Row<'_, Host>],
+    rows: &[ScoreRow<'_, Host>],
     edits: &[Vec<Edit>],
     width: usize,
 ) -> Result<HostTensor> {
@@ -45,9 +45,9 @@ fn allow(mask: &TokenMask, scores: &mut [f32]) {
 
 pub(super) fn choose(
     host: &Host,
-    kept: &[Row<'_, Host>],
-    inside: &[Row<'_, Host>],
-    outside: Option<&[Row<'_, Host>]>,
+    kept: &[ScoreRow<'_, Host>],
+    inside: &[ScoreRow<'_, Host>],
+    outside: Option<&[ScoreRow<'_, Host>]>,
     width: usize,
 ) -> Result<HostTensor> {
     check_rows(host, "choose, kept", kept, width)?;

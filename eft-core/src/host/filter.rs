@@ -6,11 +6,11 @@ use super::tensor::Scores;
 use super::vector::vectorized;
 use super::{Host, HostTensor};
 use crate::Result;
-use crate::backend::{Filter, Row, check_rows};
+use crate::backend::{Filter, ScoreRow, check_rows};
 
 pub(super) fn filter(
     host: &Host,
-    rows: &[Row<'_, Host>],
+    rows: &[ScoreRow<'_, Host>],
     filter: &Filter,
     width: usize,
 ) -> Result<HostTensor> {

@@ -6,7 +6,7 @@ use super::tensor::Scores;
 use super::vector::vectorized;
 use super::{Host, HostTensor};
 use crate::Result;
-use crate::backend::{Row, Term, check_rows, check_terms};
+use crate::backend::{ScoreRow, Term, check_rows, check_terms};
 
 pub(super) fn linear(host: &Host, terms: &[Term<'_, Host>], width: usize) -> Result<HostTensor> {
     check_terms(host, "linear", terms, width)?;
@@ -62,7 +62,7 @@ fn times(weight: f32, x: f32) -> f32 {
     if weight < 0.0 && x == f32::INFINITY { f32::NAN } else { weight * x }
 }
 
-pub(super) fn download(host: &Host, rows: &[Row<'_, Host>], width: usize) -> Result<Vec<f32>> {
+pub(super) fn download(host: &Host, rows: &[ScoreRow<'_, Host>], width: usize) -> Result<Vec<f32>> {
     check_rows(host, "download", rows, width)?;
     let rows = Scores::of_all(rows, width);
     Ok(fill(rows.len(), width, |row, columns, out| {

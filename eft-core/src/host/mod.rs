@@ -6,15 +6,15 @@
 //!
 //! ```
 //! use eft_core::host::HostTensor;
-//! use eft_core::{Backend, Filter, Host, Row};
+//! use eft_core::{Backend, Filter, Host, ScoreRow};
 //! use ndarray::array;
 //!
 //! let host = Host;
 //! let scores = HostTensor::from(array![[2.0f32, 0.0, 1.0, -3.0]]);
 //! let nucleus = Filter { top_p: Some(0.8), ..Filter::default() };
-//! let kept = host.filter(&[Row::new(&scores, 0)], &nucleus, 4)?;
-//! assert_eq!(host.download(&[Row::new(&kept, 0)], 4)?, [2.0, f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY]);
-//! assert_eq!(host.draw(&[Row::new(&kept, 0)], &[0.99], 4)?[0].token, 2);
+//! let kept = host.filter(&[ScoreRow::new(&scores, 0)], &nucleus, 4)?;
+//! assert_eq!(host.download(&[ScoreRow::new(&kept, 0)], 4)?, [2.0, f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY]);
+//! assert_eq!(host.draw(&[ScoreRow::new(&kept, 0)], &[0.99], 4)?[0].token, 2);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 mod draw;
@@ -35,7 +35,7 @@ mod vector;
 pub use exp::exp;
 pub use tensor::HostTensor;
 
-use crate::backend::{Backend, Edit, Filter, Pick, Pool, Row, Term};
+use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term};
 use crate::{Error, Result, TokenId};
 
 /// The backend of main memory: plain Rust, in parallel on the threads of rayon's current pool.
@@ -62,7 +62,7 @@ impl Backend for Host {
         HostTensor::from_rows(scores.to_vec(), width)
     }
 
-    fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn download(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         linear::download(self, rows, width)
     }
 
@@ -70,7 +70,7 @@ impl Backend for Host {
         linear::linear(self, terms, width)
     }
 
-    fn log_softmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<HostTensor> {
+    fn log_softmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<HostTensor> {
         softmax::log_softmax(self, rows, width)
     }
 
@@ -78,55 +78,55 @@ impl Backend for Host {
         pool::pool(self, terms, pool, width)
     }
 
-    fn filter(&self, rows: &[Row<'_, Self>], filter: &Filter, width: usize) -> Result<HostTensor> {
+    fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<HostTensor> {
         filter::filter(self, rows, filter, width)
     }
 
     fn choose(
         &self,
-        kept: &[Row<'_, Self>],
-        inside: &[Row<'_, Self>],
-        outside: Option<&[Row<'_, Self>]>,
+        kept: &[ScoreRow<'_, Self>],
+        inside: &[ScoreRow<'_, Self>],
+        outside: Option<&[ScoreRow<'_, Self>]>,
         width: usize,
     ) -> Result<HostTensor> {
         edit::choose(self, kept, inside, outside, width)
     }
 
-    fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<HostTensor> {
+    fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<HostTensor> {
         edit::edit(self, rows, edits, width)
     }
 
     fn residual(
         &self,
-        target: &[Row<'_, Self>],
-        draft: &[Row<'_, Self>],
+        target: &[ScoreRow<'_, Self>],
+        draft: &[ScoreRow<'_, Self>],
         width: usize,
     ) -> Result<HostTensor> {
         residual::residual(self, target, draft, width)
     }
 
-    fn argmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<Pick>> {
+    fn argmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<Pick>> {
         softmax::argmax(self, rows, width)
     }
 
-    fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
+    fn draw(&self, rows: &[ScoreRow<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
         draw::draw(self, rows, uniforms, width)
     }
 
     fn log_probs(
         &self,
-        rows: &[Row<'_, Self>],
+        rows: &[ScoreRow<'_, Self>],
         tokens: &[Vec<TokenId>],
         width: usize,
     ) -> Result<Vec<Vec<f32>>> {
         softmax::log_probs(self, rows, tokens, width)
     }
 
-    fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
+    fn top(&self, rows: &[ScoreRow<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
         order::top(self, rows, k, width)
     }
 
-    fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn log_normalizers(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         softmax::log_normalizers(self, rows, width)
     }
 }

@@ -4,7 +4,7 @@ use super::parallel::{CHUNK, by_row, map, map_chunks};
 use super::summary::{BLOCK, Mass, Summary};
 use super::tensor::Scores;
 use super::vector::vectorized;
-use crate::backend::{Pick, Row, check_rows};
+use crate::backend::{Pick, ScoreRow, check_rows};
 use crate::{Result, TokenId};
 
 /// A score and its token in one number; smaller numbers come first in the total order.
@@ -158,7 +158,12 @@ pub(super) fn keep_first(keys: &mut Vec<Key>, k: usize) {
     }
 }
 
-pub(super) fn top(host: &Host, rows: &[Row<'_, Host>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
+pub(super) fn top(
+    host: &Host,
+    rows: &[ScoreRow<'_, Host>],
+    k: usize,
+    width: usize,
+) -> Result<Vec<Vec<Pick>>> {
     check_rows(host, "top", rows, width)?;
     let rows = Scores::of_all(rows, width);
     let summaries = Summary::of_rows(&rows, width);

@@ -7,12 +7,12 @@ use super::tensor::Scores;
 use super::vector::vectorized;
 use super::{Host, HostTensor};
 use crate::Result;
-use crate::backend::{Row, check_rows, check_same_length};
+use crate::backend::{ScoreRow, check_rows, check_same_length};
 
 pub(super) fn residual(
     host: &Host,
-    target: &[Row<'_, Host>],
-    draft: &[Row<'_, Host>],
+    target: &[ScoreRow<'_, Host>],
+    draft: &[ScoreRow<'_, Host>],
     width: usize,
 ) -> Result<HostTensor> {
     check_rows(host, "residual, target", target, width)?;

@@ -4,10 +4,10 @@ use super::summary::{BLOCK, Mass, Summary, masses};
 use super::tensor::Scores;
 use super::vector::vectorized;
 use super::{Host, HostTensor};
-use crate::backend::{Pick, Row, check_rows, check_same_length, check_tokens};
+use crate::backend::{Pick, ScoreRow, check_rows, check_same_length, check_tokens};
 use crate::{Result, TokenId};
 
-pub(super) fn log_softmax(host: &Host, rows: &[Row<'_, Host>], width: usize) -> Result<HostTensor> {
+pub(super) fn log_softmax(host: &Host, rows: &[ScoreRow<'_, Host>], width: usize) -> Result<HostTensor> {
     check_rows(host, "log_softmax", rows, width)?;
     let rows = Scores::of_all(rows, width);
     let masses = masses(&rows, width);
@@ -30,7 +30,7 @@ pub(super) fn normalize(scores: &[f32], mass: Mass, out: &mut [f32]) {
     );
 }
 
-pub(super) fn argmax(host: &Host, rows: &[Row<'_, Host>], width: usize) -> Result<Vec<Pick>> {
+pub(super) fn argmax(host: &Host, rows: &[ScoreRow<'_, Host>], width: usize) -> Result<Vec<Pick>> {
     check_rows(host, "argmax", rows, width)?;
     let rows = Scores::of_all(rows, width);
     let summaries = Summary::of_rows(&rows, width);
@@ -47,7 +47,7 @@ pub(super) fn argmax(host: &Host, rows: &[Row<'_, Host>], width: usize) -> Resul
 
 pub(super) fn log_probs(
     host: &Host,
-    rows: &[Row<'_, Host>],
+    rows: &[ScoreRow<'_, Host>],
     tokens: &[Vec<TokenId>],
     width: usize,
 ) -> Result<Vec<Vec<f32>>> {
@@ -61,7 +61,7 @@ pub(super) fn log_probs(
     Ok(lists.collect())
 }
 
-pub(super) fn log_normalizers(host: &Host, rows: &[Row<'_, Host>], width: usize) -> Result<Vec<f32>> {
+pub(super) fn log_normalizers(host: &Host, rows: &[ScoreRow<'_, Host>], width: usize) -> Result<Vec<f32>> {
     check_rows(host, "log_normalizers", rows, width)?;
     let masses = masses(&Scores::of_all(rows, width), width);
     Ok(masses.into_iter().map(log_normalizer).collect())

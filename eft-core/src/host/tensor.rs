@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use ndarray::{ArcArray2, Array2};
 
 use super::Host;
-use crate::backend::Row;
+use crate::backend::ScoreRow;
 use crate::{Error, Result};
 
 /// A matrix of scores, rows by columns, shared by reference count.
@@ -83,7 +83,7 @@ pub(super) enum Scores<'a> {
 
 impl<'a> Scores<'a> {
     /// The first `width` columns of a row that `check_rows` has passed.
-    pub(super) fn of(row: &Row<'a, Host>, width: usize) -> Self {
+    pub(super) fn of(row: &ScoreRow<'a, Host>, width: usize) -> Self {
         match row.tensor {
             HostTensor::F32(scores) => Self::F32(columns(scores, row.index, width)),
             HostTensor::F16(scores) => Self::F16(columns(scores, row.index, width)),
@@ -92,7 +92,7 @@ impl<'a> Scores<'a> {
     }
 
     /// The first `width` columns of each row.
-    pub(super) fn of_all(rows: &[Row<'a, Host>], width: usize) -> Vec<Self> {
+    pub(super) fn of_all(rows: &[ScoreRow<'a, Host>], width: usize) -> Vec<Self> {
         rows.iter().map(|row| Self::of(row, width)).collect()
     }
 

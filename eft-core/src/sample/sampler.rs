@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use super::spot::{Spot, drawn_from};
 use super::{History, Processor, Purpose, Sampling, Uniforms};
-use crate::backend::{Backend, Pick, Row};
+use crate::backend::{Backend, Pick, ScoreRow};
 use crate::check;
 use crate::decode::{Attribution, Decoding};
-use crate::joint::blame::fault;
+use crate::evaluator::diagnose::fault;
 use crate::{Error, Fault, Result, Scores, TokenId};
 
 /// Chooses the next token of each row of a batch, and remembers what it chose: the history that processors look at
@@ -48,7 +48,7 @@ pub struct Token {
     /// What each term of the combination did for it, if that was asked for.
     pub attribution: Option<Attribution>,
     /// The mass that black boxes gave to the tokens they told, where some term is one.
-    pub covered: Option<f32>,
+    pub known_mass: Option<f32>,
 }
 
 impl<B: Backend> Sampler<B> {
@@ -114,7 +114,7 @@ impl<B: Backend> Sampler<B> {
         let spots: Vec<_> = last
             .map(|(row, last)| {
                 let position = self.rows[row].generated.len();
-                Spot { scores: last, row, position, covered: scores.covered(row) }
+                Spot { scores: last, row, position, known_mass: scores.known_mass(row) }
             })
             .collect();
         let tokens = self.choose(&spots, scores.width())?;
@@ -144,7 +144,7 @@ impl<B: Backend> Sampler<B> {
     /// Takes the first token of each row, or draws one with the uniform of its spot and purpose.
     pub(crate) fn pick(
         &self,
-        rows: &[Row<'_, B>],
+        rows: &[ScoreRow<'_, B>],
         spots: &[Spot<'_, B>],
         purpose: Purpose,
         width: usize,
@@ -195,7 +195,7 @@ impl<B: Backend> Sampler<B> {
             processed_log_prob: pick.log_prob,
             alternatives: std::mem::take(&mut alternatives[index]),
             attribution: None,
-            covered: spot.covered,
+            known_mass: spot.known_mass,
         });
         Ok(tokens.collect())
     }

@@ -1,15 +1,15 @@
 use crate::Scores;
-use crate::backend::{Backend, Row, rows_of};
+use crate::backend::{Backend, ScoreRow, score_rows};
 
 /// A row of combined scores, and the place in a text whose next token it scores.
 pub(crate) struct Spot<'a, B: Backend> {
-    pub(crate) scores: Row<'a, B>,
+    pub(crate) scores: ScoreRow<'a, B>,
     /// Row of the sampler.
     pub(crate) row: usize,
     /// How many tokens of the row come before.
     pub(crate) position: usize,
-    /// As [`Token::covered`](super::Token::covered).
-    pub(crate) covered: Option<f32>,
+    /// As [`Token::known_mass`](super::Token::known_mass).
+    pub(crate) known_mass: Option<f32>,
 }
 
 impl<B: Backend> Clone for Spot<'_, B> {
@@ -24,8 +24,8 @@ impl<B: Backend> Copy for Spot<'_, B> {}
 pub(crate) fn drawn_from<'a, B: Backend>(
     spots: &[Spot<'a, B>],
     prepared: Option<&'a B::Tensor>,
-) -> Vec<Row<'a, B>> {
-    prepared.map_or_else(|| spots.iter().map(|s| s.scores).collect(), |t| rows_of(t, spots.len()))
+) -> Vec<ScoreRow<'a, B>> {
+    prepared.map_or_else(|| spots.iter().map(|s| s.scores).collect(), |t| score_rows(t, spots.len()))
 }
 
 /// All positions of some scores, of which the first of each row follows so many tokens.
@@ -36,7 +36,7 @@ pub(crate) fn spots<'a, B: Backend>(scores: &'a Scores<B>, first: &[usize]) -> V
             scores: position,
             row,
             position: first + i,
-            covered: scores.covered_at(position.index),
+            known_mass: scores.known_mass_at(position.index),
         })
     };
     first.iter().enumerate().flat_map(of_row).collect()

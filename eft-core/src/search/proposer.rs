@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::Piece;
 use crate::backend::Backend;
 use crate::decode::{FinishReason, stop_ids};
-use crate::joint::{Joint, OpenOptions};
+use crate::evaluator::{Evaluator, OpenOptions};
 use crate::{Decoding, Error, Prompt, Result, Sampler, Source, TokenId, Vocab};
 
 /// The base of a search: whatever writes continuations. Every [`Source`] is one, and so is a [`BlackBox`](super::BlackBox)
@@ -50,22 +50,22 @@ impl<B: Backend> Proposer for Source<B> {
             return Err(Error::Unsupported { who: self.name(), what: what.into() });
         }
         let options = OpenOptions { parallel: decoding.parallel, ..OpenOptions::default() };
-        let joint = Joint::open_with(&[self], std::slice::from_ref(prompt), options)?;
-        let stop_ids = stop_ids(&joint, decoding)?;
-        let sampler = Sampler::new(joint.backend().clone(), decoding, 1)?
-            .with_prompts(|term, row| joint.prompt_tokens(term, row))?;
+        let evaluator = Evaluator::open_with(&[self], std::slice::from_ref(prompt), options)?;
+        let stop_ids = stop_ids(&evaluator, decoding)?;
+        let sampler = Sampler::new(evaluator.backend().clone(), decoding, 1)?
+            .with_prompts(|term, row| evaluator.prompt_tokens(term, row))?;
         let stop_sequences = decoding.stop_sequences.clone();
-        Ok(Box::new(Sampled { joint, sampler, stop_ids, stop_sequences, places: vec![Some(0)] }))
+        Ok(Box::new(Sampled { evaluator, sampler, stop_ids, stop_sequences, places: vec![Some(0)] }))
     }
 }
 
 /// Rows sampled from a source.
 struct Sampled<B: Backend> {
-    joint: Joint<B>,
+    evaluator: Evaluator<B>,
     sampler: Sampler<B>,
     stop_ids: Vec<TokenId>,
     stop_sequences: Vec<Vec<TokenId>>,
-    /// For each row, where it is in the joint; nowhere once its text has ended.
+    /// For each row, where it is in the evaluator; nowhere once its text has ended.
     places: Vec<Option<usize>>,
 }
 
@@ -82,13 +82,13 @@ impl<B: Backend> Sampled<B> {
         }
     }
 
-    /// One token for each row of the joint; `rows` are those whose text goes on.
+    /// One token for each row of the evaluator; `rows` are those whose text goes on.
     fn step(&mut self, rows: &mut Vec<usize>, pieces: &mut [Piece]) -> Result<()> {
-        let scores = self.joint.eval_last(0)?;
-        let tokens = self.sampler.sample(&scores).map_err(|error| self.joint.explain(0, error))?;
+        let scores = self.evaluator.eval_last(0)?;
+        let tokens = self.sampler.sample(&scores).map_err(|error| self.evaluator.explain(0, error))?;
         drop(scores);
-        self.joint.commit();
-        let room = self.joint.room();
+        self.evaluator.commit();
+        let room = self.evaluator.room();
         let mut going_on = Vec::new();
         for (place, (row, token)) in rows.iter().zip(&tokens).enumerate() {
             let piece = &mut pieces[*row];
@@ -104,10 +104,10 @@ impl<B: Backend> Sampled<B> {
             return Ok(());
         }
         if going_on.len() < tokens.len() {
-            self.joint.select(&going_on)?;
+            self.evaluator.select(&going_on)?;
             self.sampler.select(&going_on)?;
         }
-        self.joint.push(&going_on.iter().map(|place| vec![tokens[*place].id]).collect::<Vec<_>>())
+        self.evaluator.push(&going_on.iter().map(|place| vec![tokens[*place].id]).collect::<Vec<_>>())
     }
 }
 
@@ -132,7 +132,7 @@ impl<B: Backend> Proposals for Sampled<B> {
             place.ok_or(Error::RowOutOfRange { what: "select", row: *row, rows: self.places.len() })
         };
         let places = rows.iter().map(place).collect::<Result<Vec<_>>>()?;
-        self.joint.select(&places)?;
+        self.evaluator.select(&places)?;
         self.sampler.select(&places)?;
         // A row draws by its place among those that go on, as a row of a batch does.
         self.sampler.rename(&(0..rows.len() as u64).collect::<Vec<_>>())?;

@@ -4,7 +4,7 @@ use super::{Continuation, Guide, Judge};
 use crate::backend::Backend;
 use crate::check;
 use crate::decode::FinishReason;
-use crate::joint::Joint;
+use crate::evaluator::Evaluator;
 use crate::score::score_pushed;
 use crate::source::Node;
 use crate::{Error, Prompt, Result, Source, TokenId, Vocab};
@@ -30,8 +30,8 @@ impl<B: Backend> ImplicitReward<B> {
 
 impl<B: Backend> Guide for ImplicitReward<B> {
     fn open(&self, prompt: &Prompt, vocab: Option<&Arc<Vocab>>) -> Result<Box<dyn Judge + '_>> {
-        let joint = Joint::open(&[&self.tuned, &self.untuned], std::slice::from_ref(prompt))?;
-        let (own, width) = (self.tuned.vocab(), joint.width(0)?.min(joint.width(1)?));
+        let evaluator = Evaluator::open(&[&self.tuned, &self.untuned], std::slice::from_ref(prompt))?;
+        let (own, width) = (self.tuned.vocab(), evaluator.width(0)?.min(evaluator.width(1)?));
         own.relation(self.untuned.vocab())?;
         let reads = match vocab {
             Some(vocab) if vocab.relation(own).is_ok() && vocab.real() <= width => Reads::Tokens,
@@ -50,8 +50,8 @@ impl<B: Backend> Guide for ImplicitReward<B> {
             Some(_) | None => Reads::Text(&self.tuned),
         };
         // The last token is scored and need not be read.
-        let most = joint.room()[0].saturating_add(1);
-        Ok(Box::new(Rewarded { joint, reads, rows: vec![Row::default()], most }))
+        let most = evaluator.room()[0].saturating_add(1);
+        Ok(Box::new(Rewarded { evaluator, reads, rows: vec![Row::default()], most }))
     }
 }
 
@@ -65,7 +65,7 @@ enum Reads<'a, B: Backend> {
 
 struct Rewarded<'a, B: Backend> {
     /// Roots: tuned and untuned.
-    joint: Joint<B>,
+    evaluator: Evaluator<B>,
     reads: Reads<'a, B>,
     rows: Vec<Row>,
     /// How many tokens there is room for behind the prompt.
@@ -104,16 +104,16 @@ impl<B: Backend> Judge for Rewarded<'_, B> {
         check::per_row("continuations to score", self.rows.len(), rows.len())?;
         let (mut drop, mut fresh) = (Vec::new(), Vec::new());
         for (row, continuation) in rows.iter().enumerate() {
-            let (old, tokens) = (self.joint.pushed(row), self.tokens(continuation)?);
+            let (old, tokens) = (self.evaluator.pushed(row), self.tokens(continuation)?);
             // Text that goes on may be cut into other tokens than it was.
             let kept = old.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
             drop.push(old.len() - kept);
             fresh.push(tokens[kept..].to_vec());
         }
         if drop.iter().any(|drop| *drop > 0) {
-            self.joint.rollback(&drop)?;
+            self.evaluator.rollback(&drop)?;
         }
-        let log_probs = score_pushed(&mut self.joint, 2, &fresh)?;
+        let log_probs = score_pushed(&mut self.evaluator, 2, &fresh)?;
         for (row, state) in self.rows.iter_mut().enumerate() {
             state.rewards.truncate(state.rewards.len() - drop[row]);
             let (tuned, untuned) = (&log_probs[0][row], &log_probs[1][row]);
@@ -123,7 +123,7 @@ impl<B: Backend> Judge for Rewarded<'_, B> {
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
-        self.joint.select(rows)?;
+        self.evaluator.select(rows)?;
         self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
         Ok(())
     }

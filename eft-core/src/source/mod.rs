@@ -28,8 +28,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::backend::Backend;
 use crate::combine::Rule;
-use crate::joint::{Joint, JointSession, OpenOptions};
-use crate::prompt::{Renderer, Rendering, TokensOnly};
+use crate::evaluator::{Evaluator, EvaluatorSession, OpenOptions};
+use crate::prompt::{PromptTransform, Renderer, TokensOnly};
 use crate::vocab::Common;
 use crate::{Decoding, Engine, Error, LogitSource, Opened, Prompt, Result, Sampler, Scores, TokenId, Vocab};
 
@@ -57,7 +57,7 @@ pub(crate) enum Node<B: Backend> {
     /// The others: a function of the parts' rows.
     Rule(Arc<dyn Rule<B>>, Vec<Source<B>>),
     /// Another prompt for everything beneath.
-    Under(Rendering, Source<B>),
+    Under(PromptTransform, Source<B>),
 }
 
 /// An engine under one of its adapters, with its way to render prompts.
@@ -135,7 +135,7 @@ impl<B: Backend> Source<B> {
     fn with_leaf(&self, what: &str, f: &dyn Fn(&Leaf<B>) -> Result<Leaf<B>>) -> Result<Self> {
         let node = match self.node() {
             Node::Leaf(leaf) => Node::Leaf(f(leaf)?),
-            Node::Under(rendering, inner) => Node::Under(rendering.clone(), inner.with_leaf(what, f)?),
+            Node::Under(transform, inner) => Node::Under(transform.clone(), inner.with_leaf(what, f)?),
             Node::Opaque(_) | Node::Sum(_) | Node::Rule(..) => {
                 let what = format!("{what}: it is no single model of token ids");
                 return Err(Error::Unsupported { who: self.name(), what });
@@ -152,10 +152,10 @@ impl<B: Backend> Source<B> {
         let prompt = prompt.into();
         match self.node() {
             Node::Leaf(leaf) => leaf.renderer.render(&self.name(), &prompt),
-            Node::Under(rendering, inner) => inner.render(rendering.apply(&prompt)?),
+            Node::Under(transform, inner) => inner.render(transform.apply(&prompt)?),
             Node::Opaque(_) | Node::Sum(_) | Node::Rule(..) => Err(Error::Unsupported {
                 who: self.name(),
-                what: "one rendering of a prompt: it is no single model of token ids".into(),
+                what: "one transform of a prompt: it is no single model of token ids".into(),
             }),
         }
     }
@@ -170,7 +170,7 @@ impl<B: Backend> Source<B> {
             Node::Under(_, inner) => inner.continuation(text),
             Node::Opaque(_) | Node::Sum(_) | Node::Rule(..) => Err(Error::Unsupported {
                 who: self.name(),
-                what: "one rendering of text: it is no single model of token ids".into(),
+                what: "one transform of text: it is no single model of token ids".into(),
             }),
         }
     }
@@ -179,17 +179,17 @@ impl<B: Backend> Source<B> {
     /// forward pass.
     ///
     /// ```
-    /// use eft_core::{from_fn, Host, Rendering, Vocab};
+    /// use eft_core::{from_fn, Host, PromptTransform, Vocab};
     ///
     /// let vocab = Vocab::new("ab", ["a", "b"])?;
     /// let model = from_fn(Host, vocab, |tokens| Ok(vec![tokens.len() as f32, 0.0]));
-    /// let hinted = model.under(Rendering::prefix([1, 1]));
+    /// let hinted = model.under(PromptTransform::prefix([1, 1]));
     /// let guided = 1.5 * &hinted - 0.5 * &model; // guidance by prompt
     /// assert!(guided.check().is_ok());
     /// # Ok::<(), eft_core::Error>(())
     /// ```
-    pub fn under(&self, rendering: Rendering) -> Self {
-        Self::of(Node::Under(rendering, self.clone()), self.inner.backend.clone())
+    pub fn under(&self, transform: PromptTransform) -> Self {
+        Self::of(Node::Under(transform, self.clone()), self.inner.backend.clone())
     }
 
     /// The same source under a name, which errors and attributions speak of.
@@ -290,25 +290,25 @@ impl<B: Backend> Source<B> {
         Sampler::new(self.backend().clone(), &decoding, rows)
     }
 
-    /// As [`LogitSource::open`], with a session that can also be [reopened](JointSession::reopen) on longer
+    /// As [`LogitSource::open`], with a session that can also be [reopened](EvaluatorSession::reopen) on longer
     /// prompts.
     ///
     /// # Errors
-    /// As [`Joint::open`].
-    pub fn session(&self, prompts: &[Prompt]) -> Result<(JointSession<B>, Scores<B>)> {
+    /// As [`Evaluator::open`].
+    pub fn session(&self, prompts: &[Prompt]) -> Result<(EvaluatorSession<B>, Scores<B>)> {
         self.session_with(prompts, OpenOptions::default())
     }
 
     /// As [`session`](Self::session), with options.
     ///
     /// # Errors
-    /// As [`Joint::open`].
+    /// As [`Evaluator::open`].
     pub fn session_with(
         &self,
         prompts: &[Prompt],
         options: OpenOptions,
-    ) -> Result<(JointSession<B>, Scores<B>)> {
-        let mut session = JointSession::new(Joint::open_with(&[self], prompts, options)?);
+    ) -> Result<(EvaluatorSession<B>, Scores<B>)> {
+        let mut session = EvaluatorSession::new(Evaluator::open_with(&[self], prompts, options)?);
         let scores = session.current()?;
         Ok((session, scores))
     }
@@ -362,7 +362,7 @@ impl<B: Backend> Clone for Node<B> {
             Self::Opaque(source) => Self::Opaque(source.clone()),
             Self::Sum(terms) => Self::Sum(terms.clone()),
             Self::Rule(rule, parts) => Self::Rule(rule.clone(), parts.clone()),
-            Self::Under(rendering, source) => Self::Under(rendering.clone(), source.clone()),
+            Self::Under(transform, source) => Self::Under(transform.clone(), source.clone()),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::pace::{Measured, Pace};
 use super::verify::{Verdict, verify};
 use crate::backend::Backend;
-use crate::joint::Joint;
+use crate::evaluator::Evaluator;
 use crate::sample::{Purpose, Sampler, Token};
 use crate::{Result, TokenId};
 
@@ -35,7 +35,7 @@ impl Bounds<'_> {
     }
 }
 
-/// How the rows of a joint are drafted, and what came of it so far.
+/// How the rows of an evaluator are drafted, and what came of it so far.
 #[derive(Debug)]
 pub(crate) struct Speculation {
     acceptance: Acceptance,
@@ -48,8 +48,12 @@ pub(crate) struct Speculation {
 }
 
 impl Speculation {
-    pub(super) fn new<B: Backend>(joint: &Joint<B>, acceptance: Acceptance, pace: Pace) -> Result<Self> {
-        let alone = !joint.of_draft_alone(0, super::draft::DRAFT)?.is_empty();
+    pub(super) fn new<B: Backend>(
+        evaluator: &Evaluator<B>,
+        acceptance: Acceptance,
+        pace: Pace,
+    ) -> Result<Self> {
+        let alone = !evaluator.of_draft_alone(0, super::draft::DRAFT)?.is_empty();
         Ok(Self { acceptance, pace, report: Report::default(), alone, started: false })
     }
 
@@ -57,10 +61,10 @@ impl Speculation {
         &self.report
     }
 
-    /// The next tokens of each row, at least one. All but the last of them have been pushed to the joint.
+    /// The next tokens of each row, at least one. All but the last of them have been pushed to the evaluator.
     pub(crate) fn block<B: Backend>(
         &mut self,
-        joint: &mut Joint<B>,
+        evaluator: &mut Evaluator<B>,
         sampler: &mut Sampler<B>,
         bounds: &Bounds<'_>,
     ) -> Result<Vec<Vec<Token>>> {
@@ -68,17 +72,17 @@ impl Speculation {
             Acceptance::Agreement => Purpose::Draw,
             Acceptance::Rejection => Purpose::Draft,
         };
-        let draft = Draft::write(joint, sampler, &self.lengths(joint, bounds), bounds, purpose)?;
+        let draft = Draft::write(evaluator, sampler, &self.lengths(evaluator, bounds), bounds, purpose)?;
         let began = Instant::now();
-        let verdict = verify(joint, sampler, &draft, self.acceptance, self.alone)?;
+        let verdict = verify(evaluator, sampler, &draft, self.acceptance, self.alone)?;
         self.learn(&draft, &verdict, began.elapsed().as_secs_f64());
 
-        let pushed = (0..joint.rows()).map(|row| joint.pushed(row).len() - draft.starts[row]);
+        let pushed = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len() - draft.starts[row]);
         let drop: Vec<_> = pushed
             .zip(&verdict.tokens)
             .map(|(pushed, tokens)| (pushed + 1).saturating_sub(tokens.len()))
             .collect();
-        joint.rollback(&drop)?;
+        evaluator.rollback(&drop)?;
         sampler.rollback(&draft.rows.iter().map(|row| row.tokens.len()).collect::<Vec<_>>())?;
         let chosen = verdict.tokens.iter().enumerate();
         sampler.remember(chosen.flat_map(|(row, tokens)| tokens.iter().map(move |token| (row, token.id))));
@@ -87,9 +91,9 @@ impl Speculation {
 
     /// How many tokens to draft for each row: what pays, what is left to be written (the last token is the target's
     /// own), and what there is room for.
-    fn lengths<B: Backend>(&self, joint: &Joint<B>, bounds: &Bounds<'_>) -> Vec<usize> {
+    fn lengths<B: Backend>(&self, evaluator: &Evaluator<B>, bounds: &Bounds<'_>) -> Vec<usize> {
         let length = self.pace.next();
-        let left = bounds.left.iter().zip(joint.room());
+        let left = bounds.left.iter().zip(evaluator.room());
         left.map(|(left, room)| length.min(left.saturating_sub(1)).min(room)).collect()
     }
 

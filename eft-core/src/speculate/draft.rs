@@ -3,13 +3,13 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::block::Bounds;
-use crate::backend::{Backend, Row};
-use crate::joint::Joint;
+use crate::backend::{Backend, ScoreRow};
+use crate::evaluator::Evaluator;
 use crate::sample::spot::{Spot, drawn_from};
 use crate::sample::{Purpose, Sampler};
 use crate::{Result, Scores, TokenId};
 
-/// The root of the joint that drafts.
+/// The root of the evaluator that drafts.
 pub(super) const DRAFT: usize = 1;
 
 /// Tokens written ahead of each row, and the distributions they were drawn from.
@@ -40,17 +40,17 @@ struct Step<B: Backend> {
 }
 
 impl<B: Backend> Draft<B> {
-    /// Writes up to `lengths` tokens, pushes them to the joint and has the sampler remember them.
+    /// Writes up to `lengths` tokens, pushes them to the evaluator and has the sampler remember them.
     pub(super) fn write(
-        joint: &mut Joint<B>,
+        evaluator: &mut Evaluator<B>,
         sampler: &mut Sampler<B>,
         lengths: &[usize],
         bounds: &Bounds<'_>,
         purpose: Purpose,
     ) -> Result<Self> {
-        let starts: Vec<_> = (0..joint.rows()).map(|row| joint.pushed(row).len()).collect();
+        let starts: Vec<_> = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len()).collect();
         // Tokens that only the draft knows are none that the target could accept.
-        let width = joint.width(0)?;
+        let width = evaluator.width(0)?;
         let mut draft = Self {
             starts,
             rows: vec![DraftRow::default(); lengths.len()],
@@ -60,11 +60,11 @@ impl<B: Backend> Draft<B> {
         let mut writing: Vec<_> = (0..lengths.len()).filter(|row| lengths[*row] > 0).collect();
         while !writing.is_empty() {
             let began = Instant::now();
-            let scores = joint.eval(DRAFT, &draft.ends_of(&writing))?;
+            let scores = evaluator.eval(DRAFT, &draft.ends_of(&writing))?;
             let spots: Vec<_> = writing
                 .iter()
                 .flat_map(|row| scores.positions(*row).into_iter().map(move |scores| (*row, scores)))
-                .map(|(row, scores)| Spot { scores, row, position: draft.end(row), covered: None })
+                .map(|(row, scores)| Spot { scores, row, position: draft.end(row), known_mass: None })
                 .collect();
             let prepared = sampler.prepare(&spots, width)?;
             let picks = sampler.pick(&drawn_from(&spots, prepared.as_ref()), &spots, purpose, width)?;
@@ -87,7 +87,7 @@ impl<B: Backend> Draft<B> {
                     }
                 }
             }
-            joint.push(&pushes)?;
+            evaluator.push(&pushes)?;
             let seconds = began.elapsed().as_secs_f64();
             if draft.steps.is_empty() {
                 draft.seconds.0 = seconds
@@ -117,10 +117,10 @@ impl<B: Backend> Draft<B> {
     }
 
     /// The distribution that a row's token of this index was drawn from.
-    pub(super) fn drawn_from(&self, row: usize, index: usize) -> Option<Row<'_, B>> {
+    pub(super) fn drawn_from(&self, row: usize, index: usize) -> Option<ScoreRow<'_, B>> {
         let step = self.steps.get(index)?;
         match &step.prepared {
-            Some(tensor) => Some(Row::new(tensor, step.writing.iter().position(|r| *r == row)?)),
+            Some(tensor) => Some(ScoreRow::new(tensor, step.writing.iter().position(|r| *r == row)?)),
             None => step.scores.positions(row).pop(),
         }
     }

@@ -48,7 +48,7 @@ pub use report::Report;
 
 use crate::backend::Backend;
 use crate::decode::{Batch, Decoding, Generation};
-use crate::joint::{Joint, OpenOptions};
+use crate::evaluator::{Evaluator, OpenOptions};
 use crate::vocab::Common;
 use crate::{Error, Prompt, Result, Source};
 use block::Acceptance;
@@ -137,21 +137,21 @@ impl<B: Backend> Speculative<B> {
             Some(draft) => draft.clone(),
             None => term::cheapest(&self.target)?,
         };
-        self.over(Joint::open_with(&[&self.target, &draft], &prompts, options)?, decoding)
+        self.over(Evaluator::open_with(&[&self.target, &draft], &prompts, options)?, decoding)
     }
 
-    /// Generates from a joint whose first root is the target and whose second is the draft, behind the tokens that
+    /// Generates from an evaluator whose first root is the target and whose second is the draft, behind the tokens that
     /// were pushed to it: as [`Batch::over`].
     ///
     /// # Errors
     /// As [`Batch::over`]; [`Error::VocabMismatch`] for a draft over other tokens, [`Error::Unsupported`] for one
     /// that lacks some of the target's.
-    pub fn over(&self, joint: Joint<B>, decoding: Decoding) -> Result<Batch<B>> {
-        let (target, draft) = (joint.width(0)?, joint.width(1)?);
-        Common::of(joint.vocabs(0)?.iter().chain(joint.vocabs(1)?))?;
+    pub fn over(&self, evaluator: Evaluator<B>, decoding: Decoding) -> Result<Batch<B>> {
+        let (target, draft) = (evaluator.width(0)?, evaluator.width(1)?);
+        Common::of(evaluator.vocabs(0)?.iter().chain(evaluator.vocabs(1)?))?;
         if draft < target {
-            let what = format!("drafting for `{}`: it has {draft} of {target} tokens", joint.name(0)?);
-            return Err(Error::Unsupported { who: joint.name(1)?.into(), what });
+            let what = format!("drafting for `{}`: it has {draft} of {target} tokens", evaluator.name(0)?);
+            return Err(Error::Unsupported { who: evaluator.name(1)?.into(), what });
         }
         let acceptance = match decoding.sampling.is_greedy() || self.same_text {
             true => Acceptance::Agreement,
@@ -161,7 +161,7 @@ impl<B: Backend> Speculative<B> {
             Some(tokens) => Pace::fixed(tokens),
             None => Pace::adaptive(self.longest, &self.memory),
         };
-        let speculation = Speculation::new(&joint, acceptance, pace)?;
-        Batch::with(joint, decoding, Some(speculation))
+        let speculation = Speculation::new(&evaluator, acceptance, pace)?;
+        Batch::with(evaluator, decoding, Some(speculation))
     }
 }

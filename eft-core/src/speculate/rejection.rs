@@ -1,6 +1,6 @@
 use super::draft::Draft;
 use super::verify::{Asked, Standing};
-use crate::backend::{Backend, Pick, rows_of};
+use crate::backend::{Backend, Pick, score_rows};
 use crate::sample::{Purpose, Sampler};
 use crate::{Result, TokenId};
 
@@ -62,7 +62,7 @@ fn replace<'a, B: Backend>(
     let target: Vec<_> = index.iter().map(|i| asked.rows[*i]).collect();
     let drafts: Vec<_> = rejected.iter().filter_map(|(row, i)| draft.drawn_from(*row, *i)).collect();
     let residual = backend.residual(&target, &drafts, width)?;
-    let picks = sampler.pick(&rows_of(&residual, spots.len()), &spots, Purpose::Residual, width)?;
+    let picks = sampler.pick(&score_rows(&residual, spots.len()), &spots, Purpose::Residual, width)?;
     // What is told of a token is its probability under the target, not in what was left of it.
     let tokens: Vec<_> = picks.iter().map(|p| vec![p.token.min(width as TokenId - 1)]).collect();
     let log_probs = backend.log_probs(&target, &tokens, width)?.into_iter().flatten();

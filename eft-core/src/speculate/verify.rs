@@ -6,12 +6,12 @@ use super::block::Acceptance;
 use super::draft::{DRAFT, Draft};
 use super::rejection::by_rejection;
 use crate::Result;
-use crate::backend::{Backend, Pick, Row};
-use crate::joint::Joint;
+use crate::backend::{Backend, Pick, ScoreRow};
+use crate::evaluator::Evaluator;
 use crate::sample::spot::{Spot, drawn_from, spots};
 use crate::sample::{Sampler, Token};
 
-/// The root of the joint that is the target.
+/// The root of the evaluator that is the target.
 const TARGET: usize = 0;
 
 /// What stands.
@@ -25,7 +25,7 @@ pub(super) struct Verdict {
 /// Judges every row of a draft. `alone`: the target's row behind a whole draft takes another pass of the draft, and
 /// is computed only where every token is accepted.
 pub(super) fn verify<B: Backend>(
-    joint: &mut Joint<B>,
+    evaluator: &mut Evaluator<B>,
     sampler: &Sampler<B>,
     draft: &Draft<B>,
     acceptance: Acceptance,
@@ -38,11 +38,11 @@ pub(super) fn verify<B: Backend>(
         .map(|(row, start)| *start..start + row.tokens.len() + usize::from(!row.ends))
         .collect();
     if alone {
-        joint.run_without(TARGET, DRAFT, &at)?;
+        evaluator.run_without(TARGET, DRAFT, &at)?;
         // A row without a draft is asked for its one position.
         at.iter_mut().zip(&draft.rows).for_each(|(at, row)| at.end = at.start + row.tokens.len().max(1));
     }
-    let scores = joint.eval(TARGET, &at)?;
+    let scores = evaluator.eval(TARGET, &at)?;
     let width = scores.width();
     let spots = spots(&scores, &draft.starts);
     let prepared = sampler.prepare(&spots, width)?;
@@ -50,11 +50,11 @@ pub(super) fn verify<B: Backend>(
     let asked = Asked { spots, rows, width, of_row: ranges(&at) };
     let standing = match acceptance {
         Acceptance::Agreement => by_agreement(sampler, draft, &asked)?,
-        Acceptance::Rejection => by_rejection(joint.backend(), sampler, draft, &asked)?,
+        Acceptance::Rejection => by_rejection(evaluator.backend(), sampler, draft, &asked)?,
     };
     let whole = standing.whole.clone();
     let mut verdict = standing.tell(sampler, prepared.is_some(), width)?;
-    for (row, token) in whole.iter().zip(behind(joint, sampler, draft, &whole)?) {
+    for (row, token) in whole.iter().zip(behind(evaluator, sampler, draft, &whole)?) {
         verdict.tokens[*row].push(token);
     }
     Ok(verdict)
@@ -62,7 +62,7 @@ pub(super) fn verify<B: Backend>(
 
 /// The target's own token behind the drafts of these rows, as in plain decoding.
 fn behind<B: Backend>(
-    joint: &mut Joint<B>,
+    evaluator: &mut Evaluator<B>,
     sampler: &Sampler<B>,
     draft: &Draft<B>,
     whole: &[usize],
@@ -70,7 +70,7 @@ fn behind<B: Backend>(
     if whole.is_empty() {
         return Ok(Vec::new());
     }
-    let scores = joint.eval(TARGET, &draft.ends_of(whole))?;
+    let scores = evaluator.eval(TARGET, &draft.ends_of(whole))?;
     let ends: Vec<_> = (0..draft.rows.len()).map(|row| draft.end(row)).collect();
     sampler.choose(&spots(&scores, &ends), scores.width())
 }
@@ -79,7 +79,7 @@ fn behind<B: Backend>(
 pub(super) struct Asked<'a, B: Backend> {
     pub(super) spots: Vec<Spot<'a, B>>,
     /// What tokens are drawn from, for each spot.
-    pub(super) rows: Vec<Row<'a, B>>,
+    pub(super) rows: Vec<ScoreRow<'a, B>>,
     pub(super) width: usize,
     /// For each row of the batch, its spots.
     pub(super) of_row: Vec<Range<usize>>,

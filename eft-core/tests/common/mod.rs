@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use eft_core::backend::rows_of;
+use eft_core::backend::score_rows;
 use eft_core::{
-    Backend, Engine, EngineRow, EngineSpec, FnEngine, Host, Joint, Opened, Prompt, Result, RowFeed, Scores,
-    Session, Source, TokenId, Vocab,
+    Backend, Engine, EngineRow, EngineSpec, Evaluator, FnEngine, Host, Opened, Prompt, Result, RowFeed,
+    Scores, Session, Source, TokenId, Vocab,
 };
 
 pub(crate) const WIDTH: usize = 11;
@@ -146,17 +146,17 @@ pub(crate) fn values(scores: &Scores<Host>) -> Vec<Vec<f32>> {
 
 /// What a source says after a prompt and more tokens.
 pub(crate) fn scores_after(source: &Source<Host>, prompt: &[TokenId], tokens: &[TokenId]) -> Vec<f32> {
-    let mut joint = Joint::open(&[source], &[Prompt::from(prompt)]).unwrap();
-    joint.push(&[tokens.to_vec()]).unwrap();
-    values(&joint.eval_last(0).unwrap()).remove(0)
+    let mut evaluator = Evaluator::open(&[source], &[Prompt::from(prompt)]).unwrap();
+    evaluator.push(&[tokens.to_vec()]).unwrap();
+    values(&evaluator.eval_last(0).unwrap()).remove(0)
 }
 
 /// The same, normalised.
 pub(crate) fn log_probs_after(source: &Source<Host>, prompt: &[TokenId], tokens: &[TokenId]) -> Vec<f32> {
     let scores = scores_after(source, prompt, tokens);
     let tensor = Host.upload(&scores, scores.len()).unwrap();
-    let normalised = Host.log_softmax(&rows_of(&tensor, 1), scores.len()).unwrap();
-    Host.download(&rows_of(&normalised, 1), scores.len()).unwrap()
+    let normalised = Host.log_softmax(&score_rows(&tensor, 1), scores.len()).unwrap();
+    Host.download(&score_rows(&normalised, 1), scores.len()).unwrap()
 }
 
 /// Entries agree within `tolerance`; equal infinities do.

@@ -11,8 +11,8 @@ use eft_core::sample::{
     RepetitionPenalty, Uniforms,
 };
 use eft_core::{
-    Decoding, Filter, Form, Host, Joint, LogitSource, Rendering, RowFeed, Sampler, Sampling, Session, Source,
-    Token, TokenId, combine, from_fn, from_top,
+    Decoding, Evaluator, Filter, Form, Host, LogitSource, PromptTransform, RowFeed, Sampler, Sampling,
+    Session, Source, Token, TokenId, combine, from_fn, from_top,
 };
 use proptest::prelude::*;
 
@@ -136,12 +136,12 @@ fn conversations_feed_only_what_is_new() {
     let reply: Vec<_> = generation.by_ref().map(|t| t.unwrap().id).collect();
     assert_eq!((large_counts.take(), small_counts.take()), ((3, 7), (3, 14)));
 
-    let mut joint = generation.into_joint();
+    let mut evaluator = generation.into_evaluator();
     let next = [&first[..], &reply, &[7, 8]].concat();
-    joint.reopen(&[next.clone().into()]).unwrap();
+    evaluator.reopen(&[next.clone().into()]).unwrap();
     // The last token of the reply was never fed: it and two more, in one pass.
     assert_eq!((large_counts.take(), small_counts.take()), ((1, 3), (1, 6)));
-    let mut generation = Batch::over(joint, greedy().stop_ids([]).max_tokens(3)).unwrap();
+    let mut generation = Batch::over(evaluator, greedy().stop_ids([]).max_tokens(3)).unwrap();
     let resumed: Vec<_> = generation.by_ref().filter_map(|e| token(e.unwrap())).collect();
     let fresh: Vec<_> = sum
         .generate(next.clone(), greedy().stop_ids([]).max_tokens(3))
@@ -152,16 +152,16 @@ fn conversations_feed_only_what_is_new() {
     large_counts.take();
 
     // Back into the prompt, and forked: both rows share four tokens with what was read.
-    let mut joint = generation.into_joint();
-    joint.reopen(&[[1, 2, 3, 4, 9].into(), [1, 2, 3, 4].into()]).unwrap();
+    let mut evaluator = generation.into_evaluator();
+    evaluator.reopen(&[[1, 2, 3, 4, 9].into(), [1, 2, 3, 4].into()]).unwrap();
     assert_eq!(large_counts.take(), (1, 1 + 1));
-    let scores = joint.eval_last(0).unwrap();
+    let scores = evaluator.eval_last(0).unwrap();
     assert_eq!(values(&scores)[0], scores_after(&sum, &[1, 2, 3, 4, 9], &[]));
     assert_eq!(values(&scores)[1], scores_after(&sum, &[1, 2, 3, 4], &[]));
-    // A prompt that cannot be opened leaves the joint as it was.
-    assert!(joint.reopen(&[[99].into()]).is_err());
-    joint.push(&[vec![1], vec![2]]).unwrap();
-    assert_eq!(values(&joint.eval_last(0).unwrap())[1], scores_after(&sum, &[1, 2, 3, 4], &[2]));
+    // A prompt that cannot be opened leaves the evaluator as it was.
+    assert!(evaluator.reopen(&[[99].into()]).is_err());
+    evaluator.push(&[vec![1], vec![2]]).unwrap();
+    assert_eq!(values(&evaluator.eval_last(0).unwrap())[1], scores_after(&sum, &[1, 2, 3, 4], &[2]));
 }
 
 fn token(event: Event) -> Option<Token> {
@@ -181,11 +181,11 @@ fn a_text_that_was_cut_goes_on_as_if_it_had_not_been() {
     for sampling in [Sampling::greedy(), Sampling::default().seed(4)] {
         let all: Vec<_> =
             source.generate([1, 2], decoding(sampling, 12)).unwrap().map(|t| t.unwrap()).collect();
-        // Whether it was cut by the limit or by dropping, the joint holds the whole of it.
+        // Whether it was cut by the limit or by dropping, the evaluator holds the whole of it.
         for limit in [5, 50] {
             let mut first = source.generate([1, 2], decoding(sampling, limit)).unwrap();
             let mut text: Vec<_> = first.by_ref().take(5).map(|t| t.unwrap()).collect();
-            let rest = Batch::over(first.into_joint(), decoding(sampling, 7)).unwrap();
+            let rest = Batch::over(first.into_evaluator(), decoding(sampling, 7)).unwrap();
             text.extend(rest.filter_map(|e| token(e.unwrap())));
             assert_eq!(text, all);
         }
@@ -206,12 +206,15 @@ fn sessions_tell_their_scores_again_after_a_rollback() {
 #[test]
 fn single_models_render_and_vocabularies_decode() {
     let source = model("m", 1);
-    let hinted = source.under(Rendering::prefix([7]));
+    let hinted = source.under(PromptTransform::prefix([7]));
     assert_eq!(hinted.render([1, 2]).unwrap(), [7, 1, 2]);
     assert_eq!(source.vocab().decode(&[1, 2, 10]), b"bc");
     assert!((&source + &hinted).render([1]).is_err() && source.render("text").is_err());
     let (adapted, _) = counted("small", 1, &["x"]);
-    assert_eq!(adapted.under(Rendering::prefix([7])).adapter("x").unwrap().render([1]).unwrap(), [7, 1]);
+    assert_eq!(
+        adapted.under(PromptTransform::prefix([7])).adapter("x").unwrap().render([1]).unwrap(),
+        [7, 1]
+    );
 }
 
 #[test]
@@ -223,7 +226,7 @@ fn a_text_cut_where_the_context_is_full_ends_and_does_not_fail() {
     assert_eq!((all.len(), end.reason), (3, FinishReason::ContextFull));
     let mut cut = source.generate([1, 2], decoding(3)).unwrap();
     assert_eq!(cut.by_ref().count(), 3);
-    let mut rest = Batch::over(cut.into_joint(), decoding(9)).unwrap();
+    let mut rest = Batch::over(cut.into_evaluator(), decoding(9)).unwrap();
     let again = token(rest.next().unwrap().unwrap()).unwrap();
     assert_eq!((again.id, again.position), (all[2], 2), "the last token was not held, and is drawn again");
     assert!(

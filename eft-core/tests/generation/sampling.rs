@@ -1,5 +1,5 @@
 //! From scores to tokens: the order of things, and numbers that draws are made of.
-use eft_core::conformance::naive;
+use eft_core::conformance::reference;
 use proptest::prelude::*;
 
 use super::*;
@@ -18,13 +18,13 @@ proptest! {
         let mut history = vec![1];
         for token in tokens {
             let row = logits(model_seed, &history, WIDTH);
-            let filtered = naive::filter(&row, &Filter { temperature, top_k, top_p, min_p });
+            let filtered = reference::filter(&row, &Filter { temperature, top_k, top_p, min_p });
             let filtered: Vec<_> = filtered.into_iter().map(|x| x as f32).collect();
             let uniform = Uniforms::new(seed).at(0, token.position, Purpose::Draw);
-            naive::check_draw(&filtered, uniform, token.id, 1e-5).unwrap();
-            let expected = naive::log_softmax(&filtered)[token.id as usize];
+            reference::check_draw(&filtered, uniform, token.id, 1e-5).unwrap();
+            let expected = reference::log_softmax(&filtered)[token.id as usize];
             prop_assert!((f64::from(token.processed_log_prob) - expected).abs() < 1e-4);
-            let combined = naive::log_softmax(&row)[token.id as usize];
+            let combined = reference::log_softmax(&row)[token.id as usize];
             prop_assert!((f64::from(token.log_prob) - combined).abs() < 1e-4);
             history.push(token.id);
         }
@@ -88,7 +88,7 @@ fn penalties_do_what_transformers_does() {
     let source = from_fn(Host, vocab("fixed"), move |_| Ok(row.clone()));
     let edited = |processor: Box<dyn Processor>, generated: &[TokenId]| -> Vec<f64> {
         let edits = processor.edits(&History { generated, prompt: &[] }).unwrap();
-        naive::edit(&[2.0, -1.0, 0.5, 3.0, -4.0], &edits)
+        reference::edit(&[2.0, -1.0, 0.5, 3.0, -4.0], &edits)
     };
     let repetition = edited(Box::new(RepetitionPenalty::new(2.0).unwrap()), &[0, 1, 0]);
     assert_eq!(repetition, [1.0, -2.0, 0.5, 3.0, -4.0]);
@@ -107,7 +107,7 @@ fn penalties_do_what_transformers_does() {
 fn a_repetition_penalty_counts_the_prompt_of_the_term_it_names() {
     let source =
         from_fn(Host, vocab("fixed"), |_| Ok(vec![0.0, 3.0, 2.9, 2.8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
-    let guided = &source + 0.0f32 * &source + source.under(Rendering::prefix([2])).named("hinted");
+    let guided = &source + 0.0f32 * &source + source.under(PromptTransform::prefix([2])).named("hinted");
     let with = |term: Option<&str>| {
         let penalty = RepetitionPenalty::new(1.5).unwrap();
         let penalty = match term {

@@ -1,5 +1,5 @@
 //! What is told of each token, and of whole texts.
-use eft_core::conformance::naive;
+use eft_core::conformance::reference;
 use proptest::prelude::*;
 
 use super::*;
@@ -31,7 +31,7 @@ proptest! {
 fn alternatives_are_the_likeliest_tokens() {
     let token =
         model("m", 3).generate([1], Decoding::default().alternatives(4)).unwrap().next().unwrap().unwrap();
-    let expected: Vec<_> = naive::top(&logits(3, &[1], WIDTH), 4);
+    let expected: Vec<_> = reference::top(&logits(3, &[1], WIDTH), 4);
     for (got, (id, log_prob)) in token.alternatives.iter().zip(&expected) {
         assert_eq!(got.token, *id);
         assert!((f64::from(got.log_prob) - log_prob).abs() < 1e-5);
@@ -63,7 +63,7 @@ fn attribution_of_a_rule_speaks_of_its_parts() {
 #[test]
 fn a_black_box_is_combined_on_the_tokens_it_tells() {
     let top = |tokens: &[TokenId]| -> Vec<(TokenId, f32)> {
-        naive::top(&logits(4, tokens, WIDTH), 5).into_iter().map(|(id, p)| (id, p as f32)).collect()
+        reference::top(&logits(4, tokens, WIDTH), 5).into_iter().map(|(id, p)| (id, p as f32)).collect()
     };
     let black_box = from_top(Host, vocab("black box"), move |tokens| Ok(top(tokens)));
     let (tuned, untuned) = (model("tuned", 1), model("untuned", 2));
@@ -71,17 +71,17 @@ fn a_black_box_is_combined_on_the_tokens_it_tells() {
     let known: Vec<_> = top(&[3]).into_iter().map(|(id, _)| id).collect();
     let mass: f32 = top(&[3]).iter().map(|(_, p)| p.exp()).sum();
 
-    let mut joint = Joint::open(&[&proxy, &(&tuned - &black_box)], &[[3].into()]).unwrap();
+    let mut evaluator = Evaluator::open(&[&proxy, &(&tuned - &black_box)], &[[3].into()]).unwrap();
     for root in [0, 1] {
-        let scores = joint.eval_last(root).unwrap();
+        let scores = evaluator.eval_last(root).unwrap();
         assert_eq!(scores.form(), Form::Partial);
-        assert!((scores.covered(0).unwrap() - mass).abs() < 1e-5);
+        assert!((scores.known_mass(0).unwrap() - mass).abs() < 1e-5);
         let row = &values(&scores)[0];
         assert!((0..WIDTH).all(|i| row[i].is_finite() == known.contains(&(i as TokenId))), "{row:?}");
         assert!((row.iter().map(|x| x.exp()).sum::<f32>() - 1.0).abs() < 1e-5);
     }
     let token = proxy.generate([3], Decoding::default().stop_ids([])).unwrap().next().unwrap().unwrap();
-    assert!(known.contains(&token.id) && (token.covered.unwrap() - mass).abs() < 1e-5);
+    assert!(known.contains(&token.id) && (token.known_mass.unwrap() - mass).abs() < 1e-5);
     assert_eq!(
         model("m", 1)
             .generate([3], Decoding::default().stop_ids([]))
@@ -89,7 +89,7 @@ fn a_black_box_is_combined_on_the_tokens_it_tells() {
             .next()
             .unwrap()
             .unwrap()
-            .covered,
+            .known_mass,
         None
     );
 }

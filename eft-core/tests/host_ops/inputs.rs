@@ -1,7 +1,7 @@
 //! What operations take: stored types and layouts, no rows at all, wrong arguments.
-use eft_core::conformance::naive;
+use eft_core::conformance::reference;
 use eft_core::host::HostTensor;
-use eft_core::{Backend, Error, Filter, Host, Pool, Row, Term};
+use eft_core::{Backend, Error, Filter, Host, Pool, ScoreRow, Term};
 use half::{bf16, f16};
 use ndarray::Array2;
 
@@ -25,8 +25,8 @@ fn stored_types_and_layouts_read_alike() {
     for tensor in &tensors {
         assert_eq!(Host.shape(tensor), (3, 3000));
         assert_eq!(Host.download(&refs(tensor, 3), 3000).unwrap(), exact);
-        let first = Host.top(&[Row::new(tensor, 2)], 5, 2000).unwrap().remove(0);
-        assert_eq!(first[0].token, naive::argmax(&exact[6000..8000]).0);
+        let first = Host.top(&[ScoreRow::new(tensor, 2)], 5, 2000).unwrap().remove(0);
+        assert_eq!(first[0].token, reference::argmax(&exact[6000..8000]).0);
     }
     let difference =
         [1.0, -1.0].map(|weight| Term { weight, rows: refs(&tensors[usize::from(weight < 0.0)], 3) });
@@ -36,7 +36,7 @@ fn stored_types_and_layouts_read_alike() {
 
 #[test]
 fn no_rows_give_no_rows() {
-    let none: &[Row<'_, Host>] = &[];
+    let none: &[ScoreRow<'_, Host>] = &[];
     for width in [0, 1, usize::MAX] {
         assert!(Host.argmax(none, width).unwrap().is_empty());
         assert!(Host.draw(none, &[], width).unwrap().is_empty());
@@ -59,7 +59,7 @@ fn no_rows_give_no_rows() {
 fn wrong_arguments_are_errors() {
     let scores = tensor(&[1.0, 2.0, 3.0]);
     let one = refs(&scores, 1);
-    let past = [Row::new(&scores, 1)];
+    let past = [ScoreRow::new(&scores, 1)];
     assert!(matches!(Host.upload(&[1.0; 3], 2), Err(Error::Shape { .. })));
     assert!(matches!(Host.upload(&[], 0), Err(Error::Shape { .. })));
     assert!(matches!(Host.argmax(&past, 3), Err(Error::Shape { .. })));

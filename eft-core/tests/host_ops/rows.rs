@@ -2,7 +2,7 @@
 use std::ops::RangeInclusive;
 
 use eft_core::host::HostTensor;
-use eft_core::{Backend, Filter, Host, Row};
+use eft_core::{Backend, Filter, Host, ScoreRow};
 use proptest::prelude::*;
 
 /// A tensor of one row.
@@ -11,8 +11,8 @@ pub(crate) fn tensor(row: &[f32]) -> HostTensor {
 }
 
 /// The first `count` rows of a tensor.
-pub(crate) fn refs(tensor: &HostTensor, count: usize) -> Vec<Row<'_, Host>> {
-    (0..count).map(|index| Row::new(tensor, index)).collect()
+pub(crate) fn refs(tensor: &HostTensor, count: usize) -> Vec<ScoreRow<'_, Host>> {
+    (0..count).map(|index| ScoreRow::new(tensor, index)).collect()
 }
 
 /// Equal up to `slack`; infinities and NaN are equal to themselves.
@@ -24,7 +24,7 @@ pub(crate) fn assert_close(got: f32, expected: f64, slack: f64) {
 
 #[track_caller]
 pub(crate) fn assert_unsound(row: &[f32]) {
-    assert!(!eft_core::conformance::naive::is_sound(row), "{row:?}");
+    assert!(!eft_core::conformance::reference::is_sound(row), "{row:?}");
 }
 
 fn widths() -> impl Strategy<Value = usize> {

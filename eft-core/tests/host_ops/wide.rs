@@ -1,5 +1,5 @@
 //! Rows as wide as the widest vocabularies, shared among threads.
-use eft_core::conformance::naive;
+use eft_core::conformance::reference;
 use eft_core::host::HostTensor;
 use eft_core::{Backend, Filter, Host, Term};
 
@@ -38,18 +38,19 @@ fn wide_rows_agree_with_the_naive_operations() {
         let rows = refs(&scores, 1);
         for filter in filters() {
             let got = Host.filter(&rows, &filter, WIDTH).unwrap();
-            naive::check_filter(&row, &filter, &Host.download(&refs(&got, 1), WIDTH).unwrap(), 1e-5).unwrap();
+            reference::check_filter(&row, &filter, &Host.download(&refs(&got, 1), WIDTH).unwrap(), 1e-5)
+                .unwrap();
         }
-        let normalizer = naive::log_normalizer(&row);
+        let normalizer = reference::log_normalizer(&row);
         assert_close(Host.log_normalizers(&rows, WIDTH).unwrap()[0], normalizer, 1e-6 * normalizer.abs());
-        assert_eq!(Host.argmax(&rows, WIDTH).unwrap()[0].token, naive::argmax(&row).0);
+        assert_eq!(Host.argmax(&rows, WIDTH).unwrap()[0].token, reference::argmax(&row).0);
         for uniform in [0.0, 0.123, 0.5, 0.999, 1.0f64.next_down()] {
             let pick = Host.draw(&rows, &[uniform], WIDTH).unwrap()[0];
-            naive::check_draw(&row, uniform, pick.token, 1e-6).unwrap();
+            reference::check_draw(&row, uniform, pick.token, 1e-6).unwrap();
         }
         for k in [1, 100, 70_000] {
             let got: Vec<_> = Host.top(&rows, k, WIDTH).unwrap()[0].iter().map(|pick| pick.token).collect();
-            assert_eq!(got, naive::top(&row, k).iter().map(|(token, _)| *token).collect::<Vec<_>>());
+            assert_eq!(got, reference::top(&row, k).iter().map(|(token, _)| *token).collect::<Vec<_>>());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Sampled texts follow the distribution of plain sampling: four tokens jointly, drafted by blocks of two.
 use std::collections::BTreeMap;
 
-use eft_core::conformance::naive;
+use eft_core::conformance::reference;
 use eft_core::sample::{FrequencyPenalty, History};
 use eft_core::{FnEngine, Vocab, combine};
 
@@ -35,12 +35,12 @@ fn expected(target: &Source<Host>, decoding: &Decoding) -> Counts {
         let row = scores_after(target, &PROMPT, &text);
         let history = History { generated: &text, prompt: &[] };
         let edits: Vec<_> = decoding.processors.iter().flat_map(|p| p.edits(&history).unwrap()).collect();
-        let edited: Vec<_> = naive::edit(&row, &edits).into_iter().map(|x| x as f32).collect();
-        let filtered: Vec<_> = naive::filter(&edited, &decoding.sampling.filter().unwrap())
+        let edited: Vec<_> = reference::edit(&row, &edits).into_iter().map(|x| x as f32).collect();
+        let filtered: Vec<_> = reference::filter(&edited, &decoding.sampling.filter().unwrap())
             .into_iter()
             .map(|x| x as f32)
             .collect();
-        for (token, log_prob) in naive::log_softmax(&filtered).into_iter().enumerate() {
+        for (token, log_prob) in reference::log_softmax(&filtered).into_iter().enumerate() {
             let text = [&text[..], &[token as TokenId]].concat();
             let ends = text.len() == LENGTH || token == TOKENS - 1;
             let probability = probability * log_prob.exp();

@@ -9,7 +9,7 @@ use eft_core::decode::{Batch, Event};
 use eft_core::sample::{FrequencyPenalty, RepetitionPenalty};
 use eft_core::speculate::Speculative;
 use eft_core::{
-    Decoding, Error, Host, Rendering, Result, Sampling, Source, TokenId, combine, from_fn, from_top,
+    Decoding, Error, Host, PromptTransform, Result, Sampling, Source, TokenId, combine, from_fn, from_top,
 };
 use proptest::prelude::*;
 
@@ -23,11 +23,11 @@ fn combinations(seed: u64) -> Vec<(Source<Host>, Source<Host>)> {
     let upscaled = &large + 0.3 * (&other - &small);
     let mixture = combine::mixture([(0.7, &large), (0.3, &tuned)]).unwrap();
     let careful = combine::nucleus_delta(&large, &tuned, &small, 0.3, 0.8).unwrap();
-    let hinted = 1.3 * &large - 0.3 * &large.under(Rendering::prefix([7, 7]));
+    let hinted = 1.3 * &large - 0.3 * &large.under(PromptTransform::prefix([7, 7]));
     let known = model("known", seed);
     let few = from_top(Host, vocab("few"), move |ids| {
         let row = scores_after(&known, ids, &[]);
-        Ok(eft_core::conformance::naive::top(&row, 4).into_iter().map(|(id, p)| (id, p as f32)).collect())
+        Ok(eft_core::conformance::reference::top(&row, 4).into_iter().map(|(id, p)| (id, p as f32)).collect())
     });
     vec![
         (upscaled.clone(), other.clone()),
@@ -69,8 +69,8 @@ fn assert_same(got: &[Event], expected: &[Event]) {
             (Event::Token { token: a, .. }, Event::Token { token: b, .. }) => {
                 assert_eq!((a.id, a.position), (b.id, b.position));
                 assert_near(
-                    &[a.log_prob, a.processed_log_prob, a.covered.unwrap_or(1.0)],
-                    &[b.log_prob, b.processed_log_prob, b.covered.unwrap_or(1.0)],
+                    &[a.log_prob, a.processed_log_prob, a.known_mass.unwrap_or(1.0)],
+                    &[b.log_prob, b.processed_log_prob, b.known_mass.unwrap_or(1.0)],
                     1e-4,
                 );
                 let told = |t: &eft_core::Token| t.alternatives.iter().map(|p| p.token).collect::<Vec<_>>();
@@ -169,7 +169,7 @@ proptest! {
         let speculative = target.speculate().draft(draft).block(block);
         let mut first = speculative.generate([1, 2], decoding(cut)).unwrap();
         let mut text: Vec<_> = first.by_ref().map(|t| t.unwrap().id).collect();
-        let rest = speculative.over(first.into_joint(), decoding(12 - cut)).unwrap();
+        let rest = speculative.over(first.into_evaluator(), decoding(12 - cut)).unwrap();
         text.extend(rest.filter_map(|event| match event.unwrap() {
             Event::Token { token, .. } => Some(token.id),
             Event::Finished { .. } => None,

@@ -1,5 +1,5 @@
 //! What speculation runs, what crosses to the host for it, and what it refuses.
-use eft_core::conformance::{Meter, metered};
+use eft_core::conformance::{TrafficCounter, count_traffic};
 use eft_core::{EngineSpec, FnEngine, Vocab};
 
 use super::*;
@@ -62,9 +62,9 @@ fn an_adapter_that_drafts_shares_the_pass_that_judges() {
 
 #[test]
 fn no_row_of_scores_crosses_to_the_host() {
-    let meter = Meter::new(Host);
-    let [large, tuned, untuned, other] =
-        [("large", 1), ("tuned", 2), ("untuned", 3), ("other", 4)].map(|(n, s)| metered(model(n, s), &meter));
+    let counter = TrafficCounter::new(Host);
+    let [large, tuned, untuned, other] = [("large", 1), ("tuned", 2), ("untuned", 3), ("other", 4)]
+        .map(|(n, s)| count_traffic(model(n, s), &counter));
     let target = &large + 0.3 * (&tuned - &untuned);
     let sampled = Sampling::default().temperature(0.8).top_k(8).top_p(0.95);
     let processed = |sampling| {
@@ -78,12 +78,12 @@ fn no_row_of_scores_crosses_to_the_host() {
             for same_text in [false, true] {
                 let speculative = target.speculate().draft(draft).block(3);
                 let speculative = if same_text { speculative.same_text() } else { speculative };
-                meter.reset();
+                counter.reset();
                 let decoding: Decoding = decoding.clone();
                 let batch = speculative.generate_batch([[1], [2]], decoding.max_tokens(12)).unwrap();
                 batch.for_each(|event| drop(event.unwrap()));
-                assert_eq!(meter.traffic().row_floats, 0);
-                assert!(meter.traffic().numbers > 0);
+                assert_eq!(counter.traffic().row_floats, 0);
+                assert!(counter.traffic().numbers > 0);
             }
         }
     }
@@ -98,7 +98,7 @@ fn the_draft_is_the_cheapest_positive_term_unless_named() {
     };
     let drafted_by = |target: &Source<Host>| {
         let batch = target.speculate().generate_batch([[1]], long()).unwrap();
-        batch.into_joint().name(1).unwrap().to_string()
+        batch.into_evaluator().name(1).unwrap().to_string()
     };
     let (large, tuned, untuned) = (sized("large", 9), sized("tuned", 2), sized("untuned", 1));
     assert_eq!(drafted_by(&(&large + (&tuned - &untuned))), "tuned");
@@ -113,9 +113,9 @@ fn the_draft_is_the_cheapest_positive_term_unless_named() {
         assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
     }
     // Under another prompt it is that very stream which drafts.
-    let hinted = &large + untuned.under(Rendering::prefix([3]));
-    let joint = hinted.speculate().generate_batch([[1]], long()).unwrap().into_joint();
-    assert_eq!(joint.prompt_tokens(joint.name(1).unwrap(), 0).unwrap(), [3, 1]);
+    let hinted = &large + untuned.under(PromptTransform::prefix([3]));
+    let evaluator = hinted.speculate().generate_batch([[1]], long()).unwrap().into_evaluator();
+    assert_eq!(evaluator.prompt_tokens(evaluator.name(1).unwrap(), 0).unwrap(), [3, 1]);
 }
 
 #[test]
@@ -177,8 +177,8 @@ fn an_unsound_target_is_refused_and_an_unsound_draft_writes_nothing() {
                 other => panic!("{other:?}"),
             }
             // What is left of it holds the text, and nothing that was drafted.
-            let joint = text.into_joint();
-            assert!(joint.pushed(0).len() <= 4);
+            let evaluator = text.into_evaluator();
+            assert!(evaluator.pushed(0).len() <= 4);
         }
     }
 }

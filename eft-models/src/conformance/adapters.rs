@@ -1,6 +1,6 @@
 //! Low-rank adapters: rows of several of them, in one pass.
 use eft_core::conformance::{SourceTest, check_source};
-use eft_core::{Backend, Joint, Prompt, Scores};
+use eft_core::{Backend, Evaluator, Prompt, Scores};
 
 use super::goldens::{Difference, Golden, model};
 use super::{Verdict, require};
@@ -38,11 +38,11 @@ fn check_together<N: Nn>(nn: &N) -> Verdict<()> {
     let prompts = Golden::family("qwen2")?.prompts;
     let opened: Vec<Prompt> = prompts.iter().map(Prompt::from).collect();
     let pushed = [vec![3, 4], vec![], vec![5]];
-    let mut together = Joint::open(&roots, &opened)?;
+    let mut together = Evaluator::open(&roots, &opened)?;
     together.push(&pushed)?;
     let numbers = |scores: &Scores<N::Backend>| nn.backend().download(&scores.last()?, scores.width());
     for (root, alone) in roots.into_iter().enumerate() {
-        let mut alone = Joint::open(&[alone], &opened)?;
+        let mut alone = Evaluator::open(&[alone], &opened)?;
         alone.push(&pushed)?;
         let (got, expected) = (numbers(&together.eval_last(root)?)?, numbers(&alone.eval_last(0)?)?);
         let far = got.iter().zip(&expected).find(|(a, b)| (*a - *b).abs() >= 1e-4);

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use eft_core::decode::Batch;
 use eft_core::decode::Event;
-use eft_core::{Backend, Decoding, Joint, Prompt, Sampling, Source, TokenId};
+use eft_core::{Backend, Decoding, Evaluator, Prompt, Sampling, Source, TokenId};
 use safetensors::SafeTensors;
 
 use super::{TOLERANCE, Verdict, require};
@@ -84,9 +84,9 @@ impl Golden {
             let golden = goldens.tensor(&format!("logits.{i}"))?;
             let expected = golden.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
             // The first token as the prompt, all others after it: every position is scored.
-            let mut joint = Joint::open(&[source], &[Prompt::from(&prompt[..1])])?;
-            joint.push(&[prompt[1..].to_vec()])?;
-            let scores = joint.eval_from(0, &[0])?;
+            let mut evaluator = Evaluator::open(&[source], &[Prompt::from(&prompt[..1])])?;
+            evaluator.push(&[prompt[1..].to_vec()])?;
+            let scores = evaluator.eval_from(0, &[0])?;
             let got = source.backend().download(&scores.positions(0), scores.width())?;
             let sound = got.len() == expected.len() && got.iter().all(|x| x.is_finite());
             require(sound, || format!("{name}: {} logits, not all of them finite", got.len()))?;

@@ -1,5 +1,5 @@
 //! Products of weights that are larger than any of a golden, which a library may lay out in a way of its own.
-use eft_core::backend::rows_of;
+use eft_core::backend::score_rows;
 use eft_core::{Backend, TokenId};
 
 use super::{Verdict, require};
@@ -82,7 +82,7 @@ fn check_rows<N: Nn>(nn: &N, embedding: &N::Linear, weight: &Matrix) -> Verdict<
 
 fn download<N: Nn>(nn: &N, tensor: &Tensor<N>) -> Verdict<Vec<f32>> {
     let (rows, width) = nn.backend().shape(tensor);
-    Ok(nn.backend().download(&rows_of(tensor, rows), width)?)
+    Ok(nn.backend().download(&score_rows(tensor, rows), width)?)
 }
 
 /// Rows × columns of numbers with eight bits.

@@ -97,13 +97,13 @@ impl<G: Graph> GraphEngine<G> {
 
     /// Whether rows of different length run in one pass, or each in its own.
     pub fn runs_rows_together(&self) -> bool {
-        let traits = self.graph.traits();
+        let traits = self.graph.caps();
         if traits.cached { self.way.holes } else { !traits.one_row }
     }
 
     fn session(&self, rows: usize) -> Box<dyn Session<Backend = G::Backend>> {
         let (graph, spec) = (self.graph.clone(), self.spec.clone());
-        match graph.traits().cached {
+        match graph.caps().cached {
             true => Box::new(CachedSession::new(graph, spec, self.way, rows)),
             false => Box::new(RecomputedSession::new(graph, spec, rows)),
         }

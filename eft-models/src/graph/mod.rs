@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use eft_core::{Backend, Host, Result, Sampling, Source};
-//! use eft_models::graph::{Graph, GraphEngine, Pass, Passed, Picked, Settings, Traits};
+//! use eft_models::graph::{Graph, GraphEngine, Pass, Passed, Picked, Settings, GraphCaps};
 //!
 //! /// After each token comes the next one. It needs no cache.
 //! struct Counting;
@@ -28,8 +28,8 @@
 //!         &Host
 //!     }
 //!
-//!     fn traits(&self) -> Traits {
-//!         Traits { cached: false, masked: false, one_row: false }
+//!     fn caps(&self) -> GraphCaps {
+//!         GraphCaps { cached: false, masked: false, one_row: false }
 //!     }
 //!
 //!     fn pass(&self, pass: &Pass, _: Option<&()>) -> Result<Passed<Self>> {
@@ -71,7 +71,7 @@ pub trait Graph: Send + Sync + Sized + 'static {
     fn backend(&self) -> &Self::Backend;
 
     /// What the function takes.
-    fn traits(&self) -> Traits;
+    fn caps(&self) -> GraphCaps;
 
     /// Runs the function. There are no caches where there are no slots.
     ///
@@ -88,7 +88,7 @@ pub trait Graph: Send + Sync + Sized + 'static {
 
 /// What a [`Graph`] takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Traits {
+pub struct GraphCaps {
     /// Caches; else it is given all tokens each time.
     pub cached: bool,
     /// An attention mask.

@@ -1,6 +1,6 @@
 //! What a model's cache can do, tried out with a few tokens.
 use eft_core::TokenId;
-use eft_core::backend::{Backend, rows_of};
+use eft_core::backend::{Backend, score_rows};
 
 use super::Graph;
 use super::block::{Block, Way};
@@ -23,7 +23,7 @@ pub(super) struct Probed {
 
 /// Runs the same tokens at once, over a cache, and over a cache with holes.
 pub(super) fn probe<G: Graph>(graph: &G, settings: &Settings) -> Result<Probed> {
-    let (traits, most, room) = (graph.traits(), settings.pass, settings.context);
+    let (traits, most, room) = (graph.caps(), settings.pass, settings.context);
     // Any model has token 0. How many others there are, its logits tell.
     let width = Prober { graph, width: 1 }.run(&[(&[0], 1)])?.len();
     let prober = Prober { graph, width };
@@ -73,7 +73,7 @@ impl<G: Graph> Prober<'_, G> {
             if let Some((logits, kept)) = logits {
                 let backend = self.graph.backend();
                 let columns = backend.shape(&logits).1;
-                last = backend.download(&rows_of(&logits, kept)[kept - 1..], columns)?;
+                last = backend.download(&score_rows(&logits, kept)[kept - 1..], columns)?;
             }
         }
         Ok(last)

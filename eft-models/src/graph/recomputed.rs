@@ -54,7 +54,7 @@ impl<G: Graph> Session for RecomputedSession<G> {
         texts.iter_mut().zip(feed).for_each(|(text, feed)| text.extend(&feed.tokens));
         let wanted: Vec<_> = feed.iter().map(|feed| feed.wanted).collect();
         let rows: Vec<_> = (0..texts.len()).filter(|row| wanted[*row] > 0).collect();
-        let together = if self.graph.traits().one_row { 1 } else { rows.len().max(1) };
+        let together = if self.graph.caps().one_row { 1 } else { rows.len().max(1) };
         let parts = rows.chunks(together).map(|rows| self.part(rows, &texts, &wanted));
         let parts: Vec<_> = parts.filter_map(Result::transpose).collect::<Result<_>>()?;
         let scores = scores(&*self.graph, parts, texts.len(), self.spec.vocab.width())?;

@@ -1,5 +1,5 @@
 //! Logits of several passes as the scores of a session.
-use eft_core::{Backend, Form, Result, Row, Scores, Term};
+use eft_core::{Backend, Form, Result, ScoreRow, Scores, Term};
 
 use super::Graph;
 
@@ -25,7 +25,7 @@ pub(super) fn scores<G: Graph>(
     let mut order: Vec<_> = owners.collect();
     order.sort_unstable();
     if order.is_empty() {
-        return Ok(Scores::none(rows, width, Form::UpToConstant));
+        return Ok(Scores::none(rows, width, Form::Logits));
     }
     // As they are, unless most of what would be kept is not wanted.
     if let [part] = &parts[..]
@@ -36,11 +36,11 @@ pub(super) fn scores<G: Graph>(
             let (row, _, first) = of_row[0];
             spans[row] = first..first + of_row.len();
         }
-        return Ok(Scores::new(backend.shallow_clone(&part.logits), spans, width, Form::UpToConstant));
+        return Ok(Scores::new(backend.shallow_clone(&part.logits), spans, width, Form::Logits));
     }
-    let picked = order.iter().map(|(_, part, index)| Row::new(&parts[*part].logits, *index)).collect();
+    let picked = order.iter().map(|(_, part, index)| ScoreRow::new(&parts[*part].logits, *index)).collect();
     let tensor = backend.linear(&[Term { weight: 1.0, rows: picked }], width)?;
     let start = |row: usize| order.partition_point(|(owner, ..)| *owner < row);
     let spans = (0..rows).map(|row| start(row)..start(row + 1)).collect();
-    Ok(Scores::new(tensor, spans, width, Form::UpToConstant))
+    Ok(Scores::new(tensor, spans, width, Form::Logits))
 }

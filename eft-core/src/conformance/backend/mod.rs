@@ -3,8 +3,8 @@ mod refusals;
 
 use super::extremes::check_extremes;
 use super::rows::{KINDS, Kind};
-use super::{Law, Verdict, naive, require};
-use crate::backend::{Backend, Edit, Filter, Pick, Pool, Row, Term, rows_of};
+use super::{Law, Verdict, reference, require};
+use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term, score_rows};
 use crate::{TokenId, TokenMask};
 
 /// Relative to the size of the scores: a few roundings of `f32`.
@@ -58,15 +58,15 @@ impl<B: Backend> Rows<B> {
         Ok(stored)
     }
 
-    fn rows(&self, count: usize) -> Vec<Row<'_, B>> {
+    fn rows(&self, count: usize) -> Vec<ScoreRow<'_, B>> {
         let row = |i: usize| match i.checked_sub(self.split) {
-            None => Row::new(&self.tensors[0], i),
-            Some(i) => Row::new(&self.tensors[1], i),
+            None => ScoreRow::new(&self.tensors[0], i),
+            Some(i) => ScoreRow::new(&self.tensors[1], i),
         };
         (0..count).map(row).collect()
     }
 
-    fn all(&self) -> Vec<Row<'_, B>> {
+    fn all(&self) -> Vec<ScoreRow<'_, B>> {
         self.rows(self.values.len())
     }
 }
@@ -83,7 +83,7 @@ impl<B: Backend> Checker<'_, B> {
         let tensor = tensor.law(law)?;
         let (height, width) = self.backend.shape(&tensor);
         require(width == self.width, law, || format!("{width} columns instead of {}", self.width))?;
-        let values = self.backend.download(&rows_of(&tensor, height), width).law(law)?;
+        let values = self.backend.download(&score_rows(&tensor, height), width).law(law)?;
         Ok(values.chunks(width).map(<[f32]>::to_vec).collect())
     }
 
@@ -112,10 +112,10 @@ impl<B: Backend> Checker<'_, B> {
         self.near("what is downloaded is what was uploaded", &self.rows.values, &expected)?;
         let law = "log_softmax";
         let got = self.values(self.backend.log_softmax(&self.rows.all(), self.width), law)?;
-        let expected: Vec<_> = self.rows.values.iter().map(|r| naive::log_softmax(r)).collect();
+        let expected: Vec<_> = self.rows.values.iter().map(|r| reference::log_softmax(r)).collect();
         self.near(law, &got, &expected)?;
         let got = self.backend.log_normalizers(&self.rows.all(), self.width).law("log_normalizers")?;
-        let expected: Vec<_> = self.rows.values.iter().map(|r| vec![naive::log_normalizer(r)]).collect();
+        let expected: Vec<_> = self.rows.values.iter().map(|r| vec![reference::log_normalizer(r)]).collect();
         self.near("log_normalizers", &got.into_iter().map(|x| vec![x]).collect::<Vec<_>>(), &expected)
     }
 
@@ -138,7 +138,7 @@ impl<B: Backend> Checker<'_, B> {
                 .map(|i| {
                     let rows =
                         weights.iter().enumerate().map(|(k, w)| (*w, &self.rows.values[term(k)[i]][..]));
-                    naive::linear(&rows.collect::<Vec<_>>())
+                    reference::linear(&rows.collect::<Vec<_>>())
                 })
                 .collect();
             self.near(law, &got, &expected)?;
@@ -146,13 +146,13 @@ impl<B: Backend> Checker<'_, B> {
         let excluded = [Term { weight: 0.5, rows: all.clone() }];
         let got =
             self.values(self.backend.linear(&excluded, self.width), "linear keeps what is excluded so")?;
-        let expected: Vec<_> = self.rows.values.iter().map(|r| naive::linear(&[(0.5, r)])).collect();
+        let expected: Vec<_> = self.rows.values.iter().map(|r| reference::linear(&[(0.5, r)])).collect();
         self.near("linear keeps what is excluded so", &got, &expected)
     }
 
     fn pools(&self) -> Verdict {
         let normalised = self.backend.log_softmax(&self.rows.all(), self.width).law("log_softmax")?;
-        let rows = rows_of::<B>(&normalised, KINDS.len());
+        let rows = score_rows::<B>(&normalised, KINDS.len());
         let values = self.backend.download(&rows, self.width).law("rows can be downloaded")?;
         let values: Vec<_> = values.chunks(self.width).collect();
         let weights = [0.5, 0.3, 0.2];
@@ -169,7 +169,7 @@ impl<B: Backend> Checker<'_, B> {
                 .map(|i| {
                     let column: Vec<_> =
                         (0..3).map(|k| (weights[k], values[(i + k) % KINDS.len()])).collect();
-                    naive::pool(&column, pool)
+                    reference::pool(&column, pool)
                 })
                 .collect();
             self.near(&law, &got, &expected)?;
@@ -196,7 +196,7 @@ impl<B: Backend> Checker<'_, B> {
             let law = format!("filter {filter:?}");
             let got = self.values(self.backend.filter(&self.rows.all(), &filter, self.width), &law)?;
             for ((got, row), kind) in got.iter().zip(&self.rows.values).zip(KINDS) {
-                naive::check_filter(row, &filter, got, TOLERANCE as f32)
+                reference::check_filter(row, &filter, got, TOLERANCE as f32)
                     .map_err(|e| format!("width {}, {kind:?}: {e}", self.width))
                     .law(&law)?;
             }
@@ -214,7 +214,7 @@ impl<B: Backend> Checker<'_, B> {
             let got = self.values(self.backend.choose(&all, &inside, outside, self.width), "choose")?;
             let value = |k: usize, i: usize| &self.rows.values[rotated(k)[i]][..];
             let expected: Vec<_> = (0..all.len())
-                .map(|i| naive::choose(value(0, i), value(1, i), with_outside.then(|| value(2, i))))
+                .map(|i| reference::choose(value(0, i), value(1, i), with_outside.then(|| value(2, i))))
                 .collect();
             self.near("choose", &got, &expected)?;
         }
@@ -234,7 +234,7 @@ impl<B: Backend> Checker<'_, B> {
         ];
         let got = self.values(self.backend.edit(&self.rows.all(), &edits, self.width), "edit")?;
         let expected: Vec<_> =
-            self.rows.values.iter().zip(&edits).map(|(row, edits)| naive::edit(row, edits)).collect();
+            self.rows.values.iter().zip(&edits).map(|(row, edits)| reference::edit(row, edits)).collect();
         self.near("edit", &got, &expected)
     }
 
@@ -243,7 +243,7 @@ impl<B: Backend> Checker<'_, B> {
         let got = self.values(self.backend.residual(&self.rows.all(), &draft.all(), self.width), law)?;
         for (i, got) in got.iter().enumerate() {
             // Probabilities are compared: where two are nearly equal, the logarithm of what is left means nothing.
-            let expected = naive::residual(&self.rows.values[i], &draft.values[i]);
+            let expected = reference::residual(&self.rows.values[i], &draft.values[i]);
             let far = got
                 .iter()
                 .zip(&expected)
@@ -255,14 +255,14 @@ impl<B: Backend> Checker<'_, B> {
         }
         let law = "the residual of equal distributions is the target";
         let got = self.values(self.backend.residual(&self.rows.all(), &self.rows.all(), self.width), law)?;
-        let expected: Vec<_> = self.rows.values.iter().map(|r| naive::log_softmax(r)).collect();
+        let expected: Vec<_> = self.rows.values.iter().map(|r| reference::log_softmax(r)).collect();
         self.near(law, &got, &expected)
     }
 
     fn picks(&self) -> Verdict {
         let (rows, values) = (self.rows.all(), &self.rows.values);
         let same = |law: &str, kind: Kind, got: Pick, row: &[f32]| {
-            let expected = naive::log_softmax(row)[got.token as usize];
+            let expected = reference::log_softmax(row)[got.token as usize];
             let tolerance = TOLERANCE * expected.abs().max(1.0);
             require(near(f64::from(got.log_prob), expected, tolerance), law, || {
                 format!("{kind:?}: {got:?}, expected log-probability {expected}")
@@ -271,7 +271,7 @@ impl<B: Backend> Checker<'_, B> {
         let law = "argmax";
         let got = self.backend.argmax(&rows, self.width).law(law)?;
         for ((pick, row), kind) in got.iter().zip(values).zip(KINDS) {
-            require(pick.token == naive::argmax(row).0, law, || {
+            require(pick.token == reference::argmax(row).0, law, || {
                 format!("width {}, {kind:?}: {pick:?}", self.width)
             })?;
             same(law, kind, *pick, row)?;
@@ -280,7 +280,7 @@ impl<B: Backend> Checker<'_, B> {
         for uniform in [0.0, 1e-9, 0.31, 0.5, 0.97, 1.0 - f64::EPSILON / 2.0] {
             let got = self.backend.draw(&rows, &vec![uniform; rows.len()], self.width).law(law)?;
             for ((pick, row), kind) in got.iter().zip(values).zip(KINDS) {
-                naive::check_draw(row, uniform, pick.token, TOLERANCE)
+                reference::check_draw(row, uniform, pick.token, TOLERANCE)
                     .map_err(|e| format!("width {}, {kind:?}: {e}", self.width))
                     .law(law)?;
                 same(law, kind, *pick, row)?;
@@ -293,7 +293,7 @@ impl<B: Backend> Checker<'_, B> {
             }
             let got = self.backend.top(&rows, k, self.width).law(law)?;
             for ((picks, row), kind) in got.iter().zip(values).zip(KINDS) {
-                let expected: Vec<_> = naive::top(row, k).into_iter().map(|(token, _)| token).collect();
+                let expected: Vec<_> = reference::top(row, k).into_iter().map(|(token, _)| token).collect();
                 let tokens: Vec<_> = picks.iter().map(|p| p.token).collect();
                 require(tokens == expected, law, || {
                     format!("k {k}, {kind:?}: {tokens:?}, expected {expected:?}")

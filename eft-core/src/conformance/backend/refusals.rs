@@ -3,14 +3,14 @@ use super::super::rows::unsound;
 use super::super::{Law, Verdict, refuses, require};
 use super::Checker;
 use crate::Error;
-use crate::backend::{Backend, Edit, Filter, Pool, Row, Term};
+use crate::backend::{Backend, Edit, Filter, Pool, ScoreRow, Term};
 
 impl<B: Backend> Checker<'_, B> {
     pub(super) fn unsound_rows(&self) -> Verdict {
         let law = "an unsound row never becomes a token";
         for (kind, row) in unsound(self.width) {
             let tensor = self.backend.upload(&row, self.width).law(law)?;
-            let row = [Row::new(&tensor, 0)];
+            let row = [ScoreRow::new(&tensor, 0)];
             let normalised = self.backend.log_softmax(&row, self.width).law(law)?;
             let filter = Filter { temperature: 0.9, top_k: Some(3), top_p: Some(0.5), min_p: Some(0.1) };
             let filtered = self.backend.filter(&row, &filter, self.width).law(law)?;
@@ -19,7 +19,7 @@ impl<B: Backend> Checker<'_, B> {
             for (after, tensor) in
                 [("", &tensor), ("log_softmax", &normalised), ("filter", &filtered), ("linear", &sum)]
             {
-                let row = [Row::new(tensor, 0)];
+                let row = [ScoreRow::new(tensor, 0)];
                 let picks = [
                     self.backend.argmax(&row, self.width).law(law)?[0],
                     self.backend.draw(&row, &[0.4], self.width).law(law)?[0],
@@ -37,10 +37,10 @@ impl<B: Backend> Checker<'_, B> {
             for pool in pools {
                 let terms = [0.5, 0.5].map(|weight| Term { weight, rows: vec![sound] });
                 let mut terms = terms.to_vec();
-                let unsound = Row::new(&normalised, 0);
+                let unsound = ScoreRow::new(&normalised, 0);
                 terms[1].rows = vec![unsound];
                 let pooled = self.backend.pool(&terms, pool, self.width).law(law)?;
-                let pick = self.backend.argmax(&[Row::new(&pooled, 0)], self.width).law(law)?[0];
+                let pick = self.backend.argmax(&[ScoreRow::new(&pooled, 0)], self.width).law(law)?[0];
                 require(pick.log_prob.is_nan(), law, || format!("{kind} in pool {pool:?}: {pick:?}"))?;
             }
         }
@@ -49,7 +49,7 @@ impl<B: Backend> Checker<'_, B> {
 
     /// A sum is unsound if a term is, under whatever weight: a +∞ that is subtracted must not pass for a token
     /// that is excluded.
-    fn unsound_terms(&self, kind: &str, row: &[Row<'_, B>]) -> Verdict {
+    fn unsound_terms(&self, kind: &str, row: &[ScoreRow<'_, B>]) -> Verdict {
         let law = "a sum with an unsound term is unsound";
         for weight in [0.5, -0.5] {
             let terms = [
@@ -58,7 +58,7 @@ impl<B: Backend> Checker<'_, B> {
                 Term { weight: 1.0, rows: vec![self.rows.all()[0]] },
             ];
             let sum = self.backend.linear(&terms, self.width).law(law)?;
-            let pick = self.backend.argmax(&[Row::new(&sum, 0)], self.width).law(law)?[0];
+            let pick = self.backend.argmax(&[ScoreRow::new(&sum, 0)], self.width).law(law)?[0];
             require(pick.log_prob.is_nan(), law, || {
                 format!("{kind} times {weight}, width {}: {pick:?}", self.width)
             })?;
@@ -71,10 +71,11 @@ pub(super) fn wrong_arguments<B: Backend>(backend: &B) -> Verdict {
     let law = "wrong arguments are refused";
     let tensor = backend.upload(&[0.0; 6], 3).law("rows can be uploaded")?;
     let shape = |e: &Error| matches!(e, Error::Shape { .. });
-    let row = |index| Row::<B>::new(&tensor, index);
+    let row = |index| ScoreRow::<B>::new(&tensor, index);
     let rows = [row(0), row(1)];
-    let term =
-        |weight, rows: &[Row<'_, B>]| backend.linear(&[Term { weight, rows: rows.to_vec() }], 3).map(drop);
+    let term = |weight, rows: &[ScoreRow<'_, B>]| {
+        backend.linear(&[Term { weight, rows: rows.to_vec() }], 3).map(drop)
+    };
     refuses(backend.upload(&[0.0; 5], 3).map(drop), law, shape)?;
     refuses(backend.argmax(&[row(2)], 3), law, shape)?;
     refuses(backend.argmax(&rows, 4), law, shape)?;

@@ -1,7 +1,7 @@
 //! The scores that a stream has given and that are still of use, by row and position.
 use std::collections::BTreeMap;
 
-use crate::backend::{Backend, Row};
+use crate::backend::{Backend, ScoreRow};
 use crate::{Form, Scores};
 
 pub(crate) struct ScoreStore<B: Backend> {
@@ -34,9 +34,9 @@ impl<B: Backend> ScoreStore<B> {
         self.place(row, position).is_some()
     }
 
-    pub(crate) fn get(&self, row: usize, position: usize) -> Option<Row<'_, B>> {
+    pub(crate) fn get(&self, row: usize, position: usize) -> Option<ScoreRow<'_, B>> {
         let (chunk, index) = self.place(row, position)?;
-        Some(Row::new(self.chunks[chunk].as_ref()?.tensor()?, index))
+        Some(ScoreRow::new(self.chunks[chunk].as_ref()?.tensor()?, index))
     }
 
     /// The chunk and the row of its tensor that hold a position.
@@ -51,11 +51,11 @@ impl<B: Backend> ScoreStore<B> {
     /// What the entries mean: the weakest form that was stored.
     pub(crate) fn form(&self) -> Form {
         let mut forms = self.chunks.iter().flatten().map(Scores::form);
-        let first = forms.next().unwrap_or(Form::UpToConstant);
+        let first = forms.next().unwrap_or(Form::Logits);
         forms.fold(first, |form, next| match (form, next) {
             (Form::Partial, _) | (_, Form::Partial) => Form::Partial,
             (Form::LogProbs, Form::LogProbs) => Form::LogProbs,
-            _ => Form::UpToConstant,
+            _ => Form::Logits,
         })
     }
 

@@ -1,16 +1,16 @@
 //! Finding the term at fault, once a row of scores has turned out to be unsound.
-use super::Joint;
+use super::Evaluator;
 use super::plan::Expr;
-use crate::backend::{Backend, Row};
+use crate::backend::{Backend, ScoreRow};
 use crate::{Error, Fault, Result, TokenId};
 
-impl<B: Backend> Joint<B> {
+impl<B: Backend> Evaluator<B> {
     /// Names the term that makes a root's scores unsound at a position: the first with NaN, +∞ or nothing finite,
     /// or with −∞ where it is subtracted. Rows cross to the host for it, so call it once something is wrong: a
     /// [`Pick`](crate::Pick) whose log-probability is NaN.
     ///
     /// The error is [`Error::BadScores`] of the term; of the root itself, if its terms are sound one by one.
-    pub fn blame(&self, root: usize, row: usize, position: usize) -> Error {
+    pub fn diagnose(&self, root: usize, row: usize, position: usize) -> Error {
         self.find_fault(root, row, position).unwrap_or_else(|error| error)
     }
 
@@ -21,7 +21,7 @@ impl<B: Backend> Joint<B> {
             let term = self.name(root).unwrap_or(&term).into();
             return Error::BadScores { term, row, position, fault };
         }
-        self.blame(root, row, position)
+        self.diagnose(root, row, position)
     }
 
     fn find_fault(&self, root: usize, row: usize, position: usize) -> Result<Error> {
@@ -34,7 +34,7 @@ impl<B: Backend> Joint<B> {
         for (stream, negative) in subtracted {
             let stream = &self.streams[stream];
             let Some(scores) = stream.scores.get(row, position) else { continue };
-            let scores = self.backend.download(&[Row::new(scores.tensor, scores.index)], width)?;
+            let scores = self.backend.download(&[ScoreRow::new(scores.tensor, scores.index)], width)?;
             if let Some(fault) = fault(&scores, negative && stream.scores.form() != crate::Form::Partial) {
                 return Ok(bad(&stream.name, fault));
             }

@@ -1,26 +1,26 @@
-//! [`Meter`]: a backend around another that counts what crosses between device and host.
+//! [`TrafficCounter`]: a backend around another that counts what crosses between device and host.
 //!
 //! ```
-//! use eft_core::conformance::{metered, Meter};
+//! use eft_core::conformance::{count_traffic, TrafficCounter};
 //! use eft_core::{from_fn, Host, Sampling, Vocab};
 //!
 //! let vocab = Vocab::new("ab", ["a", "b"])?;
 //! let model = from_fn(Host, vocab, |tokens| Ok(vec![tokens.len() as f32, 1.0]));
-//! let meter = Meter::new(Host);
-//! let tokens = metered(model, &meter).generate([0], Sampling::default())?.take(3).count();
+//! let counter = TrafficCounter::new(Host);
+//! let tokens = count_traffic(model, &counter).generate([0], Sampling::default())?.take(3).count();
 //! assert_eq!(tokens, 3);
-//! assert_eq!(meter.traffic().row_floats, 0);
+//! assert_eq!(counter.traffic().row_floats, 0);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::backend::{Backend, Edit, Filter, Pick, Pool, Row, Term};
+use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term};
 use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, TokenId, Vocab};
 
 /// Does what `B` does, and counts. Clones share their counters.
 #[derive(Debug, Clone)]
-pub struct Meter<B> {
+pub struct TrafficCounter<B> {
     inner: B,
     counters: Arc<Counters>,
 }
@@ -32,7 +32,7 @@ struct Counters {
     sent: AtomicUsize,
 }
 
-/// What crossed since the meter was made or reset.
+/// What crossed since the counter was made or reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
     /// Scores that crossed as parts of whole rows, in either direction: in a decoding step, none may.
@@ -44,12 +44,12 @@ pub struct Traffic {
     pub sent: usize,
 }
 
-/// A tensor of the metered backend. There is no way to it but through the meter.
+/// A tensor of the counted backend. There is no way to it but through the counter.
 #[derive(Debug)]
-pub struct Metered<T>(T);
+pub struct Counted<T>(T);
 
-impl<B: Backend> Meter<B> {
-    /// A meter of a backend, at zero.
+impl<B: Backend> TrafficCounter<B> {
+    /// A counter of a backend, at zero.
     pub fn new(inner: B) -> Self {
         Self { inner, counters: Arc::default() }
     }
@@ -75,16 +75,16 @@ impl<B: Backend> Meter<B> {
     }
 }
 
-fn inner<'a, B: Backend>(rows: &[Row<'a, Meter<B>>]) -> Vec<Row<'a, B>> {
-    rows.iter().map(|row| Row::new(&row.tensor.0, row.index)).collect()
+fn inner<'a, B: Backend>(rows: &[ScoreRow<'a, TrafficCounter<B>>]) -> Vec<ScoreRow<'a, B>> {
+    rows.iter().map(|row| ScoreRow::new(&row.tensor.0, row.index)).collect()
 }
 
-fn inner_terms<'a, B: Backend>(terms: &[Term<'a, Meter<B>>]) -> Vec<Term<'a, B>> {
+fn inner_terms<'a, B: Backend>(terms: &[Term<'a, TrafficCounter<B>>]) -> Vec<Term<'a, B>> {
     terms.iter().map(|t| Term { weight: t.weight, rows: inner(&t.rows) }).collect()
 }
 
-impl<B: Backend> Backend for Meter<B> {
-    type Tensor = Metered<B::Tensor>;
+impl<B: Backend> Backend for TrafficCounter<B> {
+    type Tensor = Counted<B::Tensor>;
 
     const NAME: &'static str = B::NAME;
 
@@ -93,74 +93,74 @@ impl<B: Backend> Backend for Meter<B> {
     }
 
     fn shallow_clone(&self, tensor: &Self::Tensor) -> Self::Tensor {
-        Metered(self.inner.shallow_clone(&tensor.0))
+        Counted(self.inner.shallow_clone(&tensor.0))
     }
 
     fn upload(&self, scores: &[f32], width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.row_floats, scores.len());
-        self.inner.upload(scores, width).map(Metered)
+        self.inner.upload(scores, width).map(Counted)
     }
 
-    fn download(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn download(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         Self::count(&self.counters.row_floats, rows.len() * width);
         self.inner.download(&inner(rows), width)
     }
 
     fn linear(&self, terms: &[Term<'_, Self>], width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.sent, terms.len());
-        self.inner.linear(&inner_terms(terms), width).map(Metered)
+        self.inner.linear(&inner_terms(terms), width).map(Counted)
     }
 
-    fn log_softmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Self::Tensor> {
-        self.inner.log_softmax(&inner(rows), width).map(Metered)
+    fn log_softmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Self::Tensor> {
+        self.inner.log_softmax(&inner(rows), width).map(Counted)
     }
 
     fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.sent, terms.len() + 1);
-        self.inner.pool(&inner_terms(terms), pool, width).map(Metered)
+        self.inner.pool(&inner_terms(terms), pool, width).map(Counted)
     }
 
-    fn filter(&self, rows: &[Row<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor> {
+    fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.sent, 4);
-        self.inner.filter(&inner(rows), filter, width).map(Metered)
+        self.inner.filter(&inner(rows), filter, width).map(Counted)
     }
 
     fn choose(
         &self,
-        kept: &[Row<'_, Self>],
-        inside: &[Row<'_, Self>],
-        outside: Option<&[Row<'_, Self>]>,
+        kept: &[ScoreRow<'_, Self>],
+        inside: &[ScoreRow<'_, Self>],
+        outside: Option<&[ScoreRow<'_, Self>]>,
         width: usize,
     ) -> Result<Self::Tensor> {
         let outside = outside.map(inner);
-        self.inner.choose(&inner(kept), &inner(inside), outside.as_deref(), width).map(Metered)
+        self.inner.choose(&inner(kept), &inner(inside), outside.as_deref(), width).map(Counted)
     }
 
-    fn edit(&self, rows: &[Row<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Self::Tensor> {
+    fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Self::Tensor> {
         let size = |edit: &Edit| match edit {
             Edit::Bias(biases) => 2 * biases.len(),
             Edit::Repetition { tokens, .. } => tokens.len() + 1,
             Edit::Allow(mask) => mask.words().len(),
         };
         Self::count(&self.counters.sent, edits.iter().flatten().map(size).sum());
-        self.inner.edit(&inner(rows), edits, width).map(Metered)
+        self.inner.edit(&inner(rows), edits, width).map(Counted)
     }
 
     fn residual(
         &self,
-        target: &[Row<'_, Self>],
-        draft: &[Row<'_, Self>],
+        target: &[ScoreRow<'_, Self>],
+        draft: &[ScoreRow<'_, Self>],
         width: usize,
     ) -> Result<Self::Tensor> {
-        self.inner.residual(&inner(target), &inner(draft), width).map(Metered)
+        self.inner.residual(&inner(target), &inner(draft), width).map(Counted)
     }
 
-    fn argmax(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<Pick>> {
+    fn argmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<Pick>> {
         Self::count(&self.counters.numbers, 2 * rows.len());
         self.inner.argmax(&inner(rows), width)
     }
 
-    fn draw(&self, rows: &[Row<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
+    fn draw(&self, rows: &[ScoreRow<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>> {
         Self::count(&self.counters.sent, uniforms.len());
         Self::count(&self.counters.numbers, 2 * rows.len());
         self.inner.draw(&inner(rows), uniforms, width)
@@ -168,7 +168,7 @@ impl<B: Backend> Backend for Meter<B> {
 
     fn log_probs(
         &self,
-        rows: &[Row<'_, Self>],
+        rows: &[ScoreRow<'_, Self>],
         tokens: &[Vec<TokenId>],
         width: usize,
     ) -> Result<Vec<Vec<f32>>> {
@@ -178,51 +178,51 @@ impl<B: Backend> Backend for Meter<B> {
         self.inner.log_probs(&inner(rows), tokens, width)
     }
 
-    fn top(&self, rows: &[Row<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
+    fn top(&self, rows: &[ScoreRow<'_, Self>], k: usize, width: usize) -> Result<Vec<Vec<Pick>>> {
         Self::count(&self.counters.numbers, 2 * k * rows.len());
         self.inner.top(&inner(rows), k, width)
     }
 
-    fn log_normalizers(&self, rows: &[Row<'_, Self>], width: usize) -> Result<Vec<f32>> {
+    fn log_normalizers(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         Self::count(&self.counters.numbers, rows.len());
         self.inner.log_normalizers(&inner(rows), width)
     }
 }
 
-/// A source of `B` as one of the metered backend: the same tensors, in the same memory.
-pub fn metered<B: Backend>(
+/// A source of `B` as one of the counted backend: the same tensors, in the same memory.
+pub fn count_traffic<B: Backend>(
     source: impl LogitSource<Backend = B> + 'static,
-    meter: &Meter<B>,
-) -> Source<Meter<B>> {
-    Source::opaque(MeteredSource { source, meter: meter.clone() })
+    counter: &TrafficCounter<B>,
+) -> Source<TrafficCounter<B>> {
+    Source::opaque(CountedSource { source, counter: counter.clone() })
 }
 
-struct MeteredSource<S, B> {
+struct CountedSource<S, B> {
     source: S,
-    meter: Meter<B>,
+    counter: TrafficCounter<B>,
 }
 
-impl<B: Backend, S: LogitSource<Backend = B>> LogitSource for MeteredSource<S, B> {
-    type Backend = Meter<B>;
+impl<B: Backend, S: LogitSource<Backend = B>> LogitSource for CountedSource<S, B> {
+    type Backend = TrafficCounter<B>;
 
-    fn backend(&self) -> &Meter<B> {
-        &self.meter
+    fn backend(&self) -> &TrafficCounter<B> {
+        &self.counter
     }
 
     fn vocab(&self) -> &Arc<Vocab> {
         self.source.vocab()
     }
 
-    fn open(&self, prompts: &[Prompt]) -> Result<Opened<Meter<B>>> {
+    fn open(&self, prompts: &[Prompt]) -> Result<Opened<TrafficCounter<B>>> {
         let (session, scores) = self.source.open(prompts)?;
-        Ok((Box::new(MeteredSession(session)), scores.map(|t| Ok(Metered(t)))?))
+        Ok((Box::new(MeteredSession(session)), scores.map(|t| Ok(Counted(t)))?))
     }
 }
 
 struct MeteredSession<B: Backend>(Box<dyn Session<Backend = B>>);
 
 impl<B: Backend> Session for MeteredSession<B> {
-    type Backend = Meter<B>;
+    type Backend = TrafficCounter<B>;
 
     fn rollback_limit(&self) -> Vec<usize> {
         self.0.rollback_limit()
@@ -232,8 +232,8 @@ impl<B: Backend> Session for MeteredSession<B> {
         self.0.room()
     }
 
-    fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<Meter<B>>> {
-        self.0.extend(feed)?.map(|t| Ok(Metered(t)))
+    fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<TrafficCounter<B>>> {
+        self.0.extend(feed)?.map(|t| Ok(Counted(t)))
     }
 
     fn rollback(&mut self, drop: &[usize]) -> Result<()> {

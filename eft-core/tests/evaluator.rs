@@ -2,11 +2,11 @@
 mod common;
 
 use common::*;
-use eft_core::conformance::{Meter, metered};
-use eft_core::{Error, Host, Joint, LogitSource, OpenOptions, Prompt, Source, TokenId, bridge, combine};
+use eft_core::conformance::{TrafficCounter, count_traffic};
+use eft_core::{Error, Evaluator, Host, LogitSource, OpenOptions, Prompt, Source, TokenId, bridge, combine};
 use proptest::prelude::*;
 
-/// What a decoding loop can do with a joint. Numbers are taken modulo what there is.
+/// What a decoding loop can do with an evaluator. Numbers are taken modulo what there is.
 #[derive(Debug, Clone)]
 enum Step {
     Push(Vec<Vec<TokenId>>),
@@ -52,12 +52,12 @@ proptest! {
         // What each row holds: its prompt and the tokens behind it.
         let mut rows = vec![(vec![1, 2, 3], vec![]), (vec![4], vec![])];
         let prompts: Vec<Prompt> = rows.iter().map(|(prompt, _)| prompt.into()).collect();
-        let mut joint = Joint::open_with(&roots.each_ref(), &prompts, options).unwrap();
+        let mut evaluator = Evaluator::open_with(&roots.each_ref(), &prompts, options).unwrap();
         for step in steps {
             match step {
                 Step::Push(tokens) => {
                     let tokens = tokens[..rows.len()].to_vec();
-                    joint.push(&tokens).unwrap();
+                    evaluator.push(&tokens).unwrap();
                     rows.iter_mut().zip(tokens).for_each(|(row, tokens)| row.1.extend(tokens));
                 }
                 Step::Eval { root, from, lengths } => {
@@ -69,7 +69,7 @@ proptest! {
                             from..(from + length).min(tokens.len() + 1)
                         })
                         .collect();
-                    let scores = joint.eval(root, &at).unwrap();
+                    let scores = evaluator.eval(root, &at).unwrap();
                     let mut got = values(&scores).into_iter();
                     for ((prompt, tokens), at) in rows.iter().zip(&at) {
                         for position in at.clone() {
@@ -81,15 +81,15 @@ proptest! {
                 }
                 Step::Rollback(drop) => {
                     let drop: Vec<_> = rows.iter().zip(drop).map(|((_, t), drop)| drop % (t.len() + 1)).collect();
-                    joint.rollback(&drop).unwrap();
+                    evaluator.rollback(&drop).unwrap();
                     rows.iter_mut().zip(drop).for_each(|(row, drop)| row.1.truncate(row.1.len() - drop));
                 }
                 Step::Select(chosen) => {
                     let chosen: Vec<_> = chosen.into_iter().map(|row| row % rows.len()).collect();
-                    joint.select(&chosen).unwrap();
+                    evaluator.select(&chosen).unwrap();
                     rows = chosen.into_iter().map(|row| rows[row].clone()).collect();
                 }
-                Step::Commit => joint.commit(),
+                Step::Commit => evaluator.commit(),
                 Step::Reopen(chosen) => {
                     // Each prompt is some row's text, cut or gone on with.
                     rows = chosen
@@ -103,10 +103,10 @@ proptest! {
                         })
                         .collect();
                     let prompts: Vec<Prompt> = rows.iter().map(|(prompt, _)| prompt.into()).collect();
-                    joint.reopen(&prompts).unwrap();
+                    evaluator.reopen(&prompts).unwrap();
                 }
             }
-            let pushed: Vec<_> = (0..joint.rows()).map(|row| joint.pushed(row).to_vec()).collect();
+            let pushed: Vec<_> = (0..evaluator.rows()).map(|row| evaluator.pushed(row).to_vec()).collect();
             prop_assert_eq!(pushed, rows.iter().map(|(_, tokens)| tokens.clone()).collect::<Vec<_>>());
         }
     }
@@ -118,36 +118,36 @@ fn a_draft_runs_ahead_and_its_rows_serve_the_target() {
     let (large, large_counts) = counted("large", 1, &[]);
     let tuned = small.adapter("tuned").unwrap();
     let target = &large + (&tuned - &small);
-    let mut joint = Joint::open(&[&target, &tuned], &[[1, 2].into()]).unwrap();
+    let mut evaluator = Evaluator::open(&[&target, &tuned], &[[1, 2].into()]).unwrap();
     assert_eq!((large_counts.take(), small_counts.take()), ((1, 2), (1, 4)));
     // Three drafted tokens: the draft alone runs, one token at a time.
     for token in [3, 4, 5] {
-        joint.eval_last(1).unwrap();
-        joint.push(&[vec![token]]).unwrap();
+        evaluator.eval_last(1).unwrap();
+        evaluator.push(&[vec![token]]).unwrap();
     }
     assert_eq!((large_counts.take(), small_counts.take()), ((0, 0), (2, 2)));
     // The target's other terms take all three in one pass, the draft the one that it has not read.
-    let scores = joint.eval_from(0, &[0]).unwrap();
+    let scores = evaluator.eval_from(0, &[0]).unwrap();
     assert_eq!((large_counts.take(), small_counts.take()), ((1, 3), (1, 1 + 3)));
     assert_eq!(values(&scores)[2], scores_after(&target, &[1, 2], &[3, 4]));
     // Rejected after the first: nothing that was accepted is read again.
-    joint.rollback(&[2]).unwrap();
-    joint.push(&[vec![9]]).unwrap();
+    evaluator.rollback(&[2]).unwrap();
+    evaluator.push(&[vec![9]]).unwrap();
     large_counts.take();
     small_counts.take();
-    joint.eval_last(0).unwrap();
+    evaluator.eval_last(0).unwrap();
     assert_eq!((large_counts.take(), small_counts.take()), ((1, 1), (1, 2)));
 }
 
 #[test]
 fn a_bridge_brings_the_scores_of_another_backend() {
-    let meter = Meter::new(Host);
-    let pair = metered(model("tuned", 2), &meter) - metered(model("untuned", 3), &meter);
+    let counter = TrafficCounter::new(Host);
+    let pair = count_traffic(model("tuned", 2), &counter) - count_traffic(model("untuned", 3), &counter);
     let bridged = model("large", 1) + bridge(pair, Host);
     let direct = model("large", 1) + (model("tuned", 2) - model("untuned", 3));
-    meter.reset();
+    counter.reset();
     assert_near(&scores_after(&bridged, &[1, 2], &[3]), &scores_after(&direct, &[1, 2], &[3]), 1e-5);
     // One row of the pair for the prompt and one for the token, not two of each.
-    assert_eq!(meter.traffic().row_floats, 2 * WIDTH);
+    assert_eq!(counter.traffic().row_floats, 2 * WIDTH);
     assert!(matches!(bridged.open(&[]).map(drop), Err(Error::EmptyBatch { .. })));
 }

@@ -1,7 +1,7 @@
 //! Running what is missing: which tokens each session must be fed so that the positions asked for have scores.
 use std::ops::Range;
 
-use super::Joint;
+use super::Evaluator;
 use super::open::for_each;
 use super::plan::Rows;
 use crate::backend::Backend;
@@ -35,7 +35,7 @@ struct Move {
     again: bool,
 }
 
-impl<B: Backend> Joint<B> {
+impl<B: Backend> Evaluator<B> {
     /// Makes sure that the streams have scores at the positions. Everything is checked before anything is run; a
     /// model that fails then leaves the others ahead, which the next call makes up for.
     pub(super) fn run(&mut self, streams: &[usize], at: &[Range<usize>]) -> Result<()> {

@@ -1,23 +1,23 @@
 //! Evaluating a root: rows of its streams, combined where they are.
 use std::ops::Range;
 
-use super::Joint;
+use super::Evaluator;
 use super::plan::{Expr, Root};
-use crate::backend::{Backend, Edit, Row, Term, rows_of};
+use crate::backend::{Backend, Edit, ScoreRow, Term, score_rows};
 use crate::check;
 use crate::{Error, Form, Result, Scores, TokenId};
 
 /// Rows of a part of an expression: some stream's, or computed.
 enum Value<'a, B: Backend> {
-    Rows(Vec<Row<'a, B>>),
+    Rows(Vec<ScoreRow<'a, B>>),
     Computed(B::Tensor, usize),
 }
 
 impl<B: Backend> Value<'_, B> {
-    fn rows(&self) -> Vec<Row<'_, B>> {
+    fn rows(&self) -> Vec<ScoreRow<'_, B>> {
         match self {
             Self::Rows(rows) => rows.clone(),
-            Self::Computed(tensor, rows) => rows_of(tensor, *rows),
+            Self::Computed(tensor, rows) => score_rows(tensor, *rows),
         }
     }
 }
@@ -35,7 +35,7 @@ pub struct TermLogProbs {
     pub log_probs: Option<Vec<Vec<f32>>>,
 }
 
-impl<B: Backend> Joint<B> {
+impl<B: Backend> Evaluator<B> {
     /// The scores of a root at the positions of each row, running only what is missing for them. An empty range
     /// asks nothing of a row.
     ///
@@ -47,7 +47,7 @@ impl<B: Backend> Joint<B> {
     /// [`Error::Shape`] unless there is a range for each row, within what was pushed; [`Error::ContextFull`];
     /// [`Error::Forgotten`] for the prompt's own scores after [`commit`](Self::commit), of a model that cannot go
     /// back into its prompt to compute them again; [`Error::PartialRows`];
-    /// failures of the models. The joint stays usable: what was pushed stays pushed, and the call can be made again.
+    /// failures of the models. The evaluator stays usable: what was pushed stays pushed, and the call can be made again.
     pub fn eval(&mut self, root: usize, at: &[Range<usize>]) -> Result<Scores<B>> {
         self.prepare(at)?;
         let streams = self.root(root)?.expr.streams();
@@ -152,10 +152,10 @@ impl<B: Backend> Joint<B> {
         let forms: Vec<_> =
             root.expr.streams().iter().map(|s| (*s, self.streams[*s].scores.form())).collect();
         let partial: Vec<_> = forms.iter().filter(|(_, f)| *f == Form::Partial).map(|(s, _)| *s).collect();
-        let raw = root.expr.rule().is_none() && forms.iter().all(|(_, f)| *f == Form::UpToConstant);
+        let raw = root.expr.rule().is_none() && forms.iter().all(|(_, f)| *f == Form::Logits);
         let form = match (partial.is_empty(), raw) {
             (false, _) => Form::Partial,
-            (true, true) => Form::UpToConstant,
+            (true, true) => Form::Logits,
             (true, false) => Form::LogProbs,
         };
         let mut next = 0;
@@ -178,13 +178,13 @@ impl<B: Backend> Joint<B> {
             let edits = vec![vec![Edit::Bias(excluded)]; next];
             value = Value::Computed(self.backend.edit(&value.rows(), &edits, width)?, next);
         }
-        let covered = self.covered(&value, &partial, at, width)?;
+        let known_mass = self.known_mass(&value, &partial, at, width)?;
         let tensor = match value {
             Value::Computed(tensor, _) if raw => tensor,
             value if raw => self.backend.linear(&[Term { weight: 1.0, rows: value.rows() }], width)?,
             value => self.backend.log_softmax(&value.rows(), width)?,
         };
-        Ok(Scores::new(tensor, spans, width, form).with_covered(covered))
+        Ok(Scores::new(tensor, spans, width, form).with_known_mass(known_mass))
     }
 
     /// A single model's scores need no computing where they lie in one tensor: the same memory is returned.
@@ -234,7 +234,7 @@ impl<B: Backend> Joint<B> {
                         && self.streams[*stream].scores.form() == Form::Partial
                     {
                         let known = self.stream_rows(*stream, at)?;
-                        sum = self.backend.choose(&known, &rows_of(&sum, count), None, width)?;
+                        sum = self.backend.choose(&known, &score_rows(&sum, count), None, width)?;
                     }
                 }
                 Ok(Value::Computed(sum, count))
@@ -250,7 +250,7 @@ impl<B: Backend> Joint<B> {
                     }
                     normalised.push(self.backend.log_softmax(&self.value(part, at, width)?.rows(), width)?);
                 }
-                let rows: Vec<_> = normalised.iter().map(|t| rows_of(t, count)).collect();
+                let rows: Vec<_> = normalised.iter().map(|t| score_rows(t, count)).collect();
                 let tensor = rule.apply(&self.backend, &rows, width)?;
                 let got = self.backend.shape(&tensor);
                 if got.0 < count || got.1 < width {
@@ -266,7 +266,7 @@ impl<B: Backend> Joint<B> {
         }
     }
 
-    fn stream_rows(&self, stream: usize, at: &[Range<usize>]) -> Result<Vec<Row<'_, B>>> {
+    fn stream_rows(&self, stream: usize, at: &[Range<usize>]) -> Result<Vec<ScoreRow<'_, B>>> {
         let store = &self.streams[stream].scores;
         let positions = at.iter().enumerate().flat_map(|(row, at)| at.clone().map(move |p| (row, p)));
         positions
@@ -275,24 +275,27 @@ impl<B: Backend> Joint<B> {
     }
 
     /// The mass that the black boxes give to the tokens that are left: the least of any of them.
-    fn covered(
+    fn known_mass(
         &self,
         value: &Value<'_, B>,
         partial: &[usize],
         at: &[Range<usize>],
         width: usize,
     ) -> Result<Vec<f32>> {
-        let mut covered: Vec<f32> = Vec::new();
+        let mut known_mass: Vec<f32> = Vec::new();
         for &stream in partial {
             let rows = self.stream_rows(stream, at)?;
             let left = self.backend.choose(&value.rows(), &rows, None, width)?;
-            let mass =
-                self.backend.log_normalizers(&rows_of(&left, rows.len()), width)?.into_iter().map(f32::exp);
-            covered = match covered.is_empty() {
+            let mass = self
+                .backend
+                .log_normalizers(&score_rows(&left, rows.len()), width)?
+                .into_iter()
+                .map(f32::exp);
+            known_mass = match known_mass.is_empty() {
                 true => mass.collect(),
-                false => covered.iter().zip(mass).map(|(a, b)| a.min(b)).collect(),
+                false => known_mass.iter().zip(mass).map(|(a, b)| a.min(b)).collect(),
             };
         }
-        Ok(covered)
+        Ok(known_mass)
     }
 }

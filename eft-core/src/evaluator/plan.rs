@@ -167,7 +167,7 @@ impl<B: Backend> Plan<B> {
             return Err(Error::EmptyBatch { what: "open" });
         }
         if sources.is_empty() {
-            return Err(Error::shape("roots of a joint", "at least one", 0));
+            return Err(Error::shape("roots of an evaluator", "at least one", 0));
         }
         let mut planner = Planner { streams: Vec::new() };
         let mut roots = sources.iter().map(|s| planner.root(s, prompts)).collect::<Result<Vec<Root<B>>>>()?;
@@ -247,8 +247,8 @@ impl<B: Backend> Planner<B> {
                     self.flatten_into(term, prompts, product, None, out)?;
                 }
             }
-            Node::Under(rendering, inner) => {
-                let prompts = prompts.iter().map(|p| rendering.apply(p)).collect::<Result<Vec<_>>>()?;
+            Node::Under(transform, inner) => {
+                let prompts = prompts.iter().map(|p| transform.apply(p)).collect::<Result<Vec<_>>>()?;
                 // The name of a sum under another prompt would hide its terms.
                 let name = (!matches!(inner.node(), Node::Sum(_))).then_some(name);
                 self.flatten_into(inner, &prompts, weight, name, out)?;

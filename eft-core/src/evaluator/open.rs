@@ -1,11 +1,11 @@
 //! Opening: a session for each engine, its rows the blocks of the streams that run on it.
 use super::plan::{Origin, Plan, Rows, StreamSpec};
 use super::store::ScoreStore;
-use super::{Joint, OpenOptions, Running, Stream};
+use super::{Evaluator, OpenOptions, Running, Stream};
 use crate::backend::Backend;
 use crate::{EngineRow, Error, Opened, Prompt, Result, Source};
 
-impl<B: Backend> Joint<B> {
+impl<B: Backend> Evaluator<B> {
     /// As [`open`](Self::open), with options.
     ///
     /// # Errors
@@ -18,7 +18,7 @@ impl<B: Backend> Joint<B> {
         Self::assemble(sources, options, plan, groups, opened, prompts.len())
     }
 
-    /// A joint at the end of its prompts, from sessions whose rows are the blocks of `groups`.
+    /// An evaluator at the end of its prompts, from sessions whose rows are the blocks of `groups`.
     pub(super) fn assemble(
         sources: Vec<Source<B>>,
         options: OpenOptions,

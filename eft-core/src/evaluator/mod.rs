@@ -1,14 +1,14 @@
-//! [`Joint`]: several expressions over one set of sessions, evaluated lazily.
+//! [`Evaluator`]: several expressions over one set of sessions, evaluated lazily.
 //!
 //! A session of a combination hides its terms, but a draft, a guide and an attribution need them: the draft of a
 //! speculative decoder is a term of its target, and the guide of a search scores what the base has proposed. A
-//! joint holds one session for each engine, and evaluates any of its roots at any positions, running only what is
+//! evaluator holds one session for each engine, and evaluates any of its roots at any positions, running only what is
 //! missing. It is the one primitive under generation, scoring and attribution, and public for loops of one's own.
 //!
 //! Position `p` of a row is the distribution of the token that follows the prompt and `p` more tokens.
 //!
 //! ```
-//! use eft_core::{from_fn, Backend, Host, Joint, Vocab};
+//! use eft_core::{from_fn, Backend, Host, Evaluator, Vocab};
 //!
 //! let vocab = Vocab::new("ab", ["a", "b"])?;
 //! let model = |name: &str, logits: [f32; 2]| {
@@ -18,18 +18,18 @@
 //! let target = &base + (&tuned - &untuned);
 //!
 //! // The tuned model drafts two tokens …
-//! let mut joint = Joint::open(&[&target, &tuned], &[vec![0].into()])?;
+//! let mut evaluator = Evaluator::open(&[&target, &tuned], &[vec![0].into()])?;
 //! for _ in 0..2 {
-//!     let scores = joint.eval_last(1)?;
+//!     let scores = evaluator.eval_last(1)?;
 //!     let pick = Host.argmax(&scores.last()?, scores.width())?[0];
-//!     joint.push(&[vec![pick.token]])?;
+//!     evaluator.push(&[vec![pick.token]])?;
 //! }
 //! // … and the target scores the three positions in one pass of each of its other terms.
-//! let scores = joint.eval_from(0, &[0])?;
+//! let scores = evaluator.eval_from(0, &[0])?;
 //! assert_eq!(scores.positions(0).len(), 3);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
-pub(crate) mod blame;
+pub(crate) mod diagnose;
 mod eval;
 mod open;
 mod plan;
@@ -39,7 +39,7 @@ mod session;
 mod store;
 
 pub use eval::TermLogProbs;
-pub use session::JointSession;
+pub use session::EvaluatorSession;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub struct OpenOptions {
 }
 
 /// Several expressions over one set of sessions. See the [module](self).
-pub struct Joint<B: Backend> {
+pub struct Evaluator<B: Backend> {
     backend: B,
     sources: Vec<Source<B>>,
     options: OpenOptions,
@@ -93,7 +93,7 @@ struct Running<B: Backend> {
     streams: Vec<usize>,
 }
 
-impl<B: Backend> Joint<B> {
+impl<B: Backend> Evaluator<B> {
     /// Opens the models of all roots on the prompts. Leaves of one engine run in one session, and leaves that are
     /// the same in weights, adapter and token ids are one.
     ///
@@ -235,7 +235,7 @@ impl<B: Backend> Joint<B> {
     /// Drops that many pushed tokens from the end of each row, fed or not, as if they had never been pushed.
     ///
     /// # Errors
-    /// [`Error::RollbackTooFar`] past the prompt; nothing is dropped then. A failure of a model poisons the joint.
+    /// [`Error::RollbackTooFar`] past the prompt; nothing is dropped then. A failure of a model poisons the evaluator.
     pub fn rollback(&mut self, drop: &[usize]) -> Result<()> {
         self.healthy()?;
         check::rollback(drop, &self.pushed.iter().map(Vec::len).collect::<Vec<_>>())?;
@@ -269,7 +269,7 @@ impl<B: Backend> Joint<B> {
     ///
     /// # Errors
     /// [`Error::EmptyBatch`], [`Error::RowOutOfRange`]; nothing is changed then. A failure of a model poisons the
-    /// joint.
+    /// evaluator.
     pub fn select(&mut self, rows: &[usize]) -> Result<()> {
         self.healthy()?;
         let old = self.rows();
@@ -326,9 +326,9 @@ impl Rows {
     }
 }
 
-impl<B: Backend> std::fmt::Debug for Joint<B> {
+impl<B: Backend> std::fmt::Debug for Evaluator<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Joint")
+        f.debug_struct("Evaluator")
             .field("roots", &self.sources)
             .field("rows", &self.rows())
             .field("streams", &self.streams.iter().map(|s| &s.name).collect::<Vec<_>>())

@@ -1,20 +1,20 @@
-//! Conversations that go on: another prompt for an open joint, keeping what the models have already read of it.
+//! Conversations that go on: another prompt for an open evaluator, keeping what the models have already read of it.
 use super::open::{check, groups, open};
 use super::plan::{Origin, Plan, Rows, StreamSpec};
-use super::{Joint, Stream};
+use super::{Evaluator, Stream};
 use crate::backend::Backend;
 use crate::{EngineRow, Opened, Prompt, Result, RowFeed, Session, TokenId};
 
-impl<B: Backend> Joint<B> {
+impl<B: Backend> Evaluator<B> {
     /// Starts again from other prompts, as many as one likes, keeping in each model's cache the longest prefix
     /// that the new prompt shares with what the model has read: the old prompt and the tokens fed after it. For
     /// each prompt the row that shares the most is gone on with; one row may serve several.
     ///
     /// Usually the prompts are conversations with the next turn added. Opaque sources, and models that cannot
-    /// go back far enough ([`Session::rollback_limit`]), are opened anew. A poisoned joint is opened anew entirely.
+    /// go back far enough ([`Session::rollback_limit`]), are opened anew. A poisoned evaluator is opened anew entirely.
     ///
     /// # Errors
-    /// As [`open`](Self::open). An error found before any model ran leaves the joint as it was; a later one
+    /// As [`open`](Self::open). An error found before any model ran leaves the evaluator as it was; a later one
     /// poisons it.
     pub fn reopen(&mut self, prompts: &[Prompt]) -> Result<()> {
         let plan = Plan::new(&self.sources, prompts, self.options.every_term)?;

@@ -7,13 +7,13 @@
 //!
 //! ```
 //! use eft_core::Filter;
-//! use eft_core::conformance::naive;
+//! use eft_core::conformance::reference;
 //!
 //! let row = [0.0, 2.0, 1.0];
-//! assert_eq!(naive::order(&row), [1, 2, 0]);
-//! let filtered = naive::filter(&row, &Filter { top_k: Some(2), ..Filter::default() });
+//! assert_eq!(reference::order(&row), [1, 2, 0]);
+//! let filtered = reference::filter(&row, &Filter { top_k: Some(2), ..Filter::default() });
 //! assert_eq!(filtered, [f64::NEG_INFINITY, 2.0, 1.0]);
-//! assert_eq!(naive::draw(&row, 0.5), 1);
+//! assert_eq!(reference::draw(&row, 0.5), 1);
 //! ```
 use crate::TokenId;
 use crate::backend::{Edit, Filter, Pool};
