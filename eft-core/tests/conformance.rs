@@ -264,6 +264,24 @@ impl Backend for Wrong {
         Host.pool(&host_terms(terms), pool, width)
     }
 
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Self::Tensor> {
+        let high = if self.is("clamp forgets the upper bound") && low <= high { f32::INFINITY } else { high };
+        let clamped = Host.clamp(&host(rows), low, high, width)?;
+        let excluded = f32::NEG_INFINITY;
+        match self.0 {
+            // As `max` and `min` of a tensor library would.
+            "clamp admits excluded tokens" | "clamp makes infinite scores finite" => {
+                let height = Host.shape(&clamped).0;
+                let rows: Vec<_> = (0..height).map(|i| ScoreRow::<Host>::new(&clamped, i)).collect();
+                let mut scores = Host.download(&rows, width)?;
+                let found = if self.is("clamp admits excluded tokens") { excluded } else { f32::INFINITY };
+                scores.iter_mut().filter(|x| **x == found).for_each(|x| *x = x.clamp(low, high));
+                Host.upload(&scores, width)
+            }
+            _ => Ok(clamped),
+        }
+    }
+
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor> {
         let filter = match self.0 {
             "filter keeps one more" => Filter { top_k: filter.top_k.map(|k| k.saturating_add(1)), ..*filter },
@@ -364,6 +382,9 @@ fn every_wrong_operation_is_found() {
         ("linear drops the ninth term", "linear"),
         ("log_softmax of the padding", "log_softmax"),
         ("pool takes max for min", "pool Min"),
+        ("clamp forgets the upper bound", "clamp"),
+        ("clamp admits excluded tokens", "clamp"),
+        ("clamp makes infinite scores finite", "an unsound row never becomes a token"),
         ("filter keeps one more", "filter"),
         ("filter forgets the temperature", "filter"),
         ("filter forgets min-p", "filter"),

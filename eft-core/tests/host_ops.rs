@@ -82,6 +82,19 @@ proptest! {
     }
 
     #[test]
+    fn clamps_are_elementwise(row in any_row(), bounds in prop::sample::select(vec![
+        (-2.0f32, 3.0f32), (1.0, 1.0), (f32::NEG_INFINITY, 0.0), (0.5, f32::INFINITY), (-1e30, 1e30),
+    ])) {
+        let scores = tensor(&row);
+        let got = Host.clamp(&refs(&scores, 1), bounds.0, bounds.1, row.len()).unwrap();
+        let got = Host.download(&refs(&got, 1), row.len()).unwrap();
+        prop_assert_eq!(reference::is_sound(&got), reference::is_sound(&row));
+        for (got, expected) in got.iter().zip(reference::clamp(&row, bounds.0, bounds.1)) {
+            assert_close(*got, expected, 0.0);
+        }
+    }
+
+    #[test]
     fn filters_keep_what_the_contract_keeps(row in any_row(), filter in filters()) {
         let scores = tensor(&row);
         let got = Host.filter(&refs(&scores, 1), &filter, row.len()).unwrap();
@@ -225,6 +238,22 @@ fn a_token_named_twice_is_penalised_once_and_biased_twice() {
     let bias = Edit::Bias(vec![(1, 3.0), (1, 3.0)]);
     let got = Host.edit(&refs(&scores, 1), &[vec![twice, bias]], 2).unwrap();
     assert_eq!(Host.download(&refs(&got, 1), 2).unwrap(), [4.0, 7.0]);
+}
+
+#[test]
+fn masks_from_words_hold_the_ids_below_the_width() {
+    let in_set = |id: u32| id % 3 == 1 || id % 7 == 2;
+    let expected = |ids: usize| -> TokenMask { (0..ids as u32).filter(|id| in_set(*id)).collect() };
+    // Six words of 32 ids each; the bits of ids past the width are padding.
+    let narrow: Vec<u32> =
+        (0..6).map(|i| (0..32).filter(|b| in_set(32 * i + b)).fold(0, |word, b| word | 1 << b)).collect();
+    let wide: Vec<u64> = narrow.chunks(2).map(|w| u64::from(w[1]) << 32 | u64::from(w[0])).collect();
+    for width in [0usize, 1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 191, 192, 300] {
+        assert_eq!(TokenMask::from_u32_words(&narrow, width), expected(width.min(192)), "{width}");
+        assert_eq!(TokenMask::from_u64_words(wide.clone(), width), expected(width.min(192)), "{width}");
+        // An odd number of words: the last one fills half a word of 64 bits.
+        assert_eq!(TokenMask::from_u32_words(&narrow[..3], width), expected(width.min(96)), "{width}");
+    }
 }
 
 #[test]

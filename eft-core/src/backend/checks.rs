@@ -96,6 +96,23 @@ pub fn check_uniforms(uniforms: &[f64]) -> Result<()> {
     }
 }
 
+/// Checks the bounds of [`Backend::clamp`]: neither is NaN, `low ≤ high`, `low` is not +∞ and `high` is not −∞.
+///
+/// # Errors
+/// [`Error::InvalidParameter`] names the bound that is wrong.
+pub fn check_bounds(low: f32, high: f32) -> Result<()> {
+    if low.is_nan() || low == f32::INFINITY {
+        return Err(Error::parameter("low", low, "a finite number or −∞"));
+    }
+    if high.is_nan() || high == f32::NEG_INFINITY {
+        return Err(Error::parameter("high", high, "a finite number or +∞"));
+    }
+    if low > high {
+        return Err(Error::parameter("low", low, "at most `high`"));
+    }
+    Ok(())
+}
+
 /// A pool's exponent is finite and not zero, and weights of a power mean are above zero.
 ///
 /// # Errors

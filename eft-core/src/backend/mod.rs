@@ -28,8 +28,8 @@ mod pool;
 mod row;
 
 pub use checks::{
-    check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
-    check_uniforms,
+    check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
+    check_tokens, check_uniforms,
 };
 pub use edit::{Edit, TokenMask};
 pub use filter::Filter;
@@ -87,6 +87,29 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
 
     /// Pools rows of log-probabilities elementwise, beyond the linear rules: see [`Pool`].
     fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<Self::Tensor>;
+
+    /// Element-wise: every finite score is brought into `[low, high]`, and −∞, +∞ and NaN stay what they are. So an
+    /// excluded token stays excluded, and a row is sound after the operation exactly if it was sound before.
+    ///
+    /// `low` may be −∞ and `high` may be +∞, for a bound on one side only. A [`Rule`](crate::Rule) can thus limit,
+    /// for example, how far the difference of two models may move each score:
+    ///
+    /// ```
+    /// use eft_core::backend::score_rows;
+    /// use eft_core::{Backend, Host};
+    ///
+    /// let delta = Host.upload(&[-9.0, 0.5, 3.0, f32::NEG_INFINITY], 4)?;
+    /// let limited = Host.clamp(&score_rows(&delta, 1), -2.0, 2.0, 4)?;
+    /// let limited = Host.download(&score_rows(&limited, 1), 4)?;
+    /// assert_eq!(limited, [-2.0, 0.5, 2.0, f32::NEG_INFINITY]);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// * [`Error::InvalidParameter`](crate::Error::InvalidParameter) if a bound is NaN, `low` is above `high`, `low`
+    ///   is +∞ or `high` is −∞ (see [`check_bounds`]).
+    /// * [`Error::Shape`](crate::Error::Shape) if a row or `width` lies outside its tensor (see [`check_rows`]).
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Self::Tensor>;
 
     /// Divides by the temperature, then excludes (−∞) what top-k, top-p and min-p drop, in this order; the mass
     /// that top-p speaks of is that of the tokens still there.

@@ -135,6 +135,7 @@ fn no_rows<B: Backend>(backend: &B) -> Verdict {
         backend.linear(&[term.clone(), term.clone()], 4),
         backend.filter(none, &filter, 4),
         backend.log_softmax(none, 4),
+        backend.clamp(none, -1.0, 1.0, 4),
         backend.choose(none, none, None, 4),
         backend.edit(none, &[], 4),
         backend.residual(none, none, 4),

@@ -63,6 +63,12 @@ pub fn pool(terms: &[(f32, &[f32])], pool: Pool) -> Vec<f64> {
     })
 }
 
+/// Finite scores brought into `[low, high]`; −∞, +∞ and NaN as they are.
+pub fn clamp(row: &[f32], low: f32, high: f32) -> Vec<f64> {
+    let (low, high) = (f64::from(low), f64::from(high));
+    widen(row).into_iter().map(|x| if x.is_finite() { x.max(low).min(high) } else { x }).collect()
+}
+
 /// Token ids by score, highest first; equal scores by id, lowest first.
 pub fn order(row: &[f32]) -> Vec<TokenId> {
     let mut order: Vec<_> = (0..row.len()).collect();

@@ -120,6 +120,11 @@ impl<B: Backend> Backend for TrafficCounter<B> {
         self.inner.pool(&inner_terms(terms), pool, width).map(Counted)
     }
 
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Self::Tensor> {
+        Self::count(&self.counters.sent, 2);
+        self.inner.clamp(&inner(rows), low, high, width).map(Counted)
+    }
+
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.sent, 4);
         self.inner.filter(&inner(rows), filter, width).map(Counted)

@@ -17,6 +17,7 @@
 //! assert_eq!(host.draw(&[ScoreRow::new(&kept, 0)], &[0.99], 4)?[0].token, 2);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
+mod clamp;
 mod draw;
 mod edit;
 mod exp;
@@ -76,6 +77,10 @@ impl Backend for Host {
 
     fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<HostTensor> {
         pool::pool(self, terms, pool, width)
+    }
+
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<HostTensor> {
+        clamp::clamp(self, rows, low, high, width)
     }
 
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<HostTensor> {

@@ -65,6 +65,9 @@ fn wrong_arguments_are_errors() {
     assert!(matches!(Host.argmax(&past, 3), Err(Error::Shape { .. })));
     assert!(matches!(Host.log_softmax(&one, 4), Err(Error::Shape { .. })));
     assert!(matches!(Host.log_softmax(&one, 0), Err(Error::Shape { .. })));
+    assert!(matches!(Host.clamp(&one, 0.0, 1.0, 4), Err(Error::Shape { .. })));
+    assert!(matches!(Host.clamp(&one, 1.0, 0.0, 3), Err(Error::InvalidParameter { name: "low", .. })));
+    assert!(matches!(Host.clamp(&one, 0.0, f32::NAN, 3), Err(Error::InvalidParameter { name: "high", .. })));
     assert!(matches!(Host.linear(&[], 3), Err(Error::Shape { .. })));
     assert!(matches!(Host.draw(&one, &[], 3), Err(Error::Shape { .. })));
     assert!(matches!(Host.draw(&one, &[1.0], 3), Err(Error::InvalidParameter { .. })));

@@ -25,6 +25,7 @@ pub fn check_backend<B: Backend>(backend: &B) -> Verdict {
         checker.round_trip(&rows)?;
         checker.linear()?;
         checker.pools()?;
+        checker.clamps()?;
         checker.filters()?;
         checker.choices()?;
         checker.edits()?;
@@ -173,6 +174,28 @@ impl<B: Backend> Checker<'_, B> {
                 })
                 .collect();
             self.near(&law, &got, &expected)?;
+        }
+        Ok(())
+    }
+
+    fn clamps(&self) -> Verdict {
+        let (lowest, highest) = (f32::NEG_INFINITY, f32::INFINITY);
+        for (low, high) in
+            [(-1.0, 2.0), (0.1, 0.1), (lowest, 0.5), (-0.5, highest), (lowest, highest), (f32::MIN, f32::MAX)]
+        {
+            let law = format!("clamp to [{low}, {high}]");
+            let got = self.values(self.backend.clamp(&self.rows.all(), low, high, self.width), &law)?;
+            for ((got, row), kind) in got.iter().zip(&self.rows.values).zip(KINDS) {
+                // A comparison rounds nothing, so the result is exact.
+                let expected = reference::clamp(row, low, high);
+                let wrong =
+                    got.iter().zip(&expected).position(|(got, expected)| f64::from(*got) != *expected);
+                require(wrong.is_none(), &law, || {
+                    let token = wrong.unwrap_or(0);
+                    let (got, expected) = (got[token], expected[token]);
+                    format!("width {}, {kind:?}, token {token}: {got}, expected {expected}", self.width)
+                })?;
+            }
         }
         Ok(())
     }

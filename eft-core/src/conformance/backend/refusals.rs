@@ -16,9 +16,14 @@ impl<B: Backend> Checker<'_, B> {
             let filtered = self.backend.filter(&row, &filter, self.width).law(law)?;
             let sum =
                 self.backend.linear(&[Term { weight: 0.5, rows: row.to_vec() }], self.width).law(law)?;
-            for (after, tensor) in
-                [("", &tensor), ("log_softmax", &normalised), ("filter", &filtered), ("linear", &sum)]
-            {
+            let clamped = self.backend.clamp(&row, -1.0, 1.0, self.width).law(law)?;
+            for (after, tensor) in [
+                ("", &tensor),
+                ("log_softmax", &normalised),
+                ("filter", &filtered),
+                ("linear", &sum),
+                ("clamp", &clamped),
+            ] {
                 let row = [ScoreRow::new(tensor, 0)];
                 let picks = [
                     self.backend.argmax(&row, self.width).law(law)?[0],
@@ -88,6 +93,12 @@ pub(super) fn wrong_arguments<B: Backend>(backend: &B) -> Verdict {
     refuses(backend.draw(&rows, &[0.5, 1.0], 3), law, parameter)?;
     let cold = Filter { temperature: 0.0, ..Filter::default() };
     refuses(backend.filter(&rows, &cold, 3).map(drop), law, parameter)?;
+    let (none, all) = (f32::NEG_INFINITY, f32::INFINITY);
+    for (low, high) in [(1.0, 0.5), (f32::NAN, 0.0), (0.0, f32::NAN), (all, all), (none, none)] {
+        refuses(backend.clamp(&rows, low, high, 3).map(drop), law, parameter)?;
+    }
+    refuses(backend.clamp(&rows, 0.0, 1.0, 4).map(drop), law, shape)?;
+    refuses(backend.clamp(&[row(2)], 0.0, 1.0, 3).map(drop), law, shape)?;
     let pool = [Term { weight: 1.0, rows: rows.to_vec() }];
     refuses(backend.pool(&pool, Pool::Power(0.0), 3).map(drop), law, parameter)?;
     let past = |e: &Error| matches!(e, Error::TokenOutOfRange { token: 3, .. });
