@@ -22,6 +22,7 @@
 use std::sync::Arc;
 
 use crate::backend::Backend;
+use crate::scores::consecutive_spans;
 use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, Vocab};
 
 /// Brings every row of scores that `source` gives to `backend`, by way of the host.
@@ -68,12 +69,8 @@ impl<A: Backend, B: Backend> BridgeSession<A, B> {
             return Ok(Scores::none(scores.rows(), width, form));
         }
         let tensor = self.to.upload(&self.from.download(&rows, width)?, width)?;
-        let mut next = 0;
-        let spans = scores.spans().iter().map(|span| {
-            next += span.len();
-            next - span.len()..next
-        });
-        Ok(Scores::new(tensor, spans.collect(), width, form))
+        let spans = consecutive_spans(scores.spans().iter().map(ExactSizeIterator::len));
+        Ok(Scores::new(tensor, spans, width, form))
     }
 }
 

@@ -463,3 +463,14 @@ fn a_model_that_cannot_enter_its_prompt_says_that_scores_are_forgotten() {
     assert!(matches!(evaluator.eval_from(0, &[0]), Err(Error::Forgotten { row: 0, position: 0 })));
     assert!(evaluator.eval_last(0).is_ok());
 }
+
+#[test]
+fn messages_do_not_repeat_their_source() {
+    use eft_core::error::with_sources;
+    let cause = || std::io::Error::new(std::io::ErrorKind::NotFound, "no such device");
+    for error in [Error::backend("gpu", cause()), Error::source("large", cause()), Error::load(cause())] {
+        assert_eq!(with_sources(&error).matches("no such device").count(), 1, "{error:?}");
+    }
+    let nested = Error::source("bridge", Error::backend("gpu", cause()));
+    assert_eq!(with_sources(&nested), "`bridge` failed: the gpu backend failed: no such device");
+}

@@ -1,4 +1,4 @@
-//! Backends: the ends of `f32`, scores that are equal, excluded or nearly so, and no rows at all.
+//! The laws of a backend at the extremes: the largest numbers of `f32`, equal and excluded scores, and no rows at all.
 use std::sync::Arc;
 
 use super::rows::Kind;
@@ -8,7 +8,7 @@ use crate::{Host, TokenMask};
 
 const NONE: f32 = f32::NEG_INFINITY;
 
-/// Checks what rows of ordinary scores do not show.
+/// Checks the cases that rows of ordinary scores do not cover.
 pub(super) fn check_extremes<B: Backend>(backend: &B) -> Verdict {
     largest_numbers(backend)?;
     exact_counts(backend)?;
@@ -44,7 +44,7 @@ fn largest_numbers<B: Backend>(backend: &B) -> Verdict {
 
 fn exact_counts<B: Backend>(backend: &B) -> Verdict {
     let law = "top-k keeps exactly the first k, whatever the scores";
-    // Both zeros, neighbours, subnormal numbers, the ends of the range.
+    // Both zeros, adjacent numbers, subnormal numbers, and the ends of the range.
     let tiny = f32::from_bits(1);
     let one_up = 1f32.next_up();
     let values = [0.0, -0.0, tiny, -tiny, 1.0, one_up, -1.0, -one_up, f32::MAX, f32::MIN, 1e-38, 64.0, NONE];
@@ -84,7 +84,7 @@ fn excluded_tokens<B: Backend>(backend: &B) -> Verdict {
 }
 
 fn edits_of_several_rows<B: Backend>(backend: &B) -> Verdict {
-    let law = "rows have edits of their own, in their order";
+    let law = "each row has its own edits, applied in order";
     let width = 130;
     let stored: Vec<_> = (0..3).map(|seed| Kind::Logits.row(width, seed)).collect();
     let tensor = backend.upload(&stored.concat(), width).law(law)?;
@@ -107,16 +107,16 @@ fn edits_of_several_rows<B: Backend>(backend: &B) -> Verdict {
 }
 
 fn unsound_normalizers<B: Backend>(backend: &B) -> Verdict {
-    let law = "normalizers tell unsound rows";
+    let law = "normalizers report unsound rows";
     let rows = [NONE, NONE, NONE, f32::NAN, f32::NAN, 0.0, f32::INFINITY, 0.0, NONE, 0.5];
     let tensor = backend.upload(&rows, 2).law(law)?;
     let got = backend.log_normalizers(&score_rows(&tensor, 5), 2).law(law)?;
-    let told = (got[0], got[4]) == (NONE, 0.5) && got[1..4].iter().all(|x| x.is_nan());
-    require(told, law, || format!("{got:?}"))
+    let reported = (got[0], got[4]) == (NONE, 0.5) && got[1..4].iter().all(|x| x.is_nan());
+    require(reported, law, || format!("{got:?}"))
 }
 
 fn subtracted_infinity<B: Backend>(backend: &B) -> Verdict {
-    let law = "infinity that is subtracted excludes nothing";
+    let law = "a subtracted infinity does not exclude a token";
     let (plain, infinite) =
         (backend.upload(&[1.0, 2.0], 2).law(law)?, backend.upload(&[f32::INFINITY, 0.0], 2).law(law)?);
     let terms = [(1.0, &plain), (-0.5, &infinite)]

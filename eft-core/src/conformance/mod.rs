@@ -27,6 +27,7 @@ pub use traffic::check_traffic;
 pub use traffic_counter::{Traffic, TrafficCounter, count_traffic};
 
 use crate::Error;
+use crate::error::{BoxError, with_sources};
 
 /// A law that does not hold.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +47,9 @@ trait Law<T> {
     fn law(self, law: &str) -> Verdict<T>;
 }
 
-impl<T, E: std::fmt::Display> Law<T> for Result<T, E> {
+impl<T, E: Into<BoxError>> Law<T> for Result<T, E> {
     fn law(self, law: &str) -> Verdict<T> {
-        self.map_err(|e| Failure { law: law.into(), details: e.to_string() })
+        self.map_err(|e| Failure { law: law.into(), details: with_sources(&*e.into()) })
     }
 }
 

@@ -1,8 +1,7 @@
-//! Bounds on finite scores.
+//! Clamping finite scores.
 use super::parallel::fill;
-use super::tensor::Scores;
+use super::tensor::{Host, HostTensor, RowView};
 use super::vector::vectorized;
-use super::{Host, HostTensor};
 use crate::Result;
 use crate::backend::{ScoreRow, check_bounds, check_rows};
 
@@ -15,7 +14,7 @@ pub(super) fn clamp(
 ) -> Result<HostTensor> {
     check_rows(host, "clamp", rows, width)?;
     check_bounds(low, high)?;
-    let rows = Scores::of_all(rows, width);
+    let rows = RowView::of_all(rows, width);
     let scores = fill(rows.len(), width, |row, columns, out| {
         let mut buffer = Vec::new();
         let scores = rows[row].read(columns, &mut buffer);

@@ -52,6 +52,8 @@ pub(crate) fn short_model(name: &str, seed: u64, context: usize) -> Source<Host>
 pub(crate) struct Counts {
     pub(crate) passes: AtomicUsize,
     pub(crate) tokens: AtomicUsize,
+    /// The most positions that one pass was asked to score, over all rows.
+    pub(crate) most_scored: AtomicUsize,
     /// Rows that its session holds, now and at most.
     pub(crate) rows: AtomicUsize,
     pub(crate) most_rows: AtomicUsize,
@@ -109,6 +111,7 @@ impl<B: Backend> Session for CountingSession<B> {
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<B>> {
         let tokens = feed.iter().map(|f| f.tokens.len()).sum();
+        self.counts.most_scored.fetch_max(feed.iter().map(|f| f.wanted).sum(), Ordering::SeqCst);
         self.counts.passes.fetch_add(1, Ordering::SeqCst);
         self.counts.tokens.fetch_add(tokens, Ordering::SeqCst);
         self.inner.extend(feed)

@@ -1,4 +1,5 @@
-//! Backends: every operation against its plain `f64` form, on rows like those of models and on adversarial ones.
+//! The laws of a backend: every operation is compared with the reference in `f64`, on rows like those of models and on
+//! adversarial ones.
 mod refusals;
 
 use super::extremes::check_extremes;
@@ -7,13 +8,21 @@ use super::{Law, Verdict, reference, require};
 use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term, score_rows};
 use crate::{TokenId, TokenMask};
 
-/// Relative to the size of the scores: a few roundings of `f32`.
+/// The tolerance relative to the size of the scores: a few rounding errors of `f32`.
 const TOLERANCE: f64 = 1e-5;
 
-/// Up to the widest vocabulary in use.
+/// The widths of rows: up to the largest vocabulary in use.
 const WIDTHS: [usize; 5] = [1, 2, 7, 1000, 262_144];
 
-/// Checks every operation of a backend, on single rows and batches of them, of widths from 1 to 262,144.
+/// Checks every operation of a backend, on single rows and on batches, at widths from 1 to 262,144.
+///
+/// ```
+/// use eft_core::Host;
+/// use eft_core::conformance::check_backend;
+///
+/// check_backend(&Host)?;
+/// # Ok::<(), eft_core::conformance::Failure>(())
+/// ```
 ///
 /// # Errors
 /// The first law that does not hold.
@@ -34,10 +43,10 @@ pub fn check_backend<B: Backend>(backend: &B) -> Verdict {
         checker.unsound_rows()?;
     }
     check_extremes(backend)?;
-    refusals::wrong_arguments(backend)
+    refusals::invalid_arguments(backend)
 }
 
-/// Rows on the device, in two tensors, and what they hold.
+/// Rows on the device, in two tensors, and their values.
 struct Rows<B: Backend> {
     tensors: [B::Tensor; 2],
     split: usize,
@@ -48,7 +57,7 @@ impl<B: Backend> Rows<B> {
     fn new(backend: &B, rows: &[Vec<f32>], width: usize) -> Verdict<Self> {
         let split = rows.len() / 2;
         let upload = |rows: &[Vec<f32>]| {
-            // Rows are wider than what counts, as those of models are.
+            // Rows have more columns than are used, as those of models do.
             let padded: Vec<_> = rows.iter().flat_map(|r| r.iter().copied().chain([1e9, f32::NAN])).collect();
             backend.upload(&padded, width + 2).law("rows can be uploaded")
         };
@@ -79,7 +88,7 @@ struct Checker<'a, B: Backend> {
 }
 
 impl<B: Backend> Checker<'_, B> {
-    /// The rows that an operation returned.
+    /// Downloads the rows that an operation returned.
     fn values(&self, tensor: crate::Result<B::Tensor>, law: &str) -> Verdict<Vec<Vec<f32>>> {
         let tensor = tensor.law(law)?;
         let (height, width) = self.backend.shape(&tensor);
@@ -122,7 +131,7 @@ impl<B: Backend> Checker<'_, B> {
 
     fn linear(&self) -> Verdict {
         let law = "linear";
-        // Sums of the sparse kinds with themselves subtracted are not numbers: only what the rules allow.
+        // −∞ minus −∞ is NaN, so sums with negative weights are checked on rows of finite scores.
         let all = self.rows.all();
         for weights in [&[1.0][..], &[-2.0, 0.5], &[1.0, 0.7, -0.7], &[0.25; 9]] {
             let finite: Vec<_> =
@@ -146,9 +155,9 @@ impl<B: Backend> Checker<'_, B> {
         }
         let excluded = [Term { weight: 0.5, rows: all.clone() }];
         let got =
-            self.values(self.backend.linear(&excluded, self.width), "linear keeps what is excluded so")?;
+            self.values(self.backend.linear(&excluded, self.width), "linear keeps excluded tokens excluded")?;
         let expected: Vec<_> = self.rows.values.iter().map(|r| reference::linear(&[(0.5, r)])).collect();
-        self.near("linear keeps what is excluded so", &got, &expected)
+        self.near("linear keeps excluded tokens excluded", &got, &expected)
     }
 
     fn pools(&self) -> Verdict {
@@ -265,7 +274,8 @@ impl<B: Backend> Checker<'_, B> {
         let law = "residual";
         let got = self.values(self.backend.residual(&self.rows.all(), &draft.all(), self.width), law)?;
         for (i, got) in got.iter().enumerate() {
-            // Probabilities are compared: where two are nearly equal, the logarithm of what is left means nothing.
+            // Probabilities are compared, not their logarithms: the logarithm of a difference of nearly equal numbers is
+            // mostly rounding error.
             let expected = reference::residual(&self.rows.values[i], &draft.values[i]);
             let far = got
                 .iter()
@@ -336,7 +346,7 @@ impl<B: Backend> Checker<'_, B> {
     }
 }
 
-/// Equal, both NaN, or no further apart than `tolerance`.
+/// Returns whether two numbers are equal, both NaN, or no further apart than `tolerance`.
 fn near(got: f64, expected: f64, tolerance: f64) -> bool {
     got == expected || (got.is_nan() && expected.is_nan()) || (got - expected).abs() <= tolerance
 }

@@ -1,4 +1,4 @@
-//! What is no good: rows that are unsound, and arguments that are wrong.
+//! Rows that are unsound, and arguments that are invalid.
 use super::super::rows::unsound;
 use super::super::{Law, Verdict, refuses, require};
 use super::Checker;
@@ -31,9 +31,9 @@ impl<B: Backend> Checker<'_, B> {
                 ];
                 let top = self.backend.top(&row, 2, self.width).law(law)?;
                 let asked = self.backend.log_probs(&row, &[vec![0]], self.width).law(law)?[0][0];
-                let told = picks.iter().chain(&top[0]).map(|p| p.log_prob).chain([asked]);
-                require(told.clone().all(f32::is_nan) && !top[0].is_empty(), law, || {
-                    format!("width {}, {kind} {after}: {:?}", self.width, told.collect::<Vec<_>>())
+                let log_probs = picks.iter().chain(&top[0]).map(|p| p.log_prob).chain([asked]);
+                require(log_probs.clone().all(f32::is_nan) && !top[0].is_empty(), law, || {
+                    format!("width {}, {kind} {after}: {:?}", self.width, log_probs.collect::<Vec<_>>())
                 })?;
             }
             self.unsound_terms(kind, &row)?;
@@ -52,8 +52,8 @@ impl<B: Backend> Checker<'_, B> {
         Ok(())
     }
 
-    /// A sum is unsound if a term is, under whatever weight: a +∞ that is subtracted must not pass for a token
-    /// that is excluded.
+    /// Checks that a sum is unsound if a term is, under any weight: a subtracted +∞ must not be mistaken for an excluded
+    /// token.
     fn unsound_terms(&self, kind: &str, row: &[ScoreRow<'_, B>]) -> Verdict {
         let law = "a sum with an unsound term is unsound";
         for weight in [0.5, -0.5] {
@@ -72,8 +72,8 @@ impl<B: Backend> Checker<'_, B> {
     }
 }
 
-pub(super) fn wrong_arguments<B: Backend>(backend: &B) -> Verdict {
-    let law = "wrong arguments are refused";
+pub(super) fn invalid_arguments<B: Backend>(backend: &B) -> Verdict {
+    let law = "invalid arguments are refused";
     let tensor = backend.upload(&[0.0; 6], 3).law("rows can be uploaded")?;
     let shape = |e: &Error| matches!(e, Error::Shape { .. });
     let row = |index| ScoreRow::<B>::new(&tensor, index);
@@ -101,9 +101,13 @@ pub(super) fn wrong_arguments<B: Backend>(backend: &B) -> Verdict {
     refuses(backend.clamp(&[row(2)], 0.0, 1.0, 3).map(drop), law, shape)?;
     let pool = [Term { weight: 1.0, rows: rows.to_vec() }];
     refuses(backend.pool(&pool, Pool::Power(0.0), 3).map(drop), law, parameter)?;
-    let past = |e: &Error| matches!(e, Error::TokenOutOfRange { token: 3, .. });
-    refuses(backend.log_probs(&rows, &[vec![], vec![3]], 3), law, past)?;
-    refuses(backend.edit(&rows, &[vec![], vec![Edit::Bias(vec![(3, 0.0)])]], 3).map(drop), law, past)?;
+    let out_of_range = |e: &Error| matches!(e, Error::TokenOutOfRange { token: 3, .. });
+    refuses(backend.log_probs(&rows, &[vec![], vec![3]], 3), law, out_of_range)?;
+    refuses(
+        backend.edit(&rows, &[vec![], vec![Edit::Bias(vec![(3, 0.0)])]], 3).map(drop),
+        law,
+        out_of_range,
+    )?;
     refuses(backend.edit(&rows, &[vec![]], 3).map(drop), law, shape)?;
     refuses(backend.choose(&rows, &rows[..1], None, 3).map(drop), law, shape)?;
     refuses(backend.residual(&rows, &rows[..1], 3).map(drop), law, shape)

@@ -1,13 +1,9 @@
-//! The host backend against the reference operations, on random and on adversarial rows.
+//! The host backend compared with the reference operations, on random and on adversarial rows.
 #![allow(clippy::unwrap_used, reason = "a failed operation is a failed test")]
 
-#[path = "host_ops/inputs.rs"]
 mod inputs;
-#[path = "host_ops/rows.rs"]
 mod rows;
-#[path = "host_ops/statistics.rs"]
 mod statistics;
-#[path = "host_ops/wide.rs"]
 mod wide;
 
 use eft_core::conformance::reference;
@@ -31,7 +27,7 @@ proptest! {
         let sizes = weights.iter().map(|w| w.abs()).zip(sizes.iter().map(Vec::as_slice));
         let sizes = reference::linear(&sizes.collect::<Vec<_>>());
         for ((got, expected), size) in got.iter().zip(reference::linear(&parts)).zip(sizes) {
-            // Past it an intermediate sum may overflow, which is then seen.
+            // Beyond it, an intermediate sum may overflow to infinity, which the contract permits.
             if size < f64::from(f32::MAX) {
                 assert_close(*got, expected, 1e-6 * size);
             }
@@ -72,7 +68,7 @@ proptest! {
             return Ok(());
         }
         for (got, expected) in got.iter().zip(reference::pool(&parts, pool)) {
-            // A power of scores this large overflows, in the direction of its sign.
+            // A power of scores this large overflows, with the right sign.
             if expected.abs() < 1e36 || expected.is_infinite() {
                 assert_close(*got, expected, 1e-5 * (1.0 + expected.abs()));
             } else {
@@ -158,7 +154,7 @@ proptest! {
             return Ok(());
         }
         let expected = reference::residual(&rows[0], &rows[1]);
-        // Where next to nothing is left, all of it is rounding.
+        // If the remaining mass is tiny, it is mostly rounding error.
         if expected.iter().map(|x| x.exp()).sum::<f64>() > 1e-4 {
             for (got, expected) in got.iter().zip(expected) {
                 prop_assert!((f64::from(got.exp()) - expected.exp()).abs() < 1e-6, "{} {}", got, expected);
@@ -170,7 +166,7 @@ proptest! {
     fn edits_and_choices(rows in batch(3..=3), edits in edits(), with_outside: bool) {
         let width = rows[0].len();
         let edits: Vec<_> = edits.into_iter().map(|edit| within(edit, width as u32)).collect();
-        // A penalty can overflow what is larger, which is then seen.
+        // A penalty can make larger scores overflow, so they are scaled down.
         let huge = |x: &f32| x.is_finite() && x.abs() > 1e37;
         let rows: Vec<Vec<_>> =
             rows.iter().map(|row| row.iter().map(|x| if huge(x) { x / 1e3 } else { *x }).collect()).collect();
@@ -203,7 +199,7 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
     prop::collection::vec(edit, 0..4)
 }
 
-/// The edit with its tokens brought below `width`, and penalised tokens without doubles.
+/// Returns the edit with token ids reduced modulo `width`, and penalised tokens without duplicates.
 fn within(edit: Edit, width: u32) -> Edit {
     match edit {
         Edit::Bias(biases) => Edit::Bias(biases.into_iter().map(|(t, bias)| (t % width, bias)).collect()),
@@ -224,7 +220,7 @@ fn boundaries_are_exact() {
     let kept = Host.filter(&refs(&equal, 1), &half, 2).unwrap();
     assert_eq!(Host.download(&refs(&kept, 1), 2).unwrap(), [0.0, f32::NEG_INFINITY]);
     assert_eq!(Host.draw(&refs(&equal, 1), &[0.5], 2).unwrap()[0].token, 1);
-    // The nearest to the logarithm of one half lies a little below it.
+    // The `f32` nearest to the logarithm of one half is a little below it.
     let below = 0.5f32.ln();
     let scores = tensor(&[0.0, below, below.next_up()]);
     let kept = Host.filter(&refs(&scores, 1), &Filter { min_p: Some(0.5), ..Filter::default() }, 3).unwrap();
