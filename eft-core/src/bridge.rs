@@ -22,7 +22,7 @@
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::scores::consecutive_spans;
+use crate::scores::consecutive;
 use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, Vocab};
 
 /// Brings every row of scores that `source` gives to `backend`, by way of the host.
@@ -69,7 +69,7 @@ impl<A: Backend, B: Backend> BridgeSession<A, B> {
             return Ok(Scores::none(scores.rows(), width, form));
         }
         let tensor = self.to.upload(&self.from.download(&rows, width)?, width)?;
-        let spans = consecutive_spans(scores.spans().iter().map(ExactSizeIterator::len));
+        let spans = consecutive(scores.spans().iter().map(ExactSizeIterator::len));
         Ok(Scores::new(tensor, spans, width, form))
     }
 }

@@ -247,10 +247,7 @@ pub enum Error {
     },
     /// A model, tokenizer or adapter could not be loaded. The message and the sources are those of the loader's error.
     #[error(transparent)]
-    Load {
-        /// The loader's error.
-        source: BoxError,
-    },
+    Load(BoxError),
 }
 
 /// What can be wrong with a row of scores.
@@ -293,7 +290,7 @@ impl Error {
 
     /// Wraps an error that occurred while a model was loaded.
     pub fn load(source: impl Into<BoxError>) -> Self {
-        Self::Load { source: source.into() }
+        Self::Load(source.into())
     }
 
     /// Reports a value of the wrong size.

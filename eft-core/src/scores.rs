@@ -69,13 +69,13 @@ impl<B: Backend> Scores<B> {
         if flat.is_empty() {
             return Ok(Self::none(rows.len(), width, form));
         }
-        let spans = consecutive_spans(rows.iter().map(Vec::len));
+        let spans = consecutive(rows.iter().map(Vec::len));
         Ok(Self::new(backend.upload(&flat, width)?, spans, width, form))
     }
 
     /// Creates scores with one position for each row of the batch: row `i` of the tensor for row `i` of the batch.
     pub fn one_each(tensor: B::Tensor, rows: usize, width: usize, form: Form) -> Self {
-        Self::new(tensor, consecutive_spans(vec![1; rows]), width, form)
+        Self::new(tensor, consecutive(vec![1; rows]), width, form)
     }
 
     /// Creates scores without any position, for a batch of `rows` rows.
@@ -224,11 +224,11 @@ impl<B: Backend> std::fmt::Debug for Scores<B> {
 /// whose positions lie one after another in a tensor.
 ///
 /// ```
-/// use eft_core::scores::consecutive_spans;
+/// use eft_core::scores::consecutive;
 ///
-/// assert_eq!(consecutive_spans([2, 0, 3]), [0..2, 2..2, 2..5]);
+/// assert_eq!(consecutive([2, 0, 3]), [0..2, 2..2, 2..5]);
 /// ```
-pub fn consecutive_spans(lengths: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
+pub fn consecutive(lengths: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
     let mut end = 0;
     let span = |length| {
         let start = end;

@@ -227,7 +227,7 @@ impl<N: Nn> DecoderSession<N> {
         let mut order: Vec<_> = owners.collect();
         order.sort_unstable();
         let count = |row| order.iter().filter(|(r, _, _)| *r == row).count();
-        let spans = eft_core::scores::consecutive_spans((0..rows).map(count));
+        let spans = eft_core::scores::consecutive((0..rows).map(count));
         match parts.len() {
             0 => Ok(Scores::none(rows, width, Form::Logits)),
             1 => Ok(Scores::new(parts.remove(0).0, spans, width, Form::Logits)),

@@ -5,7 +5,7 @@ use super::Evaluator;
 use super::plan::{Expr, Root};
 use crate::backend::{Backend, Edit, ScoreRow, Term, score_rows};
 use crate::check;
-use crate::scores::consecutive_spans;
+use crate::scores::consecutive;
 use crate::{Error, Form, Result, Scores, TokenId};
 
 /// Rows of a part of an expression: some stream's, or computed.
@@ -159,7 +159,7 @@ impl<B: Backend> Evaluator<B> {
             (true, true) => Form::Logits,
             (true, false) => Form::LogProbs,
         };
-        let spans = consecutive_spans(at.iter().map(Range::len));
+        let spans = consecutive(at.iter().map(Range::len));
         let next = spans.last().map_or(0, |span| span.end);
         if next == 0 {
             return Ok(Scores::none(at.len(), width, form));

@@ -10,7 +10,7 @@ use crate::backend::{Backend, Pick, ScoreRow};
 use crate::evaluator::Evaluator;
 use crate::sample::spot::{Spot, drawn_from, spots};
 use crate::sample::{Sampler, Token};
-use crate::scores::consecutive_spans;
+use crate::scores::consecutive;
 
 /// The root of the evaluator that is the target.
 const TARGET: usize = 0;
@@ -48,7 +48,7 @@ pub(super) fn verify<B: Backend>(
     let spots = spots(&scores, &draft.starts);
     let prepared = sampler.prepare(&spots, width)?;
     let rows = drawn_from(&spots, prepared.as_ref());
-    let asked = Asked { spots, rows, width, of_row: consecutive_spans(at.iter().map(Range::len)) };
+    let asked = Asked { spots, rows, width, of_row: consecutive(at.iter().map(Range::len)) };
     let standing = match acceptance {
         Acceptance::Agreement => by_agreement(sampler, draft, &asked)?,
         Acceptance::Rejection => by_rejection(evaluator.backend(), sampler, draft, &asked)?,
