@@ -2,14 +2,14 @@
 use std::sync::Arc;
 
 use super::rows::Kind;
-use super::{Law, Verdict, reference, require};
+use super::{Law, Result, reference, require};
 use crate::backend::{Backend, Edit, Filter, Pool, ScoreRow, Term, score_rows};
 use crate::{Host, TokenMask};
 
 const NONE: f32 = f32::NEG_INFINITY;
 
 /// Checks what rows of ordinary scores do not show.
-pub(super) fn check_extremes<B: Backend>(backend: &B) -> Verdict {
+pub(super) fn check_extremes<B: Backend>(backend: &B) -> Result {
     largest_numbers(backend)?;
     exact_counts(backend)?;
     excluded_tokens(backend)?;
@@ -24,7 +24,7 @@ fn download<B: Backend>(backend: &B, tensor: &B::Tensor) -> crate::Result<Vec<f3
     backend.download(&score_rows(tensor, height), width)
 }
 
-fn largest_numbers<B: Backend>(backend: &B) -> Verdict {
+fn largest_numbers<B: Backend>(backend: &B) -> Result {
     let law = "the largest numbers stay sound";
     let row = [3e38, -3e38, 3e38, NONE, 0.0];
     let tensor = backend.upload(&row, 5).law(law)?;
@@ -42,7 +42,7 @@ fn largest_numbers<B: Backend>(backend: &B) -> Verdict {
     require(kept == [3e38, NONE, NONE, NONE, NONE], law, || format!("top-k: {kept:?}"))
 }
 
-fn exact_counts<B: Backend>(backend: &B) -> Verdict {
+fn exact_counts<B: Backend>(backend: &B) -> Result {
     let law = "top-k keeps exactly the first k, whatever the scores";
     // Both zeros, neighbours, subnormal numbers, the ends of the range.
     let tiny = f32::from_bits(1);
@@ -68,7 +68,7 @@ fn exact_counts<B: Backend>(backend: &B) -> Verdict {
     Ok(())
 }
 
-fn excluded_tokens<B: Backend>(backend: &B) -> Verdict {
+fn excluded_tokens<B: Backend>(backend: &B) -> Result {
     let law = "an excluded token is never drawn";
     let width = 5000;
     let mut row = Kind::Logits.row(width, 1);
@@ -83,7 +83,7 @@ fn excluded_tokens<B: Backend>(backend: &B) -> Verdict {
     Ok(())
 }
 
-fn edits_of_several_rows<B: Backend>(backend: &B) -> Verdict {
+fn edits_of_several_rows<B: Backend>(backend: &B) -> Result {
     let law = "rows have edits of their own, in their order";
     let width = 130;
     let stored: Vec<_> = (0..3).map(|seed| Kind::Logits.row(width, seed)).collect();
@@ -106,7 +106,7 @@ fn edits_of_several_rows<B: Backend>(backend: &B) -> Verdict {
     Ok(())
 }
 
-fn unsound_normalizers<B: Backend>(backend: &B) -> Verdict {
+fn unsound_normalizers<B: Backend>(backend: &B) -> Result {
     let law = "normalizers tell unsound rows";
     let rows = [NONE, NONE, NONE, f32::NAN, f32::NAN, 0.0, f32::INFINITY, 0.0, NONE, 0.5];
     let tensor = backend.upload(&rows, 2).law(law)?;
@@ -115,7 +115,7 @@ fn unsound_normalizers<B: Backend>(backend: &B) -> Verdict {
     require(told, law, || format!("{got:?}"))
 }
 
-fn subtracted_infinity<B: Backend>(backend: &B) -> Verdict {
+fn subtracted_infinity<B: Backend>(backend: &B) -> Result {
     let law = "infinity that is subtracted excludes nothing";
     let (plain, infinite) =
         (backend.upload(&[1.0, 2.0], 2).law(law)?, backend.upload(&[f32::INFINITY, 0.0], 2).law(law)?);
@@ -125,7 +125,7 @@ fn subtracted_infinity<B: Backend>(backend: &B) -> Verdict {
     require(sum[0].is_nan() && sum[1] == 2.0, law, || format!("{sum:?}"))
 }
 
-fn no_rows<B: Backend>(backend: &B) -> Verdict {
+fn no_rows<B: Backend>(backend: &B) -> Result {
     let law = "no rows make no rows";
     let none: &[ScoreRow<'_, B>] = &[];
     let term = Term { weight: 1.0, rows: vec![] };

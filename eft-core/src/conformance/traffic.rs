@@ -1,5 +1,5 @@
 //! What crosses between device and host in a decoding step.
-use super::{Law, SourceTest, TrafficCounter, Verdict, count_traffic, require};
+use super::{Law, Result, SourceTest, TrafficCounter, count_traffic, require};
 use crate::backend::Backend;
 use crate::decode::Decoding;
 use crate::sample::{FrequencyPenalty, LogitBias, RepetitionPenalty};
@@ -11,7 +11,7 @@ use crate::{Sampling, Source};
 ///
 /// # Errors
 /// The first law that does not hold.
-pub fn check_traffic<B: Backend>(source: &Source<B>, test: &SourceTest) -> Verdict {
+pub fn check_traffic<B: Backend>(source: &Source<B>, test: &SourceTest) -> Result {
     let counter = TrafficCounter::new(source.backend().clone());
     let part = |name: &str| count_traffic(source.clone(), &counter).named(name);
     let (a, b, c) = (part("a"), part("b"), part("c"));

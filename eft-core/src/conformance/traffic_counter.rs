@@ -46,7 +46,7 @@ pub struct Traffic {
 
 /// A tensor of the counted backend. There is no way to it but through the counter.
 #[derive(Debug)]
-pub struct Counted<T>(T);
+pub struct CountedTensor<T>(T);
 
 impl<B: Backend> TrafficCounter<B> {
     /// A counter of a backend, at zero.
@@ -84,7 +84,7 @@ fn inner_terms<'a, B: Backend>(terms: &[Term<'a, TrafficCounter<B>>]) -> Vec<Ter
 }
 
 impl<B: Backend> Backend for TrafficCounter<B> {
-    type Tensor = Counted<B::Tensor>;
+    type Tensor = CountedTensor<B::Tensor>;
 
     const NAME: &'static str = B::NAME;
 
@@ -93,12 +93,12 @@ impl<B: Backend> Backend for TrafficCounter<B> {
     }
 
     fn shallow_clone(&self, tensor: &Self::Tensor) -> Self::Tensor {
-        Counted(self.inner.shallow_clone(&tensor.0))
+        CountedTensor(self.inner.shallow_clone(&tensor.0))
     }
 
     fn upload(&self, scores: &[f32], width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.row_floats, scores.len());
-        self.inner.upload(scores, width).map(Counted)
+        self.inner.upload(scores, width).map(CountedTensor)
     }
 
     fn download(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
@@ -108,21 +108,21 @@ impl<B: Backend> Backend for TrafficCounter<B> {
 
     fn linear(&self, terms: &[Term<'_, Self>], width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.sent, terms.len());
-        self.inner.linear(&inner_terms(terms), width).map(Counted)
+        self.inner.linear(&inner_terms(terms), width).map(CountedTensor)
     }
 
     fn log_softmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Self::Tensor> {
-        self.inner.log_softmax(&inner(rows), width).map(Counted)
+        self.inner.log_softmax(&inner(rows), width).map(CountedTensor)
     }
 
     fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.sent, terms.len() + 1);
-        self.inner.pool(&inner_terms(terms), pool, width).map(Counted)
+        self.inner.pool(&inner_terms(terms), pool, width).map(CountedTensor)
     }
 
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.sent, 4);
-        self.inner.filter(&inner(rows), filter, width).map(Counted)
+        self.inner.filter(&inner(rows), filter, width).map(CountedTensor)
     }
 
     fn choose(
@@ -133,7 +133,7 @@ impl<B: Backend> Backend for TrafficCounter<B> {
         width: usize,
     ) -> Result<Self::Tensor> {
         let outside = outside.map(inner);
-        self.inner.choose(&inner(kept), &inner(inside), outside.as_deref(), width).map(Counted)
+        self.inner.choose(&inner(kept), &inner(inside), outside.as_deref(), width).map(CountedTensor)
     }
 
     fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Self::Tensor> {
@@ -143,7 +143,7 @@ impl<B: Backend> Backend for TrafficCounter<B> {
             Edit::Allow(mask) => mask.words().len(),
         };
         Self::count(&self.counters.sent, edits.iter().flatten().map(size).sum());
-        self.inner.edit(&inner(rows), edits, width).map(Counted)
+        self.inner.edit(&inner(rows), edits, width).map(CountedTensor)
     }
 
     fn residual(
@@ -152,7 +152,7 @@ impl<B: Backend> Backend for TrafficCounter<B> {
         draft: &[ScoreRow<'_, Self>],
         width: usize,
     ) -> Result<Self::Tensor> {
-        self.inner.residual(&inner(target), &inner(draft), width).map(Counted)
+        self.inner.residual(&inner(target), &inner(draft), width).map(CountedTensor)
     }
 
     fn argmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<Pick>> {
@@ -215,13 +215,13 @@ impl<B: Backend, S: LogitSource<Backend = B>> LogitSource for CountedSource<S, B
 
     fn open(&self, prompts: &[Prompt]) -> Result<Opened<TrafficCounter<B>>> {
         let (session, scores) = self.source.open(prompts)?;
-        Ok((Box::new(MeteredSession(session)), scores.map(|t| Ok(Counted(t)))?))
+        Ok((Box::new(CountedSession(session)), scores.map(|t| Ok(CountedTensor(t)))?))
     }
 }
 
-struct MeteredSession<B: Backend>(Box<dyn Session<Backend = B>>);
+struct CountedSession<B: Backend>(Box<dyn Session<Backend = B>>);
 
-impl<B: Backend> Session for MeteredSession<B> {
+impl<B: Backend> Session for CountedSession<B> {
     type Backend = TrafficCounter<B>;
 
     fn rollback_limit(&self) -> Vec<usize> {
@@ -233,7 +233,7 @@ impl<B: Backend> Session for MeteredSession<B> {
     }
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<TrafficCounter<B>>> {
-        self.0.extend(feed)?.map(|t| Ok(Counted(t)))
+        self.0.extend(feed)?.map(|t| Ok(CountedTensor(t)))
     }
 
     fn rollback(&mut self, drop: &[usize]) -> Result<()> {

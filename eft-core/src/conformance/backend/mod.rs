@@ -3,7 +3,7 @@ mod refusals;
 
 use super::extremes::check_extremes;
 use super::rows::{KINDS, Kind};
-use super::{Law, Verdict, reference, require};
+use super::{Law, Result, reference, require};
 use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term, score_rows};
 use crate::{TokenId, TokenMask};
 
@@ -17,7 +17,7 @@ const WIDTHS: [usize; 5] = [1, 2, 7, 1000, 262_144];
 ///
 /// # Errors
 /// The first law that does not hold.
-pub fn check_backend<B: Backend>(backend: &B) -> Verdict {
+pub fn check_backend<B: Backend>(backend: &B) -> Result {
     for width in WIDTHS {
         let rows: Vec<_> = KINDS.iter().map(|kind| kind.row(width, 11)).collect();
         let others: Vec<_> = KINDS.iter().map(|kind| kind.row(width, 12)).collect();
@@ -44,7 +44,7 @@ struct Rows<B: Backend> {
 }
 
 impl<B: Backend> Rows<B> {
-    fn new(backend: &B, rows: &[Vec<f32>], width: usize) -> Verdict<Self> {
+    fn new(backend: &B, rows: &[Vec<f32>], width: usize) -> Result<Self> {
         let split = rows.len() / 2;
         let upload = |rows: &[Vec<f32>]| {
             // Rows are wider than what counts, as those of models are.
@@ -79,7 +79,7 @@ struct Checker<'a, B: Backend> {
 
 impl<B: Backend> Checker<'_, B> {
     /// The rows that an operation returned.
-    fn values(&self, tensor: crate::Result<B::Tensor>, law: &str) -> Verdict<Vec<Vec<f32>>> {
+    fn values(&self, tensor: crate::Result<B::Tensor>, law: &str) -> Result<Vec<Vec<f32>>> {
         let tensor = tensor.law(law)?;
         let (height, width) = self.backend.shape(&tensor);
         require(width == self.width, law, || format!("{width} columns instead of {}", self.width))?;
@@ -87,7 +87,7 @@ impl<B: Backend> Checker<'_, B> {
         Ok(values.chunks(width).map(<[f32]>::to_vec).collect())
     }
 
-    fn near(&self, law: &str, got: &[Vec<f32>], expected: &[Vec<f64>]) -> Verdict {
+    fn near(&self, law: &str, got: &[Vec<f32>], expected: &[Vec<f64>]) -> Result {
         require(got.len() == expected.len(), law, || {
             format!("{} rows, expected {}", got.len(), expected.len())
         })?;
@@ -106,7 +106,7 @@ impl<B: Backend> Checker<'_, B> {
         Ok(())
     }
 
-    fn round_trip(&self, rows: &[Vec<f32>]) -> Verdict {
+    fn round_trip(&self, rows: &[Vec<f32>]) -> Result {
         let expected: Vec<Vec<f64>> =
             rows.iter().map(|r| r.iter().map(|x| f64::from(*x)).collect()).collect();
         self.near("what is downloaded is what was uploaded", &self.rows.values, &expected)?;
@@ -119,7 +119,7 @@ impl<B: Backend> Checker<'_, B> {
         self.near("log_normalizers", &got.into_iter().map(|x| vec![x]).collect::<Vec<_>>(), &expected)
     }
 
-    fn linear(&self) -> Verdict {
+    fn linear(&self) -> Result {
         let law = "linear";
         // Sums of the sparse kinds with themselves subtracted are not numbers: only what the rules allow.
         let all = self.rows.all();
@@ -150,7 +150,7 @@ impl<B: Backend> Checker<'_, B> {
         self.near("linear keeps what is excluded so", &got, &expected)
     }
 
-    fn pools(&self) -> Verdict {
+    fn pools(&self) -> Result {
         let normalised = self.backend.log_softmax(&self.rows.all(), self.width).law("log_softmax")?;
         let rows = score_rows::<B>(&normalised, KINDS.len());
         let values = self.backend.download(&rows, self.width).law("rows can be downloaded")?;
@@ -177,7 +177,7 @@ impl<B: Backend> Checker<'_, B> {
         Ok(())
     }
 
-    fn filters(&self) -> Verdict {
+    fn filters(&self) -> Result {
         let none = Filter::default();
         let filters = [
             none,
@@ -204,7 +204,7 @@ impl<B: Backend> Checker<'_, B> {
         Ok(())
     }
 
-    fn choices(&self) -> Verdict {
+    fn choices(&self) -> Result {
         let all = self.rows.all();
         let rotated = |k: usize| -> Vec<_> { (0..all.len()).map(|i| (i + k) % all.len()).collect() };
         let pick = |k: usize| -> Vec<_> { rotated(k).into_iter().map(|i| all[i]).collect() };
@@ -221,7 +221,7 @@ impl<B: Backend> Checker<'_, B> {
         Ok(())
     }
 
-    fn edits(&self) -> Verdict {
+    fn edits(&self) -> Result {
         let last = self.width as TokenId - 1;
         let mask: TokenMask = (0..=last).filter(|id| id % 3 == 0).collect();
         let edits = [
@@ -238,7 +238,7 @@ impl<B: Backend> Checker<'_, B> {
         self.near("edit", &got, &expected)
     }
 
-    fn residuals(&self, draft: &Rows<B>) -> Verdict {
+    fn residuals(&self, draft: &Rows<B>) -> Result {
         let law = "residual";
         let got = self.values(self.backend.residual(&self.rows.all(), &draft.all(), self.width), law)?;
         for (i, got) in got.iter().enumerate() {
@@ -259,7 +259,7 @@ impl<B: Backend> Checker<'_, B> {
         self.near(law, &got, &expected)
     }
 
-    fn picks(&self) -> Verdict {
+    fn picks(&self) -> Result {
         let (rows, values) = (self.rows.all(), &self.rows.values);
         let same = |law: &str, kind: Kind, got: Pick, row: &[f32]| {
             let expected = reference::log_softmax(row)[got.token as usize];

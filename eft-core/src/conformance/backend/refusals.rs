@@ -1,12 +1,12 @@
 //! What is no good: rows that are unsound, and arguments that are wrong.
 use super::super::rows::unsound;
-use super::super::{Law, Verdict, refuses, require};
+use super::super::{Law, Result, refuses, require};
 use super::Checker;
 use crate::Error;
 use crate::backend::{Backend, Edit, Filter, Pool, ScoreRow, Term};
 
 impl<B: Backend> Checker<'_, B> {
-    pub(super) fn unsound_rows(&self) -> Verdict {
+    pub(super) fn unsound_rows(&self) -> Result {
         let law = "an unsound row never becomes a token";
         for (kind, row) in unsound(self.width) {
             let tensor = self.backend.upload(&row, self.width).law(law)?;
@@ -49,7 +49,7 @@ impl<B: Backend> Checker<'_, B> {
 
     /// A sum is unsound if a term is, under whatever weight: a +∞ that is subtracted must not pass for a token
     /// that is excluded.
-    fn unsound_terms(&self, kind: &str, row: &[ScoreRow<'_, B>]) -> Verdict {
+    fn unsound_terms(&self, kind: &str, row: &[ScoreRow<'_, B>]) -> Result {
         let law = "a sum with an unsound term is unsound";
         for weight in [0.5, -0.5] {
             let terms = [
@@ -67,7 +67,7 @@ impl<B: Backend> Checker<'_, B> {
     }
 }
 
-pub(super) fn wrong_arguments<B: Backend>(backend: &B) -> Verdict {
+pub(super) fn wrong_arguments<B: Backend>(backend: &B) -> Result {
     let law = "wrong arguments are refused";
     let tensor = backend.upload(&[0.0; 6], 3).law("rows can be uploaded")?;
     let shape = |e: &Error| matches!(e, Error::Shape { .. });
