@@ -1,4 +1,4 @@
-//! Backends: the ends of `f32`, scores that are equal, excluded or nearly so, and no rows at all.
+//! Backends at the edge: the largest and smallest numbers of `f32`, equal and excluded scores, and no rows at all.
 use std::sync::Arc;
 
 use super::rows::Kind;
@@ -8,7 +8,7 @@ use crate::{Host, TokenMask};
 
 const NONE: f32 = f32::NEG_INFINITY;
 
-/// Checks what rows of ordinary scores do not show.
+/// Checks operations on scores that models rarely give.
 pub(super) fn check_extremes<B: Backend>(backend: &B) -> Result {
     largest_numbers(backend)?;
     exact_counts(backend)?;
@@ -25,7 +25,7 @@ fn download<B: Backend>(backend: &B, tensor: &B::Tensor) -> crate::Result<Vec<f3
 }
 
 fn largest_numbers<B: Backend>(backend: &B) -> Result {
-    let law = "the largest numbers stay sound";
+    let law = "rows with the largest numbers stay sound";
     let row = [3e38, -3e38, 3e38, NONE, 0.0];
     let tensor = backend.upload(&row, 5).law(law)?;
     let rows = [ScoreRow::new(&tensor, 0)];
@@ -44,7 +44,7 @@ fn largest_numbers<B: Backend>(backend: &B) -> Result {
 
 fn exact_counts<B: Backend>(backend: &B) -> Result {
     let law = "top-k keeps exactly the first k, whatever the scores";
-    // Both zeros, neighbours, subnormal numbers, the ends of the range.
+    // Both zeros, subnormal numbers, neighbouring numbers, and the largest and smallest.
     let tiny = f32::from_bits(1);
     let one_up = 1f32.next_up();
     let values = [0.0, -0.0, tiny, -tiny, 1.0, one_up, -1.0, -one_up, f32::MAX, f32::MIN, 1e-38, 64.0, NONE];
@@ -84,7 +84,7 @@ fn excluded_tokens<B: Backend>(backend: &B) -> Result {
 }
 
 fn edits_of_several_rows<B: Backend>(backend: &B) -> Result {
-    let law = "rows have edits of their own, in their order";
+    let law = "each row gets its own edits, in their order";
     let width = 130;
     let stored: Vec<_> = (0..3).map(|seed| Kind::Logits.row(width, seed)).collect();
     let tensor = backend.upload(&stored.concat(), width).law(law)?;
@@ -107,16 +107,16 @@ fn edits_of_several_rows<B: Backend>(backend: &B) -> Result {
 }
 
 fn unsound_normalizers<B: Backend>(backend: &B) -> Result {
-    let law = "normalizers tell unsound rows";
+    let law = "the normaliser of an unsound row is NaN or −∞";
     let rows = [NONE, NONE, NONE, f32::NAN, f32::NAN, 0.0, f32::INFINITY, 0.0, NONE, 0.5];
     let tensor = backend.upload(&rows, 2).law(law)?;
     let got = backend.log_normalizers(&score_rows(&tensor, 5), 2).law(law)?;
-    let told = (got[0], got[4]) == (NONE, 0.5) && got[1..4].iter().all(|x| x.is_nan());
-    require(told, law, || format!("{got:?}"))
+    let reported = (got[0], got[4]) == (NONE, 0.5) && got[1..4].iter().all(|x| x.is_nan());
+    require(reported, law, || format!("{got:?}"))
 }
 
 fn subtracted_infinity<B: Backend>(backend: &B) -> Result {
-    let law = "infinity that is subtracted excludes nothing";
+    let law = "a subtracted +∞ does not exclude a token";
     let (plain, infinite) =
         (backend.upload(&[1.0, 2.0], 2).law(law)?, backend.upload(&[f32::INFINITY, 0.0], 2).law(law)?);
     let terms = [(1.0, &plain), (-0.5, &infinite)]
@@ -126,7 +126,7 @@ fn subtracted_infinity<B: Backend>(backend: &B) -> Result {
 }
 
 fn no_rows<B: Backend>(backend: &B) -> Result {
-    let law = "no rows make no rows";
+    let law = "operations on no rows give no rows";
     let none: &[ScoreRow<'_, B>] = &[];
     let term = Term { weight: 1.0, rows: vec![] };
     let filter = Filter { top_k: Some(2), top_p: Some(0.5), ..Filter::default() };

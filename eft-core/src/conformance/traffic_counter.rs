@@ -1,4 +1,4 @@
-//! [`TrafficCounter`]: a backend around another that counts what crosses between device and host.
+//! [`TrafficCounter`]: a backend around another that counts the numbers copied between the device and the host.
 //!
 //! ```
 //! use eft_core::conformance::{count_traffic, TrafficCounter};
@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term};
 use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, TokenId, Vocab};
 
-/// Does what `B` does, and counts. Clones share their counters.
+/// A backend that does what `B` does and counts what is copied. Clones share their counts. See the [module](self) for an
+/// example.
 #[derive(Debug, Clone)]
 pub struct TrafficCounter<B> {
     inner: B,
@@ -32,29 +33,30 @@ struct Counters {
     sent: AtomicUsize,
 }
 
-/// What crossed since the counter was made or reset.
+/// How many numbers were copied since the counter was created or reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Traffic {
-    /// Scores that crossed as parts of whole rows, in either direction: in a decoding step, none may.
+    /// Scores copied as parts of whole rows, in either direction; 0 in a decoding step.
     pub row_floats: usize,
-    /// Numbers that came to the host because they were asked for one by one: picks, log-probabilities,
-    /// normalisers.
+    /// Numbers copied to the host because they were asked for one by one: picks, log-probabilities, normalisers.
     pub numbers: usize,
-    /// Numbers that went to the device: uniforms, token ids, words of masks.
+    /// Numbers copied to the device: uniform numbers, token ids, words of masks.
     pub sent: usize,
 }
 
-/// A tensor of the counted backend. There is no way to it but through the counter.
+/// A tensor of the counted backend. Only the counter can read it, so nothing is copied uncounted.
 #[derive(Debug)]
 pub struct CountedTensor<T>(T);
 
 impl<B: Backend> TrafficCounter<B> {
-    /// A counter of a backend, at zero.
+    /// Wraps a backend, with all counts at zero.
+    #[must_use]
     pub fn new(inner: B) -> Self {
         Self { inner, counters: Arc::default() }
     }
 
-    /// What crossed so far.
+    /// Returns what was copied so far.
     pub fn traffic(&self) -> Traffic {
         Traffic {
             row_floats: self.counters.row_floats.load(Ordering::Relaxed),
@@ -63,7 +65,7 @@ impl<B: Backend> TrafficCounter<B> {
         }
     }
 
-    /// Back to zero.
+    /// Sets all counts to zero.
     pub fn reset(&self) {
         for counter in [&self.counters.row_floats, &self.counters.numbers, &self.counters.sent] {
             counter.store(0, Ordering::Relaxed);
@@ -189,7 +191,7 @@ impl<B: Backend> Backend for TrafficCounter<B> {
     }
 }
 
-/// A source of `B` as one of the counted backend: the same tensors, in the same memory.
+/// Makes a source of the counted backend from one of `B`. Its tensors stay where they are.
 pub fn count_traffic<B: Backend>(
     source: impl LogitSource<Backend = B> + 'static,
     counter: &TrafficCounter<B>,
@@ -232,8 +234,8 @@ impl<B: Backend> Session for CountedSession<B> {
         self.0.room()
     }
 
-    fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<TrafficCounter<B>>> {
-        self.0.extend(feed)?.map(|t| Ok(CountedTensor(t)))
+    fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<TrafficCounter<B>>> {
+        self.0.extend(feeds)?.map(|t| Ok(CountedTensor(t)))
     }
 
     fn rollback(&mut self, drop: &[usize]) -> Result<()> {

@@ -8,7 +8,7 @@ fn host_backend() {
 }
 
 #[test]
-fn metered_backend() {
+fn counted_backend() {
     check_backend(&TrafficCounter::new(Host)).unwrap_or_else(|e| panic!("{e}"));
 }
 

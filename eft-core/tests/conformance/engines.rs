@@ -54,7 +54,7 @@ enum Fault {
     RoomIgnoresThePrompt,
     RoomDoesNotGrowBack,
     // Opening.
-    OpenIgnoresAdapters,
+    OpenTakesTheFirstAdapterForAll,
     OpenForgetsTheFirstToken,
 }
 
@@ -95,7 +95,7 @@ const FAULTS: [Fault; 36] = {
         RoomIsOneTooLittle,
         RoomIgnoresThePrompt,
         RoomDoesNotGrowBack,
-        OpenIgnoresAdapters,
+        OpenTakesTheFirstAdapterForAll,
         OpenForgetsTheFirstToken,
     ]
 };
@@ -131,8 +131,10 @@ impl Engine for Trigram {
 
     fn open(&self, rows: &[EngineRow]) -> Result<Opened<Host>> {
         self.spec.check(rows)?;
-        let adapter =
-            |row: &EngineRow| row.adapter.filter(|_| self.fault != Some(Fault::OpenIgnoresAdapters));
+        let adapter = |row: &EngineRow| match self.fault {
+            Some(Fault::OpenTakesTheFirstAdapterForAll) => rows[0].adapter,
+            _ => row.adapter,
+        };
         let mut session = TrigramSession {
             engine: self.clone(),
             rows: vec![Arc::default(); rows.len()],
@@ -149,7 +151,7 @@ impl Engine for Trigram {
                 _ => RowFeed::last(row.tokens.clone()),
             })
             .collect();
-        let scores = session.feed(&feeds)?;
+        let scores = session.feed(&feeds, true)?;
         Ok((Box::new(session), scores))
     }
 }
@@ -188,7 +190,7 @@ impl TrigramSession {
         self.engine.spec.check_feeds(&feeds, &room)
     }
 
-    fn feed(&mut self, feeds: &[RowFeed]) -> Result<Scores<Host>> {
+    fn feed(&mut self, feeds: &[RowFeed], opening: bool) -> Result<Scores<Host>> {
         let mut feeds = feeds.to_vec();
         if self.is(Fault::RowsSwapTokens)
             && let [first, .., last] = &mut feeds[..]
@@ -207,8 +209,8 @@ impl TrigramSession {
                 _ => wanted,
             };
             let behind: usize = match self.engine.fault {
-                Some(Fault::ScoresOnePositionEarly) if tokens.len() > positions => 1,
-                Some(Fault::ScoresOfTheFirstPositions) => feed.tokens.len() - wanted,
+                Some(Fault::ScoresOnePositionEarly) if !opening => 1,
+                Some(Fault::ScoresOfTheFirstPositions) if !opening => feed.tokens.len() - wanted,
                 _ => 0,
             };
             let end = tokens.len() - behind;
@@ -262,11 +264,11 @@ impl Session for TrigramSession {
     fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<Host>> {
         if let Err(refused) = self.check(feeds) {
             if self.is(Fault::RefusedFeedsAreTaken) && feeds.len() == self.rows.len() {
-                self.feed(feeds)?;
+                self.feed(feeds, false)?;
             }
             return Err(refused);
         }
-        self.feed(feeds)
+        self.feed(feeds, false)
     }
 
     fn rollback(&mut self, drop: &[usize]) -> Result<()> {
@@ -372,4 +374,18 @@ fn prompts_that_do_not_fit_the_engine_are_reported() {
     let none = SourceTest::new(Vec::<Vec<TokenId>>::new());
     assert!(check_engine(&engine, &none).is_err(), "a test without prompts tests nothing");
     assert!(matches!(engine.open(&[]).map(drop), Err(Error::EmptyBatch { .. })));
+}
+
+#[test]
+fn the_form_of_a_function_can_be_set_while_a_session_is_open() {
+    let log_probs = |_: &EngineRow| Ok(vec![-(crate::common::WIDTH as f32).ln(); crate::common::WIDTH]);
+    let spec = EngineSpec::new("flat", Host, crate::common::vocab("flat"));
+    let engine = FnEngine::new(spec, log_probs);
+    let row = EngineRow { adapter: None, tokens: vec![1] };
+    let (mut session, scores) = engine.open(std::slice::from_ref(&row)).unwrap();
+    assert_eq!(scores.form(), Form::Logits);
+    let engine = engine.form(Form::LogProbs);
+    assert_eq!(engine.open(&[row]).unwrap().1.form(), Form::LogProbs);
+    // A session keeps the form it was opened with.
+    assert_eq!(session.extend(&[RowFeed::one(2)]).unwrap().form(), Form::Logits);
 }

@@ -8,7 +8,7 @@ use eft_core::{
 
 use crate::common::*;
 
-/// What a source can do wrong.
+/// One thing that a source can do wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flaw {
     ForgetsToRollBack,
@@ -150,7 +150,7 @@ impl Session for FlawedSession {
         let mut rows = rows.to_vec();
         match self.flaw {
             Flaw::IgnoresOrder => rows.sort_unstable(),
-            // As a cache does whose copies alias its storage: a fork becomes its neighbour.
+            // Like a cache whose copies share storage: a row becomes its neighbour.
             Flaw::ForksShareTheirCache if rows.len() > 1 => rows[1] = rows[0],
             _ => {}
         }

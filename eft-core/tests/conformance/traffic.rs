@@ -5,7 +5,7 @@ use eft_core::{Backend, Host, Result, Sampling, ScoreRow, Source};
 use crate::common::*;
 
 #[test]
-fn the_meter_counts_what_crosses() {
+fn the_counter_counts_what_is_copied() {
     let counter = TrafficCounter::new(Host);
     let source = count_traffic(model("m", 1), &counter);
     let sampling = Sampling::default().top_p(0.9);
@@ -13,9 +13,10 @@ fn the_meter_counts_what_crosses() {
         source.generate([1], eft_core::Decoding::from(sampling).stop_ids([]).max_tokens(3)).unwrap().count();
     assert_eq!(generated, 3);
     let traffic = counter.traffic();
-    // A uniform and the token whose log-probability is asked for; the pick and that log-probability.
+    // To the device go a uniform number, the token whose log-probability is asked for, and the four numbers of a filter;
+    // to the host come the pick and that log-probability.
     assert_eq!((traffic.row_floats, traffic.numbers, traffic.sent), (0, 3 * 3, 3 * (1 + 1 + 4)));
-    // Finding a fault is outside the step, and may look at rows.
+    // Diagnosing bad scores is no part of a step, and may download rows.
     counter.reset();
     let evaluator = eft_core::Evaluator::open(&[&source], &[[1].into()]).unwrap();
     evaluator.diagnose(0, 0, 0);
@@ -26,7 +27,7 @@ fn the_meter_counts_what_crosses() {
 fn traffic_is_checked() {
     check_traffic(&model("m", 1), &SourceTest::new([vec![0], vec![3, 1]])).unwrap_or_else(|e| panic!("{e}"));
 
-    /// A rule that looks at whole rows on the host.
+    /// A rule that downloads whole rows.
     struct Peeping;
     impl<B: Backend> eft_core::combine::Rule<B> for Peeping {
         fn name(&self) -> String {
@@ -37,7 +38,7 @@ fn traffic_is_checked() {
         }
     }
     let peeping = Source::rule(Peeping, [model("m", 1)]).unwrap();
-    // Within the host backend nothing shows; of a counted one, every row does.
+    // The host backend does not show it; a counted one does.
     let counter = TrafficCounter::new(Host);
     let source = Source::rule(Peeping, [count_traffic(model("m", 1), &counter)]).unwrap();
     let text = source.generate([1], eft_core::Decoding::default().stop_ids([]).max_tokens(2)).unwrap();

@@ -1,9 +1,9 @@
-//! What is no good: rows that are unsound, and arguments that are wrong.
-use super::super::rows::unsound;
-use super::super::{Law, Result, refuses, require};
-use super::Checker;
+//! Unsound rows, which must stay unsound, and wrong arguments, which must be refused.
+use super::checker::Checker;
 use crate::Error;
 use crate::backend::{Backend, Edit, Filter, Pool, ScoreRow, Term};
+use crate::conformance::rows::unsound;
+use crate::conformance::{Law, Result, refuses, require};
 
 impl<B: Backend> Checker<'_, B> {
     pub(super) fn unsound_rows(&self) -> Result {
@@ -26,9 +26,9 @@ impl<B: Backend> Checker<'_, B> {
                 ];
                 let top = self.backend.top(&row, 2, self.width).law(law)?;
                 let asked = self.backend.log_probs(&row, &[vec![0]], self.width).law(law)?[0][0];
-                let told = picks.iter().chain(&top[0]).map(|p| p.log_prob).chain([asked]);
-                require(told.clone().all(f32::is_nan) && !top[0].is_empty(), law, || {
-                    format!("width {}, {kind} {after}: {:?}", self.width, told.collect::<Vec<_>>())
+                let reported = picks.iter().chain(&top[0]).map(|p| p.log_prob).chain([asked]);
+                require(reported.clone().all(f32::is_nan) && !top[0].is_empty(), law, || {
+                    format!("width {}, {kind} {after}: {:?}", self.width, reported.collect::<Vec<_>>())
                 })?;
             }
             self.unsound_terms(kind, &row)?;
@@ -47,8 +47,8 @@ impl<B: Backend> Checker<'_, B> {
         Ok(())
     }
 
-    /// A sum is unsound if a term is, under whatever weight: a +∞ that is subtracted must not pass for a token
-    /// that is excluded.
+    /// A sum is unsound if one of its terms is, whatever the weights: a subtracted +∞ must not look like an excluded
+    /// token.
     fn unsound_terms(&self, kind: &str, row: &[ScoreRow<'_, B>]) -> Result {
         let law = "a sum with an unsound term is unsound";
         for weight in [0.5, -0.5] {

@@ -1,5 +1,6 @@
 //! Failures of the code under test: a call that fails changes nothing, or poisons the session.
-use super::Tester;
+use super::run::Run;
+use super::tester::Tester;
 use crate::backend::Backend;
 use crate::conformance::Result;
 
@@ -19,12 +20,11 @@ pub(super) fn check<B: Backend>(tester: &Tester<'_, B>) -> Result {
 }
 
 fn series<B: Backend>(tester: &Tester<'_, B>) -> Result {
-    let mut run = tester.open()?;
+    let mut run = Run::start(tester)?;
     let rows = run.rows().len();
     run.feed(&vec![3; rows])?;
-    let one_each = |run: &super::Run<'_, B>| -> Vec<_> {
-        run.rows().iter().map(|row| row.tokens.len().min(1)).collect()
-    };
+    let one_each =
+        |run: &Run<'_, B>| -> Vec<_> { run.rows().iter().map(|row| row.tokens.len().min(1)).collect() };
     run.rollback(&one_each(&run))?;
     run.feed_one_each()?;
     let mut forked: Vec<_> = (0..rows).rev().collect();

@@ -1,5 +1,6 @@
 //! Random walks: operations in any order.
-use super::{Run, Tester};
+use super::run::Run;
+use super::tester::Tester;
 use crate::RowFeed;
 use crate::backend::Backend;
 use crate::conformance::Result;

@@ -1,5 +1,6 @@
 //! Wrong calls: each is refused with the right kind of error, and changes nothing.
-use super::{Run, Tester};
+use super::run::Run;
+use super::tester::Tester;
 use crate::backend::Backend;
 use crate::conformance::Result;
 use crate::{Error, RowFeed, TokenId};
@@ -8,7 +9,7 @@ use crate::{Error, RowFeed, TokenId};
 const OVERRUN: usize = 1 << 16;
 
 pub(super) fn check<B: Backend>(tester: &Tester<'_, B>) -> Result {
-    let mut run = tester.open()?;
+    let mut run = Run::start(tester)?;
     run.feed(&vec![2; run.rows().len()])?;
     wrong_feeds(tester, &mut run)?;
     wrong_rollbacks(&mut run)?;

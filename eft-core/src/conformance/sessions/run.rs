@@ -1,5 +1,5 @@
 //! [`Run`]: a session, and what its rows should hold. Every operation checks what comes of it.
-use super::{Row, Tester};
+use super::tester::{Row, Tester};
 use crate::backend::Backend;
 use crate::conformance::{Law, Result, require};
 use crate::sample::{Purpose, Uniforms};
@@ -25,6 +25,11 @@ pub(super) struct Run<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Run<'a, B> {
+    /// Opens a session on all prompts of the test.
+    pub(super) fn start(tester: &'a Tester<'a, B>) -> Result<Self> {
+        Self::open(tester, tester.all_rows(), tester.test.first_seed())
+    }
+
     /// Opens a session on the prompts of these rows and feeds it the tokens after them.
     pub(super) fn open(tester: &'a Tester<'a, B>, rows: Vec<Row>, seed: u64) -> Result<Self> {
         let opened: Vec<_> = rows.iter().map(|row| Row { tokens: Vec::new(), ..*row }).collect();

@@ -1,5 +1,6 @@
 //! Each operation by itself, in the situations where mistakes are most likely.
-use super::Tester;
+use super::run::Run;
+use super::tester::Tester;
 use crate::RowFeed;
 use crate::backend::Backend;
 use crate::conformance::Result;
@@ -21,7 +22,7 @@ pub(super) fn check<B: Backend>(tester: &Tester<'_, B>) -> Result {
 /// Rows are fed 0 to 3 tokens in every combination with a neighbour, and asked for 0 to 3 positions.
 fn positions<B: Backend>(tester: &Tester<'_, B>) -> Result {
     for shift in 0..4 {
-        let mut run = tester.open()?;
+        let mut run = Run::start(tester)?;
         for wanted in 0..4 {
             let feeds = (0..run.rows().len()).map(|row| {
                 let tokens = run.tokens(row, (row + shift + wanted) % 4);
@@ -39,7 +40,7 @@ fn positions<B: Backend>(tester: &Tester<'_, B>) -> Result {
 
 fn rollback_of_one_row<B: Backend>(tester: &Tester<'_, B>) -> Result {
     for drop in 1..4 {
-        let mut run = tester.open()?;
+        let mut run = Run::start(tester)?;
         run.under_law("a rollback of one row leaves the others alone");
         let rows = run.rows().len();
         for row in 0..rows {
@@ -56,7 +57,7 @@ fn rollback_of_one_row<B: Backend>(tester: &Tester<'_, B>) -> Result {
 }
 
 fn rollback_of_all_rows<B: Backend>(tester: &Tester<'_, B>) -> Result {
-    let mut run = tester.open()?;
+    let mut run = Run::start(tester)?;
     run.under_law("after a rollback a session is as if the tokens had never been fed");
     let rows = run.rows().len();
     run.rollback(&vec![0; rows])?;
@@ -73,7 +74,7 @@ fn rollback_of_all_rows<B: Backend>(tester: &Tester<'_, B>) -> Result {
 
 /// A session that reports so may drop tokens of its prompt. One is left in any case.
 fn rollback_into_the_prompt<B: Backend>(tester: &Tester<'_, B>) -> Result {
-    let mut run = tester.open()?;
+    let mut run = Run::start(tester)?;
     run.under_law("a session that can roll back into its prompt is as if opened on less of it");
     let rows = run.rows().len();
     run.feed(&vec![2; rows])?;
@@ -91,7 +92,7 @@ fn rollback_into_the_prompt<B: Backend>(tester: &Tester<'_, B>) -> Result {
 }
 
 fn reordered_rows<B: Backend>(tester: &Tester<'_, B>) -> Result {
-    let mut run = tester.open()?;
+    let mut run = Run::start(tester)?;
     run.under_law("reordered rows are what they were");
     let rows = run.rows().len();
     let counts: Vec<_> = (0..rows).map(|row| 1 + row % 3).collect();
@@ -110,7 +111,7 @@ fn reordered_rows<B: Backend>(tester: &Tester<'_, B>) -> Result {
 fn forked_rows<B: Backend>(tester: &Tester<'_, B>) -> Result {
     let rows = tester.model.rows();
     for row in 0..rows {
-        let mut run = tester.open()?;
+        let mut run = Run::start(tester)?;
         run.under_law("forked rows are independent");
         run.feed(&vec![2; rows])?;
         let neighbour = (row + 1) % rows;
@@ -131,7 +132,7 @@ fn forked_rows<B: Backend>(tester: &Tester<'_, B>) -> Result {
 fn pruned_rows<B: Backend>(tester: &Tester<'_, B>) -> Result {
     let rows = tester.model.rows();
     for row in 0..rows {
-        let mut run = tester.open()?;
+        let mut run = Run::start(tester)?;
         run.under_law("pruned rows leave the others alone");
         run.feed_one_each()?;
         let others: Vec<_> = (0..rows).filter(|other| *other != row || rows == 1).collect();
@@ -145,7 +146,7 @@ fn pruned_rows<B: Backend>(tester: &Tester<'_, B>) -> Result {
 
 /// The last token that a context has room for is scored like any other.
 fn full_context<B: Backend>(tester: &Tester<'_, B>) -> Result {
-    let mut run = tester.open()?;
+    let mut run = Run::start(tester)?;
     let rows = run.rows().len();
     run.under_law("a context can be filled to its end");
     for row in 0..rows {
