@@ -1,12 +1,12 @@
-//! Rows that are unsound, and arguments that are invalid.
-use super::super::rows::unsound;
-use super::super::{Law, Verdict, refuses, require};
-use super::Checker;
+//! Unsound rows, which must stay unsound, and wrong arguments, which must be refused.
+use super::checker::Checker;
 use crate::Error;
 use crate::backend::{Backend, Edit, Filter, Pool, ScoreRow, Term};
+use crate::conformance::rows::unsound;
+use crate::conformance::{Law, Result, refuses, require};
 
 impl<B: Backend> Checker<'_, B> {
-    pub(super) fn unsound_rows(&self) -> Verdict {
+    pub(super) fn unsound_rows(&self) -> Result {
         let law = "an unsound row never becomes a token";
         for (kind, row) in unsound(self.width) {
             let tensor = self.backend.upload(&row, self.width).law(law)?;
@@ -31,9 +31,9 @@ impl<B: Backend> Checker<'_, B> {
                 ];
                 let top = self.backend.top(&row, 2, self.width).law(law)?;
                 let asked = self.backend.log_probs(&row, &[vec![0]], self.width).law(law)?[0][0];
-                let log_probs = picks.iter().chain(&top[0]).map(|p| p.log_prob).chain([asked]);
-                require(log_probs.clone().all(f32::is_nan) && !top[0].is_empty(), law, || {
-                    format!("width {}, {kind} {after}: {:?}", self.width, log_probs.collect::<Vec<_>>())
+                let reported = picks.iter().chain(&top[0]).map(|p| p.log_prob).chain([asked]);
+                require(reported.clone().all(f32::is_nan) && !top[0].is_empty(), law, || {
+                    format!("width {}, {kind} {after}: {:?}", self.width, reported.collect::<Vec<_>>())
                 })?;
             }
             self.unsound_terms(kind, &row)?;
@@ -52,9 +52,9 @@ impl<B: Backend> Checker<'_, B> {
         Ok(())
     }
 
-    /// Checks that a sum is unsound if a term is, under any weight: a subtracted +∞ must not be mistaken for an excluded
+    /// A sum is unsound if one of its terms is, whatever the weights: a subtracted +∞ must not look like an excluded
     /// token.
-    fn unsound_terms(&self, kind: &str, row: &[ScoreRow<'_, B>]) -> Verdict {
+    fn unsound_terms(&self, kind: &str, row: &[ScoreRow<'_, B>]) -> Result {
         let law = "a sum with an unsound term is unsound";
         for weight in [0.5, -0.5] {
             let terms = [
@@ -72,8 +72,8 @@ impl<B: Backend> Checker<'_, B> {
     }
 }
 
-pub(super) fn invalid_arguments<B: Backend>(backend: &B) -> Verdict {
-    let law = "invalid arguments are refused";
+pub(super) fn wrong_arguments<B: Backend>(backend: &B) -> Result {
+    let law = "wrong arguments are refused";
     let tensor = backend.upload(&[0.0; 6], 3).law("rows can be uploaded")?;
     let shape = |e: &Error| matches!(e, Error::Shape { .. });
     let row = |index| ScoreRow::<B>::new(&tensor, index);
@@ -101,13 +101,9 @@ pub(super) fn invalid_arguments<B: Backend>(backend: &B) -> Verdict {
     refuses(backend.clamp(&[row(2)], 0.0, 1.0, 3).map(drop), law, shape)?;
     let pool = [Term { weight: 1.0, rows: rows.to_vec() }];
     refuses(backend.pool(&pool, Pool::Power(0.0), 3).map(drop), law, parameter)?;
-    let out_of_range = |e: &Error| matches!(e, Error::TokenOutOfRange { token: 3, .. });
-    refuses(backend.log_probs(&rows, &[vec![], vec![3]], 3), law, out_of_range)?;
-    refuses(
-        backend.edit(&rows, &[vec![], vec![Edit::Bias(vec![(3, 0.0)])]], 3).map(drop),
-        law,
-        out_of_range,
-    )?;
+    let past = |e: &Error| matches!(e, Error::TokenOutOfRange { token: 3, .. });
+    refuses(backend.log_probs(&rows, &[vec![], vec![3]], 3), law, past)?;
+    refuses(backend.edit(&rows, &[vec![], vec![Edit::Bias(vec![(3, 0.0)])]], 3).map(drop), law, past)?;
     refuses(backend.edit(&rows, &[vec![]], 3).map(drop), law, shape)?;
     refuses(backend.choose(&rows, &rows[..1], None, 3).map(drop), law, shape)?;
     refuses(backend.residual(&rows, &rows[..1], 3).map(drop), law, shape)
