@@ -133,6 +133,11 @@ impl<B: Backend> Backend for FaultyBackend<B> {
         self.inner.pool(&inner_terms(terms), pool, width)
     }
 
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Self::Tensor> {
+        self.injector.step()?;
+        self.inner.clamp(&inner(rows), low, high, width)
+    }
+
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor> {
         self.injector.step()?;
         self.inner.filter(&inner(rows), filter, width)

@@ -124,7 +124,7 @@ impl<B: Backend> Backend for TrafficCounter<B> {
 
     fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.sent, 2);
-        self.inner.clamp(&inner(rows), low, high, width).map(Counted)
+        self.inner.clamp(&inner(rows), low, high, width).map(CountedTensor)
     }
 
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor> {
