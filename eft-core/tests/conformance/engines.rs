@@ -137,7 +137,7 @@ impl Engine for Trigram {
         };
         let mut session = TrigramSession {
             engine: self.clone(),
-            rows: vec![Arc::default(); rows.len()],
+            rows: rows.iter().map(|_| Arc::default()).collect(),
             adapters: rows.iter().map(adapter).collect(),
             prompts: rows.iter().map(|row| row.tokens.len()).collect(),
             dropped: 0,
