@@ -31,7 +31,6 @@ pub(crate) use common::Common;
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use crate::{Error, Result, TokenId};
 use tokens::Tokens;
