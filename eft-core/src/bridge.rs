@@ -10,8 +10,8 @@
 //! }
 //! ```
 //!
-//! A bridge makes the crossing explicit. It copies every score row by way of the host, so bridge a difference rather than
-//! its two terms: then one row is copied for each position instead of two.
+//! A bridge makes the crossing explicit. It copies every score row by way of the host, so bridge a difference rather
+//! than its two terms: then one row is copied for each position instead of two.
 //!
 //! ```
 //! use eft_core::{bridge, Backend, Source};
@@ -41,7 +41,6 @@ use crate::{Error, LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session
 /// assert_eq!(counter.traffic().row_floats, 2);
 /// # Ok::<(), eft_core::Error>(())
 /// ```
-#[must_use]
 pub fn bridge<B: Backend>(source: impl LogitSource + 'static, backend: B) -> Source<B> {
     Source::opaque(Bridge { source, backend })
 }

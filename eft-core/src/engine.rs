@@ -100,9 +100,9 @@ pub trait Engine: Send + Sync {
 
     /// Opens a session on these rows, and returns it with the scores of each row's next token: one position a row.
     ///
-    /// There is at least one row, each has at least one token, and its tokens, length and adapter fit the engine.
-    /// This crate checks it by [`EngineSpec::check`] before every call; an engine that is also called directly does
-    /// well to check it again.
+    /// There is at least one row, each has at least one token, and its tokens, length and adapter fit the engine. This
+    /// crate calls [`EngineSpec::check`] before every call to make sure; an engine that users may call themselves
+    /// should call it again.
     ///
     /// # Errors
     /// Failures of the model, as [`Error::Source`] or [`Error::Backend`].

@@ -78,5 +78,5 @@ pub use session::{LogitSource, Opened, RowFeed, Session};
 pub use source::{Check, Source};
 pub use vocab::{Relation, Vocab};
 
-/// The id of a token: an index into the rows of its vocabulary.
+/// The id of a token: its index in the vocabulary, and the column of its score in a score row.
 pub type TokenId = u32;

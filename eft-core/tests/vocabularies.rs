@@ -81,8 +81,8 @@ fn renamed_and_reserved_special_tokens_are_reported_and_usable() {
 #[test]
 fn ids_that_stand_for_no_token_are_never_generated() {
     let tokens = [Some("a"), None, Some("b"), None].map(|t| t.map(|t| t.as_bytes().to_vec()));
-    let vocab = Vocab::sparse("holes", tokens).unwrap().with_width(4).unwrap();
-    assert_eq!((vocab.real(), vocab.holes()), (3, vec![1]));
+    let vocab = Vocab::sparse("gaps", tokens).unwrap().with_width(4).unwrap();
+    assert_eq!((vocab.real(), vocab.unassigned()), (3, vec![1]));
     let source = from_fn(Host, vocab, |_| Ok(vec![0.0, 9.0, 1.0, 9.0]));
     let text = source.generate([0], Decoding::default().max_tokens(30)).unwrap();
     assert!(text.map(|t| t.unwrap().id).all(|id| id == 0 || id == 2));

@@ -117,8 +117,8 @@ impl<N: Nn> Session for DecoderSession<N> {
     }
 
     fn room(&self) -> Vec<usize> {
-        let context = self.spec.context.unwrap_or(usize::MAX);
-        self.lengths.iter().map(|length| context - length).collect()
+        let left = |length| self.spec.context.map_or(usize::MAX, |context| context - length);
+        self.lengths.iter().map(left).collect()
     }
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<N::Backend>> {

@@ -8,7 +8,8 @@ use crate::{Engine, EngineRow, Opened, Prompt, Scores, TokenId, Vocab};
 /// [`check_source`](super::check_source), on rows under every adapter and on bare ones, and also
 ///
 /// * that opening on `ab` gives what opening on `a` and extending by `b` gives;
-/// * that a row has room for exactly [`EngineSpec::context`](crate::EngineSpec::context) tokens, prompt included;
+/// * that a row has room for exactly [`EngineSpec::context`](crate::EngineSpec::context) tokens, prompt included, and
+///   reports `usize::MAX` if there is no limit;
 /// * that a session that reports a rollback limit beyond the tokens fed can go back into its prompt;
 /// * that every token id at or past the vocabulary's width is refused.
 ///
@@ -77,7 +78,7 @@ impl<B: Backend> Model<B> for EngineModel<'_, B> {
     }
 
     fn context(&self) -> Option<usize> {
-        self.engine.spec().context
+        Some(self.engine.spec().context.unwrap_or(usize::MAX))
     }
 
     fn open(&self, rows: &[Row]) -> crate::Result<Opened<B>> {

@@ -1,5 +1,5 @@
 //! [`check_source`]: the laws of sources.
-use super::sessions::{Model, Row, check_sessions};
+use super::sessions::{Model, Row, check_sessions, compare};
 use super::{Law, Result, SourceTest, refuses};
 use crate::backend::Backend;
 use crate::{Error, LogitSource, Opened, Prompt, RowFeed, Scores, Vocab};
@@ -35,36 +35,22 @@ fn opening_on_a_longer_prompt<B: Backend>(
     source: &dyn LogitSource<Backend = B>,
     test: &SourceTest,
 ) -> Result {
-    let is_ids = |prompt: &&Prompt| matches!(prompt, Prompt::Tokens(_));
-    let extended: Vec<_> = test
-        .prompts()
-        .iter()
-        .filter(is_ids)
-        .map(|prompt| {
-            let Prompt::Tokens(ids) = prompt else { return prompt.clone() };
-            let tokens = (0..3).map(|i| test.token(source.vocab(), 5 * i + 1));
-            Prompt::Tokens(ids.iter().copied().chain(tokens).collect())
-        })
-        .collect();
-    if extended.is_empty() {
+    let ids = |prompt: &Prompt| match prompt {
+        Prompt::Tokens(ids) => Some(ids.clone()),
+        _ => None,
+    };
+    let ids: Vec<_> = test.prompts().iter().filter_map(ids).collect();
+    if ids.is_empty() {
         return Ok(());
     }
-    let split = |prompt: &Prompt| match prompt {
-        Prompt::Tokens(ids) => (Prompt::Tokens(ids[..ids.len() - 3].to_vec()), ids[ids.len() - 3..].to_vec()),
-        other => (other.clone(), Vec::new()),
-    };
-    let parts: Vec<_> = extended.iter().map(split).collect();
-    let prompts: Vec<_> = parts.iter().map(|(prompt, _)| prompt.clone()).collect();
-    let model = SourceModel { source, prompts: &extended };
+    let tokens: Vec<_> = (0..3).map(|i| test.token(source.vocab(), 5 * i + 1)).collect();
+    let prompts: Vec<_> = ids.iter().cloned().map(Prompt::Tokens).collect();
+    let longer: Vec<_> = ids.into_iter().map(|ids| Prompt::Tokens([ids, tokens.clone()].concat())).collect();
     let (mut session, _) = source.open(&prompts).law("prompts can be opened")?;
-    let feeds: Vec<_> = parts.iter().map(|(_, tokens)| RowFeed::last(tokens.clone())).collect();
-    let scores = session.extend(&feeds).law("rows can be fed different numbers of tokens")?;
-    super::sessions::compare(
-        &model,
-        test,
-        "opening on ab gives what opening on a and extending by b gives",
-        &scores,
-    )
+    let feeds = vec![RowFeed::last(tokens); prompts.len()];
+    let scores = session.extend(&feeds).law("rows can be fed several tokens")?;
+    let law = "opening on ab gives what opening on a and extending by b gives";
+    compare(&SourceModel { source, prompts: &longer }, test, law, &scores)
 }
 
 struct SourceModel<'a, B: Backend> {

@@ -24,7 +24,7 @@ impl Common {
         let mut vocabs = vocabs.into_iter();
         let Some(first) = vocabs.next() else { return Ok(Self::default()) };
         let mut common = Self { width: first.real(), eos: first.eos.clone(), ..Self::default() };
-        let mut holes: BTreeSet<_> = first.holes().into_iter().collect();
+        let mut unassigned: BTreeSet<_> = first.unassigned().into_iter().collect();
         let mut seen = vec![first];
         for vocab in vocabs {
             if seen.iter().any(|v| Arc::ptr_eq(v, vocab)) {
@@ -33,13 +33,13 @@ impl Common {
             let relation = first.relation(vocab)?;
             common.width = common.width.min(relation.common);
             common.eos.extend(vocab.eos.iter().copied());
-            holes.extend(vocab.holes());
+            unassigned.extend(vocab.unassigned());
             for id in relation.renamed {
                 common.renamed.entry(id).or_insert_with(|| (first.describe(id), vocab.describe(id)));
             }
             seen.push(vocab);
         }
-        common.holes = holes.into_iter().filter(|id| (*id as usize) < common.width).collect();
+        common.holes = unassigned.into_iter().filter(|id| (*id as usize) < common.width).collect();
         Ok(common)
     }
 }

@@ -31,7 +31,6 @@ pub(crate) use common::Common;
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use crate::{Error, Result, TokenId};
 use tokens::Tokens;
@@ -79,7 +78,7 @@ impl Vocab {
     ///
     /// ```
     /// let vocab = eft_core::Vocab::sparse("v", [Some(b"a".to_vec()), None, Some(b"b".to_vec())])?;
-    /// assert_eq!((vocab.real(), vocab.holes()), (3, vec![1]));
+    /// assert_eq!((vocab.real(), vocab.unassigned()), (3, vec![1]));
     /// # Ok::<(), eft_core::Error>(())
     /// ```
     ///
@@ -217,7 +216,7 @@ impl Vocab {
     }
 
     /// Returns the ids below [`real`](Self::real) that stand for no token. Their scores are untrained and excluded.
-    pub fn holes(&self) -> Vec<TokenId> {
+    pub fn unassigned(&self) -> Vec<TokenId> {
         match &self.tokens {
             Tokens::Known(tokens) => {
                 (0..).zip(&tokens[..self.real()]).filter(|(_, t)| t.is_none()).map(|(id, _)| id).collect()

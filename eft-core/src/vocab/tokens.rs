@@ -1,4 +1,4 @@
-//! [`Tokens`]: the bytes of a vocabulary's tokens, and the hash that tells them apart.
+//! [`Tokens`]: the bytes of a vocabulary's tokens, and their hash.
 use std::sync::Arc;
 
 /// What is known of the tokens. It is shared by clones, since a vocabulary takes megabytes.

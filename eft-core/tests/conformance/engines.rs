@@ -137,7 +137,7 @@ impl Engine for Trigram {
         };
         let mut session = TrigramSession {
             engine: self.clone(),
-            rows: vec![Arc::default(); rows.len()],
+            rows: rows.iter().map(|_| Arc::default()).collect(),
             adapters: rows.iter().map(adapter).collect(),
             prompts: rows.iter().map(|row| row.tokens.len()).collect(),
             dropped: 0,
@@ -208,12 +208,12 @@ impl TrigramSession {
                 Some(Fault::ScoresOnlyTheLast) => wanted.min(1),
                 _ => wanted,
             };
-            let behind: usize = match self.engine.fault {
+            let back: usize = match self.engine.fault {
                 Some(Fault::ScoresOnePositionEarly) if !opening => 1,
                 Some(Fault::ScoresOfTheFirstPositions) if !opening => feed.tokens.len() - wanted,
                 _ => 0,
             };
-            let end = tokens.len() - behind;
+            let end = tokens.len() - back;
             let score = |length: usize| {
                 let mut row = self.engine.logits(self.adapters[index], &tokens[..length]);
                 if self.is(Fault::BatchesLeak) && self.rows.len() > 2 {

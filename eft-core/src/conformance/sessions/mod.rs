@@ -15,7 +15,7 @@ use tester::Tester;
 
 /// Checks every law of sessions.
 pub(super) fn check_sessions<B: Backend>(model: &dyn Model<B>, test: &SourceTest) -> Result {
-    require(model.rows() > 0, "a test has at least one prompt", || "there is none".into())?;
+    require(model.rows() > 0, "a test has at least one prompt", || "it has none".into())?;
     let tester = Tester::new(model, test);
     scenarios::check(&tester)?;
     refusals::check(&tester)?;

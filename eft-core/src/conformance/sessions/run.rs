@@ -53,7 +53,8 @@ impl<'a, B: Backend> Run<'a, B> {
         let mut run = Self { tester, session, rows: opened, room, law, uniforms, drawn: 0 };
         if let Some(context) = tester.model.context() {
             let lengths = run.rows.iter().map(|row| tester.model.prompt_length(row).unwrap_or(0));
-            run.room = lengths.map(|length| context.saturating_sub(length)).collect();
+            let left = |length| if context == usize::MAX { context } else { context - length };
+            run.room = lengths.map(left).collect();
         }
         run.check_counts()?;
         if rows.iter().any(|row| !row.tokens.is_empty()) {

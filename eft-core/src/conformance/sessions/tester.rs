@@ -18,7 +18,7 @@ pub(in super::super) trait Model<B: Backend> {
     /// How many tokens a row is opened on, where this is known.
     fn prompt_length(&self, row: &Row) -> Option<usize>;
 
-    /// How many tokens a row can hold, prompt included, where this is known.
+    /// How many tokens a row can hold, prompt included, where this is known; `usize::MAX` if there is no limit.
     fn context(&self) -> Option<usize>;
 
     /// Opens a session on the prompts of these rows, without the tokens after them.
