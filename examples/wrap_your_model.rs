@@ -77,8 +77,12 @@ impl Session for NgramSession {
             }
             spans.push(first..scores.len() / SYMBOLS);
         }
-        // A model on a device has no need to upload: its scores are a tensor of the backend already.
-        Ok(Scores::new(Host.upload(&scores, SYMBOLS)?, spans, SYMBOLS, Form::LogProbs))
+        // A model on a device has no need to upload: its scores are a tensor of the backend already. What may fail after
+        // the caches have changed must be undone, so that the call can be repeated.
+        let tensor = Host.upload(&scores, SYMBOLS).inspect_err(|_| {
+            self.rows.iter_mut().zip(feed).for_each(|(state, feed)| state.forget(feed.tokens.len()));
+        })?;
+        Ok(Scores::new(tensor, spans, SYMBOLS, Form::LogProbs))
     }
 
     fn rollback(&mut self, drop: &[usize]) -> Result<()> {

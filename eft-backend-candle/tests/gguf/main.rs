@@ -110,7 +110,7 @@ fn tokens_are_the_bytes_that_they_stand_for() {
         vocab("gpt2", &[("<|end|>", 3), ("<|turn|>", 3), ("Ġa", 1), ("Ã©Ċ", 1), ("Ġ", 4), ("pad", 5)]);
     let got: Vec<_> = (2..6).map(|id| bytes.bytes(id)).collect();
     assert_eq!(got, [Some(&b" a"[..]), Some("é\n".as_bytes()), Some("Ġ".as_bytes()), None]);
-    assert_eq!((bytes.holes(), bytes.eos().iter().copied().collect::<Vec<_>>()), (vec![5], vec![0, 1]));
+    assert_eq!((bytes.unassigned(), bytes.eos().iter().copied().collect::<Vec<_>>()), (vec![5], vec![0, 1]));
     assert!(bytes.is_special(0) && !bytes.is_special(4));
 
     let pieces =

@@ -10,6 +10,7 @@ use crate::backend::{Backend, Pick, ScoreRow};
 use crate::evaluator::Evaluator;
 use crate::sample::spot::{Spot, drawn_from, spots};
 use crate::sample::{Sampler, Token};
+use crate::scores::consecutive;
 
 /// The root of the evaluator that is the target.
 const TARGET: usize = 0;
@@ -47,7 +48,7 @@ pub(super) fn verify<B: Backend>(
     let spots = spots(&scores, &draft.starts);
     let prepared = sampler.prepare(&spots, width)?;
     let rows = drawn_from(&spots, prepared.as_ref());
-    let asked = Asked { spots, rows, width, of_row: ranges(&at) };
+    let asked = Asked { spots, rows, width, of_row: consecutive(at.iter().map(Range::len)) };
     let standing = match acceptance {
         Acceptance::Agreement => by_agreement(sampler, draft, &asked)?,
         Acceptance::Rejection => by_rejection(evaluator.backend(), sampler, draft, &asked)?,
@@ -83,17 +84,6 @@ pub(super) struct Asked<'a, B: Backend> {
     pub(super) width: usize,
     /// For each row of the batch, its spots.
     pub(super) of_row: Vec<Range<usize>>,
-}
-
-/// Where each row's entries lie among those of all rows.
-fn ranges(at: &[Range<usize>]) -> Vec<Range<usize>> {
-    let mut next = 0;
-    at.iter()
-        .map(|at| {
-            next += at.len();
-            next - at.len()..next
-        })
-        .collect()
 }
 
 /// The tokens of each row that stand, with the places they were chosen for.

@@ -1,13 +1,9 @@
-//! The host backend against the reference operations, on random and on adversarial rows.
+//! The host backend compared with the reference operations, on random and on adversarial rows.
 #![allow(clippy::unwrap_used, reason = "a failed operation is a failed test")]
 
-#[path = "host_ops/inputs.rs"]
 mod inputs;
-#[path = "host_ops/rows.rs"]
 mod rows;
-#[path = "host_ops/statistics.rs"]
 mod statistics;
-#[path = "host_ops/wide.rs"]
 mod wide;
 
 use eft_core::conformance::reference;
@@ -31,7 +27,7 @@ proptest! {
         let sizes = weights.iter().map(|w| w.abs()).zip(sizes.iter().map(Vec::as_slice));
         let sizes = reference::linear(&sizes.collect::<Vec<_>>());
         for ((got, expected), size) in got.iter().zip(reference::linear(&parts)).zip(sizes) {
-            // Past it an intermediate sum may overflow, which is then seen.
+            // Beyond it, an intermediate sum may overflow to infinity, which the contract permits.
             if size < f64::from(f32::MAX) {
                 assert_close(*got, expected, 1e-6 * size);
             }
@@ -72,12 +68,25 @@ proptest! {
             return Ok(());
         }
         for (got, expected) in got.iter().zip(reference::pool(&parts, pool)) {
-            // A power of scores this large overflows, in the direction of its sign.
+            // A power of scores this large overflows, with the right sign.
             if expected.abs() < 1e36 || expected.is_infinite() {
                 assert_close(*got, expected, 1e-5 * (1.0 + expected.abs()));
             } else {
                 assert_eq!(got.is_sign_negative(), expected < 0.0);
             }
+        }
+    }
+
+    #[test]
+    fn clamps_are_elementwise(row in any_row(), bounds in prop::sample::select(vec![
+        (-2.0f32, 3.0f32), (1.0, 1.0), (f32::NEG_INFINITY, 0.0), (0.5, f32::INFINITY), (-1e30, 1e30),
+    ])) {
+        let scores = tensor(&row);
+        let got = Host.clamp(&refs(&scores, 1), bounds.0, bounds.1, row.len()).unwrap();
+        let got = Host.download(&refs(&got, 1), row.len()).unwrap();
+        prop_assert_eq!(reference::is_sound(&got), reference::is_sound(&row));
+        for (got, expected) in got.iter().zip(reference::clamp(&row, bounds.0, bounds.1)) {
+            assert_close(*got, expected, 0.0);
         }
     }
 
@@ -145,7 +154,7 @@ proptest! {
             return Ok(());
         }
         let expected = reference::residual(&rows[0], &rows[1]);
-        // Where next to nothing is left, all of it is rounding.
+        // If the remaining mass is tiny, it is mostly rounding error.
         if expected.iter().map(|x| x.exp()).sum::<f64>() > 1e-4 {
             for (got, expected) in got.iter().zip(expected) {
                 prop_assert!((f64::from(got.exp()) - expected.exp()).abs() < 1e-6, "{} {}", got, expected);
@@ -157,7 +166,7 @@ proptest! {
     fn edits_and_choices(rows in batch(3..=3), edits in edits(), with_outside: bool) {
         let width = rows[0].len();
         let edits: Vec<_> = edits.into_iter().map(|edit| within(edit, width as u32)).collect();
-        // A penalty can overflow what is larger, which is then seen.
+        // A penalty can make larger scores overflow, so they are scaled down.
         let huge = |x: &f32| x.is_finite() && x.abs() > 1e37;
         let rows: Vec<Vec<_>> =
             rows.iter().map(|row| row.iter().map(|x| if huge(x) { x / 1e3 } else { *x }).collect()).collect();
@@ -190,7 +199,7 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
     prop::collection::vec(edit, 0..4)
 }
 
-/// The edit with its tokens brought below `width`, and penalised tokens without doubles.
+/// Returns the edit with token ids reduced modulo `width`, and penalised tokens without duplicates.
 fn within(edit: Edit, width: u32) -> Edit {
     match edit {
         Edit::Bias(biases) => Edit::Bias(biases.into_iter().map(|(t, bias)| (t % width, bias)).collect()),
@@ -211,7 +220,7 @@ fn boundaries_are_exact() {
     let kept = Host.filter(&refs(&equal, 1), &half, 2).unwrap();
     assert_eq!(Host.download(&refs(&kept, 1), 2).unwrap(), [0.0, f32::NEG_INFINITY]);
     assert_eq!(Host.draw(&refs(&equal, 1), &[0.5], 2).unwrap()[0].token, 1);
-    // The nearest to the logarithm of one half lies a little below it.
+    // The `f32` nearest to the logarithm of one half is a little below it.
     let below = 0.5f32.ln();
     let scores = tensor(&[0.0, below, below.next_up()]);
     let kept = Host.filter(&refs(&scores, 1), &Filter { min_p: Some(0.5), ..Filter::default() }, 3).unwrap();
@@ -225,6 +234,22 @@ fn a_token_named_twice_is_penalised_once_and_biased_twice() {
     let bias = Edit::Bias(vec![(1, 3.0), (1, 3.0)]);
     let got = Host.edit(&refs(&scores, 1), &[vec![twice, bias]], 2).unwrap();
     assert_eq!(Host.download(&refs(&got, 1), 2).unwrap(), [4.0, 7.0]);
+}
+
+#[test]
+fn masks_from_words_hold_the_ids_below_the_width() {
+    let in_set = |id: u32| id % 3 == 1 || id % 7 == 2;
+    let expected = |ids: usize| -> TokenMask { (0..ids as u32).filter(|id| in_set(*id)).collect() };
+    // Six words of 32 ids each; the bits of ids past the width are padding.
+    let narrow: Vec<u32> =
+        (0..6).map(|i| (0..32).filter(|b| in_set(32 * i + b)).fold(0, |word, b| word | 1 << b)).collect();
+    let wide: Vec<u64> = narrow.chunks(2).map(|w| u64::from(w[1]) << 32 | u64::from(w[0])).collect();
+    for width in [0usize, 1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 191, 192, 300] {
+        assert_eq!(TokenMask::from_u32_words(&narrow, width), expected(width.min(192)), "{width}");
+        assert_eq!(TokenMask::from_u64_words(wide.clone(), width), expected(width.min(192)), "{width}");
+        // An odd number of words: the last one fills half a word of 64 bits.
+        assert_eq!(TokenMask::from_u32_words(&narrow[..3], width), expected(width.min(96)), "{width}");
+    }
 }
 
 #[test]
