@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::Piece;
 use crate::backend::Backend;
-use crate::decode::{FinishReason, stop_ids};
+use crate::decode::FinishReason;
+use crate::decode::stop::StopRules;
 use crate::evaluator::{Evaluator, OpenOptions};
 use crate::{Decoding, Error, Prompt, Result, Sampler, Source, TokenId, Vocab};
 
@@ -51,11 +52,10 @@ impl<B: Backend> Proposer for Source<B> {
         }
         let options = OpenOptions { parallel: decoding.parallel, ..OpenOptions::default() };
         let evaluator = Evaluator::open_with(&[self], std::slice::from_ref(prompt), options)?;
-        let stop_ids = stop_ids(&evaluator, decoding)?;
+        let stops = StopRules::new(&evaluator, decoding)?;
         let sampler = Sampler::new(evaluator.backend().clone(), decoding, 1)?
             .with_prompts(|term, row| evaluator.prompt_tokens(term, row))?;
-        let stop_sequences = decoding.stop_sequences.clone();
-        Ok(Box::new(Sampled { evaluator, sampler, stop_ids, stop_sequences, places: vec![Some(0)] }))
+        Ok(Box::new(Sampled { evaluator, sampler, stops, places: vec![Some(0)] }))
     }
 }
 
@@ -63,8 +63,7 @@ impl<B: Backend> Proposer for Source<B> {
 struct Sampled<B: Backend> {
     evaluator: Evaluator<B>,
     sampler: Sampler<B>,
-    stop_ids: Vec<TokenId>,
-    stop_sequences: Vec<Vec<TokenId>>,
+    stops: StopRules,
     /// For each row, where it is in the evaluator; nowhere once its text has ended.
     places: Vec<Option<usize>>,
 }
@@ -72,14 +71,7 @@ struct Sampled<B: Backend> {
 impl<B: Backend> Sampled<B> {
     /// How a text ended with its last token, and how many tokens only ended it.
     fn end(&self, text: &[TokenId], room: usize) -> Option<(FinishReason, usize)> {
-        let last = *text.last()?;
-        if self.stop_ids.contains(&last) {
-            return Some((FinishReason::EndOfSequence(last), 1));
-        }
-        match self.stop_sequences.iter().position(|s| text.ends_with(s)) {
-            Some(index) => Some((FinishReason::StopSequence(index), self.stop_sequences[index].len())),
-            None => (room == 0).then_some((FinishReason::ContextFull, 0)),
-        }
+        self.stops.end(text).or((room == 0).then_some((FinishReason::ContextFull, 0)))
     }
 
     /// One token for each row of the evaluator; `rows` are those whose text goes on.
