@@ -1,8 +1,9 @@
 //! Generation: what ends a text, batches, conversations; and in its modules, what becomes of scores.
 #[path = "../common/mod.rs"]
 mod common;
+mod reported;
+mod requests;
 mod sampling;
-mod told;
 
 use common::*;
 use eft_core::decode::{Batch, Event, FinishReason, Finished, Generation};
@@ -180,7 +181,7 @@ fn conversations_feed_only_what_is_new() {
 fn token(event: Event) -> Option<Token> {
     match event {
         Event::Token { token, .. } => Some(token),
-        Event::Finished { .. } => None,
+        Event::Finished { .. } | Event::Failed { .. } => None,
     }
 }
 
