@@ -87,6 +87,21 @@ pub enum Error {
         /// Ids must be below this number.
         limit: usize,
     },
+    /// A processor edits the score of a token that the combination does not have.
+    #[error(
+        "a processor edits token id {token} in row {row} at position {position}, past the {limit} tokens that all terms \
+         share"
+    )]
+    EditOutOfRange {
+        /// Row of the batch.
+        row: usize,
+        /// Number of tokens after the prompt.
+        position: usize,
+        /// The id.
+        token: TokenId,
+        /// Ids must be below this.
+        limit: usize,
+    },
     /// A batch has no rows.
     #[error("{what}: the batch has no rows")]
     EmptyBatch {

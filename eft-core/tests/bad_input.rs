@@ -171,6 +171,7 @@ fn a_context_that_overflows_in_a_batch_fails_the_call_and_nothing_else() {
         match event.unwrap() {
             Event::Token { row, .. } => tokens[row] += 1,
             Event::Finished { row, finished: end } => finished.push((row, end.reason)),
+            Event::Failed { error, .. } => panic!("{error}"),
         }
     }
     // The last token need not be fed, so one more than there is room for.
@@ -270,7 +271,10 @@ fn careless_processors_are_refused() {
         let decoding = Decoding::default().processor(Careless(edit));
         let result = model("m", 1).generate([1], decoding).unwrap().next().unwrap();
         assert!(
-            matches!(result, Err(Error::TokenOutOfRange { .. } | Error::InvalidParameter { .. })),
+            matches!(
+                result,
+                Err(Error::EditOutOfRange { row: 0, position: 0, .. } | Error::InvalidParameter { .. })
+            ),
             "{result:?}"
         );
     }

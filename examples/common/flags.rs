@@ -104,6 +104,7 @@ pub(crate) struct DecodingFlags {
 impl DecodingFlags {
     pub(crate) fn decoding(&self) -> Decoding {
         let Self { temperature, top_k, top_p, min_p, seed, max_tokens } = *self;
-        Decoding::from(Sampling { temperature, top_k, top_p, min_p, seed }).max_tokens(max_tokens)
+        let sampling = Sampling::default().temperature(temperature).top_k(top_k).top_p(top_p).min_p(min_p);
+        Decoding::from(sampling.seed(seed)).max_tokens(max_tokens)
     }
 }

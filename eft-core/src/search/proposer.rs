@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::Chunk;
 use crate::backend::Backend;
-use crate::decode::{FinishReason, stop_ids};
+use crate::decode::FinishReason;
+use crate::decode::stop::StopRules;
 use crate::evaluator::{Evaluator, OpenOptions};
 use crate::{Decoding, Error, Prompt, Result, Sampler, Source, TokenId, Vocab};
 
@@ -68,11 +69,10 @@ impl<B: Backend> Proposer for Source<B> {
         }
         let options = OpenOptions { parallel: decoding.parallel, ..OpenOptions::default() };
         let evaluator = Evaluator::open_with(&[self], std::slice::from_ref(prompt), options)?;
-        let stop_ids = stop_ids(&evaluator, decoding)?;
+        let stops = StopRules::new(&evaluator, decoding)?;
         let sampler = Sampler::new(evaluator.backend().clone(), decoding, 1)?
             .with_prompts(|term, row| evaluator.prompt_tokens(term, row))?;
-        let stop_sequences = decoding.stop_sequences.clone();
-        Ok(Box::new(SamplingSession { evaluator, sampler, stop_ids, stop_sequences, places: vec![Some(0)] }))
+        Ok(Box::new(SamplingSession { evaluator, sampler, stops, places: vec![Some(0)] }))
     }
 }
 
@@ -80,8 +80,7 @@ impl<B: Backend> Proposer for Source<B> {
 struct SamplingSession<B: Backend> {
     evaluator: Evaluator<B>,
     sampler: Sampler<B>,
-    stop_ids: Vec<TokenId>,
-    stop_sequences: Vec<Vec<TokenId>>,
+    stops: StopRules,
     /// The row of the evaluator that holds each row of the session; `None` once its text has ended.
     places: Vec<Option<usize>>,
 }
@@ -90,14 +89,7 @@ impl<B: Backend> SamplingSession<B> {
     /// Returns why a text ended with its last token, and how many tokens at its end only ended it. `None` if it can be
     /// extended.
     fn end(&self, text: &[TokenId], room: usize) -> Option<(FinishReason, usize)> {
-        let last = *text.last()?;
-        if self.stop_ids.contains(&last) {
-            return Some((FinishReason::EndOfSequence(last), 1));
-        }
-        match self.stop_sequences.iter().position(|s| text.ends_with(s)) {
-            Some(index) => Some((FinishReason::StopSequence(index), self.stop_sequences[index].len())),
-            None => (room == 0).then_some((FinishReason::ContextFull, 0)),
-        }
+        self.stops.end(text).or((room == 0).then_some((FinishReason::ContextFull, 0)))
     }
 
     /// Samples one token for each row of the evaluator. `rows` are the rows of the session that these hold; those whose

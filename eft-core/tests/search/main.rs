@@ -35,6 +35,7 @@ fn texts(
                 texts[row].0.extend(finished.tail.iter().map(|t| t.id));
                 texts[row].1 = finished.reason;
             }
+            Event::Failed { error, .. } => panic!("{error}"),
         }
     }
     texts

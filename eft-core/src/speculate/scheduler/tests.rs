@@ -1,4 +1,5 @@
-//! What the pace reaches of what costs and acceptance allow, over simulated passes.
+//! What the scheduler reaches of what costs and acceptance allow, over simulated passes.
+use super::adaptive::{LOSS, TRIES};
 use super::*;
 use crate::sample::{Purpose, Uniforms};
 
@@ -33,7 +34,7 @@ fn cost_measured(
     memory: &Memory,
     noise: f64,
 ) -> f64 {
-    let (uniforms, mut pace) = (Uniforms::new(seed), Pace::adaptive(16, memory));
+    let (uniforms, mut scheduler) = (Uniforms::new(seed), DraftScheduler::adaptive(16, memory));
     let mut passes = 0;
     let mut measured = |seconds: f64| {
         passes += 1;
@@ -43,7 +44,7 @@ fn cost_measured(
     };
     let (mut written, mut time, mut unread) = (0, 0.0, 0.0);
     while written < tokens {
-        let drafted = pace.next();
+        let drafted = scheduler.next();
         let accepts = |i: &usize| uniforms.at(0, written + i, Purpose::Accept) < acceptance;
         let accepted = (0..drafted).take_while(accepts).count();
         let target = if drafted == 0 { 1.0 } else { costs.block + drafted as f64 * costs.token };
@@ -62,7 +63,7 @@ fn cost_measured(
         unread = if drafted == 0 { unread + 1.0 } else { 0.0 };
         time += first_draft + others as f64 * costs.draft + target;
         written += accepted + 1;
-        pace.learn(&block);
+        scheduler.learn(&block);
     }
     time / written as f64
 }
@@ -170,4 +171,18 @@ fn what_one_text_gained_is_not_lost_in_the_next() {
         let longest = 16.0 * (costs.draft + costs.token) + costs.block;
         assert!(lost <= 1.0 + LOSS + longest + TRIES * 256.0, "{costs:?}: {lost} plain steps lost");
     }
+}
+
+#[test]
+fn texts_that_run_at_once_add_to_what_the_others_learn() {
+    let memory = Memory::default();
+    let (mut first, mut second) =
+        (DraftScheduler::adaptive(16, &memory), DraftScheduler::adaptive(16, &memory));
+    let plain = Measured { rows: 1, target: 1.0, ran: true, ..Measured::default() };
+    let wrong = Measured { drafted: 2, judged: 1, first_draft: 0.5, other_drafts: 0.5, ..plain };
+    first.learn(&plain);
+    (0..20).for_each(|_| first.learn(&wrong));
+    assert_eq!(first.next(), 0, "the first text learns that its draft is slow and wrong");
+    second.learn(&plain);
+    assert_eq!(DraftScheduler::adaptive(16, &memory).next(), 0, "the second text does not undo that");
 }

@@ -1,29 +1,43 @@
 use std::sync::Arc;
 
-use crate::sample::{Processor, Sampling};
+use super::{processor::Processor, sampling::Sampling};
 use crate::{Error, Result, TokenId};
 
-/// How a text is generated: how tokens are drawn, when it ends, and what is told of each token.
+/// How a text is generated: how tokens are drawn, when the text ends, and what is reported of each token.
 ///
-/// By default: drawn as [`Sampling::default`] says, ended by any term's end-of-sequence id, by a full context, or
-/// after 256 tokens.
+/// By default tokens are drawn as [`Sampling::default`] says, and a text ends at an end-of-sequence id of any term,
+/// when a model's context is full, or after 256 tokens.
+///
+/// ```
+/// use eft_core::sample::FrequencyPenalty;
+/// use eft_core::{Decoding, Sampling};
+///
+/// let decoding = Decoding::from(Sampling::default().temperature(0.7).seed(3))
+///     .processor(FrequencyPenalty::new(0.5)?)
+///     .max_tokens(64)
+///     .alternatives(5);
+/// assert!(decoding.validate().is_ok());
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
+#[must_use]
 pub struct Decoding {
     /// How tokens are drawn.
     pub sampling: Sampling,
-    /// Applied in this order, before anything is drawn.
+    /// The processors of the scores, in the order in which they are applied, before temperature and filters.
     pub processors: Vec<Arc<dyn Processor>>,
-    /// A text ends after so many tokens; without a limit where `None`.
+    /// The most tokens of a text; `None` for no limit.
     pub max_tokens: Option<usize>,
-    /// A text ends at these ids; at any term's end-of-sequence id where `None`.
+    /// The ids that end a text; `None` for the end-of-sequence ids of all terms.
     pub stop_ids: Option<Vec<TokenId>>,
-    /// A text ends at these sequences, too.
+    /// Sequences of tokens that also end a text.
     pub stop_sequences: Vec<Vec<TokenId>>,
-    /// How many of the likeliest tokens are told at each position.
+    /// How many of the likeliest tokens are reported at each position.
     pub alternatives: usize,
-    /// Against how many rivals each term's share is told; `None` for no attribution.
+    /// Against how many rivals the contribution of each term is reported; `None` for no attribution.
     pub rivals: Option<usize>,
-    /// Whether different models run in threads of their own.
+    /// Whether the passes of different models run in threads of their own.
     pub parallel: bool,
 }
 
@@ -49,65 +63,70 @@ impl Decoding {
         self
     }
 
-    /// Adds a processor, behind those there are.
+    /// Adds a processor, which is applied after those added before.
     pub fn processor(mut self, processor: impl Processor + 'static) -> Self {
         self.processors.push(Arc::new(processor));
         self
     }
 
-    /// Ends a text after so many tokens.
+    /// Ends a text after this many tokens.
     pub fn max_tokens(mut self, tokens: usize) -> Self {
         self.max_tokens = Some(tokens);
         self
     }
 
-    /// Lets a text go on until it ends or the context is full. Without either, it never ends.
+    /// Removes the limit of tokens: a text goes on until a stop or a full context ends it, or for ever.
     pub fn unlimited(mut self) -> Self {
         self.max_tokens = None;
         self
     }
 
-    /// Ends a text at these ids instead of the models' own end-of-sequence ids; at none, if there are none.
+    /// Ends a text at these ids instead of the models' own end-of-sequence ids. An empty list ends it at none.
     pub fn stop_ids(mut self, ids: impl IntoIterator<Item = TokenId>) -> Self {
         self.stop_ids = Some(ids.into_iter().collect());
         self
     }
 
-    /// Ends a text at this sequence of tokens, too.
+    /// Also ends a text at this sequence of tokens.
     pub fn stop_sequence(mut self, tokens: impl Into<Vec<TokenId>>) -> Self {
         self.stop_sequences.push(tokens.into());
         self
     }
 
-    /// Tells the `k` likeliest tokens of the combined distribution at each position.
+    /// Reports the `k` likeliest tokens of the combined distribution at each position.
     pub fn alternatives(mut self, k: usize) -> Self {
         self.alternatives = k;
         self
     }
 
-    /// Tells what each term of the combination did for a token against its `rivals` likeliest rivals. Terms that
-    /// cancel are run for it, too.
+    /// Reports what each term of the combination contributed to the choice of each token over its `rivals` likeliest
+    /// rivals: see [`Attribution`](super::Attribution). Terms that cancel are then run, too.
     pub fn attribution(mut self, rivals: usize) -> Self {
         self.rivals = Some(rivals);
         self
     }
 
-    /// Runs the passes of different models in threads of their own: for terms on different devices.
+    /// Runs the passes of different models in threads of their own, which helps if they are on different devices.
     pub fn parallel(mut self, parallel: bool) -> Self {
         self.parallel = parallel;
         self
     }
 
-    /// Every setting in its range.
+    /// Checks that every setting is in its range.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] names the first that is not.
+    /// [`Error::InvalidParameter`] names the first setting that is not.
     pub fn validate(&self) -> Result<()> {
         self.sampling.validate()?;
-        if self.stop_sequences.iter().any(Vec::is_empty) {
-            return Err(Error::parameter("stop_sequence", "empty", "at least one token"));
-        }
-        Ok(())
+        check_sequences(&self.stop_sequences)
+    }
+}
+
+/// Checks that no stop sequence is empty: an empty one would end every text before its first token.
+pub(crate) fn check_sequences(sequences: &[Vec<TokenId>]) -> Result<()> {
+    match sequences.iter().any(Vec::is_empty) {
+        true => Err(Error::parameter("stop_sequence", "empty", "at least one token")),
+        false => Ok(()),
     }
 }
 
