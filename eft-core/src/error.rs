@@ -180,6 +180,9 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+    /// A model that could not be loaded. The error is displayed as it is, and so is its chain of sources.
+    #[error(transparent)]
+    Load(BoxError),
     /// A backend or source that cannot do what was asked.
     #[error("{who} does not support {what}")]
     Unsupported {
@@ -274,6 +277,11 @@ impl Error {
     /// Wraps an error of a model or of code around one.
     pub fn source(name: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::Source { name: name.into(), source: source.into() }
+    }
+
+    /// Wraps an error of loading a model.
+    pub fn load(source: impl Into<BoxError>) -> Self {
+        Self::Load(source.into())
     }
 
     /// A size that contradicts a contract.
