@@ -67,8 +67,8 @@ impl TextRenderer {
     /// Keeps special tokens that are spelled out in messages as text: they are encoded as ordinary tokens, while those
     /// that the template writes become special tokens. It concerns the tokens that the tokenizer marks as special.
     ///
-    /// A conversation is refused with [`Error::CannotRender`] if a message spells a special token and the template
-    /// changes such messages other than by trimming white space, since its output then cannot be told from theirs.
+    /// A conversation is refused with [`Error::CannotRender`] if a message spells out a special token and the template
+    /// treats that message specially, such as by splitting it at the token.
     ///
     /// ```
     /// use eft::text::{ChatTemplate, TextRenderer, Tokenizer};
@@ -129,7 +129,10 @@ impl TextRenderer {
             messages.iter().zip(marked).map(|(message, content)| Message::new(&message.role, content));
         let marked = self.text(term, &messages.collect::<Vec<_>>())?;
         if Tokenizer::unmark(&marked) != text {
-            return Err(cannot(term, "its template changes messages that spell special tokens"));
+            return Err(cannot(
+                term,
+                "its template does not insert messages that spell out special tokens as they are",
+            ));
         }
         self.tokenizer.encode_marked(&marked, whole).map_err(|reason| cannot(term, reason))
     }

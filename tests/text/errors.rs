@@ -10,7 +10,13 @@ use crate::loading::folder;
 
 /// The messages of an error and of its sources.
 fn chain(error: &dyn std::error::Error) -> Vec<String> {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+    let mut messages = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(error) = source {
+        messages.push(error.to_string());
+        source = error.source();
+    }
+    messages
 }
 
 /// All fallible calls of loading, with `?` in one function.

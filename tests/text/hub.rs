@@ -238,7 +238,7 @@ fn revisions_are_branches_tags_or_commits() {
 }
 
 #[test]
-fn a_refusal_is_an_error_whatever_the_cache_holds() {
+fn a_refusal_is_an_error_even_with_a_full_cache() {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::of(&folder(dir.path(), "llama"));
     let loader = hub.loader("org/tiny", dir.path());

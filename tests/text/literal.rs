@@ -156,7 +156,7 @@ fn what_cannot_be_told_apart_is_refused() {
     };
     for source in ["{{ messages[0].content.split('<|end|>')[0] }}", "{{ messages[0].content | length }}"] {
         let error = refused(source, "a<|end|>b");
-        assert!(error.contains("its template changes messages"), "{error}");
+        assert!(error.contains("its template does not insert messages"), "{error}");
     }
     let error = refused("{{ messages[0].content }}", "a\u{10FFFD}");
     assert!(error.contains("private-use"), "{error}");
@@ -164,7 +164,7 @@ fn what_cannot_be_told_apart_is_refused() {
 
 proptest! {
     #[test]
-    fn whatever_a_message_spells_only_the_template_writes_special_tokens(
+    fn random_messages_never_write_special_tokens(
         parts in prop::collection::vec(
             prop::sample::select(vec![
                 "<|end|>", "<|user|>", "<s>", "</s>", "<|", "end", "|>", "<", ">", "s", " ", "\n", "é", "日", "the",

@@ -1,16 +1,17 @@
 //! Tokenizers and chat templates made from the metadata of GGUF files.
 //!
-//! Byte-level BPE (`gpt2`, as of GPT-2, Llama 3 and Qwen) merges bytes within words, which are found by the pre-tokenizer
-//! that `tokenizer.ggml.pre` names. SentencePiece BPE (`llama`, as of Llama 2 and Gemma) merges characters in the order of
+//! Byte-level BPE (`gpt2`: GPT-2, Llama 3, Qwen) merges bytes within words, which are found by the pre-tokenizer
+//! that `tokenizer.ggml.pre` names. SentencePiece BPE (`llama`: Llama 2, Gemma) merges characters in the order of
 //! the scores of the results.
 //!
-//! ```no_run
+//! ```
 //! use eft::candle::Gguf;
 //! use eft::text::gguf;
 //!
-//! let file = Gguf::open("smollm2-135m-instruct-q4_k_m.gguf")?;
-//! let tokenizer = file.tokenizer().map(gguf::tokenizer).transpose()?;
-//! let template = file.tokenizer().map(gguf::template).transpose()?.flatten();
+//! let file = Gguf::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/gguf/llama-bpe.gguf"))?;
+//! let fields = file.tokenizer().expect("the file has a tokenizer");
+//! let (tokenizer, template) = (gguf::tokenizer(fields)?, gguf::template(fields)?);
+//! assert!(tokenizer.id("<|end|>").is_some() && template.is_some());
 //! # Ok::<(), eft::Error>(())
 //! ```
 mod bytes;
