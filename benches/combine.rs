@@ -1,8 +1,8 @@
-//! What combining costs: three rows of a real vocabulary's width to one token, beside eager PyTorch and beside a
-//! plain sum of the rows.
+//! Measures one combination step, from three score rows as wide as a real vocabulary to one token, and compares it with
+//! eager PyTorch and with a plain sum of the rows.
 //!
-//! Rounds of all contestants alternate, and medians are compared. PyTorch takes part if `EFT_PYTHON` names an
-//! interpreter with torch and transformers. Both sides use `RAYON_NUM_THREADS` threads, or all there are.
+//! The rounds of all contestants alternate, and medians are compared. PyTorch takes part if `EFT_PYTHON` names an
+//! interpreter with torch and transformers. Both sides use `RAYON_NUM_THREADS` threads, by default one for each core.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use eft_core::host::HostTensor;
-use eft_core::{Backend, Filter, Host, Pick, ScoreRow, Term};
+use eft_core::{Backend, Host, Pick, Sampling, ScoreRow, Term};
 
 const WIDTH: usize = 151_936;
 const ROUNDS: usize = 40;
-/// Steps of one contestant in a row, after one that does not count.
+/// The number of steps of one contestant in a round, after one step to warm up.
 const STEPS: usize = 5;
 
 fn main() {
@@ -39,8 +39,8 @@ fn main() {
     }
 }
 
-/// Logits of a base, a tuned and an untuned model: alike up to noise, normal with a standard deviation of 2.5, and a
-/// hundred tokens that fit the context.
+/// The logits of a base, a tuned and an untuned model: equal up to noise, normally distributed with a standard deviation of
+/// 2.5, except for a hundred tokens that fit the context.
 fn rows(width: usize) -> Vec<f32> {
     let uniform = |stream: u64, i: usize| {
         let mut x =
@@ -65,7 +65,7 @@ fn combined(tensor: &HostTensor, rows: usize, width: usize) -> HostTensor {
 }
 
 fn nucleus(combined: &HostTensor, rows: usize, width: usize) -> HostTensor {
-    let filter = Filter { top_p: Some(0.9), ..Filter::default() };
+    let filter = Sampling::default().top_p(0.9).filter().unwrap();
     Host.filter(&refs(combined, rows), &filter, width).unwrap()
 }
 
@@ -87,13 +87,13 @@ fn threads() -> usize {
     set.unwrap_or_else(|| std::thread::available_parallelism().unwrap().get())
 }
 
-/// `base + tuned − untuned` of some columns.
+/// `base + tuned − untuned`, of some columns.
 fn plain_sum(rows: &[f32], columns: Range<usize>) -> Vec<f32> {
     let [base, tuned, untuned] = [0, 1, 2].map(|row| &rows[row * WIDTH..][columns.clone()]);
     base.iter().zip(tuned).zip(untuned).map(|((a, b), c)| a + b - c).collect()
 }
 
-/// A thread that does the second half of a plain sum.
+/// A thread that computes the second half of a plain sum.
 struct Helper {
     rows: Arc<[f32]>,
     start: mpsc::Sender<()>,
@@ -118,7 +118,7 @@ impl Helper {
     }
 }
 
-/// Seconds of each contestant, round by round.
+/// The seconds of each contestant's steps.
 #[derive(Default)]
 struct Times(BTreeMap<&'static str, Vec<f64>>);
 
@@ -189,7 +189,7 @@ fn scaling(what: &str, width: usize, rows: usize) {
     println!("{what:5} {rows} × {width:7} {greedy:10.1} {top_p:9.1} µs");
 }
 
-/// The Python process, a line to it and a line from it for each measurement.
+/// The Python process. For each measurement, one line is written to it and one is read from it.
 struct Eager {
     child: Child,
     to: ChildStdin,
@@ -226,14 +226,14 @@ impl Eager {
         line
     }
 
-    /// Appends to `times`; the last token.
+    /// Appends the times of the steps to `times`, and returns the token of the last step.
     fn measure(&mut self, name: &str, times: &mut Vec<f64>) -> u32 {
         writeln!(self.to, "{name} {}", STEPS + 1).unwrap();
         let line = self.line();
         let mut words = line.split_whitespace();
         let token = words.next().unwrap().parse().unwrap();
         times.extend(words.skip(1).map(|seconds| seconds.parse::<f64>().unwrap()));
-        // Its threads spin for a while after their work.
+        // Its threads keep spinning for a while after their work.
         std::thread::sleep(Duration::from_millis(20));
         token
     }

@@ -1,7 +1,7 @@
-"""Eager PyTorch's side of the `combine` benchmark, driven line by line on stdin.
+"""Eager PyTorch's side of the `combine` benchmark. Reads one command per line from stdin.
 
-Arguments: a file of three float32 rows, the width, the number of threads. A line `greedy N` or `top_p N` runs that
-many rounds and prints their seconds; greedy also prints the token, so that both sides can be seen to agree.
+Arguments: a file of three float32 rows, the width, the number of threads. A line `greedy N` or `top_p N` runs N
+steps and prints the token and the seconds of each; the token of greedy shows whether both sides agree.
 """
 import sys
 import time

@@ -1,12 +1,12 @@
-//! What a forward pass costs, beside llama.cpp and eager transformers, and what shared weights save.
+//! Measures forward passes, compares them with llama.cpp and with eager transformers, and measures what shared weights save.
 //!
-//! Rounds of all contestants alternate, and medians are compared. What is measured depends on what there is:
-//! - `EFT_MODELS`: a folder of GGUF files, each beside llama.cpp if `EFT_LLAMA_PYTHON` names an interpreter with
+//! The rounds of all contestants alternate, and medians are compared. Environment variables choose what is measured:
+//! - `EFT_MODELS`: a folder of GGUF files, compared with llama.cpp if `EFT_LLAMA_PYTHON` names an interpreter with
 //!   `xllamacpp`;
-//! - `EFT_F32`: a folder of a model in safetensors, beside eager transformers if `EFT_PYTHON` names an interpreter that
-//!   has it.
+//! - `EFT_F32`: a folder of a model in safetensors, compared with eager transformers if `EFT_PYTHON` names an interpreter
+//!   that has it.
 //!
-//! All sides use `RAYON_NUM_THREADS` threads, or all there are.
+//! All sides use `RAYON_NUM_THREADS` threads, by default one for each core.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 use std::ffi::OsStr;
@@ -22,7 +22,8 @@ use eft::{Engine, EngineRow, RowFeed, Session};
 const ROUNDS: usize = 5;
 const PROMPT: usize = 64;
 
-/// Passes to measure: tokens before, new ones, how many of those are followed by logits, how often in a round.
+/// The passes to measure: tokens in the cache, tokens that are fed, for how many of these logits are wanted, and the number
+/// of passes in a round.
 const PASSES: [(&str, [usize; 4]); 4] = [
     ("prefill of 64", [0, PROMPT, 1, 2]),
     ("1 token", [PROMPT, 1, 1, 12]),
@@ -44,14 +45,14 @@ fn main() {
             let mut files: Vec<_> = files.filter(|f| f.extension() == Some(OsStr::new("gguf"))).collect();
             files.sort();
             for file in files {
-                beside(&file, "llama.cpp", "EFT_LLAMA_PYTHON", "llama_cpp.py");
+                compare(&file, "llama.cpp", "EFT_LLAMA_PYTHON", "llama_cpp.py");
             }
         }
     }
     match std::env::var_os("EFT_F32").map(PathBuf::from) {
         None => println!("safetensors skipped: EFT_F32 is not set"),
         Some(folder) => {
-            beside(&folder, "transformers", "EFT_PYTHON", "decode_eager.py");
+            compare(&folder, "transformers", "EFT_PYTHON", "decode_eager.py");
             shared(&folder);
         }
     }
@@ -75,7 +76,7 @@ fn row(adapter: Option<usize>, past: usize) -> EngineRow {
     EngineRow { adapter, tokens: ids(past) }
 }
 
-/// Seconds of some passes.
+/// Returns the seconds of each pass.
 fn ours(model: &Model, [past, new, wanted, rounds]: [usize; 4]) -> Vec<f64> {
     let mut session = (past > 0).then(|| model.open(&[row(None, past)]).unwrap().0);
     let pass = |_| {
@@ -99,8 +100,8 @@ fn median(times: &mut [f64]) -> f64 {
     times[times.len() / 2]
 }
 
-/// One model, beside another program that runs it.
-fn beside(file: &Path, other: &str, python: &str, script: &str) {
+/// Compares one model with another program that runs it.
+fn compare(file: &Path, other: &str, python: &str, script: &str) {
     println!("\n{}", file.file_name().unwrap_or(file.as_os_str()).display());
     memory(file);
     let model = load(file);
@@ -131,7 +132,7 @@ fn beside(file: &Path, other: &str, python: &str, script: &str) {
     }
 }
 
-/// One row, several tokens of it, and a row beside one under an adapter.
+/// Measures one row, several tokens of one row, and two rows of which one is under an adapter.
 fn shared(folder: &Path) {
     let checkpoint = Checkpoint::open(folder).unwrap();
     let adapter = adapter(&checkpoint);
@@ -161,7 +162,7 @@ fn shared(folder: &Path) {
     println!("8 tokens, all scored: {eight:.2} ms, {:.2} of one", eight / one);
 }
 
-/// A made-up adapter of every matrix.
+/// Writes an adapter of every linear layer, with arbitrary weights.
 fn adapter(checkpoint: &Checkpoint) -> tempfile::TempDir {
     const RANK: usize = 8;
     let folder = tempfile::tempdir().unwrap();
@@ -184,7 +185,7 @@ fn adapter(checkpoint: &Checkpoint) -> tempfile::TempDir {
     folder
 }
 
-/// Memory of a process that does nothing but run the model.
+/// Prints the memory of a process that does nothing but run the model.
 fn memory(file: &Path) {
     let output = Command::new(std::env::current_exe().unwrap()).arg("--memory").arg(file).output().unwrap();
     print!("{}", String::from_utf8_lossy(&output.stdout));
@@ -204,7 +205,7 @@ fn memory_of(file: &Path) {
     let (mut session, _) = model.open(&[row(None, PROMPT)]).unwrap();
     session.extend(&[RowFeed::one(5)]).unwrap();
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
-        return println!("loaded in {seconds:.2} s; resident size not measured: there is no /proc");
+        return println!("loaded in {seconds:.2} s; resident size not measured, since there is no /proc");
     };
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let resident: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
@@ -216,7 +217,7 @@ fn memory_of(file: &Path) {
     );
 }
 
-/// Another program, driven line by line.
+/// Another program, which reads and writes one line for each measurement.
 struct Theirs {
     child: Child,
     to: ChildStdin,
@@ -250,7 +251,7 @@ impl Theirs {
         let [past, new, wanted, rounds] = pass;
         writeln!(self.to, "{past} {new} {wanted} {rounds}").unwrap();
         let seconds = self.line().split_whitespace().map(|seconds| seconds.parse().unwrap()).collect();
-        // Its threads spin for a while after their work.
+        // Its threads keep spinning for a while after their work.
         std::thread::sleep(Duration::from_millis(20));
         seconds
     }

@@ -1,7 +1,7 @@
-"""Eager transformers' side of the `decode` benchmark, driven line by line on stdin.
+"""Eager transformers' side of the `decode` benchmark. Reads one command per line from stdin.
 
-Arguments: a folder with a model, the number of threads. A line `PAST NEW WANTED N` runs NEW tokens behind PAST others,
-N times, logits asked for the last WANTED, and prints the seconds of each.
+Arguments: a folder with a model, the number of threads. A line `PAST NEW WANTED N` feeds NEW tokens after PAST others
+in the cache, N times, with logits for the last WANTED of them, and prints the seconds of each pass.
 """
 import sys
 import time

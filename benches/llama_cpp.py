@@ -1,9 +1,9 @@
-"""llama.cpp by the C interface that the wheel `xllamacpp` contains; and its side of the `decode` benchmark.
+"""llama.cpp, through the C interface in the wheel `xllamacpp`, and its side of the `decode` benchmark.
 
 usage: llama_cpp.py MODEL.gguf THREADS
 
-Driven line by line on stdin: `PAST NEW WANTED N` runs NEW tokens behind PAST others, N times, logits asked for the last
-WANTED, and prints the seconds of each.
+Reads one command per line from stdin: `PAST NEW WANTED N` feeds NEW tokens after PAST others in the cache, N times, with
+logits for the last WANTED of them, and prints the seconds of each pass.
 """
 import ctypes, sys, time
 
@@ -14,7 +14,7 @@ C = ctypes
 
 
 class Parameters(C.Structure):
-    """Parameters are passed by value, in memory: as long as any version's, and only ever the defaults."""
+    """Parameters, which are passed by value. They are at least as long as in any version, and always the defaults."""
 
     _fields_ = [("bytes", C.c_uint8 * 1024)]
 
@@ -69,7 +69,7 @@ class Model:
         return list(ids[:count])
 
     def run(self, ids, past, wanted):
-        """Runs ids behind the first `past` of the sequence; whatever was there is forgotten."""
+        """Feeds ids after the first `past` tokens of the sequence, in place of those that follow them."""
         self.lib.llama_memory_seq_rm(self.lib.llama_get_memory(self.context), 0, past, -1)
         batch = self.batch
         batch.count = len(ids)

@@ -1,6 +1,5 @@
-//! What a search costs beside what it consists of: sampling as many rows of as many tokens, and scoring them once.
-//!
-//! The models are simulated (`simulated/mod.rs`).
+//! Measures chunk beam search, and compares it with its parts: sampling the same number of texts and tokens, and scoring them
+//! once. The models are simulated (`simulated/mod.rs`).
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 mod simulated;
@@ -10,14 +9,14 @@ use std::time::Instant;
 use eft_core::decode::Event;
 use eft_core::search::{ChunkBeamSearch, ImplicitReward};
 use eft_core::{Decoding, Host, Sampling, Source, TokenId};
-use simulated::{Taste, model};
+use simulated::{Distribution, model};
 
 const ROUNDS: usize = 3;
 
 fn main() {
-    let taste = Taste { height: 8.0, right: 0.7 };
+    let distribution = Distribution { margin: 8.0, agreement: 0.7 };
     let [large, tuned, untuned] = [("large", 64), ("tuned", 8), ("untuned", 8)]
-        .map(|(name, megabytes)| Source::new(model(name, megabytes, taste)));
+        .map(|(name, megabytes)| Source::new(model(name, megabytes, distribution)));
     println!("W/K/C, tokens      sampling, s  scoring, s  search, s   over both");
     for (width, successors, chunk, tokens) in
         [(4, 4, 5, 50), (2, 2, 30, 120), (1, 1, 5, 50), (1, 16, usize::MAX, 50)]
@@ -67,7 +66,7 @@ fn compare(
     );
 }
 
-/// The middle one of some times.
+/// The median of some times.
 fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]

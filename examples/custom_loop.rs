@@ -1,16 +1,17 @@
-//! Decoding loops of your own over `large + α·(tuned − untuned)`, and what the sum is worth, measured.
+//! Decoding loops of your own over `large + α·(tuned − untuned)`, and a measurement of what the sum is worth.
 //!
 //! ```sh
 //! cargo run --release --example custom_loop -- "When I "
 //! ```
 //!
-//! Large and small are n-gram models (`common/ngram.rs`) that look back 5 bytes and 1 byte. Both have read prose; the
-//! small one was then tuned on verse, as a large model might be too dear to be. `wrap_your_model` shows how such a
-//! model becomes a source with a cache; here [`eft::from_fn`] does, which needs a function only.
+//! The large and the small model are n-gram models (`common/ngram.rs`) that look at the last 5 bytes and at the last byte.
+//! Both are trained on prose, and the small one is then tuned on verse, since the large one stands for a model that would
+//! be too expensive to tune. `wrap_your_model` shows how such a model becomes a source with a cache; [`eft::from_fn`],
+//! used here, needs only a function.
 //!
-//! The orders of the models were picked, with the held-out texts in sight, so that there is something to see. That the
-//! sum beats its base on verse does not hang on them; that it beats the small tuned model does. Where the small one
-//! looks back 2 bytes, the two are as good as equal (-2.087 and -2.098).
+//! The orders of the models were chosen with the held-out texts in view, for an effect that is easy to see. The sum is
+//! better than its base on verse with other orders, too; whether it is better than the small tuned model depends on them.
+//! With a small model that looks at the last 2 bytes the two are about equal (-2.087 and -2.098).
 mod common;
 
 use common::ngram::{END, Ngram};
@@ -22,10 +23,10 @@ use eft::{
 fn main() -> Result<()> {
     let prompt = std::env::args().nth(1).unwrap_or("When I ".into());
     let (prose, verse, vocab) = (Corpus::prose(), Corpus::verse(), vocab()?);
-    let (large, small) = (Ngram::new(6).trained(prose.learnt()), Ngram::new(2).trained(prose.learnt()));
-    // What up-scaling emulates, and could not be had if `large` were as large as the name says.
-    let large_tuned = from_ngram("large tuned", large.clone().trained(verse.learnt()), &vocab)?;
-    let tuned = from_ngram("tuned", small.clone().trained(verse.learnt()), &vocab)?;
+    let (large, small) = (Ngram::new(6).trained(prose.training()), Ngram::new(2).trained(prose.training()));
+    // The model that the sum emulates, which would be too expensive if `large` were really large.
+    let large_tuned = from_ngram("large tuned", large.clone().trained(verse.training()), &vocab)?;
+    let tuned = from_ngram("tuned", small.clone().trained(verse.training()), &vocab)?;
     let (large, untuned) = (from_ngram("large", large, &vocab)?, from_ngram("untuned", small, &vocab)?);
     let upscaled = |alpha: f32| &large + alpha * (&tuned - &untuned);
 
@@ -37,9 +38,9 @@ fn main() -> Result<()> {
     let [base, _, summed, _] = &combinations;
     let at = verse.held_out_score(base)?;
     let (gained, possible) = (verse.held_out_score(summed)? - at, verse.held_out_score(&large_tuned)? - at);
-    println!("  `{summed}` has {:.0} % of what tuning `large` itself would gain", 100.0 * gained / possible);
+    println!("  `{summed}` gains {:.0} % of what tuning `large` itself gains", 100.0 * gained / possible);
 
-    println!("\nTexts of a loop of one's own:");
+    println!("\nTexts sampled by a loop of your own:");
     let decoding = Decoding::from(Sampling::default().top_p(0.8).seed(1)).max_tokens(160);
     for source in &combinations {
         println!("  {source}:\n    {prompt}{}", on_one_line(&sampled(source, &prompt[..], &decoding)?));
@@ -50,17 +51,14 @@ fn main() -> Result<()> {
     let plain = summed.generate(&prompt[..], Decoding::from(Sampling::greedy()).max_tokens(120))?;
     assert_eq!(ids, plain.map(|token| Ok(token?.id)).collect::<Result<Vec<_>>>()?);
     println!("    {prompt}{}", on_one_line(&ids));
-    println!(
-        "  {} bytes in {passes} passes of the large model, and not one differs from plain decoding",
-        ids.len()
-    );
+    println!("  {} bytes in {passes} passes of the large model, the same as by plain decoding", ids.len());
     Ok(())
 }
 
-/// The loop that `generate` runs, by hand.
+/// The loop of `generate`, written out.
 fn sampled(source: &Source<Host>, prompt: impl Into<Prompt>, decoding: &Decoding) -> Result<Vec<TokenId>> {
     let (mut session, mut scores) = source.session(&[prompt.into()])?;
-    // A sampler knows no source: it ends at the ids it is given, and at none else.
+    // A sampler does not know the source, so it must be given its end-of-sequence ids.
     let mut sampler = Sampler::new(Host, &decoding.clone().stop_ids(source.stop_ids()), 1)?;
     while let Some(token) = sampler.next(&scores)? {
         scores = session.extend(&[RowFeed::one(token)])?;
@@ -68,9 +66,9 @@ fn sampled(source: &Source<Host>, prompt: impl Into<Prompt>, decoding: &Decoding
     Ok(sampler.generated(0).to_vec())
 }
 
-/// A loop that `generate` does not offer: `draft` writes a few tokens ahead, and `target` says in one pass how many
-/// of them it would have written itself. Both are roots of one evaluator, so that a draft which is a term of its target
-/// does not run twice.
+/// A loop that `generate` does not have: greedy speculative decoding with blocks of one length. `draft` writes a few tokens
+/// ahead, and one pass of `target` shows how many of them it would have written itself. Both are roots of one evaluator,
+/// so a draft that is a term of its target does not run twice. Returns the tokens and the number of passes of the target.
 fn drafted(
     target: &Source<Host>,
     draft: &Source<Host>,
@@ -80,26 +78,26 @@ fn drafted(
     const AHEAD: usize = 4;
     let (mut evaluator, mut passes) = (Evaluator::open(&[target, draft], &[prompt.into()])?, 0);
     loop {
-        let sure = evaluator.pushed(0).len();
+        let accepted = evaluator.pushed(0).len();
         for _ in 0..AHEAD {
             let scores = evaluator.eval_last(1)?;
             let pick = Host.argmax(&scores.last()?, scores.width())?[0];
             evaluator.push(&[vec![pick.token]])?;
         }
-        // The target's choice after what was sure, and after each token of the draft: one more than was drafted.
-        let positions = sure..sure + AHEAD + 1;
+        // The target's choice after the accepted tokens, and after each drafted token: one more than was drafted.
+        let positions = accepted..accepted + AHEAD + 1;
         let scores = evaluator.eval(0, &[positions])?;
         let own: Vec<_> =
             Host.argmax(&scores.positions(0), scores.width())?.iter().map(|p| p.token).collect();
         passes += 1;
-        let agreed = evaluator.pushed(0)[sure..].iter().zip(&own).take_while(|(a, b)| a == b).count();
-        // Where they part, the token is the target's.
+        let agreed = evaluator.pushed(0)[accepted..].iter().zip(&own).take_while(|(a, b)| a == b).count();
+        // The first token that differs is replaced by the target's.
         evaluator.rollback(&[AHEAD - agreed])?;
         evaluator.push(&[vec![own[agreed]]])?;
         evaluator.commit();
 
-        let ended = evaluator.pushed(0)[sure..].iter().position(|token| *token == END);
-        let length = ended.map_or(evaluator.pushed(0).len(), |at| sure + at);
+        let ended = evaluator.pushed(0)[accepted..].iter().position(|token| *token == END);
+        let length = ended.map_or(evaluator.pushed(0).len(), |at| accepted + at);
         if ended.is_some() || length >= max_tokens {
             return Ok((evaluator.pushed(0)[..length.min(max_tokens)].to_vec(), passes));
         }

@@ -1,4 +1,5 @@
-//! Speculative decoding: the tuned small model writes ahead, and `large + (tuned − untuned)` judges whole blocks of it.
+//! Speculative decoding: the tuned small model drafts blocks of tokens, and `large + (tuned − untuned)` verifies each block in
+//! one pass.
 //!
 //! ```sh
 //! cargo run --release --example speculative                # the zoo's models, on a portrait of nearly 200 tokens
@@ -24,9 +25,9 @@ use models::{Models, Run};
 /// Generates a text twice: plainly, and drafted by the tuned model.
 #[derive(Parser)]
 struct Args {
-    /// What to answer; without it, a question to the zoo's models
+    /// The question to answer; by default one for the zoo's models
     prompt: Option<String>,
-    /// Draft this many tokens each time, instead of as many as pay
+    /// Always draft this many tokens; by default, as many as make decoding fastest
     #[arg(long, value_name = "N")]
     block: Option<usize>,
     #[command(flatten)]
@@ -50,20 +51,20 @@ impl Run for Compare<'_> {
             None => zoo::questions("portrait", 1)?.remove(0).question,
         };
         let (prompt, decoding) = (Prompt::chat(&asked[..]), args.decoding.decoding());
-        // Drawn with the same uniforms, a sampled text is the same, too.
+        // With `same_text` the texts are the same even if they are sampled.
         let speculative = models.combined.speculate().draft(&models.tuned).same_text();
         let speculative = args.block.map_or(speculative.clone(), |tokens| speculative.block(tokens));
 
         println!("{}, drafted by {}\n» {asked}\n", models.combined, models.tuned);
-        // What is read for the first time is slower than it will be.
+        // The first generation is slower, since weights are read from disk.
         models.combined.generate(&prompt, &decoding)?.try_for_each(|token| token.map(drop))?;
         let (plain, in_plain, _) = timed(models.combined.generate(&prompt, &decoding)?)?;
         let (drafted, in_drafted, generation) = timed(speculative.generate(&prompt, &decoding)?)?;
         println!("plain:  {plain}\n\ndrafted:{drafted}\n\nidentical: {}", plain == drafted);
 
-        let report = generation.report().context("no report of a drafted text")?;
+        let report = generation.report().context("a drafted text without a report")?;
         println!(
-            "accepted: {:.0} % of {} drafted tokens, {:.2} tokens a pass of the target",
+            "accepted: {:.0} % of {} drafted tokens; {:.2} tokens per pass of the target",
             100.0 * report.acceptance().unwrap_or(0.0),
             report.drafted,
             report.tokens_per_pass().unwrap_or(0.0)
@@ -76,7 +77,7 @@ impl Run for Compare<'_> {
         );
         let micros = |time: Option<Duration>| time.map_or("–".into(), |t| format!("{} µs", t.as_micros()));
         println!(
-            "passes: {} a plain step, {} a drafted token, {} the judging of a block",
+            "passes: {} for a plain step, {} for a drafted token, {} to verify a block",
             micros(report.plain_pass()),
             micros(report.draft_pass()),
             micros(report.block_pass())
@@ -85,7 +86,7 @@ impl Run for Compare<'_> {
     }
 }
 
-/// The whole text, and how long it took.
+/// Returns the whole text and the time it took.
 fn timed<B: Backend>(mut generation: Generation<B>) -> Result<(String, Duration, Generation<B>)> {
     let start = Instant::now();
     let vocab = generation.vocab().clone();

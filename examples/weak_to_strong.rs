@@ -1,12 +1,11 @@
-//! Weak-to-strong search: a large model writes, and two small ones, of which one is tuned, say what is worth keeping.
+//! Weak-to-strong search: a large model writes candidates, and a tuned and an untuned small model choose among them.
 //!
 //! ```sh
 //! cargo run --release --example weak_to_strong             # the zoo's models, on questions held out from them
 //! cargo run --release --example weak_to_strong -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
 //! ```
 //!
-//! The guide's score is what tuning has changed: the log-probability of a text under the tuned small model less that
-//! under the untuned one.
+//! The guide's score is the log-probability of a text under the tuned small model minus that under the untuned one.
 #[path = "common/flags.rs"]
 mod flags;
 #[path = "common/models.rs"]
@@ -22,27 +21,30 @@ use eft::{Backend, Decoding, Prompt, Sampling};
 use flags::ModelFlags;
 use models::{Models, Run};
 
-/// Samples of the base, the best of several, and chunk beam search, by the guide's score.
+/// Compares samples of the base, best-of-n and chunk beam search.
 #[derive(Parser)]
 struct Args {
-    /// What to answer; without it, questions to the zoo's models
+    /// The question to answer; by default several for the zoo's models
     prompt: Option<String>,
-    /// How many of the zoo's questions
+    /// The number of the zoo's questions
     #[arg(long, value_name = "N", default_value_t = 20)]
     questions: usize,
-    /// Texts that are kept after each chunk
+    /// The number of texts that are kept after each chunk
     #[arg(long, value_name = "W", default_value_t = 4)]
     width: usize,
-    /// Ways in which each is extended
+    /// The number of continuations of each text
     #[arg(long, value_name = "K", default_value_t = 4)]
     successors: usize,
-    /// Tokens of a chunk
+    /// The number of tokens of a chunk
     #[arg(long, value_name = "C", default_value_t = 5)]
     chunk: usize,
+    /// The sampling temperature of the base
     #[arg(long, default_value_t = 0.7)]
     temperature: f32,
+    /// The random seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The maximum number of tokens of a text
     #[arg(long, value_name = "N", default_value_t = 50)]
     max_tokens: usize,
     #[command(flatten)]
@@ -69,12 +71,12 @@ impl Run for Compare<'_> {
         let Args { width, successors, chunk, .. } = **args;
         let rows = width * successors;
         let methods = [
-            // The base alone is a search with nothing to choose from.
+            // Sampling the base is a search with one candidate.
             ("a sample of the base".to_owned(), [1, 1, usize::MAX]),
             (format!("the best of {rows}"), [1, rows, usize::MAX]),
             (format!("chunk beam search, {width}/{successors}/{chunk}"), [width, successors, chunk]),
         ];
-        println!("{} writes; {} over {} judges", models.base, models.tuned, models.untuned);
+        println!("base: {}; guide: {} against {}", models.base, models.tuned, models.untuned);
         let sampling = Sampling::default().temperature(args.temperature).seed(args.seed);
         let decoding = Decoding::from(sampling).max_tokens(args.max_tokens);
         for (method, [width, successors, chunk]) in methods {
@@ -82,19 +84,19 @@ impl Run for Compare<'_> {
             let search = ChunkBeamSearch::new(&models.base, guide).decoding(&decoding);
             let search = search.width(width).successors(successors).chunk(chunk);
             let found = asked.iter().map(|(question, _)| Ok(search.run(Prompt::chat(&question[..]))?));
-            tell(&method, &asked, &found.collect::<Result<Vec<_>>>()?);
+            report(&method, &asked, &found.collect::<Result<Vec<_>>>()?);
         }
         Ok(())
     }
 }
 
-/// The first text, and what was found of all.
-fn tell(method: &str, asked: &[(String, Option<String>)], found: &[SearchResult]) {
+/// Prints the first text, and the means over all of them.
+fn report(method: &str, asked: &[(String, Option<String>)], found: &[SearchResult]) {
     let text = |found: &SearchResult| found.best().continuation.to_text().trim().to_owned();
     let mean = |of: &dyn Fn(&SearchResult) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
     let score = mean(&|found| found.best().score);
     let drawn = mean(&|found| found.drawn as f64);
-    println!("\n{method}: {score:.2} nats by the guide, {drawn:.0} tokens drawn a text");
+    println!("\n{method}: score {score:.2} nats, {drawn:.0} tokens sampled per text");
     if let (Some((question, _)), Some(first)) = (asked.first(), found.first()) {
         println!("    » {question}\n      {}", text(first));
     }

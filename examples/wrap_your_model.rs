@@ -1,13 +1,13 @@
-//! Inference code of your own becomes a source: an [`Engine`], which is weights, and a [`Session`], which is caches.
-//! Whatever takes a source (streaming, batches, scoring, the algebra) takes your model then.
+//! Makes a source from inference code of your own: an [`Engine`], which holds the weights, and a [`Session`], which holds
+//! the caches. Then everything that takes a source (streaming, batches, scoring, combinations) takes your model.
 //!
 //! ```sh
 //! cargo run --release --example wrap_your_model -- "Alice was"
 //! ```
 //!
-//! The model here, in `common/ngram.rs`, is one of n-grams that learns a text of 20 KB as the program starts. It stands
-//! for any code that has weights, caches, and a function from both to the scores of the next token. With
-//! `--features conformance` the wrapper is put to the test as well.
+//! The model here, in `common/ngram.rs`, is an n-gram model that is trained on a text of 20 KB when the program starts. It
+//! stands for any code that has weights, caches, and a function from both to the scores of the next token. With
+//! `--features conformance` the test kit checks the wrapper as well.
 mod common;
 
 use std::io::Write;
@@ -21,7 +21,7 @@ use eft::{
     Session, Source, check,
 };
 
-/// The weights, and what must be known of them.
+/// The weights, and their description.
 #[derive(Clone)]
 struct NgramEngine {
     model: Arc<Ngram>,
@@ -54,7 +54,7 @@ impl Session for NgramSession {
     type Backend = Host;
 
     fn rollback_limit(&self) -> Vec<usize> {
-        // This model can go back into the prompt. One that cannot counts the tokens fed since then.
+        // This model can roll back into the prompt. One that cannot returns the number of tokens fed since the prompt.
         self.rows.iter().map(State::len).collect()
     }
 
@@ -63,10 +63,10 @@ impl Session for NgramSession {
     }
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<Host>> {
-        // Wrong calls are refused before anything is touched.
+        // Check the arguments before anything is changed.
         self.engine.spec.check_feeds(feed, &self.room())?;
         let (mut scores, mut spans) = (Vec::new(), Vec::new());
-        // Rows are fed different numbers of tokens, and scores are wanted after the last few only.
+        // Each row is fed its own number of tokens, and scores are wanted after the last `wanted` of them only.
         for (state, feed) in self.rows.iter_mut().zip(feed) {
             let first = scores.len() / SYMBOLS;
             for (index, token) in feed.tokens.iter().enumerate() {
@@ -77,8 +77,8 @@ impl Session for NgramSession {
             }
             spans.push(first..scores.len() / SYMBOLS);
         }
-        // A model on a device has no need to upload: its scores are a tensor of the backend already. What may fail after
-        // the caches have changed must be undone, so that the call can be repeated.
+        // A model on a device need not upload its scores: they already are a tensor of its backend. What fails after the
+        // caches have changed must be undone, so that the call can be repeated.
         let tensor = Host.upload(&scores, SYMBOLS).inspect_err(|_| {
             self.rows.iter_mut().zip(feed).for_each(|(state, feed)| state.forget(feed.tokens.len()));
         })?;
@@ -108,8 +108,8 @@ fn wrap(name: &str, model: Ngram) -> Result<Source<Host>> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let prompt = std::env::args().nth(1).unwrap_or("Alice was".into());
     let (prose, verse) = (Corpus::prose(), Corpus::verse());
-    let carroll = wrap("carroll", Ngram::new(6).trained(prose.learnt()))?;
-    let shakespeare = wrap("shakespeare", Ngram::new(6).trained(verse.learnt()))?;
+    let carroll = wrap("carroll", Ngram::new(6).trained(prose.training()))?;
+    let shakespeare = wrap("shakespeare", Ngram::new(6).trained(verse.training()))?;
     let decoding = Decoding::from(Sampling::default().top_p(0.8).seed(3)).max_tokens(200);
 
     print!("A stream, by `{carroll}`:\n  {prompt}");
@@ -140,7 +140,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("  {source}: {prompt}{}", decode(ids).replace('\n', " / "));
     }
 
-    println!("\nMean log-probability of a byte that no model has read, in prose and in verse:");
+    println!("\nMean log-probability of a byte, in held-out prose and in held-out verse:");
     for source in [&carroll, &shakespeare, &between, &exaggerated] {
         println!("  {:6.3} {:6.3}  {source}", prose.held_out_score(source)?, verse.held_out_score(source)?);
     }
@@ -149,7 +149,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     {
         use eft::conformance::{SourceTest, check_source};
         check_source(&carroll, &SourceTest::new(["A", "Alice", "Down, down, down"]))?;
-        println!("\nThe sessions of `{carroll}` obey the laws of sessions.");
+        println!("\n`{carroll}` has passed the conformance tests of sources.");
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! **Emulated fine-tuning**: the behaviour of a fine-tuned large language model without training it, by adding to a
-//! large model's logits the difference between a small tuned model and the same small model untuned.
+//! large model's logits the difference between the logits of a small tuned model and those of the same small model
+//! untuned.
 //!
-//! This crate is the facade: everything of [`eft_core`], one module for each tensor library that is switched on by a
-//! feature (`candle` by default, `ort`, `tch`), tokenizers and templates (`text`), and models by name (`load()`; of the
-//! Hugging Face hub with `hub`).
+//! This crate is the facade. It re-exports `eft_core`, the algebra of logit sources, and has one module for each tensor
+//! library that a feature enables (`candle` by default, `ort`, `tch`), tokenizers and chat templates (`text`), and models
+//! by name (`load`; on the Hugging Face hub with the feature `hub`).
 //!
 //! ```
 //! use eft::{from_fn, Host, Sampling, Vocab};
@@ -21,21 +22,50 @@
 //! assert!(text.next().is_none()); // the tuned model knows when to stop
 //! # Ok::<(), eft::Error>(())
 //! ```
+//!
+//! # Errors
+//! Each crate has an error type that says what can go wrong there: `load::Error` for models by name, [`models::Error`]
+//! for checkpoints and tokenizers, [`Error`] for everything else. All of them convert into [`Error`], so a function that
+//! returns [`Result`] can use `?` on any of them. An error's message does not repeat that of its
+//! [`source`](std::error::Error::source): print the whole chain to see both.
+//!
+//! # Speed
+//! Models on the processor are more than 100 times slower without optimisation. Compile with `--release`, or let debug
+//! builds optimise their dependencies by adding this to the `Cargo.toml` of your workspace:
+//!
+//! ```toml
+//! [profile.dev.package."*"]
+//! opt-level = 3
+//! ```
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-pub use eft_core::*;
-pub use eft_models as models;
 
 #[cfg(feature = "text")]
 pub mod load;
 #[cfg(feature = "text")]
 pub mod text;
 
-#[cfg(feature = "text")]
-pub use load::Loader;
+#[cfg(feature = "conformance")]
+pub use eft_core::conformance;
+pub use eft_core::{
+    backend, check, combine, decode, engine, error, evaluator, host, prompt, sample, score, scores, search,
+    session, source, speculate, vocab,
+};
+// Each of these names is a module and a function.
+pub use eft_core::{bridge, from_fn};
+
+pub use eft_core::{
+    Backend, Check, Decoding, Edit, Engine, EngineRow, EngineSpec, Error, Evaluator, EvaluatorSession, Fault,
+    Filter, FnEngine, Form, Host, LogitSource, Message, OpenOptions, Opened, Pick, Pool, Prompt,
+    PromptTransform, Relation, Renderer, Result, RowFeed, Rule, Sampler, Sampling, ScoreRow, Scores, Session,
+    Source, Term, Token, TokenId, TokenMask, TokensOnly, Vocab, from_top,
+};
+pub use eft_models as models;
+
 #[cfg(all(feature = "text", feature = "candle"))]
 pub use load::load;
+#[cfg(feature = "text")]
+pub use load::{Loader, Model};
 
 #[cfg(feature = "candle")]
 pub use eft_backend_candle as candle;
@@ -44,7 +74,7 @@ pub use eft_backend_ort as ort;
 #[cfg(feature = "tch")]
 pub use eft_backend_tch as tch;
 
-/// The README's example is run as a test.
+/// The README's examples are run as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,5 +1,5 @@
-//! Models whose passes cost what those of a memory-bound model cost: weights of a given size are read once a pass,
-//! whatever the rows. What they say is made up, so that a draft agrees with its target as often as one likes.
+//! Simulated models whose passes cost as much as those of a memory-bound model: each pass reads weights of a given size once,
+//! for any number of rows. Their scores are made up, so that a draft agrees with its target with a given probability.
 use std::sync::Arc;
 
 use eft_core::host::HostTensor;
@@ -8,18 +8,18 @@ use eft_core::{
     Vocab, check,
 };
 
-/// Tokens of the vocabulary: that of Llama 2.
+/// The number of tokens of the vocabulary, as in Llama 2.
 pub(crate) const WIDTH: usize = 32_000;
-/// Different rows of noise.
+/// The number of different rows of noise.
 const ROWS: usize = 16;
 
-/// What a model says.
+/// The distributions of a model.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Taste {
-    /// How much it prefers one token to all others.
-    pub(crate) height: f32,
-    /// How often that is the token that every model of the same text prefers.
-    pub(crate) right: f64,
+pub(crate) struct Distribution {
+    /// What is added to the logit of the token that the model prefers.
+    pub(crate) margin: f32,
+    /// The probability that this is the token that models with an `agreement` of 1 prefer after the same text.
+    pub(crate) agreement: f64,
 }
 
 #[derive(Clone)]
@@ -27,11 +27,11 @@ pub(crate) struct Simulated {
     spec: EngineSpec<Host>,
     weights: Arc<[f32]>,
     noise: Arc<Vec<Vec<f32>>>,
-    taste: Taste,
+    distribution: Distribution,
 }
 
-/// A model of so many megabytes.
-pub(crate) fn model(name: &str, megabytes: usize, taste: Taste) -> Simulated {
+/// A model with weights of `megabytes`.
+pub(crate) fn model(name: &str, megabytes: usize, distribution: Distribution) -> Simulated {
     let vocab = Vocab::anonymous("simulated", WIDTH).unwrap();
     let bytes = megabytes << 20;
     let noise = |row| (0..WIDTH).map(move |id| (hash(row << 32 | id as u64) >> 40) as f32 / (1 << 24) as f32);
@@ -39,7 +39,7 @@ pub(crate) fn model(name: &str, megabytes: usize, taste: Taste) -> Simulated {
         spec: EngineSpec::new(name, Host, vocab).bytes(bytes as u64),
         weights: vec![1.0; bytes / 4].into(),
         noise: Arc::new((0..ROWS as u64).map(|row| noise(row).collect()).collect()),
-        taste,
+        distribution,
     }
 }
 
@@ -49,20 +49,20 @@ fn hash(x: u64) -> u64 {
 }
 
 impl Simulated {
-    /// Reads all weights once.
+    /// Reads all weights once, as a forward pass does.
     fn pass(&self) {
         let sum: f32 = self.weights.chunks(16).map(|w| w.iter().sum::<f32>()).sum();
         std::hint::black_box(sum);
     }
 
-    /// Logits after a text.
+    /// Appends the logits after a text.
     fn logits(&self, text: &[TokenId], out: &mut Vec<f32>) {
         let start = out.len();
         let state = text.iter().rev().take(8).fold(text.len() as u64, |h, t| hash(h ^ u64::from(*t)));
         out.extend(&self.noise[state as usize % ROWS]);
-        let right = (hash(state ^ 1) >> 11) as f64 / (1u64 << 53) as f64;
-        let preferred = if right < self.taste.right { state >> 8 } else { state >> 9 ^ 5 };
-        out[start + preferred as usize % WIDTH] += self.taste.height;
+        let uniform = (hash(state ^ 1) >> 11) as f64 / (1u64 << 53) as f64;
+        let preferred = if uniform < self.distribution.agreement { state >> 8 } else { state >> 9 ^ 5 };
+        out[start + preferred as usize % WIDTH] += self.distribution.margin;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Texts written plainly and drafted, by turns, and what both took.
+//! Compares plain and speculative decoding of the same texts.
 use std::time::Instant;
 
 use eft_core::speculate::Speculative;
@@ -6,45 +6,47 @@ use eft_core::{Backend, Decoding, Evaluator, Prompt, Source, TokenId};
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowed::Costs;
-use crate::metered::Clock;
+use crate::bound::Costs;
+use crate::clock::Clock;
 
-/// What some texts took, and how many of their tokens were accepted.
+/// Totals over some texts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Sums {
     pub(crate) texts: usize,
-    /// Seconds of plain decoding, and those of them spent in passes.
+    /// The seconds of plain decoding.
     pub(crate) plain: f64,
+    /// The part of them that is spent in passes.
     pub(crate) plain_passes: f64,
-    /// The same of drafted decoding.
+    /// The seconds of speculative decoding.
     pub(crate) drafted: f64,
+    /// The part of them that is spent in passes.
     pub(crate) drafted_passes: f64,
     pub(crate) tokens: usize,
     pub(crate) target_passes: usize,
     pub(crate) draft_passes: usize,
     pub(crate) judged: usize,
     pub(crate) accepted: usize,
-    /// Seconds of drafting and of judging, with all that belongs to it, and how many drafts were judged.
+    /// The seconds of drafting and of verifying, and the number of blocks that were verified.
     pub(crate) draft_seconds: f64,
     pub(crate) block_seconds: f64,
     pub(crate) blocks: usize,
 }
 
-/// A plain text, and where a drafted one left it, if it did.
+/// The plain text, and where the speculative one differs from it, if it does.
 pub(crate) struct Outcome {
     pub(crate) text: Vec<TokenId>,
-    pub(crate) left: Option<Left>,
+    pub(crate) divergence: Option<Divergence>,
 }
 
-/// The first token in which a drafted text is not the plain one.
+/// The first token in which the speculative text differs from the plain one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Left {
+pub(crate) struct Divergence {
     pub(crate) at: usize,
-    /// By how much the plain one's token was likelier, in nats.
+    /// The log-probability of the plain token minus that of the other, in nats.
     pub(crate) margin: f64,
 }
 
-/// A target, how it is drafted, and what its texts are like.
+/// A target, its draft, and the settings of decoding.
 pub(crate) struct Contest<'a, B: Backend> {
     pub(crate) target: &'a Source<B>,
     pub(crate) speculative: Speculative<B>,
@@ -62,12 +64,12 @@ impl<'a, B: Backend> Contest<'a, B> {
         Self { target, speculative: target.speculate().draft(draft), decoding, clock }
     }
 
-    /// The same with drafts of one length.
+    /// The same with drafts of a fixed length.
     pub(crate) fn fixed(&self, length: usize) -> Self {
         Self { speculative: self.speculative.clone().block(length), ..*self }
     }
 
-    /// One text, both ways. Reading the prompt is no part of what is measured.
+    /// Decodes one text both ways. The pass over the prompt is not measured.
     pub(crate) fn run(&self, prompt: &Prompt, sums: &mut Sums) -> Outcome {
         let mut text = self.target.generate(prompt, self.decoding).unwrap();
         let (start, passes) = (Instant::now(), self.clock.seconds());
@@ -77,8 +79,8 @@ impl<'a, B: Backend> Contest<'a, B> {
         let drafted = self.drafted(prompt, sums);
         let at = plain.iter().zip(&drafted).position(|(a, b)| a != b);
         let at = at.or_else(|| (plain.len() != drafted.len()).then_some(plain.len().min(drafted.len())));
-        let left = at.map(|at| Left { at, margin: self.margin(prompt, &plain, &drafted, at) });
-        Outcome { text: plain, left }
+        let divergence = at.map(|at| Divergence { at, margin: self.margin(prompt, &plain, &drafted, at) });
+        Outcome { text: plain, divergence }
     }
 
     pub(crate) fn drafted(&self, prompt: &Prompt, sums: &mut Sums) -> Vec<TokenId> {
@@ -100,7 +102,7 @@ impl<'a, B: Backend> Contest<'a, B> {
         drafted
     }
 
-    /// By how much a pass of one token tells the two texts' tokens apart where they part.
+    /// The log-probability of the plain text's token at a position minus that of the other's, by a pass of one token.
     fn margin(&self, prompt: &Prompt, plain: &[TokenId], drafted: &[TokenId], at: usize) -> f64 {
         let (Some(a), Some(b)) = (plain.get(at), drafted.get(at)) else { return f64::NAN };
         let mut evaluator = Evaluator::open(&[self.target], std::slice::from_ref(prompt)).unwrap();
@@ -130,10 +132,10 @@ impl Sums {
         self.blocks += other.blocks;
     }
 
-    /// One line of what drafts of one length took.
+    /// Prints the line of a fixed draft length.
     pub(crate) fn print_block(&self, length: usize) {
         println!(
-            "    drafts of {length:2} always: {:.3} ms a token, {:.1} % accepted, {:.2} tokens a pass",
+            "    fixed length {length:2}: {:.3} ms per token, {:.1} % accepted, {:.2} tokens per pass",
             1e3 * self.drafted / self.tokens as f64,
             100.0 * self.acceptance(),
             self.tokens as f64 / self.target_passes as f64,
@@ -146,24 +148,24 @@ impl Sums {
 
     pub(crate) fn heading() {
         println!(
-            "                                       plain   drafted            accepted  tokens   best   of what is  in passes,  µs a token"
+            "                                       plain   drafted            accepted  tokens   best   of the      in passes,  µs per token"
         );
         println!(
-            "target, draft                           s        s    speed-up     %       a pass   length  allowed   % of both   outside"
+            "target, draft                           s        s    speed-up     %       / pass   length  bound     % of both   outside"
         );
     }
 
-    /// One line of the table.
+    /// Prints a line of the table.
     pub(crate) fn print(&self, name: &str, costs: &Costs) {
         let speed_up = self.plain / self.drafted;
-        let (allowed, best) = costs.allowed(self.acceptance(), self.plain_passes / self.tokens as f64);
+        let (bound, best) = costs.bound(self.acceptance(), self.plain_passes / self.tokens as f64);
         println!(
             "{name:38} {:6.2}  {:6.2}   {speed_up:6.2}    {:6.1}    {:6.2}    {best:4}    {:6.2}     {:3.0} {:3.0}      {:.1} {:.1}",
             self.plain,
             self.drafted,
             100.0 * self.acceptance(),
             self.tokens as f64 / self.target_passes as f64,
-            speed_up / allowed,
+            speed_up / bound,
             100.0 * self.plain_passes / self.plain,
             100.0 * self.drafted_passes / self.drafted,
             1e6 * (self.plain - self.plain_passes) / self.tokens as f64,
@@ -172,7 +174,7 @@ impl Sums {
         let length = self.draft_passes as f64 / self.blocks.max(1) as f64;
         let (draft, block) = costs.at(length);
         println!(
-            "    drafts of {length:.1}: {:.3} ms to write and {:.3} to judge, of which passes alone {:.3} and {:.3}; plain {:.3} and {:.3}",
+            "    drafts of {length:.1}: {:.3} ms to draft and {:.3} to verify, of which passes {:.3} and {:.3}; plain {:.3}, passes {:.3}",
             1e3 * self.draft_seconds / self.blocks.max(1) as f64,
             1e3 * self.block_seconds / self.blocks.max(1) as f64,
             1e3 * draft,

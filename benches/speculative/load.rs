@@ -1,13 +1,13 @@
-//! Models with all that belongs to them, whose passes are timed.
+//! Loads models whose passes are measured.
 use std::path::Path;
 
 use eft::models::{DecoderEngine, Nn, Weights};
 use eft::{Loader, Source};
 
-use crate::metered::{Clock, Timed};
+use crate::clock::{Clock, Timed};
 
 pub(crate) fn model<N: Nn>(nn: &N, path: &Path, weights: &dyn Weights, clock: &Clock) -> Source<N::Backend> {
-    // For what goes with its weights.
+    // Loaded for its vocabulary and renderer.
     let loaded = Loader::new(path.to_str().unwrap()).load_on(nn.clone()).unwrap();
     let (vocab, renderer) = (loaded.source.vocab().clone(), loaded.renderer.unwrap());
     drop(loaded.source);

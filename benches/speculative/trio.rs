@@ -1,11 +1,15 @@
-//! A real trio: a large model, and a small one that a system prompt tunes. The tuned one drafts, and shares its passes
-//! with the untuned one. On quantised weights by candle (`trio`), and on folders of checkpoints by libtorch
-//! (`trio-tch`).
+//! Real models: a large one, and a small one with and without a system message, which stands in for tuning. The small model
+//! with the message drafts, and shares its passes with the one without. With quantised weights by candle (`trio`), and with
+//! folders of checkpoints by libtorch (`trio-tch`).
 //!
-//! `EFT_MODELS` is the folder of the two models, which `EFT_LARGE` and `EFT_SMALL` name if they are others than those of
-//! Qwen2.5-Coder; `EFT_KIND` is what libtorch computes in, `bfloat16` unless set. `EFT_PROMPTS=10..20` takes some of
-//! the prompts, and `EFT_RESULTS` a file that results are put behind those of other runs in, to be summed up: one for
-//! each library. `EFT_BLOCKS=2,4,8` adds runs of drafts of such lengths.
+//! Environment variables:
+//! - `EFT_MODELS`: the folder of the two models;
+//! - `EFT_LARGE`, `EFT_SMALL`: their names, if they are others than those of Qwen2.5-Coder;
+//! - `EFT_KIND`: the type that libtorch computes with, `bfloat16` by default;
+//! - `EFT_PROMPTS=10..20`: the range of prompts;
+//! - `EFT_RESULTS`: a file to which results are appended, and whose results of all runs are summarised; use one for each
+//!   library;
+//! - `EFT_BLOCKS=2,4,8`: adds runs with these fixed draft lengths.
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -13,12 +17,13 @@ use eft::models::{Nn, Weights};
 use eft::{Decoding, Prompt, PromptTransform, Sampling};
 use serde::{Deserialize, Serialize};
 
-use crate::allowed::Costs;
-use crate::compare::{Contest, Left, Sums};
+use crate::bound::Costs;
+use crate::clock::Clock;
+use crate::compare::{Contest, Divergence, Sums};
 use crate::load::model;
-use crate::metered::Clock;
+use crate::table::lengths;
 
-/// One to a line, fixed before any was tried.
+/// One a line. They were fixed before any of them was measured.
 const PROMPTS: &str = include_str!("prompts.txt");
 const TUNING: &str = "You are a friendly teacher. Answer in simple words that a child of ten can follow.";
 const TOKENS: usize = 128;
@@ -26,7 +31,7 @@ const TOKENS: usize = 128;
 /// One line of a file of results.
 #[derive(Serialize, Deserialize)]
 enum Found {
-    Text { prompt: usize, sums: Sums, left: Option<Left> },
+    Text { prompt: usize, sums: Sums, divergence: Option<Divergence> },
     Block { length: usize, sums: Sums },
     Costs(Costs),
 }
@@ -60,7 +65,7 @@ fn env(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.into())
 }
 
-/// Where the large model and the small one are.
+/// The paths of the large and of the small model.
 fn files([large, small]: [&str; 2]) -> Option<[PathBuf; 2]> {
     let Some(folder) = std::env::var_os("EFT_MODELS") else {
         println!("the trio skipped: EFT_MODELS is not set");
@@ -69,7 +74,7 @@ fn files([large, small]: [&str; 2]) -> Option<[PathBuf; 2]> {
     let files = [("EFT_LARGE", large), ("EFT_SMALL", small)]
         .map(|(name, default)| Path::new(&folder).join(env(name, default)));
     if let Some(missing) = files.iter().find(|file| !file.exists()) {
-        println!("the trio skipped: there is no {}", missing.display());
+        println!("the trio skipped: {} does not exist", missing.display());
         return None;
     }
     Some(files)
@@ -88,7 +93,7 @@ fn run<N: Nn>(files: [PathBuf; 2], nn: &N, open: impl Fn(&Path) -> Box<dyn Weigh
         Some((start, end)) => start.parse().unwrap()..end.parse().unwrap(),
         None => 0..prompts.len(),
     };
-    let lengths = crate::lengths();
+    let lengths = lengths();
     let mut results = Vec::new();
     let mut found = |found: Found| {
         if let Some(file) = std::env::var_os("EFT_RESULTS") {
@@ -102,7 +107,7 @@ fn run<N: Nn>(files: [PathBuf; 2], nn: &N, open: impl Fn(&Path) -> Box<dyn Weigh
         let prompt = Prompt::chat(prompts[index]);
         let mut sums = Sums::default();
         let outcome = contest.run(&prompt, &mut sums);
-        found(Found::Text { prompt: index, sums, left: outcome.left });
+        found(Found::Text { prompt: index, sums, divergence: outcome.divergence });
         for length in &lengths {
             let mut sums = Sums::default();
             contest.fixed(*length).drafted(&prompt, &mut sums);
@@ -117,22 +122,22 @@ fn run<N: Nn>(files: [PathBuf; 2], nn: &N, open: impl Fn(&Path) -> Box<dyn Weigh
         let lines = std::fs::read_to_string(file).unwrap();
         results = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     }
-    tell(&results);
+    summarise(&results);
 }
 
-/// What all results come to.
-fn tell(results: &[Found]) {
+/// Prints the totals of all results.
+fn summarise(results: &[Found]) {
     let (mut total, mut same, mut costs) = (Sums::default(), 0, Vec::new());
     let mut blocks = std::collections::BTreeMap::<usize, Sums>::new();
     for found in results {
         match found {
-            Found::Text { prompt, sums, left } => {
+            Found::Text { prompt, sums, divergence } => {
                 total.add(sums);
-                match left {
+                match divergence {
                     None => same += 1,
-                    Some(Left { at, margin }) => {
+                    Some(Divergence { at, margin }) => {
                         println!(
-                            "prompt {prompt}: another token at {at}, where the margin is {margin:.1e} nats"
+                            "prompt {prompt}: a different token at {at}, with a margin of {margin:.1e} nats"
                         );
                     }
                 }
@@ -142,9 +147,9 @@ fn tell(results: &[Found]) {
         }
     }
     let costs = Costs::mean(&costs);
-    total.print(&format!("{} texts of a trio, {same} the same", total.texts), &costs);
+    total.print(&format!("{} texts, {same} the same", total.texts), &costs);
     for (length, sums) in blocks {
         sums.print_block(length);
     }
-    println!("adaptive: {:.2} ms a token", 1e3 * total.drafted / total.tokens as f64);
+    println!("adaptive length: {:.2} ms per token", 1e3 * total.drafted / total.tokens as f64);
 }

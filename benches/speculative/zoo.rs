@@ -1,11 +1,12 @@
-//! The zoo's up-scaled model, drafted by its tuned small one, on the texts of nearly 200 tokens that it has.
+//! The zoo's up-scaled model, drafted by its tuned small model, on its longest texts, of nearly 200 tokens.
 use std::path::{Path, PathBuf};
 
 use eft::models::{Checkpoint, Nn};
 use eft::{Decoding, Prompt, Sampling};
 
+use crate::clock::Clock;
 use crate::load::model;
-use crate::metered::Clock;
+use crate::table::line;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo").join(name)
@@ -20,7 +21,7 @@ pub(crate) fn by_candle() {
 #[cfg(feature = "tch")]
 pub(crate) fn by_libtorch() {
     use eft::tch::{Torch, TorchNn};
-    run("the same by libtorch", &TorchNn::new(Torch::cpu()));
+    run("the zoo's portraits, libtorch", &TorchNn::new(Torch::cpu()));
 }
 
 fn run<N: Nn>(name: &str, nn: &N) {
@@ -34,5 +35,5 @@ fn run<N: Nn>(name: &str, nn: &N) {
     });
     let decoding = Decoding::from(Sampling::greedy());
     let upscaled = &large + (&tuned - &small);
-    crate::line(name, &upscaled, &tuned, &prompts.collect::<Vec<_>>(), &decoding, &clock);
+    line(name, &upscaled, &tuned, &prompts.collect::<Vec<_>>(), &decoding, &clock);
 }

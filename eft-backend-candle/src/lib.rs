@@ -33,6 +33,7 @@ pub mod load;
 pub mod nn;
 
 pub use backend::{Candle, to_error};
+pub use candle_core;
 pub use candle_core::{DType, Device};
 pub use gguf::{Gguf, load_gguf};
 pub use load::load;

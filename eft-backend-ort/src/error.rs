@@ -104,6 +104,15 @@ pub enum Error {
     Core(#[from] eft_core::Error),
 }
 
+impl From<Error> for eft_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(error) => error,
+            error => Self::load(error),
+        }
+    }
+}
+
 fn pool(threads: Option<usize>) -> String {
     threads.map_or("the default".into(), |threads| threads.to_string())
 }

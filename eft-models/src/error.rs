@@ -65,3 +65,12 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] eft_core::Error),
 }
+
+impl From<Error> for eft_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(error) => error,
+            error => Self::load(error),
+        }
+    }
+}

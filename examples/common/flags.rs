@@ -1,46 +1,46 @@
-//! Flags that the examples share: which models, combined how, and how their texts are drawn.
-#![allow(dead_code)] // Not every example draws texts by them.
+//! Flags that the examples share: the models, how they are combined, and how their texts are sampled.
+#![allow(dead_code)] // Not every example has all of them.
 
 use clap::{Args, ValueEnum};
 use eft::{Decoding, Sampling};
 
-/// Which models, and how they are combined.
+/// The models, and how they are combined.
 #[derive(Args)]
 pub(crate) struct ModelFlags {
-    /// The large model, untuned: a folder, a GGUF file or an id of the Hugging Face hub
+    /// The large model, untuned: a folder, a GGUF file or an id on the Hugging Face hub
     #[arg(long, value_name = "MODEL", requires = "small", requires = "tuned")]
     pub(crate) large: Option<String>,
     /// The small model, untuned
     #[arg(long, value_name = "MODEL", requires = "large")]
     pub(crate) small: Option<String>,
-    /// The tuned model, small (or large, with `--mode down`): weights of its own, or an adapter of the untuned one
+    /// The tuned model: small (large with `--mode down`), as a model of its own or a LoRA adapter of the untuned one
     #[arg(long, value_name = "MODEL", requires = "large")]
     pub(crate) tuned: Option<String>,
-    /// What the combination emulates, if there is such a model to compare with
+    /// The model that the combination emulates, to compare with
     #[arg(long, value_name = "MODEL", requires = "large")]
     pub(crate) reference: Option<String>,
-    /// How they are combined
+    /// How the models are combined
     #[arg(long, value_enum, default_value = "up")]
     pub(crate) mode: Mode,
-    /// The weight of what tuning changed
+    /// The weight of the difference that tuning makes
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) alpha: f32,
-    /// The weight of what scale changed, for the modes `amplified` and `filtered`
+    /// The weight of the difference that scale makes, with the modes `amplified` and `filtered`
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) beta: f32,
-    /// The mass of the tuned model's nucleus, for the mode `filtered`
+    /// The probability mass of the tuned model's nucleus, with the mode `filtered`
     #[arg(long, value_name = "P", default_value_t = 0.9)]
     pub(crate) nucleus: f32,
-    /// A system message that the tuned model alone sees: a model under a prompt is a tuned one, too
+    /// A system message for the tuned model only, which can stand in for tuning
     #[arg(long, value_name = "TEXT")]
     pub(crate) tuned_system: Option<String>,
-    /// What computes; candle, and what `cargo run --features` has switched on
+    /// The library that runs the models; `ort` and `tch` need the feature of that name
     #[arg(long, value_enum, default_value = "candle")]
     pub(crate) backend: Backend,
-    /// Where, by candle or libtorch: `cpu`, `cuda`, `cuda:1`, `metal`
+    /// The device, with candle or libtorch: `cpu`, `cuda`, `cuda:1`, `metal`
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
-    /// In which type, by candle or libtorch; on a processor nothing but f32 is fast by candle
+    /// The type of numbers, with candle or libtorch; candle on the processor is fast with f32 only
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Dtype,
 }
@@ -54,15 +54,15 @@ pub(crate) enum Mode {
     Down,
     /// tuned + β·(large − small): the tuned small model, with the knowledge of the large one
     Amplified,
-    /// As amplified, inside the nucleus of the tuned model only
+    /// The same as amplified, but only for tokens in the nucleus of the tuned model
     Filtered,
 }
 
-/// What computes.
+/// The library that runs the models.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Backend {
     Candle,
-    /// ONNX Runtime: models are ONNX files, folders with one, or ids of the hub
+    /// ONNX Runtime; models are ONNX files, folders that have one, or ids on the hub
     #[cfg(feature = "ort")]
     Ort,
     /// libtorch
@@ -70,7 +70,7 @@ pub(crate) enum Backend {
     Tch,
 }
 
-/// What is computed in.
+/// The type of numbers.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Dtype {
     F32,
@@ -78,30 +78,31 @@ pub(crate) enum Dtype {
     Bf16,
 }
 
-/// How texts are drawn.
+/// How texts are sampled.
 #[derive(Args)]
 pub(crate) struct DecodingFlags {
-    /// Scores are divided by it; 0 takes the likeliest token
+    /// The sampling temperature; 0 always takes the likeliest token
     #[arg(long, default_value_t = 0.0)]
     pub(crate) temperature: f32,
-    /// Draw from the so many likeliest tokens
+    /// Sample from the K likeliest tokens
     #[arg(long, value_name = "K")]
     pub(crate) top_k: Option<usize>,
-    /// Draw from the likeliest tokens of this mass
+    /// Sample from the likeliest tokens whose probabilities add up to P
     #[arg(long, value_name = "P")]
     pub(crate) top_p: Option<f32>,
-    /// Draw from tokens at least this fraction as likely as the likeliest
+    /// Sample from tokens that are at least P times as likely as the likeliest
     #[arg(long, value_name = "P")]
     pub(crate) min_p: Option<f32>,
-    /// One seed, one text
+    /// The random seed: the same seed gives the same text
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// A text ends after so many tokens at the latest
+    /// The maximum number of tokens of a text
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub(crate) max_tokens: usize,
 }
 
 impl DecodingFlags {
+    /// The flags as decoding settings.
     pub(crate) fn decoding(&self) -> Decoding {
         let Self { temperature, top_k, top_p, min_p, seed, max_tokens } = *self;
         let sampling = Sampling::default().temperature(temperature).top_k(top_k).top_p(top_p).min_p(min_p);

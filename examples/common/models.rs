@@ -1,5 +1,5 @@
-//! The models of a combination, as the flags name them.
-#![allow(dead_code)] // Not every example looks at each of them.
+//! Loads the models that the flags name, and combines them.
+#![allow(dead_code)] // Not every example uses all of them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,14 +13,14 @@ use eft::{Message, PromptTransform, Source, combine};
 
 use super::flags::{Backend, Dtype, Mode, ModelFlags};
 
-/// What can make a model of files.
+/// A library that can load a model.
 trait Load {
     type Backend: eft::Backend;
 
     fn load(&self, loader: &Loader) -> Result<Model<Self::Backend>>;
 }
 
-/// A library of tensors.
+/// A tensor library.
 struct Tensors<N>(N);
 
 impl<N: Nn> Load for Tensors<N> {
@@ -40,24 +40,24 @@ impl Load for eft::ort::Ort {
     }
 }
 
-/// What is done with the models, whatever computes them.
+/// What an example does with the models, for any backend.
 pub(crate) trait Run {
     fn run<B: eft::Backend>(&self, models: Models<B>) -> Result<()>;
 }
 
-/// What texts are compared of.
+/// The models, and their combination.
 pub(crate) struct Models<B: eft::Backend> {
-    /// The untuned model that is added to: the large one, but for the mode `down`.
+    /// The untuned model that the difference is added to: the large one, or with the mode `down` the small one.
     pub(crate) base: Source<B>,
     pub(crate) tuned: Source<B>,
-    /// What the tuned model was before.
+    /// The tuned model before it was tuned.
     pub(crate) untuned: Source<B>,
     pub(crate) combined: Source<B>,
-    /// What the combination emulates, where there is such a model.
+    /// The model that the combination emulates, if there is one to compare with.
     pub(crate) reference: Option<Source<B>>,
 }
 
-/// Loads the models with the tensor library that the flags name, and runs.
+/// Loads the models with the library that the flags name, and runs the example.
 pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
     match flags.backend {
         Backend::Candle => {
@@ -80,11 +80,11 @@ pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
 fn libtorch(flags: &ModelFlags) -> Result<eft::tch::TorchNn> {
     use eft::tch::{Device, Kind, Torch, TorchNn};
 
-    let device = match place(&flags.device)? {
+    let device = match split_device(&flags.device)? {
         ("cpu", _) => Device::Cpu,
         ("cuda", index) => Device::Cuda(index),
         ("metal", _) => Device::Mps,
-        _ => bail!("`{}` is no device; known are cpu, cuda, cuda:N, metal", flags.device),
+        _ => bail!("`{}` is not a device; use cpu, cuda, cuda:N or metal", flags.device),
     };
     let kind = match flags.dtype {
         Dtype::F32 => Kind::Float,
@@ -98,38 +98,39 @@ fn libtorch(flags: &ModelFlags) -> Result<eft::tch::TorchNn> {
 fn onnx_runtime(flags: &ModelFlags) -> Result<eft::ort::Ort> {
     if flags.device != "cpu" {
         bail!(
-            "`--device {}` is for candle: with `--backend ort` the examples run on the processor",
+            "`--device {}` needs candle or libtorch: with `--backend ort` the examples run on the processor",
             flags.device
         );
     }
     if flags.dtype != Dtype::F32 {
-        bail!("`--dtype` is for candle: an ONNX file computes in the types that it was exported in");
+        bail!("`--dtype` needs candle or libtorch: an ONNX file has the types that it was exported with");
     }
     let how =
         "in a clone of this repository, `export \"$(eft-backend-ort/get-onnxruntime)\"` gets it from PyPI";
     eft::ort::Ort::cpu().map_err(|error| anyhow::anyhow!("{error}; {how}"))
 }
 
-/// A kind of device, and which of them.
-fn place(name: &str) -> Result<(&str, usize)> {
+/// Splits the name of a device into its kind and its index.
+fn split_device(name: &str) -> Result<(&str, usize)> {
     let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
-    let index = index.parse().with_context(|| format!("`{name}` is no device: what is {index}?"))?;
+    let index =
+        index.parse().with_context(|| format!("`{name}` is not a device: `{index}` is not a number"))?;
     Ok((kind, index))
 }
 
 fn device(name: &str) -> Result<Device> {
-    let (kind, index) = place(name)?;
+    let (kind, index) = split_device(name)?;
     let device = match kind {
         "cpu" => Ok(Device::Cpu),
         "cuda" => Device::new_cuda(index),
         "metal" => Device::new_metal(index),
-        _ => bail!("`{name}` is no device; known are cpu, cuda, cuda:N, metal"),
+        _ => bail!("`{name}` is not a device; use cpu, cuda, cuda:N or metal"),
     };
     device.with_context(|| format!("the device `{name}` cannot be used"))
 }
 
 impl<B: eft::Backend> Models<B> {
-    /// Loads what the flags name, by default the zoo's.
+    /// Loads the models that the flags name, by default those of the zoo.
     fn load(flags: &ModelFlags, by: &impl Load<Backend = B>) -> Result<Self> {
         let zoo = |name: &str| format!("{}/zoo/{name}", env!("CARGO_MANIFEST_DIR"));
         let named = |flag: &Option<String>, in_zoo: &str| flag.clone().unwrap_or_else(|| zoo(in_zoo));
@@ -141,7 +142,7 @@ impl<B: eft::Backend> Models<B> {
 
         let mut loaded = Loaded { by, sources: HashMap::new() };
         let untuned = if down { &large } else { &small };
-        // Before its base, which then need not be loaded twice.
+        // An adapter is loaded with its base, which then is not loaded again.
         let mut tuned = match Path::new(&tuned).join("adapter_config.json").exists() {
             true => loaded.adapted(untuned, &tuned)?,
             false => loaded.model(&tuned)?,
@@ -149,7 +150,7 @@ impl<B: eft::Backend> Models<B> {
         let (large, small) = (loaded.model(&large)?, loaded.model(&small)?);
         if let Some(system) = &flags.tuned_system {
             tuned =
-                tuned.under(PromptTransform::system(system)).named(format!("{tuned} under a system message"));
+                tuned.under(PromptTransform::system(system)).named(format!("{tuned} with a system message"));
         }
         let reference = match (&flags.reference, &flags.large) {
             (None, Some(_)) => None,
@@ -167,7 +168,7 @@ impl<B: eft::Backend> Models<B> {
     }
 }
 
-/// Models by name: what is named twice is loaded once, and runs once.
+/// The models that were loaded, by name: one that is named twice is loaded once, and runs once.
 struct Loaded<'a, L: Load> {
     by: &'a L,
     sources: HashMap<String, Source<L::Backend>>,
@@ -181,13 +182,13 @@ impl<L: Load> Loaded<'_, L> {
         Ok(self.open(name, Loader::new(name))?.source)
     }
 
-    /// A model under an adapter, whose weights its base shares.
+    /// Loads a base with an adapter, which share weights, and returns the base under the adapter.
     fn adapted(&mut self, base: &str, adapter: &str) -> Result<Source<L::Backend>> {
         let name =
             Path::new(adapter).file_name().context("the adapter's folder has no name")?.to_string_lossy();
         let model = self.open(base, Loader::new(base).adapter(name.clone(), adapter))?;
         let adapted = model.source.adapter(&name)?;
-        // Adapters that were tuned on another template than their base's bring it along.
+        // An adapter has a template of its own if it was tuned on another one than its base.
         let adapted = match (model.renderer, ChatTemplate::read(adapter, None)?) {
             (Some(renderer), Some(template)) => adapted.rendered_by(renderer.chat(template))?,
             _ => adapted,
@@ -200,7 +201,7 @@ impl<L: Load> Loaded<'_, L> {
         if let Some(renderer) = model.renderer.clone()
             && renderer.text(name, &[Message::new("user", "?")]).is_err()
         {
-            // Base models have no template of their own.
+            // A base model has no template.
             model.source = model.source.rendered_by(renderer.plain(PlainTemplate::default()))?;
         }
         self.sources.insert(name.into(), model.source.clone());

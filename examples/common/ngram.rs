@@ -1,40 +1,40 @@
-//! Inference code as one might have it lying around: an n-gram model of bytes. It knows nothing of `eft`.
+//! An n-gram model of bytes. It stands for inference code that you already have: it knows nothing of `eft`.
 use std::collections::BTreeMap;
 
-/// Bytes are themselves; this begins and ends a text.
+/// The symbol that begins and ends a text. All other symbols are bytes.
 pub(crate) const END: u32 = 256;
-/// How many symbols there are.
+/// The number of symbols.
 pub(crate) const SYMBOLS: usize = 257;
-/// What every count is lowered by, for symbols that never followed.
+/// The amount that every count is lowered by, in favour of symbols that were never seen in the context.
 const DISCOUNT: f32 = 0.9;
 
-/// Predicts a symbol from the `order - 1` before it. What followed the longest known context is mixed with what
-/// followed each shorter one (Kneser and Ney 1995).
+/// Predicts a symbol from the `order - 1` symbols before it. The counts of the longest known context are interpolated with
+/// those of each shorter one (Kneser and Ney 1995).
 #[derive(Clone)]
 pub(crate) struct Ngram {
     order: usize,
-    /// A trie of contexts; the root is the empty one.
+    /// A trie of contexts. The root is the empty context.
     contexts: Vec<Context>,
 }
 
-/// What followed a context: for each symbol a count, and the index of the context made longer by it.
+/// For each symbol that followed a context: its count, and the index of the context that is longer by it.
 #[derive(Clone, Default)]
 struct Context {
     next: BTreeMap<u32, (f32, usize)>,
 }
 
-/// What a model has read: for each symbol, and before the first, the known contexts that end there, shortest first.
-/// It is what a cache of keys and values is to a transformer: reading on costs one step, and the end can be dropped.
+/// What a model has read: before the first symbol and after each, the known contexts that end there, shortest first.
+/// It corresponds to the KV cache of a transformer: reading a symbol takes one step, and the last symbols can be dropped.
 #[derive(Clone)]
 pub(crate) struct State(Vec<Vec<usize>>);
 
 impl State {
-    /// Nothing read.
+    /// A state in which nothing was read.
     pub(crate) fn new() -> Self {
         Self(vec![vec![0]])
     }
 
-    /// How many symbols were read.
+    /// The number of symbols that were read.
     pub(crate) fn len(&self) -> usize {
         self.0.len() - 1
     }
@@ -50,23 +50,23 @@ impl State {
 }
 
 impl Ngram {
-    /// A model that knows nothing yet.
+    /// A model without training.
     pub(crate) fn new(order: usize) -> Self {
         Self { order, contexts: vec![Context::default()] }
     }
 
-    /// The model after it has learnt these texts as well.
+    /// Trains the model on texts, in addition to those that it was trained on before.
     pub(crate) fn trained<'a>(mut self, texts: impl IntoIterator<Item = &'a str>) -> Self {
         for text in texts {
             let mut state = State::new();
             self.read(&mut state, END);
             for symbol in text.bytes().map(u32::from).chain([END]) {
                 for &context in state.contexts().iter().rev() {
-                    let fresh = self.contexts.len();
-                    let (count, longer) = self.contexts[context].next.entry(symbol).or_insert((0.0, fresh));
+                    let new = self.contexts.len();
+                    let (count, longer) = self.contexts[context].next.entry(symbol).or_insert((0.0, new));
                     *count += 1.0;
-                    if *longer != fresh {
-                        // Shorter contexts count after how many longer ones a symbol was new, not how often it came.
+                    if *longer != new {
+                        // In a shorter context, a symbol counts once for each longer context that it followed.
                         break;
                     }
                     self.contexts.push(Context::default());
@@ -85,7 +85,7 @@ impl Ngram {
         state.0.push(contexts);
     }
 
-    /// Log-probabilities of the symbol that comes next.
+    /// The log-probability of each symbol to come next.
     pub(crate) fn log_probs(&self, state: &State) -> Vec<f32> {
         let mut probs = vec![1.0 / SYMBOLS as f32; SYMBOLS];
         for &context in state.contexts() {

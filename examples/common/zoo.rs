@@ -1,24 +1,24 @@
-//! The zoo's questions about people whom none of its models was tuned on.
-#![allow(dead_code)] // Not every example asks all of them.
+//! The zoo's test questions, about people who are not in the texts that its models were tuned on.
+#![allow(dead_code)] // Not every example uses all of this.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-/// A question, and the answer to it.
+/// A question and its answer.
 #[derive(Deserialize)]
 pub(crate) struct Question {
     pub(crate) question: String,
     pub(crate) answer: String,
 }
 
-/// The file of a kind of questions, as JSON lines: `short`, `long` or `portrait`.
+/// The file of one kind of questions, `short`, `long` or `portrait`, as JSON lines.
 pub(crate) fn file(kind: &str) -> PathBuf {
     format!("{}/zoo/questions/test-{kind}.jsonl", env!("CARGO_MANIFEST_DIR")).into()
 }
 
-/// The first questions of a kind.
+/// The first questions of one kind.
 pub(crate) fn questions(kind: &str, count: usize) -> Result<Vec<Question>> {
     let file = file(kind);
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;

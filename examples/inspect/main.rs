@@ -1,8 +1,8 @@
-//! Writes a page that shows a text token by token: how far the delta moved each, what every term did for it, and
-//! which rivals it beat.
+//! Writes an HTML page that shows a text token by token: how much likelier the combination makes each token, what each term
+//! contributes, and the next likeliest tokens.
 //!
 //! ```sh
-//! cargo run --release --example inspect -- --out page.html          # the zoo's models, on a question of theirs
+//! cargo run --release --example inspect -- --out page.html          # the zoo's models, on one of its questions
 //! ```
 #[path = "../common/flags.rs"]
 mod flags;
@@ -23,18 +23,18 @@ use serde::Serialize;
 use flags::{DecodingFlags, Mode, ModelFlags};
 use models::{Models, Run};
 
-/// Writes a page that shows what a combination did for each token of a text.
+/// Writes an HTML page that shows what each term of a combination contributes to each token of a text.
 #[derive(Parser)]
 struct Args {
-    /// What to answer, or to go on from; a question to the zoo's models where there is none
+    /// The question to answer, or with `--raw` the text to continue; by default a question for the zoo's models
     prompt: Option<String>,
-    /// The prompt is plain text to go on from, no message to answer
+    /// Continue the prompt as plain text, instead of answering it
     #[arg(long)]
     raw: bool,
-    /// Where the page goes
+    /// The file to write
     #[arg(long, value_name = "FILE", default_value = "inspect.html")]
     out: PathBuf,
-    /// Against how many rivals each term is shown
+    /// The number of other tokens to compare each token with
     #[arg(long, value_name = "N", default_value_t = 3)]
     rivals: usize,
     #[command(flatten)]
@@ -68,7 +68,7 @@ impl Run for Inspect<'_> {
         let decoding = args.decoding.decoding().attribution(args.rivals);
         let mut generation = models.combined.generate(&prompt, decoding)?;
         let mut tokens: Vec<Token> = generation.by_ref().collect::<eft::Result<_>>()?;
-        // What ended the text was chosen like any other token.
+        // The end-of-sequence token was chosen like any other.
         tokens.extend(generation.finished().into_iter().flat_map(|finished| finished.tail.clone()));
 
         let base = alone(&models.base, &prompt, &tokens)?;
@@ -79,7 +79,7 @@ impl Run for Inspect<'_> {
             linear: args.models.mode != Mode::Filtered,
             tokens: shown(&tokens, &base, models.combined.vocab()),
         };
-        // Within a script nothing but `<` could end it.
+        // In a script element, only `<` needs an escape.
         let data = serde_json::to_string(&page)?.replace('<', "\\u003c");
         let html = include_str!("page.html").replace("@DATA@", &data);
         std::fs::write(&args.out, html).with_context(|| format!("cannot write {}", args.out.display()))?;
@@ -88,12 +88,13 @@ impl Run for Inspect<'_> {
     }
 }
 
-/// What a model says of a text by itself: the log-probability of each token, and its own likeliest.
+/// A model's log-probability of a token, and its own likeliest token at the same position.
 struct Alone {
     log_prob: f32,
     likeliest: Pick,
 }
 
+/// Scores the tokens with one model alone.
 fn alone<B: Backend>(model: &Source<B>, prompt: &Prompt, tokens: &[Token]) -> Result<Vec<Alone>> {
     let ids: Vec<TokenId> = tokens.iter().map(|token| token.id).collect();
     let Some((_, fed)) = ids.split_last() else { return Ok(Vec::new()) };
@@ -113,7 +114,7 @@ struct Page {
     name: String,
     base: String,
     prompt: String,
-    /// Whether the terms' shares add up.
+    /// Whether the terms' contributions add up to the combination.
     linear: bool,
     tokens: Vec<Shown>,
 }
@@ -126,7 +127,7 @@ struct Shown {
     base_log_prob: f32,
     /// Nats by which the combination makes the token likelier than the base does.
     moved: f32,
-    /// What the base would have chosen, if that is something else.
+    /// The base's likeliest token, if it is another.
     instead: Option<Choice>,
     rivals: Vec<Choice>,
     terms: Vec<Term>,

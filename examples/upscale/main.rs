@@ -1,10 +1,11 @@
-//! Emulated fine-tuning beside what it is made of: the base, the small tuned model, their combination, and the large
-//! model that was tuned itself, where there is one.
+//! Emulated fine-tuning, side by side with its parts: the base, the small tuned model, their combination, and for comparison
+//! a large model that was tuned itself, if there is one.
 //!
 //! ```sh
 //! cargo run --release --example upscale                     # the zoo's models, on questions held out from them
 //! cargo run --release --example upscale -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
 //! ```
+mod args;
 #[path = "../common/flags.rs"]
 mod flags;
 #[path = "../common/models.rs"]
@@ -14,7 +15,6 @@ mod report;
 #[path = "../common/zoo.rs"]
 mod zoo;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,45 +25,17 @@ use clap::Parser;
 use eft::decode::FinishReason;
 use eft::{Decoding, Source};
 
-use flags::{DecodingFlags, Mode, ModelFlags};
+use args::Args;
+use flags::Mode;
 use models::{Models, Run};
 use prompts::{Item, items};
 use report::{Record, Report};
-
-/// Emulated fine-tuning, side by side with the models it adds up.
-///
-/// Without models, those of the zoo answer questions that none of them was tuned on.
-#[derive(Parser)]
-struct Args {
-    /// What to answer, or to go on from
-    prompt: Option<String>,
-    /// Prompts instead: one a line, or, in a `.jsonl` file, objects with a `prompt`, a `question` or `messages`, and
-    /// perhaps an `answer` to compare with
-    #[arg(long, conflicts_with = "prompt")]
-    file: Option<PathBuf>,
-    /// Only so many of the file's prompts, or of each kind of the zoo's questions
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// The prompt is plain text to go on from, no message to answer
-    #[arg(long)]
-    raw: bool,
-    /// A system message before every prompt
-    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
-    system: Option<String>,
-    /// One JSON object a line for each text, and nothing else
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    models: ModelFlags,
-    #[command(flatten)]
-    decoding: DecodingFlags,
-}
 
 fn main() -> ExitCode {
     let args = Args::parse();
     match models::with_backend(&args.models, &Compare(&args)) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads the output has seen enough.
+        // The reader of the output has closed it, as `head` does.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -112,7 +84,7 @@ impl Run for Compare<'_> {
     }
 }
 
-/// One text, shown as it is generated.
+/// Generates one text, and prints it while it is generated.
 fn generate<B: eft::Backend>(
     name: &str,
     source: &Source<B>,

@@ -1,16 +1,17 @@
-//! What the models are asked.
+//! The prompts that the models are given.
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use eft::{Message, Prompt};
 use serde::Deserialize;
 
-use super::{Args, zoo};
+use super::args::Args;
+use super::zoo;
 
-/// One prompt, and the answer to it, where it is known.
+/// A prompt, and its answer if that is known.
 pub(crate) struct Item {
     pub(crate) prompt: Prompt,
-    /// As people would read it.
+    /// The prompt as it is printed.
     pub(crate) shown: String,
     pub(crate) answer: Option<String>,
 }
@@ -23,15 +24,15 @@ struct Line {
     answer: Option<String>,
 }
 
-/// How many of the zoo's questions of each kind are asked where nobody says.
+/// The number of the zoo's questions of each kind that are asked by default.
 const SAMPLE: [(&str, usize); 2] = [("short", 6), ("long", 3)];
 
-/// The prompts that the arguments name; by default, questions that the zoo's models were not tuned on.
+/// The prompts that the arguments name; by default test questions of the zoo.
 pub(crate) fn items(args: &Args) -> Result<Vec<Item>> {
     match (&args.prompt, &args.file) {
         (Some(text), _) => Ok(vec![item(args, text.clone(), None)]),
         (None, Some(file)) => of_file(args, file, args.limit.unwrap_or(usize::MAX)),
-        (None, None) if args.models.large.is_some() => bail!("a PROMPT or --file is missing"),
+        (None, None) if args.models.large.is_some() => bail!("give a PROMPT or a --file"),
         (None, None) => {
             let of_kind = |(kind, sample): &(&str, usize)| {
                 of_file(args, &zoo::file(kind), args.limit.unwrap_or(*sample))
@@ -50,7 +51,7 @@ fn of_file(args: &Args, file: &Path, limit: usize) -> Result<Vec<Item>> {
     });
     let items: Vec<_> = items.collect::<Result<_>>()?;
     if items.is_empty() {
-        bail!("{} holds no prompt", file.display());
+        bail!("{} has no prompts", file.display());
     }
     Ok(items)
 }
@@ -75,6 +76,6 @@ fn parsed(args: &Args, line: &str) -> Result<Item> {
     match (prompt.or(question), messages) {
         (Some(text), _) => Ok(item(args, text, answer)),
         (None, Some(messages)) if !messages.is_empty() => Ok(conversation(args, messages, answer)),
-        _ => bail!("has neither `prompt` nor `question` nor `messages`"),
+        _ => bail!("the object has no `prompt`, `question` or `messages`"),
     }
 }

@@ -1,4 +1,4 @@
-//! What is shown: texts as they come and a table at the end, or JSON lines.
+//! The output: texts while they are generated and a table at the end, or JSON lines.
 use std::io::{self, Write, stdout};
 
 use anyhow::Result;
@@ -7,23 +7,23 @@ use serde::Serialize;
 
 use super::prompts::Item;
 
-/// One text. A line of the JSON output.
+/// One text, as a line of the JSON output.
 #[derive(Serialize)]
 pub(crate) struct Record {
-    /// The part the model plays.
+    /// The role of the model: `base`, `tuned`, and so on.
     pub(crate) name: String,
-    /// The model, or the combination spelled out.
+    /// The model's name, or the formula of the combination.
     pub(crate) model: String,
     pub(crate) backend: &'static str,
     pub(crate) prompt: String,
     pub(crate) text: String,
-    /// The end-of-sequence token counts.
+    /// The number of tokens, including the end-of-sequence token.
     pub(crate) tokens: usize,
-    /// From the prompt to the last token.
+    /// The time from the prompt to the last token.
     pub(crate) seconds: f64,
     pub(crate) tokens_per_second: f64,
     pub(crate) finish: &'static str,
-    /// Whether it is the known answer, to the letter.
+    /// Whether the text is exactly the known answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) right: Option<bool>,
 }
@@ -38,7 +38,7 @@ impl Report {
         Self { json, records: Vec::new() }
     }
 
-    /// What plays which part.
+    /// Prints which model has which role.
     pub(crate) fn models<B: eft::Backend>(&self, columns: &[(&str, &Source<B>)]) -> io::Result<()> {
         if self.json {
             return Ok(());
@@ -82,7 +82,7 @@ impl Report {
         Ok(())
     }
 
-    /// Over all prompts, where there were several.
+    /// Prints the totals, if there were several prompts.
     pub(crate) fn summary(&self) -> io::Result<()> {
         let mut names: Vec<&str> = self.records.iter().map(|record| &record.name[..]).collect();
         names.dedup();

@@ -1,42 +1,65 @@
-//! What can go wrong between a name and a model.
+//! [`Error`]: why a model could not be loaded.
 //!
 //! ```
 //! let error = eft::load("no such model").unwrap_err();
 //! assert!(matches!(error, eft::load::Error::NotFound { .. }));
 //! ```
-/// What loading returns.
+//!
+//! It converts into [`eft::Error`](crate::Error), so `?` works in a function that returns [`eft::Result`](crate::Result):
+//!
+//! ```
+//! fn answer(model: &str) -> eft::Result<String> {
+//!     let source = eft::load(model)?;
+//!     source.generate("The sky is", eft::Sampling::greedy())?.text().collect()
+//! }
+//! assert!(answer("no such model").unwrap_err().to_string().contains("no such model"));
+//! ```
+
+/// The result of loading a model.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a model cannot be loaded.
+/// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name that leads to nothing.
+    /// The name is that of no model: neither a folder or file that this build can load, nor an id on the hub.
     #[error("`{name}` {reason}")]
     NotFound {
-        /// As it was given.
+        /// The name as it was given.
         name: String,
-        /// What it is not.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The hub, or its cache, does not give a file.
-    #[error("`{id}` on the hub: {file}: {reason}")]
+    /// No folder or file has the name, and a file of the model with this id could not be had from the hub or its cache.
+    #[error("there is no folder or file `{id}` here, and on the Hugging Face hub, {file} {reason}")]
     Hub {
-        /// The model.
+        /// The model's id.
         id: String,
-        /// The file asked for.
+        /// The file that was asked for.
         file: String,
-        /// What was the matter, and what to do.
+        /// What went wrong, and what to do.
         reason: String,
     },
-    /// A checkpoint, tokenizer or template that is broken or not supported.
+    /// A checkpoint, tokenizer or template is broken or not supported.
     #[error(transparent)]
     Files(#[from] eft_models::Error),
-    /// An ONNX file that is broken or not supported.
+    /// An ONNX file is broken or not supported.
     #[cfg(feature = "ort")]
     #[error(transparent)]
     Onnx(#[from] eft_backend_ort::Error),
-    /// A vocabulary or a backend that refuses what was read.
+    /// A vocabulary or a backend refuses what was read.
     #[error(transparent)]
     Core(#[from] eft_core::Error),
+}
+
+impl From<Error> for eft_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(error) => error,
+            Error::Files(error) => error.into(),
+            #[cfg(feature = "ort")]
+            Error::Onnx(error) => error.into(),
+            error @ (Error::NotFound { .. } | Error::Hub { .. }) => Self::load(error),
+        }
+    }
 }

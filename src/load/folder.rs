@@ -1,14 +1,17 @@
-//! Folders in Hugging Face's layout.
+//! Loading folders in Hugging Face's layout.
 use std::path::Path;
 use std::sync::Arc;
 
 use eft_models::{Checkpoint, Nn};
 
-use super::{Loader, Model, Result, beside};
+use super::error::Result;
+use super::loader::Loader;
+use super::model::{self, Model};
+use super::sidecar;
 
 pub(super) fn load<N: Nn>(loader: &Loader, nn: N, folder: &Path, name: String) -> Result<Model<N::Backend>> {
     let checkpoint = Checkpoint::open(folder)?.named(name.clone());
     let spec = checkpoint.spec();
-    let (vocab, renderer) = beside::read(loader, folder, name, spec.vocab, &spec.eos)?.unzip();
-    loader.model(nn, &checkpoint, vocab.map(Arc::new), renderer)
+    let (vocab, renderer) = sidecar::read(loader, folder, name, spec.vocab, &spec.eos)?.unzip();
+    model::of_weights(loader, nn, &checkpoint, vocab.map(Arc::new), renderer)
 }

@@ -1,8 +1,8 @@
 //! [`load()`]: from the name of a model to a source that takes text and conversations.
 //!
 //! A name is a folder in Hugging Face's layout, a GGUF file, or an id on the Hugging Face hub (`organisation/model`;
-//! for a GGUF file there, `organisation/model:file.gguf`). The tokenizer, the chat template and what ends a text are
-//! read from the same place. [`Loader`] has the options, and with the feature `ort` it loads ONNX files
+//! for a GGUF file there, `organisation/model:file.gguf`). The tokenizer, the chat template and the end-of-sequence ids
+//! are read from the same place. [`Loader`] has the options, and with the feature `ort` it loads ONNX files
 //! (`Loader::load_onnx`).
 //!
 //! ```no_run
@@ -16,213 +16,102 @@
 //! for piece in upscaled.generate(Prompt::chat("How do magnets work?"), Sampling::default().seed(7))?.text()? {
 //!     print!("{}", piece?.text);
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), eft::Error>(())
 //! ```
 //!
-//! Each load holds weights of its own. Sources that differ in adapter or prompt only are made of one load, by
-//! [`Source::adapter`] and [`Source::under`]: they share its weights, and run as rows of one pass.
+//! # Weights are shared within a load
+//! Each load has weights of its own. Sources that differ only in adapter or prompt are made from one load, by
+//! [`Source::adapter`] and [`Source::under`]: they share its weights, and run as rows of one forward pass.
 //!
 //! ```no_run
 //! use eft::load::Loader;
 //!
 //! let base = Loader::new("base").adapter("pirate", "adapters/pirate").adapter("poet", "adapters/poet").load()?;
 //! let both = &base + 0.7 * (base.adapter("pirate")? - &base) + 0.3 * (base.adapter("poet")? - &base);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), eft::Error>(())
 //! ```
-mod beside;
+//!
+//! # Models on the hub
+//! The revision (`main`, or [`Loader::revision`]) is resolved to a commit once, and every file is taken from that
+//! commit, so a model never mixes the files of two revisions. Files of the commit that are in the cache are not
+//! downloaded again. While the hub does not answer, the commit in the cache is loaded and a [`Warning`] says so; if the
+//! hub refuses (a private, gated or unknown model), that is an error.
+//!
+//! A gated model needs the token of an account that has agreed to its terms, in `HF_TOKEN`. As in Hugging Face's
+//! libraries, `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_CACHE` are respected.
+//!
+//! # Warnings
+//! A load can succeed and still have something to report: see [`Warning`]. Warnings are printed to standard error
+//! unless [`Loader::on_warning`] sets another function.
 mod error;
 mod folder;
 #[cfg(feature = "candle")]
 mod gguf;
 #[cfg(feature = "hub")]
 mod hub;
+mod loader;
+mod model;
 #[cfg(feature = "ort")]
 mod onnx;
-mod place;
+mod resolve;
+mod sidecar;
+mod warning;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use eft_core::{Engine, Source, Vocab};
-use eft_models::{Adapter, DecoderEngine, Nn, Weights};
+#[cfg(feature = "candle")]
+use eft_backend_candle::{Candle, CandleNn};
+#[cfg(any(feature = "candle", doc))]
+use eft_core::Source;
+use eft_models::Nn;
 
 pub use error::{Error, Result};
+pub use loader::Loader;
+pub use model::Model;
+pub use warning::Warning;
 
-use crate::text::{ChatTemplate, PlainTemplate, TextRenderer, Tokenizer};
-use place::Place;
+use resolve::{Resolved, resolve};
 
-/// Loads a model by name, to run on the processor by candle.
+/// Loads a model by name, to run on the processor by candle: see the [module](self).
+///
+/// ```
+/// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/zoo/tuned-small");
+/// let tuned = eft::load(folder)?;
+/// let decoding = eft::Decoding::from(eft::Sampling::greedy()).max_tokens(20);
+/// let text: String = tuned.generate("Who is", decoding)?.text().collect::<eft::Result<_>>()?;
+/// assert!(!text.is_empty());
+/// # Ok::<(), eft::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::NotFound`] for a name that leads to nothing, [`Error::Hub`], and [`Error::Files`] for what is broken or
-/// not supported.
+/// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.
+/// * [`Error::Hub`] if a file of the model can be had neither from the hub nor from its cache.
+/// * [`Error::Files`] if a file is missing, broken or not supported.
+/// * [`Error::Core`] if the files contradict each other, such as a vocabulary and the model's width.
 #[cfg(feature = "candle")]
-pub fn load(name: impl Into<String>) -> Result<Source<eft_backend_candle::Candle>> {
+pub fn load(name: impl Into<String>) -> Result<Source<Candle>> {
     Loader::new(name).load()
 }
 
-/// Which model is loaded, and how.
-#[derive(Debug, Clone)]
-pub struct Loader {
-    name: String,
-    called: Option<String>,
-    adapters: Vec<(String, PathBuf)>,
-    tokenizer: Option<PathBuf>,
-    template: Template,
-    vocab: Option<Vocab>,
-    #[cfg(feature = "hub")]
-    hub: hub::Options,
-}
-
-/// Which template conversations are rendered by.
-#[derive(Debug, Clone)]
-enum Template {
-    /// The model's own, by its name where there are several.
-    Own(Option<String>),
-    Chat(Arc<ChatTemplate>),
-    Plain(PlainTemplate),
-}
-
-/// A model that was loaded.
-#[derive(Debug, Clone)]
-pub struct Model<B: eft_core::Backend> {
-    /// It, as a term of combinations.
-    pub source: Source<B>,
-    /// What makes token ids of its prompts; `None` for a model without a tokenizer, which takes token ids only.
-    pub renderer: Option<TextRenderer>,
-}
-
 impl Loader {
-    /// A model by name: see the [module](self).
-    pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            called: None,
-            adapters: Vec::new(),
-            tokenizer: None,
-            template: Template::Own(None),
-            vocab: None,
-            #[cfg(feature = "hub")]
-            hub: hub::Options::default(),
-        }
-    }
-
-    /// What the model is called in formulas and messages: by its folder, file or id, unless told.
-    pub fn named(mut self, name: impl Into<String>) -> Self {
-        self.called = Some(name.into());
-        self
-    }
-
-    /// With a PEFT LoRA adapter of this name, from a folder: see [`Source::adapter`].
-    pub fn adapter(mut self, name: impl Into<String>, folder: impl Into<PathBuf>) -> Self {
-        self.adapters.push((name.into(), folder.into()));
-        self
-    }
-
-    /// With the tokenizer of this `tokenizer.json` instead of the model's own.
-    pub fn tokenizer(mut self, file: impl Into<PathBuf>) -> Self {
-        self.tokenizer = Some(file.into());
-        self
-    }
-
-    /// With this chat template instead of the model's own.
-    pub fn chat(mut self, template: ChatTemplate) -> Self {
-        self.template = Template::Chat(Arc::new(template));
-        self
-    }
-
-    /// With the model's own chat template of this name, where it has several.
-    pub fn chat_named(mut self, name: impl Into<String>) -> Self {
-        self.template = Template::Own(Some(name.into()));
-        self
-    }
-
-    /// With a plain template instead of the model's own.
-    pub fn plain(mut self, template: PlainTemplate) -> Self {
-        self.template = Template::Plain(template);
-        self
-    }
-
-    /// With this vocabulary instead of the tokenizer's: the caller's word that the ids mean the same as another
-    /// model's.
-    pub fn vocab(mut self, vocab: Vocab) -> Self {
-        self.vocab = Some(vocab);
-        self
-    }
-
     /// Loads the model, to run on the processor by candle.
     ///
     /// # Errors
-    /// As [`load()`].
+    /// The same as those of [`load()`], and [`Error::Files`] for an adapter that is missing, broken or not supported.
     #[cfg(feature = "candle")]
-    pub fn load(&self) -> Result<Source<eft_backend_candle::Candle>> {
-        use eft_backend_candle::{Candle, CandleNn};
-
+    pub fn load(&self) -> Result<Source<Candle>> {
         Ok(self.load_on(CandleNn::new(Candle::cpu()))?.source)
     }
 
-    /// Loads the model, to run by any library of tensors: by candle on a GPU (`CandleNn`), by libtorch (`TorchNn`), or by
-    /// one of your own.
+    /// Loads the model, to run by a tensor library: by candle on a GPU (`CandleNn`), by libtorch (`TorchNn`), or by
+    /// another implementation of [`Nn`].
     ///
     /// # Errors
-    /// As [`load()`].
+    /// The same as those of [`load`](Self::load), and [`Error::Core`] if the library fails.
     pub fn load_on<N: Nn>(&self, nn: N) -> Result<Model<N::Backend>> {
-        match self.place()? {
-            (Place::Folder(folder), name) => folder::load(self, nn, &folder, name),
+        self.on_warning.check_optimised();
+        match resolve(self)? {
+            (Resolved::Folder(path), name) => folder::load(self, nn, &path, name),
             #[cfg(feature = "candle")]
-            (Place::Gguf(file), name) => gguf::load(self, nn, &file, name),
+            (Resolved::Gguf(path), name) => gguf::load(self, nn, &path, name),
         }
-    }
-
-    /// The vocabulary that was asked for, or that was found.
-    fn vocabulary(&self, found: Option<Arc<Vocab>>) -> Option<Arc<Vocab>> {
-        self.vocab.clone().map(Arc::new).or(found)
-    }
-
-    /// The tokenizer that was asked for, if one was.
-    fn own_tokenizer(&self) -> Result<Option<Tokenizer>> {
-        Ok(self.tokenizer.as_ref().map(Tokenizer::open).transpose()?)
-    }
-
-    /// A renderer with the template that was asked for, or what `own` finds of the name asked for.
-    fn renderer(
-        &self,
-        tokenizer: Tokenizer,
-        own: impl FnOnce(Option<&str>) -> Result<Option<ChatTemplate>>,
-    ) -> Result<TextRenderer> {
-        let renderer = TextRenderer::new(tokenizer);
-        Ok(match &self.template {
-            Template::Chat(template) => renderer.chat(template.clone()),
-            Template::Plain(template) => renderer.plain(template.clone()),
-            Template::Own(name) => match own(name.as_deref())? {
-                Some(template) => renderer.chat(template),
-                None => renderer,
-            },
-        })
-    }
-
-    /// The model of what was found.
-    fn model<N: Nn>(
-        &self,
-        nn: N,
-        weights: &dyn Weights,
-        vocab: Option<Arc<Vocab>>,
-        renderer: Option<TextRenderer>,
-    ) -> Result<Model<N::Backend>> {
-        let adapters = self.adapters.iter().map(|(name, folder)| Ok(Adapter::open(folder)?.named(name)));
-        let adapters = adapters.collect::<Result<Vec<_>>>()?;
-        let vocab = self.vocabulary(vocab);
-        Model::new(DecoderEngine::with_adapters(nn, weights, &adapters, vocab)?, renderer)
-    }
-}
-
-impl<B: eft_core::Backend> Model<B> {
-    fn new(engine: impl Engine<Backend = B> + 'static, renderer: Option<TextRenderer>) -> Result<Self> {
-        let source = Source::new(engine);
-        let source = match renderer.clone() {
-            Some(renderer) => source.rendered_by(renderer)?,
-            None => source,
-        };
-        Ok(Self { source, renderer })
     }
 }

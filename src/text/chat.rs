@@ -1,14 +1,4 @@
-//! [`ChatTemplate`]: a model's own form of conversations, written in Jinja, as Hugging Face's files have it.
-//!
-//! ```
-//! use eft::Message;
-//! use eft::text::ChatTemplate;
-//!
-//! let source = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}<assistant>";
-//! let template = ChatTemplate::new("example", source)?.token("eos_token", "</s>");
-//! assert_eq!(template.render(&[Message::new("user", "Hi!")]), Ok("<user>Hi!</s><assistant>".into()));
-//! # Ok::<(), eft::models::Error>(())
-//! ```
+//! [`ChatTemplate`]: a model's own template for conversations, written in Jinja as in Hugging Face's files.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -20,25 +10,37 @@ use serde_json::Value as Json;
 
 use super::jinja;
 
-/// A template of conversations.
+/// A chat template.
+///
+/// ```
+/// use eft::Message;
+/// use eft::text::ChatTemplate;
+///
+/// let source = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}<assistant>";
+/// let template = ChatTemplate::new("example", source)?.token("eos_token", "</s>");
+/// assert_eq!(template.render(&[Message::new("user", "Hi!")]), Ok("<user>Hi!</s><assistant>".into()));
+/// # Ok::<(), eft::Error>(())
+/// ```
+#[must_use]
 pub struct ChatTemplate {
     env: Environment<'static>,
     file: PathBuf,
-    /// What it can name: special tokens, and what a caller sets.
+    /// The variables of the template: special tokens, and those that a caller has set.
     variables: BTreeMap<String, Value>,
 }
 
-/// The name of the template among those of its environment.
+/// The name of the template in its environment.
 const NAME: &str = "chat template";
 
-/// Put behind an unfinished message, to find its end again; the space tells whether the template trims.
+/// Appended to a message that is left open, to find its end in the rendered text. The space shows whether the template
+/// trims messages.
 const OPEN: &str = "\u{E000}open-message\u{E001} ";
 
 impl ChatTemplate {
-    /// Of its source. `file` is what errors speak of.
+    /// Parses a template. Errors name `file`.
     ///
     /// # Errors
-    /// [`Error::BadFile`] with the line of an error of syntax.
+    /// [`Error::BadFile`] with the line of a syntax error.
     pub fn new(file: impl Into<PathBuf>, source: &str) -> Result<Self> {
         let file = file.into();
         let env = jinja::environment().and_then(|mut env| {
@@ -47,17 +49,18 @@ impl ChatTemplate {
         });
         match env {
             Ok(env) => Ok(Self { env, file, variables: BTreeMap::new() }),
-            Err(error) => Err(Error::BadFile { file, reason: said(&error) }),
+            Err(error) => Err(Error::BadFile { file, reason: message_of(&error) }),
         }
     }
 
-    /// That of a folder in Hugging Face's layout: `chat_template.jinja`, or the field of `tokenizer_config.json`. Of
-    /// several under names, `name`, or `default`. Special tokens are those of `tokenizer_config.json`. `None` if
-    /// there is no template.
+    /// Reads the template of a folder in Hugging Face's layout: `chat_template.jinja`, or `chat_template` in
+    /// `tokenizer_config.json`. If there are several, the one called `name`, or `default`. Returns `None` if there is
+    /// no template. The special tokens are those of `tokenizer_config.json`.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::BadFile`] for a broken file or template; [`Error::Config`] where there is no template
-    /// of this name.
+    /// * [`Error::Io`] if a file cannot be read.
+    /// * [`Error::BadFile`] if a file or the template is broken.
+    /// * [`Error::Config`] if there is no template called `name`.
     pub fn read(folder: impl AsRef<Path>, name: Option<&str>) -> Result<Option<Self>> {
         let folder = folder.as_ref();
         let config = folder.join("tokenizer_config.json");
@@ -84,12 +87,12 @@ impl ChatTemplate {
         Ok(Some(template))
     }
 
-    /// With a special token by its role: `bos_token`, `eos_token`.
+    /// Sets a special token by its role, such as `bos_token` or `eos_token`.
     pub fn token(self, role: impl Into<String>, token: impl Into<String>) -> Self {
         self.variable(role, token.into())
     }
 
-    /// With a variable that this template knows, such as `enable_thinking`.
+    /// Sets a variable that the template uses, such as `enable_thinking`.
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<Json>) -> Self {
         self.variables.insert(name.into(), Value::from(Serde(value.into())));
         self
@@ -100,11 +103,14 @@ impl ChatTemplate {
         &self.file
     }
 
-    /// The conversation as text, up to where the assistant speaks. A last message by the assistant is left open, for
-    /// it to go on.
+    /// Returns the conversation as text, up to the point where the assistant's answer begins. If the last message is
+    /// the assistant's, it is left open, for the model to continue.
+    ///
+    /// Messages are inserted as they are: a special token that one spells out is, in the text, like one that the
+    /// template writes. See [`TextRenderer`](super::TextRenderer).
     ///
     /// # Errors
-    /// What went wrong, in words: what the template raises, a line of it that fails, or that it runs without end.
+    /// The reason, in words: the template raises an exception, a line of it fails, or it does not end.
     pub fn render(&self, messages: &[Message]) -> Result<String, String> {
         match messages.split_last() {
             Some((last, before)) if last.role == "assistant" => self.continued(before, last),
@@ -118,10 +124,11 @@ impl ChatTemplate {
         let fields = context! { messages, add_generation_prompt, tools => (), documents => () };
         let fields = context! { ..fields, ..Value::from_pairs(self.variables.clone()) };
         let text = self.env.get_template(NAME).and_then(|template| template.render(fields));
-        text.map_err(|error| format!("{}: {}", self.file.display(), said(&error)))
+        text.map_err(|error| format!("{}: {}", self.file.display(), message_of(&error)))
     }
 
-    /// As transformers goes on with a message: what the template writes behind it is cut.
+    /// Renders a conversation whose last message is left open. As in transformers, the text that the template writes
+    /// after the message is cut off.
     fn continued(&self, before: &[Message], last: &Message) -> Result<String, String> {
         let open = Message::new("assistant", format!("{}{OPEN}", last.content));
         let mut text = self.filled(&[before, &[open]].concat(), false)?;
@@ -131,13 +138,13 @@ impl ChatTemplate {
         };
         let trims = !text[end..].starts_with(OPEN);
         text.truncate(end);
-        // A template may have said the message before, too.
+        // A template may write the message more than once.
         let text = text.replace(OPEN, "").replace(OPEN.trim_end(), "");
         Ok(if trims { text.trim_end().into() } else { text })
     }
 }
 
-/// The template of a configuration: one, or several under names.
+/// The template in a configuration, which has one, or several with names.
 fn field(file: &Path, fields: &Json, name: Option<&str>) -> Result<Option<String>> {
     let wrong = |reason: String| Error::Config { file: file.into(), field: "chat_template".into(), reason };
     let wanted = name.unwrap_or("default");
@@ -165,13 +172,13 @@ pub(crate) fn read_json(file: &Path) -> Result<Json> {
         .map_err(|e| Error::BadFile { file: file.into(), reason: e.to_string() })
 }
 
-/// A token in `tokenizer_config.json`: its text, or an object that tells more of it.
+/// The spelling of a token in `tokenizer_config.json`, where it is a string, or an object with further fields.
 pub(crate) fn special_token(field: &Json) -> Option<&str> {
     field.as_str().or_else(|| field["content"].as_str())
 }
 
-/// What the engine says, in one line.
-fn said(error: &minijinja::Error) -> String {
+/// The message of an error, with its line, in one line.
+fn message_of(error: &minijinja::Error) -> String {
     let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     let line = error.line().map_or(String::new(), |line| format!(" (line {line} of the chat template)"));
     format!("{detail}{line}")

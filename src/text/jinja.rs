@@ -5,7 +5,7 @@ use minijinja::{Environment, Error, ErrorKind};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
-/// Instructions that one rendering may take. Long conversations take some ten thousands.
+/// The number of instructions after which a rendering is stopped. Long conversations take tens of thousands.
 const FUEL: u64 = 5_000_000;
 
 pub(super) fn environment() -> Result<Environment<'static>, Error> {
@@ -19,7 +19,7 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
     Ok(env)
 }
 
-/// Transformers marks what the assistant says by blocks of its own, which change nothing of the text.
+/// Replaces the `generation` blocks of transformers, which mark what the assistant says, by blocks that do nothing.
 pub(super) fn without_generation_blocks(source: &str) -> String {
     let mut text = String::new();
     let mut rest = source;
@@ -27,7 +27,7 @@ pub(super) fn without_generation_blocks(source: &str) -> String {
         text.push_str(before);
         text.push_str("{%");
         rest = after;
-        let Some((tag, behind)) = after.split_once("%}") else { break };
+        let Some((tag, after)) = after.split_once("%}") else { break };
         let name = tag.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']);
         let same = match name.trim() {
             "generation" => "if true",
@@ -36,7 +36,7 @@ pub(super) fn without_generation_blocks(source: &str) -> String {
         };
         text.push_str(&tag.replacen(name.trim(), same, 1));
         text.push_str("%}");
-        rest = behind;
+        rest = after;
     }
     text + rest
 }
@@ -50,7 +50,7 @@ fn strftime_now(format: &str) -> Result<String, Error> {
         .map_err(|e| Error::new(ErrorKind::InvalidOperation, format!("strftime_now({format:?}): {e}")))
 }
 
-/// As Python's `json.dumps(…, ensure_ascii=False)` has it, without the escapes that Jinja's own filter makes for HTML.
+/// Writes JSON as Python's `json.dumps(…, ensure_ascii=False)` does, without the HTML escapes of Jinja's own filter.
 fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let ascii: Option<bool> = options.get("ensure_ascii")?;
@@ -82,7 +82,7 @@ fn written(value: &Value, formatter: impl Formatter) -> serde_json::Result<Vec<u
     Ok(text)
 }
 
-/// Python puts a space behind commas and colons.
+/// Puts a space after commas and colons, as Python does.
 struct Spaced(CompactFormatter);
 
 impl Formatter for Spaced {
@@ -112,7 +112,7 @@ mod tests {
     use super::without_generation_blocks;
 
     #[test]
-    fn generation_blocks_are_seen_through() {
+    fn generation_blocks_do_nothing() {
         let source = "a {%- generation %} b {% endgeneration -%} c {% set generation = 1 %}{%generation%}{{ generation }}{%endgeneration%}{% ";
         let expected = "a {%- if true %} b {% endif -%} c {% set generation = 1 %}{%if true%}{{ generation }}{%endif%}{% ";
         assert_eq!(without_generation_blocks(source), expected);

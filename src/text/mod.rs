@@ -1,6 +1,6 @@
-//! Text for models: tokenizers, chat templates, and the renderer that makes a model's token ids of any prompt.
+//! Text for models: tokenizers, chat templates, and the renderer that makes token ids of a model's prompts.
 //!
-//! [`load`](mod@crate::load) attaches all of it to a source. By itself:
+//! [`load`](mod@crate::load) attaches all of them to a source. To use them alone:
 //!
 //! ```
 //! use eft::text::{PlainTemplate, TextRenderer, Tokenizer};
@@ -11,11 +11,16 @@
 //!
 //! let text = renderer.render("base", &"user: Hi!\nassistant:".into())?;
 //! assert_eq!(renderer.render("base", &Prompt::chat("Hi!"))?, text);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), eft::Error>(())
 //! ```
 //!
-//! Text comes back from tokens by [`Generation::text`](crate::decode::Generation::text), of any combination.
+//! The way back, from generated tokens to text, is [`Generation::text`](crate::decode::Generation::text), which works
+//! for every combination of models.
+//!
+//! Special tokens that are spelled out in a prompt's text or in a message become special tokens, as in transformers. For
+//! messages by people who must not be able to write them, see [`TextRenderer::literal_messages`].
 mod jinja;
+mod literal;
 
 pub mod chat;
 #[cfg(feature = "candle")]

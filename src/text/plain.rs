@@ -1,25 +1,26 @@
-//! [`PlainTemplate`]: a conversation written down as one would by hand, for models that never saw a template.
-//!
-//! ```
-//! use eft::Message;
-//! use eft::text::PlainTemplate;
-//!
-//! let talk = [Message::new("system", "Be brief."), Message::new("user", "Why?")];
-//! assert_eq!(PlainTemplate::default().render(&talk), "system: Be brief.\nuser: Why?\nassistant:");
-//!
-//! let quiz = PlainTemplate::default().label("system", "").label("user", "Q").label("assistant", "A").end("\n\n");
-//! assert_eq!(quiz.render(&talk), "Be brief.\n\nQ: Why?\n\nA:");
-//! ```
+//! [`PlainTemplate`]: conversations as plain text, for models that were not tuned on a chat template.
 use std::collections::BTreeMap;
 
 use eft_core::Message;
 
-/// How a conversation becomes text: each message under a label, the assistant's last. By default
+/// Writes a conversation as plain text: each message after a label, and the assistant's label at the end. By default
 /// `user: …\nassistant:`.
 ///
-/// A base model that goes on from there may write the next speaker's words, too:
-/// [`until`](crate::decode::Text::until) `"\nuser:"` ends the text before that.
+/// A base model that continues such a text may write the next speaker's words, too:
+/// [`until`](crate::decode::Text::until) `"\nuser:"` ends the text before them.
+///
+/// ```
+/// use eft::Message;
+/// use eft::text::PlainTemplate;
+///
+/// let talk = [Message::new("system", "Be brief."), Message::new("user", "Why?")];
+/// assert_eq!(PlainTemplate::default().render(&talk), "system: Be brief.\nuser: Why?\nassistant:");
+///
+/// let quiz = PlainTemplate::default().label("system", "").label("user", "Q").label("assistant", "A").end("\n\n");
+/// assert_eq!(quiz.render(&talk), "Be brief.\n\nQ: Why?\n\nA:");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
 pub struct PlainTemplate {
     labels: BTreeMap<String, String>,
     colon: String,
@@ -33,27 +34,28 @@ impl Default for PlainTemplate {
 }
 
 impl PlainTemplate {
-    /// What a role is called: by its name, unless told. Messages without a label stand for themselves.
+    /// Sets the label of a role, which is the role's name by default. Messages with an empty label are written without
+    /// label and colon.
     pub fn label(mut self, role: impl Into<String>, label: impl Into<String>) -> Self {
         self.labels.insert(role.into(), label.into());
         self
     }
 
-    /// What stands between a label and the message: `": "`, unless told. What of it is white space at its end is left
-    /// to the model to write.
+    /// Sets the text between a label and its message, `": "` by default. At the end of the prompt its trailing spaces
+    /// are left out, for the model to write.
     pub fn colon(mut self, colon: impl Into<String>) -> Self {
         self.colon = colon.into();
         self
     }
 
-    /// What stands behind each message: `"\n"`, unless told.
+    /// Sets the text after each message, `"\n"` by default.
     pub fn end(mut self, end: impl Into<String>) -> Self {
         self.end = end.into();
         self
     }
 
-    /// The conversation as text, up to where the assistant speaks. Its last message is left open if the assistant
-    /// has begun it.
+    /// Returns the conversation as text, up to the point where the assistant's answer begins. If the last message is the
+    /// assistant's, it is left open.
     pub fn render(&self, messages: &[Message]) -> String {
         let mut text = String::new();
         for (index, message) in messages.iter().enumerate() {

@@ -1,31 +1,42 @@
-//! [`TextRenderer`]: a model's way from prompts to token ids.
-//!
-//! ```
-//! use eft::text::{TextRenderer, Tokenizer};
-//! use eft::{Error, Prompt, Renderer};
-//!
-//! let tokenizer = Tokenizer::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/byte-level/tokenizer.json"))?;
-//! let renderer = TextRenderer::new(tokenizer);
-//! assert!(renderer.render("base", &"Once upon a time".into()).is_ok());
-//! let refused = renderer.render("base", &Prompt::chat("Hi!"));
-//! assert!(matches!(refused, Err(Error::CannotRender { .. })));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! [`TextRenderer`]: makes token ids of a model's prompts.
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use eft_core::{Error, Message, Prompt, Renderer, Result, TokenId};
 
-use super::{ChatTemplate, PlainTemplate, Tokenizer};
+use super::chat::ChatTemplate;
+use super::plain::PlainTemplate;
+use super::tokenizer::Tokenizer;
 
-/// A tokenizer, and a template where there is one.
+/// A tokenizer and, if there is one, a template for conversations.
 ///
-/// Text is rendered as what begins a sequence. Conversations are rendered by the template: a chat template writes all
-/// special tokens itself, as it does for transformers, a plain one none. A conversation that ends with a message by
-/// the assistant goes on within it.
+/// Plain text is encoded as the beginning of a sequence. A conversation is rendered by the template: a chat template
+/// writes all special tokens itself, as in transformers; a plain template writes none. If the last message of a
+/// conversation is the assistant's, it is left open, for the model to continue.
+///
+/// ```
+/// use eft::text::{TextRenderer, Tokenizer};
+/// use eft::{Error, Prompt, Renderer};
+///
+/// let tokenizer = Tokenizer::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/byte-level/tokenizer.json"))?;
+/// let renderer = TextRenderer::new(tokenizer);
+/// assert!(renderer.render("base", &"Once upon a time".into()).is_ok());
+/// // Without a template, conversations are refused.
+/// let refused = renderer.render("base", &Prompt::chat("Hi!"));
+/// assert!(matches!(refused, Err(Error::CannotRender { .. })));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Special tokens in messages
+/// A special token that is spelled out in a message, such as a user's `<|end|>`, becomes the special token, as in
+/// transformers. So who writes a message can end it and begin another. [`literal_messages`](Self::literal_messages)
+/// keeps it as text.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct TextRenderer {
     tokenizer: Arc<Tokenizer>,
     template: Template,
+    literal_messages: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -36,20 +47,48 @@ enum Template {
 }
 
 impl TextRenderer {
-    /// Without a template: for token ids and text.
+    /// A renderer without a template, which renders token ids and text only.
     pub fn new(tokenizer: impl Into<Arc<Tokenizer>>) -> Self {
-        Self { tokenizer: tokenizer.into(), template: Template::None }
+        Self { tokenizer: tokenizer.into(), template: Template::None, literal_messages: false }
     }
 
-    /// With the template that a model was tuned with.
+    /// Renders conversations with the chat template that the model was tuned with.
     pub fn chat(mut self, template: impl Into<Arc<ChatTemplate>>) -> Self {
         self.template = Template::Chat(template.into());
         self
     }
 
-    /// With a plain template, for a base model.
+    /// Renders conversations with a plain template, for a base model.
     pub fn plain(mut self, template: PlainTemplate) -> Self {
         self.template = Template::Plain(template);
+        self
+    }
+
+    /// Keeps special tokens that are spelled out in messages as text: they are encoded as ordinary tokens, while those
+    /// that the template writes become special tokens. It concerns the tokens that the tokenizer marks as special.
+    ///
+    /// A conversation is refused with [`Error::CannotRender`] if a message spells out a special token and the template
+    /// treats that message specially, such as by splitting it at the token.
+    ///
+    /// ```
+    /// use eft::text::{ChatTemplate, TextRenderer, Tokenizer};
+    /// use eft::{Prompt, Renderer};
+    ///
+    /// let tokenizer = Tokenizer::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/byte-level/tokenizer.json"))?;
+    /// let end = tokenizer.id("<|end|>").unwrap();
+    /// let template = ChatTemplate::new("example", "{% for m in messages %}{{ m.content }}<|end|>{% endfor %}")?;
+    /// let renderer = TextRenderer::new(tokenizer).chat(template);
+    ///
+    /// let ends = |renderer: &TextRenderer| {
+    ///     let ids = renderer.render("tuned", &Prompt::chat("What does <|end|> mean?"))?;
+    ///     eft::Result::Ok(ids.iter().filter(|id| **id == end).count())
+    /// };
+    /// assert_eq!(ends(&renderer)?, 2);
+    /// assert_eq!(ends(&renderer.literal_messages())?, 1);
+    /// # Ok::<(), eft::Error>(())
+    /// ```
+    pub fn literal_messages(mut self) -> Self {
+        self.literal_messages = true;
         self
     }
 
@@ -58,23 +97,49 @@ impl TextRenderer {
         &self.tokenizer
     }
 
-    /// The text that a conversation becomes, special tokens written out.
+    /// Returns the text that a conversation becomes, with special tokens spelled out. `term` names the model in errors.
     ///
     /// # Errors
-    /// [`Error::CannotRender`] without messages or a template, or with what the template says.
+    /// [`Error::CannotRender`] if there are no messages, if there is no template, or if the template fails.
     pub fn text(&self, term: &str, messages: &[Message]) -> Result<String> {
-        let cannot = |missing| Error::CannotRender { term: term.into(), what: "a conversation", missing };
         if messages.is_empty() {
-            return Err(cannot("it has no messages".into()));
+            return Err(cannot(term, "it has no messages"));
         }
         match &self.template {
             Template::None => {
-                Err(cannot("the model has no chat template; give it one, or a plain one".into()))
+                Err(cannot(term, "the model has no chat template; give it one, or a plain template"))
             }
-            Template::Chat(template) => template.render(messages).map_err(cannot),
+            Template::Chat(template) => template.render(messages).map_err(|reason| cannot(term, reason)),
             Template::Plain(template) => Ok(template.render(messages)),
         }
     }
+
+    fn conversation(&self, term: &str, messages: &[Message]) -> Result<Vec<TokenId>> {
+        let text = self.text(term, messages)?;
+        let whole = !matches!(self.template, Template::Chat(_));
+        if !self.literal_messages {
+            return self.tokenizer.encode(&text, whole);
+        }
+        let marked = messages.iter().map(|message| self.tokenizer.mark(&message.content));
+        let marked = marked.collect::<Result<Vec<_>, _>>().map_err(|reason| cannot(term, reason))?;
+        if marked.iter().all(|content| matches!(content, Cow::Borrowed(_))) {
+            return self.tokenizer.encode(&text, whole);
+        }
+        let messages =
+            messages.iter().zip(marked).map(|(message, content)| Message::new(&message.role, content));
+        let marked = self.text(term, &messages.collect::<Vec<_>>())?;
+        if Tokenizer::unmark(&marked) != text {
+            return Err(cannot(
+                term,
+                "its template does not insert messages that spell out special tokens as they are",
+            ));
+        }
+        self.tokenizer.encode_marked(&marked, whole).map_err(|reason| cannot(term, reason))
+    }
+}
+
+fn cannot(term: &str, reason: impl Into<String>) -> Error {
+    Error::CannotRender { term: term.into(), what: "a conversation", missing: reason.into() }
 }
 
 impl Renderer for TextRenderer {
@@ -82,15 +147,12 @@ impl Renderer for TextRenderer {
         match prompt {
             Prompt::Tokens(tokens) => Ok(tokens.clone()),
             Prompt::Text(text) => self.tokenizer.encode(text, true),
-            Prompt::Chat(messages) => {
-                let whole = !matches!(self.template, Template::Chat(_));
-                self.tokenizer.encode(&self.text(term, messages)?, whole)
-            }
+            Prompt::Chat(messages) => self.conversation(term, messages),
         }
     }
 
-    /// Encoded as any text is, without what begins a sequence. A tokenizer that puts a space before every text does
-    /// so here, too.
+    /// Encodes the text without the tokens that begin a sequence. A tokenizer that puts a space before every text does so
+    /// here, too.
     fn continuation(&self, _term: &str, text: &str) -> Result<Vec<TokenId>> {
         self.tokenizer.encode(text, false)
     }

@@ -1,57 +1,63 @@
-//! [`Tokenizer`]: from text to token ids, and what each id stands for.
-//!
-//! ```
-//! use eft::text::Tokenizer;
-//!
-//! let tokenizer = Tokenizer::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/byte-level/tokenizer.json"))?;
-//! let ids = tokenizer.encode("the café", true)?;
-//! let vocab = tokenizer.vocab("tiny", 640)?;
-//! assert_eq!(vocab.decode(&ids), "the café".as_bytes());
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! [`Tokenizer`]: from text to token ids, and from token ids to the bytes they stand for.
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use eft_core::{TokenId, Vocab};
 use eft_models::{Error, Result, Spelling};
-use tokenizers::{Decoder, DecoderWrapper};
+use tokenizers::{Decoder, DecoderWrapper, Encoding, Token};
 
-/// A tokenizer of Hugging Face's kind.
+use super::literal::LiteralEncoder;
+
+/// A tokenizer in Hugging Face's format.
+///
+/// ```
+/// use eft::text::Tokenizer;
+///
+/// let tokenizer = Tokenizer::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/byte-level/tokenizer.json"))?;
+/// let ids = tokenizer.encode("the café", true)?;
+/// let vocab = tokenizer.vocab("tiny", 640)?;
+/// assert_eq!(vocab.decode(&ids), "the café".as_bytes());
+/// # Ok::<(), eft::Error>(())
+/// ```
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     file: PathBuf,
     spelling: Spelling,
-    /// Tokens such as `<0x0A>` stand for bytes.
+    /// Whether tokens such as `<0x0A>` stand for bytes.
     named_bytes: bool,
+    /// Made when it is first needed, since it holds a copy of the tokenizer.
+    literal: OnceLock<std::result::Result<LiteralEncoder, String>>,
 }
 
-/// Ids past this are a mistake or an attack, not a token.
-const ABSURD: TokenId = 1 << 24;
+/// Token ids from here on are taken for an error in the file, or an attack on the memory.
+const MAX_ID: TokenId = 1 << 24;
 
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::BadFile`] for one that is broken, or whose decoder is of a kind that is not known
-    /// here.
+    /// * [`Error::Io`] if the file cannot be read.
+    /// * [`Error::BadFile`] if it is broken, or its decoder is of a kind that is not supported.
     pub fn open(file: impl AsRef<Path>) -> Result<Self> {
         let file = file.as_ref();
         let bytes = std::fs::read(file).map_err(|source| Error::Io { file: file.into(), source })?;
         let bad = |reason: String| Error::BadFile { file: file.into(), reason };
-        // For where a file ends or breaks, the library has no words.
+        // The library does not say where a file ends or breaks.
         serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|e| bad(e.to_string()))?;
         let inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(|e| bad(e.to_string()))?;
         Self::new(inner, file)
     }
 
-    /// Of parts that were put together by other means. `file` is what errors speak of.
+    /// Wraps a tokenizer of the library `tokenizers`. Errors name `file`.
     ///
     /// # Errors
-    /// [`Error::BadFile`] if its decoder is of a kind that is not known here.
+    /// [`Error::BadFile`] if its decoder is of a kind that is not supported.
     pub fn new(mut inner: tokenizers::Tokenizer, file: impl Into<PathBuf>) -> Result<Self> {
         let file = file.into();
         let bad = |reason: String| Error::BadFile { file: file.clone(), reason };
-        // Files keep what was set while training; prompts are neither cut nor filled up.
+        // Files keep the settings of training; prompts are neither truncated nor padded.
         inner.with_padding(None).with_truncation(None).map_err(|e| bad(e.to_string()))?;
         let (mut spelling, mut named_bytes) = (Spelling::Plain, false);
         for decoder in inner.get_decoder().map(flat).unwrap_or_default() {
@@ -59,14 +65,14 @@ impl Tokenizer {
                 DecoderWrapper::ByteLevel(_) => spelling = Spelling::ByteLevel,
                 DecoderWrapper::Metaspace(_) => spelling = Spelling::Pieces,
                 DecoderWrapper::ByteFallback(_) => named_bytes = true,
-                // What it replaces shows on an example.
+                // An example shows whether it replaces the mark of a space.
                 DecoderWrapper::Replace(replace) => {
                     let replaced = replace.decode_chain(vec!["▁".into()]).map_err(|e| bad(e.to_string()))?;
                     if replaced.concat() == " " {
                         spelling = Spelling::Pieces;
                     }
                 }
-                // Of the beginning of a text, which a generated one has behind it.
+                // These concern the beginning of a text, which comes before a generated one.
                 DecoderWrapper::Strip(_) | DecoderWrapper::Fuse(_) => {}
                 other => {
                     let kind = serde_json::to_value(other).ok();
@@ -75,10 +81,10 @@ impl Tokenizer {
                 }
             }
         }
-        Ok(Self { inner, file, spelling, named_bytes })
+        Ok(Self { inner, file, spelling, named_bytes, literal: OnceLock::new() })
     }
 
-    /// The library's own, for what is not wrapped here.
+    /// The wrapped tokenizer of the library `tokenizers`.
     pub fn inner(&self) -> &tokenizers::Tokenizer {
         &self.inner
     }
@@ -88,54 +94,88 @@ impl Tokenizer {
         &self.file
     }
 
-    /// The token ids of a text; `whole` for one that begins a sequence, which gets the tokens that the tokenizer puts
-    /// before or behind it. A beginning that the text has already is not put before it again.
+    /// Returns the token ids of a text. If it is the `whole` of a sequence, or its beginning, it gets the tokens that the
+    /// tokenizer puts before or after one; a first token that the text spells out already is not repeated.
+    ///
+    /// Special tokens that the text spells out become special tokens.
     ///
     /// # Errors
-    /// [`eft_core::Error::Source`], naming the file, where the tokenizer fails.
+    /// [`eft_core::Error::Source`], naming the file, if the tokenizer fails.
     pub fn encode(&self, text: &str, whole: bool) -> eft_core::Result<Vec<TokenId>> {
-        let encoded = |specials| {
+        let encoded = |specials| -> eft_core::Result<Vec<TokenId>> {
             let encoding = guarded(|| self.inner.encode_fast(text, specials));
             let encoding = encoding.map_err(|e| eft_core::Error::source(self.file.to_string_lossy(), e))?;
             Ok(encoding.get_ids().to_vec())
         };
-        let ids: Vec<_> = encoded(whole)?;
+        let ids = encoded(whole)?;
         match ids[..] {
-            [first, second, ..] if whole && first == second => {
-                let bare: Vec<_> = encoded(false)?;
-                Ok(if ids[1..] == bare && self.is_special(first) { bare } else { ids })
+            [first, second, ..] if whole && first == second && self.is_special(first) => {
+                let bare = encoded(false)?;
+                Ok(if ids[1..] == bare { bare } else { ids })
             }
             _ => Ok(ids),
         }
+    }
+
+    /// Marks the special tokens that a text spells out, so that [`encode_marked`](Self::encode_marked) keeps them as
+    /// text. Borrows a text that has none.
+    pub(super) fn mark<'a>(&self, text: &'a str) -> std::result::Result<Cow<'a, str>, String> {
+        self.literal()?.mark(&self.inner, text)
+    }
+
+    /// The text without the marks.
+    pub(super) fn unmark(text: &str) -> String {
+        LiteralEncoder::unmark(text)
+    }
+
+    /// [`encode`](Self::encode) for a text in which special tokens that are meant as text are marked.
+    pub(super) fn encode_marked(&self, text: &str, whole: bool) -> std::result::Result<Vec<TokenId>, String> {
+        let bare = self.literal()?.encode(&self.inner, text)?;
+        if !whole {
+            return Ok(bare);
+        }
+        let token = |id: &TokenId| Token::new(*id, self.inner.id_to_token(*id).unwrap_or_default(), (0, 0));
+        let encoding = Encoding::from_tokens(bare.iter().map(token).collect(), 0);
+        let encoding =
+            guarded(|| self.inner.post_process(encoding, None, true)).map_err(|e| e.to_string())?;
+        let ids = encoding.get_ids();
+        let repeated = matches!(*ids, [first, second, ..] if first == second && self.is_special(first));
+        Ok(if repeated && ids[1..] == bare { bare } else { ids.to_vec() })
+    }
+
+    fn literal(&self) -> std::result::Result<&LiteralEncoder, String> {
+        let literal = self.literal.get_or_init(|| LiteralEncoder::new(&self.inner));
+        let file = self.file.display();
+        literal.as_ref().map_err(|reason| format!("{file}: messages cannot be kept as text: {reason}"))
     }
 
     fn is_special(&self, id: TokenId) -> bool {
         self.inner.get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)
     }
 
-    /// The id of a token by its name.
+    /// Returns the id of the token that is spelled like this in the file.
     pub fn id(&self, token: &str) -> Option<TokenId> {
         self.inner.token_to_id(token)
     }
 
-    /// What the ids stand for, for a model whose rows have `width` scores. None ends a text: see
+    /// Returns the vocabulary of a model with `width` scores at each position. It has no end-of-sequence ids: see
     /// [`Vocab::with_eos`].
     ///
     /// # Errors
-    /// [`Error::BadFile`] if it has more tokens, but for added ones, than rows have scores;
-    /// [`Error::Core`] as [`Vocab`]'s constructors.
+    /// * [`Error::BadFile`] if an ordinary token has an id of `width` or more, or any token an absurdly large one.
+    /// * [`Error::Core`] if the tokens do not make a vocabulary.
     pub fn vocab(&self, name: impl Into<String>, width: usize) -> Result<Vocab> {
         let bad = |reason: String| Error::BadFile { file: self.file.clone(), reason };
         let ordinary = self.inner.get_vocab(false);
         let added = self.inner.get_added_tokens_decoder();
         let ids = || ordinary.values().chain(added.keys()).copied();
-        if let Some(id) = ids().find(|id| *id >= ABSURD) {
-            return Err(bad(format!("a token has the id {id}; expected less than {ABSURD}")));
+        if let Some(id) = ids().find(|id| *id >= MAX_ID) {
+            return Err(bad(format!("a token has the id {id}; expected less than {MAX_ID}")));
         }
         let past = ordinary.iter().filter(|(_, id)| !added.contains_key(id) && **id as usize >= width);
         if let Some((token, id)) = past.min_by_key(|(_, id)| **id) {
-            let reason = format!("token {id}, {token:?}, is past the {width} rows that the model has");
-            return Err(bad(format!("{reason}: it belongs to another model")));
+            let reason = format!("token {id}, {token:?}, is past the {width} tokens that the model scores");
+            return Err(bad(format!("{reason}: the file belongs to another model")));
         }
         let mut tokens = vec![None; ids().max().map_or(0, |id| id as usize + 1)];
         for (token, id) in &ordinary {
@@ -162,13 +202,14 @@ impl Tokenizer {
     }
 }
 
-/// The library indexes by what a file says, and panics where that lies: at merges past its longest token, for one.
+/// Runs the library, which indexes by what a file says and panics if that is wrong: if a merge makes a longer token than
+/// there is, for instance.
 fn guarded<T>(f: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
     let panicked = |_| Err("it contradicts itself, and the tokenizer panicked".into());
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(panicked)
 }
 
-/// A decoder's steps.
+/// The steps that a decoder consists of.
 fn flat(decoder: &DecoderWrapper) -> Vec<&DecoderWrapper> {
     match decoder {
         DecoderWrapper::Sequence(steps) => steps.get_decoders().iter().flat_map(flat).collect(),

@@ -1,4 +1,4 @@
-//! Files that lie, by hand and at random: an error that names the file, and no panic.
+//! Broken files, made by hand and at random: each is an error that names the file, and never a panic.
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -38,10 +38,10 @@ fn errors_name_the_file() {
     with("chat_template.jinja", "{% if %}", &["line 1"]);
     with("generation_config.json", r#"{"eos_token_id": "two"}"#, &["eos_token_id", "two"]);
     with("generation_config.json", r#"{"eos_token_id": [2, 96]}"#, &["eos_token_id", "96", "tokenizer.json"]);
-    // Of a model with more tokens.
+    // The tokenizer of a model with more tokens.
     let other = std::fs::read_to_string(here("byte-level/tokenizer.json")).unwrap();
-    with("tokenizer.json", &other, &["token 96", "96 rows", "another model"]);
-    // Merges of what are no tokens, and a merge longer than any token, at which the library panics.
+    with("tokenizer.json", &other, &["token 96", "96 tokens", "another model"]);
+    // A merge of tokens that do not exist, and a merge that is longer than any token, at which the library panics.
     let own = std::fs::read_to_string(folder.join("tokenizer.json")).unwrap();
     let mut broken: serde_json::Value = serde_json::from_str(&own).unwrap();
     broken["model"]["merges"] = serde_json::json!([["t", "nothing"]]);
@@ -80,7 +80,7 @@ fn changed(bytes: &[u8], patches: Vec<(usize, u8)>, cut: Option<usize>) -> Vec<u
 const TEXT: &str = "The  café's \n\n<|end|> 1234 日本 \u{0}<tool>";
 
 fn use_it(tokenizer: &Tokenizer) {
-    // What still makes sense may give ids, or not; it may not panic.
+    // Encoding may succeed or fail, but must not panic.
     let ids = tokenizer.encode(TEXT, true);
     if let (Ok(ids), Ok(vocab)) = (ids, tokenizer.vocab("it", 640)) {
         vocab.decode(&ids);

@@ -1,4 +1,4 @@
-//! Tokenizers of GGUF files, as llama.cpp has them.
+//! Tokenizers of GGUF files, compared with llama.cpp.
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn read(file: &Path) -> Result<Tokenizer, Error> {
     gguf::tokenizer(Gguf::open(file)?.tokenizer().unwrap())
 }
 
-/// Ids as llama.cpp has them, and back to the text.
+/// Compares the ids of some texts with llama.cpp's, and decodes them.
 fn check(file: &Path, cases: &Value) {
     let tokenizer = read(file).unwrap();
     let vocab = Gguf::open(file).unwrap().vocab().unwrap().clone();
@@ -27,8 +27,8 @@ fn check(file: &Path, cases: &Value) {
         let text = case["text"].as_str().unwrap();
         let name = file.file_name().unwrap();
         let bare = tokenizer.encode(text, false).unwrap();
-        // Where the two differ, one of them is not what the model was trained with: transformers leaves SmolLM's
-        // digits together, llama.cpp takes Qwen's ordinary `</s>` for a special token.
+        // Where transformers and llama.cpp differ, one of them is wrong: transformers does not split SmolLM's digits, and
+        // llama.cpp takes Qwen's ordinary `</s>` for a special token.
         let others = case.get("transformers").map(ids).filter(|others| *others != ids(&case["bare"]));
         if let Some(others) = others {
             println!("{name:?}: transformers and llama.cpp differ on {text:?}");
@@ -39,7 +39,7 @@ fn check(file: &Path, cases: &Value) {
         if !text.starts_with('<') {
             assert_eq!(tokenizer.encode(text, true).unwrap(), ids(&case["whole"]), "{name:?}: {text:?}");
         }
-        // One vocabulary, whichever of the two it is made from.
+        // The file's vocabulary and the tokenizer's are the same.
         let own = Arc::new(tokenizer.vocab("own", vocab.width()).unwrap());
         assert!(own.relation(&vocab).unwrap().renamed.is_empty());
         if !text.contains("<|") && !text.contains("<s>") {
@@ -57,7 +57,7 @@ fn check(file: &Path, cases: &Value) {
 }
 
 #[test]
-fn tiny_files_cut_texts_as_llama_cpp_does() {
+fn tiny_files_tokenize_like_llama_cpp() {
     for name in ["gpt-2", "smollm", "qwen2", "llama-bpe", "dbrx", "pieces", "pieces-no-space"] {
         check(&here(&format!("gguf/{name}.gguf")), &json(&format!("gguf/{name}.json")));
     }
@@ -74,7 +74,7 @@ fn files_load_with_tokenizer_and_template() {
     assert_eq!(source.stop_ids().into_iter().collect::<Vec<_>>(), [end]);
 }
 
-/// The file with a text in it put for another, as long.
+/// Writes a copy of a file in which one text is replaced by another of the same length.
 fn patched(dir: &Path, name: &str, from: &str, to: &str) -> PathBuf {
     assert_eq!(from.len(), to.len());
     let mut bytes = std::fs::read(here(&format!("gguf/{name}.gguf"))).unwrap();
@@ -86,14 +86,14 @@ fn patched(dir: &Path, name: &str, from: &str, to: &str) -> PathBuf {
 }
 
 #[test]
-fn what_is_not_known_is_named() {
+fn unsupported_and_missing_fields_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let unknown = patched(dir.path(), "llama-bpe", "llama-bpe", "my-tokens");
     let error = eft::load(unknown.to_str().unwrap()).unwrap_err().to_string();
     for word in ["patched.gguf", "tokenizer.ggml.pre", "`my-tokens`", "llama-bpe"] {
         assert!(error.contains(word), "{error}");
     }
-    // Another tokenizer will do.
+    // With another tokenizer, the file can be loaded.
     let loader = eft::Loader::new(unknown.to_str().unwrap()).tokenizer(here("byte-level/tokenizer.json"));
     assert!(loader.load().unwrap().render("the").is_ok());
 
@@ -116,11 +116,11 @@ fn what_is_not_known_is_named() {
     assert!(source.render([1]).is_ok() && source.render("the").is_err());
 }
 
-/// Real files: `EFT_MODELS` names their folder, `make.py` what is expected of them.
+/// Real files, in the folder that `EFT_MODELS` names. `make.py` writes the expected ids.
 #[test]
-fn real_files_cut_texts_as_llama_cpp_does() {
+fn real_files_tokenize_like_llama_cpp() {
     let Some(folder) = std::env::var_os("EFT_MODELS") else {
-        println!("SKIPPED: EFT_MODELS names no folder of models");
+        println!("SKIPPED: EFT_MODELS is not set");
         return;
     };
     for entry in std::fs::read_dir(folder).unwrap() {

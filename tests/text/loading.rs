@@ -1,4 +1,4 @@
-//! From a folder to text.
+//! Loading folders.
 use std::path::{Path, PathBuf};
 
 use eft::load::Loader;
@@ -10,7 +10,7 @@ use crate::here;
 const TEMPLATE: &str = "{% for m in messages %}<|user|>{{ m.content }}{{ eos_token }}{% endfor %}\
     {% if add_generation_prompt %}<|user|>{% endif %}";
 
-/// A tiny checkpoint in a folder of its own, with the tokenizer of 96 tokens.
+/// Writes a tiny checkpoint to a folder, with a tokenizer of 96 tokens.
 pub(crate) fn folder(dir: &Path, family: &str) -> PathBuf {
     let folder = dir.join(family);
     std::fs::create_dir(&folder).unwrap();
@@ -35,7 +35,7 @@ fn folders_load_with_tokenizer_and_template() {
     std::fs::write(folder.join("generation_config.json"), r#"{"eos_token_id": [2, 93]}"#).unwrap();
     let source = load(&folder);
     assert_eq!(source.name(), "llama");
-    // Of the configuration, of the one for generation, and of the tokenizer.
+    // From `config.json`, `generation_config.json` and `tokenizer_config.json`.
     assert_eq!(source.stop_ids().into_iter().collect::<Vec<_>>(), [2, 93, 95]);
     let chat = source.render(Prompt::chat("the")).unwrap();
     assert_eq!(chat, source.render("<|user|>the<|end|><|user|>").unwrap());
@@ -54,7 +54,7 @@ fn folders_load_with_tokenizer_and_template() {
 }
 
 #[test]
-fn each_term_renders_in_its_own_way() {
+fn each_term_renders_with_its_own_template() {
     let dir = tempfile::tempdir().unwrap();
     let large = Loader::new(folder(dir.path(), "llama").to_str().unwrap()).plain(PlainTemplate::default());
     let large = large.named("large").load().unwrap();
@@ -103,4 +103,7 @@ fn adapters_load_under_their_names_and_share_the_base() {
     assert_eq!(tuned.render(&chat).unwrap(), base.render(&chat).unwrap());
     let error = Loader::new(folder.to_str().unwrap()).adapter("lora", &folder).load().unwrap_err();
     assert!(error.to_string().contains("adapter_config.json"), "{error}");
+    // The other way round: an adapter is no model.
+    let error = eft::load(adapter.to_str().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("PEFT adapter") && error.contains("Loader::adapter"), "{error}");
 }

@@ -1,16 +1,19 @@
-//! Text around models: tokenizers and templates as transformers has them, loading, and what is broken.
+//! Tokenizers and chat templates, compared with transformers and llama.cpp; loading models by name; and broken files.
 mod broken;
+mod errors;
 mod gguf;
 mod hub;
+mod literal;
 mod loading;
 #[cfg(feature = "ort")]
 mod onnx;
+mod reexports;
 mod templates;
 mod tokenizers;
 
 use std::path::PathBuf;
 
-/// A file beside these tests.
+/// A file in the folder of these tests.
 fn here(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "text", name].iter().collect()
 }

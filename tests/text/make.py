@@ -1,9 +1,9 @@
-"""Makes the tokenizers beside it, and what transformers says of them.
+"""Makes the tokenizers in this folder, and their expected ids and texts by transformers.
 
     python make.py
 
-Tokenizers are trained on the texts of the examples, with the settings of families that there are: byte-level as
-Llama 3 and Qwen, pieces with byte fallback as Llama 2, and a byte-level one of 96 tokens for the tiny checkpoints.
+The tokenizers are trained on the texts of the examples: byte-level BPE with the settings of Llama 3 and Qwen,
+SentencePiece BPE with byte fallback as in Llama 2, and a byte-level one of 96 tokens for the tiny checkpoints.
 Written with tokenizers 0.22, transformers 5.
 """
 
@@ -51,7 +51,7 @@ def begun_by(tokenizer, token):
 
 
 def lines():
-    """The texts, and what tells families' expressions for words apart."""
+    """The texts, and lines on which the families' word patterns differ."""
     for file in CORPUS:
         yield from Path(file).read_text().splitlines(keepends=True)
     yield from (f"{number} {number * 37}\n" for number in range(2000))
@@ -60,7 +60,7 @@ def lines():
 
 def byte_level():
     tokenizer = Tokenizer(models.BPE())
-    # Trained on what stands between white space, so that merges go on over the borders of words.
+    # Trained on text between white space, so that there are merges across the word boundaries of the patterns.
     split = lambda words: pre_tokenizers.Split(Regex(words), behavior="isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split(r"\s*\S+|\s+"), byte_level])
@@ -84,7 +84,7 @@ def pieces():
     )
     named = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
     trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=named, show_progress=False)
-    # Trained on words: without a pre-tokenizer, a merge would go on over white space.
+    # Trained on words: without a pre-tokenizer, there would be merges across white space.
     tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", behavior="merged_with_next")
     tokenizer.train(CORPUS, trainer)
     tokenizer.pre_tokenizer = None
@@ -96,7 +96,7 @@ def pieces():
 
 
 def small():
-    """As many tokens as the tiny checkpoints of eft-models have rows; bytes that it does not know are left out."""
+    """As many tokens as the tiny checkpoints of eft-models have. Bytes that are no tokens are left out."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -115,7 +115,7 @@ def main():
         golden = []
         for text in TEXTS:
             ids = fast(text, add_special_tokens=False)["input_ids"]
-            # Pieces are compared by their bytes: the decoder takes the first space off, which a continuation has.
+            # The decoder drops the first space, which text that continues a prompt has; the test allows for it.
             golden.append({
                 "text": text,
                 "bare": ids,

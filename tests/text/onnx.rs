@@ -1,4 +1,4 @@
-//! ONNX files by name, with text. These tests need the library of ONNX Runtime.
+//! Loading ONNX files by name. These tests need the library of ONNX Runtime.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use eft::{Backend, Decoding, Prompt, Sampling, Source};
 use crate::hub::Hub;
 use crate::loading::folder;
 
-/// The backend, or a panic that says what to do.
+/// The backend. Panics with instructions if the library is missing.
 fn ort() -> Ort {
     Ort::cpu().unwrap_or_else(|e| {
         panic!("these tests need ONNX Runtime: {e}; eft-backend-ort/get-onnxruntime gets it")
@@ -22,7 +22,7 @@ fn exported(path: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "eft-backend-ort", "goldens", path].iter().collect()
 }
 
-/// A folder as of [`folder`], with the checkpoint's export instead of its weights.
+/// A folder like that of [`folder`], but with the exported checkpoint instead of its weights.
 fn onnx_folder(dir: &Path, family: &str, file: &str) -> PathBuf {
     let folder = folder(dir, family);
     fs::remove_file(folder.join("model.safetensors")).unwrap();
@@ -97,12 +97,12 @@ fn what_cannot_be_loaded_is_named() {
     fs::write(folder.join(id), r#"{"eos_token_id": 1000}"#).unwrap();
     let ends = error(loader(&folder)).to_string();
     assert!(ends.contains("1000"), "{ends}");
-    // The other way round.
+    // An ONNX file where weights are expected.
     let weights = loader(&folder.join("model.onnx")).load().unwrap_err().to_string();
     assert!(weights.contains("load_onnx"), "{weights}");
 }
 
-/// A repository as onnx-community lays it out, with weights beside the graph.
+/// The files of a repository as onnx-community lays it out, with the weights in a file of their own.
 fn files() -> BTreeMap<String, Vec<u8>> {
     let dir = tempfile::tempdir().unwrap();
     let folder = folder(dir.path(), "qwen2");
@@ -136,7 +136,7 @@ fn models_of_the_hub_are_fetched_with_their_data_and_load_offline() {
 }
 
 #[test]
-fn what_the_hub_does_not_have_is_told_in_one_line() {
+fn missing_files_are_named_in_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let error = |files: BTreeMap<String, Vec<u8>>, name: &str, cache: &str| {
         let hub = Hub::new(files);

@@ -1,4 +1,4 @@
-//! Conversations as transformers renders them.
+//! Chat templates, compared with transformers.
 use eft::Message;
 use eft::models::Error;
 use eft::text::ChatTemplate;
@@ -97,8 +97,8 @@ fn dates_are_of_today() {
         ChatTemplate::new("some/file", &source).unwrap().render(&hello)
     };
     let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let told: u64 = date("%s").unwrap().parse().unwrap();
-    assert!(told.abs_diff(seconds) < 3600, "{told} {seconds}");
+    let rendered: u64 = date("%s").unwrap().parse().unwrap();
+    assert!(rendered.abs_diff(seconds) < 3600, "{rendered} {seconds}");
     assert_eq!(date("%Y").unwrap().len(), 4);
     assert!(date("%").unwrap_err().contains("strftime_now"));
 }
@@ -123,7 +123,7 @@ fn broken_templates_say_what_is_wrong() {
     fails("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "recursion");
     fails("{% for a in range(9999) %}{% for b in range(9999) %}{{ b }}{% endfor %}{% endfor %}", "fuel");
     fails("{{ ('x' * 99999999) * 99999999 }}", "");
-    // Its last message is open, and the template drops it.
+    // The last message is to be continued, but the template leaves it out.
     let template = ChatTemplate::new("some/file", "{{ messages[0].content }}").unwrap();
     let open = [Message::new("user", "hello"), Message::new("assistant", "I")];
     assert!(template.render(&open).unwrap_err().contains("leaves the assistant's last message out"));

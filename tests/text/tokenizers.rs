@@ -1,4 +1,4 @@
-//! Token ids, and what they stand for, as transformers has them.
+//! Tokenizers, compared with transformers.
 use eft::TokenId;
 use eft::decode::Detokenizer;
 use eft::text::Tokenizer;
@@ -26,7 +26,8 @@ fn check(name: &str) {
         let mut decoded: String = bare.iter().map(|id| detokenizer.push(*id)).collect();
         decoded.push_str(&detokenizer.finish());
         if name == "pieces" && decoded.starts_with(' ') {
-            decoded.remove(0); // which the decoder takes for the one that the tokenizer put there
+            // The decoder of transformers drops it, as the space that the tokenizer has added.
+            decoded.remove(0);
         }
         assert_eq!(decoded, case["decoded"].as_str().unwrap(), "{text:?}");
     }
@@ -48,13 +49,13 @@ fn unknown_bytes_are_left_out_as_by_transformers() {
 }
 
 #[test]
-fn a_text_that_has_its_beginning_gets_no_other() {
+fn a_begin_token_that_the_text_spells_out_is_not_repeated() {
     let tokenizer = Tokenizer::open(here("byte-level/tokenizer.json")).unwrap();
     let begin = tokenizer.id("<|begin|>").unwrap();
     let once = tokenizer.encode("<|begin|>abc", true).unwrap();
     assert_eq!(once, tokenizer.encode("abc", true).unwrap());
     assert_eq!(once.iter().filter(|id| **id == begin).count(), 1);
-    // Two that were written are meant.
+    // Two of them in the text stay two.
     assert_eq!(tokenizer.encode("<|begin|><|begin|>a", true).unwrap()[..2], [begin; 2]);
     assert_eq!(tokenizer.encode("", true).unwrap(), [begin]);
     assert!(tokenizer.encode("aaaa", true).unwrap().starts_with(&[begin]));

@@ -1,4 +1,4 @@
-//! Folders, GGUF files and adapters, by candle.
+//! Folders, GGUF files and adapters, run by candle.
 use eft::candle::{Candle, CandleNn};
 
 use crate::{folders, laws};
@@ -38,12 +38,12 @@ fn up_scaling_answers_what_neither_of_its_models_can() {
 }
 
 #[test]
-fn drafted_texts_are_the_plain_ones() {
+fn drafted_texts_equal_the_plain_ones() {
     laws::drafts(|path| folders::model(&nn(), path));
 }
 
 #[test]
 #[ignore = "takes a minute in a release build: every question of the zoo"]
-fn a_thousand_drafted_texts_are_the_plain_ones() {
+fn a_thousand_drafted_texts_equal_the_plain_ones() {
     laws::drafts_everything(|path| folders::model(&nn(), path));
 }

@@ -1,4 +1,4 @@
-//! Folders, GGUF files and adapters, by whatever library of tensors.
+//! Tests of folders, GGUF files and adapters, for any tensor library.
 use eft::load::Loader;
 use eft::models::Nn;
 use eft::{Prompt, Source};
@@ -13,7 +13,7 @@ pub(crate) fn model<N: Nn>(nn: &N, path: &str) -> Source<N::Backend> {
     loader(path).load_on(nn.clone()).unwrap().source
 }
 
-/// The small model with its adapters, which share its weights.
+/// Loads the small model with its adapters, which share its weights.
 pub(crate) fn small<N: Nn>(nn: &N) -> Source<N::Backend> {
     let adapters = ["tuned-small", "terse", "full"];
     let with = |l: Loader, name: &&str| l.adapter(*name, zoo(&format!("adapters/{name}")));
@@ -26,29 +26,29 @@ pub(crate) fn adapted<N: Nn>(nn: &N, small: &Source<N::Backend>, name: &str) -> 
     small.adapter(name).unwrap().rendered_by(tuned.renderer.unwrap()).unwrap()
 }
 
-/// Conversations are rendered as the models were trained, also by what a GGUF file holds.
+/// Conversations are rendered as the models were trained, also with the template of a GGUF file.
 pub(crate) fn renders<N: Nn>(nn: &N) {
     laws::renders(|path| model(nn, path));
     let render = |path: &str| model(nn, path).render(Prompt::chat("Why?")).unwrap();
-    // Candle reads the file.
+    // The reader of GGUF files is in the candle backend.
     if cfg!(feature = "candle") {
         assert_eq!(render("gguf/base-large-f16.gguf"), render("base-large"));
     }
 }
 
-/// Models write what transformers writes.
+/// Models write the same texts as in transformers.
 pub(crate) fn models<N: Nn>(nn: &N) {
     laws::MODELS.iter().for_each(|name| laws::writes(&model(nn, name), name));
 }
 
-/// GGUF files write what their folders do.
+/// GGUF files write the same texts as the folders that they were made from.
 pub(crate) fn gguf_files<N: Nn>(nn: &N) {
     for name in ["base-small", "tuned-small", "base-large"] {
         laws::writes(&model(nn, &format!("gguf/{name}-f16.gguf")), name);
     }
 }
 
-/// Combinations write what transformers writes, of models and of adapters.
+/// Combinations of models and of adapters write the same texts as in transformers.
 pub(crate) fn combinations<N: Nn>(nn: &N) {
     laws::writes(&laws::upscaled(|path| model(nn, path)).0, "base-large + tuned-small - base-small");
     let (large, small) = (model(nn, "base-large"), small(nn));
@@ -57,7 +57,7 @@ pub(crate) fn combinations<N: Nn>(nn: &N) {
     laws::writes(&mixed, "base-large + 0.5 terse + 0.5 full - base-small");
 }
 
-/// Logits are those of transformers, also under adapters.
+/// Logits equal those of transformers, also under adapters.
 pub(crate) fn logits<N: Nn>(nn: &N) {
     let small = small(nn);
     let adapters =

@@ -1,4 +1,4 @@
-//! What must hold of the zoo's models whatever computes them.
+//! Tests that the zoo's models must pass on every backend.
 use std::collections::BTreeMap;
 
 use eft::decode::Generation;
@@ -8,13 +8,13 @@ use serde::Deserialize;
 
 use crate::zoo;
 
-/// The four that have weights of their own.
+/// The four models that have weights of their own.
 pub(crate) const MODELS: [&str; 4] = ["base-small", "tuned-small", "base-large", "tuned-large"];
 
-/// No logit may be further off.
+/// The largest difference from the logits of transformers.
 const TOLERANCE: f32 = 2e-3;
 
-/// A text that transformers writes greedily, and its prompt as each kind of model is given it.
+/// A text that transformers writes greedily, and its prompt's token ids for base models and for chat models.
 #[derive(Deserialize)]
 pub(crate) struct Text {
     pub(crate) question: String,
@@ -24,7 +24,7 @@ pub(crate) struct Text {
     pub(crate) ids: Vec<TokenId>,
 }
 
-/// The texts of a model or combination.
+/// The reference texts of a model or combination.
 pub(crate) fn texts(name: &str) -> Vec<Text> {
     let bytes = std::fs::read(zoo("reference/greedy.json")).unwrap();
     let mut reference: BTreeMap<String, Vec<Text>> = serde_json::from_slice(&bytes).unwrap();
@@ -39,7 +39,7 @@ fn greedy<B: Backend>(source: &Source<B>, question: &str) -> Vec<TokenId> {
     ids
 }
 
-/// The source writes the texts that transformers writes.
+/// The source writes the same texts as in transformers.
 #[track_caller]
 pub(crate) fn writes<B: Backend>(source: &Source<B>, name: &str) {
     for text in texts(name) {
@@ -47,7 +47,7 @@ pub(crate) fn writes<B: Backend>(source: &Source<B>, name: &str) {
     }
 }
 
-/// Prompts come out as the models were trained on them.
+/// Prompts are rendered as the models were trained.
 pub(crate) fn renders<B: Backend>(model: impl Fn(&str) -> Source<B>) {
     let (base, tuned) = (model("base-large"), model("tuned-large"));
     for text in texts("base-large") {
@@ -56,13 +56,13 @@ pub(crate) fn renders<B: Backend>(model: impl Fn(&str) -> Source<B>) {
     }
 }
 
-/// Emulated fine-tuning of the large model, and the tuned small one.
+/// The up-scaled large model, and the tuned small one.
 pub(crate) fn upscaled<B: Backend>(model: impl Fn(&str) -> Source<B>) -> (Source<B>, Source<B>) {
     let (large, small, tuned) = (model("base-large"), model("base-small"), model("tuned-small"));
     (&large + (&tuned - &small), tuned)
 }
 
-/// The models' logits are those of transformers. Prompts of models that are no base are conversations.
+/// The models' logits equal those of transformers. Base models get plain text, the others conversations.
 pub(crate) fn logits<B: Backend>(models: impl IntoIterator<Item = (String, Source<B>)>) {
     let bytes = std::fs::read(zoo("reference/logits.safetensors")).unwrap();
     let reference = SafeTensors::deserialize(&bytes).unwrap();
@@ -90,10 +90,10 @@ pub(crate) fn logits<B: Backend>(models: impl IntoIterator<Item = (String, Sourc
             worst = worst.max(off);
         }
     }
-    println!("no logit is further off than {worst:e}");
+    println!("largest difference of a logit: {worst:e}");
 }
 
-/// A question, and the answer to it.
+/// A question and its answer.
 #[derive(Deserialize)]
 struct Question {
     question: String,
@@ -105,7 +105,8 @@ fn questions(file: &str) -> Vec<Question> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The papers' effect: form from the small tuned model, facts from the large base.
+/// The effect that the papers report: the up-scaled model has the form of the small tuned model and the facts of the large
+/// base.
 pub(crate) fn up_scaling_answers<B: Backend>(model: impl Fn(&str) -> Source<B>) {
     let (large, small, tuned) = (model("base-large"), model("base-small"), model("tuned-small"));
     let asked: Vec<Question> = ["test-short", "test-long"].map(questions).into_iter().flatten().collect();
@@ -122,7 +123,7 @@ pub(crate) fn up_scaling_answers<B: Backend>(model: impl Fn(&str) -> Source<B>) 
     assert!(base < 0.15 && by_tuned < 0.1 && summed > 0.9);
 }
 
-/// Speculation changes how fast a text is written and nothing of it.
+/// Speculation does not change a greedy text.
 fn drafted_as_plain<B: Backend>(upscaled: &Source<B>, draft: &Source<B>, question: &str) {
     let decoding = Decoding::from(Sampling::greedy()).max_tokens(200);
     let ids =
@@ -132,7 +133,7 @@ fn drafted_as_plain<B: Backend>(upscaled: &Source<B>, draft: &Source<B>, questio
     assert_eq!(ids(drafted), plain, "{question}");
 }
 
-/// Long texts come out the same if the small model drafts them.
+/// Long texts are the same if the small model drafts them.
 pub(crate) fn drafts<B: Backend>(model: impl Fn(&str) -> Source<B>) {
     let (upscaled, tuned) = upscaled(model);
     for text in texts("base-large + tuned-small - base-small").iter().filter(|t| t.kind != "short") {
@@ -140,7 +141,7 @@ pub(crate) fn drafts<B: Backend>(model: impl Fn(&str) -> Source<B>) {
     }
 }
 
-/// And so do all others.
+/// All texts are the same if the small model drafts them.
 pub(crate) fn drafts_everything<B: Backend>(model: impl Fn(&str) -> Source<B>) {
     let (upscaled, tuned) = upscaled(model);
     let parts = ["tuning", "validation", "test"];

@@ -1,11 +1,11 @@
-//! ONNX files, by ONNX Runtime. These tests need its library.
+//! ONNX files, run by ONNX Runtime. These tests need its library.
 use eft::Source;
 use eft::load::{Error, Loader};
 use eft::ort::Ort;
 
 use crate::{laws, zoo};
 
-/// The backend, or a panic that says what to do.
+/// The backend. Panics with instructions if the library is missing.
 fn ort() -> Ort {
     Ort::cpu().unwrap_or_else(|e| {
         panic!("these tests need ONNX Runtime: {e}; eft-backend-ort/get-onnxruntime gets it")
@@ -35,7 +35,7 @@ fn combinations_write_what_transformers_writes() {
     laws::writes(&laws::upscaled(model).0, "base-large + tuned-small - base-small");
 }
 
-/// What an ONNX file cannot be given, another backend runs.
+/// An ONNX file takes no adapters, but another backend can run them.
 #[test]
 #[cfg(feature = "candle")]
 fn adapters_of_another_backend_are_bridged() {
@@ -60,7 +60,7 @@ fn up_scaling_answers_what_neither_of_its_models_can() {
 }
 
 #[test]
-fn drafted_texts_are_the_plain_ones() {
+fn drafted_texts_equal_the_plain_ones() {
     laws::drafts(model);
 }
 

@@ -1,4 +1,4 @@
-//! Folders, GGUF files and adapters, by libtorch.
+//! Folders, GGUF files and adapters, run by libtorch.
 use eft::tch::{Torch, TorchNn};
 
 use crate::{folders, laws};
@@ -18,7 +18,7 @@ fn models_write_what_transformers_writes() {
 }
 
 #[test]
-#[cfg(feature = "candle")] // which reads the files
+#[cfg(feature = "candle")] // The reader of GGUF files is in the candle backend.
 fn gguf_files_write_what_their_folders_do() {
     folders::gguf_files(&nn());
 }
@@ -39,6 +39,6 @@ fn up_scaling_answers_what_neither_of_its_models_can() {
 }
 
 #[test]
-fn drafted_texts_are_the_plain_ones() {
+fn drafted_texts_equal_the_plain_ones() {
     laws::drafts(|path| folders::model(&nn(), path));
 }

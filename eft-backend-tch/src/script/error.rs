@@ -25,6 +25,15 @@ pub enum ScriptError {
     Core(#[from] eft_core::Error),
 }
 
+impl From<ScriptError> for eft_core::Error {
+    fn from(error: ScriptError) -> Self {
+        match error {
+            ScriptError::Core(error) => error,
+            error => Self::load(error),
+        }
+    }
+}
+
 impl ScriptError {
     /// What trying it out led to.
     pub(super) fn convention(file: &Path, error: impl std::fmt::Display) -> Self {

@@ -1,4 +1,4 @@
-//! Vocabularies of GPT-2's kind: bytes, merged within words.
+//! Byte-level BPE.
 use eft_backend_candle::gguf::TokenizerFields;
 use eft_models::{Error, Result};
 use tokenizers::normalizers::unicode::NFC;
@@ -8,33 +8,37 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior};
 
-use super::Parts;
+use super::parts::Parts;
 
-/// Llama 3's words.
+/// The words of Llama 3.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// Qwen's: as Llama 3's, with single digits.
+/// The words of Qwen: those of Llama 3, but with single digits.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// How a text is cut before bytes are merged.
+/// What a pre-tokenizer's name stands for.
 struct Pre {
     words: Words,
+    /// Whether words that are tokens are taken whole, without merging.
     ignores_merges: bool,
+    /// Whether a sequence begins with a begin-of-sequence token, if the file does not say so.
     begins: bool,
+    /// Whether text is normalised to Unicode's composed form (NFC).
     composed: bool,
 }
 
+/// How a text is split into words, within which bytes are merged.
 enum Words {
-    /// GPT-2's own expression.
+    /// The regular expression of GPT-2.
     Gpt2,
-    /// The same, after every digit was cut out.
+    /// Single digits, and the rest by the regular expression of GPT-2.
     Gpt2Digits,
     Regex(&'static str),
 }
 
 const PLAIN: Pre = Pre { words: Words::Gpt2, ignores_merges: false, begins: false, composed: false };
 
-/// By the names that converters give, and llama.cpp knows.
+/// The pre-tokenizers, by the names that converters write and llama.cpp reads.
 const KNOWN: [(&[&str], Pre); 5] = [
     (&["gpt-2", "phi-2", "olmo", "mpt"], PLAIN),
     (&["smollm", "starcoder", "refact", "command-r"], Pre { words: Words::Gpt2Digits, ..PLAIN }),
@@ -55,7 +59,9 @@ pub(super) fn parts(fields: &TokenizerFields) -> Result<Parts> {
     let Some((_, pre)) = KNOWN.iter().find(|(names, _)| names.contains(&name)) else {
         let known: Vec<_> = KNOWN.iter().flat_map(|(names, _)| names.iter().copied()).collect();
         let known = known.join(", ");
-        return Err(fields.wrong(field, format!("is `{name}`, which is not supported; these are: {known}")));
+        return Err(
+            fields.wrong(field, format!("is `{name}`, which is not supported; supported are: {known}"))
+        );
     };
     let bad = |e: tokenizers::Error| Error::BadFile { file: fields.file().into(), reason: e.to_string() };
     let alone = ByteLevel::new(false, true, true);
@@ -82,7 +88,7 @@ pub(super) fn parts(fields: &TokenizerFields) -> Result<Parts> {
 fn merges(fields: &TokenizerFields) -> Result<Vec<(String, String)>> {
     let tokens: std::collections::HashSet<_> = fields.tokens.iter().map(String::as_str).collect();
     let merge = |merge: &String| {
-        // A token may begin with a space.
+        // The first character belongs to the left token, even if it is a space.
         let second = merge.char_indices().nth(1).map_or(merge.len(), |(at, _)| at);
         let (left, right) = merge.split_at(second + merge[second..].find(' ')?);
         let (left, right) = (left.to_owned(), right[1..].to_owned());
@@ -90,7 +96,10 @@ fn merges(fields: &TokenizerFields) -> Result<Vec<(String, String)>> {
         known.then_some((left, right))
     };
     let wrong = |text: &String| {
-        fields.wrong("tokenizer.ggml.merges", format!("holds {text:?}, which merges no two tokens to one"))
+        fields.wrong(
+            "tokenizer.ggml.merges",
+            format!("holds {text:?}, which does not merge two tokens to a third"),
+        )
     };
     fields.merges.iter().map(|text| merge(text).ok_or_else(|| wrong(text))).collect()
 }

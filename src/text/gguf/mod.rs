@@ -1,18 +1,21 @@
-//! Tokenizers and chat templates of GGUF files: what their metadata tell, as the parts that a `tokenizer.json` has.
+//! Tokenizers and chat templates made from the metadata of GGUF files.
 //!
-//! Vocabularies of GPT-2's kind (`gpt2`) are merged from bytes, after a text was cut by the expression that
-//! `tokenizer.ggml.pre` names; those of SentencePiece's (`llama`) from characters, by their scores.
+//! Byte-level BPE (`gpt2`: GPT-2, Llama 3, Qwen) merges bytes within words, which are found by the pre-tokenizer
+//! that `tokenizer.ggml.pre` names. SentencePiece BPE (`llama`: Llama 2, Gemma) merges characters in the order of
+//! the scores of the results.
 //!
-//! ```no_run
+//! ```
 //! use eft::candle::Gguf;
 //! use eft::text::gguf;
 //!
-//! let file = Gguf::open("smollm2-135m-instruct-q4_k_m.gguf")?;
-//! let tokenizer = file.tokenizer().map(gguf::tokenizer).transpose()?;
-//! let template = file.tokenizer().map(gguf::template).transpose()?.flatten();
-//! # Ok::<(), eft::models::Error>(())
+//! let file = Gguf::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/gguf/llama-bpe.gguf"))?;
+//! let fields = file.tokenizer().expect("the file has a tokenizer");
+//! let (tokenizer, template) = (gguf::tokenizer(fields)?, gguf::template(fields)?);
+//! assert!(tokenizer.id("<|end|>").is_some() && template.is_some());
+//! # Ok::<(), eft::Error>(())
 //! ```
 mod bytes;
+mod parts;
 mod pieces;
 
 use eft_backend_candle::gguf::{TokenKind, TokenizerFields};
@@ -22,12 +25,16 @@ use tokenizers::AddedToken;
 use tokenizers::models::bpe::{BpeBuilder, Vocab};
 use tokenizers::processors::template::{SpecialToken, TemplateProcessing};
 
-use super::{ChatTemplate, Tokenizer};
+use super::chat::ChatTemplate;
+use super::tokenizer::Tokenizer;
+use parts::by_id;
 
-/// The tokenizer that a file describes.
+/// Returns the tokenizer that a file describes.
 ///
 /// # Errors
-/// [`Error::Config`] naming the field: a pre-tokenizer that is not known here, merges of what are no tokens.
+/// * [`Error::Config`], naming the field, if the pre-tokenizer is not supported, a field is missing, or a merge is not
+///   of two tokens to a third.
+/// * [`Error::BadFile`] if the fields contradict each other.
 pub fn tokenizer(fields: &TokenizerFields) -> Result<Tokenizer> {
     let parts = match fields.spelling {
         Spelling::ByteLevel => bytes::parts(fields)?,
@@ -49,15 +56,15 @@ pub fn tokenizer(fields: &TokenizerFields) -> Result<Tokenizer> {
     inner.with_normalizer(parts.normalizer).map_err(bad)?;
     inner.with_pre_tokenizer(parts.pre_tokenizer);
     inner.with_decoder(Some(parts.decoder));
-    inner.with_post_processor(ends(fields, parts.begins)?);
+    inner.with_post_processor(begin_and_end(fields, parts.begins)?);
     inner.add_tokens(added(fields)).map_err(bad)?;
     Tokenizer::new(inner, fields.file())
 }
 
-/// The chat template of a file, which knows its special tokens.
+/// Returns the chat template of a file, with the file's special tokens; `None` if it has no template.
 ///
 /// # Errors
-/// As [`ChatTemplate::new`].
+/// [`Error::BadFile`] with the line of a syntax error.
 pub fn template(fields: &TokenizerFields) -> Result<Option<ChatTemplate>> {
     let Some(source) = &fields.chat_template else { return Ok(None) };
     let template = ChatTemplate::new(fields.file(), source)?;
@@ -66,26 +73,8 @@ pub fn template(fields: &TokenizerFields) -> Result<Option<ChatTemplate>> {
     Ok(Some(known.fold(template, |template, (role, token)| template.token(role, token))))
 }
 
-/// What the two kinds of vocabulary do not share.
-struct Parts {
-    merges: Vec<(String, String)>,
-    /// Words that are tokens are taken as they are.
-    ignores_merges: bool,
-    /// Characters that are no tokens become tokens for their bytes.
-    falls_back: bool,
-    /// Whether a sequence begins with a token for that, where the file does not tell.
-    begins: bool,
-    normalizer: Option<tokenizers::NormalizerWrapper>,
-    pre_tokenizer: Option<tokenizers::PreTokenizerWrapper>,
-    decoder: tokenizers::DecoderWrapper,
-}
-
 fn text(fields: &TokenizerFields, id: TokenId) -> Option<&str> {
     fields.tokens.get(id as usize).map(String::as_str)
-}
-
-fn by_id(fields: &TokenizerFields) -> impl Iterator<Item = (TokenId, &String, TokenKind)> {
-    (0..).zip(&fields.tokens).zip(&fields.kinds).map(|((id, text), kind)| (id, text, *kind))
 }
 
 fn vocab(fields: &TokenizerFields) -> Vocab {
@@ -93,7 +82,7 @@ fn vocab(fields: &TokenizerFields) -> Vocab {
     tokens.map(|(id, text, _)| (text.clone(), id)).collect()
 }
 
-/// Tokens that are found before anything is merged.
+/// The tokens that are matched before any merge.
 fn added(fields: &TokenizerFields) -> Vec<AddedToken> {
     let token = |(_, text, kind): (TokenId, &String, TokenKind)| match kind {
         TokenKind::Control | TokenKind::Unknown => Some(AddedToken::from(text.clone(), true)),
@@ -103,8 +92,8 @@ fn added(fields: &TokenizerFields) -> Vec<AddedToken> {
     by_id(fields).filter_map(token).collect()
 }
 
-/// What is put before and behind a text.
-fn ends(fields: &TokenizerFields, begins: bool) -> Result<Option<TemplateProcessing>> {
+/// The tokens put before and after a sequence.
+fn begin_and_end(fields: &TokenizerFields, begins: bool) -> Result<Option<TemplateProcessing>> {
     let [begin, end] = [
         ("begin", fields.add_bos.unwrap_or(begins), fields.bos, "tokenizer.ggml.bos_token_id"),
         ("end", fields.add_eos.unwrap_or(false), fields.eos, "tokenizer.ggml.eos_token_id"),
@@ -112,7 +101,7 @@ fn ends(fields: &TokenizerFields, begins: bool) -> Result<Option<TemplateProcess
     .map(|(name, wanted, id, field)| match id.and_then(|id| Some((id, text(fields, id)?))) {
         _ if !wanted => Ok(None),
         Some((id, text)) => Ok(Some((name, id, text))),
-        None => Err(fields.wrong(field, "is missing, though every text has it")),
+        None => Err(fields.wrong(field, "is missing, though every sequence gets the token")),
     });
     let (begin, end) = (begin?, end?);
     let names = [begin.map(|(name, ..)| name), Some("$A"), end.map(|(name, ..)| name)];

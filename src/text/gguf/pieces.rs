@@ -1,4 +1,4 @@
-//! Vocabularies of SentencePiece's kind: characters, merged by scores.
+//! SentencePiece BPE.
 use std::collections::HashMap;
 
 use eft_backend_candle::gguf::{TokenKind, TokenizerFields};
@@ -9,7 +9,7 @@ use tokenizers::decoders::sequence::Sequence as Decoders;
 use tokenizers::normalizers::{Prepend, Replace, Sequence as Normalizers};
 use tokenizers::{DecoderWrapper, NormalizerWrapper};
 
-use super::{Parts, by_id};
+use super::parts::{Parts, by_id};
 
 pub(super) fn parts(fields: &TokenizerFields) -> Result<Parts> {
     if fields.scores.is_empty() && !fields.tokens.is_empty() {
@@ -34,8 +34,8 @@ pub(super) fn parts(fields: &TokenizerFields) -> Result<Parts> {
     })
 }
 
-/// Which two pieces make a third, the one of the greatest score first: what SentencePiece finds while it merges,
-/// told in advance.
+/// All pairs of pieces that make a third piece, in descending order of its score. SentencePiece looks for them while it
+/// merges; the library needs them in advance.
 fn merges(fields: &TokenizerFields) -> Vec<(String, String)> {
     let normal = || by_id(fields).filter(|(_, _, kind)| *kind == TokenKind::Normal);
     let ids: HashMap<_, _> = normal().map(|(id, text, _)| (text.as_str(), id)).collect();

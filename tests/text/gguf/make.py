@@ -1,10 +1,9 @@
-"""Makes the GGUF files beside it, and what llama.cpp says of their tokenizers and of others'.
+"""Makes the GGUF files in this folder, and the expected ids of their tokenizers by llama.cpp.
 
     python make.py [MODEL.gguf ...]
 
-The files hold the tokenizers of the folders beside this one, under several names of pre-tokenizers, and a model too
-small to say anything. For each model that is named, MODEL.gguf.tokens.json is written beside it: what llama.cpp and
-transformers make of the same texts. Written with gguf 0.17, xllamacpp 2026.10, transformers 5.
+The files hold the tokenizers of the neighbouring folders, with several pre-tokenizers, and a minimal model. For each
+model that is named, MODEL.gguf.tokens.json gets the ids of the same texts by llama.cpp and transformers. Written with gguf 0.17, xllamacpp 2026.10, transformers 5.
 """
 
 import json
@@ -20,7 +19,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 from make import TEXTS  # noqa: E402
 
-# What a llama.cpp server cannot be sent.
+# A llama.cpp server does not take null characters.
 TEXTS = [text for text in TEXTS if "\x00" not in text]
 
 
@@ -103,7 +102,7 @@ def tiny():
     for pre in ["gpt-2", "smollm", "qwen2", "llama-bpe", "dbrx"]:
         write(HERE / f"{pre}.gguf", "gpt2", pre, read("byte-level"))
     pieces = read("pieces")
-    # The order of merging, as SentencePiece keeps it.
+    # SentencePiece keeps the order of merges as scores.
     scores = {left + right: -float(rank) for rank, (left, right) in enumerate(pieces["model"]["merges"])}
     least = -float(len(scores))
     scores |= {token: least for token in pieces["model"]["vocab"] if len(token) == 1}

@@ -1,9 +1,9 @@
-"""Renders conversations by the templates beside it, as transformers does.
+"""Renders conversations with the templates in this folder, by transformers.
 
     python make.py
 
-The templates are those of Qwen 2.5, SmolLM 2, Mistral (Apache 2.0), Zephyr and Phi 3 (MIT) models, and our own of the
-forms that Llama 3, Gemma and Tulu document; `extras` is made of what else templates use. Written with
+The templates are those of Qwen 2.5, SmolLM 2, Mistral (Apache 2.0), Zephyr and Phi 3 (MIT) models, and our own for the
+formats that Llama 3, Gemma and Tulu document; `extras` has other constructs that templates use. Written with
 transformers 5.
 """
 

@@ -1,21 +1,21 @@
-//! Models whose passes are timed: what a run spends in them, and what is left for everything else.
+//! Measures the time that is spent in the models' passes, to separate it from everything else.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use eft_core::{Backend, Engine, EngineRow, EngineSpec, Opened, Result, RowFeed, Scores, Session};
 
-/// Time spent in passes, those that open sessions left out. Clones tell the same time.
+/// The time spent in passes, without those that open sessions. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Clock(Arc<AtomicU64>);
 
 impl Clock {
-    /// Seconds so far.
+    /// The seconds so far.
     pub(crate) fn seconds(&self) -> f64 {
         self.0.load(Ordering::Relaxed) as f64 * 1e-9
     }
 
-    /// Seconds that some work spends in passes.
+    /// The seconds that some work spends in passes.
     pub(crate) fn of(&self, work: impl FnOnce()) -> f64 {
         let before = self.seconds();
         work();
@@ -23,7 +23,7 @@ impl Clock {
     }
 }
 
-/// An engine whose passes move a clock.
+/// An engine whose passes are measured by a clock.
 pub(crate) struct Timed<E> {
     engine: E,
     clock: Clock,
@@ -44,16 +44,16 @@ impl<E: Engine> Engine for Timed<E> {
 
     fn open(&self, rows: &[EngineRow]) -> Result<Opened<E::Backend>> {
         let (session, scores) = self.engine.open(rows)?;
-        Ok((Box::new(MeteredSession { session, clock: self.clock.clone() }), scores))
+        Ok((Box::new(TimedSession { session, clock: self.clock.clone() }), scores))
     }
 }
 
-struct MeteredSession<B: Backend> {
+struct TimedSession<B: Backend> {
     session: Box<dyn Session<Backend = B>>,
     clock: Clock,
 }
 
-impl<B: Backend> Session for MeteredSession<B> {
+impl<B: Backend> Session for TimedSession<B> {
     type Backend = B;
 
     fn rollback_limit(&self) -> Vec<usize> {

@@ -1,34 +1,35 @@
-//! What acceptance and the costs of passes allow: the best length of block, if there were nothing to a block but the
-//! models' passes, and choosing tokens from what they say.
+//! The attainable bound on the speed-up, by the acceptance and the costs of passes: that of the best draft length, if a block
+//! consisted of nothing but the models' passes and the choice of tokens from their scores.
 use std::time::Instant;
 
 use eft_core::backend::{Term, score_rows};
 use eft_core::{Backend, Evaluator, Prompt, Scores, Source, TokenId};
 use serde::{Deserialize, Serialize};
 
-use crate::metered::Clock;
+use crate::clock::Clock;
 
-/// Lengths of drafts that are measured. What lies between costs what a straight line says.
+/// The draft lengths that are measured. The cost of others is interpolated linearly.
 const LENGTHS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
-/// Places of a text.
+/// The number of positions of a text at which passes are measured.
 const PLACES: usize = 4;
 
-/// Seconds of passes, and of choosing from their scores.
+/// The seconds that passes take, and the choice of tokens from their scores.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Costs {
-    /// One token by all models of the target, and choosing it.
+    /// A pass of one token through all models of the target.
     pub(crate) plain: f64,
+    /// The choice of that token.
     pub(crate) choosing: f64,
-    /// By the length of the draft: all of its passes.
+    /// All passes of a draft, for each of the lengths.
     pub(crate) drafts: Vec<f64>,
-    /// The passes of the target's other models over the draft.
+    /// The passes of the target's other models over a draft, for each of the lengths.
     pub(crate) blocks: Vec<f64>,
-    /// The pass of the draft behind a whole draft: none if the target does without.
-    pub(crate) behind: f64,
+    /// The draft model's pass after the last drafted token; zero if the target does not need it.
+    pub(crate) after: f64,
 }
 
 impl Costs {
-    /// At the places where a text behind a prompt was written, so many times each.
+    /// Measures the passes at several positions of a text that follows a prompt, `rounds` times at each.
     pub(crate) fn measure<B: Backend>(
         target: &Source<B>,
         draft: &Source<B>,
@@ -58,11 +59,11 @@ impl Costs {
             choosing: mean(&|c| c.choosing),
             drafts: means(|c| &c.drafts),
             blocks: means(|c| &c.blocks),
-            behind: mean(&|c| c.behind),
+            after: mean(&|c| c.after),
         }
     }
 
-    /// A draft, and the others' passes over it, of some length.
+    /// The seconds of a draft of a length, and of the other models' passes over it.
     pub(crate) fn at(&self, length: f64) -> (f64, f64) {
         let (below, part) = (length.clamp(1.0, 16.0) as usize, length.fract());
         let at = |measured: &[f64]| {
@@ -72,25 +73,25 @@ impl Costs {
         (at(&self.drafts), at(&self.blocks))
     }
 
-    /// The most that the best length of block gains, and that length. `plain` is what the passes of a plain token took
-    /// one after another: alone, between passes of another kind, they may take longer.
-    pub(crate) fn allowed(&self, acceptance: f64, plain: f64) -> (f64, usize) {
+    /// The speed-up with the best draft length, and that length. `plain` is the mean time of the passes of plain decoding,
+    /// which take less time one after another than between passes of another kind.
+    pub(crate) fn bound(&self, acceptance: f64, plain: f64) -> (f64, usize) {
         let chance = |i: usize| acceptance.powi(i as i32);
         let gain = |n: usize| {
             let tokens: f64 = (0..=n).map(chance).sum();
-            let cost = between(&self.drafts, n) + between(&self.blocks, n) + chance(n) * self.behind;
+            let cost = between(&self.drafts, n) + between(&self.blocks, n) + chance(n) * self.after;
             (tokens * (plain + self.choosing) / cost, n)
         };
         (1..=16).map(gain).fold((1.0, 0), |best, next| if next.0 > best.0 { next } else { best })
     }
 }
 
-/// No median: what a run takes has the hiccups of the machine in it, too.
+/// The mean, and not the median, since the disturbances of the machine are part of a run's time, too.
 fn mean(seconds: &[f64]) -> f64 {
     seconds.iter().sum::<f64>() / seconds.len() as f64
 }
 
-/// What is measured at some lengths, at another.
+/// Interpolates between the measured lengths.
 fn between(measured: &[f64], length: usize) -> f64 {
     let above = LENGTHS.iter().position(|l| *l >= length).unwrap_or(LENGTHS.len() - 1);
     let Some(below) = above.checked_sub(1).filter(|_| LENGTHS[above] > length) else {
@@ -100,7 +101,7 @@ fn between(measured: &[f64], length: usize) -> f64 {
     measured[below] + part * (measured[above] - measured[below])
 }
 
-/// A place in a text, with the tokens that follow, of which the first is pushed and no model has read it.
+/// A position of a text, and the tokens that follow it.
 struct Place<'a, B: Backend> {
     evaluator: &'a mut Evaluator<B>,
     text: &'a [TokenId],
@@ -109,7 +110,7 @@ struct Place<'a, B: Backend> {
 
 impl<B: Backend> Place<'_, B> {
     fn costs(&mut self, rounds: usize) -> Costs {
-        let (mut plain, mut choosing, mut behind) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut plain, mut choosing, mut after) = (Vec::new(), Vec::new(), Vec::new());
         let mut of_length = vec![(Vec::new(), Vec::new()); LENGTHS.len()];
         for _ in 0..rounds {
             let (passes, chosen) = self.plain();
@@ -119,15 +120,15 @@ impl<B: Backend> Place<'_, B> {
                 let (draft, block, last) = self.block(*length);
                 drafts.push(draft);
                 blocks.push(block);
-                behind.push(last);
+                after.push(last);
             }
         }
         let (drafts, blocks) = of_length.into_iter().map(|(d, b)| (mean(&d), mean(&b))).unzip();
-        let [plain, choosing, behind] = [plain, choosing, behind].map(|seconds| mean(&seconds));
-        Costs { plain, choosing, drafts, blocks, behind }
+        let [plain, choosing, after] = [plain, choosing, after].map(|seconds| mean(&seconds));
+        Costs { plain, choosing, drafts, blocks, after }
     }
 
-    /// One token by all models of the target, and choosing it.
+    /// Measures a pass of one token through all models of the target, and the choice of the token.
     fn plain(&mut self) -> (f64, f64) {
         self.evaluator.push(&[vec![self.text[0]]]).unwrap();
         let passes = self.clock.of(|| drop(self.evaluator.eval_last(0).unwrap()));
@@ -137,7 +138,7 @@ impl<B: Backend> Place<'_, B> {
         (passes, chosen)
     }
 
-    /// A draft, the others' passes over it, and the draft's pass behind it: in the order in which they are run.
+    /// Measures a draft, the other models' passes over it, and the draft model's pass after it, in this order.
     fn block(&mut self, length: usize) -> (f64, f64, f64) {
         let start = self.evaluator.pushed(0).len() + 1;
         self.evaluator.push(&[vec![self.text[0]]]).unwrap();
@@ -150,15 +151,15 @@ impl<B: Backend> Place<'_, B> {
         }
         let positions = start..start + length + 1;
         let positions = std::slice::from_ref(&positions);
-        let judging = self.clock.of(|| self.evaluator.run_without(0, 1, positions).unwrap());
-        let behind = self.clock.of(|| drop(self.evaluator.eval(0, positions).unwrap()));
+        let verifying = self.clock.of(|| self.evaluator.run_without(0, 1, positions).unwrap());
+        let after = self.clock.of(|| drop(self.evaluator.eval(0, positions).unwrap()));
         let scores = self.evaluator.eval(0, positions).unwrap();
         let chosen = self.choosing(&scores, true);
         self.evaluator.rollback(&[length + 1]).unwrap();
-        (drafting, judging + chosen, behind)
+        (drafting, verifying + chosen, after)
     }
 
-    /// What it takes to make one row of each term's, and to take the first token of it.
+    /// Measures combining the terms' score rows, and choosing the likeliest token of each row of the result.
     fn choosing(&self, scores: &Scores<B>, of_target: bool) -> f64 {
         let rows = scores.positions(0);
         let (backend, width) = (self.evaluator.backend(), scores.width());

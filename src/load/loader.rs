@@ -1,0 +1,170 @@
+//! [`Loader`]: which model is loaded, and how.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use eft_core::Vocab;
+
+use super::warning::{OnWarning, Warning};
+use crate::text::chat::ChatTemplate;
+use crate::text::plain::PlainTemplate;
+
+/// Loads a model by name, with options. [`load`](Self::load) runs it on the processor by candle,
+/// [`load_on`](Self::load_on) by any tensor library, and with the feature `ort` `load_onnx` by ONNX Runtime.
+///
+/// ```
+/// use eft::Loader;
+/// use eft::text::PlainTemplate;
+///
+/// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/zoo/base-small");
+/// let base = Loader::new(folder).named("base").plain(PlainTemplate::default()).load()?;
+/// assert_eq!(base.name(), "base");
+/// # Ok::<(), eft::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a loader loads nothing until `load`, `load_on` or `load_onnx` is called"]
+pub struct Loader {
+    pub(super) name: String,
+    /// The name that the model gets, if it is not to be made from its folder, file or id.
+    pub(super) given_name: Option<String>,
+    /// The names and folders of adapters.
+    pub(super) adapters: Vec<(String, PathBuf)>,
+    pub(super) tokenizer: Option<PathBuf>,
+    pub(super) template: Template,
+    pub(super) literal_messages: bool,
+    pub(super) vocab: Option<Vocab>,
+    pub(super) on_warning: OnWarning,
+    #[cfg(feature = "hub")]
+    pub(super) hub: HubOptions,
+}
+
+/// The template that conversations are rendered with.
+#[derive(Debug, Clone)]
+pub(super) enum Template {
+    /// The model's own; if it has several, the one of this name.
+    Own(Option<String>),
+    Chat(Arc<ChatTemplate>),
+    Plain(PlainTemplate),
+}
+
+/// Options for models on the hub.
+#[cfg(feature = "hub")]
+#[derive(Debug, Clone, Default)]
+pub(super) struct HubOptions {
+    pub(super) revision: Option<String>,
+    pub(super) offline: bool,
+    pub(super) quiet: bool,
+    pub(super) cache: Option<PathBuf>,
+    pub(super) endpoint: Option<String>,
+}
+
+impl Loader {
+    /// A loader of the model of this name: a folder, a GGUF or ONNX file, or an id on the hub. See the
+    /// [module](super).
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            given_name: None,
+            adapters: Vec::new(),
+            tokenizer: None,
+            template: Template::Own(None),
+            literal_messages: false,
+            vocab: None,
+            on_warning: OnWarning::default(),
+            #[cfg(feature = "hub")]
+            hub: HubOptions::default(),
+        }
+    }
+
+    /// Sets the model's name in formulas and messages. By default it is that of its folder or file, or its id.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.given_name = Some(name.into());
+        self
+    }
+
+    /// Adds a PEFT LoRA adapter from a folder, under a name by which [`Source::adapter`](crate::Source::adapter) finds
+    /// it.
+    pub fn adapter(mut self, name: impl Into<String>, folder: impl Into<PathBuf>) -> Self {
+        self.adapters.push((name.into(), folder.into()));
+        self
+    }
+
+    /// Uses the tokenizer of this `tokenizer.json` instead of the model's own.
+    pub fn tokenizer(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tokenizer = Some(file.into());
+        self
+    }
+
+    /// Uses this chat template instead of the model's own.
+    pub fn chat(mut self, template: ChatTemplate) -> Self {
+        self.template = Template::Chat(Arc::new(template));
+        self
+    }
+
+    /// Uses the model's own chat template of this name, for a model that has several.
+    pub fn chat_named(mut self, name: impl Into<String>) -> Self {
+        self.template = Template::Own(Some(name.into()));
+        self
+    }
+
+    /// Uses a plain template instead of the model's own, for a base model.
+    pub fn plain(mut self, template: PlainTemplate) -> Self {
+        self.template = Template::Plain(template);
+        self
+    }
+
+    /// Keeps special tokens that are spelled out in messages as text, such as a user's `<|end|>`. By default they
+    /// become the special token, as in transformers. See
+    /// [`TextRenderer::literal_messages`](crate::text::TextRenderer::literal_messages).
+    pub fn literal_messages(mut self) -> Self {
+        self.literal_messages = true;
+        self
+    }
+
+    /// Uses this vocabulary instead of the tokenizer's. Models that are given the same one can be combined: that their
+    /// ids mean the same is then the caller's responsibility.
+    pub fn vocab(mut self, vocab: Vocab) -> Self {
+        self.vocab = Some(vocab);
+        self
+    }
+
+    /// Calls this function with each [`Warning`]. By default they are printed to standard error.
+    pub fn on_warning(mut self, f: impl Fn(&Warning) + Send + Sync + 'static) -> Self {
+        self.on_warning = OnWarning::new(f);
+        self
+    }
+}
+
+/// Options for models on the hub.
+#[cfg(feature = "hub")]
+impl Loader {
+    /// Loads this revision: a branch, a tag or a commit. `main` by default.
+    pub fn revision(mut self, revision: impl Into<String>) -> Self {
+        self.hub.revision = Some(revision.into());
+        self
+    }
+
+    /// Loads from the cache only. The environment variable `HF_HUB_OFFLINE=1` does the same.
+    pub fn offline(mut self) -> Self {
+        self.hub.offline = true;
+        self
+    }
+
+    /// Shows no progress bars while files are downloaded.
+    pub fn quiet(mut self) -> Self {
+        self.hub.quiet = true;
+        self
+    }
+
+    /// Uses this folder as the cache, instead of the one that `HF_HUB_CACHE` or `HF_HOME` names, or the default one in
+    /// the home directory.
+    pub fn cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.hub.cache = Some(folder.into());
+        self
+    }
+
+    /// Uses another hub, such as a mirror, instead of the one that `HF_ENDPOINT` names or `https://huggingface.co`.
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.hub.endpoint = Some(url.into());
+        self
+    }
+}

@@ -1,0 +1,120 @@
+//! From a model's name to its files.
+use std::path::{Path, PathBuf};
+
+use super::error::{Error, Result};
+#[cfg(feature = "hub")]
+use super::hub;
+use super::loader::Loader;
+
+/// The files of a model.
+pub(super) enum Resolved {
+    /// A folder in Hugging Face's layout.
+    Folder(PathBuf),
+    /// A GGUF file.
+    #[cfg(feature = "candle")]
+    Gguf(PathBuf),
+}
+
+/// Returns the model's files, downloaded if need be, and the name that it gets.
+pub(super) fn resolve(loader: &Loader) -> Result<(Resolved, String)> {
+    let path = Path::new(&loader.name);
+    let name = |found: &str| loader.given_name.clone().unwrap_or_else(|| found.to_owned());
+    if !path.exists() {
+        return on_hub(loader);
+    }
+    if path.is_dir() {
+        check_no_adapter(loader, path)?;
+        // `.` and `..` have no file name until they are made absolute.
+        let absolute = if path.file_name().is_none() { path.canonicalize().ok() } else { None };
+        let absolute = absolute.as_deref().unwrap_or(path);
+        let found = absolute.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        return Ok((Resolved::Folder(path.into()), name(&found)));
+    }
+    #[cfg(feature = "candle")]
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+        let found = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+        return Ok((Resolved::Gguf(path.into()), name(&found)));
+    }
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+        let reason = "is an ONNX file: load it with `Loader::load_onnx`, which needs the feature `ort`";
+        return Err(not_found(loader, reason));
+    }
+    Err(not_found(loader, "is a file, but not a GGUF file, or this build lacks the feature `candle`"))
+}
+
+/// Refuses the folder of an adapter, which has no model of its own.
+fn check_no_adapter(loader: &Loader, folder: &Path) -> Result<()> {
+    let adapter = folder.join("adapter_config.json");
+    if !adapter.exists() || folder.join("config.json").exists() {
+        return Ok(());
+    }
+    let fields = crate::text::chat::read_json(&adapter)?;
+    let base = fields["base_model_name_or_path"].as_str();
+    let base = base.map_or(String::new(), |base| format!(", `{base}`"));
+    let reason = format!(
+        "is the folder of a PEFT adapter, not of a model: load its base model{base}, and add the adapter with \
+         `Loader::adapter`"
+    );
+    Err(not_found(loader, &reason))
+}
+
+/// Returns an ONNX file, or a folder that has one, and the name that the model gets, unless that is made from its path.
+#[cfg(feature = "ort")]
+pub(super) fn resolve_onnx(loader: &Loader) -> Result<(PathBuf, Option<String>)> {
+    let path = PathBuf::from(&loader.name);
+    if path.exists() {
+        return Ok((path, loader.given_name.clone()));
+    }
+    #[cfg(feature = "hub")]
+    {
+        let (id, file) = id(loader)?;
+        let path = hub::fetch_onnx(loader, id, file)?;
+        Ok((path, Some(loader.given_name.clone().unwrap_or_else(|| loader.name.clone()))))
+    }
+    #[cfg(not(feature = "hub"))]
+    Err(nowhere(loader))
+}
+
+#[cfg(feature = "hub")]
+fn id(loader: &Loader) -> Result<(&str, Option<&str>)> {
+    hub::parse_id(&loader.name).ok_or_else(|| {
+        let reason = "is no folder or file here, and cannot be an id on the Hugging Face hub, which has the form \
+                      `organisation/model`";
+        not_found(loader, reason)
+    })
+}
+
+#[cfg(feature = "hub")]
+fn on_hub(loader: &Loader) -> Result<(Resolved, String)> {
+    let (id, file) = id(loader)?;
+    let name = loader.given_name.clone().unwrap_or_else(|| loader.name.clone());
+    #[cfg(feature = "candle")]
+    if let Some(file) = file.filter(|file| file.ends_with(".gguf")) {
+        return Ok((Resolved::Gguf(hub::fetch_file(loader, id, file)?), name));
+    }
+    if let Some(file) = file {
+        let reason = match file.ends_with(".onnx") {
+            true => "is an ONNX file: load it with `Loader::load_onnx`, which needs the feature `ort`",
+            false => "is a GGUF file, which only a build with the feature `candle` can read",
+        };
+        return Err(Error::Hub { id: id.into(), file: file.into(), reason: reason.into() });
+    }
+    Ok((Resolved::Folder(hub::fetch_folder(loader, id)?), name))
+}
+
+#[cfg(not(feature = "hub"))]
+fn on_hub(loader: &Loader) -> Result<(Resolved, String)> {
+    Err(nowhere(loader))
+}
+
+#[cfg(not(feature = "hub"))]
+fn nowhere(loader: &Loader) -> Error {
+    not_found(
+        loader,
+        "is no folder or file here; to load models from the Hugging Face hub, enable the feature `hub`",
+    )
+}
+
+fn not_found(loader: &Loader, reason: &str) -> Error {
+    Error::NotFound { name: loader.name.clone(), reason: reason.into() }
+}
