@@ -21,6 +21,7 @@
 //! assert!(text.next().is_none()); // the tuned model knows when to stop
 //! # Ok::<(), eft::Error>(())
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -35,6 +35,7 @@
 //! * [`engine`] and [`mod@from_fn`]: wrapping a model of one's own;
 //! * [`backend`]: bringing in another tensor library;
 //! * `conformance` (feature): the laws that all of these obey, as a test kit.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
