@@ -76,9 +76,7 @@ fn quantising_activations_changes_logits_little() {
             let (got, expected) = (scores(&source, prompt), scores(&exact, prompt));
             let largest = expected.iter().fold(0.0f32, |m, x| m.max(x.abs()));
             let rounding = difference(&got, &expected);
-            println!(
-                "{dtype:?}: 8-bit activations move a logit by {rounding:.1e}, of up to {largest:.1}"
-            );
+            println!("{dtype:?}: 8-bit activations move a logit by {rounding:.1e}, of up to {largest:.1}");
             assert!(rounding > 0.0 && rounding < 0.1 * largest, "{dtype:?}: {rounding} of {largest}");
         }
     }
