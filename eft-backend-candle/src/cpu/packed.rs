@@ -150,8 +150,13 @@ struct Tile<'a> {
 /// Computes the products of a tile's outputs with `M` rows. Independent of the kind of block, so that it is compiled once
 /// for all kinds.
 #[inline(always)]
-fn sums<S: Simd, D: Dot<S>, const M: usize>(simd: S, halves: bool, at: Tile<'_>, out: &mut [&mut [f32]]) {
-    let sums = if halves {
+fn sums<S: Simd, D: Dot<S>, const M: usize>(
+    simd: S,
+    half_scales: bool,
+    at: Tile<'_>,
+    out: &mut [&mut [f32]],
+) {
+    let sums = if half_scales {
         simd.vectorize(
             #[inline(always)]
             || group_sums::<S, D, true, M>(simd, &at),
