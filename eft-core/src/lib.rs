@@ -36,6 +36,7 @@
 //! * [`engine`] and [`mod@from_fn`]: wrapping your own model;
 //! * [`backend`]: adding a tensor library;
 //! * `conformance` (a feature): a test kit for backends, engines and sources.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

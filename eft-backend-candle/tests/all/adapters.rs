@@ -1,4 +1,4 @@
-//! Adapters that lie: an error that names the file and the tensor or field, no panic, nothing left out in silence.
+//! Damaged adapters: an error names the file and the tensor or field; nothing panics, and nothing is silently ignored.
 use std::path::{Path, PathBuf};
 
 use eft_backend_candle::{Candle, CandleNn};
@@ -12,7 +12,7 @@ fn golden(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", "eft-models", "goldens", name].iter().collect()
 }
 
-/// A copy of an adapter, to be spoilt.
+/// Returns a copy of an adapter, to be damaged.
 fn copy() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in FILES {
@@ -28,7 +28,7 @@ fn load(folder: &Path) -> Result<(), Error> {
 }
 
 #[test]
-fn half_a_change_is_none() {
+fn a_low_rank_pair_without_one_of_its_matrices_is_refused() {
     let folder = copy();
     let file = folder.path().join(FILES[1]);
     let bytes = std::fs::read(&file).unwrap();
@@ -49,14 +49,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn spoilt_adapters_never_panic(
+    fn damaged_adapters_never_panic(
         file in prop::sample::select(&FILES[..]),
         cut in prop::option::of(0usize..12_000),
         flips in prop::collection::vec((0usize..3_000, any::<u8>()), 0..4),
     ) {
         let folder = copy();
-        let spoilt = folder.path().join(file);
-        let untouched = std::fs::read(&spoilt).unwrap();
+        let damaged = folder.path().join(file);
+        let untouched = std::fs::read(&damaged).unwrap();
         let mut bytes = untouched.clone();
         bytes.truncate(cut.unwrap_or(usize::MAX));
         for (at, with) in flips {
@@ -64,7 +64,7 @@ proptest! {
                 *byte = with;
             }
         }
-        std::fs::write(&spoilt, &bytes).unwrap();
+        std::fs::write(&damaged, &bytes).unwrap();
         let loaded = load(folder.path());
         prop_assert!(loaded.is_ok() || bytes != untouched);
         if bytes.len() < untouched.len() {

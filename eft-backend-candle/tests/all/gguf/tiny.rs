@@ -1,4 +1,4 @@
-//! Tiny GGUF files, written from the tiny checkpoints as llama.cpp's converter writes them.
+//! Tiny GGUF files, written from tiny checkpoints the way llama.cpp's converter writes them.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,13 @@ use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
-pub(crate) type Fields = BTreeMap<String, Value>;
-pub(crate) type Tensors = BTreeMap<String, Tensor>;
+pub(super) type Fields = BTreeMap<String, Value>;
+pub(super) type Tensors = BTreeMap<String, Tensor>;
 
-pub(crate) const FAMILIES: [&str; 8] =
+pub(super) const FAMILIES: [&str; 8] =
     ["llama", "llama3", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "gpt2"];
 
-pub(crate) fn folder(family: &str) -> PathBuf {
+pub(super) fn folder(family: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", "eft-models", "goldens", family].iter().collect()
 }
 
@@ -20,15 +20,15 @@ fn architecture(family: &str) -> &str {
     if family == "llama3" { "llama" } else { family }
 }
 
-/// Metadata as a converter would write them.
-pub(crate) fn fields(family: &str) -> Fields {
+/// Returns the metadata that the converter would write.
+pub(super) fn fields(family: &str) -> Fields {
     let text = std::fs::read(folder(family).join("config.json")).unwrap();
     let config: serde_json::Value = serde_json::from_slice(&text).unwrap();
     let architecture = architecture(family);
     let mut fields = Fields::new();
     fields.insert("general.architecture".into(), Value::String(architecture.into()));
     let mut put = |name: &str, value| drop(fields.insert(format!("{architecture}.{name}"), value));
-    for (theirs, ours) in [
+    for (hugging_face, gguf) in [
         ("hidden_size", "embedding_length"),
         ("n_embd", "embedding_length"),
         ("num_attention_heads", "attention.head_count"),
@@ -43,18 +43,18 @@ pub(crate) fn fields(family: &str) -> Fields {
         ("head_dim", "attention.value_length"),
         ("sliding_window", "attention.sliding_window"),
     ] {
-        if let Some(size) = config[theirs].as_u64() {
-            put(ours, Value::U32(size as u32));
+        if let Some(size) = config[hugging_face].as_u64() {
+            put(gguf, Value::U32(size as u32));
         }
     }
-    for (theirs, ours) in [
+    for (hugging_face, gguf) in [
         ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         ("layer_norm_epsilon", "attention.layer_norm_epsilon"),
         ("attn_logit_softcapping", "attn_logit_softcapping"),
         ("final_logit_softcapping", "final_logit_softcapping"),
     ] {
-        if let Some(number) = config[theirs].as_f64() {
-            put(ours, Value::F32(number as f32));
+        if let Some(number) = config[hugging_face].as_f64() {
+            put(gguf, Value::F32(number as f32));
         }
     }
     if let Some(width) = config["query_pre_attn_scalar"].as_f64() {
@@ -72,8 +72,8 @@ pub(crate) fn fields(family: &str) -> Fields {
     fields
 }
 
-/// Tensors under the names, and in the order, of GGUF.
-pub(crate) fn tensors(family: &str) -> Tensors {
+/// Returns the tensors under their GGUF names, with their rows in the order of GGUF.
+pub(super) fn tensors(family: &str) -> Tensors {
     let file = folder(family).join("model.safetensors");
     let mut tensors = Tensors::new();
     for (name, tensor) in candle_core::safetensors::load(file, &Device::Cpu).unwrap() {
@@ -81,8 +81,8 @@ pub(crate) fn tensors(family: &str) -> Tensors {
         tensors.insert(name, tensor);
     }
     if family == "llama3" {
-        // Pairs whose waves are longer than the original context of 16 turn at an eighth; those within a fourth of it
-        // as they do; between, a mixture.
+        // Pairs with a wavelength above the original context of 16 rotate at an eighth of their frequency; those below a
+        // fourth of it are unchanged; those between are interpolated.
         let factor = |pair: i32| {
             let wave = 2.0 * std::f32::consts::PI * 10_000f32.powf(pair as f32 / 4.0);
             let smooth = (16.0 / wave - 1.0) / 3.0;
@@ -113,7 +113,7 @@ fn converted(family: &str, name: &str, tensor: Tensor) -> (String, Tensor) {
     };
     let after_attention = if family.starts_with("gemma") { "post_attention_norm" } else { "ffn_norm" };
     let mut name = name.replace("post_attention_layernorm", after_attention);
-    for (theirs, ours) in [
+    for (hugging_face, gguf) in [
         ("model.layers", "blk"),
         ("transformer.h.", "blk."),
         ("model.norm", "output_norm"),
@@ -143,20 +143,20 @@ fn converted(family: &str, name: &str, tensor: Tensor) -> (String, Tensor) {
         ("mlp.c_fc", "ffn_up"),
         ("mlp.c_proj", "ffn_down"),
     ] {
-        name = name.replace(theirs, ours);
+        name = name.replace(hugging_face, gguf);
     }
     (name, tensor)
 }
 
-/// The converter's `permute`: halves of a head become neighbours.
+/// The converter's `permute`: interleaves the two halves of each head.
 fn neighbours(tensor: &Tensor, heads: usize) -> Tensor {
     let (rows, columns) = tensor.dims2().unwrap();
     let halves = tensor.reshape((heads, 2, rows / heads / 2, columns)).unwrap();
     halves.transpose(1, 2).unwrap().contiguous().unwrap().reshape((rows, columns)).unwrap()
 }
 
-/// Writes a file: each tensor in `dtype` where its rows are made of whole blocks, else in f32.
-pub(crate) fn write(file: &Path, fields: &Fields, tensors: &Tensors, dtype: GgmlDType) {
+/// Writes a file. Each tensor is stored in `dtype` if its rows are whole blocks of it, and in f32 otherwise.
+pub(super) fn write(file: &Path, fields: &Fields, tensors: &Tensors, dtype: GgmlDType) {
     let quantise = |tensor: &Tensor| {
         let fits = tensor.rank() == 2 && tensor.dim(1).unwrap().is_multiple_of(dtype.block_size());
         QTensor::quantize(tensor, if fits { dtype } else { GgmlDType::F32 }).unwrap()
@@ -167,8 +167,8 @@ pub(crate) fn write(file: &Path, fields: &Fields, tensors: &Tensors, dtype: Ggml
     gguf_file::write(&mut std::fs::File::create(file).unwrap(), &fields, &tensors).unwrap();
 }
 
-/// A vocabulary of 96 tokens: `tokens` first, then made-up ones.
-pub(crate) fn with_vocab(mut fields: Fields, model: &str, tokens: &[(&str, i32)]) -> Fields {
+/// Adds a vocabulary of 96 tokens: the given ones, then invented ones.
+pub(super) fn with_vocab(mut fields: Fields, model: &str, tokens: &[(&str, i32)]) -> Fields {
     let rest = (tokens.len()..96).map(|id| (format!("t{id}"), 1));
     let all: Vec<_> = tokens.iter().map(|(text, kind)| (text.to_string(), *kind)).chain(rest).collect();
     let texts = all.iter().map(|(text, _)| Value::String(text.clone())).collect();

@@ -10,7 +10,7 @@ import json, pathlib, sys
 
 import numpy
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benches"))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[4] / "benches"))
 from llama_cpp import Model
 
 TEXTS = [

@@ -1,4 +1,4 @@
-//! What the kit leaves out: types and layouts of candle's own.
+//! What the conformance kit cannot check: candle's types and layouts.
 use candle_core::{DType, Device, Tensor};
 use eft_backend_candle::{Candle, to_error};
 use eft_core::backend::score_rows;
@@ -9,7 +9,7 @@ fn both() -> [Candle; 2] {
     [Candle::cpu(), Candle::cpu().generic(true)]
 }
 
-/// Numbers that look like logits: different for each seed, the same for the same.
+/// Returns numbers that look like logits, as a function of the seed.
 fn noise(width: usize, seed: u32) -> Vec<f32> {
     let hash =
         |i: u32| (i.wrapping_mul(2_654_435_761) ^ seed.wrapping_mul(40_503)).wrapping_mul(2_246_822_519);
@@ -26,7 +26,7 @@ fn download(candle: &Candle, tensor: &Tensor) -> Vec<f32> {
 }
 
 #[test]
-fn half_precision_is_combined_in_single() {
+fn scores_of_other_types_are_combined_in_f32() {
     let width = 3000;
     for dtype in [DType::F16, DType::BF16, DType::F64] {
         let rows: Vec<_> =
@@ -54,7 +54,7 @@ fn half_precision_is_combined_in_single() {
 }
 
 #[test]
-fn rows_may_lie_in_any_layout() {
+fn rows_may_have_any_layout() {
     let width = 700;
     let stored: Vec<Vec<f32>> = (0..4).map(|seed| noise(width, seed)).collect();
     let rows: Vec<_> = stored.iter().map(Vec::as_slice).collect();
@@ -77,7 +77,7 @@ fn rows_may_lie_in_any_layout() {
 }
 
 #[test]
-fn results_are_not_the_memory_of_their_rows() {
+fn results_do_not_share_memory_with_their_operands() {
     for candle in both() {
         let scores = matrix(&[&[1.0, 2.0]]);
         let rows = [ScoreRow::new(&scores, 0)];
@@ -92,7 +92,7 @@ fn results_are_not_the_memory_of_their_rows() {
 }
 
 #[test]
-fn what_is_no_matrix_is_refused() {
+fn tensors_that_are_not_matrices_are_refused() {
     let cube = Tensor::zeros((2, 2, 2), DType::F32, &Device::Cpu).unwrap();
     for candle in both() {
         let refused = candle.argmax(&[ScoreRow::new(&cube, 0)], 2);

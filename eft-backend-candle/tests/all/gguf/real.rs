@@ -1,5 +1,5 @@
-//! Real models against transformers: those in the folder that `EFT_MODELS` names, beside which
-//! `tests/gguf_reference.py` has written what they should say.
+//! Real models against transformers. The models are those in the folder that `EFT_MODELS` names, for which
+//! `gguf_reference.py` has written the results of transformers beside them.
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -7,13 +7,13 @@ use eft_backend_candle::{Candle, load_gguf};
 use eft_core::{Decoding, Sampling};
 use safetensors::SafeTensors;
 
-use crate::dequantised;
-use crate::scores::{Texts, difference, greedy, last, scores};
+use super::dequantised;
+use super::scores::{Texts, difference, greedy, last, scores};
 
-/// No logit may be further off.
+/// The largest allowed difference of a logit.
 const TOLERANCE: f32 = 2e-3;
 
-/// Models that have goldens.
+/// Returns the models that have goldens.
 fn models() -> Vec<PathBuf> {
     let Some(folder) = std::env::var_os("EFT_MODELS") else {
         println!("SKIPPED: EFT_MODELS names no folder of GGUF files");
@@ -37,7 +37,7 @@ fn golden(model: &Path, kind: &str) -> PathBuf {
 #[test]
 fn real_models_score_and_write_as_transformers_runs_them() {
     for file in models() {
-        // What transformers runs.
+        // Transformers runs the dequantised model too.
         let source = dequantised(&file);
         let texts = Texts::read(&golden(&file, "json"));
         let bytes = std::fs::read(golden(&file, "safetensors")).unwrap();
@@ -64,7 +64,7 @@ fn real_models_score_and_write_as_transformers_runs_them() {
 }
 
 #[test]
-fn real_vocabularies_spell_what_was_written() {
+fn real_vocabularies_decode_the_texts() {
     for file in models() {
         let source = load_gguf(&file, &Candle::cpu()).unwrap();
         let texts = Texts::read(&golden(&file, "json"));
@@ -78,7 +78,7 @@ fn real_vocabularies_spell_what_was_written() {
     }
 }
 
-/// A measurement: `EFT_MODELS=… cargo test --release --test gguf speed -- --ignored --nocapture`.
+/// A measurement: `EFT_MODELS=… cargo test -p eft-backend-candle --release --test all speed -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn speed_of_decoding() {

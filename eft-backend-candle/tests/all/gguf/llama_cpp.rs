@@ -1,12 +1,12 @@
-//! Real models against llama.cpp, which rounds activations to bytes, too: those in the folder that `EFT_MODELS` names,
-//! beside which `tests/llama_cpp_reference.py` has written what llama.cpp says.
+//! Real models against llama.cpp, which quantises activations to 8 bits too. The models are those in the folder that
+//! `EFT_MODELS` names, for which `llama_cpp_reference.py` has written the results of llama.cpp beside them.
 use std::path::{Path, PathBuf};
 
 use eft_backend_candle::{Candle, load_gguf};
 use eft_core::TokenId;
 
-use crate::dequantised;
-use crate::scores::{difference, scores};
+use super::dequantised;
+use super::scores::{difference, scores};
 
 fn reference(model: &Path, kind: &str) -> PathBuf {
     let mut name = model.as_os_str().to_owned();
@@ -14,7 +14,7 @@ fn reference(model: &Path, kind: &str) -> PathBuf {
     name.into()
 }
 
-/// The most likely token, and by how much it leads.
+/// Returns the most likely token, and its lead over the second in logits.
 fn lead(row: &[f32]) -> (usize, f32) {
     let first = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
     let second = (0..row.len()).filter(|i| *i != first).map(|i| row[i]).fold(f32::NEG_INFINITY, f32::max);
@@ -27,7 +27,7 @@ fn log_softmax(row: &[f32]) -> Vec<f64> {
     row.iter().map(|x| f64::from(x - largest) - sum.ln()).collect()
 }
 
-/// `KL(p ‖ q)` in nats.
+/// Returns `KL(p ‖ q)` in nats.
 fn divergence(p: &[f32], q: &[f32]) -> f64 {
     let terms = log_softmax(p).into_iter().zip(log_softmax(q));
     terms.map(|(p, q)| if p > -700.0 { p.exp() * (p - q) } else { 0.0 }).sum()
@@ -46,7 +46,7 @@ fn quantised_models_score_as_llama_cpp_runs_them() {
         let texts: Vec<Vec<TokenId>> = serde_json::from_slice(&ids).unwrap();
         let logits = std::fs::read(reference(&file, "f32")).unwrap();
         let logits: Vec<f32> = logits.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-        // Theirs may be wider, by rows that stand for no token.
+        // Logits of llama.cpp may be wider, by ids that stand for no token.
         let positions: usize = texts.iter().map(Vec::len).sum();
         let theirs = logits.len() / positions;
         let exact = dequantised(&file);
@@ -77,7 +77,7 @@ fn quantised_models_score_as_llama_cpp_runs_them() {
         let largest = leads.iter().fold(0.0f32, |m, x| m.max(*x));
         assert!(
             largest <= worst,
-            "a lead of {largest} was lost, though no logit is off by more than {worst}"
+            "a lead of {largest} was lost, although no logit differs by more than {worst}"
         );
         assert!(mean < 0.01, "{mean}");
     }

@@ -1,4 +1,4 @@
-//! Files that lie, by hand and at random: an error that names the file, and no panic.
+//! Damaged files, made by hand and at random: an error names the file, and nothing panics.
 use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
@@ -7,13 +7,13 @@ use eft_backend_candle::{Candle, load_gguf};
 use eft_models::{Error, Result};
 use proptest::prelude::*;
 
-use crate::tiny::{Fields, Tensors, fields, tensors, with_vocab, write};
+use super::tiny::{Fields, Tensors, fields, tensors, with_vocab, write};
 
 fn loaded(file: &Path) -> Result<()> {
     load_gguf(file, &Candle::cpu()).map(drop)
 }
 
-/// The error of a tiny Llama after a change.
+/// Returns the error of loading a tiny Llama after a change.
 fn error(change: impl FnOnce(&mut Fields, &mut Tensors)) -> Error {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("broken.gguf");
@@ -59,7 +59,7 @@ fn errors_name_the_field() {
 }
 
 #[test]
-fn vocabularies_that_contradict_themselves_are_refused() {
+fn inconsistent_vocabularies_are_refused() {
     let ends = "tokenizer.ggml.eos_token_id";
     let changed = |name: &str, value: Value| {
         let found = error(|fields, _| {
@@ -97,8 +97,8 @@ fn errors_name_the_tensor() {
 }
 
 #[test]
-fn headers_that_lie_are_refused() {
-    // Candle would divide by it.
+fn inconsistent_headers_are_refused() {
+    // Candle would divide by zero.
     assert!(matches!(error(set("general.alignment", Value::U32(0))), Error::BadFile { .. }));
 
     let dir = tempfile::tempdir().unwrap();
@@ -116,19 +116,19 @@ fn headers_that_lie_are_refused() {
         bytes
     };
     let huge = u64::MAX.to_le_bytes();
-    refused(&with(8, &huge)); // tensors
-    refused(&with(16, &huge)); // fields
+    refused(&with(8, &huge)); // the number of tensors
+    refused(&with(16, &huge)); // the number of fields
     refused(&with(24, &huge)); // the length of the first name
     refused(&with(4, &[1]));
     refused(b"");
     refused(b"GGUF");
     refused(&bytes[..bytes.len() - 4096]);
-    // Sizes of the first tensor's dimensions, whose product is past what a number holds.
+    // The dimensions of the first tensor, whose product overflows.
     let name = b"blk.0.attn_k.weight";
     let at = bytes.windows(name.len()).position(|w| w == name).unwrap() + name.len() + 4;
     refused(&with(at, &[0xFF; 16]));
     refused(&with(at, &[0; 16]));
-    // Its place.
+    // Its offset.
     refused(&with(at + 20, &huge));
 }
 
@@ -139,7 +139,7 @@ fn byte() -> impl Strategy<Value = u8> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     #[test]
-    fn no_bytes_make_it_panic(
+    fn damaged_files_never_panic(
         patches in prop::collection::vec((0usize..6000, byte()), 1..6),
         cut in prop::option::weighted(0.2, 0usize..20_000),
     ) {
@@ -158,7 +158,7 @@ proptest! {
         }
         bytes.truncate(cut.unwrap_or(bytes.len()));
         std::fs::write(&file, &bytes).unwrap();
-        // What still makes sense may load: a changed weight, say.
+        // A file that is still valid may load, with a changed weight for instance.
         if let Err(error) = loaded(&file) && !matches!(error, Error::Core(_)) {
             prop_assert!(error.to_string().contains("broken.gguf"), "{error}");
         }

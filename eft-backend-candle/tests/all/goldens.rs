@@ -1,4 +1,4 @@
-//! Every family and adapter against transformers and PEFT, by the kit of eft-models.
+//! Every family and adapter against transformers and PEFT, by the conformance kit of eft-models.
 use eft_backend_candle::{Candle, CandleNn};
 use eft_core::Source;
 use eft_models::conformance::{self, Golden};
@@ -9,41 +9,41 @@ fn nn() -> CandleNn {
     CandleNn::new(Candle::cpu())
 }
 
-fn checked<T>(verdict: conformance::Verdict<T>) -> T {
+fn passed<T>(verdict: conformance::Verdict<T>) -> T {
     verdict.unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]
-fn families_are_those_of_transformers() {
-    checked(conformance::check_families(&nn())).iter().for_each(|found| println!("{found:?}"));
+fn families_match_transformers() {
+    passed(conformance::check_families(&nn())).iter().for_each(|found| println!("{found:?}"));
 }
 
 #[test]
-fn adapters_are_those_of_peft() {
-    checked(conformance::check_adapters(&nn())).iter().for_each(|found| println!("{found:?}"));
+fn adapters_match_peft() {
+    passed(conformance::check_adapters(&nn())).iter().for_each(|found| println!("{found:?}"));
 }
 
 #[test]
-fn speculation_and_search() {
-    checked(conformance::check_methods(&nn()));
+fn speculation_and_search_match_plain_decoding() {
+    passed(conformance::check_methods(&nn()));
 }
 
 #[test]
-fn products_of_larger_weights() {
-    println!("{:.1e}", checked(conformance::check_products(&nn(), 1e-6)));
+fn products_with_larger_weights_match_f64() {
+    println!("{:.1e}", passed(conformance::check_products(&nn(), 1e-6)));
 }
 
 #[test]
-fn half_precision_checkpoints_are_those_of_their_rounded_weights() {
+fn half_precision_checkpoints_score_as_their_rounded_weights_in_f32() {
     use half::{bf16, f16};
-    let golden = checked(Golden::family("llama"));
+    let golden = passed(Golden::family("llama"));
     let load = |folder: &std::path::Path| {
         let checkpoint = Checkpoint::open(folder).unwrap();
         Source::new(DecoderEngine::load(nn(), &checkpoint, None).unwrap())
     };
     let bytes = std::fs::read(golden.folder().join("model.safetensors")).unwrap();
     let stored = SafeTensors::deserialize(&bytes).unwrap();
-    /// Bytes of a rounded number, and the number that they stand for.
+    /// Rounds a number: the bytes to store, and the value that they stand for.
     type Round = fn(f32) -> ([u8; 2], f32);
     let halves: [(safetensors::Dtype, Round); 2] = [
         (safetensors::Dtype::F16, |x| (f16::from_f32(x).to_le_bytes(), f16::from_f32(x).to_f32())),

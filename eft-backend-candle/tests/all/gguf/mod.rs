@@ -1,4 +1,4 @@
-//! GGUF files: tiny ones against the checkpoints that they are written from, broken ones, and real ones.
+//! GGUF files: tiny ones against the checkpoints that they were written from, damaged ones, and real ones.
 mod broken;
 mod llama_cpp;
 mod real;
@@ -36,7 +36,7 @@ fn every_family_scores_as_the_checkpoint_it_is_written_from() {
 }
 
 #[test]
-fn quantised_tensors_are_those_that_candle_dequantises() {
+fn dequantised_models_score_as_candles_dequantised_tensors() {
     let dir = tempfile::tempdir().unwrap();
     let (quantised, plain) = (dir.path().join("q8_0.gguf"), dir.path().join("f32.gguf"));
     write(&quantised, &fields("llama"), &tensors("llama"), GgmlDType::Q8_0);
@@ -65,7 +65,7 @@ fn quantised_tensors_are_those_that_candle_dequantises() {
 }
 
 #[test]
-fn quantised_arithmetic_rounds_little() {
+fn quantising_activations_changes_logits_little() {
     let dir = tempfile::tempdir().unwrap();
     for dtype in [GgmlDType::Q8_0, GgmlDType::Q5_0, GgmlDType::Q4_1] {
         let file = dir.path().join("quantised.gguf");
@@ -76,16 +76,14 @@ fn quantised_arithmetic_rounds_little() {
             let (got, expected) = (scores(&source, prompt), scores(&exact, prompt));
             let largest = expected.iter().fold(0.0f32, |m, x| m.max(x.abs()));
             let rounding = difference(&got, &expected);
-            println!(
-                "{dtype:?}: activations of a byte move a logit by {rounding:.1e}, of up to {largest:.1}"
-            );
+            println!("{dtype:?}: 8-bit activations move a logit by {rounding:.1e}, of up to {largest:.1}");
             assert!(rounding > 0.0 && rounding < 0.1 * largest, "{dtype:?}: {rounding} of {largest}");
         }
     }
 }
 
 #[test]
-fn quantised_models_obey_the_laws_of_sources() {
+fn quantised_models_pass_the_conformance_kit() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("quantised.gguf");
     write(&file, &fields("llama"), &tensors("llama"), GgmlDType::Q8_0);
@@ -96,7 +94,7 @@ fn quantised_models_obey_the_laws_of_sources() {
 }
 
 #[test]
-fn tokens_are_the_bytes_that_they_stand_for() {
+fn vocabularies_hold_the_bytes_of_tokens() {
     let dir = tempfile::tempdir().unwrap();
     let vocab = |model: &str, tokens: &[(&str, i32)]| {
         let file = dir.path().join("model.gguf");
@@ -121,7 +119,7 @@ fn tokens_are_the_bytes_that_they_stand_for() {
 }
 
 #[test]
-fn models_relate_by_their_tokens() {
+fn models_combine_if_their_tokens_agree() {
     let dir = tempfile::tempdir().unwrap();
     let model = |name: &str, family: &str, tokens: &[(&str, i32)]| {
         let file = dir.path().join(format!("{name}.gguf"));
@@ -137,7 +135,7 @@ fn models_relate_by_their_tokens() {
 }
 
 #[test]
-fn adapters_fit_as_they_fit_the_checkpoint() {
+fn adapters_score_as_on_the_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     for (family, name) in [("qwen2", "qwen2-lora"), ("gpt2", "gpt2-lora")] {
         let file = dir.path().join("model.gguf");
@@ -155,7 +153,7 @@ fn adapters_fit_as_they_fit_the_checkpoint() {
     }
 }
 
-pub(crate) fn dequantised(file: &Path) -> Source<Candle> {
+pub(super) fn dequantised(file: &Path) -> Source<Candle> {
     let gguf = Gguf::open(file).unwrap().dequantised();
     let vocab = gguf.vocab().cloned();
     Source::new(DecoderEngine::load(CandleNn::new(Candle::cpu()), &gguf, vocab).unwrap())
