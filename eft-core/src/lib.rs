@@ -48,6 +48,7 @@ pub mod decode;
 pub mod engine;
 pub mod error;
 pub mod evaluator;
+mod fault;
 mod forward;
 pub mod from_fn;
 pub mod host;
