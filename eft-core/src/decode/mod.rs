@@ -21,6 +21,7 @@
 mod attribution;
 mod batch;
 mod generation;
+mod sampler;
 mod settings;
 mod stop;
 pub mod text;

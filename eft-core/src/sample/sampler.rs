@@ -5,7 +5,7 @@ use super::{History, Processor, Purpose, Sampling, Uniforms};
 use crate::backend::{Backend, Pick, ScoreRow};
 use crate::check;
 use crate::decode::{Attribution, Decoding};
-use crate::evaluator::diagnose::fault;
+use crate::fault::fault;
 use crate::{Error, Fault, Result, Scores, TokenId};
 
 /// Chooses the next token of each row of a batch, and remembers what it chose: the history that processors look at
