@@ -64,7 +64,6 @@ pub mod vocab;
 
 pub use backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term, TokenMask};
 pub use bridge::bridge;
-pub use combine::Rule;
 pub use decode::Decoding;
 pub use engine::{Engine, EngineRow, EngineSpec};
 pub use error::{Error, Fault, Result};
@@ -75,7 +74,7 @@ pub use prompt::{Message, Prompt, PromptTransform, Renderer, TokensOnly};
 pub use sample::{Sampler, Sampling, Token};
 pub use scores::{Form, Scores};
 pub use session::{LogitSource, Opened, RowFeed, Session};
-pub use source::{Check, Source};
+pub use source::{Rule, Source, VocabCheck};
 pub use vocab::{Relation, Vocab};
 
 /// The id of a token: an index into the rows of its vocabulary.

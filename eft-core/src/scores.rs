@@ -55,12 +55,8 @@ impl<B: Backend> Scores<B> {
         if flat.is_empty() {
             return Ok(Self::none(rows.len(), width, form));
         }
-        let mut next = 0;
-        let spans = rows.iter().map(|positions| {
-            next += positions.len();
-            next - positions.len()..next
-        });
-        Ok(Self::new(backend.upload(&flat, width)?, spans.collect(), width, form))
+        let spans = consecutive(rows.iter().map(Vec::len));
+        Ok(Self::new(backend.upload(&flat, width)?, spans, width, form))
     }
 
     /// One position for each row of the batch: row `i` of the tensor.
@@ -194,6 +190,20 @@ impl<B: Backend> Scores<B> {
         }
         Ok(())
     }
+}
+
+/// Returns ranges of the given lengths, each of which begins where the one before it ends; the first begins at 0.
+///
+/// ```
+/// assert_eq!(eft_core::scores::consecutive([2, 0, 3]), [0..2, 2..2, 2..5]);
+/// ```
+pub fn consecutive(lengths: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut next = 0;
+    let range = |length| {
+        next += length;
+        next - length..next
+    };
+    lengths.into_iter().map(range).collect()
 }
 
 impl<B: Backend> std::fmt::Debug for Scores<B> {
