@@ -1,6 +1,5 @@
-use super::Decoding;
 use crate::backend::Backend;
-use crate::sample::Sampler;
+use crate::sample::{Decoding, Sampler};
 use crate::{Result, Source};
 
 impl<B: Backend> Source<B> {
