@@ -15,7 +15,7 @@ mod zoo;
 
 use anyhow::Result;
 use clap::Parser;
-use eft::search::{ChunkBeamSearch, Found, ImplicitReward};
+use eft::search::{ChunkBeamSearch, ImplicitReward, SearchResult};
 use eft::{Backend, Decoding, Prompt, Sampling};
 
 use flags::ModelFlags;
@@ -91,9 +91,9 @@ impl Run for Compare<'_> {
 }
 
 /// Prints the first text, and the means over all of them.
-fn report(method: &str, asked: &[(String, Option<String>)], found: &[Found]) {
-    let text = |found: &Found| found.best().continuation.to_text().trim().to_owned();
-    let mean = |of: &dyn Fn(&Found) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
+fn report(method: &str, asked: &[(String, Option<String>)], found: &[SearchResult]) {
+    let text = |found: &SearchResult| found.best().continuation.to_text().trim().to_owned();
+    let mean = |of: &dyn Fn(&SearchResult) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
     let score = mean(&|found| found.best().score);
     let drawn = mean(&|found| found.drawn as f64);
     println!("\n{method}: score {score:.2} nats, {drawn:.0} tokens sampled per text");

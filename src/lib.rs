@@ -37,6 +37,7 @@
 //! [profile.dev.package."*"]
 //! opt-level = 3
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

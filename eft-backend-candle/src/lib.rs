@@ -1,8 +1,8 @@
-//! Emulated fine-tuning over [candle](candle_core): scores in candle tensors, on the processor or a GPU.
+//! Emulated fine-tuning with [candle](candle_core): models and scores are candle tensors, on the CPU or a GPU.
 //!
-//! [`load()`] makes a source of a checkpoint in Hugging Face's layout, [`load_gguf`] of a GGUF file. [`Candle`] is the
-//! [`Backend`](eft_core::Backend) of one device. Its tensors are plain candle tensors of two dimensions, rows by
-//! columns, so whatever produces logits with candle can be a source.
+//! [`load()`] loads a checkpoint in Hugging Face's layout as a source, [`load_gguf`] a GGUF file. [`Candle`] is the
+//! [`Backend`](eft_core::Backend) of one device. Its tensors are ordinary candle tensors of two dimensions, rows ×
+//! vocabulary, so any code that computes logits with candle can be a source.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -23,6 +23,7 @@
 //! assert_eq!(candle.argmax(&[ScoreRow::new(&combined, 0)], 3)?[0].token, 1);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,11 +1,11 @@
-//! [`load()`]: from a folder to a source, in one call.
+//! [`load()`]: loads a folder as a source, in one call.
 //!
 //! ```
 //! use eft_backend_candle::{Candle, load};
 //! use eft_core::{Sampling, Vocab};
 //!
 //! let folder = |name: &str| format!("{}/../eft-models/goldens/{name}", env!("CARGO_MANIFEST_DIR"));
-//! // Said once: these models have one vocabulary of 96 tokens, which the second ends texts with.
+//! // The vocabulary that these models share: 96 tokens, of which token 2 ends a text.
 //! let vocab = Vocab::anonymous("of the tiny models", 96)?.with_eos([2])?;
 //! let model = |name: &str| load(folder(name), &Candle::cpu(), Some(vocab.clone()));
 //!
@@ -23,14 +23,24 @@ use eft_models::{Checkpoint, DecoderEngine, Result};
 
 use crate::{Candle, CandleNn};
 
-/// Loads a checkpoint in Hugging Face's layout: a folder of `config.json` and safetensors files. Takes prompts of
-/// token ids.
+/// Loads a checkpoint in Hugging Face's layout, a folder of `config.json` and safetensors files, as a source whose
+/// prompts are token ids.
 ///
-/// Unlike `eft::load`, this reads no tokenizer: models can be added only where they are given the same `vocab`,
-/// which is the caller's word that their ids mean the same. Without one, a model relates to itself only.
+/// Unlike `eft::load`, this function reads no tokenizer. Two models can be combined only if both are loaded with the
+/// same `vocab`, by which the caller asserts that their token ids mean the same. A model loaded without a vocabulary can
+/// be combined only with itself and its own adapters.
+///
+/// Weights stay memory-mapped: the files must not change while the source, or a copy of it, is in use (see
+/// [`Checkpoint::open`]).
 ///
 /// # Errors
-/// As [`Checkpoint::open`] and [`DecoderEngine::load`].
+/// * [`Error::Io`](eft_models::Error::Io) if a file is missing or cannot be read.
+/// * [`Error::Config`](eft_models::Error::Config) if `config.json` lacks a field, or a field has an unsupported value.
+/// * [`Error::UnknownArchitecture`](eft_models::Error::UnknownArchitecture) if the model's family is not supported.
+/// * [`Error::BadFile`](eft_models::Error::BadFile) if the header of a safetensors file is damaged.
+/// * [`Error::BadTensor`](eft_models::Error::BadTensor) if a tensor is missing, or has another shape or type than the
+///   configuration implies.
+/// * [`Error::Core`](eft_models::Error::Core) if `vocab` has more tokens than the model has logits, or if candle fails.
 pub fn load(folder: impl AsRef<Path>, candle: &Candle, vocab: Option<Vocab>) -> Result<Source<Candle>> {
     let checkpoint = Checkpoint::open(folder)?;
     let engine = DecoderEngine::load(CandleNn::new(candle.clone()), &checkpoint, vocab.map(Arc::new))?;

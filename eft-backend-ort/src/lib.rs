@@ -30,6 +30,7 @@
 //! # Execution providers
 //! Features pass through to [`ort`]: `cuda`, `tensorrt`, `coreml`, `directml`, `openvino` and others, to be used with
 //! [`Options::provider`]. **Only the processor's provider has been run**; no other was at hand.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

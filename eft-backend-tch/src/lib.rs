@@ -27,6 +27,7 @@
 //!
 //! A build needs libtorch 2.13.0, and its programs need its libraries: see the crate's README. Without one, the feature
 //! `doc-only` lets everything be checked and documented.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

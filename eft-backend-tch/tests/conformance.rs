@@ -2,8 +2,8 @@
 use eft_backend_tch::Torch;
 use eft_core::conformance::{TrafficCounter, check_backend, check_texts};
 
-fn checked(verdict: eft_core::conformance::Verdict) {
-    verdict.unwrap_or_else(|failure| panic!("{failure}"));
+fn checked(result: eft_core::conformance::Result) {
+    result.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]

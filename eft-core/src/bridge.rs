@@ -1,6 +1,6 @@
-//! [`bridge`]: a source of one tensor library as a source of another.
+//! [`bridge`]: makes a source of one tensor library a source of another.
 //!
-//! That tensors of two libraries do not mix is a compile error:
+//! Mixing the tensors of two libraries is a compile error:
 //!
 //! ```compile_fail,E0308
 //! use eft_core::{Backend, Source};
@@ -10,7 +10,8 @@
 //! }
 //! ```
 //!
-//! A bridge makes the crossing explicit. Bridge `tuned − untuned` as one source, and one row crosses, not two:
+//! A bridge makes the crossing explicit. It copies every score row by way of the host, so bridge a difference rather
+//! than its two terms: then one row is copied for each position instead of two.
 //!
 //! ```
 //! use eft_core::{bridge, Backend, Source};
@@ -22,9 +23,24 @@
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, Vocab};
+use crate::error::with_sources;
+use crate::scores::consecutive;
+use crate::{Error, LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, Vocab};
 
-/// Brings every row of scores that `source` gives to `backend`, by way of the host.
+/// Makes a source whose scores are those of `source`, copied to `backend` by way of the host.
+///
+/// ```
+/// use eft_core::conformance::TrafficCounter;
+/// use eft_core::{bridge, from_fn, Host, Sampling, Vocab};
+///
+/// // A backend of another type, here one that counts what is copied.
+/// let counter = TrafficCounter::new(Host);
+/// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |_| Ok(vec![0.0, 1.0]));
+/// let bridged = bridge(model, counter.clone());
+/// assert_eq!(bridged.generate([0], Sampling::greedy())?.next().unwrap()?.id, 1);
+/// assert_eq!(counter.traffic().row_floats, 2);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 pub fn bridge<B: Backend>(source: impl LogitSource + 'static, backend: B) -> Source<B> {
     Source::opaque(Bridge { source, backend })
 }
@@ -47,9 +63,9 @@ impl<S: LogitSource, B: Backend> LogitSource for Bridge<S, B> {
 
     fn open(&self, prompts: &[Prompt]) -> Result<Opened<B>> {
         let (session, scores) = self.source.open(prompts)?;
-        let session =
-            BridgeSession { session, from: self.source.backend().clone(), to: self.backend.clone() };
-        let scores = session.carry(scores)?;
+        let (from, to) = (self.source.backend().clone(), self.backend.clone());
+        let session = BridgeSession { session, from, to, poison: None };
+        let scores = session.copy(scores)?;
         Ok((Box::new(session), scores))
     }
 }
@@ -58,22 +74,28 @@ struct BridgeSession<A: Backend, B> {
     session: Box<dyn Session<Backend = A>>,
     from: A,
     to: B,
+    /// The failure that left the inner session ahead of what the caller knows.
+    poison: Option<String>,
 }
 
 impl<A: Backend, B: Backend> BridgeSession<A, B> {
-    fn carry(&self, scores: Scores<A>) -> Result<Scores<B>> {
+    fn healthy(&self) -> Result<()> {
+        match &self.poison {
+            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Copies scores to the other backend.
+    fn copy(&self, scores: Scores<A>) -> Result<Scores<B>> {
         let (width, form) = (scores.width(), scores.form());
         let rows: Vec<_> = (0..scores.rows()).flat_map(|row| scores.positions(row)).collect();
         if rows.is_empty() {
             return Ok(Scores::none(scores.rows(), width, form));
         }
         let tensor = self.to.upload(&self.from.download(&rows, width)?, width)?;
-        let mut next = 0;
-        let spans = scores.spans().iter().map(|span| {
-            next += span.len();
-            next - span.len()..next
-        });
-        Ok(Scores::new(tensor, spans.collect(), width, form))
+        let spans = consecutive(scores.spans().iter().map(ExactSizeIterator::len));
+        Ok(Scores::new(tensor, spans, width, form))
     }
 }
 
@@ -88,16 +110,29 @@ impl<A: Backend, B: Backend> Session for BridgeSession<A, B> {
         self.session.room()
     }
 
-    fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<B>> {
-        let scores = self.session.extend(feed)?;
-        self.carry(scores)
+    fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<B>> {
+        self.healthy()?;
+        let scores = self.session.extend(feeds)?;
+        self.copy(scores).inspect_err(|error| {
+            // The inner session has taken the tokens: the call must be undone, or a retry would feed them twice.
+            let fed: Vec<_> = feeds.iter().map(|feed| feed.tokens.len()).collect();
+            if let Err(undo) = self.session.rollback(&fed) {
+                self.poison = Some(format!(
+                    "{}; then undoing the call failed: {}",
+                    with_sources(error),
+                    with_sources(&undo)
+                ));
+            }
+        })
     }
 
     fn rollback(&mut self, drop: &[usize]) -> Result<()> {
+        self.healthy()?;
         self.session.rollback(drop)
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
+        self.healthy()?;
         self.session.select(rows)
     }
 }

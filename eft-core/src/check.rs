@@ -1,4 +1,4 @@
-//! Checks of arguments that every session makes before it touches anything: for sessions of one's own, too.
+//! Checks of arguments that every session makes before it changes anything, for your own sessions too.
 //!
 //! ```
 //! use eft_core::{check, Error, RowFeed};
@@ -10,23 +10,26 @@
 //! ```
 use crate::{Error, Result, RowFeed, TokenId};
 
-/// There is one entry for each row.
+/// Checks that there is one entry for each row.
 pub(crate) fn per_row(what: &str, rows: usize, entries: usize) -> Result<()> {
     crate::backend::check_same_length(what, rows, entries)
 }
 
-/// Feeds fit the rows, the vocabulary (ids below `tokens`) and the context (`room` for each row).
+/// Checks the arguments of [`Session::extend`](crate::Session::extend): feeds for `room.len()` rows, each of which has
+/// room for `room[i]` tokens, with ids below `width`. Errors name `term`.
 ///
 /// # Errors
-/// [`Error::Shape`], [`Error::TokenOutOfRange`], [`Error::ContextFull`], naming `term`.
-pub fn feeds(term: &str, feeds: &[RowFeed], room: &[usize], tokens: usize) -> Result<()> {
+/// * [`Error::Shape`] unless there is a feed for each row, or if a feed wants more positions than it has tokens.
+/// * [`Error::TokenOutOfRange`] if a token is not below `width`.
+/// * [`Error::ContextFull`] if a feed is longer than the row's room.
+pub fn feeds(term: &str, feeds: &[RowFeed], room: &[usize], width: usize) -> Result<()> {
     per_row("feeds", room.len(), feeds.len())?;
     for (row, (feed, room)) in feeds.iter().zip(room).enumerate() {
         if feed.wanted > feed.tokens.len() {
             let expected = format!("at most {}", feed.tokens.len());
             return Err(Error::shape(format!("wanted positions of row {row}"), expected, feed.wanted));
         }
-        within(term, row, &feed.tokens, tokens)?;
+        within(term, row, &feed.tokens, width)?;
         if feed.tokens.len() > *room {
             return Err(Error::ContextFull { term: term.into(), row, asked: feed.tokens.len(), room: *room });
         }
@@ -34,7 +37,7 @@ pub fn feeds(term: &str, feeds: &[RowFeed], room: &[usize], tokens: usize) -> Re
     Ok(())
 }
 
-/// Every token is below `limit`.
+/// Checks that every token is below `limit`.
 pub(crate) fn within(term: &str, row: usize, tokens: &[TokenId], limit: usize) -> Result<()> {
     match tokens.iter().find(|t| **t as usize >= limit) {
         Some(&token) => Err(Error::TokenOutOfRange { term: term.into(), row, token, limit }),
@@ -42,10 +45,19 @@ pub(crate) fn within(term: &str, row: usize, tokens: &[TokenId], limit: usize) -
     }
 }
 
-/// A rollback drops no more of each row than it may.
+/// Checks the arguments of [`Session::rollback`](crate::Session::rollback), of rows that may drop `limits[i]` tokens.
+///
+/// ```
+/// use eft_core::{check, Error};
+///
+/// assert!(check::rollback(&[2, 0], &[2, 5]).is_ok());
+/// let refused = check::rollback(&[3, 0], &[2, 5]);
+/// assert!(matches!(refused, Err(Error::RollbackTooFar { row: 0, asked: 3, limit: 2 })));
+/// ```
 ///
 /// # Errors
-/// [`Error::Shape`], [`Error::RollbackTooFar`].
+/// * [`Error::Shape`] unless there is a number for each row.
+/// * [`Error::RollbackTooFar`] if a number exceeds its limit.
 pub fn rollback(drop: &[usize], limits: &[usize]) -> Result<()> {
     per_row("rollback", limits.len(), drop.len())?;
     for (row, (&asked, &limit)) in drop.iter().zip(limits).enumerate() {
@@ -56,10 +68,18 @@ pub fn rollback(drop: &[usize], limits: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// A selection names at least one row, and only rows there are.
+/// Checks the arguments of [`Session::select`](crate::Session::select), in a session of `of` rows.
+///
+/// ```
+/// use eft_core::{check, Error};
+///
+/// assert!(check::select(&[1, 1, 0], 2).is_ok());
+/// assert!(matches!(check::select(&[2], 2), Err(Error::RowOutOfRange { row: 2, rows: 2, .. })));
+/// ```
 ///
 /// # Errors
-/// [`Error::EmptyBatch`], [`Error::RowOutOfRange`].
+/// * [`Error::EmptyBatch`] if `rows` is empty.
+/// * [`Error::RowOutOfRange`] if a row does not exist.
 pub fn select(rows: &[usize], of: usize) -> Result<()> {
     if rows.is_empty() {
         return Err(Error::EmptyBatch { what: "select" });

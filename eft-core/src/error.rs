@@ -1,4 +1,4 @@
-//! The one error type of this crate, with kinds that a program can match on.
+//! [`Error`]: the error type of this crate, with a variant for each kind of failure that a program may handle.
 //!
 //! ```
 //! use eft_core::{Error, Sampling};
@@ -6,147 +6,171 @@
 //! let wrong = Sampling::default().top_p(1.5).validate();
 //! assert!(matches!(wrong, Err(Error::InvalidParameter { name: "top_p", .. })));
 //! ```
+//!
+//! # Messages and sources
+//! The message of an error does not repeat the message of its [source](std::error::Error::source). Print the whole
+//! chain, as `{:#}` of the crate `anyhow` does, or with [`with_sources`].
+//!
+//! # Other error types
+//! The crates around this one have error types of their own for loading models. Each of them has a variant for this
+//! crate's [`Error`], and each converts into it: into that inner error if it holds one, else into [`Error::Load`]. So a
+//! function that returns [`Result`] can use `?` on all of them.
 use crate::TokenId;
 
-/// What every fallible operation of this crate returns.
+/// The result of a fallible operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A foreign error, kept as the source of one of ours.
+/// An error of another library, kept as the source of an [`Error`].
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Everything that can go wrong, by kind.
+/// A failure of an operation of this crate.
 ///
-/// Rows are rows of the batch, positions count the tokens that follow the prompt (position 0 is scored by the
-/// prompt itself), and terms bear the names their sources were given.
+/// A `row` is the index of a sequence in its batch. A `position` counts the tokens that follow the prompt: the scores at
+/// position 0 are those after the prompt itself. A `term` is the name of a source in a combination.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two vocabularies give one id to different ordinary tokens, so their scores cannot be added.
+    /// Two vocabularies give the same id to different ordinary tokens, so their scores cannot be added.
     #[error(
         "vocabularies `{left}` and `{right}` differ: id {id} is {left_token} in the first and {right_token} in the second"
     )]
     VocabMismatch {
-        /// Name of one vocabulary.
+        /// The name of the first vocabulary.
         left: String,
-        /// Name of the other.
+        /// The name of the second vocabulary.
         right: String,
         /// The first id that differs.
         id: TokenId,
-        /// What the id stands for on the left, for people.
+        /// The token that has the id in the first vocabulary, as readable text.
         left_token: String,
-        /// What the id stands for on the right, for people.
+        /// The token that has the id in the second vocabulary, as readable text.
         right_token: String,
     },
-    /// A vocabulary that contradicts itself.
+    /// A vocabulary contradicts itself.
     #[error("vocabulary `{vocab}`: {reason}")]
     BadVocab {
-        /// Its name.
+        /// The name of the vocabulary.
         vocab: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A stop id lies beyond the tokens that all terms share, so generation could never stop.
+    /// An end-of-sequence id lies outside the tokens that all terms share, so generation could never stop at it.
     #[error(
-        "stop id {id} of `{vocab}` lies past the {common} tokens that all terms share, so generation could never stop; \
-         name the stop ids to use"
+        "the end-of-sequence id {id} of `{vocab}` is not among the {common} tokens that all terms share, so generation \
+         could never stop at it; set the stop ids explicitly"
     )]
     StopIdCut {
-        /// The vocabulary whose end-of-sequence id it is.
+        /// The vocabulary that the end-of-sequence id belongs to.
         vocab: String,
         /// The id.
         id: TokenId,
-        /// How many tokens all terms share.
+        /// The number of tokens that all terms share.
         common: usize,
     },
-    /// A stop id, or part of a stop sequence, that can never be generated.
-    #[error("stop id {id} is past the {common} tokens that all terms share")]
+    /// A stop id, or an id in a stop sequence, can never be generated.
+    #[error("stop id {id} is not among the {common} tokens that all terms share")]
     StopIdOutOfRange {
         /// The id.
         id: TokenId,
-        /// How many tokens all terms share.
+        /// The number of tokens that all terms share.
         common: usize,
     },
-    /// A token id that a term's vocabulary does not have.
-    #[error("token id {token} in row {row} is past the {limit} tokens of `{term}`")]
+    /// A token id is outside the vocabulary of a term.
+    #[error("token id {token} in row {row} is out of range: `{term}` takes ids below {limit}")]
     TokenOutOfRange {
-        /// The term that cannot take it.
+        /// The term or operation that cannot take the id.
         term: String,
+        /// The row of the batch.
+        row: usize,
+        /// The id.
+        token: TokenId,
+        /// Ids must be below this number.
+        limit: usize,
+    },
+    /// A processor edits the score of a token that the combination does not have.
+    #[error(
+        "a processor edits token id {token} in row {row} at position {position}, past the {limit} tokens that all terms \
+         share"
+    )]
+    EditOutOfRange {
         /// Row of the batch.
         row: usize,
+        /// Number of tokens after the prompt.
+        position: usize,
         /// The id.
         token: TokenId,
         /// Ids must be below this.
         limit: usize,
     },
-    /// A batch without rows.
+    /// A batch has no rows.
     #[error("{what}: the batch has no rows")]
     EmptyBatch {
         /// The operation.
         what: &'static str,
     },
-    /// A prompt that comes to no tokens at all.
-    #[error("the prompt of row {row} comes to no tokens for `{term}`")]
+    /// A prompt renders to no tokens.
+    #[error("the prompt of row {row} renders to no tokens for `{term}`")]
     EmptyPrompt {
-        /// The term for which it does.
+        /// The term that rendered the prompt.
         term: String,
-        /// Row of the batch.
+        /// The row of the batch.
         row: usize,
     },
-    /// More tokens than a model's context holds.
-    #[error("row {row} of `{term}`: {asked} more tokens asked, room for {room}")]
+    /// A row needs more tokens than the context of a model can hold.
+    #[error("the context of `{term}` is full: row {row} needs {asked} more tokens and has room for {room}")]
     ContextFull {
         /// The term whose context is full.
         term: String,
-        /// Row of the batch.
+        /// The row of the batch.
         row: usize,
-        /// Tokens to be fed.
+        /// The number of tokens to be appended.
         asked: usize,
-        /// Tokens the row still accepts.
+        /// The number of tokens that the row still has room for.
         room: usize,
     },
-    /// A rollback past what can be dropped, which is at least everything fed since the prompt.
-    #[error("row {row}: cannot roll back {asked} tokens, only {limit}")]
+    /// A rollback would drop more tokens than can be dropped.
+    #[error("row {row}: cannot roll back {asked} tokens, at most {limit}")]
     RollbackTooFar {
-        /// Row of the batch.
+        /// The row of the batch.
         row: usize,
-        /// Tokens to be dropped.
+        /// The number of tokens to be dropped.
         asked: usize,
-        /// Tokens that can be.
+        /// The number of tokens that can be dropped: at least all that were fed after the prompt.
         limit: usize,
     },
-    /// A row index past the batch.
-    #[error("{what}: row {row} of a batch of {rows}")]
+    /// The index of a row is out of range.
+    #[error("{what}: row {row} is out of range for a batch of {rows} rows")]
     RowOutOfRange {
         /// The operation.
         what: &'static str,
         /// The index.
         row: usize,
-        /// Rows there are.
+        /// The number of rows in the batch.
         rows: usize,
     },
-    /// Something has another size than its contract says.
+    /// A value has another size than its contract requires.
     #[error("{what}: expected {expected}, got {got}")]
     Shape {
-        /// What was looked at, with the term and row where there is one.
+        /// The value, with its term and row if it has one.
         what: String,
-        /// The size it should have.
+        /// The size that is required.
         expected: String,
-        /// The size it has.
+        /// The size that was found.
         got: String,
     },
-    /// Scores that no token can be chosen from.
+    /// No token can be chosen from a row of scores.
     #[error("scores of `{term}`, row {row}, position {position}: {fault}")]
     BadScores {
-        /// The term at fault, or the combination where no single term is.
+        /// The term at fault, or the combination if no single term is.
         term: String,
-        /// Row of the batch.
+        /// The row of the batch.
         row: usize,
-        /// Tokens after the prompt.
+        /// The position: the number of tokens after the prompt.
         position: usize,
-        /// What is wrong with them.
+        /// What is wrong with the scores.
         fault: Fault,
     },
-    /// A weight that is not a finite number.
+    /// A weight is not a finite number.
     #[error("the weight of `{term}` is {weight}, not a finite number")]
     InvalidWeight {
         /// The term.
@@ -154,36 +178,33 @@ pub enum Error {
         /// Its weight.
         weight: f32,
     },
-    /// Every term of a combination cancelled or has weight zero.
-    #[error("nothing is left of the combination `{combination}`: every term cancels or has weight zero")]
+    /// All terms of a combination cancel or have weight zero.
+    #[error("nothing is left of the combination `{combination}`: all terms cancel or have weight zero")]
     NothingLeft {
-        /// The combination as written.
+        /// The combination as it was written.
         combination: String,
     },
-    /// A setting outside its range.
-    #[error("{name} is {value}; expected {expected}")]
+    /// A setting is outside its range.
+    #[error("{name} is {value}, but must be {expected}")]
     InvalidParameter {
-        /// Name of the setting.
+        /// The name of the setting.
         name: &'static str,
-        /// What it was set to.
+        /// The value that it was set to.
         value: String,
-        /// What it may be.
+        /// The values that are valid.
         expected: &'static str,
     },
-    /// An adapter, term or processor that does not exist under this name.
-    #[error("no {kind} named `{name}`; there are: {known}")]
+    /// There is no adapter, term or other item of this name.
+    #[error("no {kind} named `{name}`; available: {known}")]
     Unknown {
         /// What was looked for.
         kind: &'static str,
-        /// Under which name.
+        /// The name that was looked for.
         name: String,
-        /// The names there are.
+        /// The names that exist.
         known: String,
     },
-    /// A model that could not be loaded. The error is displayed as it is, and so is its chain of sources.
-    #[error(transparent)]
-    Load(BoxError),
-    /// A backend or source that cannot do what was asked.
+    /// A backend, source or rule cannot do what was requested.
     #[error("{who} does not support {what}")]
     Unsupported {
         /// The backend, source or rule.
@@ -191,80 +212,83 @@ pub enum Error {
         /// What it cannot do.
         what: String,
     },
-    /// A prompt that a term has no way to turn into tokens.
+    /// A term cannot turn a prompt into tokens.
     #[error("`{term}` cannot render {what}: {missing}")]
     CannotRender {
         /// The term.
         term: String,
         /// The form of the prompt.
         what: &'static str,
-        /// What it lacks: a tokenizer, a chat template.
+        /// What is missing: a tokenizer or a chat template, for instance.
         missing: String,
     },
-    /// A rule that needs whole rows was given the top few of a black box.
-    #[error("the rule `{rule}` needs whole rows, and `{term}` knows only some tokens")]
+    /// A rule that needs complete rows of scores was given the top tokens of a black box.
+    #[error("the rule `{rule}` needs scores of all tokens, and `{term}` has scores of some tokens only")]
     PartialRows {
         /// The rule.
         rule: String,
         /// The term with partial rows.
         term: String,
     },
-    /// Scores that were forgotten and cannot be computed again, since they follow the prompt itself.
-    #[error("the scores of row {row} at position {position} were forgotten")]
+    /// Scores were discarded and cannot be computed again, because they follow the prompt itself.
+    #[error("the scores of row {row} at position {position} were discarded and cannot be computed again")]
     Forgotten {
-        /// Row of the batch.
+        /// The row of the batch.
         row: usize,
-        /// Tokens after the prompt.
+        /// The position: the number of tokens after the prompt.
         position: usize,
     },
-    /// An earlier failure left caches out of step; open or reopen to go on.
-    #[error("the session is poisoned by an earlier failure: {cause}")]
+    /// An earlier failure left the caches of a session inconsistent. Open it again to go on.
+    #[error("the session is unusable after an earlier failure: {cause}")]
     Poisoned {
-        /// The earlier failure.
+        /// The messages of the earlier failure and of its sources.
         cause: String,
     },
     /// A tensor library failed.
-    #[error("backend {backend}: {source}")]
+    #[error("the {backend} backend failed")]
     Backend {
-        /// [`Backend::NAME`](crate::Backend::NAME).
+        /// The backend's name: [`Backend::NAME`](crate::Backend::NAME).
         backend: &'static str,
-        /// Its own error.
+        /// The error of the library.
         source: BoxError,
     },
-    /// A model or a user's own code failed.
-    #[error("`{name}` failed: {source}")]
+    /// A model, or a user's own code, failed.
+    #[error("`{name}` failed")]
     Source {
-        /// The engine or source.
+        /// The name of the engine or source.
         name: String,
-        /// Its own error.
+        /// Its error.
         source: BoxError,
     },
+    /// A model, tokenizer or adapter could not be loaded. The message and the sources are those of the loader's error.
+    #[error(transparent)]
+    Load(BoxError),
 }
 
 /// What can be wrong with a row of scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// At least one entry is not a number.
+    /// An entry is NaN.
     #[error("NaN for token {0}")]
     NotANumber(TokenId),
-    /// At least one entry is +∞.
+    /// An entry is +∞.
     #[error("+∞ for token {0}")]
     Infinite(TokenId),
-    /// A token is excluded (−∞) by a term that is subtracted.
+    /// A term that is subtracted excludes a token (−∞).
     #[error("−∞ for token {0} in a term of negative weight")]
     ExcludedBySubtraction(TokenId),
     /// All entries are −∞.
     #[error("no token has a finite score")]
     NothingFinite,
-    /// Every term has finite scores, but they have no such token in common.
+    /// Every term has finite scores, but no token has a finite score in all terms.
     #[error("no token has a finite score in all terms")]
     NothingInCommon,
-    /// The terms are sound, but their combination is not: it overflowed, or its rule made NaN of them.
+    /// The terms are sound, but their combination is not: it overflowed, or its rule returned NaN or +∞.
     #[error("the terms are sound, but their combination is not: it overflows, or its rule is at fault")]
     Unsound,
-    /// The terms are sound, but processors and masks left no token.
-    #[error("masks and processors leave no token")]
+    /// The combination is sound, but processors and masks exclude all tokens.
+    #[error("masks and processors exclude all tokens")]
     NothingAllowed,
 }
 
@@ -274,17 +298,17 @@ impl Error {
         Self::Backend { backend, source: source.into() }
     }
 
-    /// Wraps an error of a model or of code around one.
+    /// Wraps an error of a model, or of the code around it. `name` is that of the model.
     pub fn source(name: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::Source { name: name.into(), source: source.into() }
     }
 
-    /// Wraps an error of loading a model.
+    /// Wraps an error that occurred while a model was loaded.
     pub fn load(source: impl Into<BoxError>) -> Self {
         Self::Load(source.into())
     }
 
-    /// A size that contradicts a contract.
+    /// Reports a value of the wrong size.
     pub fn shape(what: impl Into<String>, expected: impl ToString, got: impl ToString) -> Self {
         Self::Shape { what: what.into(), expected: expected.to_string(), got: got.to_string() }
     }
@@ -292,4 +316,19 @@ impl Error {
     pub(crate) fn parameter(name: &'static str, value: impl ToString, expected: &'static str) -> Self {
         Self::InvalidParameter { name, value: value.to_string(), expected }
     }
+}
+
+/// Returns the message of an error, followed by those of its sources, joined by `: `.
+///
+/// ```
+/// use eft_core::Error;
+/// use eft_core::error::with_sources;
+///
+/// let error = Error::source("my model", "out of memory");
+/// assert_eq!(error.to_string(), "`my model` failed");
+/// assert_eq!(with_sources(&error), "`my model` failed: out of memory");
+/// ```
+pub fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let messages = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    messages.collect::<Vec<_>>().join(": ")
 }

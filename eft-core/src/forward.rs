@@ -1,4 +1,4 @@
-//! References and boxes of sources, sessions and engines are sources, sessions and engines.
+//! Implements the traits of sources, engines and sessions for references, boxes and `Arc`s of them.
 #![deny(clippy::missing_trait_methods)]
 use std::sync::Arc;
 
@@ -55,8 +55,8 @@ macro_rules! forward_session {
                 (**self).room()
             }
 
-            fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<Self::Backend>> {
-                (**self).extend(feed)
+            fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<Self::Backend>> {
+                (**self).extend(feeds)
             }
 
             fn rollback(&mut self, drop: &[usize]) -> Result<()> {

@@ -1,9 +1,9 @@
-//! [`from_fn`]: a stateless function `tokens → logits` as a full source, with rollback and select.
+//! [`from_fn`], [`from_top`] and [`FnEngine`]: sources made of a stateless function from tokens to logits.
 //!
 //! ```
 //! use eft_core::{from_fn, Host, Sampling, Vocab};
 //!
-//! // A bigram model: what follows depends on the last token only.
+//! // A bigram model: the logits depend on the last token only.
 //! let vocab = Vocab::new("abc", ["a", "b", "c"])?;
 //! let table = [[0.0, 2.0, 0.0], [0.0, 0.0, 2.0], [2.0, 0.0, 0.0]];
 //! let model = from_fn(Host, vocab, move |tokens| {
@@ -13,6 +13,7 @@
 //! assert_eq!(ids, [1, 2, 0, 1]);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::backend::Backend;
@@ -22,11 +23,19 @@ use crate::{
     Vocab,
 };
 
-/// A source of a function from all tokens so far to the logits of the next: `vocab.width()` of them.
+/// Makes a source of a function from all tokens so far to the logits of the next one, [`Vocab::width`] of them.
 ///
-/// The function is called for each position that is scored; the session keeps no more than the tokens. Its scores
-/// are computed on the host and uploaded, so this is for toys, tests, n-gram models and services, not for models
-/// that live on a device: implement [`Engine`] for those.
+/// The function is called for each position that is scored, and its sessions keep nothing but the tokens. The logits
+/// are computed on the host and uploaded to `backend`. So this suits toys, tests, n-gram models and remote services;
+/// for a model whose logits are on a device already, implement [`Engine`].
+///
+/// ```
+/// use eft_core::{from_fn, Host, Vocab};
+///
+/// let source = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |_tokens| Ok(vec![0.0, 1.0]));
+/// assert!((source.score([0], &[1])?.total - (1f64.exp() / (1.0 + 1f64.exp())).ln()).abs() < 1e-6);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 pub fn from_fn<B: Backend>(
     backend: B,
     vocab: impl Into<Arc<Vocab>>,
@@ -37,8 +46,11 @@ pub fn from_fn<B: Backend>(
     Source::new(FnEngine::new(EngineSpec::new(name, backend, vocab), move |row| f(&row.tokens)))
 }
 
-/// A source of a black box that tells the log-probabilities of a few tokens only: its top k, say. Combinations are
-/// made on the tokens that all terms know, and tell how much mass those cover.
+/// Makes a source of a black box that reports the log-probabilities of a few tokens only, such as the top 20 of an API.
+///
+/// A combination with such a source is computed on the tokens that every term knows, and
+/// [`Scores::known_mass`] reports how much probability the black box gives them. Log-probabilities are natural
+/// logarithms.
 ///
 /// ```
 /// use eft_core::{from_top, from_fn, Host, Evaluator, Vocab};
@@ -71,36 +83,45 @@ pub fn from_top<B: Backend>(
     Source::new(engine.form(Form::Partial))
 }
 
-/// The engine behind [`from_fn`], for functions of models with adapters or a limited context.
+/// An [`Engine`] made of a function: what [`from_fn`] uses, for models that also have adapters or a limited context.
+///
+/// ```
+/// use eft_core::{EngineSpec, FnEngine, Host, Source, Vocab};
+///
+/// let spec = EngineSpec::new("ab", Host, Vocab::new("ab", ["a", "b"])?).context(8).adapters(["b"]);
+/// let engine = FnEngine::new(spec, |row| Ok(if row.adapter.is_some() { vec![0.0, 9.0] } else { vec![9.0, 0.0] }));
+/// let base = Source::new(engine);
+/// let tuned = base.adapter("b")?;
+/// let first = |source: &Source<Host>| source.generate([0], eft_core::Sampling::greedy())?.next().unwrap();
+/// assert_eq!((first(&base)?.id, first(&tuned)?.id), (0, 1));
+/// # Ok::<(), eft_core::Error>(())
+/// ```
+#[must_use]
 pub struct FnEngine<B: Backend> {
     shared: Arc<Shared<B>>,
+    form: Form,
 }
 
 type Function = dyn Fn(&EngineRow) -> Result<Vec<f32>> + Send + Sync;
 
 struct Shared<B: Backend> {
     spec: EngineSpec<B>,
-    form: Form,
     f: Box<Function>,
 }
 
 impl<B: Backend> FnEngine<B> {
-    /// An engine of a function from a row to the logits of its next token.
+    /// Makes an engine of a function from a row to the logits of its next token, [`Vocab::width`] of them.
     pub fn new(
         spec: EngineSpec<B>,
         f: impl Fn(&EngineRow) -> Result<Vec<f32>> + Send + Sync + 'static,
     ) -> Self {
-        Self { shared: Arc::new(Shared { spec, form: Form::Logits, f: Box::new(f) }) }
+        Self { shared: Arc::new(Shared { spec, f: Box::new(f) }), form: Form::Logits }
     }
 
-    /// Says that the function gives scores of this form rather than raw logits.
+    /// Sets what the function's scores mean, [`Form::Logits`] unless set. Sessions that are open already keep the form
+    /// they were opened with.
     pub fn form(self, form: Form) -> Self {
-        let shared = Arc::try_unwrap(self.shared).map(|shared| Shared { form, ..shared });
-        // Nothing else can hold it: sessions are opened from a reference, after this.
-        match shared {
-            Ok(shared) => Self { shared: Arc::new(shared) },
-            Err(shared) => Self { shared },
-        }
+        Self { form, ..self }
     }
 }
 
@@ -114,17 +135,17 @@ impl<B: Backend> Engine for FnEngine<B> {
     fn open(&self, rows: &[EngineRow]) -> Result<Opened<B>> {
         self.shared.spec.check(rows)?;
         let wanted: Vec<_> = rows.iter().map(|row| row.tokens.len()..row.tokens.len() + 1).collect();
-        let scores = self.shared.score(rows, &wanted)?;
-        let session = FnSession { shared: self.shared.clone(), rows: rows.to_vec() };
+        let scores = self.shared.score(rows, &wanted, self.form)?;
+        let session = FnSession { shared: self.shared.clone(), form: self.form, rows: rows.to_vec() };
         Ok((Box::new(session), scores))
     }
 }
 
 impl<B: Backend> Shared<B> {
-    /// Scores after the prefixes of each row whose lengths are wanted.
-    fn score(&self, rows: &[EngineRow], wanted: &[std::ops::Range<usize>]) -> Result<Scores<B>> {
+    /// Scores the prefixes of each row whose lengths are wanted.
+    fn score(&self, rows: &[EngineRow], wanted: &[Range<usize>], form: Form) -> Result<Scores<B>> {
         let width = self.spec.vocab.width();
-        let score = |(index, (row, lengths)): (usize, (&EngineRow, &std::ops::Range<usize>))| {
+        let score = |(index, (row, lengths)): (usize, (&EngineRow, &Range<usize>))| {
             let position = |length: usize| {
                 let prefix = EngineRow { adapter: row.adapter, tokens: row.tokens[..length].to_vec() };
                 let logits = (self.f)(&prefix)?;
@@ -136,12 +157,13 @@ impl<B: Backend> Shared<B> {
             lengths.clone().map(position).collect()
         };
         let scores = rows.iter().zip(wanted).enumerate().map(score).collect::<Result<Vec<Vec<_>>>>()?;
-        Scores::upload(&self.spec.backend, &scores, width, self.form)
+        Scores::upload(&self.spec.backend, &scores, width, form)
     }
 }
 
 struct FnSession<B: Backend> {
     shared: Arc<Shared<B>>,
+    form: Form,
     rows: Vec<EngineRow>,
 }
 
@@ -157,17 +179,17 @@ impl<B: Backend> Session for FnSession<B> {
         self.rows.iter().map(|row| context.map_or(usize::MAX, |c| c - row.tokens.len())).collect()
     }
 
-    fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<B>> {
+    fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<B>> {
         let spec = &self.shared.spec;
-        spec.check_feeds(feed, &self.room())?;
+        spec.check_feeds(feeds, &self.room())?;
         let mut rows = self.rows.clone();
         let mut wanted = Vec::new();
-        for (row, feed) in rows.iter_mut().zip(feed) {
+        for (row, feed) in rows.iter_mut().zip(feeds) {
             row.tokens.extend(&feed.tokens);
             let end = row.tokens.len() + 1;
             wanted.push(end - feed.wanted..end);
         }
-        let scores = self.shared.score(&rows, &wanted)?;
+        let scores = self.shared.score(&rows, &wanted, self.form)?;
         self.rows = rows;
         Ok(scores)
     }

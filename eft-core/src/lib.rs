@@ -2,10 +2,11 @@
 //! without training it, by adding to a large model's logits the difference between a small tuned model and the same
 //! small model untuned.
 //!
-//! A fine-tuned large model is a sum, `large + (tuned − untuned)`, so this crate is an algebra of [`Source`]s: each
-//! model, and each combination of models, is one. Whatever takes a source (sampling, streaming, scoring, search)
-//! takes a combination, too. Scores stay in the memory of the tensor library that made them, behind the [`Backend`]
-//! trait; token ids, uniforms and requested log-probabilities are all that crosses to the host.
+//! A fine-tuned large model is approximated by a sum, `large + (tuned − untuned)`. So this crate is an algebra of
+//! [`Source`]s: a model is a source, and so is a combination of models. Whatever takes a source (sampling, streaming,
+//! scoring, search) takes a combination, too. Scores stay in the memory of the tensor library that made them, behind
+//! the [`Backend`] trait; only token ids, random numbers and the log-probabilities asked for are copied between the
+//! device and the host.
 //!
 //! ```
 //! use eft_core::{from_fn, Host, Sampling, Source, Vocab};
@@ -25,16 +26,17 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
-//! Where to go on:
-//! * [`combine`]: the rules, by name, and how to add one;
-//! * [`decode`] and [`sample`]: generation, its settings, and what is told of each token;
-//! * [`speculate`]: the same texts in fewer passes, drafted by a cheap model;
-//! * [`search`]: a large model's texts, steered by small ones;
-//! * [`evaluator`]: several expressions over one set of models, for decoding loops of one's own;
+//! The modules:
+//! * [`combine`]: the rules for combining models, by name, and how to add one;
+//! * [`decode`] and [`sample`]: generation, its settings, and the statistics reported for each token;
+//! * [`speculate`]: speculative decoding, which gives the same texts in fewer passes of the large model;
+//! * [`search`]: beam search over chunks of a large model's text, guided by small models;
+//! * [`evaluator`]: several expressions over one set of models, for your own decoding loops;
 //! * [`score`]: log-probabilities of given texts, and the implicit reward;
-//! * [`engine`] and [`mod@from_fn`]: wrapping a model of one's own;
-//! * [`backend`]: bringing in another tensor library;
-//! * `conformance` (feature): the laws that all of these obey, as a test kit.
+//! * [`engine`] and [`mod@from_fn`]: wrapping your own model;
+//! * [`backend`]: adding a tensor library;
+//! * `conformance` (a feature): a test kit for backends, engines and sources.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -48,6 +50,7 @@ pub mod decode;
 pub mod engine;
 pub mod error;
 pub mod evaluator;
+mod fault;
 mod forward;
 pub mod from_fn;
 pub mod host;
@@ -77,5 +80,5 @@ pub use session::{LogitSource, Opened, RowFeed, Session};
 pub use source::{Check, Source};
 pub use vocab::{Relation, Vocab};
 
-/// The id of a token: an index into the rows of its vocabulary.
+/// The id of a token: its index in the vocabulary, and the column of its score in a score row.
 pub type TokenId = u32;

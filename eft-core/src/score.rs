@@ -1,4 +1,4 @@
-//! Scores of whole continuations: log-probabilities, and the implicit reward.
+//! Log-probabilities of given continuations, and the implicit reward computed from them.
 //!
 //! ```
 //! use eft_core::score::implicit_reward;
@@ -14,48 +14,82 @@
 //! assert!((reward.total - 2.0 * 1.5f64.ln()).abs() < 1e-6);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
+//!
+//! Continuations are scored in several passes, so that the scores of one pass take at most [`PASS_BYTES`] for each
+//! model.
 #[cfg(doc)]
 use crate::Error;
 use crate::backend::Backend;
 use crate::evaluator::Evaluator;
 use crate::{Prompt, Result, Source, TokenId};
 
-/// Positions scored at once: what a wide vocabulary can keep in memory.
-const POSITIONS: usize = 64;
+/// The memory, in bytes, that the scores of one pass may take for each model, over all rows of a batch: 128 MiB, or one
+/// position in each row where that takes more (as much as a step of generation takes).
+///
+/// A position takes 4 bytes for each token of the vocabulary; at 152,000 tokens a pass scores 220 positions. To use less
+/// memory, score fewer pairs in one call.
+pub const PASS_BYTES: usize = 128 << 20;
 
 /// A number for each token of a continuation, and their sum.
+///
+/// ```
+/// use eft_core::{from_fn, Host, Vocab};
+///
+/// let fair_coin = from_fn(Host, Vocab::new("coin", ["heads", "tails"])?, |_| Ok(vec![0.0, 0.0]));
+/// let scored = fair_coin.score([0], &[1, 0, 1])?;
+/// assert_eq!(scored.tokens.len(), 3);
+/// assert!((scored.total - 0.125f64.ln()).abs() < 1e-6);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SequenceScore {
-    /// For each token, in nats.
+    /// The score of each token, in nats.
     pub tokens: Vec<f32>,
-    /// Their sum.
+    /// The sum over all tokens, in nats.
     pub total: f64,
 }
 
 impl SequenceScore {
     fn new(tokens: Vec<f32>) -> Self {
-        // From 0: the sum of nothing would be −0.
+        // Starts at +0, since the sum of an empty iterator is −0.
         Self { total: tokens.iter().fold(0.0, |sum, t| sum + f64::from(*t)), tokens }
     }
 }
 
 impl<B: Backend> Source<B> {
-    /// `log π(continuation | prompt)`, per token and in total, each distribution normalised over the tokens that
-    /// all terms share. −∞ for a token that the source excludes.
+    /// Returns `log π(continuation | prompt)`, for each token and in total, in nats.
+    ///
+    /// Each distribution is normalised over the tokens that all terms share. A token that the source excludes has the
+    /// score −∞.
     ///
     /// # Errors
-    /// As [`Evaluator::open`]; [`Error::TokenOutOfRange`] for a token past the range that all terms share;
-    /// [`Error::ContextFull`]; [`Error::BadScores`].
+    /// * [`Error::EmptyPrompt`] or [`Error::CannotRender`] if a term cannot turn the prompt into tokens.
+    /// * [`Error::TokenOutOfRange`] if a token is not among those that all terms share.
+    /// * [`Error::ContextFull`] if prompt and continuation are longer than a model's context.
+    /// * [`Error::BadScores`] if a model returns scores that no token can be chosen from.
+    /// * Any error of [`Evaluator::open`] and any error that a model reports while it runs.
     pub fn score(&self, prompt: impl Into<Prompt>, continuation: &[TokenId]) -> Result<SequenceScore> {
         let scored = self.score_batch([(prompt, continuation.to_vec())])?;
         Ok(scored.into_iter().next().unwrap_or_default())
     }
 
-    /// As [`score`](Self::score), for a batch of prompts with their continuations.
+    /// Returns the scores of a batch of prompts with their continuations, one for each pair: see
+    /// [`score`](Self::score). Rows may differ in length.
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Host, Vocab};
+    ///
+    /// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |tokens| Ok(vec![0.0, tokens.len() as f32]));
+    /// let scored = model.score_batch([([0], vec![1, 1]), ([1], vec![0])])?;
+    /// assert!(scored[0].tokens[1] > scored[0].tokens[0]); // `b` becomes likelier with each token
+    /// assert_eq!(scored[1].tokens.len(), 1);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`score`](Self::score).
+    /// * [`Error::EmptyBatch`] if there are no pairs.
+    /// * The errors of [`score`](Self::score), of any pair.
     pub fn score_batch<P: Into<Prompt>>(
         &self,
         pairs: impl IntoIterator<Item = (P, Vec<TokenId>)>,
@@ -67,11 +101,13 @@ impl<B: Backend> Source<B> {
     }
 }
 
-/// `β·[log π_tuned(y | x) − log π_untuned(y | x)]`, per token and in total: the reward that the tuning has, in
-/// effect, maximised. Rafailov et al. 2023, arXiv 2305.18290.
+/// Returns `β·[log π_tuned(y | x) − log π_untuned(y | x)]` of a continuation `y` of a prompt `x`, for each token and in
+/// total: the reward that the tuned model maximises, up to a function of the prompt.
+///
+/// Rafailov et al. 2023, arXiv 2305.18290, equation 5.
 ///
 /// # Errors
-/// As [`Source::score`].
+/// The errors of [`Source::score`], of either model.
 pub fn implicit_reward<B: Backend>(
     tuned: &Source<B>,
     untuned: &Source<B>,
@@ -79,13 +115,13 @@ pub fn implicit_reward<B: Backend>(
     continuation: &[TokenId],
     beta: f32,
 ) -> Result<SequenceScore> {
-    // Both as roots of one evaluator: adapters of one model are scored in one pass.
+    // Both are roots of one evaluator, so that adapters of one model are scored in one pass.
     let log_probs = score_roots(&[tuned, untuned], &[prompt.into()], &[continuation.to_vec()])?;
     let pairs = log_probs[0][0].iter().zip(&log_probs[1][0]);
     Ok(SequenceScore::new(pairs.map(|(tuned, untuned)| beta * (tuned - untuned)).collect()))
 }
 
-/// For each root and row, the log-probabilities of the row's continuation.
+/// Returns the log-probabilities of each row's continuation, for each root.
 fn score_roots<B: Backend>(
     roots: &[&Source<B>],
     prompts: &[Prompt],
@@ -101,20 +137,24 @@ fn score_roots<B: Backend>(
     score_pushed(&mut evaluator, roots.len(), continuations)
 }
 
-/// Pushes tokens behind those of each row. For each of the first `roots` roots and each row, their log-probabilities.
+/// Pushes tokens onto each row. Returns their log-probabilities, for each of the first `roots` roots and each row.
 pub(crate) fn score_pushed<B: Backend>(
     evaluator: &mut Evaluator<B>,
     roots: usize,
     tokens: &[Vec<TokenId>],
 ) -> Result<Vec<Vec<Vec<f32>>>> {
+    let mut width = 1;
+    for root in 0..roots {
+        width = width.max(evaluator.width(root)?);
+    }
     let starts: Vec<_> = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len()).collect();
     let mut log_probs = vec![vec![Vec::new(); tokens.len()]; roots];
-    let longest = tokens.iter().map(Vec::len).max().unwrap_or(0);
-    for from in (0..longest).step_by(POSITIONS) {
+    let mut done = vec![0; tokens.len()];
+    while let Some(positions) = positions_per_row(&done, tokens, width) {
         let parts: Vec<_> =
-            tokens.iter().map(|t| from.min(t.len())..(from + POSITIONS).min(t.len())).collect();
-        evaluator
-            .push(&tokens.iter().zip(&parts).map(|(t, part)| t[part.clone()].to_vec()).collect::<Vec<_>>())?;
+            done.iter().zip(tokens).map(|(from, t)| *from..(from + positions).min(t.len())).collect();
+        let part_of = |(tokens, part): (&Vec<_>, &std::ops::Range<usize>)| tokens[part.clone()].to_vec();
+        evaluator.push(&tokens.iter().zip(&parts).map(part_of).collect::<Vec<_>>())?;
         // Position p scores token p, so the last token itself is not fed.
         let at: Vec<_> =
             parts.iter().zip(&starts).map(|(part, start)| start + part.start..start + part.end).collect();
@@ -139,6 +179,15 @@ pub(crate) fn score_pushed<B: Backend>(
             }
         }
         evaluator.commit();
+        done = parts.into_iter().map(|part| part.end).collect();
     }
     Ok(log_probs)
+}
+
+/// Returns how many positions of each row the next pass scores: [`PASS_BYTES`] are shared equally among the rows that
+/// have tokens left, and each gets at least one position. `None` if no row has any left.
+fn positions_per_row(done: &[usize], tokens: &[Vec<TokenId>], width: usize) -> Option<usize> {
+    let left = done.iter().zip(tokens).filter(|(done, tokens)| **done < tokens.len()).count();
+    let positions = PASS_BYTES / width.saturating_mul(size_of::<f32>());
+    (left > 0).then(|| (positions / left).max(1))
 }

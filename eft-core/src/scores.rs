@@ -1,7 +1,7 @@
-//! [`Scores`]: what a source says of next tokens, for some positions of each row of a batch.
+//! [`Scores`]: the next-token scores that a source returns, for some positions of each row of a batch.
 //!
 //! ```
-//! use eft_core::{Form, Host, Scores, Backend};
+//! use eft_core::{Backend, Form, Host, Scores};
 //!
 //! let host = Host;
 //! let tensor = host.upload(&[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 3)?;
@@ -15,19 +15,21 @@ use std::ops::Range;
 use crate::backend::{Backend, ScoreRow};
 use crate::{Error, Result};
 
-/// What the entries of a row of scores mean. In every form −∞ excludes a token.
+/// The meaning of the entries of a score row. In every form, −∞ excludes a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Raw logits: log-probabilities up to a constant of the row.
+    /// Raw logits: log-probabilities up to a constant of the score row.
     Logits,
     /// Log-probabilities: their exponentials sum to 1.
     LogProbs,
-    /// Log-probabilities of the tokens that a black box tells, its top few; −∞ means unknown. Combinations are
-    /// made on the tokens that every term knows.
+    /// Log-probabilities of only those tokens that a black box reports, its top few; −∞ means unknown. A combination is
+    /// computed on the tokens that every term knows.
     Partial,
 }
 
-/// Next-token scores: a tensor, and which of its rows belong to which row of the batch.
+/// Next-token scores: a tensor, and the positions of each row of the batch that its score rows belong to.
+///
+/// The [module](self) has an example.
 pub struct Scores<B: Backend> {
     tensor: Option<B::Tensor>,
     spans: Vec<Range<usize>>,
@@ -37,84 +39,93 @@ pub struct Scores<B: Backend> {
 }
 
 impl<B: Backend> Scores<B> {
-    /// Scores whose row `i` of the batch has the positions `spans[i]` of the tensor's rows, in their order. Only
-    /// the first `width` columns count.
+    /// Creates scores from a tensor. The positions of row `i` of the batch are the rows `spans[i]` of the tensor, in
+    /// order. Columns from `width` upwards are ignored.
+    ///
+    /// Whether the spans fit the tensor is checked where the scores are used.
     pub fn new(tensor: B::Tensor, spans: Vec<Range<usize>>, width: usize, form: Form) -> Self {
         Self { tensor: Some(tensor), spans, width, form, known_mass: Vec::new() }
     }
 
-    /// Scores that were computed on the host: for each row of the batch its positions, each of `width` scores.
+    /// Uploads scores that were computed on the host: `rows[i][p]` holds the `width` scores of position `p` of row `i`.
+    ///
+    /// ```
+    /// use eft_core::{Form, Host, Scores};
+    ///
+    /// let rows = [vec![vec![0.0, 1.0]], vec![vec![2.0, 0.0], vec![0.0, 3.0]]];
+    /// let scores = Scores::upload(&Host, &rows, 2, Form::Logits)?;
+    /// assert_eq!(scores.spans(), [0..1, 1..3]);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] for a position of another width, and failures of the backend.
+    /// * [`Error::Shape`] if a position has another number of scores than `width`.
+    /// * [`Error::Backend`] if the upload fails.
     pub fn upload(backend: &B, rows: &[Vec<Vec<f32>>], width: usize, form: Form) -> Result<Self> {
         if let Some(wrong) = rows.iter().flatten().find(|p| p.len() != width) {
-            return Err(Error::shape("a position of scores", width, wrong.len()));
+            return Err(Error::shape("the scores of a position", width, wrong.len()));
         }
         let flat = rows.iter().flatten().flatten().copied().collect::<Vec<_>>();
         if flat.is_empty() {
             return Ok(Self::none(rows.len(), width, form));
         }
-        let mut next = 0;
-        let spans = rows.iter().map(|positions| {
-            next += positions.len();
-            next - positions.len()..next
-        });
-        Ok(Self::new(backend.upload(&flat, width)?, spans.collect(), width, form))
+        let spans = consecutive(rows.iter().map(Vec::len));
+        Ok(Self::new(backend.upload(&flat, width)?, spans, width, form))
     }
 
-    /// One position for each row of the batch: row `i` of the tensor.
+    /// Creates scores with one position for each row of the batch: row `i` of the tensor for row `i` of the batch.
     pub fn one_each(tensor: B::Tensor, rows: usize, width: usize, form: Form) -> Self {
-        Self::new(tensor, (0..rows).map(|i| i..i + 1).collect(), width, form)
+        Self::new(tensor, consecutive(vec![1; rows]), width, form)
     }
 
-    /// No scores for any of `rows` rows.
+    /// Creates scores without any position, for a batch of `rows` rows.
     pub fn none(rows: usize, width: usize, form: Form) -> Self {
         Self { tensor: None, spans: vec![0..0; rows], width, form, known_mass: Vec::new() }
     }
 
-    /// For scores on partial rows: the probability mass that the black boxes give to the tokens known, one number
-    /// for each row of the tensor.
+    /// Sets, for partial scores, the probability mass of the tokens that the black boxes report: one number for each row
+    /// of the tensor.
+    #[must_use]
     pub fn with_known_mass(mut self, known_mass: Vec<f32>) -> Self {
         self.known_mass = known_mass;
         self
     }
 
-    /// Rows of the batch.
+    /// Returns the number of rows of the batch.
     pub fn rows(&self) -> usize {
         self.spans.len()
     }
 
-    /// Columns that count.
+    /// Returns the number of scores at each position.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// What the entries mean.
+    /// Returns the meaning of the entries.
     pub fn form(&self) -> Form {
         self.form
     }
 
-    /// The tensor, unless there are no scores at all.
+    /// Returns the tensor; `None` if there are no scores at all.
     pub fn tensor(&self) -> Option<&B::Tensor> {
         self.tensor.as_ref()
     }
 
-    /// For each row of the batch, which rows of the tensor are its positions.
+    /// Returns, for each row of the batch, which rows of the tensor are its positions.
     pub fn spans(&self) -> &[Range<usize>] {
         &self.spans
     }
 
-    /// The positions of one row of the batch; none for a row past the batch.
+    /// Returns the positions of one row of the batch, in order. Empty if `row` is out of range.
     pub fn positions(&self, row: usize) -> Vec<ScoreRow<'_, B>> {
         let (Some(tensor), Some(span)) = (&self.tensor, self.spans.get(row)) else { return Vec::new() };
         span.clone().map(|index| ScoreRow::new(tensor, index)).collect()
     }
 
-    /// The last position of every row of the batch.
+    /// Returns the last position of every row of the batch.
     ///
     /// # Errors
-    /// [`Error::Shape`] names a row without scores.
+    /// [`Error::Shape`] if a row has no position.
     pub fn last(&self) -> Result<Vec<ScoreRow<'_, B>>> {
         (0..self.rows())
             .map(|row| {
@@ -124,13 +135,13 @@ impl<B: Backend> Scores<B> {
             .collect()
     }
 
-    /// The mass that black boxes give to the tokens known, at the last position of `row`; `None` unless the form
-    /// is [`Form::Partial`] and the source told.
+    /// Returns the probability mass of the tokens that the black boxes report, at the last position of `row`. `None`
+    /// unless the form is [`Form::Partial`] and the source has set it.
     pub fn known_mass(&self, row: usize) -> Option<f32> {
         self.known_mass_at(self.spans.get(row)?.end.checked_sub(1)?)
     }
 
-    /// The same, for a row of the tensor.
+    /// The same as [`known_mass`](Self::known_mass), for a row of the tensor.
     pub(crate) fn known_mass_at(&self, index: usize) -> Option<f32> {
         self.known_mass.get(index).copied()
     }
@@ -141,7 +152,10 @@ impl<B: Backend> Scores<B> {
         self
     }
 
-    /// The same scores with another tensor, for wrappers that move them.
+    /// Replaces the tensor, for wrappers that move scores to another backend.
+    ///
+    /// # Errors
+    /// Any error of `f`.
     pub fn map<C: Backend>(self, f: impl FnOnce(B::Tensor) -> Result<C::Tensor>) -> Result<Scores<C>> {
         let tensor = self.tensor.map(f).transpose()?;
         Ok(Scores {
@@ -153,7 +167,7 @@ impl<B: Backend> Scores<B> {
         })
     }
 
-    /// Another handle to the same memory.
+    /// Returns another handle to the same memory.
     pub fn shallow_clone(&self, backend: &B) -> Self {
         Self {
             tensor: self.tensor.as_ref().map(|t| backend.shallow_clone(t)),
@@ -164,8 +178,8 @@ impl<B: Backend> Scores<B> {
         }
     }
 
-    /// What a source returned is what was asked: `wanted[i]` positions for each row, a tensor that holds them, and
-    /// at least `width` columns.
+    /// Checks what a source returned against what was requested: `wanted[i]` positions for row `i`, a tensor that holds
+    /// them, and at least `width` columns.
     pub(crate) fn check(&self, backend: &B, term: &str, wanted: &[usize], width: usize) -> Result<()> {
         let wrong = |what: &str, expected: String, got: usize| {
             Err(Error::shape(format!("scores of `{term}`: {what}"), expected, got))
@@ -204,4 +218,22 @@ impl<B: Backend> std::fmt::Debug for Scores<B> {
             .field("form", &self.form)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns ranges of the given lengths, the first from 0 and each from the end of the one before: the spans of a batch
+/// whose positions lie one after another in a tensor.
+///
+/// ```
+/// use eft_core::scores::consecutive;
+///
+/// assert_eq!(consecutive([2, 0, 3]), [0..2, 2..2, 2..5]);
+/// ```
+pub fn consecutive(lengths: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut end = 0;
+    let span = |length| {
+        let start = end;
+        end += length;
+        start..end
+    };
+    lengths.into_iter().map(span).collect()
 }

@@ -1,4 +1,4 @@
-//! Bad input: each a distinct error that names what is at fault, and a session that stays usable.
+//! Bad input: each kind gives its own error that names what is wrong, and the session stays usable.
 mod common;
 
 use common::*;
@@ -12,7 +12,7 @@ use eft_core::{
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A model whose logits are spoilt once the tokens are so many.
+/// A model whose logits are spoilt once there are `at` tokens.
 fn spoilt(name: &str, at: usize, spoil: fn(&mut Vec<f32>)) -> Source<Host> {
     from_fn(Host, vocab(name), move |tokens| {
         let mut row = logits(8, tokens, WIDTH);
@@ -27,7 +27,7 @@ fn endless(sampling: Sampling) -> Decoding {
     Decoding::from(sampling).stop_ids([]).max_tokens(8)
 }
 
-/// What ends a batch of two rows, of which the second is one token longer.
+/// The error that ends a batch of two rows, of which the second is one token longer.
 fn failure(source: &Source<Host>) -> Error {
     let batch = source.generate_batch([vec![1, 2], vec![1, 2, 3]], endless(Sampling::greedy())).unwrap();
     let mut events: Vec<_> = batch.collect();
@@ -49,7 +49,7 @@ fn bad_scores_name_term_row_position_and_token() {
         (|row| row.fill(f32::NAN), -1.0, Fault::NotANumber(0)),
     ];
     for (spoil, weight, fault) in cases {
-        // Tokens 5 and more: the second row gets there first, at position 2.
+        // Scores are spoilt from 5 tokens on, which the second row reaches first, at position 2.
         let combination = &good + weight * spoilt("spoilt", 5, spoil) + &other;
         match failure(&combination) {
             Error::BadScores { term, row, position, fault: found } => {
@@ -98,20 +98,20 @@ fn scoring_finds_bad_scores_too() {
     let bad = spoilt("spoilt", 4, |row| row[7] = f32::NAN);
     let error = (model("good", 1) + bad).score([1, 2], &[3, 3, 3]).unwrap_err();
     assert!(matches!(&error, Error::BadScores { term, position: 2, .. } if term == "spoilt"), "{error}");
-    // An excluded token is no fault: it has no probability.
+    // An excluded token is no error: its probability is 0.
     let excluding = spoilt("excluding", 0, |row| row[3] = f32::NEG_INFINITY);
     assert_eq!(excluding.score([1], &[3]).unwrap().total, f64::NEG_INFINITY);
 }
 
 #[test]
-fn masks_that_leave_nothing_are_told_from_bad_scores() {
+fn masks_that_leave_no_token_are_distinguished_from_bad_scores() {
     let nothing = Decoding::from(Sampling::greedy()).processor(AllowedTokens::new([]));
     let error = model("m", 1).generate([1], nothing).unwrap().next().unwrap().unwrap_err();
     assert!(
         matches!(error, Error::BadScores { fault: Fault::NothingAllowed, row: 0, position: 0, .. }),
         "{error}"
     );
-    // Two models that agree on no token.
+    // Two models that have no token in common.
     let half = |name: &str, odd: usize| {
         from_fn(Host, vocab(name), move |_| {
             Ok((0..WIDTH).map(|i| if i % 2 == odd { 0.0 } else { f32::NEG_INFINITY }).collect())
@@ -163,7 +163,7 @@ fn a_context_that_overflows_in_a_batch_fails_the_call_and_nothing_else() {
     let scores = session.extend(&feed(vec![5, 6])).unwrap();
     assert_near(&values(&scores)[3], &scores_after(&source, &[1, 2, 3, 4], &[5, 6]), 0.0);
 
-    // Generation retires the row instead.
+    // Generation ends the row instead.
     let batch = source.generate_batch(prompts, endless(Sampling::greedy())).unwrap();
     let mut finished = Vec::new();
     let mut tokens = [0, 0];
@@ -171,6 +171,7 @@ fn a_context_that_overflows_in_a_batch_fails_the_call_and_nothing_else() {
         match event.unwrap() {
             Event::Token { row, .. } => tokens[row] += 1,
             Event::Finished { row, finished: end } => finished.push((row, end.reason)),
+            Event::Failed { error, .. } => panic!("{error}"),
         }
     }
     // The last token need not be fed, so one more than there is room for.
@@ -179,7 +180,7 @@ fn a_context_that_overflows_in_a_batch_fails_the_call_and_nothing_else() {
 }
 
 #[test]
-fn joints_refuse_what_is_not_there() {
+fn evaluators_refuse_rows_positions_and_roots_out_of_range() {
     let source = model("m", 1);
     let mut evaluator = Evaluator::open(&[&source], &[[1].into(), [2].into()]).unwrap();
     evaluator.push(&[vec![3, 4], vec![]]).unwrap();
@@ -194,7 +195,7 @@ fn joints_refuse_what_is_not_there() {
     assert!(matches!(evaluator.select(&[2]), Err(Error::RowOutOfRange { row: 2, rows: 2, .. })));
     evaluator.eval(0, &[2..3, 0..1]).unwrap();
     evaluator.commit();
-    // Forgotten scores are computed again, but for those of the prompt itself.
+    // Forgotten scores are computed again, also those that follow the prompt itself.
     assert_eq!(values(&evaluator.eval(0, &[1..2, 0..0]).unwrap())[0], scores_after(&source, &[1], &[3]));
     assert_eq!(values(&evaluator.eval(0, &[0..1, 0..0]).unwrap())[0], scores_after(&source, &[1], &[]));
     assert_eq!(values(&evaluator.eval(0, &[2..3, 0..1]).unwrap())[0], scores_after(&source, &[1], &[3, 4]));
@@ -216,7 +217,7 @@ fn weights_and_parameters_are_checked() {
         assert!(combine::nucleus_delta(&a, &b, &b, weight, 0.9).is_err());
         assert!(combine::plausibility(&a, &b, weight).is_err() && combine::gate(&a, &b, weight).is_err());
     }
-    // Finite factors whose product is not.
+    // Finite factors whose product is infinite.
     assert!(matches!((f32::MAX * (f32::MAX * &a)).open(&[[1].into()]), Err(Error::InvalidWeight { .. })));
     for nothing in [&a - &a, 0.0 * &a, &a + &b - &b - &a] {
         match nothing.open(&[[1].into()]).map(drop) {
@@ -270,13 +271,16 @@ fn careless_processors_are_refused() {
         let decoding = Decoding::default().processor(Careless(edit));
         let result = model("m", 1).generate([1], decoding).unwrap().next().unwrap();
         assert!(
-            matches!(result, Err(Error::TokenOutOfRange { .. } | Error::InvalidParameter { .. })),
+            matches!(
+                result,
+                Err(Error::EditOutOfRange { row: 0, position: 0, .. } | Error::InvalidParameter { .. })
+            ),
             "{result:?}"
         );
     }
-    let of_nobody =
+    let unknown =
         Decoding::default().processor(RepetitionPenalty::new(1.2).unwrap().with_prompt_of("nobody"));
-    match model("m", 1).generate([1], of_nobody).map(drop) {
+    match model("m", 1).generate([1], unknown).map(drop) {
         Err(Error::Unknown { name, known, .. }) => assert_eq!((&name[..], &known[..]), ("nobody", "m")),
         other => panic!("{other:?}"),
     }
@@ -288,7 +292,7 @@ fn wrong_shapes_name_the_source() {
     let error = (model("good", 1) + narrow).open(&[[1].into()]).map(drop).unwrap_err();
     assert!(matches!(&error, Error::Shape { .. }) && error.to_string().contains("narrow"), "{error}");
 
-    /// Returns as many rows as it likes.
+    /// A source whose tensor has another number of rows than prompts.
     struct Liar(Arc<Vocab>, usize);
     impl LogitSource for Liar {
         type Backend = Host;
@@ -326,7 +330,7 @@ fn a_model_that_fails_once_can_be_asked_again() {
     let error = session.extend(&[RowFeed::all(vec![3, 4])]).unwrap_err();
     assert_eq!(error.to_string(), "`flaky` failed: out of memory");
     fails.store(false, Ordering::SeqCst);
-    // As if the failed call had not been made, although one of the models had already taken it.
+    // The failed call left nothing behind, although one of the models had already taken its tokens.
     let scores = session.extend(&[RowFeed::one(5)]).unwrap();
     assert_eq!(values(&scores)[0], scores_after(&sum, &[1], &[2, 5]));
 }
@@ -423,7 +427,7 @@ fn engines_refuse_adapters_they_do_not_have() {
 }
 
 #[test]
-fn combinations_that_overflow_are_told_from_masks() {
+fn combinations_that_overflow_are_reported_as_unsound() {
     let huge = from_fn(Host, vocab("huge"), |_| Ok(vec![3e38; WIDTH]));
     let error = (&huge + 3e38 * &huge.named("again").under(PromptTransform::prefix([1])))
         .generate([1], Sampling::greedy());
@@ -432,7 +436,7 @@ fn combinations_that_overflow_are_told_from_masks() {
 }
 
 #[test]
-fn samplers_tell_what_is_wrong_with_scores() {
+fn samplers_report_what_is_wrong_with_scores() {
     for (value, fault) in [(f32::NAN, Fault::NotANumber(0)), (f32::INFINITY, Fault::Infinite(0))] {
         let source = from_fn(Host, vocab("bad"), move |_| Ok(vec![value; WIDTH]));
         let (_, scores) = source.open(&[[1].into()]).unwrap();
@@ -446,7 +450,7 @@ fn samplers_tell_what_is_wrong_with_scores() {
 }
 
 #[test]
-fn blame_of_rows_and_roots_there_are_not() {
+fn diagnosing_rows_and_roots_out_of_range_is_no_panic() {
     let evaluator = Evaluator::open(&[&model("m", 1)], &[[1].into()]).unwrap();
     assert!(matches!(evaluator.diagnose(9, 0, 0), Error::Unknown { kind: "root", .. }));
     assert!(matches!(evaluator.diagnose(0, 9, 0), Error::BadScores { row: 9, .. }));
@@ -454,7 +458,7 @@ fn blame_of_rows_and_roots_there_are_not() {
 }
 
 #[test]
-fn a_model_that_cannot_enter_its_prompt_says_that_scores_are_forgotten() {
+fn forgotten_scores_of_a_model_that_cannot_roll_back_into_its_prompt_are_an_error() {
     let source = Source::opaque(model("opaque", 1));
     let mut evaluator = Evaluator::open(&[&source], &[[1].into()]).unwrap();
     evaluator.push(&[vec![2]]).unwrap();
@@ -462,4 +466,15 @@ fn a_model_that_cannot_enter_its_prompt_says_that_scores_are_forgotten() {
     evaluator.commit();
     assert!(matches!(evaluator.eval_from(0, &[0]), Err(Error::Forgotten { row: 0, position: 0 })));
     assert!(evaluator.eval_last(0).is_ok());
+}
+
+#[test]
+fn messages_do_not_repeat_their_source() {
+    use eft_core::error::with_sources;
+    let cause = || std::io::Error::new(std::io::ErrorKind::NotFound, "no such device");
+    for error in [Error::backend("gpu", cause()), Error::source("large", cause()), Error::load(cause())] {
+        assert_eq!(with_sources(&error).matches("no such device").count(), 1, "{error:?}");
+    }
+    let nested = Error::source("bridge", Error::backend("gpu", cause()));
+    assert_eq!(with_sources(&nested), "`bridge` failed: the gpu backend failed: no such device");
 }

@@ -1,7 +1,7 @@
 //! Text as it is generated: whole characters, nothing of a stop string, whatever the tokens are.
 use std::sync::Arc;
 
-use eft_core::decode::{Detokenizer, Event, FinishReason, Finished, Text, TextBatch, TextEvent};
+use eft_core::decode::{Detokenizer, Event, FinishReason, Finished, Request, Text, TextBatch, TextEvent};
 use eft_core::{Decoding, Error, Host, Result, Sampling, Source, Token, TokenId, Vocab, from_fn};
 use proptest::prelude::*;
 
@@ -71,8 +71,8 @@ proptest! {
         let (expected, stop) = stopped(&whole(&ids), &stops);
         let source = parrot(&ids);
 
-        let text = source.generate([0], unlimited())?.text();
-        let mut text = stops.iter().fold(text, |text, stop| text.until(stop));
+        let text = source.generate([0], unlimited())?.text()?;
+        let mut text = stops.iter().try_fold(text, |text, stop| text.until(stop))?;
         let pieces = text.by_ref().collect::<Result<Vec<_>>>()?;
         let reason = text.finished().map(|f| f.reason.clone());
         let joined: String = pieces.iter().map(|piece| &piece.text[..]).collect();
@@ -80,17 +80,24 @@ proptest! {
         prop_assert_eq!(reason, Some(stop.map_or(FinishReason::EndOfSequence(261), FinishReason::StopString)));
         prop_assert!(pieces.iter().rev().skip(1).all(|piece| !piece.text.is_empty()));
 
-        // Every token is told once, in order.
+        // Every token is reported once, in order.
         let tail = text.finished().map(|f| f.tail.clone()).unwrap_or_default();
-        let told: Vec<_> = pieces.iter().flat_map(|p| &p.tokens).chain(&tail).map(|t| t.id).collect();
+        let reported: Vec<_> = pieces.iter().flat_map(|p| &p.tokens).chain(&tail).map(|t| t.id).collect();
         let written: Vec<_> = ids.iter().copied().chain([261]).collect();
-        prop_assert!(written.starts_with(&told), "{:?} {:?}", written, told);
-        prop_assert!(stop.is_some() || written == told);
+        prop_assert!(written.starts_with(&reported), "{:?} {:?}", written, reported);
+        prop_assert!(stop.is_some() || written == reported);
 
         // The same as a row of a batch, beside another.
-        let batch = source.generate_batch([[0], [0]], unlimited())?.text();
-        let texts = stops.iter().fold(batch, |text, stop| text.until(stop)).read()?;
-        prop_assert_eq!(texts, [expected.clone(), expected]);
+        let batch = source.generate_batch([[0], [0]], unlimited())?.text()?;
+        let batch = stops.iter().try_fold(batch, |text, stop| text.until(stop))?;
+        let texts: Vec<_> = batch.read().into_iter().map(Result::unwrap).collect();
+        prop_assert_eq!(&texts, &[expected.clone(), expected]);
+
+        // The same if the stop strings come with the requests.
+        let request = stops.iter().fold(Request::new([0]), |request, stop| request.until(stop));
+        let batch = source.generate_batch([request, [0].into()], unlimited())?.text()?;
+        let own: Vec<_> = batch.read().into_iter().map(Result::unwrap).collect();
+        prop_assert_eq!(&own, &[texts[0].clone(), whole(&ids)]);
     }
 }
 
@@ -101,8 +108,8 @@ fn a_stopped_row_leaves_the_batch() {
         let next = if tokens[0] == 97 { 97 } else { 97 + tokens.len() as u32 };
         Ok((0..263).map(|id| if id == next { 9.0 } else { 0.0 }).collect())
     });
-    let mut batch =
-        source.generate_batch([[97], [98]], unlimited().max_tokens(20)).unwrap().text().until("def");
+    let mut batch = source.generate_batch([[97], [98]], unlimited().max_tokens(20)).unwrap().text().unwrap();
+    batch = batch.until("def").unwrap();
     let mut ends = Vec::new();
     for event in batch.by_ref() {
         if let TextEvent::Finished { row, finished } = event.unwrap() {
@@ -122,7 +129,7 @@ fn retiring_is_as_if_the_row_had_never_been() {
     batch.retire(1).unwrap();
     batch.retire(7).unwrap();
     let rest: Vec<_> = std::iter::once(first).chain(batch.by_ref().map(Result::unwrap)).collect();
-    assert_eq!(rest, alone);
+    assert_eq!(format!("{rest:?}"), format!("{alone:?}"));
     let mut none = source.generate_batch([[0]], unlimited()).unwrap();
     none.retire(0).unwrap();
     assert!(none.next().is_none());
@@ -132,35 +139,68 @@ fn retiring_is_as_if_the_row_had_never_been() {
 fn any_iterator_of_tokens_will_do() {
     let vocab = Arc::new(vocab());
     let tokens = || -> Vec<Result<Token>> { parrot(&[97, 98]).generate([0], unlimited()).unwrap().collect() };
-    let text: String = Text::new(tokens().into_iter(), vocab.clone()).collect::<Result<_>>().unwrap();
+    let text = Text::new(tokens().into_iter(), vocab.clone()).unwrap();
+    let text: String = text.collect::<Result<_>>().unwrap();
     assert_eq!(text, "ab");
 
     let finished = Finished { reason: FinishReason::MaxTokens, tail: Vec::new() };
     let events = tokens().into_iter().map(|token| token.map(|token| Event::Token { row: 1, token }));
     let events = events.chain([Ok(Event::Finished { row: 1, finished })]);
-    assert_eq!(TextBatch::new(events, vocab).until("b").read().unwrap(), ["", "a"]);
+    // Rows that were not announced are taken, too.
+    let texts = TextBatch::new(events, vocab, 1).unwrap().until("b").unwrap().read();
+    assert_eq!(texts.into_iter().map(Result::unwrap).collect::<Vec<_>>(), ["", "a"]);
 }
 
 #[test]
-fn what_cannot_be_text_is_an_error() {
+fn what_cannot_be_text_is_an_error_of_the_call() {
     let anonymous = from_fn(Host, Vocab::anonymous("sizes only", 3).unwrap(), |_| Ok(vec![0.0, 1.0, 0.0]));
-    let mut text = anonymous.generate([0], Sampling::greedy()).unwrap().text();
-    let error = text.next().unwrap().unwrap_err();
+    let error = anonymous.generate([0], Sampling::greedy()).unwrap().text().unwrap_err();
     assert!(
         matches!(error, Error::Unsupported { .. }) && error.to_string().contains("sizes only"),
         "{error}"
     );
-    assert!(text.next().is_none());
+    assert!(anonymous.generate_batch([[0]], Sampling::greedy()).unwrap().text().is_err());
 
-    let mut text = parrot(&[97]).generate([0], unlimited()).unwrap().text().until("");
-    assert!(matches!(text.next(), Some(Err(Error::InvalidParameter { name: "until", .. }))));
-    let texts = parrot(&[97]).generate_batch([[0]], unlimited()).unwrap().text().until("").read();
-    assert!(matches!(texts, Err(Error::InvalidParameter { name: "until", .. })));
+    let source = parrot(&[97]);
+    let until = |error: Error| matches!(error, Error::InvalidParameter { name: "until", .. });
+    assert!(until(source.generate([0], unlimited()).unwrap().text().unwrap().until("").unwrap_err()));
+    let batch = || source.generate_batch([[0]], unlimited()).unwrap().text().unwrap();
+    assert!(until(batch().until("").unwrap_err()));
+    let request = Request::new([0]).until("");
+    assert!(until(source.generate_batch([request], unlimited()).map(drop).unwrap_err()));
+}
 
-    let failing = from_fn(Host, vocab(), |tokens: &[TokenId]| {
-        if tokens.len() > 2 { Err(Error::source("it", "on purpose")) } else { Ok(vec![0.0; 263]) }
-    });
-    let mut text = failing.generate([0], unlimited()).unwrap().text();
+/// Fails if a text that begins with this token is longer than three tokens; ends other texts after two.
+fn fails_after(first: TokenId) -> Source<Host> {
+    from_fn(Host, vocab(), move |tokens: &[TokenId]| {
+        if tokens[0] == first && tokens.len() > 3 {
+            return Err(Error::source("it", "on purpose"));
+        }
+        let next = if tokens[0] != first && tokens.len() > 2 { 261 } else { 97 };
+        Ok((0..263).map(|id| if id == next { 9.0 } else { 0.0 }).collect())
+    })
+}
+
+#[test]
+fn an_error_ends_the_text() {
+    let mut text = fails_after(98).generate([98], unlimited()).unwrap().text().unwrap();
     let items: Vec<_> = text.by_ref().collect();
     assert!(matches!(items.last(), Some(Err(_))) && text.next().is_none());
+}
+
+#[test]
+fn texts_that_have_ended_survive_the_error_of_another_row() {
+    let batch = fails_after(98).generate_batch([[97], [98], [99]], unlimited()).unwrap().text().unwrap();
+    let texts = batch.read();
+    assert_eq!((texts[0].as_ref().unwrap(), texts[2].as_ref().unwrap()), (&"aa".into(), &"aa".into()));
+    let error = texts[1].as_ref().unwrap_err();
+    assert!(error.to_string().contains("on purpose"), "{error}");
+}
+
+#[test]
+fn a_prompt_that_is_refused_does_not_fail_the_other_rows() {
+    let batch = parrot(&[97, 98]).generate_batch([vec![0], vec![], vec![0]], unlimited()).unwrap();
+    let texts = batch.text().unwrap().read();
+    assert_eq!((texts[0].as_ref().unwrap(), texts[2].as_ref().unwrap()), (&"ab".into(), &"ab".into()));
+    assert!(matches!(**texts[1].as_ref().unwrap_err(), Error::EmptyPrompt { row: 1, .. }));
 }

@@ -1,10 +1,10 @@
-//! The cases of vocabularies that meet in practice: padded rows, added tokens, renamed specials, other tokenizers.
+//! Vocabularies that are combined in practice: with padded rows, added tokens, renamed special tokens, other tokenizers.
 mod common;
 
 use common::*;
 use eft_core::{Decoding, Error, Evaluator, Host, LogitSource, Sampling, Source, TokenId, Vocab, from_fn};
 
-/// A model whose untrained rows, past its real tokens, score highest.
+/// A model whose padding, past its real tokens, has the highest scores.
 fn padded(name: &str, real: usize, width: usize, seed: u64) -> Source<Host> {
     let letters = (0..real as u8).map(|i| vec![b'a' + i]);
     let vocab = Vocab::new(name, letters).unwrap().with_eos([0]).unwrap().with_width(width).unwrap();
@@ -58,12 +58,12 @@ fn equal_widths_with_other_tokens_are_refused_by_name_and_first_id() {
     for part in ["llama", "qwen", "id 2", "\"c\"", "\"d\""] {
         assert!(text.contains(part), "{text}");
     }
-    // A term that is not run does not matter.
+    // The vocabulary of a term that is not run does not matter.
     assert!((&left + 0.0 * &right).open(&[[0].into()]).is_ok());
 }
 
 #[test]
-fn renamed_and_reserved_special_tokens_are_told_and_usable() {
+fn renamed_and_reserved_special_tokens_are_reported_and_usable() {
     let vocab = |name: &str, special: Option<&str>| {
         let tokens = [Some("a"), Some("b"), special, Some("</s>")].map(|t| t.map(|t| t.as_bytes().to_vec()));
         let special = if special.is_some() { vec![2, 3] } else { vec![3] };
@@ -81,8 +81,8 @@ fn renamed_and_reserved_special_tokens_are_told_and_usable() {
 #[test]
 fn ids_that_stand_for_no_token_are_never_generated() {
     let tokens = [Some("a"), None, Some("b"), None].map(|t| t.map(|t| t.as_bytes().to_vec()));
-    let vocab = Vocab::sparse("holes", tokens).unwrap().with_width(4).unwrap();
-    assert_eq!((vocab.real(), vocab.holes()), (3, vec![1]));
+    let vocab = Vocab::sparse("gaps", tokens).unwrap().with_width(4).unwrap();
+    assert_eq!((vocab.real(), vocab.unassigned()), (3, vec![1]));
     let source = from_fn(Host, vocab, |_| Ok(vec![0.0, 9.0, 1.0, 9.0]));
     let text = source.generate([0], Decoding::default().max_tokens(30)).unwrap();
     assert!(text.map(|t| t.unwrap().id).all(|id| id == 0 || id == 2));
@@ -103,7 +103,7 @@ fn a_stop_id_past_the_common_tokens_is_an_error() {
             other => panic!("{other:?}"),
         }
     }
-    // Not by way of a bridge either.
+    // Nor can it stop through a bridge.
     assert!(eft_core::bridge(sum.clone(), Host).generate([0], Sampling::greedy()).is_err());
     assert!(sum.generate([0], Decoding::default().stop_ids([1])).is_ok());
     for never in [Decoding::default().stop_ids([3]), Decoding::default().stop_ids([1]).stop_sequence([0, 3])]
@@ -128,7 +128,7 @@ fn the_stop_ids_are_those_of_any_term() {
 }
 
 #[test]
-fn anonymous_vocabularies_meet_only_their_like() {
+fn anonymous_vocabularies_relate_only_to_the_same_name_and_size() {
     let anonymous = |name: &str, size| Vocab::anonymous(name, size).unwrap();
     assert_eq!(anonymous("m", 5).relation(&anonymous("m", 5)).unwrap().common, 5);
     for other in [anonymous("m", 6), anonymous("n", 5), Vocab::new("m", ["a"; 5]).unwrap()] {
@@ -146,18 +146,32 @@ fn contradictory_vocabularies_are_refused() {
 }
 
 #[test]
-fn fingerprints_tell_tokens_apart_and_nothing_else() {
+fn fingerprints_depend_on_tokens_and_nothing_else() {
     let print = |tokens: &[&str]| Vocab::new("v", tokens.iter().copied()).unwrap().fingerprint();
     assert_eq!(print(&["a", "b"]), Vocab::new("w", ["a", "b"]).unwrap().with_eos([1]).unwrap().fingerprint());
     assert_ne!(print(&["a", "b"]), print(&["b", "a"]));
     assert_ne!(print(&["ab", ""]), print(&["a", "b"]));
-    // The same on every machine, for ever: it may be stored. Another implementation of FNV-1a gives the same.
-    assert_eq!(print(&["a", "b"]), 0x1658_d186_4006_47f6);
+    // It may be stored, so it must never change. The number is by another implementation of FNV-1a.
+    assert_eq!(print(&["a", "b"]), 0xf6bf_b22f_fe2c_b4f7_6fdf_05ba_abaa_20fe);
 }
 
 #[test]
-fn roots_of_a_joint_have_widths_of_their_own() {
+fn each_root_of_an_evaluator_has_its_own_width() {
     let (a, b) = (padded("a", 8, 16, 1), padded("b", 6, 12, 2));
     let evaluator = Evaluator::open(&[&a, &(&a + &b)], &[[1].into()]).unwrap();
     assert_eq!((evaluator.width(0).unwrap(), evaluator.width(1).unwrap()), (8, 6));
+}
+
+#[test]
+fn vocabularies_read_twice_are_as_good_as_one() {
+    let read = |name: &str, width| {
+        let tokens = (0..WIDTH as u8).map(|i| vec![b'a' + i]);
+        Vocab::new(name, tokens).unwrap().with_width(width).unwrap()
+    };
+    let (base, tuned) = (read("base", 16), read("tuned", 9));
+    assert_eq!(base.fingerprint(), tuned.fingerprint());
+    let relation = base.relation(&tuned).unwrap();
+    assert_eq!((relation.common, relation.extra, relation.renamed.len()), (9, WIDTH - 9, 0));
+    // Special in one of them only: still the same token.
+    assert!(base.relation(&tuned.with_special([3]).unwrap()).unwrap().renamed.is_empty());
 }

@@ -117,8 +117,8 @@ impl<N: Nn> Session for DecoderSession<N> {
     }
 
     fn room(&self) -> Vec<usize> {
-        let context = self.spec.context.unwrap_or(usize::MAX);
-        self.lengths.iter().map(|length| context - length).collect()
+        let left = |length| self.spec.context.map_or(usize::MAX, |context| context - length);
+        self.lengths.iter().map(left).collect()
     }
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<N::Backend>> {
@@ -144,7 +144,7 @@ impl<N: Nn> Session for DecoderSession<N> {
         check::select(rows, self.lengths.len())?;
         for cache in &mut self.caches {
             if let Err(error) = self.nn.select(cache, rows, &self.lengths) {
-                self.poison = Some(error.to_string());
+                self.poison = Some(eft_core::error::with_sources(&error));
                 return Err(error);
             }
         }
@@ -221,22 +221,13 @@ impl<N: Nn> DecoderSession<N> {
         rows: usize,
         width: usize,
     ) -> Result<Scores<N::Backend>> {
-        let spans = |order: &[(usize, usize, usize)]| {
-            let mut next = 0;
-            let count = |row| order.iter().filter(|(r, _, _)| *r == row).count();
-            (0..rows)
-                .map(|row| {
-                    next += count(row);
-                    next - count(row)..next
-                })
-                .collect::<Vec<_>>()
-        };
         let owners = parts.iter().enumerate().flat_map(|(part, (_, owners))| {
             owners.iter().enumerate().map(move |(index, row)| (*row, part, index))
         });
         let mut order: Vec<_> = owners.collect();
         order.sort_unstable();
-        let spans = spans(&order);
+        let count = |row| order.iter().filter(|(r, _, _)| *r == row).count();
+        let spans = eft_core::scores::consecutive((0..rows).map(count));
         match parts.len() {
             0 => Ok(Scores::none(rows, width, Form::Logits)),
             1 => Ok(Scores::new(parts.remove(0).0, spans, width, Form::Logits)),

@@ -12,6 +12,7 @@
 //! assert_eq!(windows, [Some(6), Some(6), None]);
 //! # Ok::<(), eft_models::Error>(())
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -104,10 +104,8 @@ pub(crate) struct DecodingFlags {
 impl DecodingFlags {
     /// The flags as decoding settings.
     pub(crate) fn decoding(&self) -> Decoding {
-        let sampling = Sampling::default().temperature(self.temperature).seed(self.seed);
-        let sampling = self.top_k.map_or(sampling.clone(), |k| sampling.top_k(k));
-        let sampling = self.top_p.map_or(sampling.clone(), |p| sampling.top_p(p));
-        let sampling = self.min_p.map_or(sampling.clone(), |p| sampling.min_p(p));
-        Decoding::from(sampling).max_tokens(self.max_tokens)
+        let Self { temperature, top_k, top_p, min_p, seed, max_tokens } = *self;
+        let sampling = Sampling::default().temperature(temperature).top_k(top_k).top_p(top_p).min_p(min_p);
+        Decoding::from(sampling.seed(seed)).max_tokens(max_tokens)
     }
 }

@@ -159,7 +159,8 @@ fn shown(tokens: &[Token], base: &[Alone], vocab: &std::sync::Arc<Vocab>) -> Vec
         name: share.name.clone(),
         weight: share.weight,
         log_prob: share.log_prob,
-        shares: share.shares.clone(),
+        // A part of a rule has no weight: what it prefers by itself is shown.
+        shares: if share.weight.is_some() { share.shares.clone() } else { share.margins.clone() },
     };
     let each = |(token, alone): (&Token, &Alone)| {
         let attribution = token.attribution.as_ref();

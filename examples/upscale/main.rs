@@ -96,7 +96,7 @@ fn generate<B: eft::Backend>(
     let start = Instant::now();
     let decoding: Decoding = args.decoding.decoding();
     report.begin(name)?;
-    let mut generation = source.generate(&item.prompt, decoding)?.text();
+    let mut generation = source.generate(&item.prompt, decoding)?.text()?;
     let (mut text, mut tokens) = (String::new(), 0);
     for piece in generation.by_ref() {
         let piece = piece?;

@@ -13,7 +13,7 @@
 //! let untuned = eft::load("Qwen/Qwen2.5-0.5B")?;
 //!
 //! let upscaled = &large + (&tuned - &untuned);
-//! for piece in upscaled.generate(Prompt::chat("How do magnets work?"), Sampling::default().seed(7))?.text() {
+//! for piece in upscaled.generate(Prompt::chat("How do magnets work?"), Sampling::default().seed(7))?.text()? {
 //!     print!("{}", piece?.text);
 //! }
 //! # Ok::<(), eft::Error>(())

@@ -42,7 +42,13 @@ fn load(path: &Path) -> Source<Ort> {
 
 fn text<B: Backend>(source: &Source<B>) -> String {
     let decoding = Decoding::from(Sampling::greedy()).max_tokens(30);
-    source.generate(Prompt::chat("the"), decoding).unwrap().text().collect::<eft::Result<_>>().unwrap()
+    source
+        .generate(Prompt::chat("the"), decoding)
+        .unwrap()
+        .text()
+        .unwrap()
+        .collect::<eft::Result<_>>()
+        .unwrap()
 }
 
 #[test]

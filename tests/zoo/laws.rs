@@ -113,7 +113,8 @@ pub(crate) fn up_scaling_answers<B: Backend>(model: impl Fn(&str) -> Source<B>) 
     let right = |source: &Source<B>| {
         let prompts = asked.iter().map(|q| Prompt::chat(&q.question));
         let decoding = Decoding::from(Sampling::greedy()).max_tokens(40);
-        let texts = source.generate_batch(prompts, decoding).unwrap().text().read().unwrap();
+        let texts = source.generate_batch(prompts, decoding).unwrap().text().unwrap().read();
+        let texts: Vec<_> = texts.into_iter().map(Result::unwrap).collect();
         texts.iter().zip(&asked).filter(|(text, q)| text.strip_prefix(' ') == Some(&q.answer)).count()
     };
     let share = |source: &Source<B>| right(source) as f64 / asked.len() as f64;

@@ -1,42 +1,44 @@
-//! Activations rounded to bytes, for products with quantised weights.
+//! Activations quantised to 8 bits, for products with quantised weights.
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
-use super::is_shared;
 use super::level::{self, Dot, Kernel};
+use super::runs_in_parallel;
 
-/// Columns that share a scale.
+/// The number of columns that share a scale.
 pub(super) const GROUP: usize = 32;
 
-/// Numbers that are worth waking another thread for.
-const WORTH: usize = 1 << 16;
+/// The number of activations from which quantising them is split over threads.
+const PARALLEL_THRESHOLD: usize = 1 << 16;
 
-/// Rows of bytes, each group of 32 with a scale: an entry is `scale·code`.
-pub(super) struct Activations {
-    /// Groups of a row.
+/// Rows of 8-bit codes in groups of 32 columns. An activation is approximately `scale·code`, with one scale for each
+/// group.
+pub(super) struct QuantisedActivations {
+    /// The number of groups in a row.
     pub(super) groups: usize,
-    rows: Vec<Rounded>,
+    rows: Vec<QuantisedGroup>,
 }
 
-/// 32 columns of a row.
+/// One group: 32 columns of a row.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Rounded {
+pub(super) struct QuantisedGroup {
     pub(super) codes: [i8; GROUP],
-    /// The sum of the first 16 entries four times, then that of the last 16.
+    /// The sum of the first 16 dequantised entries in four lanes, then that of the last 16 in four lanes: what an offset
+    /// of the weights is multiplied with.
     pub(super) sums: [f32; 8],
     pub(super) scale: f32,
 }
 
-impl Activations {
-    /// Rounds rows of so many columns, whole groups of them.
+impl QuantisedActivations {
+    /// Quantises rows of `columns` columns, which must be a multiple of [`GROUP`].
     pub(super) fn new(x: &[f32], columns: usize) -> Self {
         let groups = columns / GROUP;
-        let mut rows = vec![Rounded::default(); x.len() / GROUP];
+        let mut rows = vec![QuantisedGroup::default(); x.len() / GROUP];
         let each = rows.chunks_mut(groups).zip(x.chunks(columns));
-        if is_shared(x.len(), WORTH) {
-            each.collect::<Vec<_>>().into_par_iter().for_each(|(to, x)| level::run(Round { x, to }));
+        if runs_in_parallel(x.len(), PARALLEL_THRESHOLD) {
+            each.collect::<Vec<_>>().into_par_iter().for_each(|(to, x)| level::run(Quantise { x, to }));
         } else {
-            each.for_each(|(to, x)| level::run(Round { x, to }));
+            each.for_each(|(to, x)| level::run(Quantise { x, to }));
         }
         Self { groups, rows }
     }
@@ -45,37 +47,38 @@ impl Activations {
         self.rows.len() / self.groups
     }
 
-    pub(super) fn row(&self, row: usize) -> &[Rounded] {
+    pub(super) fn row(&self, row: usize) -> &[QuantisedGroup] {
         &self.rows[row * self.groups..(row + 1) * self.groups]
     }
 }
 
-struct Round<'a> {
+struct Quantise<'a> {
     x: &'a [f32],
-    to: &'a mut [Rounded],
+    to: &'a mut [QuantisedGroup],
 }
 
-impl Kernel for Round<'_> {
+impl Kernel for Quantise<'_> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
         for (x, to) in self.x.as_chunks::<GROUP>().0.iter().zip(self.to) {
             let mut largest = f32x8::splat(simd, 0.0);
-            let mut unsound = f32x8::splat(simd, 0.0);
+            let mut non_finite = f32x8::splat(simd, 0.0);
             for x in x.as_chunks::<8>().0 {
                 let x = f32x8::from_slice(simd, x);
                 largest = largest.max(x.abs());
-                // What is not finite must not vanish: zero times it is NaN, and makes all of the group so.
-                unsound = x.mul_add(0.0, unsound);
+                // NaN and ∞ must not be lost by rounding: zero times either is NaN, which makes the scale of the group
+                // NaN, and so every product with it.
+                non_finite = x.mul_add(0.0, non_finite);
             }
             let largest = largest.reduce_max();
-            to.scale = largest / 127.0 + unsound.reduce_sum();
+            to.scale = largest / 127.0 + non_finite.reduce_sum();
             let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
             let mut sums = [0; 2];
             for (i, (x, codes)) in
                 x.as_chunks::<16>().0.iter().zip(to.codes.as_chunks_mut::<16>().0).enumerate()
             {
                 for (x, code) in x.iter().zip(codes) {
-                    // Adding this leaves the nearest integer in the low bits; its size is 127 at most.
+                    // Adding 1.5·2²³ leaves the nearest integer, which is within ±127, in the low bits.
                     let rounded = (x * inverse + 12_582_912.0).to_bits() as i8;
                     *code = rounded;
                     sums[i] += i32::from(rounded);

@@ -1,4 +1,4 @@
-//! Which vector instructions there are, chosen at run time.
+//! The vector instructions of the processor, chosen at run time.
 use std::sync::LazyLock;
 
 use fearless_simd::{
@@ -6,43 +6,43 @@ use fearless_simd::{
     u16x16,
 };
 
-/// What is written once and compiled for each set of vector instructions. `run` and what it calls must be
-/// `#[inline(always)]`, for only what is inlined is compiled so.
+/// A computation that is written once and compiled for each set of vector instructions. `run` and every function that it
+/// calls must be `#[inline(always)]`: only code that is inlined into [`run_at`] is compiled for the chosen instructions.
 pub(super) trait Kernel {
     fn run<S: Simd, D: Dot<S>>(self, simd: S);
 }
 
-/// What differs by instructions in more than width.
+/// Operations whose implementation differs between sets of instructions by more than the width of their vectors.
 pub(super) trait Dot<S: Simd>: Copy {
-    /// Whether sixteen sums, and what they read, fit the registers.
+    /// Whether sixteen sums and their operands fit the registers.
     const MANY_REGISTERS: bool = false;
 
-    /// Products of codes and activations. Sums of the first 16 columns are spread over the first four lanes, those of
-    /// the others over the last four.
+    /// The dot product of 32 codes and 32 activations, as partial sums: the first four lanes add up to the product of the
+    /// first 16 columns, the last four lanes to that of the last 16.
     fn dot(simd: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S>;
 
-    /// A number of 16 bits.
-    fn half(simd: S, bits: [u8; 2]) -> f32;
+    /// Converts one little-endian f16 to f32.
+    fn f16_to_f32(simd: S, bits: [u8; 2]) -> f32;
 
-    /// Eight of them.
-    fn halves(simd: S, bits: &[u8; 16]) -> f32x8<S>;
+    /// Converts eight little-endian f16 to f32.
+    fn f16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S>;
 
-    /// 32 bits, each as 16 or 0 in a byte of its own.
+    /// Spreads 32 bits over 32 bytes: 16 for a set bit, 0 for any other. These are the fifth bits of 5-bit codes.
     fn fifth_bits(simd: S, bits: [u8; 4]) -> u8x32<S>;
 }
 
-/// Runs a kernel with the best instructions of the processor.
+/// Runs a kernel with the widest instructions of this processor.
 pub(super) fn run(kernel: impl Kernel) {
     static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
     run_at(*LEVEL, kernel);
 }
 
-/// Runs a kernel with given instructions.
+/// Runs a kernel with the instructions of `level`.
 pub(super) fn run_at(level: Level, kernel: impl Kernel) {
     #[cfg(target_arch = "x86_64")]
     {
         use fearless_simd::Sse2;
-        // The order counts: a level has the instructions of those below it.
+        // The order matters: each level includes the instructions of the levels below it.
         if let Some(simd) = level.as_avx512() {
             simd.vectorize(
                 #[inline(always)]
@@ -56,29 +56,29 @@ pub(super) fn run_at(level: Level, kernel: impl Kernel) {
         } else if let Some(simd) = level.as_sse4_2() {
             simd.vectorize(
                 #[inline(always)]
-                || kernel.run::<_, Widening>(simd),
+                || kernel.run::<_, Portable>(simd),
             )
         } else if let Some(simd) = level.as_sse2() {
             simd.vectorize(
                 #[inline(always)]
-                || kernel.run::<Sse2, Widening>(simd),
+                || kernel.run::<Sse2, Portable>(simd),
             )
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    fearless_simd::dispatch!(level, simd => kernel.run::<_, Widening>(simd));
+    fearless_simd::dispatch!(level, simd => kernel.run::<_, Portable>(simd));
 }
 
-/// By the operations that every processor has.
+/// Portable operations, for processors without a better implementation.
 #[derive(Debug, Clone, Copy)]
-struct Widening;
+struct Portable;
 
-impl<S: Simd> Dot<S> for Widening {
+impl<S: Simd> Dot<S> for Portable {
     #[inline(always)]
     fn dot(_: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S> {
         let (first_codes, last_codes) = codes.widen();
         let (first, last) = activations.widen();
-        // 255 · 127 fits 16 bits.
+        // A product is at most 255 · 127, which fits in 16 bits.
         let sum = |codes: u16x16<S>, activations: i16x16<S>| {
             let (a, b) = (codes.bitcast::<i16x16<S>>() * activations).widen();
             let (a, b) = (a + b).split();
@@ -88,14 +88,14 @@ impl<S: Simd> Dot<S> for Widening {
     }
 
     #[inline(always)]
-    fn half(_: S, bits: [u8; 2]) -> f32 {
+    fn f16_to_f32(_: S, bits: [u8; 2]) -> f32 {
         half::f16::from_le_bytes(bits).to_f32()
     }
 
     #[inline(always)]
-    fn halves(simd: S, bits: &[u8; 16]) -> f32x8<S> {
+    fn f16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S> {
         let numbers = bits.as_chunks().0;
-        f32x8::from_fn(simd, |i| Self::half(simd, numbers[i]))
+        f32x8::from_fn(simd, |i| Self::f16_to_f32(simd, numbers[i]))
     }
 
     #[inline(always)]
@@ -108,7 +108,7 @@ impl<S: Simd> Dot<S> for Widening {
     }
 }
 
-/// The bits of a byte, each as 16 or 0 in a byte of its own.
+/// For each byte, its eight bits spread over eight bytes of 16 or 0.
 static SPREAD: [u64; 256] = {
     let mut table = [0; 256];
     let mut bits = 0;
@@ -131,7 +131,7 @@ mod x86 {
 
     use super::Dot;
 
-    /// By the instruction made for it, which sums four products.
+    /// Uses the VNNI instruction, which sums four products of bytes.
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Vnni;
 
@@ -151,7 +151,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn half(simd: Avx512, bits: [u8; 2]) -> f32 {
+        fn f16_to_f32(simd: Avx512, bits: [u8; 2]) -> f32 {
             fearless_simd::kernel!(
                 #[inline(always)]
                 fn kernel(simd: Avx512, bits: i32) -> f32 {
@@ -163,7 +163,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn halves(simd: Avx512, bits: &[u8; 16]) -> f32x8<Avx512> {
+        fn f16x8_to_f32(simd: Avx512, bits: &[u8; 16]) -> f32x8<Avx512> {
             fearless_simd::kernel!(
                 #[inline(always)]
                 fn kernel(simd: Avx512, bits: __m128i) -> __m256 {
@@ -187,7 +187,7 @@ mod x86 {
         }
     }
 
-    /// By sums of two products of 16 bits: sums of two products of bytes may take more than those.
+    /// Sums two products of 16 bits: the AVX2 instruction for bytes sums two products in 16 bits, which can overflow.
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Madd;
 
@@ -206,7 +206,7 @@ mod x86 {
                         _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(codes)),
                         _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(activations)),
                     );
-                    // Within each half: sums of `first`, then of `last`; the middle two pairs change places.
+                    // `hadd` gives sums of `first`, then of `last`, within each half: exchange the middle two pairs.
                     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(first, last))
                 }
             );
@@ -214,7 +214,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn half(simd: Avx2, bits: [u8; 2]) -> f32 {
+        fn f16_to_f32(simd: Avx2, bits: [u8; 2]) -> f32 {
             fearless_simd::kernel!(
                 #[inline(always)]
                 fn kernel(simd: Avx2, bits: i32) -> f32 {
@@ -226,7 +226,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn halves(simd: Avx2, bits: &[u8; 16]) -> f32x8<Avx2> {
+        fn f16x8_to_f32(simd: Avx2, bits: &[u8; 16]) -> f32x8<Avx2> {
             fearless_simd::kernel!(
                 #[inline(always)]
                 fn kernel(simd: Avx2, bits: __m128i) -> __m256 {
@@ -243,7 +243,7 @@ mod x86 {
                 #[inline(always)]
                 fn kernel(simd: Avx2, bits: i32) -> __m256i {
                     let _ = simd;
-                    // Each byte eight times, of which each keeps a bit of its own.
+                    // Repeat each byte eight times, and keep a different bit in each copy.
                     let byte = _mm256_set_epi64x(
                         0x0303_0303_0303_0303,
                         0x0202_0202_0202_0202,

@@ -1,20 +1,21 @@
-//! [`Matrix`]: weights as their file holds them, and their products.
+//! [`Matrix`]: weights in the layout of their file, and products with them.
 use std::ops::Range;
 
 use bytes::Bytes;
 use eft_models::{Dtype, RawTensor};
 use rayon::prelude::*;
 
-use super::activations::Activations;
-use super::{is_shared, level, packed, plain};
+use super::activations::QuantisedActivations;
+use super::{level, packed, plain, runs_in_parallel};
 
-/// Products of a weight and an activation that are worth waking another thread for.
-const WORTH: usize = 1 << 16;
+/// The number of multiplications from which a product is split over threads.
+const PARALLEL_THRESHOLD: usize = 1 << 16;
 
-/// Parts that a product is cut into for each thread: more than one, for threads get unequal shares of the processor.
+/// The number of parts that a product is split into for each thread. More than one, because threads do not run at equal
+/// speed.
 const PARTS: usize = 4;
 
-/// A matrix with a row for each output. Cheap to clone.
+/// A weight matrix of shape outputs × columns. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Matrix {
     dtype: Dtype,
@@ -24,8 +25,8 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// The matrix of a tensor; `None` if that is none, or is not made of whole blocks, or if the processor keeps numbers
-    /// in another order than files do.
+    /// Returns the matrix of a tensor; `None` if the tensor is not two-dimensional, if its rows are not whole blocks, if
+    /// its bytes do not match its shape, or on a big-endian processor (files are little-endian).
     pub(crate) fn new(raw: &RawTensor<'_>) -> Option<Self> {
         let [outputs, columns] = raw.shape[..] else { return None };
         let whole = match raw.dtype {
@@ -41,7 +42,7 @@ impl Matrix {
         self.columns
     }
 
-    /// Some rows in f32; `None` if there is no such row.
+    /// Returns the given rows in f32, one after another; `None` if an index is out of range.
     pub(crate) fn rows(&self, rows: &[u32]) -> Option<Vec<f32>> {
         let mut out = vec![0.0; rows.len() * self.columns];
         let size = self.dtype.bytes(self.columns);
@@ -49,7 +50,7 @@ impl Matrix {
             let start = *row as usize * size;
             let bytes = self.bytes.get(start..start + size)?;
             match self.dtype {
-                Dtype::Quantised(kind) => level::run(packed::Unpacking { kind, blocks: bytes, out }),
+                Dtype::Quantised(kind) => level::run(packed::Dequantise { kind, blocks: bytes, out }),
                 Dtype::F32 => {
                     let numbers = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
                     out.iter_mut().zip(numbers).for_each(|(out, x)| *out = x);
@@ -68,17 +69,18 @@ impl Matrix {
     }
 }
 
-/// `x·Wᵀ` for several matrices of as many columns as the rows of `x` have: for each a row of outputs after the other.
+/// Computes `x·Wᵀ` for several matrices that all have as many columns as `x`. Returns for each matrix its outputs, row
+/// after row.
 pub(crate) fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     let Some(columns) = matrices.first().map(|m| m.columns) else { return Vec::new() };
     let rows = x.len() / columns;
     let mut outs: Vec<_> = matrices.iter().map(|m| vec![0.0; rows * m.outputs]).collect();
     let quantised = matrices.iter().any(|m| matches!(m.dtype, Dtype::Quantised(_)));
-    let rounded = quantised.then(|| Activations::new(x, columns));
-    let input = Input { x, rounded: rounded.as_ref(), columns };
+    let quantised = quantised.then(|| QuantisedActivations::new(x, columns));
+    let input = Input { x, quantised: quantised.as_ref(), columns };
 
     let work: usize = matrices.iter().map(|m| rows * m.outputs * columns).sum();
-    if !is_shared(work, WORTH) {
+    if !runs_in_parallel(work, PARALLEL_THRESHOLD) {
         for (matrix, out) in matrices.iter().zip(&mut outs) {
             let mut out: Vec<_> = out.chunks_mut(matrix.outputs.max(1)).collect();
             matrix.product(&input, 0..matrix.outputs, &mut out);
@@ -95,16 +97,16 @@ pub(crate) fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     outs
 }
 
-/// Activations as they are, and rounded where weights are quantised.
+/// The activations, and their quantised form if a matrix is quantised.
 struct Input<'a> {
     x: &'a [f32],
-    rounded: Option<&'a Activations>,
+    quantised: Option<&'a QuantisedActivations>,
     columns: usize,
 }
 
 impl Matrix {
     fn product(&self, input: &Input<'_>, outputs: Range<usize>, out: &mut [&mut [f32]]) {
-        match (self.dtype, input.rounded) {
+        match (self.dtype, input.quantised) {
             (Dtype::Quantised(kind), Some(x)) => {
                 level::run(packed::Product { kind, weights: &self.bytes, x, outputs, out });
             }
@@ -120,7 +122,7 @@ impl Matrix {
     }
 }
 
-/// Cuts the outputs into parts of a size, and the rows of what is written with them.
+/// Splits the outputs into ranges of `size`. Returns each range with its part of every row of `out`.
 fn parts(out: &mut [f32], outputs: usize, size: usize) -> Vec<(Range<usize>, Vec<&mut [f32]>)> {
     let ranges = (0..outputs).step_by(size).map(|start| start..outputs.min(start + size));
     let mut parts: Vec<_> = ranges.map(|range| (range, Vec::new())).collect();

@@ -1,9 +1,9 @@
-//! Decoding on the processor: products over weights as their files hold them, and the operations between.
+//! Decoding on the CPU: matrix products that read weights in the layout of their file, and the operations between them.
 //!
-//! Candle's own products want a tensor of one type, so weights would have to be copied, and their quantised form costs
-//! as many passes over the weights as there are rows. Here weights stay where they are, mapped from their file. A tile
-//! of them is unpacked once for all rows that it is multiplied with: quantised ones to bytes, whose products with
-//! activations rounded to bytes are summed as integers; f16 and bf16 to f32.
+//! Candle's own products need a tensor of one type, so weights would have to be converted and copied, and its quantised
+//! product reads all weights once for each row of activations. Here the weights stay in the memory-mapped file. A tile
+//! of them is unpacked once and multiplied with all rows: f16 and bf16 weights are widened to f32; quantised weights are
+//! unpacked to 8-bit codes, multiplied with activations that are quantised to 8 bits too, and summed as integers.
 mod activations;
 mod blocks;
 mod level;
@@ -14,14 +14,16 @@ mod plain;
 
 pub(crate) use matrix::{Matrix, products};
 
-/// How much more has to be shared by a thread that is none of rayon's: it hands over and waits, asleep, instead of
-/// working along.
-const OUTSIDE: usize = 32;
+/// How much larger the work must be to be split by a thread outside rayon's pool. Such a thread does not take part in
+/// the work: it hands it to the pool and sleeps until it is done, which costs more than waking a worker from inside.
+const OUTSIDE_POOL: usize = 32;
 
-/// Whether other threads are woken for work of this size, if it is worth waking them from `worth` on.
-fn is_shared(work: usize, worth: usize) -> bool {
-    let worth = if rayon::current_thread_index().is_some() { worth } else { OUTSIDE * worth };
-    work >= worth && rayon::current_num_threads() > 1
+/// Whether work of this size is split over the threads of rayon's pool. `threshold` is the size from which that pays on
+/// a thread of the pool.
+fn runs_in_parallel(work: usize, threshold: usize) -> bool {
+    let threshold =
+        if rayon::current_thread_index().is_some() { threshold } else { OUTSIDE_POOL * threshold };
+    work >= threshold && rayon::current_num_threads() > 1
 }
 
 #[cfg(test)]

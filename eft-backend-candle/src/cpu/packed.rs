@@ -1,17 +1,17 @@
-//! Products over quantised blocks: tiles of weights are unpacked to bytes, once for all rows of activations.
+//! Products with quantised weights: a tile of weights is unpacked to 8-bit codes once for all rows of activations.
 use std::ops::Range;
 
 use eft_models::Blocks;
 use fearless_simd::{Simd, SimdBase, SimdCombine, SimdFloat, SimdInt, SimdSplit, f32x4, f32x8, i8x32, u8x32};
 
-use super::activations::{Activations, Rounded};
+use super::activations::{QuantisedActivations, QuantisedGroup};
 use super::blocks::{Block, Group, OUTPUTS, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 use super::level::{Dot, Kernel};
 
-/// Rows at once: with the outputs of a tile as many sums as there are registers for.
+/// The number of rows multiplied at once. Times the outputs of a tile, it gives as many sums as fit the registers.
 const ROWS: usize = 4;
 
-/// A kind of block known at run time, for something that is compiled for each.
+/// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind.
 macro_rules! for_kind {
     ($kind:expr, $block:ident => $value:expr) => {
         match $kind {
@@ -59,13 +59,13 @@ macro_rules! for_kind {
     };
 }
 
-/// The products of some outputs' weights with all rows.
+/// The product of all rows with the weights of a range of outputs.
 pub(super) struct Product<'a, 'out> {
     pub(super) kind: Blocks,
     pub(super) weights: &'a [u8],
-    pub(super) x: &'a Activations,
+    pub(super) x: &'a QuantisedActivations,
     pub(super) outputs: Range<usize>,
-    /// For each row, the part of these outputs.
+    /// For each row, the part that holds these outputs.
     pub(super) out: &'a mut [&'out mut [f32]],
 }
 
@@ -79,14 +79,14 @@ impl Kernel for Product<'_, '_> {
     }
 }
 
-/// Rows of a matrix of blocks as they are, in f32.
-pub(super) struct Unpacking<'a> {
+/// Dequantises rows of a matrix to f32.
+pub(super) struct Dequantise<'a> {
     pub(super) kind: Blocks,
     pub(super) blocks: &'a [u8],
     pub(super) out: &'a mut [f32],
 }
 
-impl Kernel for Unpacking<'_> {
+impl Kernel for Dequantise<'_> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
         for_kind!(self.kind, B => simd.vectorize(
@@ -126,30 +126,37 @@ fn product<S: Simd, D: Dot<S>, B: Block>(simd: S, product: Product<'_, '_>) {
         }
         for row in (0..rows).step_by(ROWS) {
             let to = first - outputs.start..first - outputs.start + count;
-            let at = At { tile: &tile, x, row, to };
+            let at = Tile { tile: &tile, x, row, to };
             match rows - row {
-                1 => sums::<S, D, 1>(simd, B::HALVES, at, out),
-                2 => sums::<S, D, 2>(simd, B::HALVES, at, out),
-                3 => sums::<S, D, 3>(simd, B::HALVES, at, out),
-                _ => sums::<S, D, ROWS>(simd, B::HALVES, at, out),
+                1 => sums::<S, D, 1>(simd, B::HALF_SCALES, at, out),
+                2 => sums::<S, D, 2>(simd, B::HALF_SCALES, at, out),
+                3 => sums::<S, D, 3>(simd, B::HALF_SCALES, at, out),
+                _ => sums::<S, D, ROWS>(simd, B::HALF_SCALES, at, out),
             }
         }
     }
 }
 
-struct At<'a> {
+/// Where the sums of one tile are read and written.
+struct Tile<'a> {
     tile: &'a [Group],
-    x: &'a Activations,
-    /// The first row.
+    x: &'a QuantisedActivations,
+    /// The first row of activations.
     row: usize,
-    /// The outputs, in what is written.
+    /// The range of the outputs in each row of `out`.
     to: Range<usize>,
 }
 
-/// Products of the outputs of a tile with `M` rows. Apart from the kind of block, to be compiled once for all of them.
+/// Computes the products of a tile's outputs with `M` rows. Independent of the kind of block, so that it is compiled once
+/// for all kinds.
 #[inline(always)]
-fn sums<S: Simd, D: Dot<S>, const M: usize>(simd: S, halves: bool, at: At<'_>, out: &mut [&mut [f32]]) {
-    let sums = if halves {
+fn sums<S: Simd, D: Dot<S>, const M: usize>(
+    simd: S,
+    half_scales: bool,
+    at: Tile<'_>,
+    out: &mut [&mut [f32]],
+) {
+    let sums = if half_scales {
         simd.vectorize(
             #[inline(always)]
             || group_sums::<S, D, true, M>(simd, &at),
@@ -166,13 +173,13 @@ fn sums<S: Simd, D: Dot<S>, const M: usize>(simd: S, halves: bool, at: At<'_>, o
 }
 
 #[inline(always)]
-fn group_sums<S: Simd, D: Dot<S>, const HALVES: bool, const M: usize>(
+fn group_sums<S: Simd, D: Dot<S>, const HALF_SCALES: bool, const M: usize>(
     simd: S,
-    at: &At<'_>,
+    at: &Tile<'_>,
 ) -> [[f32; OUTPUTS]; M] {
-    // Loops rather than closures: what a closure calls is not compiled for the vectors at hand.
+    // Loops rather than closures: the body of a closure is not compiled for the chosen vector instructions.
     let tile = at.tile;
-    let mut rows: [&[Rounded]; M] = [&[]; M];
+    let mut rows: [&[QuantisedGroup]; M] = [&[]; M];
     for (m, row) in rows.iter_mut().enumerate() {
         *row = &at.x.row(at.row + m)[..tile.len()];
     }
@@ -185,7 +192,7 @@ fn group_sums<S: Simd, D: Dot<S>, const HALVES: bool, const M: usize>(
         for n in 0..OUTPUTS {
             codes[n] = u8x32::from_slice(simd, &group.codes[n]);
             let [first, last] = group.scales[n];
-            scales[n] = if HALVES {
+            scales[n] = if HALF_SCALES {
                 f32x4::splat(simd, first).combine(f32x4::splat(simd, last))
             } else {
                 f32x8::splat(simd, first)

@@ -1,4 +1,4 @@
-//! Products over weights of f32, f16 and bf16.
+//! Products with weights in f32, f16 and bf16.
 use std::ops::Range;
 
 use eft_models::Dtype;
@@ -6,24 +6,25 @@ use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, f32x8, u8x32};
 
 use super::level::{Dot, Kernel};
 
-/// Rows at once.
+/// The number of rows multiplied at once.
 const ROWS: usize = 4;
-/// Outputs at once with three rows and more, and with fewer or where there are many registers.
+/// The number of outputs multiplied at once: the first with three rows or more, the second with fewer rows or on
+/// processors with many registers.
 const OUTPUTS: usize = 2;
 const MANY_OUTPUTS: usize = 4;
-/// Rows that take little of the nearest cache.
+/// Up to this many rows, the activations leave most of the L1 cache free.
 const FEW: usize = 16;
-/// Weights of so many outputs are brought to f32 at once.
+/// The number of outputs whose weights are widened to f32 at once.
 const TILE: usize = 16;
 
-/// The products of some outputs' weights with all rows.
+/// The product of all rows with the weights of a range of outputs.
 pub(super) struct Product<'a, 'out> {
     pub(super) dtype: Dtype,
     pub(super) weights: &'a [u8],
     pub(super) x: &'a [f32],
     pub(super) columns: usize,
     pub(super) outputs: Range<usize>,
-    /// For each row, the part of these outputs.
+    /// For each row, the part that holds these outputs.
     pub(super) out: &'a mut [&'out mut [f32]],
 }
 
@@ -46,7 +47,7 @@ impl Kernel for Product<'_, '_> {
     }
 }
 
-/// Brings numbers of 16 bits to f32, in bytes.
+/// Converts f16 or bf16 weights to the bytes of f32.
 #[inline(always)]
 fn widen<S: Simd, D: Dot<S>>(simd: S, dtype: Dtype, weights: &[u8], out: &mut [u8]) {
     if dtype == Dtype::BF16 {
@@ -59,14 +60,14 @@ fn widen<S: Simd, D: Dot<S>>(simd: S, dtype: Dtype, weights: &[u8], out: &mut [u
     let (eights, rest) = weights.as_chunks::<16>();
     let (wide, wide_rest) = out.as_chunks_mut::<32>();
     for (bits, out) in eights.iter().zip(wide) {
-        D::halves(simd, bits).bitcast::<u8x32<S>>().store_slice(out);
+        D::f16x8_to_f32(simd, bits).bitcast::<u8x32<S>>().store_slice(out);
     }
     for (bits, out) in rest.as_chunks::<2>().0.iter().zip(wide_rest.as_chunks_mut::<4>().0) {
-        *out = D::half(simd, *bits).to_le_bytes();
+        *out = D::f16_to_f32(simd, *bits).to_le_bytes();
     }
 }
 
-/// Weights in f32, whose outputs are written from `to` on.
+/// Multiplies f32 weights with all rows, and writes the outputs from index `to` on.
 #[inline(always)]
 fn tiles<S: Simd, D: Dot<S>>(
     simd: S,
@@ -78,14 +79,14 @@ fn tiles<S: Simd, D: Dot<S>>(
 ) {
     let rows = x.len() / columns;
     let outputs = weights.len() / (4 * columns);
-    // A few outputs at a time over all rows, whose weights stay in the cache meanwhile: of few rows, in the nearest.
+    // A few outputs at a time over all rows, so that their weights stay in the cache meanwhile; with few rows, in L1.
     let at_once = if rows <= FEW { MANY_OUTPUTS } else { TILE };
     for first in (0..outputs).step_by(at_once) {
         let end = outputs.min(first + at_once);
         for row in (0..rows).step_by(ROWS) {
             let mut output = first;
             while output < end {
-                let at = At { weights, x, columns, row, output, to: to + output };
+                let at = Tile { weights, x, columns, row, output, to: to + output };
                 output += match (rows - row, end - output) {
                     (1, MANY_OUTPUTS..) => sums::<S, MANY_OUTPUTS, 1>(simd, at, out),
                     (1, _) => sums::<S, 1, 1>(simd, at, out),
@@ -103,21 +104,22 @@ fn tiles<S: Simd, D: Dot<S>>(
     }
 }
 
+/// Which weights, rows and outputs one call of [`sums`] covers.
 #[derive(Clone, Copy)]
-struct At<'a> {
+struct Tile<'a> {
     weights: &'a [u8],
     x: &'a [f32],
     columns: usize,
-    /// The first row.
+    /// The first row of activations.
     row: usize,
-    /// The first output, in the weights, and in what is written.
+    /// The first output: its index among the weights, and in each row of `out`.
     output: usize,
     to: usize,
 }
 
-/// Products of `N` outputs with `M` rows. Returns `N`.
+/// Computes the products of `N` outputs with `M` rows. Returns `N`.
 #[inline(always)]
-fn sums<S: Simd, const N: usize, const M: usize>(simd: S, at: At<'_>, out: &mut [&mut [f32]]) -> usize {
+fn sums<S: Simd, const N: usize, const M: usize>(simd: S, at: Tile<'_>, out: &mut [&mut [f32]]) -> usize {
     simd.vectorize(
         #[inline(always)]
         || {
@@ -137,7 +139,7 @@ fn sums<S: Simd, const N: usize, const M: usize>(simd: S, at: At<'_>, out: &mut 
             }
             let mut sums = [[f32x8::splat(simd, 0.0); M]; N];
             for i in 0..whole {
-                // As bytes, since those of a file need not be aligned.
+                // Read as bytes, since weights in a file need not be aligned.
                 let mut part = [f32x8::splat(simd, 0.0); N];
                 for n in 0..N {
                     part[n] = u8x32::from_slice(simd, &weights[n][i]).bitcast();

@@ -1,4 +1,5 @@
-//! Every kind of weights, by every set of instructions, against candle's dequantised weights and sums in f64.
+//! Products with every kind of weights, on every set of instructions, against candle's dequantised weights and sums in
+//! f64.
 #![allow(clippy::unwrap_used, reason = "tests")]
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
@@ -6,7 +7,7 @@ use eft_models::{Blocks, Dtype, RawTensor};
 use fearless_simd::Level;
 use proptest::prelude::*;
 
-use super::activations::Activations;
+use super::activations::QuantisedActivations;
 use super::{Matrix, level, ops, packed, plain, products};
 
 const KINDS: [(Blocks, GgmlDType); 10] = [
@@ -22,7 +23,7 @@ const KINDS: [(Blocks, GgmlDType); 10] = [
     (Blocks::Q6K, GgmlDType::Q6K),
 ];
 
-/// Every set of instructions that this processor has.
+/// Returns every set of instructions that this processor has.
 pub(super) fn levels() -> Vec<Level> {
     let level = Level::new();
     #[cfg(target_arch = "x86_64")]
@@ -39,7 +40,7 @@ pub(super) fn levels() -> Vec<Level> {
     vec![level]
 }
 
-/// Weights of a kind, and what candle makes of them.
+/// Quantises weights by candle. Returns the bytes, and the weights that candle dequantises them to.
 fn quantised(kind: (Blocks, GgmlDType), weights: &[f32], columns: usize) -> (Vec<u8>, Vec<f32>) {
     let tensor = Tensor::from_slice(weights, (weights.len() / columns, columns), &Device::Cpu).unwrap();
     let tensor = QTensor::quantize(&tensor, kind.1).unwrap();
@@ -60,20 +61,20 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
-    fn quantised_products_are_those_of_what_candle_dequantises(
+    fn quantised_products_match_those_of_dequantised_weights(
         weights in numbers(7 * 512), x in numbers(6 * 512), rows in 1usize..7,
     ) {
         let (outputs, columns) = (7, 512);
         let x = &x[..rows * columns];
         for kind in KINDS {
             let (bytes, plain) = quantised(kind, &weights, columns);
-            let rounded = Activations::new(x, columns);
+            let activations = QuantisedActivations::new(x, columns);
             let mut all = Vec::new();
             for level in levels() {
                 let mut out = vec![0.0; rows * outputs];
                 let mut parts: Vec<_> = out.chunks_mut(outputs).collect();
                 let (weights, outputs, out_rows) = (&bytes[..], 0..outputs, &mut parts[..]);
-                let product = packed::Product { kind: kind.0, weights, x: &rounded, outputs, out: out_rows };
+                let product = packed::Product { kind: kind.0, weights, x: &activations, outputs, out: out_rows };
                 level::run_at(level, product);
                 all.push(out);
             }
@@ -81,7 +82,7 @@ proptest! {
             for (row, x) in x.chunks(columns).enumerate() {
                 for (output, weights) in plain.chunks(columns).enumerate() {
                     let exact: f64 = x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
-                    // A number is rounded by half a step at most, of which 127 make the largest of its 32.
+                    // An activation is rounded by at most half a step; a step is the largest of its group over 127.
                     let rounding: f64 = x.chunks(32).zip(weights.chunks(32)).map(|(x, weights)| {
                         let step = x.iter().fold(0.0f32, |m, x| m.max(x.abs())) / 127.0;
                         f64::from(step) * weights.iter().map(|w| f64::from(w.abs())).sum::<f64>()
@@ -92,7 +93,7 @@ proptest! {
                             "{kind:?}, row {row}, output {output}: {got}, exactly {exact}, may differ by {rounding}",
                         );
                     }
-                    // Instructions differ in the order of sums only.
+                    // Sets of instructions differ only in the order of the sums.
                     let first = all[0][row * outputs + output];
                     for other in &all {
                         let other = other[row * outputs + output];
@@ -104,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn rows_are_what_candle_dequantises(weights in numbers(3 * 512)) {
+    fn rows_match_those_that_candle_dequantises(weights in numbers(3 * 512)) {
         for kind in KINDS {
             let (bytes, plain) = quantised(kind, &weights, 512);
             let got = matrix(Dtype::Quantised(kind.0), bytes, 3, 512).rows(&[2, 0]).unwrap();
@@ -116,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn plain_products_are_sums(
+    fn plain_products_match_sums_in_f64(
         weights in numbers(11 * 45), x in numbers(20 * 45), rows in 1usize..20, columns in 1usize..46,
     ) {
         let (weights, x) = (&weights[..11 * columns], &x[..rows * columns]);
@@ -150,13 +151,13 @@ proptest! {
 }
 
 #[test]
-fn what_is_no_number_does_not_vanish() {
+fn nan_and_infinity_are_not_lost() {
     let weights: Vec<f32> = (0..4 * 64).map(|i| i as f32 / 256.0 - 0.5).collect();
     let (bytes, _) = quantised((Blocks::Q4_0, GgmlDType::Q4_0), &weights, 64);
     let matrix = matrix(Dtype::Quantised(Blocks::Q4_0), bytes, 4, 64);
-    for unsound in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+    for non_finite in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut x = vec![1.0; 2 * 64];
-        x[64 + 17] = unsound;
+        x[64 + 17] = non_finite;
         let out = products(&x, &[&matrix]).remove(0);
         assert!(out[..4].iter().all(|x| x.is_finite()) && out[4..].iter().all(|x| x.is_nan()), "{out:?}");
         assert!(ops::rms_norm(&x, &[1.0; 64], 1e-5)[64..].iter().any(|x| x.is_nan()));
@@ -164,7 +165,7 @@ fn what_is_no_number_does_not_vanish() {
 }
 
 #[test]
-fn what_is_no_matrix_of_whole_blocks_is_refused() {
+fn tensors_that_are_not_matrices_of_whole_blocks_are_refused() {
     let raw = |shape: &[usize], dtype, bytes: usize| RawTensor {
         name: "w",
         shape: shape.into(),

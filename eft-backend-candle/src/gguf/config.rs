@@ -1,4 +1,5 @@
-//! From metadata to the configuration that Hugging Face's files would have, and by that to a spec.
+//! Translates the metadata of a GGUF file to the `config.json` that the model has on Hugging Face, and builds the
+//! [`DecoderSpec`] from that.
 use candle_core::quantized::gguf_file::Value as Field;
 use eft_models::{DecoderSpec, Error, Result};
 use serde_json::{Map, Value, json};
@@ -8,7 +9,8 @@ use super::tensors::Tensors;
 
 const KNOWN: [&str; 7] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "gpt2"];
 
-/// Fields that differ in name only: Hugging Face's, GGUF's behind the architecture, and whether it must be there.
+/// Fields that differ only in their name: that of Hugging Face, that of GGUF (after the architecture's prefix), and
+/// whether the field is required.
 const FIELDS: [(&str, &str, bool); 10] = [
     ("hidden_size", "embedding_length", true),
     ("num_attention_heads", "attention.head_count", true),
@@ -31,7 +33,7 @@ const GPT2_FIELDS: [(&str, &str, bool); 6] = [
     ("layer_norm_epsilon", "attention.layer_norm_epsilon", true),
 ];
 
-/// What the model is made of, as its family has it.
+/// Builds the spec of the model from the metadata, as its family defines it.
 pub(super) fn spec(metadata: &Metadata, architecture: &str, tensors: &Tensors) -> Result<DecoderSpec> {
     if !KNOWN.contains(&architecture) {
         let (file, found) = (metadata.file.clone(), architecture.into());
@@ -75,22 +77,22 @@ impl Reader<'_> {
 
     fn config(&self, fields: &[(&str, &str, bool)]) -> Result<Value> {
         let mut config = Map::new();
-        for (theirs, ours, required) in fields {
-            match self.number(ours)? {
-                Some(number) => drop(config.insert((*theirs).into(), number)),
-                None if *required => return Err(self.metadata.wrong(&self.key(ours), "is missing")),
+        for (hugging_face, gguf, required) in fields {
+            match self.number(gguf)? {
+                Some(number) => drop(config.insert((*hugging_face).into(), number)),
+                None if *required => return Err(self.metadata.wrong(&self.key(gguf), "is missing")),
                 None => {}
             }
         }
         if self.metadata.whole(&self.key("expert_count"))?.is_some_and(|experts| experts > 0) {
             return Err(self
                 .metadata
-                .wrong(&self.key("expert_count"), "tells of experts, which are not supported"));
+                .wrong(&self.key("expert_count"), "is not 0: mixtures of experts are not supported"));
         }
         let family = if self.architecture == "gemma3" { "gemma3_text" } else { self.architecture };
         let Some([vocab, _]) = self.tensors.shape("token_embd.weight") else {
             let (file, tensor) = (self.metadata.file.clone(), "token_embd.weight".into());
-            return Err(Error::BadTensor { file, tensor, reason: "is missing, or no matrix".into() });
+            return Err(Error::BadTensor { file, tensor, reason: "is missing, or is not a matrix".into() });
         };
         config.insert("model_type".into(), family.into());
         config.insert("vocab_size".into(), (*vocab).into());
@@ -107,7 +109,7 @@ impl Reader<'_> {
         Ok(Value::Object(config))
     }
 
-    /// The width of heads, and of what of them turns.
+    /// Adds the head width, and the share of its channels that rotary embedding rotates.
     fn heads(&self, config: &mut Map<String, Value>) -> Result<()> {
         let size = |name: &str| config.get(name).and_then(Value::as_u64).unwrap_or(0);
         let even = size("hidden_size").checked_div(size("num_attention_heads")).unwrap_or(0);
@@ -115,17 +117,18 @@ impl Reader<'_> {
         let width = whole("attention.key_length")?.unwrap_or(even);
         let values = whole("attention.value_length")?.unwrap_or(width);
         if values != width {
-            let reason = format!("is {values}, though keys are {width} wide");
+            let reason =
+                format!("is {values}, but keys have a width of {width}: different widths are not supported");
             return Err(self.metadata.wrong(&self.key("attention.value_length"), reason));
         }
-        let turned = whole("rope.dimension_count")?.unwrap_or(width);
-        if turned != width {
-            // Llama's rows are reordered by whole heads.
-            if self.architecture == "llama" || turned > width {
-                let reason = format!("is {turned}, though heads are {width} wide");
+        let rotated = whole("rope.dimension_count")?.unwrap_or(width);
+        if rotated != width {
+            // Rows of Llama's queries and keys are reordered by whole heads (`halves`), so all channels must rotate.
+            if self.architecture == "llama" || rotated > width {
+                let reason = format!("is {rotated}, but heads have a width of {width}");
                 return Err(self.metadata.wrong(&self.key("rope.dimension_count"), reason));
             }
-            config.insert("partial_rotary_factor".into(), (turned as f64 / width as f64).into());
+            config.insert("partial_rotary_factor".into(), (rotated as f64 / width as f64).into());
         }
         if self.architecture == "llama" && width % 2 == 1 {
             let reason = format!("is {width}; expected an even number");
@@ -135,12 +138,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Rotary positions of contexts made longer.
+    /// Adds the scaling of rotary positions, by which models are extended to longer contexts.
     fn scaling(&self, config: &mut Map<String, Value>) -> Result<()> {
         if self.has("rope_factors_long.weight") || self.has("rope_factors_short.weight") {
             let (file, tensor) = (self.metadata.file.clone(), "rope_factors_long.weight".into());
             let reason =
-                "tells of rotary positions that depend on the length, which are not supported".into();
+                "holds factors of rotary positions that depend on the prompt's length, which are not supported".into();
             return Err(Error::BadTensor { file, tensor, reason });
         }
         let kind = self.metadata.text(&self.key("rope.scaling.type"))?;
@@ -149,7 +152,7 @@ impl Reader<'_> {
             None => self.number("rope.scale_linear")?,
         };
         match (kind, factor) {
-            // Older files tell a factor only, which is linear.
+            // Older files give only a factor, which is linear.
             (Some("linear") | None, Some(factor)) if factor.as_f64() != Some(0.0) => {
                 config.insert("rope_scaling".into(), json!({"rope_type": "linear", "factor": factor}));
             }
@@ -162,12 +165,13 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Where Gemma's files tell less than its configurations, llama.cpp's defaults are meant.
+    /// Adds the fields of Gemma 2 and 3. Where a file lacks a field, the default of llama.cpp applies.
     fn gemma(&self, config: &mut Map<String, Value>) -> Result<()> {
         let size = |name: &str| config.get(name).and_then(Value::as_u64).unwrap_or(0);
         let (layers, width) = (size("num_hidden_layers"), size("head_dim"));
         let second = self.architecture == "gemma2";
-        // The two models of 27 billion, known by their depth, divide by the square root of something else.
+        // The two models of 27 billion parameters, recognised by their number of layers, scale attention by the square
+        // root of hidden size over heads, all others by that of the head width.
         let large = layers == if second { 46 } else { 62 };
         let even = size("hidden_size").checked_div(size("num_attention_heads")).unwrap_or(width);
         config.insert("query_pre_attn_scalar".into(), if large { even } else { width }.into());
@@ -194,7 +198,8 @@ impl Reader<'_> {
                 };
                 let kinds = slides.iter().map(kind).collect::<Option<Vec<_>>>();
                 let kinds = kinds.filter(|kinds| kinds.len() as u64 == layers);
-                let kinds = kinds.ok_or_else(|| self.metadata.wrong(&key, "does not tell of every layer"))?;
+                let kinds = kinds
+                    .ok_or_else(|| self.metadata.wrong(&key, "does not have one entry for each layer"))?;
                 config.insert("layer_types".into(), kinds.into());
             }
             Some(_) => {
@@ -204,7 +209,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Llama 3.1's factors of rotary positions, which come as a tensor.
+    /// Applies the factors of rotary frequencies that files of Llama 3.1 hold as a tensor.
     fn stretch(&self, spec: &mut DecoderSpec) -> Result<()> {
         let name = "rope_freqs.weight";
         let Some(shape) = self.tensors.shape(name) else { return Ok(()) };
@@ -214,7 +219,10 @@ impl Reader<'_> {
         for rope in spec.layers.iter_mut().filter_map(|layer| layer.attention.rope.as_mut()) {
             let Some(stretched) = rope.clone().stretched(&factors) else {
                 let (file, tensor) = (self.metadata.file.clone(), name.into());
-                let reason = format!("is not one positive factor for each of {} pairs", rope.dim() / 2);
+                let reason = format!(
+                    "does not hold one positive factor for each of {} pairs of channels",
+                    rope.dim() / 2
+                );
                 return Err(Error::BadTensor { file, tensor, reason });
             };
             *rope = stretched;
@@ -222,13 +230,15 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// An error of a field under the name that it has in the file.
+    /// Replaces the field's Hugging Face name in an error by its name in the file.
     fn renamed(&self, error: Error, fields: &[(&str, &str, bool)]) -> Error {
         match error {
             Error::Config { file, field, reason } => {
-                let ours =
-                    fields.iter().find(|(theirs, _, _)| *theirs == field).map(|(_, ours, _)| self.key(ours));
-                Error::Config { file, field: ours.unwrap_or(field), reason }
+                let gguf = fields
+                    .iter()
+                    .find(|(hugging_face, _, _)| *hugging_face == field)
+                    .map(|(_, gguf, _)| self.key(gguf));
+                Error::Config { file, field: gguf.unwrap_or(field), reason }
             }
             other => other,
         }

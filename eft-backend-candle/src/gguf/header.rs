@@ -1,4 +1,4 @@
-//! Reading the header. Candle's reader does it; what that one takes on trust is checked here.
+//! Reads the header of a GGUF file with candle's reader, after checking what that reader takes on trust.
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Error as IoError, ErrorKind, Read, Result as IoResult, Seek};
@@ -9,14 +9,15 @@ use eft_models::{Error, Result};
 
 use super::tensors::Tensors;
 
-/// Entries of all arrays. Candle holds each in 32 bytes, whatever it takes in the file.
-const MANY: u64 = 1 << 24;
+/// The largest allowed number of array entries in all fields together. Candle holds each entry in 32 bytes, however small
+/// it is in the file.
+const MAX_ENTRIES: u64 = 1 << 24;
 
-/// Numbers of types in the file.
+/// The numbers that stand for these types in a file.
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 
-/// Metadata by name, and tensors.
+/// Reads the header of a file, and maps its tensors into memory. Returns the metadata by field name, and the tensors.
 pub(super) fn read(path: &Path) -> Result<(HashMap<String, Value>, Tensors)> {
     let io = |source| Error::Io { file: path.into(), source };
     let bad = |reason: String| Error::BadFile { file: path.into(), reason };
@@ -25,7 +26,7 @@ pub(super) fn read(path: &Path) -> Result<(HashMap<String, Value>, Tensors)> {
     let mut reader = BufReader::new(file);
     check(&mut reader, length).map_err(|e| match e.kind() {
         ErrorKind::InvalidData => bad(e.to_string()),
-        ErrorKind::UnexpectedEof => bad("it ends within its header".into()),
+        ErrorKind::UnexpectedEof => bad("it ends within its header: the file is truncated".into()),
         _ => io(e),
     })?;
     reader.rewind().map_err(io)?;
@@ -36,21 +37,23 @@ pub(super) fn read(path: &Path) -> Result<(HashMap<String, Value>, Tensors)> {
     Ok((metadata, tensors))
 }
 
-fn wrong(reason: impl Into<String>) -> IoError {
+fn invalid(reason: impl Into<String>) -> IoError {
     IoError::new(ErrorKind::InvalidData, reason.into())
 }
 
-/// Walks over the metadata: refuses an alignment that candle would divide by though it is zero, and arrays that
-/// take far more memory than the file does.
+/// Walks over the metadata. Refuses what candle's reader does not check: an alignment of zero, by which it would divide,
+/// and lengths by which it would allocate far more memory than the file has bytes.
 fn check(reader: &mut BufReader<File>, length: u64) -> IoResult<()> {
     let mut magic = [0; 4];
     reader.read_exact(&mut magic)?;
     if &magic != b"GGUF" {
-        return Err(wrong("it is no GGUF file"));
+        return Err(invalid("it is not a GGUF file: it does not begin with `GGUF`"));
     }
     let version = u32(reader)?;
     if !(2..=3).contains(&version) {
-        return Err(wrong(format!("it is of version {version} of GGUF; supported are 2 and 3")));
+        return Err(invalid(format!(
+            "it has version {version} of the GGUF format; versions 2 and 3 are supported"
+        )));
     }
     let (_tensors, fields) = (u64(reader)?, u64(reader)?);
     let mut entries = 0u64;
@@ -60,8 +63,8 @@ fn check(reader: &mut BufReader<File>, length: u64) -> IoResult<()> {
         if kind == ARRAY {
             let (kind, count) = (u32(reader)?, u64(reader)?);
             entries = entries.saturating_add(count);
-            if entries > MANY {
-                return Err(wrong(format!("its lists hold more than {MANY} entries")));
+            if entries > MAX_ENTRIES {
+                return Err(invalid(format!("its arrays have more than {MAX_ENTRIES} entries")));
             }
             if kind == STRING {
                 for _ in 0..count {
@@ -78,25 +81,25 @@ fn check(reader: &mut BufReader<File>, length: u64) -> IoResult<()> {
             let mut value = [0; 8];
             let value = &mut value[..size_of(kind)? as usize];
             reader.read_exact(value)?;
-            // Candle drops zeros at the end of names.
+            // Candle drops zero bytes at the end of names.
             let name = key.split(|b| *b == 0).next().unwrap_or_default();
             if name == b"general.alignment" && value.iter().all(|b| *b == 0) {
-                return Err(wrong("its `general.alignment` is 0"));
+                return Err(invalid("its `general.alignment` is 0"));
             }
         }
     }
     Ok(())
 }
 
-/// Bytes of a value of fixed size. Lists of lists occur in no model.
+/// Returns the size in bytes of a value of a fixed-size type. Arrays of arrays occur in no model, and are refused.
 fn size_of(kind: u32) -> IoResult<u64> {
     match kind {
         0 | 1 | 7 => Ok(1),
         2 | 3 => Ok(2),
         4..=6 => Ok(4),
         10..=12 => Ok(8),
-        _ => Err(wrong(format!(
-            "its metadata hold a value of type {kind}, which there is not, or lists of lists"
+        _ => Err(invalid(format!(
+            "its metadata hold a value of type {kind}, which is unknown or not supported here"
         ))),
     }
 }
@@ -116,7 +119,9 @@ fn u64(reader: &mut impl Read) -> IoResult<u64> {
 fn string(reader: &mut BufReader<File>, length: u64) -> IoResult<Vec<u8>> {
     let size = u64(reader)?;
     if size > length {
-        return Err(wrong(format!("it has a text of {size} bytes, but {length} in all")));
+        return Err(invalid(format!(
+            "its metadata have a string of {size} bytes, but the file has only {length}"
+        )));
     }
     let mut bytes = vec![0; size as usize];
     reader.read_exact(&mut bytes)?;
@@ -126,6 +131,8 @@ fn string(reader: &mut BufReader<File>, length: u64) -> IoResult<Vec<u8>> {
 fn skip(reader: &mut BufReader<File>, size: u64, length: u64) -> IoResult<()> {
     match i64::try_from(size) {
         Ok(distance) if size <= length => reader.seek_relative(distance),
-        _ => Err(wrong(format!("it has a value of {size} bytes, but {length} in all"))),
+        _ => {
+            Err(invalid(format!("its metadata have a value of {size} bytes, but the file has only {length}")))
+        }
     }
 }

@@ -1,10 +1,11 @@
-//! Metadata by name, and errors that tell it.
+//! [`Metadata`]: typed access to the metadata of a file, with errors that name the field.
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::quantized::gguf_file::Value;
 use eft_models::{Error, Result};
 
+/// The metadata of a file: values by field name.
 pub(super) struct Metadata {
     pub(super) file: PathBuf,
     fields: HashMap<String, Value>,
@@ -15,6 +16,7 @@ impl Metadata {
         Self { file: file.into(), fields }
     }
 
+    /// An error that names a field of the file.
     pub(super) fn wrong(&self, field: &str, reason: impl Into<String>) -> Error {
         Error::Config { file: self.file.clone(), field: field.into(), reason: reason.into() }
     }
@@ -27,7 +29,7 @@ impl Metadata {
         match self.get(field) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(self.wrong(field, "is not a text")),
+            Some(_) => Err(self.wrong(field, "is not a string")),
         }
     }
 
@@ -39,18 +41,18 @@ impl Metadata {
         match self.get(field) {
             None => Ok(None),
             Some(Value::Array(list)) => Ok(Some(list)),
-            Some(_) => Err(self.wrong(field, "is not a list")),
+            Some(_) => Err(self.wrong(field, "is not an array")),
         }
     }
 
-    /// A whole number that is not negative, of whatever type.
+    /// A non-negative integer, of any integer type.
     pub(super) fn whole(&self, field: &str) -> Result<Option<u64>> {
         let Some(value) = self.get(field) else { return Ok(None) };
-        let number = whole(value).ok_or_else(|| self.wrong(field, "is not a whole number"))?;
+        let number = whole(value).ok_or_else(|| self.wrong(field, "is not a non-negative integer"))?;
         Ok(Some(number))
     }
 
-    /// A number of whatever type, which is not infinite nor none.
+    /// A finite number, of any numeric type.
     pub(super) fn number(&self, field: &str) -> Result<Option<f64>> {
         let Some(value) = self.get(field) else { return Ok(None) };
         let number = match value {
@@ -59,11 +61,11 @@ impl Metadata {
             value => whole(value).map(|x| x as f64),
         };
         let number = number.filter(|x| x.is_finite());
-        Ok(Some(number.ok_or_else(|| self.wrong(field, "is not a number"))?))
+        Ok(Some(number.ok_or_else(|| self.wrong(field, "is not a finite number"))?))
     }
 }
 
-/// Files do not agree on which type of whole numbers a field has.
+/// Converts a non-negative integer of any type: files differ in the integer types of a field.
 pub(super) fn whole(value: &Value) -> Option<u64> {
     match value {
         Value::I8(x) => u64::try_from(*x).ok(),

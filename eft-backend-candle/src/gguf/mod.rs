@@ -1,15 +1,16 @@
-//! [`Gguf`]: a GGUF file as a checkpoint, mapped into memory and multiplied with as it is.
+//! [`Gguf`]: a GGUF file as a checkpoint. It is memory-mapped, and its weights are multiplied in their quantised form.
 //!
-//! On the processor, activations are rounded to bytes for products with quantised tensors: scores differ from those of
-//! the dequantised model by what that rounds away. [`Gguf::dequantised`] gives the latter, in four bytes a weight.
+//! On a CPU, activations are quantised to 8 bits for products with quantised tensors, so logits differ slightly from those
+//! of the dequantised model. [`Gguf::dequantised`] computes the latter, with four bytes of memory for each weight.
 //!
-//! The decoder is the one of all checkpoints: metadata becomes the configuration of the same family, and what GGUF
-//! stores otherwise is undone. Supported architectures: llama, qwen2, qwen3, gemma2, gemma3, phi3, gpt2.
+//! The decoder is the one that runs all checkpoints: metadata are translated to the configuration of the same family, and
+//! differences in the layout of tensors are undone. Supported architectures: llama, qwen2, qwen3, gemma2, gemma3, phi3,
+//! gpt2.
 //!
 //! ```no_run
 //! use eft_backend_candle::{Candle, load_gguf};
 //!
-//! // Of one family: their vocabularies are read from the files, and found to be the same.
+//! // Models of one family: their vocabularies are read from the files, and found to be the same.
 //! let large = load_gguf("qwen2.5-1.5b-q4_k_m.gguf", &Candle::cpu())?;
 //! let tuned = load_gguf("qwen2.5-0.5b-instruct-q4_k_m.gguf", &Candle::cpu())?;
 //! let untuned = load_gguf("qwen2.5-0.5b-q4_k_m.gguf", &Candle::cpu())?;
@@ -37,7 +38,21 @@ use metadata::Metadata;
 use tensors::Tensors;
 pub use tokenizer::{TokenKind, TokenizerFields};
 
-/// A GGUF file. Its header is in memory, its tensors are mapped.
+/// An open GGUF file. Its header is in memory, and its tensors are memory-mapped.
+///
+/// Give it to [`DecoderEngine::load`] to run it with other settings than [`load_gguf`].
+///
+/// ```no_run
+/// use eft_backend_candle::{Candle, CandleNn, Gguf};
+/// use eft_core::Source;
+/// use eft_models::{DecoderEngine, Weights};
+///
+/// let file = Gguf::open("smollm2-135m-instruct-q4_k_m.gguf")?.dequantised().named("smol");
+/// println!("{} in {} bytes", file.spec().family, file.bytes());
+/// let nn = CandleNn::new(Candle::cpu());
+/// let model = Source::new(DecoderEngine::load(nn, &file, file.vocab().cloned())?);
+/// # Ok::<(), eft_models::Error>(())
+/// ```
 pub struct Gguf {
     path: PathBuf,
     name: String,
@@ -45,17 +60,25 @@ pub struct Gguf {
     tokenizer: Option<TokenizerFields>,
     vocab: Option<Arc<Vocab>>,
     tensors: Tensors,
-    /// Rows of queries and keys are stored in the order of the original Llama.
+    /// Whether rows of queries and keys are in the order of the original Llama.
     interleaved: bool,
     dequantised: bool,
 }
 
 impl Gguf {
-    /// Opens a file and reads its header.
+    /// Opens a file, reads its header and maps its tensors into memory.
+    ///
+    /// **The file must not change** while this value, or a model loaded from it, is in use: weights are read from the
+    /// mapped file at every forward pass. Changing or truncating it in place is undefined behaviour. To update a model,
+    /// write a new file and rename it over the old one, as download tools do; the mapping then keeps the old one.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::BadFile`] for a header that contradicts itself or the file's length;
-    /// [`Error::UnknownArchitecture`]; [`Error::Config`] naming the field; [`Error::BadTensor`].
+    /// * [`Error::Io`] if the file cannot be read.
+    /// * [`Error::BadFile`] if it is not a GGUF file, or its header is truncated or damaged.
+    /// * [`Error::UnknownArchitecture`] if the model's architecture is not supported.
+    /// * [`Error::Config`] if a field of the metadata is missing or has an unsupported value; the error names the field.
+    /// * [`Error::BadTensor`] if a tensor lies past the end of the file, or has an unexpected shape.
+    /// * [`Error::Core`] if the tokens of the file do not form a vocabulary.
     pub fn open(file: impl AsRef<Path>) -> Result<Self> {
         let path = file.as_ref().to_path_buf();
         let (fields, tensors) = header::read(&path)?;
@@ -72,28 +95,31 @@ impl Gguf {
         Ok(Self { path, name, spec, tokenizer, vocab, tensors, interleaved, dequantised: false })
     }
 
-    /// The same with its tensors brought to f32 as they are read: as exact as the file, in the memory and time that a
-    /// model in f32 takes.
+    /// Returns the same file, with its tensors dequantised to f32 when they are loaded. Products are then exact up to the
+    /// rounding of f32, and take the memory and time of a model in f32.
+    #[must_use]
     pub fn dequantised(self) -> Self {
         Self { dequantised: true, ..self }
     }
 
-    /// The vocabulary that the file describes; `None` where it has none, or one of a kind not known here.
+    /// Returns the vocabulary that the file describes; `None` if it has none, or one of an unsupported tokenizer.
     pub fn vocab(&self) -> Option<&Arc<Vocab>> {
         self.vocab.as_ref()
     }
 
-    /// What the file tells of its tokenizer; `None` where it has none, or one of a kind not known here.
+    /// Returns the fields that describe the file's tokenizer; `None` if it has none, or an unsupported one.
     pub fn tokenizer(&self) -> Option<&TokenizerFields> {
         self.tokenizer.as_ref()
     }
 
-    /// The same file under another name.
+    /// Returns the same file under another name, which messages and formulas of combined models use. By default, it is the
+    /// file's name without `.gguf`.
+    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self }
     }
 
-    /// Heads of the rows of a tensor, if those are stored in the order of the original Llama.
+    /// Returns the number of heads of a tensor whose rows are in the order of the original Llama; `None` for all others.
     fn interleaved_heads(&self, name: &str) -> Option<usize> {
         let attention = &self.spec.layers.first()?.attention;
         let of = |part: &str| name.contains(part);
@@ -120,7 +146,7 @@ impl Weights for Gguf {
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
         let Some(stored) = names::stored(name, &self.spec) else {
-            let reason = "has no counterpart in GGUF files".into();
+            let reason = "has no name in GGUF files".into();
             return Err(Error::BadTensor { file: self.path.clone(), tensor: name.into(), reason });
         };
         let raw = self.tensors.read(&stored, shape, self.dequantised)?;
@@ -131,14 +157,16 @@ impl Weights for Gguf {
     }
 }
 
-/// Rotary embedding pairs neighbours in the original Llama, as in its GGUF files, and halves of a head elsewhere.
+/// Returns the order of rows that undoes the original Llama's. There, and in its GGUF files, rotary embedding pairs
+/// neighbouring channels of a head; elsewhere it pairs channels of the two halves of a head.
 fn halves(heads: usize, width: usize) -> impl Iterator<Item = usize> {
     let head =
         move |h: usize| (0..2).flat_map(move |half| (0..width / 2).map(move |i| h * width + 2 * i + half));
     (0..heads).flat_map(head)
 }
 
-/// GGUF files hold matrices with a row for each output, always, and Gemma's norms with the one already added.
+/// Adapts a layer's spec to how GGUF files store tensors: matrices always have a row for each output, and 1 is already
+/// added to the weights of Gemma's norms.
 fn as_stored(layer: &mut LayerSpec) {
     let attention = &mut layer.attention;
     let (query_norm, key_norm) =
@@ -171,11 +199,28 @@ impl std::fmt::Debug for Gguf {
     }
 }
 
-/// Loads a GGUF file, which is multiplied with as it is. Takes prompts of token ids. Its vocabulary is read from the file, so that
-/// models of one family can be added; where that describes none, the model relates to itself only.
+/// Loads a GGUF file as a source whose prompts are token ids. Weights are multiplied in their quantised form.
+///
+/// The vocabulary is read from the file, so models of one family can be combined. If the file describes no vocabulary, the
+/// model can be combined only with itself.
+///
+/// **The file must not change** while the source, or a copy of it, is in use: see [`Gguf::open`].
+///
+/// ```no_run
+/// use eft_backend_candle::{Candle, load_gguf};
+/// use eft_core::Sampling;
+///
+/// let model = load_gguf("qwen2.5-0.5b-q4_k_m.gguf", &Candle::cpu())?;
+/// for token in model.generate([785, 6722, 315], Sampling::greedy())?.take(8) {
+///     println!("{}", token?.id);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// As [`Gguf::open`] and [`DecoderEngine::load`].
+/// * Those of [`Gguf::open`].
+/// * [`Error::BadTensor`] if a tensor that the architecture needs is missing or has an unexpected shape.
+/// * [`Error::Core`] if candle fails.
 pub fn load_gguf(file: impl AsRef<Path>, candle: &Candle) -> Result<Source<Candle>> {
     let gguf = Gguf::open(file)?;
     let vocab = gguf.vocab().cloned();

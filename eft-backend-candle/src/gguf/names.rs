@@ -1,7 +1,7 @@
-//! Names of tensors: from Hugging Face's, which specs hold, to GGUF's.
+//! Translates tensor names from those of Hugging Face, which specs use, to those of GGUF.
 use eft_models::DecoderSpec;
 
-/// Outside of blocks, without `.weight` and `.bias`.
+/// Tensors outside the layers, without `.weight` and `.bias`: Hugging Face's name and GGUF's.
 const OUTSIDE: [(&str, &str); 6] = [
     ("model.embed_tokens", "token_embd"),
     ("model.norm", "output_norm"),
@@ -11,7 +11,7 @@ const OUTSIDE: [(&str, &str); 6] = [
     ("transformer.ln_f", "output_norm"),
 ];
 
-/// Within a block.
+/// Tensors of a layer, after the layer's prefix.
 const INSIDE: [(&str, &str); 20] = [
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
@@ -35,23 +35,24 @@ const INSIDE: [(&str, &str); 20] = [
     ("mlp.c_proj", "ffn_down"),
 ];
 
-/// What the file calls a tensor.
+/// Returns the name that a tensor has in the file; `None` if GGUF has no name for it.
 pub(super) fn stored(name: &str, spec: &DecoderSpec) -> Option<String> {
     let (stem, kind) = name.rsplit_once('.')?;
     let find = |table: &[(&str, &'static str)], name: &str| {
-        table.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours)
+        table.iter().find(|(hugging_face, _)| *hugging_face == name).map(|(_, gguf)| *gguf)
     };
-    if let Some(ours) = find(&OUTSIDE, stem) {
-        return Some(format!("{ours}.{kind}"));
+    if let Some(gguf) = find(&OUTSIDE, stem) {
+        return Some(format!("{gguf}.{kind}"));
     }
     let block = stem.strip_prefix("model.layers.").or_else(|| stem.strip_prefix("transformer.h."))?;
     let (layer, part) = block.split_once('.')?;
-    // Where attention's output has a norm of its own, that one bears the name.
+    // Hugging Face's `post_attention_layernorm` is the norm of attention's output in families that have one (Gemma), and
+    // the norm before the MLP in all others.
     let norms_output = spec.layers.first().is_some_and(|layer| layer.attention_post_norm.is_some());
-    let ours = match part {
+    let gguf = match part {
         "post_attention_layernorm" if norms_output => "post_attention_norm",
         "post_attention_layernorm" => "ffn_norm",
         part => find(&INSIDE, part)?,
     };
-    Some(format!("blk.{layer}.{ours}.{kind}"))
+    Some(format!("blk.{layer}.{gguf}.{kind}"))
 }

@@ -1,4 +1,4 @@
-//! The tensors of a file, mapped into memory, as they are or dequantised one at a time.
+//! The tensors of a file, mapped into memory: in the types of the file, or dequantised one at a time.
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,9 +11,10 @@ use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::gguf_file::TensorInfo;
 use eft_models::{Blocks, Dtype, Error, RawTensor, Result};
 
-/// Entries dequantised at once: what is held twice.
-const PIECE: usize = 1 << 20;
+/// The number of entries that are dequantised at once. They are held twice meanwhile.
+const CHUNK: usize = 1 << 20;
 
+/// The tensors of a file, by their GGUF names.
 pub(super) struct Tensors {
     path: PathBuf,
     map: Bytes,
@@ -24,12 +25,12 @@ struct Info {
     shape: Vec<usize>,
     dtype: GgmlDType,
     entries: usize,
-    /// In the file.
-    place: Range<usize>,
+    /// The tensor's bytes within the file.
+    range: Range<usize>,
 }
 
 impl Tensors {
-    /// Checks that every tensor lies within the file.
+    /// Collects the tensors of a file, and checks that each lies within it. `data` is the offset of the first tensor.
     pub(super) fn new(
         path: PathBuf,
         map: Bytes,
@@ -46,20 +47,22 @@ impl Tensors {
                 let end = start.checked_add(size)?;
                 (end <= map.len()).then_some((entries, start..end))
             };
-            let Some((entries, place)) = checked() else {
-                let reason = format!("of shape {shape:?} lies past the end of the file");
+            let Some((entries, range)) = checked() else {
+                let reason = format!(
+                    "of shape {shape:?} lies past the end of the file: the file is truncated or damaged"
+                );
                 return Err(Error::BadTensor { file: path.clone(), tensor: name, reason });
             };
-            Ok((name, Info { shape, dtype: info.ggml_dtype, entries, place }))
+            Ok((name, Info { shape, dtype: info.ggml_dtype, entries, range }))
         };
         let infos = infos.into_iter().map(info).collect::<Result<_>>()?;
         Ok(Self { path, map, infos })
     }
 
-    /// Bytes of all tensors, as they are or in f32.
+    /// Returns the size in bytes of all tensors, in the types of the file or as f32.
     pub(super) fn bytes(&self, dequantised: bool) -> u64 {
         let bytes = |info: &Info| match stored(info.dtype).filter(|_| !dequantised) {
-            Some(_) => info.place.len(),
+            Some(_) => info.range.len(),
             None => 4 * info.entries,
         };
         self.infos.values().map(|info| bytes(info) as u64).sum()
@@ -69,7 +72,8 @@ impl Tensors {
         self.infos.get(name).map(|info| &info.shape[..])
     }
 
-    /// A tensor as it is, or in f32 if that is asked for or it is of a kind that is not multiplied with.
+    /// Returns a tensor in the type of the file; or in f32 if `dequantised` is set, or if the type is one that no product
+    /// supports.
     pub(super) fn read(&self, name: &str, shape: &[usize], dequantised: bool) -> Result<RawTensor<'_>> {
         let wrong =
             |reason: String| Error::BadTensor { file: self.path.clone(), tensor: name.into(), reason };
@@ -80,14 +84,16 @@ impl Tensors {
         let (block, size) = (info.dtype.block_size(), info.dtype.type_size());
         let width = *shape.last().unwrap_or(&0);
         if width == 0 || info.entries == 0 || !width.is_multiple_of(block) {
-            return Err(wrong(format!("of shape {shape:?} is not made of blocks of {block}")));
+            return Err(wrong(format!(
+                "has shape {shape:?}, whose rows are not whole blocks of {block} entries"
+            )));
         }
-        let raw = self.map.slice(info.place.clone());
+        let raw = self.map.slice(info.range.clone());
         if let Some(dtype) = stored(info.dtype).filter(|_| !dequantised) {
             return Ok(RawTensor { name, shape: shape.into(), dtype, bytes: raw });
         }
         let mut bytes = Vec::with_capacity(4 * info.entries);
-        for raw in raw.chunks((PIECE / width).max(1) * (width / block) * size) {
+        for raw in raw.chunks((CHUNK / width).max(1) * (width / block) * size) {
             let rows = raw.len() / (width / block * size);
             let piece = dequantise(info.dtype, raw, rows, width).map_err(|e| wrong(e.to_string()))?;
             bytes.extend(piece.into_iter().flat_map(f32::to_le_bytes));
@@ -96,7 +102,7 @@ impl Tensors {
     }
 }
 
-/// The type of tensors that are multiplied with as they are.
+/// Returns the type of a tensor that products support without dequantising; `None` for all others.
 fn stored(dtype: GgmlDType) -> Option<Dtype> {
     Some(match dtype {
         GgmlDType::F32 => Dtype::F32,
@@ -116,6 +122,7 @@ fn stored(dtype: GgmlDType) -> Option<Dtype> {
     })
 }
 
+/// Dequantises whole rows with candle.
 fn dequantise(dtype: GgmlDType, raw: &[u8], rows: usize, width: usize) -> candle_core::Result<Vec<f32>> {
     let quantised = qtensor_from_ggml(dtype, raw, vec![rows, width], &Device::Cpu)?;
     quantised.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()

@@ -1,4 +1,4 @@
-//! [`TokenizerFields`]: what a file tells of its tokenizer.
+//! [`TokenizerFields`]: the tokenizer that a GGUF file describes.
 use std::path::{Path, PathBuf};
 
 use candle_core::quantized::gguf_file::Value;
@@ -7,59 +7,71 @@ use eft_models::{Error, Result, Spelling};
 
 use super::metadata::{Metadata, whole};
 
-/// The tokenizer of a GGUF file, as it is written there.
+/// The fields that describe the tokenizer of a GGUF file, as they are stored in it. Build a tokenizer from them with
+/// `eft::text::gguf::tokenizer`.
+///
+/// ```no_run
+/// use eft_backend_candle::Gguf;
+///
+/// let file = Gguf::open("smollm2-135m-instruct-q4_k_m.gguf")?;
+/// if let Some(fields) = file.tokenizer() {
+///     println!("{} tokens, chat template: {}", fields.tokens.len(), fields.chat_template.is_some());
+/// }
+/// # Ok::<(), eft_models::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TokenizerFields {
     /// The file, for errors.
     file: PathBuf,
-    /// How the tokens are written down: byte-level, or in pieces.
+    /// How bytes are written in [`tokens`](Self::tokens): byte-level, or as SentencePiece pieces.
     pub spelling: Spelling,
-    /// `tokenizer.ggml.pre`: how texts are cut before they are merged.
+    /// `tokenizer.ggml.pre`: the name of the rule by which text is split before merges apply.
     pub pre: Option<String>,
-    /// By id.
+    /// The tokens by id, in the given spelling.
     pub tokens: Vec<String>,
-    /// By id, as many as tokens.
+    /// The kind of each token, by id.
     pub kinds: Vec<TokenKind>,
-    /// Two tokens with a space between, in order of precedence.
+    /// The merges, in order of precedence: two tokens with a space between.
     pub merges: Vec<String>,
-    /// By id, as many as tokens, or none: the greater, the earlier a token is merged.
+    /// The score of each token, by id, or empty. Tokens with a greater score are merged first.
     pub scores: Vec<f32>,
     /// The token that begins a sequence.
     pub bos: Option<TokenId>,
-    /// The token that ends one.
+    /// The token that ends a sequence.
     pub eos: Option<TokenId>,
-    /// The token for what is none.
+    /// The token that stands for text without a token.
     pub unknown: Option<TokenId>,
-    /// Whether a text begins with `bos`, where the file tells.
+    /// Whether `bos` is put before a text; `None` if the file does not say.
     pub add_bos: Option<bool>,
-    /// Whether a text ends with `eos`, where the file tells.
+    /// Whether `eos` is put after a text; `None` if the file does not say.
     pub add_eos: Option<bool>,
-    /// Whether a space is put before a text, where the file tells.
+    /// Whether a space is put before a text; `None` if the file does not say.
     pub add_space: Option<bool>,
-    /// The chat template.
+    /// The chat template, in Jinja.
     pub chat_template: Option<String>,
 }
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenKind {
-    /// Text.
+    /// Ordinary text.
     Normal,
-    /// Stands for what is no token.
+    /// Stands for text without a token.
     Unknown,
-    /// Special: no text of its own.
+    /// A special token, such as an end of turn: it stands for no text.
     Control,
-    /// Text that is found before anything is merged.
+    /// Text that is matched before any merge applies.
     UserDefined,
-    /// No token.
+    /// An id without a token.
     Unused,
-    /// One byte, by the name `<0x0A>`.
+    /// One byte, spelled as in `<0x0A>`.
     Byte,
 }
 
 impl TokenKind {
-    /// By its number in files. Numbers past those there are stand for text.
+    /// The kind for its number in files. Unknown numbers are taken for ordinary text.
     fn new(number: u64) -> Self {
         match number {
             2 => Self::Unknown,
@@ -73,7 +85,7 @@ impl TokenKind {
 }
 
 impl TokenizerFields {
-    /// `None` where the file has no tokens, or tokens written down in another way.
+    /// Reads the fields; `None` if the file has no tokens, or tokens of another kind of tokenizer.
     pub(super) fn read(metadata: &Metadata) -> Result<Option<Self>> {
         let spelling = match metadata.text("tokenizer.ggml.model")? {
             Some("gpt2") => Spelling::ByteLevel,
@@ -87,23 +99,25 @@ impl TokenizerFields {
         };
         let scores: Vec<_> = metadata.list("tokenizer.ggml.scores")?.unwrap_or_default().iter().collect();
         let scores: Vec<_> = scores.into_iter().filter_map(|score| score.to_f32().ok()).collect();
-        let as_many = |field: &str, count: usize| {
-            let reason = format!("tells of {count} tokens of {}", tokens.len());
+        let check_count = |field: &str, count: usize| {
+            let reason = format!("has {count} entries for {} tokens", tokens.len());
             if count == tokens.len() { Ok(()) } else { Err(metadata.wrong(field, reason)) }
         };
-        as_many("tokenizer.ggml.token_type", kinds.len())?;
+        check_count("tokenizer.ggml.token_type", kinds.len())?;
         if !scores.is_empty() {
-            as_many("tokenizer.ggml.scores", scores.len())?;
+            check_count("tokenizer.ggml.scores", scores.len())?;
         }
         let id = |field: &str| {
             let Some(id) = metadata.whole(field)? else { return Ok(None) };
             let known = TokenId::try_from(id).ok().filter(|id| (*id as usize) < tokens.len());
-            known.map(Some).ok_or_else(|| metadata.wrong(field, format!("is {id}, no token of the file")))
+            known
+                .map(Some)
+                .ok_or_else(|| metadata.wrong(field, format!("is {id}, which is not a token of the file")))
         };
         let flag = |field: &str| match metadata.get(field) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(_) => Err(metadata.wrong(field, "is neither true nor false")),
+            Some(_) => Err(metadata.wrong(field, "is not a boolean")),
         };
         Ok(Some(Self {
             file: metadata.file.clone(),
@@ -123,17 +137,17 @@ impl TokenizerFields {
         }))
     }
 
-    /// The file that it was read from.
+    /// The file that the fields were read from.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// An error that names a field of the file.
+    /// Returns an error that names a field of the file and what is wrong with it.
     pub fn wrong(&self, field: &str, reason: impl Into<String>) -> Error {
         Error::Config { file: self.file.clone(), field: field.into(), reason: reason.into() }
     }
 
-    /// What a token stands for.
+    /// Returns the bytes of text that a token stands for; `None` if the id is out of range or has no token.
     pub fn bytes(&self, id: TokenId) -> Option<Vec<u8>> {
         let text = self.tokens.get(id as usize)?;
         match self.kinds[id as usize] {
@@ -154,5 +168,5 @@ fn texts(metadata: &Metadata, field: &str) -> Result<Option<Vec<String>>> {
         _ => None,
     };
     let texts = list.iter().map(text).collect::<Option<_>>();
-    texts.map(Some).ok_or_else(|| metadata.wrong(field, "holds what is no text"))
+    texts.map(Some).ok_or_else(|| metadata.wrong(field, "has an entry that is not a string"))
 }

@@ -6,7 +6,7 @@ use eft_models::spec::AttentionSpec;
 use super::cache::{Rows, TensorCache};
 use super::{LayerCache, host};
 
-/// Attention of each span to its own row of the cache: nothing is padded.
+/// Computes the attention of each span to its own row of the cache. Nothing is padded.
 pub(super) fn attend(
     query: &Tensor,
     key: &Tensor,
@@ -23,7 +23,7 @@ pub(super) fn attend(
         .iter()
         .map(|span| {
             let part = |x: &Tensor| x.narrow(0, span.tokens.start, span.tokens.len());
-            // The first query sees no further back than its window.
+            // No query of the span sees keys before the window of the first one.
             let first = spec.window.map_or(0, |window| (span.past + 1).saturating_sub(window));
             let keys = by_head(&part(key)?, spec)?;
             let values = by_head(&part(value)?, spec)?;
@@ -38,12 +38,12 @@ pub(super) fn attend(
     }
 }
 
-/// (tokens, heads · width) → (heads, tokens, width).
+/// Reshapes (tokens, heads · width) to (heads, tokens, width).
 fn by_head(x: &Tensor, spec: &AttentionSpec) -> Result<Tensor> {
     x.reshape((x.dim(0)?, spec.kv_heads, spec.head_dim))?.transpose(0, 1)?.contiguous()
 }
 
-/// One row: queries of the last tokens, of which the first has `past` tokens before it among the keys.
+/// Computes the attention of one row. The queries are those of the last tokens; `past` keys precede the first query.
 fn attend_row(
     query: &Tensor,
     keys: &Tensor,
@@ -54,7 +54,7 @@ fn attend_row(
     let tokens = query.dim(0)?;
     let seen = keys.dim(1)?;
     let (groups, width) = (spec.heads / spec.kv_heads, spec.head_dim);
-    // All queries that share a key head are rows of one product.
+    // All queries that share a key head are multiplied with it in one product.
     let query = query.reshape((tokens, spec.kv_heads, groups, width))?.permute((1, 2, 0, 3))?.contiguous()?;
     let query = query.reshape((spec.kv_heads, groups * tokens, width))?;
     let mut scores = (query.matmul(&keys.t()?)? * f64::from(spec.scale))?;
@@ -67,13 +67,13 @@ fn attend_row(
             Tensor::from_vec(mask, (groups * tokens, seen), scores.device())?.to_dtype(scores.dtype())?;
         scores = scores.broadcast_add(&mask)?;
     }
-    // Sums of exponentials are taken in f32, as everywhere.
+    // The softmax is computed in f32 for every type of activations.
     let weights = ops::softmax_last_dim(&scores.to_dtype(DType::F32)?)?.to_dtype(values.dtype())?;
     let attended = weights.matmul(values)?.reshape((spec.kv_heads, groups, tokens, width))?;
     attended.permute((2, 0, 1, 3))?.contiguous()?.flatten_from(1)
 }
 
-/// 0 where a query sees a key, −∞ else: a row for each query.
+/// Returns the attention mask, queries × keys: 0 where a query sees a key, −∞ elsewhere.
 fn mask(tokens: usize, seen: usize, past: usize, window: Option<usize>) -> Vec<f32> {
     let sees = |query: usize, key: usize| {
         let own = past + query;
@@ -83,7 +83,7 @@ fn mask(tokens: usize, seen: usize, past: usize, window: Option<usize>) -> Vec<f
     (0..tokens * seen).map(entry).collect()
 }
 
-/// `cap·tanh(x / cap)`.
+/// Computes `cap·tanh(x / cap)`.
 pub(super) fn softcap(x: &Tensor, cap: f32) -> Result<Tensor> {
     (x / f64::from(cap))?.tanh()? * f64::from(cap)
 }

@@ -3,27 +3,27 @@ use eft_models::fork;
 
 use crate::cpu::ops::RowCache;
 
-/// Room for so many tokens at first.
-const ROOM: usize = 64;
+/// The number of tokens that a new cache has room for.
+const INITIAL_CAPACITY: usize = 64;
 
-/// Keys and values of one layer, for the rows of a batch.
+/// The KV cache of one layer, for all rows of a batch.
 ///
-/// Each row has memory of its own, with room for more tokens than it holds: room doubles when it is used up, so
-/// that growing costs a constant number of copies a token. How many tokens count is the session's to know; what
-/// lies behind is overwritten.
+/// Each row has its own memory. Its capacity doubles when it is used up, so that growing copies each token a constant
+/// number of times on average. The cache does not store how many tokens of a row are valid: each call passes that number,
+/// and tokens after it are overwritten. A rollback therefore costs nothing.
 #[derive(Debug)]
 pub struct LayerCache(pub(super) Rows);
 
-/// Where the rows lie.
+/// The memory of the rows.
 #[derive(Debug)]
 pub(super) enum Rows {
-    /// In main memory, for the processor.
+    /// In main memory, for the operations of `crate::cpu`.
     Host(Vec<RowCache>),
-    /// In tensors.
+    /// In candle tensors.
     Device(Vec<Option<TensorCache>>),
 }
 
-/// Each of shape (key heads, room, width of a head).
+/// The keys and values of one row, each of shape (key heads, capacity, head width).
 #[derive(Debug)]
 pub(super) struct TensorCache {
     keys: Tensor,
@@ -38,7 +38,7 @@ impl LayerCache {
         })
     }
 
-    /// Makes row `i` what row `rows[i]` was, of which the first `lengths[rows[i]]` tokens count.
+    /// Replaces row `i` by a copy of the former row `rows[i]`, of which the first `lengths[rows[i]]` tokens are valid.
     pub(super) fn select(&mut self, rows: &[usize], lengths: &[usize]) -> Result<()> {
         match &mut self.0 {
             Rows::Host(caches) => fork(caches, rows, |cache, _| Ok(cache.clone())),
@@ -50,8 +50,8 @@ impl LayerCache {
 }
 
 impl TensorCache {
-    /// Writes new tokens, each of shape (key heads, tokens, width of a head), behind the `past` ones of a row.
-    /// Returns keys and values of all tokens of the row from `first` on.
+    /// Writes the keys and values of new tokens, each of shape (key heads, tokens, head width), after the first `past`
+    /// tokens of a row. Returns the keys and values of the row from token `first` on.
     pub(super) fn append(
         slot: &mut Option<Self>,
         past: usize,
@@ -61,9 +61,9 @@ impl TensorCache {
     ) -> Result<(Tensor, Tensor)> {
         let (heads, tokens, width) = keys.dims3()?;
         let needed = past + tokens;
-        let room = slot.as_ref().map_or(Ok(0), |c| c.keys.dim(1))?;
-        if room < needed {
-            let shape = (heads, needed.max(2 * room).max(ROOM), width);
+        let capacity = slot.as_ref().map_or(Ok(0), |c| c.keys.dim(1))?;
+        if capacity < needed {
+            let shape = (heads, needed.max(2 * capacity).max(INITIAL_CAPACITY), width);
             let grown = Self {
                 keys: Tensor::zeros(shape, keys.dtype(), keys.device())?,
                 values: Tensor::zeros(shape, keys.dtype(), keys.device())?,
@@ -74,14 +74,16 @@ impl TensorCache {
             }
             *slot = Some(grown);
         }
-        let Some(cache) = slot else { candle_core::bail!("a row has no cache") };
+        let Some(cache) = slot else {
+            candle_core::bail!("internal error: a row of the KV cache was not allocated")
+        };
         cache.keys.slice_set(keys, 1, past)?;
         cache.values.slice_set(values, 1, past)?;
         let seen = needed - first;
         Ok((cache.keys.narrow(1, first, seen)?, cache.values.narrow(1, first, seen)?))
     }
 
-    /// A clone of a tensor is the same memory, and rows are written in place: a fork needs its own.
+    /// Copies the memory of a row: a clone of a candle tensor would share it, and rows are written in place.
     fn copy(&self, length: usize) -> Result<Self> {
         let own = |t: &Tensor| t.narrow(1, 0, length.max(1))?.contiguous()?.copy();
         Ok(Self { keys: own(&self.keys)?, values: own(&self.values)? })

@@ -1,4 +1,4 @@
-//! Between candle's tensors and the operations of the processor, which work on slices.
+//! Runs the operations of `crate::cpu`, which work on slices, on candle tensors in main memory.
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
 use eft_models::Span;
 use eft_models::spec::{Activation, AttentionSpec};
@@ -6,23 +6,22 @@ use eft_models::spec::{Activation, AttentionSpec};
 use super::Linear;
 use crate::cpu::{self, ops, ops::RowCache};
 
-/// Products of a weight and an activation that are worth going to other threads for: going there once for a pass costs
-/// some ten microseconds.
-const WORTH: usize = 1 << 21;
+/// The number of multiplications from which a forward pass moves to rayon's pool. Moving costs about ten microseconds.
+const POOL_THRESHOLD: usize = 1 << 21;
 
-/// Runs a pass on one of the threads that products are spread over; a small one on the caller's thread, from
-/// which only what is large by itself is shared (`cpu::is_shared`).
+/// Runs a forward pass of `products` multiplications: a large one on a thread of rayon's pool, where splitting work is
+/// cheap; a small one on the caller's thread, from which only large operations are split (`cpu::runs_in_parallel`).
 pub(super) fn pass<T: Send>(products: usize, forward: impl FnOnce() -> T + Send) -> T {
-    if products < WORTH { forward() } else { rayon::scope(|_| forward()) }
+    if products < POOL_THRESHOLD { forward() } else { rayon::scope(|_| forward()) }
 }
 
-/// Calls `f` with the numbers of a tensor.
+/// Calls `f` with the entries of a contiguous f32 tensor.
 fn with<T>(x: &Tensor, f: impl FnOnce(&[f32]) -> T) -> Result<T> {
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
     match (&*storage, layout.contiguous_offsets()) {
         (Storage::Cpu(CpuStorage::F32(x)), Some((start, end))) => Ok(f(&x[start..end])),
-        _ => candle_core::bail!("expected numbers of 32 bits in main memory"),
+        _ => candle_core::bail!("expected an f32 tensor in main memory"),
     }
 }
 
@@ -31,13 +30,13 @@ fn tensor(x: Vec<f32>, rows: usize) -> Result<Tensor> {
     Tensor::from_vec(x, (rows, columns), &Device::Cpu)
 }
 
-/// `x·Wᵀ + b` of weights as their file holds them; `None` if there are others among them.
+/// Computes `x·Wᵀ + b` for each layer; `None` if a layer's weight is a candle tensor, not a [`cpu::Matrix`].
 pub(super) fn linears(x: &Tensor, linears: &[&Linear]) -> Option<Result<Vec<Tensor>>> {
     let matrices = linears.iter().map(|linear| linear.matrix()).collect::<Option<Vec<_>>>()?;
     let multiplied = || {
         let (rows, columns) = x.dims2()?;
         if let Some(matrix) = matrices.iter().find(|m| m.columns() != columns) {
-            candle_core::bail!("{matrix:?} cannot multiply rows of {columns}")
+            candle_core::bail!("{matrix:?} cannot be multiplied with activations of {columns} columns")
         }
         let outs = with(x, |x| cpu::products(x, &matrices))?;
         let biased = linears.iter().zip(outs).map(|(linear, mut out)| {
@@ -66,7 +65,7 @@ pub(super) fn rope(x: &Tensor, head_dim: usize, cos: &Tensor, sin: &Tensor) -> R
     tensor(out, rows)
 }
 
-/// `None` for an activation that is not among the processor's operations.
+/// Computes `activation(gate)·up`; `None` for an activation that `crate::cpu` does not implement.
 pub(super) fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> Option<Result<Tensor>> {
     let rows = gate.dim(0).ok()?;
     let gated = with(gate, |gate| with(up, |up| ops::gated(gate, up, activation)));
@@ -76,7 +75,7 @@ pub(super) fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> Optio
     }
 }
 
-/// Attention of each span to its own row of the cache.
+/// Computes the attention of each span to its own row of the cache.
 pub(super) fn attend(
     [query, key, value]: [&Tensor; 3],
     rows: &mut [RowCache],

@@ -5,10 +5,10 @@ use candle_core::{Device, Module, Result, Tensor};
 
 use crate::cpu::Matrix;
 
-/// Rows of activations up to which the weights are multiplied from the left on a CPU.
+/// Up to this many rows of activations, a CPU computes `(W·xᵀ)ᵀ` instead of `x·Wᵀ`.
 const FEW: usize = 16;
 
-/// A matrix with a row for each output, perhaps with a bias.
+/// A linear layer or an embedding: a weight matrix of shape outputs × inputs, and an optional bias.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Weight,
@@ -17,10 +17,11 @@ pub struct Linear {
 
 #[derive(Debug, Clone)]
 enum Weight {
-    /// As its file holds it, on the processor.
+    /// In the layout of its file, for the operations of `crate::cpu`.
     Stored(Matrix),
+    /// A candle tensor.
     Tensor(Tensor),
-    /// Quantised, on a GPU; also as its file holds it, for embeddings.
+    /// Quantised, on a GPU. The layout of the file is kept too, for looking up embeddings.
     Quantised(Arc<QMatMul>, Matrix),
 }
 
@@ -37,7 +38,7 @@ impl Linear {
         Self { weight: Weight::Quantised(Arc::new(weight), stored), bias }
     }
 
-    /// The matrix, if it is as its file holds it.
+    /// The weight, if it is in the layout of its file.
     pub(super) fn matrix(&self) -> Option<&Matrix> {
         match &self.weight {
             Weight::Stored(matrix) => Some(matrix),
@@ -49,18 +50,18 @@ impl Linear {
         self.bias.as_ref()
     }
 
-    /// `x·Wᵀ + b`, by candle's operations.
+    /// Computes `x·Wᵀ + b` with candle's operations.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let rows = x.dim(0)?;
         let out = match &self.weight {
             Weight::Quantised(weight, _) => weight.forward(x)?,
-            // On a CPU a few rows are memory-bound, and `x·Wᵀ` reads the weights in the wrong order: it takes twice to
-            // three times as long as `W·xᵀ`.
+            // With few rows, a CPU is bound by reading the weights, which `x·Wᵀ` reads against their order in memory:
+            // it takes two to three times as long as `W·xᵀ`.
             Weight::Tensor(weight) if x.device().is_cpu() && (2..=FEW).contains(&rows) => {
                 weight.matmul(&x.t()?)?.t()?.contiguous()?
             }
             Weight::Tensor(weight) => x.matmul(&weight.t()?)?,
-            Weight::Stored(_) => candle_core::bail!("weights as their file holds them have no tensor"),
+            Weight::Stored(_) => candle_core::bail!("internal error: this weight is not a candle tensor"),
         };
         match &self.bias {
             Some(bias) => out.broadcast_add(bias),
@@ -68,13 +69,13 @@ impl Linear {
         }
     }
 
-    /// Some rows of the weight.
+    /// Returns the given rows of the weight, in f32 if they are stored in the layout of a file.
     pub(super) fn rows(&self, rows: &[u32], device: &Device) -> Result<Tensor> {
         match &self.weight {
             Weight::Tensor(weight) => weight.index_select(&Tensor::new(rows, device)?, 0),
             Weight::Stored(matrix) | Weight::Quantised(_, matrix) => match matrix.rows(rows) {
                 Some(found) => Tensor::from_vec(found, (rows.len(), matrix.columns()), device),
-                None => candle_core::bail!("rows {rows:?} of {matrix:?} are not all there"),
+                None => candle_core::bail!("a row of {rows:?} is out of range for {matrix:?}"),
             },
         }
     }

@@ -1,4 +1,4 @@
-//! [`CandleNn`]: the operations of decoders on candle tensors.
+//! [`CandleNn`]: the operations of a decoder's forward pass, on candle tensors.
 //!
 //! ```
 //! use eft_backend_candle::{Candle, CandleNn};
@@ -30,7 +30,21 @@ use eft_models::{Dtype, Nn, RawTensor, Span};
 use crate::cpu::Matrix;
 use crate::{Candle, to_error};
 
-/// Decoders on candle tensors, computed in one type on one device.
+/// Implements [`Nn`] with candle: decoders that compute in one type on one device.
+///
+/// ```
+/// use candle_core::Tensor;
+/// use eft_backend_candle::{Candle, CandleNn, Device};
+/// use eft_models::Nn;
+///
+/// let nn = CandleNn::new(Candle::cpu());
+/// let x = Tensor::new(&[[3.0f32, 4.0]], &Device::Cpu)?;
+/// let weight = Tensor::new(&[1.0f32, 2.0], &Device::Cpu)?;
+/// // The root mean square of 3 and 4 is √12.5.
+/// let normed = nn.rms_norm(&x, &weight, 0.0)?.to_vec2::<f32>()?;
+/// assert!((normed[0][1] - 2.0 * 4.0 / 12.5f32.sqrt()).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct CandleNn {
     backend: Candle,
@@ -38,12 +52,13 @@ pub struct CandleNn {
 }
 
 impl CandleNn {
-    /// Computes in f32: the only type that is fast on a CPU, where candle converts others at each product.
+    /// Computes in f32, the only type that is fast on a CPU: candle converts other types at each product.
     pub fn new(backend: Candle) -> Self {
         Self { backend, dtype: DType::F32 }
     }
 
-    /// Computes in another type: f16 or bf16, on a GPU.
+    /// Computes in another type, such as f16 or bf16 on a GPU.
+    #[must_use]
     pub fn dtype(self, dtype: DType) -> Self {
         Self { dtype, ..self }
     }
@@ -54,7 +69,7 @@ impl CandleNn {
         Tensor::from_vec(rows, count, self.backend.device())
     }
 
-    /// Whether the processor's own operations do the work.
+    /// Whether the operations of `crate::cpu` do the work.
     fn uses_host(&self) -> bool {
         self.backend.uses_host() && self.dtype == DType::F32
     }
@@ -73,7 +88,7 @@ impl CandleNn {
     }
 }
 
-/// Runs of `width` columns as rows of their own, and back.
+/// Applies `f` to `x` with each run of `width` columns as a row, and restores the shape.
 fn by_runs(
     x: &Tensor,
     width: usize,
@@ -88,14 +103,14 @@ fn by_runs(
 
 fn rope(x: &Tensor, head_dim: usize, cos: &Tensor, sin: &Tensor) -> candle_core::Result<Tensor> {
     let (tokens, columns) = x.dims2()?;
-    let turned = 2 * cos.dim(1)?;
+    let rotated = 2 * cos.dim(1)?;
     let heads = x.contiguous()?.reshape((1, tokens, columns / head_dim, head_dim))?;
-    let turn = |x: &Tensor| rotary_emb::rope_thd(&x.contiguous()?, cos, sin);
-    let out = if turned == head_dim {
-        turn(&heads)?
+    let rotate = |x: &Tensor| rotary_emb::rope_thd(&x.contiguous()?, cos, sin);
+    let out = if rotated == head_dim {
+        rotate(&heads)?
     } else {
-        let still = heads.narrow(3, turned, head_dim - turned)?;
-        Tensor::cat(&[turn(&heads.narrow(3, 0, turned)?)?, still], 3)?
+        let rest = heads.narrow(3, rotated, head_dim - rotated)?;
+        Tensor::cat(&[rotate(&heads.narrow(3, 0, rotated)?)?, rest], 3)?
     };
     out.reshape((tokens, columns))
 }
@@ -190,9 +205,9 @@ impl Nn for CandleNn {
     }
 
     fn rope(&self, x: &Tensor, head_dim: usize, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-        let turned =
+        let rotated =
             if self.uses_host() { host::rope(x, head_dim, cos, sin) } else { rope(x, head_dim, cos, sin) };
-        turned.map_err(to_error)
+        rotated.map_err(to_error)
     }
 
     fn attention(

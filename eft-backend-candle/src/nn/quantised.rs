@@ -1,9 +1,9 @@
-//! Quantised blocks as candle's own tensors, for GPUs.
+//! Quantised weights as candle's quantised tensors, for GPUs.
 use candle_core::quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml};
 use candle_core::{Device, Result};
 use eft_models::{Blocks, Dtype, RawTensor};
 
-/// A tensor of blocks on a device.
+/// Copies a quantised tensor to a device.
 pub(super) fn tensor(raw: &RawTensor<'_>, device: &Device) -> Result<QTensor> {
     let Dtype::Quantised(kind) = raw.dtype else { candle_core::bail!("{} is not quantised", raw.name) };
     let dtype = match kind {

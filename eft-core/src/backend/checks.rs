@@ -1,16 +1,28 @@
-//! What every backend asks of its arguments.
+//! Checks of the arguments that every backend operation makes first.
 use super::{Backend, Edit, Pool, ScoreRow, Term};
 use crate::{Error, Result, TokenId};
 
-/// Rows lie in their tensors, and tensors are at least `width` wide.
+/// Checks that each row lies in its tensor and that each tensor has at least `width` columns. `what` names the operation
+/// in the error.
+///
+/// ```
+/// use eft_core::backend::{check_rows, score_rows};
+/// use eft_core::{Backend, Error, Host, ScoreRow};
+///
+/// let tensor = Host.upload(&[0.0, 1.0, 2.0, 3.0], 2)?;
+/// assert!(check_rows(&Host, "example", &score_rows(&tensor, 2), 2).is_ok());
+/// let out_of_range = [ScoreRow::<Host>::new(&tensor, 2)];
+/// assert!(matches!(check_rows(&Host, "example", &out_of_range, 2), Err(Error::Shape { .. })));
+/// # Ok::<(), Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::Shape`] names `what` and the sizes.
+/// [`Error::Shape`] if a row is out of range, or if `width` is 0 or larger than the number of columns.
 pub fn check_rows<B: Backend>(backend: &B, what: &str, rows: &[ScoreRow<'_, B>], width: usize) -> Result<()> {
     for row in rows {
         let (height, columns) = backend.shape(row.tensor);
         if row.index >= height {
-            return Err(Error::shape(what, format!("a row below {height}"), row.index));
+            return Err(Error::shape(what, format!("a row index below {height}"), row.index));
         }
         if width > columns || width == 0 {
             return Err(Error::shape(what, format!("a width from 1 to {columns}"), width));
@@ -19,10 +31,12 @@ pub fn check_rows<B: Backend>(backend: &B, what: &str, rows: &[ScoreRow<'_, B>],
     Ok(())
 }
 
-/// At least one term, as many rows in each, weights finite, rows as in [`check_rows`].
+/// Checks that there is at least one term, that all terms have the same number of rows, that weights are finite, and the
+/// rows as [`check_rows`] does.
 ///
 /// # Errors
-/// [`Error::Shape`] or [`Error::InvalidWeight`].
+/// * [`Error::Shape`] if there are no terms, their numbers of rows differ, or a row or `width` is out of range.
+/// * [`Error::InvalidWeight`] if a weight is not finite.
 pub fn check_terms<B: Backend>(backend: &B, what: &str, terms: &[Term<'_, B>], width: usize) -> Result<()> {
     let Some(first) = terms.first() else {
         return Err(Error::shape(what, "at least one term", 0));
@@ -37,10 +51,10 @@ pub fn check_terms<B: Backend>(backend: &B, what: &str, terms: &[Term<'_, B>], w
     Ok(())
 }
 
-/// Two lists that must run in parallel do.
+/// Checks that a list has an entry for each row.
 ///
 /// # Errors
-/// [`Error::Shape`].
+/// [`Error::Shape`] if `got` is not `expected`.
 pub fn check_same_length(what: &str, expected: usize, got: usize) -> Result<()> {
     if expected == got {
         return Ok(());
@@ -48,10 +62,11 @@ pub fn check_same_length(what: &str, expected: usize, got: usize) -> Result<()> 
     Err(Error::shape(what, format!("{expected} rows"), got))
 }
 
-/// The rows that are chosen between are as many as those they are chosen by, all of them as in [`check_rows`].
+/// Checks the arguments of [`Backend::choose`]: as many rows in `inside` and `outside` as in `kept`, and all rows as
+/// [`check_rows`] does.
 ///
 /// # Errors
-/// [`Error::Shape`].
+/// [`Error::Shape`] if the numbers of rows differ, or a row or `width` is out of range.
 pub fn check_choice<B: Backend>(
     backend: &B,
     kept: &[ScoreRow<'_, B>],
@@ -68,10 +83,10 @@ pub fn check_choice<B: Backend>(
     Ok(())
 }
 
-/// Every token is below `width`.
+/// Checks that every token id is below `width`. There is a list of tokens for each row.
 ///
 /// # Errors
-/// [`Error::TokenOutOfRange`] names the first that is not, and its row.
+/// [`Error::TokenOutOfRange`] for the first id that is not.
 pub fn check_tokens<'a>(
     what: &str,
     tokens: impl IntoIterator<Item = &'a [TokenId]>,
@@ -85,21 +100,38 @@ pub fn check_tokens<'a>(
     Ok(())
 }
 
-/// Every uniform is in [0, 1).
+/// Checks that every uniform number is in [0, 1).
 ///
 /// # Errors
-/// [`Error::InvalidParameter`].
+/// [`Error::InvalidParameter`] for the first number that is not.
 pub fn check_uniforms(uniforms: &[f64]) -> Result<()> {
     match uniforms.iter().find(|u| !(0.0..1.0).contains(*u)) {
-        Some(u) => Err(Error::parameter("uniform", u, "from 0 to below 1")),
+        Some(u) => Err(Error::parameter("uniform", u, "at least 0 and below 1")),
         None => Ok(()),
     }
 }
 
-/// A pool's exponent is finite and not zero, and weights of a power mean are above zero.
+/// Checks the bounds of [`Backend::clamp`].
 ///
 /// # Errors
-/// [`Error::InvalidParameter`].
+/// [`Error::InvalidParameter`] if a bound is NaN, `low` is above `high`, `low` is +∞ or `high` is −∞.
+pub fn check_bounds(low: f32, high: f32) -> Result<()> {
+    if low.is_nan() || low == f32::INFINITY {
+        return Err(Error::parameter("low", low, "a finite number or −∞"));
+    }
+    if high.is_nan() || high == f32::NEG_INFINITY {
+        return Err(Error::parameter("high", high, "a finite number or +∞"));
+    }
+    if low > high {
+        return Err(Error::parameter("low", low, "at most `high`"));
+    }
+    Ok(())
+}
+
+/// Checks the exponent and the weights of a [`Pool::Power`]. The other pools ignore their weights.
+///
+/// # Errors
+/// [`Error::InvalidParameter`] if the exponent is zero or not finite, or a weight is not above zero.
 pub fn check_pool<B: Backend>(terms: &[Term<'_, B>], pool: Pool) -> Result<()> {
     let Pool::Power(p) = pool else { return Ok(()) };
     if !p.is_finite() || p == 0.0 {
@@ -111,14 +143,15 @@ pub fn check_pool<B: Backend>(terms: &[Term<'_, B>], pool: Pool) -> Result<()> {
     }
 }
 
-/// Edits name tokens below `width`, biases are below +∞ and penalties above zero.
+/// Checks the edits of each row.
 ///
 /// # Errors
-/// [`Error::TokenOutOfRange`] or [`Error::InvalidParameter`].
+/// * [`Error::TokenOutOfRange`] if an edit names a token that is not below `width`.
+/// * [`Error::InvalidParameter`] if a bias is NaN or +∞, or a penalty is not a finite number above zero.
 pub fn check_edits(edits: &[Vec<Edit>], width: usize) -> Result<()> {
     for (row, edits) in edits.iter().enumerate() {
         let out_of_range = |token| Error::TokenOutOfRange {
-            term: "the scores that a processor edits".into(),
+            term: "the edits of a processor".into(),
             row,
             token,
             limit: width,
@@ -131,7 +164,7 @@ pub fn check_edits(edits: &[Vec<Edit>], width: usize) -> Result<()> {
                             return Err(out_of_range(token));
                         }
                         if bias.is_nan() || bias == f32::INFINITY {
-                            return Err(Error::parameter("bias", bias, "a finite number, or −∞"));
+                            return Err(Error::parameter("bias", bias, "a finite number or −∞"));
                         }
                     }
                 }

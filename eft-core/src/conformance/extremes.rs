@@ -1,15 +1,15 @@
-//! Backends: the ends of `f32`, scores that are equal, excluded or nearly so, and no rows at all.
+//! Backends at the edge: the largest and smallest numbers of `f32`, equal and excluded scores, and no rows at all.
 use std::sync::Arc;
 
 use super::rows::Kind;
-use super::{Law, Verdict, reference, require};
+use super::{Law, Result, reference, require};
 use crate::backend::{Backend, Edit, Filter, Pool, ScoreRow, Term, score_rows};
 use crate::{Host, TokenMask};
 
 const NONE: f32 = f32::NEG_INFINITY;
 
-/// Checks what rows of ordinary scores do not show.
-pub(super) fn check_extremes<B: Backend>(backend: &B) -> Verdict {
+/// Checks operations on scores that models rarely give.
+pub(super) fn check_extremes<B: Backend>(backend: &B) -> Result {
     largest_numbers(backend)?;
     exact_counts(backend)?;
     excluded_tokens(backend)?;
@@ -24,8 +24,8 @@ fn download<B: Backend>(backend: &B, tensor: &B::Tensor) -> crate::Result<Vec<f3
     backend.download(&score_rows(tensor, height), width)
 }
 
-fn largest_numbers<B: Backend>(backend: &B) -> Verdict {
-    let law = "the largest numbers stay sound";
+fn largest_numbers<B: Backend>(backend: &B) -> Result {
+    let law = "rows with the largest numbers stay sound";
     let row = [3e38, -3e38, 3e38, NONE, 0.0];
     let tensor = backend.upload(&row, 5).law(law)?;
     let rows = [ScoreRow::new(&tensor, 0)];
@@ -42,9 +42,9 @@ fn largest_numbers<B: Backend>(backend: &B) -> Verdict {
     require(kept == [3e38, NONE, NONE, NONE, NONE], law, || format!("top-k: {kept:?}"))
 }
 
-fn exact_counts<B: Backend>(backend: &B) -> Verdict {
+fn exact_counts<B: Backend>(backend: &B) -> Result {
     let law = "top-k keeps exactly the first k, whatever the scores";
-    // Both zeros, neighbours, subnormal numbers, the ends of the range.
+    // Both zeros, subnormal numbers, neighbouring numbers, and the largest and smallest.
     let tiny = f32::from_bits(1);
     let one_up = 1f32.next_up();
     let values = [0.0, -0.0, tiny, -tiny, 1.0, one_up, -1.0, -one_up, f32::MAX, f32::MIN, 1e-38, 64.0, NONE];
@@ -68,7 +68,7 @@ fn exact_counts<B: Backend>(backend: &B) -> Verdict {
     Ok(())
 }
 
-fn excluded_tokens<B: Backend>(backend: &B) -> Verdict {
+fn excluded_tokens<B: Backend>(backend: &B) -> Result {
     let law = "an excluded token is never drawn";
     let width = 5000;
     let mut row = Kind::Logits.row(width, 1);
@@ -83,8 +83,8 @@ fn excluded_tokens<B: Backend>(backend: &B) -> Verdict {
     Ok(())
 }
 
-fn edits_of_several_rows<B: Backend>(backend: &B) -> Verdict {
-    let law = "rows have edits of their own, in their order";
+fn edits_of_several_rows<B: Backend>(backend: &B) -> Result {
+    let law = "each row gets its own edits, in their order";
     let width = 130;
     let stored: Vec<_> = (0..3).map(|seed| Kind::Logits.row(width, seed)).collect();
     let tensor = backend.upload(&stored.concat(), width).law(law)?;
@@ -106,17 +106,17 @@ fn edits_of_several_rows<B: Backend>(backend: &B) -> Verdict {
     Ok(())
 }
 
-fn unsound_normalizers<B: Backend>(backend: &B) -> Verdict {
-    let law = "normalizers tell unsound rows";
+fn unsound_normalizers<B: Backend>(backend: &B) -> Result {
+    let law = "the normaliser of an unsound row is NaN or −∞";
     let rows = [NONE, NONE, NONE, f32::NAN, f32::NAN, 0.0, f32::INFINITY, 0.0, NONE, 0.5];
     let tensor = backend.upload(&rows, 2).law(law)?;
     let got = backend.log_normalizers(&score_rows(&tensor, 5), 2).law(law)?;
-    let told = (got[0], got[4]) == (NONE, 0.5) && got[1..4].iter().all(|x| x.is_nan());
-    require(told, law, || format!("{got:?}"))
+    let reported = (got[0], got[4]) == (NONE, 0.5) && got[1..4].iter().all(|x| x.is_nan());
+    require(reported, law, || format!("{got:?}"))
 }
 
-fn subtracted_infinity<B: Backend>(backend: &B) -> Verdict {
-    let law = "infinity that is subtracted excludes nothing";
+fn subtracted_infinity<B: Backend>(backend: &B) -> Result {
+    let law = "a subtracted +∞ does not exclude a token";
     let (plain, infinite) =
         (backend.upload(&[1.0, 2.0], 2).law(law)?, backend.upload(&[f32::INFINITY, 0.0], 2).law(law)?);
     let terms = [(1.0, &plain), (-0.5, &infinite)]
@@ -125,8 +125,8 @@ fn subtracted_infinity<B: Backend>(backend: &B) -> Verdict {
     require(sum[0].is_nan() && sum[1] == 2.0, law, || format!("{sum:?}"))
 }
 
-fn no_rows<B: Backend>(backend: &B) -> Verdict {
-    let law = "no rows make no rows";
+fn no_rows<B: Backend>(backend: &B) -> Result {
+    let law = "operations on no rows give no rows";
     let none: &[ScoreRow<'_, B>] = &[];
     let term = Term { weight: 1.0, rows: vec![] };
     let filter = Filter { top_k: Some(2), top_p: Some(0.5), ..Filter::default() };
@@ -135,6 +135,7 @@ fn no_rows<B: Backend>(backend: &B) -> Verdict {
         backend.linear(&[term.clone(), term.clone()], 4),
         backend.filter(none, &filter, 4),
         backend.log_softmax(none, 4),
+        backend.clamp(none, -1.0, 1.0, 4),
         backend.choose(none, none, None, 4),
         backend.edit(none, &[], 4),
         backend.residual(none, none, 4),

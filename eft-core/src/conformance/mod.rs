@@ -1,67 +1,94 @@
-//! The laws that every backend and every source obey, as a kit for tests: ours, and those of whoever wraps an engine
-//! or a tensor library of their own.
+//! The laws that every backend, engine and source obeys, as a test kit: for the implementations of this workspace, and
+//! for your own.
+//!
+//! | you implement | you call |
+//! |---|---|
+//! | [`Backend`](crate::Backend) | [`check_backend`], [`check_texts`] |
+//! | [`Engine`](crate::Engine) and its sessions | [`check_engine`], then [`check_source`] on a source made from it |
+//! | [`LogitSource`](crate::LogitSource) | [`check_source`], [`check_traffic`] |
+//!
+//! Each check returns the first law that does not hold, with the input for which it fails.
 //!
 //! ```
 //! use eft_core::conformance::{self, SourceTest};
-//! use eft_core::{from_fn, Host, Vocab};
+//! use eft_core::{from_fn, EngineSpec, FnEngine, Host, Vocab};
 //!
 //! let vocab = Vocab::new("ab", ["a", "b"])?;
-//! let source = from_fn(Host, vocab, |tokens| Ok(vec![tokens.len() as f32 % 3.0, 0.5]));
-//! conformance::check_source(&source, &SourceTest::new([vec![0], vec![1, 0, 1]]))?;
-//! conformance::check_traffic(&source, &SourceTest::new([vec![0], vec![1, 0, 1]]))?;
+//! let logits = |length: usize| vec![length as f32 % 3.0, 0.5];
+//! let test = SourceTest::new([vec![0], vec![1, 0, 1]]);
+//!
+//! let spec = EngineSpec::new("ab", Host, vocab.clone()).context(64);
+//! let engine = FnEngine::new(spec, move |row| Ok(logits(row.tokens.len())));
+//! conformance::check_engine(&engine, &test)?;
+//!
+//! let source = from_fn(Host, vocab, move |tokens| Ok(logits(tokens.len())));
+//! conformance::check_source(&source, &test)?;
+//! conformance::check_traffic(&source, &test)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 mod backend;
+mod engine;
 mod extremes;
+pub mod faults;
 pub mod reference;
 mod rows;
+mod sessions;
 mod source;
+mod source_test;
 mod texts;
 mod traffic;
 pub mod traffic_counter;
 
 pub use backend::check_backend;
-pub use source::{SourceTest, check_source};
+pub use engine::check_engine;
+pub use faults::{FaultInjector, FaultyBackend};
+pub use source::check_source;
+pub use source_test::SourceTest;
 pub use texts::check_texts;
 pub use traffic::check_traffic;
 pub use traffic_counter::{Traffic, TrafficCounter, count_traffic};
 
 use crate::Error;
+use crate::error::{BoxError, with_sources};
 
 /// A law that does not hold.
 #[derive(Debug, thiserror::Error)]
 #[error("{law}: {details}")]
+#[non_exhaustive]
 pub struct Failure {
-    /// Which.
+    /// The law, as a sentence that should be true.
     pub law: String,
-    /// For which input, and what came out.
+    /// The input for which it fails, and what came out.
     pub details: String,
 }
 
-/// Whether a law holds.
-pub type Verdict<T = ()> = Result<T, Failure>;
+/// What every check returns: nothing, or the first law that does not hold.
+pub type Result<T = ()> = std::result::Result<T, Failure>;
 
-/// Names the law that an operation's failure breaks.
+/// Names the law that is broken if an operation fails.
 trait Law<T> {
-    fn law(self, law: &str) -> Verdict<T>;
+    fn law(self, law: &str) -> Result<T>;
 }
 
-impl<T, E: std::fmt::Display> Law<T> for Result<T, E> {
-    fn law(self, law: &str) -> Verdict<T> {
-        self.map_err(|e| Failure { law: law.into(), details: e.to_string() })
+impl<T, E: Into<BoxError>> Law<T> for std::result::Result<T, E> {
+    fn law(self, law: &str) -> Result<T> {
+        self.map_err(|e| Failure { law: law.into(), details: with_sources(&*e.into()) })
     }
 }
 
-/// `holds`, or else the law is broken.
-fn require(holds: bool, law: &str, details: impl FnOnce() -> String) -> Verdict {
+/// Fails with the law and the details unless `holds`.
+fn require(holds: bool, law: &str, details: impl FnOnce() -> String) -> Result {
     if holds { Ok(()) } else { Err(Failure { law: law.into(), details: details() }) }
 }
 
-/// The operation must fail, with an error of a certain kind.
-fn refuses<T>(result: Result<T, Error>, law: &str, kind: impl Fn(&Error) -> bool) -> Verdict {
+/// Requires that an operation failed, with an error of the expected kind.
+fn refuses<T>(result: crate::Result<T>, law: &str, kind: impl Fn(&Error) -> bool) -> Result {
     match result {
-        Ok(_) => Err(Failure { law: law.into(), details: "it was accepted".into() }),
+        Ok(_) => Err(Failure { law: law.into(), details: "the call was accepted".into() }),
         Err(error) if kind(&error) => Ok(()),
-        Err(error) => Err(Failure { law: law.into(), details: format!("another kind of error: {error}") }),
+        Err(error) => Err(Failure {
+            law: law.into(),
+            details: format!("it failed with another kind of error: {error}"),
+        }),
     }
 }

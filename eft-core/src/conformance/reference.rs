@@ -1,9 +1,9 @@
-//! The operations of [`Backend`](crate::Backend) on single rows, in `f64` and without regard to speed: what every
-//! backend is compared with.
+//! Reference implementations of the operations of [`Backend`](crate::Backend), in plain `f64` and on single rows. Every
+//! backend is compared with them.
 //!
-//! Rows are slices of one score for each token id; logarithms are natural. Whatever the contract calls unsound for
-//! an unsound row is NaN throughout here. A backend rounds, so a mass that lies within rounding of a boundary may
-//! fall on either side of it: [`check_filter`] and [`check_draw`] allow for that, and for nothing else.
+//! A row is a slice with one score for each token id, and logarithms are natural. Where the contract asks for an unsound
+//! result, every entry is NaN here. A backend rounds, so a probability mass that is within rounding of a boundary may
+//! end up on either side of it: [`check_filter`] and [`check_draw`] allow for that, and for nothing else.
 //!
 //! ```
 //! use eft_core::Filter;
@@ -18,33 +18,33 @@
 use crate::TokenId;
 use crate::backend::{Edit, Filter, Pool};
 
-/// No NaN, no +∞ and at least one finite score.
+/// Returns whether a row is sound: no NaN, no +∞, and at least one finite score.
 pub fn is_sound(row: &[f32]) -> bool {
     row.iter().all(|x| *x < f32::INFINITY) && row.iter().any(|x| x.is_finite())
 }
 
-/// `log Σ exp row`: −∞ where all is excluded, NaN where there is NaN or +∞.
+/// Returns `log Σ exp row`: −∞ if every token is excluded, NaN if the row has NaN or +∞.
 pub fn log_normalizer(row: &[f32]) -> f64 {
     log_sum_exp(&widen(row))
 }
 
-/// `row − log Σ exp row`.
+/// Returns `row − log Σ exp row`.
 pub fn log_softmax(row: &[f32]) -> Vec<f64> {
-    // Relative to the largest score, beside which the logarithm of the sum could vanish.
+    // The largest score is subtracted first: added to it, the logarithm of the sum could be lost to rounding.
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let shifted: Vec<_> = row.iter().map(|x| f64::from(*x) - f64::from(max)).collect();
     let normalizer = if is_sound(row) { log_sum_exp(&shifted) } else { f64::NAN };
     shifted.iter().map(|x| x - normalizer).collect()
 }
 
-/// `Σ wₖ·rowₖ`; NaN where +∞ is subtracted.
+/// Returns `Σ wₖ·rowₖ`, with NaN where +∞ is subtracted.
 pub fn linear(terms: &[(f32, &[f32])]) -> Vec<f64> {
     let times =
         |(weight, x): &(f64, f64)| if *weight < 0.0 && *x == f64::INFINITY { f64::NAN } else { weight * x };
     columns(terms, |column| column.iter().map(times).sum())
 }
 
-/// The pool of rows of log-probabilities; see [`Pool`].
+/// Pools rows of log-probabilities elementwise; see [`Pool`].
 pub fn pool(terms: &[(f32, &[f32])], pool: Pool) -> Vec<f64> {
     if !terms.iter().all(|(_, row)| is_sound(row)) {
         return vec![f64::NAN; terms.first().map_or(0, |(_, row)| row.len())];
@@ -63,15 +63,21 @@ pub fn pool(terms: &[(f32, &[f32])], pool: Pool) -> Vec<f64> {
     })
 }
 
-/// Token ids by score, highest first; equal scores by id, lowest first.
+/// Clamps finite scores to `[low, high]`; −∞, +∞ and NaN stay as they are.
+pub fn clamp(row: &[f32], low: f32, high: f32) -> Vec<f64> {
+    let (low, high) = (f64::from(low), f64::from(high));
+    widen(row).into_iter().map(|x| if x.is_finite() { x.max(low).min(high) } else { x }).collect()
+}
+
+/// Returns the token ids by score, highest first; of equal scores, the lowest id first.
 pub fn order(row: &[f32]) -> Vec<TokenId> {
     let mut order: Vec<_> = (0..row.len()).collect();
-    // The sort is stable, hence equal scores stay in the order of ids.
+    // The sort is stable, so equal scores stay in the order of their ids.
     order.sort_by(|a, b| row[*b].partial_cmp(&row[*a]).unwrap_or(std::cmp::Ordering::Equal));
     order.into_iter().map(|token| token as TokenId).collect()
 }
 
-/// Scores over the temperature, −∞ where the filter drops a token.
+/// Returns the scores divided by the temperature, with −∞ for the tokens that the filter drops.
 pub fn filter(row: &[f32], filter: &Filter) -> Vec<f64> {
     let mut kept = vec![false; row.len()];
     order(row).iter().take(survivors(row, filter)).for_each(|token| kept[*token as usize] = true);
@@ -80,7 +86,7 @@ pub fn filter(row: &[f32], filter: &Filter) -> Vec<f64> {
     scaled.zip(kept).map(|(x, kept)| if kept { x } else { excluded }).collect()
 }
 
-/// How many of the first tokens a filter keeps; none of an unsound row.
+/// Returns how many tokens a filter keeps, the first ones of the order; 0 for an unsound row.
 fn survivors(row: &[f32], filter: &Filter) -> usize {
     if !is_sound(row) {
         return 0;
@@ -102,10 +108,10 @@ fn survivors(row: &[f32], filter: &Filter) -> usize {
     weights[..count].iter().filter(|weight| **weight >= least).count()
 }
 
-/// Whether `got` is `row` filtered, with masses and ratios compared up to a relative `tolerance`.
+/// Checks that `got` is `row` filtered, where masses and ratios are compared up to a relative `tolerance`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A description of the first difference.
 pub fn check_filter(row: &[f32], filter: &Filter, got: &[f32], tolerance: f32) -> Result<(), String> {
     if !is_sound(row) {
         return if is_sound(got) { Err("an unsound row became sound".into()) } else { Ok(()) };
@@ -118,7 +124,7 @@ pub fn check_filter(row: &[f32], filter: &Filter, got: &[f32], tolerance: f32) -
         min_p: filter.min_p.map(|p| p * (1.0 - by)),
         ..*filter
     };
-    // A quotient may overflow to −∞ where no probability is left to lose.
+    // A score divided by the temperature may overflow to −∞, if the token has no probability anyway.
     let possible = survivors(row, &Filter { min_p: Some(f32::from_bits(1)), ..moved(-tolerance) });
     let (fewest, most) =
         (possible.min(survivors(row, &moved(-tolerance))), survivors(row, &moved(tolerance)));
@@ -137,7 +143,7 @@ pub fn check_filter(row: &[f32], filter: &Filter, got: &[f32], tolerance: f32) -
             return Err(format!("token {last} kept instead of {first}"));
         }
     }
-    // Scores too large for the quotient may have been shifted.
+    // If the quotient would overflow, all scores may have been shifted.
     let top = kept[0];
     let shift = if scaled(top).abs() > f64::from(f32::MAX) { scaled(top) } else { 0.0 };
     let off = |token: &&TokenId| {
@@ -149,7 +155,7 @@ pub fn check_filter(row: &[f32], filter: &Filter, got: &[f32], tolerance: f32) -
         .map_or(Ok(()), |token| Err(format!("token {token} has score {}", got[*token as usize])))
 }
 
-/// `inside` where `kept` is above −∞, else `outside`, or −∞ where there is none; NaN where `kept` is.
+/// Returns `inside` where `kept` is above −∞, and elsewhere `outside`, or −∞ without it; NaN where `kept` is NaN.
 pub fn choose(kept: &[f32], inside: &[f32], outside: Option<&[f32]>) -> Vec<f64> {
     let choose = |i: usize| match kept[i] {
         x if x.is_nan() => f32::NAN,
@@ -159,7 +165,7 @@ pub fn choose(kept: &[f32], inside: &[f32], outside: Option<&[f32]>) -> Vec<f64>
     (0..kept.len()).map(|i| f64::from(choose(i))).collect()
 }
 
-/// The row after its edits, in their order.
+/// Applies edits to a row, in their order.
 pub fn edit(row: &[f32], edits: &[Edit]) -> Vec<f64> {
     let mut row = widen(row);
     for edit in edits {
@@ -184,7 +190,7 @@ pub fn edit(row: &[f32], edits: &[Edit]) -> Vec<f64> {
     row
 }
 
-/// `log max(softmax(target) − softmax(draft), 0)`, or `log_softmax(target)` where nothing is left.
+/// Returns `log max(softmax(target) − softmax(draft), 0)`, or `log_softmax(target)` if that excludes every token.
 pub fn residual(target: &[f32], draft: &[f32]) -> Vec<f64> {
     let (target, draft) = (log_softmax(target), log_softmax(draft));
     let left = |(p, q): (&f64, &f64)| if p <= q { f64::NEG_INFINITY } else { (p.exp() - q.exp()).ln() };
@@ -192,13 +198,13 @@ pub fn residual(target: &[f32], draft: &[f32]) -> Vec<f64> {
     if rest.iter().all(|x| *x == f64::NEG_INFINITY) { target } else { rest }
 }
 
-/// The first token of the total order, with its log-probability.
+/// Returns the first token of the order, with its log-probability.
 pub fn argmax(row: &[f32]) -> (TokenId, f64) {
     let first = order(row)[0];
     (first, log_softmax(row)[first as usize])
 }
 
-/// The first token of a sound row, in the order of ids, whose cumulative probability exceeds `uniform`.
+/// Returns the first token of a sound row, by id, whose cumulative probability exceeds `uniform`.
 pub fn draw(row: &[f32], uniform: f64) -> TokenId {
     let mut mass = 0.0;
     let mut last = 0;
@@ -214,10 +220,10 @@ pub fn draw(row: &[f32], uniform: f64) -> TokenId {
     last as TokenId
 }
 
-/// Whether `token` may be drawn from a sound row with `uniform`, which may be off by `tolerance`.
+/// Checks that `token` is the one drawn from a sound row by a uniform number within `tolerance` of `uniform`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A description of what is wrong.
 pub fn check_draw(row: &[f32], uniform: f64, token: TokenId, tolerance: f64) -> Result<(), String> {
     let log_probs = log_softmax(row);
     let own = log_probs[token as usize].exp();
@@ -231,11 +237,11 @@ pub fn check_draw(row: &[f32], uniform: f64, token: TokenId, tolerance: f64) -> 
     Ok(())
 }
 
-/// The first `k` tokens of a probability above zero, with their log-probabilities.
+/// Returns the first `k` tokens whose probability is above zero, with their log-probabilities.
 pub fn top(row: &[f32], k: usize) -> Vec<(TokenId, f64)> {
     let log_probs = log_softmax(row);
     let all = order(row).into_iter().map(|token| (token, log_probs[token as usize]));
-    // As a backend would give them: differences that overflow `f32` are no probability at all.
+    // Backends compute in `f32`: a log-probability below its range is a probability of zero.
     all.filter(|(_, log_prob)| *log_prob as f32 > f32::NEG_INFINITY).take(k).collect()
 }
 
@@ -255,7 +261,7 @@ fn log_sum_exp(scores: &[f64]) -> f64 {
     }
 }
 
-/// A function of each column's weights and scores.
+/// Applies a function to the weights and scores of each column.
 fn columns(terms: &[(f32, &[f32])], f: impl Fn(&[(f64, f64)]) -> f64) -> Vec<f64> {
     let width = terms.first().map_or(0, |(_, row)| row.len());
     let column = |i: usize| terms.iter().map(move |(weight, row)| (f64::from(*weight), f64::from(row[i])));

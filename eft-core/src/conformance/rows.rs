@@ -1,12 +1,12 @@
-//! Rows of scores to try operations on: like those of models, and adversarial.
+//! Score rows to test operations on: some like those of models, some adversarial.
 use crate::sample::{Purpose, Uniforms};
 
-/// What a row is like.
+/// A kind of score row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Normal noise with a few peaks, as logits are.
+    /// Normal noise with a few peaks, like logits.
     Logits,
-    /// A few distinct values, so that ties are everywhere.
+    /// Only a few distinct values, so that there are many ties.
     Ties,
     /// All equal.
     Flat,
@@ -22,7 +22,7 @@ pub(super) const KINDS: [Kind; 6] =
     [Kind::Logits, Kind::Ties, Kind::Flat, Kind::Sparse, Kind::Single, Kind::Huge];
 
 impl Kind {
-    /// A row, the same for the same arguments.
+    /// Returns a row: the same one for the same arguments.
     pub(super) fn row(self, width: usize, seed: u64) -> Vec<f32> {
         let uniforms = Uniforms::new(seed);
         let uniform = |i: usize| uniforms.at(self as u64, i, Purpose::Draw) as f32;
@@ -55,7 +55,7 @@ impl Kind {
     }
 }
 
-/// Rows that no token may come from.
+/// Returns rows that no token may be chosen from, with descriptions.
 pub(super) fn unsound(width: usize) -> Vec<(&'static str, Vec<f32>)> {
     let at = |i: usize, x: f32| {
         let mut row = Kind::Logits.row(width, 5);

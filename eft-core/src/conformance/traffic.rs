@@ -1,17 +1,26 @@
-//! What crosses between device and host in a decoding step.
-use super::{Law, SourceTest, TrafficCounter, Verdict, count_traffic, require};
+//! What is copied between the device and the host in a decoding step.
+use super::{Law, Result, SourceTest, TrafficCounter, count_traffic, require};
 use crate::backend::Backend;
 use crate::decode::Decoding;
 use crate::sample::{FrequencyPenalty, LogitBias, RepetitionPenalty};
 use crate::{Sampling, Source};
 
-/// Checks that decoding from a source moves nothing between device and host but token ids, uniforms, masks and the
-/// log-probabilities asked for: a whole row of scores fails. Tried are greedy decoding and sampling with every
-/// filter and processor, with alternatives and attribution, of the source and of combinations of it.
+/// Checks that decoding from a source copies nothing between the device and the host but token ids, uniform numbers,
+/// masks and the log-probabilities asked for; a whole score row is a failure. It decodes greedily and by sampling with
+/// every filter and processor, with alternatives and attribution, from the source and from combinations of it.
+///
+/// ```
+/// use eft_core::conformance::{SourceTest, check_traffic};
+/// use eft_core::{Host, Vocab, from_fn};
+///
+/// let source = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |tokens| Ok(vec![tokens.len() as f32, 0.5]));
+/// check_traffic(&source, &SourceTest::new([vec![0], vec![1, 0, 1]]))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// The first law that does not hold.
-pub fn check_traffic<B: Backend>(source: &Source<B>, test: &SourceTest) -> Verdict {
+pub fn check_traffic<B: Backend>(source: &Source<B>, test: &SourceTest) -> Result {
     let counter = TrafficCounter::new(source.backend().clone());
     let part = |name: &str| count_traffic(source.clone(), &counter).named(name);
     let (a, b, c) = (part("a"), part("b"), part("c"));
@@ -38,12 +47,13 @@ pub fn check_traffic<B: Backend>(source: &Source<B>, test: &SourceTest) -> Verdi
             }
             let traffic = counter.traffic();
             let details = || format!("{combination}: {traffic:?} in {steps} steps");
-            require(traffic.row_floats == 0, "no row of scores crosses in a decoding step", details)?;
-            // A pick and its log-probabilities; alternatives and rivals, which come with theirs; the terms' say on
-            // token and rivals; and the one probability that a gate looks at, twice since it is a term as well.
+            require(traffic.row_floats == 0, "no score row is copied in a decoding step", details)?;
+            // For each token: the pick with its log-probabilities; alternatives and rivals, each with its
+            // log-probability; the log-probabilities that the terms give the token and its rivals; and the probability
+            // that a gate reads, twice since the gate is a term, too.
             let each = 3 + 2 * alternatives + 2 * (rivals + 1) + 3 * (rivals + 1) + 4;
             let most = each * steps * test.prompts().len();
-            require(traffic.numbers <= most, "no more numbers cross than were asked for", details)?;
+            require(traffic.numbers <= most, "no more numbers are copied than were asked for", details)?;
         }
     }
     Ok(())

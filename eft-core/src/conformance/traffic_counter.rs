@@ -1,4 +1,4 @@
-//! [`TrafficCounter`]: a backend around another that counts what crosses between device and host.
+//! [`TrafficCounter`]: a backend around another that counts the numbers copied between the device and the host.
 //!
 //! ```
 //! use eft_core::conformance::{count_traffic, TrafficCounter};
@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term};
 use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, TokenId, Vocab};
 
-/// Does what `B` does, and counts. Clones share their counters.
+/// A backend that does what `B` does and counts what is copied. Clones share their counts. See the [module](self) for an
+/// example.
 #[derive(Debug, Clone)]
 pub struct TrafficCounter<B> {
     inner: B,
@@ -32,29 +33,30 @@ struct Counters {
     sent: AtomicUsize,
 }
 
-/// What crossed since the counter was made or reset.
+/// How many numbers were copied since the counter was created or reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Traffic {
-    /// Scores that crossed as parts of whole rows, in either direction: in a decoding step, none may.
+    /// Scores copied as parts of whole rows, in either direction; 0 in a decoding step.
     pub row_floats: usize,
-    /// Numbers that came to the host because they were asked for one by one: picks, log-probabilities,
-    /// normalisers.
+    /// Numbers copied to the host because they were asked for one by one: picks, log-probabilities, normalisers.
     pub numbers: usize,
-    /// Numbers that went to the device: uniforms, token ids, words of masks.
+    /// Numbers copied to the device: uniform numbers, token ids, words of masks.
     pub sent: usize,
 }
 
-/// A tensor of the counted backend. There is no way to it but through the counter.
+/// A tensor of the counted backend. Only the counter can read it, so nothing is copied uncounted.
 #[derive(Debug)]
-pub struct Counted<T>(T);
+pub struct CountedTensor<T>(T);
 
 impl<B: Backend> TrafficCounter<B> {
-    /// A counter of a backend, at zero.
+    /// Wraps a backend, with all counts at zero.
+    #[must_use]
     pub fn new(inner: B) -> Self {
         Self { inner, counters: Arc::default() }
     }
 
-    /// What crossed so far.
+    /// Returns what was copied so far.
     pub fn traffic(&self) -> Traffic {
         Traffic {
             row_floats: self.counters.row_floats.load(Ordering::Relaxed),
@@ -63,7 +65,7 @@ impl<B: Backend> TrafficCounter<B> {
         }
     }
 
-    /// Back to zero.
+    /// Sets all counts to zero.
     pub fn reset(&self) {
         for counter in [&self.counters.row_floats, &self.counters.numbers, &self.counters.sent] {
             counter.store(0, Ordering::Relaxed);
@@ -84,7 +86,7 @@ fn inner_terms<'a, B: Backend>(terms: &[Term<'a, TrafficCounter<B>>]) -> Vec<Ter
 }
 
 impl<B: Backend> Backend for TrafficCounter<B> {
-    type Tensor = Counted<B::Tensor>;
+    type Tensor = CountedTensor<B::Tensor>;
 
     const NAME: &'static str = B::NAME;
 
@@ -93,12 +95,12 @@ impl<B: Backend> Backend for TrafficCounter<B> {
     }
 
     fn shallow_clone(&self, tensor: &Self::Tensor) -> Self::Tensor {
-        Counted(self.inner.shallow_clone(&tensor.0))
+        CountedTensor(self.inner.shallow_clone(&tensor.0))
     }
 
     fn upload(&self, scores: &[f32], width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.row_floats, scores.len());
-        self.inner.upload(scores, width).map(Counted)
+        self.inner.upload(scores, width).map(CountedTensor)
     }
 
     fn download(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
@@ -108,21 +110,26 @@ impl<B: Backend> Backend for TrafficCounter<B> {
 
     fn linear(&self, terms: &[Term<'_, Self>], width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.sent, terms.len());
-        self.inner.linear(&inner_terms(terms), width).map(Counted)
+        self.inner.linear(&inner_terms(terms), width).map(CountedTensor)
     }
 
     fn log_softmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Self::Tensor> {
-        self.inner.log_softmax(&inner(rows), width).map(Counted)
+        self.inner.log_softmax(&inner(rows), width).map(CountedTensor)
     }
 
     fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.sent, terms.len() + 1);
-        self.inner.pool(&inner_terms(terms), pool, width).map(Counted)
+        self.inner.pool(&inner_terms(terms), pool, width).map(CountedTensor)
+    }
+
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Self::Tensor> {
+        Self::count(&self.counters.sent, 2);
+        self.inner.clamp(&inner(rows), low, high, width).map(CountedTensor)
     }
 
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor> {
         Self::count(&self.counters.sent, 4);
-        self.inner.filter(&inner(rows), filter, width).map(Counted)
+        self.inner.filter(&inner(rows), filter, width).map(CountedTensor)
     }
 
     fn choose(
@@ -133,7 +140,7 @@ impl<B: Backend> Backend for TrafficCounter<B> {
         width: usize,
     ) -> Result<Self::Tensor> {
         let outside = outside.map(inner);
-        self.inner.choose(&inner(kept), &inner(inside), outside.as_deref(), width).map(Counted)
+        self.inner.choose(&inner(kept), &inner(inside), outside.as_deref(), width).map(CountedTensor)
     }
 
     fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Self::Tensor> {
@@ -143,7 +150,7 @@ impl<B: Backend> Backend for TrafficCounter<B> {
             Edit::Allow(mask) => mask.words().len(),
         };
         Self::count(&self.counters.sent, edits.iter().flatten().map(size).sum());
-        self.inner.edit(&inner(rows), edits, width).map(Counted)
+        self.inner.edit(&inner(rows), edits, width).map(CountedTensor)
     }
 
     fn residual(
@@ -152,7 +159,7 @@ impl<B: Backend> Backend for TrafficCounter<B> {
         draft: &[ScoreRow<'_, Self>],
         width: usize,
     ) -> Result<Self::Tensor> {
-        self.inner.residual(&inner(target), &inner(draft), width).map(Counted)
+        self.inner.residual(&inner(target), &inner(draft), width).map(CountedTensor)
     }
 
     fn argmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<Pick>> {
@@ -189,7 +196,7 @@ impl<B: Backend> Backend for TrafficCounter<B> {
     }
 }
 
-/// A source of `B` as one of the counted backend: the same tensors, in the same memory.
+/// Makes a source of the counted backend from one of `B`. Its tensors stay where they are.
 pub fn count_traffic<B: Backend>(
     source: impl LogitSource<Backend = B> + 'static,
     counter: &TrafficCounter<B>,
@@ -215,13 +222,13 @@ impl<B: Backend, S: LogitSource<Backend = B>> LogitSource for CountedSource<S, B
 
     fn open(&self, prompts: &[Prompt]) -> Result<Opened<TrafficCounter<B>>> {
         let (session, scores) = self.source.open(prompts)?;
-        Ok((Box::new(MeteredSession(session)), scores.map(|t| Ok(Counted(t)))?))
+        Ok((Box::new(CountedSession(session)), scores.map(|t| Ok(CountedTensor(t)))?))
     }
 }
 
-struct MeteredSession<B: Backend>(Box<dyn Session<Backend = B>>);
+struct CountedSession<B: Backend>(Box<dyn Session<Backend = B>>);
 
-impl<B: Backend> Session for MeteredSession<B> {
+impl<B: Backend> Session for CountedSession<B> {
     type Backend = TrafficCounter<B>;
 
     fn rollback_limit(&self) -> Vec<usize> {
@@ -232,8 +239,8 @@ impl<B: Backend> Session for MeteredSession<B> {
         self.0.room()
     }
 
-    fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<TrafficCounter<B>>> {
-        self.0.extend(feed)?.map(|t| Ok(Counted(t)))
+    fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<TrafficCounter<B>>> {
+        self.0.extend(feeds)?.map(|t| Ok(CountedTensor(t)))
     }
 
     fn rollback(&mut self, drop: &[usize]) -> Result<()> {

@@ -1,46 +1,40 @@
-use crate::TokenId;
-use crate::evaluator::TermLogProbs;
+//! Attribution: what each term contributed to the choice of a token over its rivals.
+use crate::Result;
+use crate::backend::Backend;
+use crate::evaluator::Evaluator;
+use crate::sample::{Attribution, TermShare, Token};
 
-/// What each term of a combination did for a token that was chosen, against its likeliest rivals.
-///
-/// For a weighted sum the shares of all terms add up to `log p(token) − log p(rival)` of the combined
-/// distribution. Logits mean nothing across rows, so shares are differences within one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Attribution {
-    /// The likeliest other tokens of the combined distribution, likeliest first.
-    pub rivals: Vec<TokenId>,
-    /// The terms as the user wrote them, in their order.
-    pub terms: Vec<TermShare>,
-}
-
-/// What one term did.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TermShare {
-    /// Its name.
-    pub name: String,
-    /// Its weight; `None` for a part of a rule that is no weighted sum.
-    pub weight: Option<f32>,
-    /// The token's log-probability by this term alone.
-    pub log_prob: f32,
-    /// For each rival, `w·(log π(token) − log π(rival))` in nats, with `w = 1` for a part of a rule: above zero
-    /// where the term favoured the token.
-    pub shares: Vec<f32>,
-}
-
-impl Attribution {
-    /// From what the terms say of the token and its rivals, in this order, at position `index` of those asked for.
-    pub(super) fn new(rivals: &[TokenId], terms: &[TermLogProbs], index: usize) -> Self {
-        let terms = terms.iter().filter_map(|term| {
-            let log_probs = term.log_probs.as_ref()?.get(index)?;
-            let (token, rivals) = log_probs.split_first()?;
-            let weight = term.weight.unwrap_or(1.0);
-            Some(TermShare {
-                name: term.name.clone(),
-                weight: term.weight,
-                log_prob: *token,
-                shares: rivals.iter().map(|rival| weight * (token - rival)).collect(),
-            })
+/// Attributes the chosen tokens of each row, the first of which follows `starts[row]` tokens, to the terms of an
+/// evaluator's first root. Each token is compared with its `rivals` likeliest rivals.
+pub(super) fn attribute<B: Backend>(
+    evaluator: &mut Evaluator<B>,
+    chosen: &mut [Vec<Token>],
+    rivals: usize,
+    starts: &[usize],
+) -> Result<()> {
+    let at: Vec<_> = chosen.iter().zip(starts).map(|(tokens, start)| *start..start + tokens.len()).collect();
+    let scores = evaluator.eval(0, &at)?;
+    let rows: Vec<_> = (0..scores.rows()).flat_map(|row| scores.positions(row)).collect();
+    // One more than asked for, since the token itself may be among them.
+    let top = evaluator.backend().top(&rows, rivals.saturating_add(1), scores.width())?;
+    let mut tokens: Vec<_> = chosen.iter_mut().flatten().collect();
+    let rivals: Vec<Vec<_>> = tokens
+        .iter()
+        .zip(top)
+        .map(|(token, top)| {
+            top.iter().map(|pick| pick.token).filter(|id| *id != token.id).take(rivals).collect()
+        })
+        .collect();
+    let lists: Vec<_> =
+        tokens.iter().zip(&rivals).map(|(token, rivals)| [&[token.id], &rivals[..]].concat()).collect();
+    let terms = evaluator.term_log_probs(0, &at, &lists)?;
+    for (index, (token, rivals)) in tokens.iter_mut().zip(rivals).enumerate() {
+        // The first log-probability of each list is that of the token, the others are those of its rivals.
+        let shares = terms.iter().filter_map(|term| {
+            let (token, rivals) = term.log_probs.as_ref()?.get(index)?.split_first()?;
+            Some(TermShare::new(&term.name, term.weight, *token, rivals))
         });
-        Self { rivals: rivals.to_vec(), terms: terms.collect() }
+        token.attribution = Some(Attribution::new(rivals, shares.collect()));
     }
+    Ok(())
 }

@@ -1,306 +1,313 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::stop::StopWatch;
-use super::{Attribution, Decoding, FinishReason, Finished};
+use super::attribution::attribute;
+use super::event::Event;
+use super::open::{RowSettings, Rows, in_row};
+use super::report::Report;
+use super::step::{Bounds, Plain, Stepper, undo};
+use super::stop::{FinishReason, Finished, StopMatcher};
 use crate::backend::Backend;
 use crate::evaluator::Evaluator;
-use crate::sample::{Sampler, Token};
-use crate::speculate::{Bounds, Report, Speculation};
+use crate::sample::{Decoding, Sampler, Token};
 use crate::{Error, Result, TokenId, Vocab};
 
-/// Texts for a batch of prompts: an iterator over what happens, row by row within each step.
+/// The texts of a batch of prompts: an iterator over [`Event`]s, row by row within each step.
 ///
-/// Rows that have ended leave the batch, so that the models run only those that go on. A row's text is the same
-/// whatever rows are beside it, but for the last bits of the models' own arithmetic. An error ends all rows.
+/// Rows that have ended leave the batch, so the models run only the rows that go on. The text of a row does not depend
+/// on the rows beside it, except for the last bits of the models' own arithmetic. A prompt that the models refuse is an
+/// [`Event::Failed`] of its row; an error while the models run ends all rows, and the iterator with them.
+///
+/// ```
+/// use eft_core::decode::Event;
+/// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+///
+/// let vocab = Vocab::new("abc", ["a", "b", "</s>"])?.with_eos([2])?;
+/// let model = from_fn(Host, vocab, |tokens| {
+///     Ok(if tokens.len() < 3 { vec![0.0, 5.0, 0.0] } else { vec![0.0, 0.0, 5.0] })
+/// });
+/// let batch = model.generate_batch([vec![0], vec![], vec![0, 1]], Sampling::greedy())?;
+/// let (mut tokens, mut failed) = ([0; 3], Vec::new());
+/// for event in batch {
+///     match event? {
+///         Event::Token { row, .. } => tokens[row] += 1,
+///         Event::Finished { .. } => {}
+///         Event::Failed { row, .. } => failed.push(row), // the prompt is empty
+///     }
+/// }
+/// assert_eq!((tokens, failed), ([2, 0, 1], vec![1]));
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 pub struct Batch<B: Backend> {
     evaluator: Evaluator<B>,
     sampler: Sampler<B>,
-    decoding: Decoding,
+    stepper: Box<dyn Stepper<B>>,
+    rivals: Option<usize>,
     vocab: Arc<Vocab>,
-    stop_ids: Vec<TokenId>,
-    /// The prompt that each row of the evaluator goes on from.
+    /// For each row of the evaluator, its index among `rows`.
     active: Vec<usize>,
-    /// For each prompt, how many tokens there were behind it at first: they count for processors and uniforms, not
-    /// for the limit.
-    before: Vec<usize>,
-    watches: Vec<StopWatch>,
+    /// Every row of the batch; `None` for the refused ones.
+    rows: Vec<Option<Row>>,
     events: VecDeque<Event>,
-    ended: bool,
-    /// How tokens are drafted by the evaluator's second root, if they are.
-    speculation: Option<Speculation>,
+    /// An error has ended all rows.
+    failed: bool,
 }
 
-/// What happens to a row.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A token was generated.
-    Token {
-        /// Index of the prompt.
-        row: usize,
-        /// The token.
-        token: Token,
-    },
-    /// The text has ended. The last event of its row.
-    Finished {
-        /// Index of the prompt.
-        row: usize,
-        /// How.
-        finished: Finished,
-    },
+/// One row of the batch.
+struct Row {
+    settings: RowSettings,
+    /// How many tokens had been pushed when the batch began. They count for processors and random numbers, but not for
+    /// the limit of tokens.
+    before: usize,
+    matcher: StopMatcher,
 }
 
 impl<B: Backend> Batch<B> {
-    /// Generates from an evaluator by its first root, behind the tokens that were pushed to it: uniforms and processors go
-    /// on as if the text had never been cut. This is how a conversation goes on, too:
-    /// [`into_evaluator`](Self::into_evaluator), [`Evaluator::reopen`], and here again, with another seed.
+    /// Generates from an evaluator by its first root, after the tokens that have been pushed to it. Random numbers and
+    /// processors go on as if the text had never been interrupted.
+    ///
+    /// A conversation goes on in the same way: [`into_evaluator`](Self::into_evaluator), [`Evaluator::reopen`], and
+    /// here again, with another seed.
+    ///
+    /// ```
+    /// use eft_core::decode::Batch;
+    /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let model = from_fn(Host, vocab, |tokens| Ok(vec![0.0, (tokens.len() % 2) as f32]));
+    /// let decoding = Decoding::from(Sampling::default().seed(3)).max_tokens(2);
+    /// let mut first = model.generate([0], &decoding)?;
+    /// first.by_ref().for_each(drop);
+    /// let rest = Batch::over(first.into_evaluator(), decoding)?;
+    /// assert_eq!(rest.count(), 3); // two tokens more, and the end
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] for settings outside their range, [`Error::StopIdCut`] and
-    /// [`Error::StopIdOutOfRange`] for a stop id that is no token of all terms, [`Error::Unknown`] for a prompt that a processor asks for of a term there is not.
+    /// * [`Error::InvalidParameter`] if a setting is out of its range.
+    /// * [`Error::StopIdCut`] or [`Error::StopIdOutOfRange`] if a stop id is not a token of all terms.
+    /// * [`Error::Unknown`] if a processor asks for the prompt of a term that does not exist.
     pub fn over(evaluator: Evaluator<B>, decoding: Decoding) -> Result<Self> {
-        Self::with(evaluator, decoding, None)
+        let rows = Rows::of(&evaluator, &decoding)?;
+        Self::start(evaluator, decoding, rows, Box::new(Plain))
     }
 
-    /// As [`over`](Self::over), with tokens drafted by the evaluator's second root.
-    pub(crate) fn with(
+    /// Generates the rows of an evaluator by any stepper.
+    pub(crate) fn start(
         evaluator: Evaluator<B>,
         decoding: Decoding,
-        speculation: Option<Speculation>,
+        rows: Rows,
+        stepper: Box<dyn Stepper<B>>,
     ) -> Result<Self> {
-        let stop_ids = stop_ids(&evaluator, &decoding)?;
         let Some(vocab) = evaluator.vocabs(0)?.first().cloned() else {
             return Err(Error::NothingLeft { combination: evaluator.name(0)?.into() });
         };
+        let pushed = || (0..evaluator.rows()).map(|row| evaluator.pushed(row));
         let sampler = Sampler::new(evaluator.backend().clone(), &decoding, evaluator.rows())?
-            .with_prompts(|term, row| evaluator.prompt_tokens(term, row))?;
-        let rows = evaluator.rows();
-        let before: Vec<_> = (0..rows).map(|row| evaluator.pushed(row).len()).collect();
-        let sampler = sampler.with_generated((0..rows).map(|row| evaluator.pushed(row)))?;
-        let mut batch = Self {
-            evaluator,
-            sampler,
-            decoding,
-            vocab,
-            stop_ids,
-            active: (0..rows).collect(),
-            before,
-            watches: (0..rows).map(|_| StopWatch::default()).collect(),
-            events: VecDeque::new(),
-            ended: false,
-            speculation,
-        };
-        if batch.decoding.max_tokens == Some(0) {
-            for row in std::mem::take(&mut batch.active) {
-                batch.finish(row, FinishReason::MaxTokens);
-            }
+            .with_prompts(|term, row| evaluator.prompt_tokens(term, row))?
+            .with_generated(pushed())?
+            .with_identities(rows.settings.iter().map(|row| (row.id, row.seed)));
+        let total = rows.active.len() + rows.refused.len();
+        let mut of_batch: Vec<_> = (0..total).map(|_| None).collect();
+        for ((settings, index), pushed) in rows.settings.into_iter().zip(&rows.active).zip(pushed()) {
+            let before = pushed.len();
+            of_batch[*index] = Some(Row { settings, before, matcher: StopMatcher::default() });
         }
+        let failed = rows.refused.into_iter().map(|(row, error)| Event::Failed { row, error });
+        let mut batch = Self {
+            stepper,
+            rivals: decoding.rivals,
+            vocab,
+            active: rows.active,
+            rows: of_batch,
+            events: failed.collect(),
+            failed: false,
+            sampler,
+            evaluator,
+        };
+        batch.finish_empty()?;
         Ok(batch)
     }
 
-    /// The open models, to go on with: by [`over`](Self::over) where the text was left, or by [`Evaluator::reopen`] on
-    /// another prompt. They hold every token but an end-of-sequence token, and one that no context had room for.
-    /// Rows that ended before the last did are gone.
+    /// Ends the rows that may have no token at all.
+    fn finish_empty(&mut self) -> Result<()> {
+        let limited =
+            |index: &usize| self.rows[*index].as_ref().is_some_and(|r| r.settings.max_tokens == Some(0));
+        let (ended, going_on): (Vec<_>, Vec<_>) =
+            (0..self.active.len()).partition(|i| limited(&self.active[*i]));
+        for row in ended.iter().map(|i| self.active[*i]).collect::<Vec<_>>() {
+            self.finish(row, FinishReason::MaxTokens);
+        }
+        self.keep(&going_on)
+    }
+
+    /// Keeps these of the evaluator's rows; all of its rows if none is named, since an evaluator is never empty.
+    fn keep(&mut self, going_on: &[usize]) -> Result<()> {
+        let all = going_on.len() == self.active.len();
+        self.active = going_on.iter().map(|index| self.active[*index]).collect();
+        if !going_on.is_empty() && !all {
+            self.evaluator.select(going_on)?;
+            self.sampler.select(going_on)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the open models, to go on with: by [`over`](Self::over) from where the texts stand, or by
+    /// [`Evaluator::reopen`] on other prompts.
+    ///
+    /// They hold every token but an end-of-sequence token, and one for which no context had room. Rows that ended
+    /// before the last ones did have left.
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.evaluator
     }
 
-    /// What the tokens stand for: the vocabulary of the first model, which the others share.
+    /// The vocabulary of the first model, whose tokens the other models share.
     pub fn vocab(&self) -> &Arc<Vocab> {
         &self.vocab
     }
 
-    /// Ends a row whose text is wanted no further, without an event. What was not yielded of it is dropped.
+    /// The number of rows, including those that have ended or failed.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The stop strings of each row's request.
+    pub(super) fn stop_strings(&self) -> impl Iterator<Item = Vec<String>> + '_ {
+        let strings = |row: &Option<Row>| row.as_ref().map(|row| row.settings.stop_strings.clone());
+        self.rows.iter().map(move |row| strings(row).unwrap_or_default())
+    }
+
+    /// Ends a row whose text is no longer wanted, without an event. Its events that have not been yielded are dropped.
+    /// A row that has ended, or does not exist, is ignored.
     ///
     /// # Errors
-    /// As [`Evaluator::select`]: then the batch has ended.
+    /// The errors of [`Evaluator::select`]; all rows have ended then.
     pub fn retire(&mut self, row: usize) -> Result<()> {
-        self.events.retain(|event| match event {
-            Event::Token { row: r, .. } | Event::Finished { row: r, .. } => *r != row,
-        });
+        self.events.retain(|event| event.row() != row);
         let others: Vec<_> = (0..self.active.len()).filter(|index| self.active[*index] != row).collect();
-        if others.len() == self.active.len() {
+        if self.failed || others.len() == self.active.len() {
             return Ok(());
         }
-        self.active = others.iter().map(|index| self.active[*index]).collect();
-        if others.is_empty() {
-            return Ok(());
-        }
-        let selected = self.evaluator.select(&others).and_then(|()| self.sampler.select(&others));
-        self.ended = selected.is_err();
-        selected
+        let kept = self.keep(&others);
+        self.failed = kept.is_err();
+        kept
     }
 
-    /// What drafting was worth so far; `None` for plain decoding.
+    /// Returns what drafting was worth so far; `None` for plain decoding. See [`speculate`](crate::speculate).
     pub fn report(&self) -> Option<&Report> {
-        self.speculation.as_ref().map(Speculation::report)
+        self.stepper.report()
     }
 
-    /// One token for each row that goes on, or several, where they are drafted.
+    /// Generates one token for each row that goes on, or several if they are drafted.
     fn step(&mut self) -> Result<()> {
         let starts: Vec<_> = (0..self.evaluator.rows()).map(|row| self.evaluator.pushed(row).len()).collect();
-        let chosen = match self.speculation {
-            Some(_) => self.drafted(&starts),
-            None => self.plain(),
-        };
-        let mut chosen = chosen.map_err(|error| {
-            let error = self.explain(error);
-            self.forget_drafts(&starts);
+        let chosen = self.choose(&starts).map_err(|error| {
+            // The scores at fault are looked for before they are dropped.
+            let error =
+                in_row(self.evaluator.explain(0, error), |row| self.active.get(row).copied().unwrap_or(row));
+            undo(&mut self.evaluator, &mut self.sampler, &starts);
             error
         })?;
-        if let Some(rivals) = self.decoding.rivals {
-            self.attribute(&mut chosen, rivals, &starts)?;
-        }
         self.evaluator.commit();
         self.take(chosen)
     }
 
-    /// One token for each row.
-    fn plain(&mut self) -> Result<Vec<Vec<Token>>> {
-        let scores = self.evaluator.eval_last(0)?;
-        Ok(self.sampler.sample(&scores)?.into_iter().map(|token| vec![token]).collect())
+    /// Chooses the next tokens of each row, and attributes them if that is asked for.
+    fn choose(&mut self, starts: &[usize]) -> Result<Vec<Vec<Token>>> {
+        let (mut left, mut stops) = (Vec::new(), Vec::new());
+        for (index, start) in self.active.iter().zip(starts) {
+            let Some(row) = &self.rows[*index] else { continue };
+            let max = row.settings.max_tokens.unwrap_or(usize::MAX);
+            left.push(max.saturating_sub(start - row.before));
+            stops.push(&row.settings.stops);
+        }
+        let bounds = Bounds { left, stops };
+        let mut chosen = self.stepper.step(&mut self.evaluator, &mut self.sampler, &bounds)?;
+        if let Some(rivals) = self.rivals {
+            attribute(&mut self.evaluator, &mut chosen, rivals, starts)?;
+        }
+        Ok(chosen)
     }
 
-    /// Several tokens for each row, as many as the target accepts.
-    fn drafted(&mut self, starts: &[usize]) -> Result<Vec<Vec<Token>>> {
-        let Some(speculation) = &mut self.speculation else { return Ok(Vec::new()) };
-        let max = self.decoding.max_tokens.unwrap_or(usize::MAX);
-        let generated = starts.iter().zip(&self.active).map(|(start, row)| start - self.before[*row]);
-        let bounds = Bounds {
-            left: generated.map(|generated| max.saturating_sub(generated)).collect(),
-            stop_ids: &self.stop_ids,
-            stop_sequences: &self.decoding.stop_sequences,
-        };
-        speculation.block(&mut self.evaluator, &mut self.sampler, &bounds)
-    }
-
-    /// After a failure, the evaluator holds the texts and nothing that was drafted.
-    fn forget_drafts(&mut self, starts: &[usize]) {
-        let drafted: Vec<_> =
-            starts.iter().enumerate().map(|(row, start)| self.evaluator.pushed(row).len() - start).collect();
-        // An evaluator that fails at this is poisoned, and says so when it is used.
-        let _ = self.evaluator.rollback(&drafted);
-    }
-
-    /// Takes in what was chosen for each row: all of its tokens but the last have been pushed.
+    /// Takes the tokens that were chosen for each row: all but the last of them have been pushed.
     fn take(&mut self, chosen: Vec<Vec<Token>>) -> Result<()> {
         let room = self.evaluator.room_for(0)?;
         let mut pushes = vec![Vec::new(); chosen.len()];
-        let mut discarded = vec![0; chosen.len()];
+        // Tokens after the end of a text, which have been pushed.
+        let mut excess = vec![0; chosen.len()];
         let mut going_on = Vec::new();
         for (index, tokens) in chosen.into_iter().enumerate() {
             let row = self.active[index];
-            let mut behind = tokens.len();
-            for token in tokens {
-                behind -= 1;
-                let (id, count) = (token.id, token.position + 1 - self.before[row]);
-                let (yielded, finished) =
-                    self.watches[row].push(token, &self.stop_ids, &self.decoding.stop_sequences);
-                self.events.extend(yielded.into_iter().map(|token| Event::Token { row, token }));
-                if let Some(finished) = finished {
-                    self.events.push_back(Event::Finished { row, finished });
-                    discarded[index] = behind;
-                    break;
-                }
-                if behind > 0 {
-                    continue;
-                }
-                if self.decoding.max_tokens.is_some_and(|max| count >= max) {
-                    // Recorded, not fed: whoever goes on from here finds the whole text.
+            match self.yield_tokens(row, tokens) {
+                Taken::Ended { unused } => excess[index] = unused,
+                Taken::Full { last } => {
+                    // The last token is recorded but not fed, so that the whole text can be continued later.
                     if room[index] > 0 {
-                        pushes[index].push(id);
+                        pushes[index].push(last);
                     }
                     self.finish(row, FinishReason::MaxTokens);
-                } else if room[index] == 0 {
-                    self.finish(row, FinishReason::ContextFull);
-                } else {
-                    pushes[index].push(id);
+                }
+                Taken::GoesOn { .. } if room[index] == 0 => self.finish(row, FinishReason::ContextFull),
+                Taken::GoesOn { last } => {
+                    pushes[index].extend(last);
                     going_on.push(index);
                 }
             }
         }
-        if discarded.iter().any(|count| *count > 0) {
-            self.evaluator.rollback(&discarded)?;
+        if excess.iter().any(|count| *count > 0) {
+            self.evaluator.rollback(&excess)?;
         }
         self.evaluator.push(&pushes)?;
-        if !going_on.is_empty() && going_on.len() < self.active.len() {
-            self.evaluator.select(&going_on)?;
-            self.sampler.select(&going_on)?;
-        }
-        self.active = going_on.iter().map(|index| self.active[*index]).collect();
-        Ok(())
+        self.keep(&going_on)
     }
 
-    /// Ends a row whose last tokens are text like any other.
-    fn finish(&mut self, row: usize, reason: FinishReason) {
-        let held = self.watches[row].release();
-        self.events.extend(held.into_iter().map(|token| Event::Token { row, token }));
-        self.events.push_back(Event::Finished { row, finished: Finished { reason, tail: Vec::new() } });
-    }
-
-    /// Tells what each term did for the tokens of each row, of which the first follows `starts`.
-    fn attribute(&mut self, chosen: &mut [Vec<Token>], rivals: usize, starts: &[usize]) -> Result<()> {
-        let at: Vec<_> =
-            chosen.iter().zip(starts).map(|(tokens, start)| *start..start + tokens.len()).collect();
-        let scores = self.evaluator.eval(0, &at)?;
-        let rows: Vec<_> = (0..scores.rows()).flat_map(|row| scores.positions(row)).collect();
-        // One more than asked for: the token itself may be among them.
-        let top = self.evaluator.backend().top(&rows, rivals + 1, scores.width())?;
-        let mut tokens: Vec<_> = chosen.iter_mut().flatten().collect();
-        let rivals: Vec<Vec<_>> = tokens
-            .iter()
-            .zip(top)
-            .map(|(token, top)| {
-                top.iter().map(|pick| pick.token).filter(|id| *id != token.id).take(rivals).collect()
-            })
-            .collect();
-        let lists: Vec<_> =
-            tokens.iter().zip(&rivals).map(|(token, rivals)| [&[token.id], &rivals[..]].concat()).collect();
-        let terms = self.evaluator.term_log_probs(0, &at, &lists)?;
-        for (index, (token, rivals)) in tokens.iter_mut().zip(&rivals).enumerate() {
-            token.attribution = Some(Attribution::new(rivals, &terms, index));
-        }
-        Ok(())
-    }
-
-    /// Names the term at fault, and the prompt's row instead of the evaluator's.
-    fn explain(&self, error: Error) -> Error {
-        match self.evaluator.explain(0, error) {
-            Error::BadScores { term, row, position, fault } => {
-                Error::BadScores { term, row: self.active[row], position, fault }
+    /// Yields the tokens of one row, up to the end of its text.
+    fn yield_tokens(&mut self, index: usize, tokens: Vec<Token>) -> Taken {
+        let Some(row) = &mut self.rows[index] else { return Taken::Ended { unused: 0 } };
+        let (mut unused, mut last) = (tokens.len(), None);
+        for token in tokens {
+            unused -= 1;
+            let (id, count) = (token.id, token.position + 1 - row.before);
+            last = Some(id);
+            let (yielded, finished) = row.matcher.push(token, &row.settings.stops);
+            self.events.extend(yielded.into_iter().map(|token| Event::Token { row: index, token }));
+            if let Some(finished) = finished {
+                self.events.push_back(Event::Finished { row: index, finished });
+                return Taken::Ended { unused };
             }
-            other => other,
+            if unused == 0 && row.settings.max_tokens.is_some_and(|max| count >= max) {
+                return Taken::Full { last: id };
+            }
         }
+        Taken::GoesOn { last }
+    }
+
+    /// Ends a row whose last tokens belong to its text.
+    fn finish(&mut self, index: usize, reason: FinishReason) {
+        let held = self.rows[index].as_mut().map_or(Vec::new(), |row| row.matcher.release());
+        self.events.extend(held.into_iter().map(|token| Event::Token { row: index, token }));
+        let finished = Finished { reason, tail: Vec::new() };
+        self.events.push_back(Event::Finished { row: index, finished });
     }
 }
 
-/// The ids that end a text: those given, or any term's.
-pub(crate) fn stop_ids<B: Backend>(evaluator: &Evaluator<B>, decoding: &Decoding) -> Result<Vec<TokenId>> {
-    let width = evaluator.width(0)?;
-    let given = decoding.stop_ids.iter().chain(&decoding.stop_sequences).flatten();
-    if let Some(&id) = given.clone().find(|id| **id as usize >= width) {
-        return Err(Error::StopIdOutOfRange { id, common: width });
-    }
-    if let Some(ids) = &decoding.stop_ids {
-        return Ok(ids.clone());
-    }
-    let mut union = Vec::new();
-    for vocab in evaluator.vocabs(0)? {
-        if let Some(&id) = vocab.eos().iter().find(|id| **id as usize >= width) {
-            return Err(Error::StopIdCut { vocab: vocab.name().into(), id, common: width });
-        }
-        union.extend(vocab.eos());
-    }
-    Ok(union)
+/// What became of the tokens chosen for a row.
+enum Taken {
+    /// They end the text; the last `unused` ones come after its end.
+    Ended { unused: usize },
+    /// The text has as many tokens as it may have.
+    Full { last: TokenId },
+    /// The text goes on.
+    GoesOn { last: Option<TokenId> },
 }
 
 impl<B: Backend> Iterator for Batch<B> {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.events.is_empty() && !self.active.is_empty() && !self.ended {
+        while self.events.is_empty() && !self.active.is_empty() && !self.failed {
             if let Err(error) = self.step() {
-                self.ended = true;
+                self.failed = true;
                 return Some(Err(error));
             }
         }

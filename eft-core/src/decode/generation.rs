@@ -1,15 +1,29 @@
 use std::sync::Arc;
 
-use super::{Batch, Event, Finished};
+use super::batch::Batch;
+use super::event::Event;
+use super::report::Report;
+use super::stop::Finished;
 use crate::backend::Backend;
 use crate::evaluator::Evaluator;
 use crate::sample::Token;
-use crate::speculate::Report;
-use crate::{Result, Vocab};
+use crate::{Error, Result, Vocab};
 
 /// One text, token by token: an iterator that runs the models as it is asked for more.
 ///
-/// Ends after an error, and after the text's end, which [`finished`](Self::finished) tells.
+/// It ends after an error, and at the end of the text, which [`finished`](Self::finished) then describes.
+///
+/// ```
+/// use eft_core::decode::FinishReason;
+/// use eft_core::{from_fn, Decoding, Host, Vocab};
+///
+/// let vocab = Vocab::new("ab", ["a", "b"])?;
+/// let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0]));
+/// let mut generation = model.generate([0], Decoding::default().max_tokens(3))?;
+/// assert_eq!(generation.by_ref().count(), 3);
+/// assert_eq!(generation.finished().unwrap().reason, FinishReason::MaxTokens);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Generation<B: Backend> {
     batch: Batch<B>,
@@ -21,22 +35,22 @@ impl<B: Backend> Generation<B> {
         Self { batch, finished: None }
     }
 
-    /// How the text ended; `None` while it has not.
+    /// Returns how the text ended; `None` while it has not.
     pub fn finished(&self) -> Option<&Finished> {
         self.finished.as_ref()
     }
 
-    /// What the tokens stand for.
+    /// The vocabulary of the first model, whose tokens the other models share.
     pub fn vocab(&self) -> &Arc<Vocab> {
         self.batch.vocab()
     }
 
-    /// What drafting was worth so far; `None` for plain decoding. See [`speculate`](crate::speculate).
+    /// Returns what drafting was worth so far; `None` for plain decoding. See [`speculate`](crate::speculate).
     pub fn report(&self) -> Option<&Report> {
         self.batch.report()
     }
 
-    /// The open models, to go on with: see [`Evaluator::reopen`].
+    /// Returns the open models, to go on with: see [`Batch::into_evaluator`].
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.batch.into_evaluator()
     }
@@ -51,6 +65,10 @@ impl<B: Backend> Iterator for Generation<B> {
             Ok(Event::Finished { finished, .. }) => {
                 self.finished = Some(finished);
                 None
+            }
+            // A batch whose only prompt is refused does not open, so this is only for completeness.
+            Ok(Event::Failed { error, .. }) => {
+                Some(Err(Arc::try_unwrap(error).unwrap_or_else(|shared| Error::source("the prompt", shared))))
             }
             Err(error) => Some(Err(error)),
         }

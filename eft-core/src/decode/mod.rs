@@ -1,7 +1,8 @@
-//! Generation: as an iterator over one text, and over a batch of them.
+//! Generation: one text at a time, or a batch of them, as an iterator.
 //!
-//! Both stream, and stop where they are when dropped. Tokens that end a text, or belong to a stop sequence, are not
-//! among those yielded but in [`Finished::tail`]. [`mod@text`] makes text of them.
+//! [`Source::generate`] yields the tokens of one text. [`Source::generate_batch`] yields the events of many, each a
+//! [`Request`]. Both run the models as the iterator is asked for more, and stop when it is dropped. The tokens that end a
+//! text are not yielded; they are in [`Finished::tail`]. The module [`text`](mod@text) turns tokens into text.
 //!
 //! ```
 //! use eft_core::decode::{Decoding, FinishReason};
@@ -20,28 +21,48 @@
 //! ```
 mod attribution;
 mod batch;
+mod event;
 mod generation;
-mod settings;
-mod stop;
+pub(crate) mod open;
+mod report;
+mod request;
+pub(crate) mod step;
+pub(crate) mod stop;
 pub mod text;
 
-pub use attribution::{Attribution, TermShare};
-pub(crate) use batch::stop_ids;
-pub use batch::{Batch, Event};
+pub use crate::sample::{Attribution, Decoding, TermShare};
+pub use batch::Batch;
+pub use event::Event;
 pub use generation::Generation;
-pub use settings::Decoding;
+pub use report::Report;
+pub use request::Request;
 pub use stop::{FinishReason, Finished};
 pub use text::{Detokenizer, Piece, Text, TextBatch, TextEvent};
 
 use crate::backend::Backend;
-use crate::evaluator::{Evaluator, OpenOptions};
 use crate::{Prompt, Result, Source};
 
 impl<B: Backend> Source<B> {
     /// Generates one text. `decoding` is a [`Sampling`](crate::Sampling) or a [`Decoding`].
     ///
+    /// ```
+    /// use eft_core::{from_fn, Host, Sampling, Vocab};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0]));
+    /// let first = model.generate([0], Sampling::greedy())?.next().unwrap()?;
+    /// assert_eq!(first.id, 1);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// As [`Evaluator::open`], and for settings outside their range. What goes wrong later is an item of the iterator.
+    /// * [`Error::InvalidParameter`](crate::Error::InvalidParameter) if a setting is out of its range.
+    /// * [`Error::StopIdOutOfRange`](crate::Error::StopIdOutOfRange) or
+    ///   [`Error::StopIdCut`](crate::Error::StopIdCut) if a stop id can never be generated.
+    /// * [`Error::Unknown`](crate::Error::Unknown) if a processor asks for the prompt of a term that does not exist.
+    /// * Any error of [`Evaluator::open`](crate::Evaluator::open).
+    ///
+    /// Errors that occur later are items of the iterator.
     pub fn generate(
         &self,
         prompt: impl Into<Prompt>,
@@ -50,19 +71,34 @@ impl<B: Backend> Source<B> {
         Ok(Generation::new(self.generate_batch([prompt.into()], decoding)?))
     }
 
-    /// Generates a text for each prompt, all of them in one pass of each model at a time.
+    /// Generates a text for each request, and all of them in the same passes of the models. A request is a prompt, or a
+    /// [`Request`] with settings of its own.
+    ///
+    /// A request whose prompt the models refuse does not fail the others: its row is an [`Event::Failed`].
+    ///
+    /// ```
+    /// use eft_core::decode::Request;
+    /// use eft_core::{from_fn, Decoding, Host, Vocab};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0]));
+    /// let requests = [Request::new([0]).max_tokens(2), Request::new([1]).samples(3)];
+    /// let batch = model.generate_batch(requests, Decoding::default().max_tokens(5))?;
+    /// assert_eq!(batch.rows(), 4);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`generate`](Self::generate).
-    pub fn generate_batch<P: Into<Prompt>>(
+    /// The errors of [`generate`](Self::generate), if they are not the fault of a single prompt, or if no prompt can be
+    /// opened.
+    pub fn generate_batch<R: Into<Request>>(
         &self,
-        prompts: impl IntoIterator<Item = P>,
+        requests: impl IntoIterator<Item = R>,
         decoding: impl Into<Decoding>,
     ) -> Result<Batch<B>> {
         let decoding = decoding.into();
-        decoding.validate()?;
-        let prompts: Vec<_> = prompts.into_iter().map(Into::into).collect();
-        let options = OpenOptions { parallel: decoding.parallel, every_term: decoding.rivals.is_some() };
-        Batch::over(Evaluator::open_with(&[self], &prompts, options)?, decoding)
+        let requests: Vec<_> = requests.into_iter().map(Into::into).collect();
+        let (evaluator, rows) = open::open(&[self], &requests, &decoding)?;
+        Batch::start(evaluator, decoding, rows, Box::new(step::Plain))
     }
 }

@@ -1,72 +1,135 @@
 use std::collections::VecDeque;
 
-use crate::TokenId;
-use crate::sample::Token;
+use crate::backend::Backend;
+use crate::evaluator::Evaluator;
+use crate::sample::{Decoding, Token};
+use crate::{Error, Result, TokenId};
 
 /// Why a text ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum FinishReason {
-    /// At this end-of-sequence id.
+    /// This end-of-sequence id was generated.
     EndOfSequence(TokenId),
-    /// At the stop sequence of this index.
+    /// The stop sequence of this index was generated. The request's own sequences are counted first, then those of the
+    /// [`Decoding`].
     StopSequence(usize),
-    /// At the stop string of this index: see [`text`](super::text).
+    /// The text contains the stop string of this index: see [`text`](super::text). The request's own strings are
+    /// counted first.
     StopString(usize),
-    /// After as many tokens as were allowed.
+    /// The text has as many tokens as it may have.
     MaxTokens,
-    /// Some model's context is full.
+    /// The context of some model is full.
     ContextFull,
-    /// A black box says so, and not why.
+    /// A black box reports the end and gives no reason.
     Ended,
 }
 
 /// How a text ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
-    /// Why.
+    /// Why it ended.
     pub reason: FinishReason,
-    /// The tokens that ended it and were not yielded: the end-of-sequence token, the stop sequence, or those from
-    /// where the stop string begins.
+    /// The tokens that ended it, which were not yielded: the end-of-sequence token, the stop sequence, or the tokens
+    /// from the one in which the stop string begins.
     pub tail: Vec<Token>,
 }
 
-/// Watches one text for its end, and holds back tokens that may turn out to belong to a stop sequence.
+/// The ids and sequences of tokens that end a text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StopRules {
+    ids: Vec<TokenId>,
+    sequences: Vec<Vec<TokenId>>,
+}
+
+impl StopRules {
+    /// Collects the rules of `decoding` for the first root of an evaluator: its stop ids, or the end-of-sequence ids of
+    /// all terms, and its stop sequences.
+    ///
+    /// # Errors
+    /// * [`Error::StopIdOutOfRange`] if a given id can never be generated.
+    /// * [`Error::StopIdCut`] if a model's own end-of-sequence id can never be generated.
+    pub(crate) fn new<B: Backend>(evaluator: &Evaluator<B>, decoding: &Decoding) -> Result<Self> {
+        let sequences = decoding.stop_sequences.clone();
+        let rules = Self { ids: decoding.stop_ids.clone().unwrap_or_default(), sequences };
+        let width = evaluator.width(0)?;
+        rules.check(width)?;
+        if decoding.stop_ids.is_some() {
+            return Ok(rules);
+        }
+        let mut ids = Vec::new();
+        for vocab in evaluator.vocabs(0)? {
+            if let Some(&id) = vocab.eos().iter().find(|id| **id as usize >= width) {
+                return Err(Error::StopIdCut { vocab: vocab.name().into(), id, common: width });
+            }
+            ids.extend(vocab.eos());
+        }
+        Ok(Self { ids, ..rules })
+    }
+
+    /// Adds the rules of one request: its stop ids replace those there are, its sequences come before them.
+    ///
+    /// # Errors
+    /// [`Error::StopIdOutOfRange`] if an id is not below `width` and so can never be generated.
+    pub(super) fn of_request(
+        &self,
+        ids: Option<&Vec<TokenId>>,
+        sequences: &[Vec<TokenId>],
+        width: usize,
+    ) -> Result<Self> {
+        let ids = ids.unwrap_or(&self.ids).clone();
+        let rules = Self { ids, sequences: [sequences, &self.sequences].concat() };
+        rules.check(width)?;
+        Ok(rules)
+    }
+
+    fn check(&self, width: usize) -> Result<()> {
+        let mut all = self.ids.iter().chain(self.sequences.iter().flatten());
+        match all.find(|id| **id as usize >= width) {
+            Some(&id) => Err(Error::StopIdOutOfRange { id, common: width }),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns why a text ends with its last token, and how many tokens at its end only ended it; `None` if it goes on.
+    pub(crate) fn end(&self, text: &[TokenId]) -> Option<(FinishReason, usize)> {
+        let last = *text.last()?;
+        if self.ids.contains(&last) {
+            return Some((FinishReason::EndOfSequence(last), 1));
+        }
+        let index = self.sequences.iter().position(|sequence| text.ends_with(sequence))?;
+        Some((FinishReason::StopSequence(index), self.sequences[index].len()))
+    }
+
+    /// Returns how many tokens at the end of a text may turn out to begin a stop sequence.
+    fn begun(&self, text: &[TokenId]) -> usize {
+        let begins =
+            |from: &usize| self.sequences.iter().any(|sequence| sequence.starts_with(&text[*from..]));
+        (0..text.len()).find(begins).map_or(0, |from| text.len() - from)
+    }
+}
+
+/// Matches the tokens of one text against its [`StopRules`], and holds tokens back that may turn out to belong to a
+/// stop sequence.
 #[derive(Debug, Default)]
-pub(super) struct StopWatch {
+pub(super) struct StopMatcher {
     held: VecDeque<Token>,
 }
 
-impl StopWatch {
-    /// Takes in a token. Returns those that can be yielded, and how the text ended, if it did.
-    pub(super) fn push(
-        &mut self,
-        token: Token,
-        stop_ids: &[TokenId],
-        sequences: &[Vec<TokenId>],
-    ) -> (Vec<Token>, Option<Finished>) {
-        let id = token.id;
+impl StopMatcher {
+    /// Takes a token. Returns the tokens that can be yielded, and how the text ended, if it did.
+    pub(super) fn push(&mut self, token: Token, rules: &StopRules) -> (Vec<Token>, Option<Finished>) {
         self.held.push_back(token);
         let ids: Vec<_> = self.held.iter().map(|t| t.id).collect();
-        if stop_ids.contains(&id) {
-            return self.end(1, FinishReason::EndOfSequence(id));
+        if let Some((reason, length)) = rules.end(&ids) {
+            let tail = self.held.split_off(self.held.len() - length).into();
+            return (self.release(), Some(Finished { reason, tail }));
         }
-        if let Some(index) = sequences.iter().position(|s| ids.ends_with(s)) {
-            return self.end(sequences[index].len(), FinishReason::StopSequence(index));
-        }
-        // The longest end of what is held that a stop sequence begins with may still become one.
-        let begins = |keep: usize| sequences.iter().any(|s| s.starts_with(&ids[ids.len() - keep..]));
-        let keep = (1..=ids.len()).rev().find(|keep| begins(*keep)).unwrap_or(0);
-        (self.held.drain(..ids.len() - keep).collect(), None)
+        (self.held.drain(..ids.len() - rules.begun(&ids)).collect(), None)
     }
 
-    fn end(&mut self, tail: usize, reason: FinishReason) -> (Vec<Token>, Option<Finished>) {
-        let tail = self.held.split_off(self.held.len() - tail).into();
-        (self.release(), Some(Finished { reason, tail }))
-    }
-
-    /// Yields what is held, once nothing can follow.
+    /// Yields the tokens held back, once nothing can follow them.
     pub(super) fn release(&mut self) -> Vec<Token> {
         self.held.drain(..).collect()
     }

@@ -2,7 +2,8 @@
 use super::Evaluator;
 use super::plan::Expr;
 use crate::backend::{Backend, ScoreRow};
-use crate::{Error, Fault, Result, TokenId};
+pub(crate) use crate::fault::fault;
+use crate::{Error, Fault, Result};
 
 impl<B: Backend> Evaluator<B> {
     /// Names the term that makes a root's scores unsound at a position: the first with NaN, +∞ or nothing finite,
@@ -53,19 +54,4 @@ fn signs<B: Backend>(expr: &Expr<B>, negative: bool, out: &mut Vec<(usize, bool)
         Expr::Sum(terms) => terms.iter().for_each(|(w, e)| signs(e, negative != (*w < 0.0), out)),
         Expr::Rule(_, parts) => parts.iter().for_each(|e| signs(e, false, out)),
     }
-}
-
-/// What is wrong with a row of scores, of a term that may be subtracted.
-pub(crate) fn fault(scores: &[f32], subtracted: bool) -> Option<Fault> {
-    let position = |f: fn(f32) -> bool| scores.iter().position(|s| f(*s)).map(|id| id as TokenId);
-    if let Some(id) = position(f32::is_nan) {
-        return Some(Fault::NotANumber(id));
-    }
-    if let Some(id) = position(|s| s == f32::INFINITY) {
-        return Some(Fault::Infinite(id));
-    }
-    if position(f32::is_finite).is_none() {
-        return Some(Fault::NothingFinite);
-    }
-    position(|s| s == f32::NEG_INFINITY).filter(|_| subtracted).map(Fault::ExcludedBySubtraction)
 }

@@ -5,6 +5,7 @@ use super::Evaluator;
 use super::plan::{Expr, Root};
 use crate::backend::{Backend, Edit, ScoreRow, Term, score_rows};
 use crate::check;
+use crate::scores::consecutive;
 use crate::{Error, Form, Result, Scores, TokenId};
 
 /// Rows of a part of an expression: some stream's, or computed.
@@ -158,14 +159,8 @@ impl<B: Backend> Evaluator<B> {
             (true, true) => Form::Logits,
             (true, false) => Form::LogProbs,
         };
-        let mut next = 0;
-        let spans: Vec<_> = at
-            .iter()
-            .map(|at| {
-                next += at.len();
-                next - at.len()..next
-            })
-            .collect();
+        let spans = consecutive(at.iter().map(Range::len));
+        let next = spans.last().map_or(0, |span| span.end);
         if next == 0 {
             return Ok(Scores::none(at.len(), width, form));
         }

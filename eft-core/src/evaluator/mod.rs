@@ -253,7 +253,7 @@ impl<B: Backend> Evaluator<B> {
                 continue;
             }
             if let Err(error) = running.session.rollback(&of_session) {
-                self.poison = Some(error.to_string());
+                self.poison = Some(crate::error::with_sources(&error));
                 return Err(error);
             }
         }
@@ -278,7 +278,7 @@ impl<B: Backend> Evaluator<B> {
             let blocks = 0..running.streams.len();
             let of_session: Vec<_> = blocks.flat_map(|b| rows.iter().map(move |row| b * old + row)).collect();
             if let Err(error) = running.session.select(&of_session) {
-                self.poison = Some(error.to_string());
+                self.poison = Some(crate::error::with_sources(&error));
                 return Err(error);
             }
         }

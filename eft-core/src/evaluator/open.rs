@@ -18,6 +18,21 @@ impl<B: Backend> Evaluator<B> {
         Self::assemble(sources, options, plan, groups, opened, prompts.len())
     }
 
+    /// Checks that the models of all roots accept the prompts, without running any of them. The prompts of opaque sources
+    /// are not checked.
+    ///
+    /// # Errors
+    /// The error that [`open`](Self::open) would return.
+    pub(crate) fn check_prompts(
+        roots: &[&Source<B>],
+        prompts: &[Prompt],
+        options: OpenOptions,
+    ) -> Result<()> {
+        let sources: Vec<_> = roots.iter().map(|s| (*s).clone()).collect();
+        let plan = Plan::new(&sources, prompts, options.every_term)?;
+        plan.streams.iter().try_for_each(check)
+    }
+
     /// An evaluator at the end of its prompts, from sessions whose rows are the blocks of `groups`.
     pub(super) fn assemble(
         sources: Vec<Source<B>>,

@@ -31,7 +31,7 @@ impl<B: Backend> Evaluator<B> {
             }
             Err(error) => {
                 // Sessions may have moved on without the rest.
-                self.poison = Some(error.to_string());
+                self.poison = Some(crate::error::with_sources(&error));
                 Err(error)
             }
         }

@@ -150,7 +150,7 @@ impl<B: Backend> Evaluator<B> {
     fn rewound(&mut self, job: &Job, error: &Error) {
         if job.blocks.iter().flat_map(|b| &b.moves).any(|m| m.again) {
             // It has lost the end of its prompt.
-            self.poison = Some(error.to_string());
+            self.poison = Some(crate::error::with_sources(error));
         }
         for block in &job.blocks {
             let stream = &mut self.streams[block.stream];

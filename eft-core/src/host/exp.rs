@@ -1,24 +1,24 @@
-//! The exponential and the logarithm as a few multiplications and selects, which the compiler turns into vector
+//! The exponential and the logarithm as polynomials without branches, which the compiler can turn into vector
 //! instructions on any processor.
 
-/// Below it `exp` is zero: the smallest normal number is `exp(-87.336)`.
+/// [`exp`] is zero below this number. The smallest normal `f32` is `exp(-87.336)`.
 pub(super) const EXP_ZERO: f32 = -87.33;
 
-/// `exp(x)` for `x ≤ 0`, within 2 ulp: exactly 0 below −87.33 and for −∞, exactly 1 for 0, NaN for NaN.
+/// Returns `exp(x)` for `x ≤ 0`, within 2 ulp: exactly 0 below −87.33 and for −∞, exactly 1 for 0, NaN for NaN.
 ///
 /// ```
 /// assert_eq!(eft_core::host::exp(0.0), 1.0);
 /// ```
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    // Adding it leaves the nearest integer in the low bits.
+    // Adding this number to a float leaves the nearest integer in the low bits.
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let rounded = x * std::f32::consts::LOG2_E + ROUND;
     let n = rounded - ROUND;
     let r = x - n * LN2_HIGH - n * LN2_LOW;
-    // Pairs of coefficients, so that fewer operations wait for one another.
+    // The polynomial is evaluated in pairs of terms (Estrin), so that fewer operations wait for one another.
     let square = r * r;
     let high = 1.381_454e-3 * square + (8.368_745e-3 * r + 4.166_839e-2);
     let p = (high * square + (1.666_652_1e-1 * r + 4.999_999_4e-1)) * square + r + 1.0;
@@ -26,13 +26,13 @@ pub fn exp(x: f32) -> f32 {
     if x < EXP_ZERO { 0.0 } else { p * power }
 }
 
-/// `ln(x)` for `x ≥ 0`, within 2 ulp: −∞ below the smallest normal number, NaN for NaN.
+/// Returns `ln(x)` for `x ≥ 0`, within 2 ulp: −∞ below the smallest normal number, NaN for NaN.
 #[inline(always)]
 pub(super) fn ln(x: f32) -> f32 {
     const SQRT_HALF: f32 = std::f32::consts::FRAC_1_SQRT_2;
     let bits = x.to_bits().wrapping_sub(SQRT_HALF.to_bits());
     let exponent = ((bits as i32) >> 23) as f32;
-    // The mantissa, moved to [√½, √2).
+    // The mantissa, scaled to [√½, √2).
     let r = f32::from_bits((bits & 0x007f_ffff).wrapping_add(SQRT_HALF.to_bits())) - 1.0;
     let p = 7.037_683_6e-2;
     let p = p * r - 1.151_461e-1;
@@ -54,7 +54,7 @@ pub(super) fn ln(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// Distance in units of the last place of the exact value.
+    /// The distance from the exact value in units of its last place.
     fn ulps(got: f32, exact: f64) -> f64 {
         let unit = f64::from((exact as f32).next_up()) - f64::from(exact as f32);
         (f64::from(got) - exact).abs() / unit.abs()

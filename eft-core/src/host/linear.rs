@@ -1,10 +1,9 @@
-//! Weighted sums of rows: one pass over the rows of all terms.
+//! Weighted sums of rows, in one pass over the rows of all terms.
 use std::ops::Range;
 
 use super::parallel::fill;
-use super::tensor::Scores;
+use super::tensor::{Host, HostTensor, RowView};
 use super::vector::vectorized;
-use super::{Host, HostTensor};
 use crate::Result;
 use crate::backend::{ScoreRow, Term, check_rows, check_terms};
 
@@ -20,14 +19,15 @@ pub(super) fn linear(host: &Host, terms: &[Term<'_, Host>], width: usize) -> Res
     HostTensor::from_rows(scores, width)
 }
 
-/// A weight, and the scores of each row.
-pub(super) type Weighted<'a> = (f32, Vec<Scores<'a>>);
+/// The weight of a term and its rows.
+pub(super) type Weighted<'a> = (f32, Vec<RowView<'a>>);
 
 pub(super) fn weighted<'a>(terms: &[Term<'a, Host>], width: usize) -> Vec<Weighted<'a>> {
-    terms.iter().map(|term| (term.weight, Scores::of_all(&term.rows, width))).collect()
+    terms.iter().map(|term| (term.weight, RowView::of_all(&term.rows, width))).collect()
 }
 
-/// Three terms make one pass, for that is what emulated fine-tuning has; more are added to it.
+/// Sums one row over all terms. The first three terms take one loop, since emulated fine-tuning has three; each further
+/// term takes another.
 #[inline(always)]
 fn sum(terms: &[Weighted<'_>], row: usize, columns: Range<usize>, out: &mut [f32]) {
     let [mut first, mut second, mut third] = [const { Vec::new() }; 3];
@@ -56,7 +56,7 @@ fn sum(terms: &[Weighted<'_>], row: usize, columns: Range<usize>, out: &mut [f32
     }
 }
 
-/// Under a negative weight +∞ becomes NaN: −∞ would pass for a token that is excluded.
+/// Multiplies, with NaN for +∞ under a negative weight: −∞ would be mistaken for an excluded token.
 #[inline(always)]
 fn times(weight: f32, x: f32) -> f32 {
     if weight < 0.0 && x == f32::INFINITY { f32::NAN } else { weight * x }
@@ -64,7 +64,7 @@ fn times(weight: f32, x: f32) -> f32 {
 
 pub(super) fn download(host: &Host, rows: &[ScoreRow<'_, Host>], width: usize) -> Result<Vec<f32>> {
     check_rows(host, "download", rows, width)?;
-    let rows = Scores::of_all(rows, width);
+    let rows = RowView::of_all(rows, width);
     Ok(fill(rows.len(), width, |row, columns, out| {
         out.copy_from_slice(rows[row].read(columns, &mut Vec::new()));
     }))

@@ -1,8 +1,8 @@
-//! [`Host`]: scores in main memory, worked on by the processor.
+//! [`Host`]: the backend for scores in main memory.
 //!
-//! The reference every other backend is measured against, and fast enough to decode with: rows are read once or
-//! twice per operation, in parallel across and inside rows, and no row is ever sorted. Chunks have a fixed size, so
-//! results are bitwise the same whatever the number of threads.
+//! It is the reference for other backends, and fast enough to decode with. An operation reads each row once or twice, in
+//! parallel over rows and over chunks of a row, and never sorts a row. Chunks have a fixed size, so results are bitwise
+//! the same for any number of threads.
 //!
 //! ```
 //! use eft_core::host::HostTensor;
@@ -17,6 +17,8 @@
 //! assert_eq!(host.draw(&[ScoreRow::new(&kept, 0)], &[0.99], 4)?[0].token, 2);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
+mod choose;
+mod clamp;
 mod draw;
 mod edit;
 mod exp;
@@ -32,15 +34,13 @@ mod summary;
 mod tensor;
 mod vector;
 
+/// Shared with the candle backend's kernels for the processor; not part of the interface.
+#[doc(hidden)]
 pub use exp::exp;
-pub use tensor::HostTensor;
+pub use tensor::{Host, HostTensor};
 
 use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term};
 use crate::{Error, Result, TokenId};
-
-/// The backend of main memory: plain Rust, in parallel on the threads of rayon's current pool.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Host;
 
 impl Backend for Host {
     type Tensor = HostTensor;
@@ -57,7 +57,7 @@ impl Backend for Host {
 
     fn upload(&self, scores: &[f32], width: usize) -> Result<HostTensor> {
         if width == 0 || !scores.len().is_multiple_of(width) {
-            return Err(Error::shape("upload", format!("whole rows of {width}"), scores.len()));
+            return Err(Error::shape("upload", format!("a multiple of {width} scores"), scores.len()));
         }
         HostTensor::from_rows(scores.to_vec(), width)
     }
@@ -78,6 +78,10 @@ impl Backend for Host {
         pool::pool(self, terms, pool, width)
     }
 
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<HostTensor> {
+        clamp::clamp(self, rows, low, high, width)
+    }
+
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<HostTensor> {
         filter::filter(self, rows, filter, width)
     }
@@ -89,7 +93,7 @@ impl Backend for Host {
         outside: Option<&[ScoreRow<'_, Self>]>,
         width: usize,
     ) -> Result<HostTensor> {
-        edit::choose(self, kept, inside, outside, width)
+        choose::choose(self, kept, inside, outside, width)
     }
 
     fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<HostTensor> {

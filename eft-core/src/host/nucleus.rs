@@ -1,14 +1,14 @@
-//! Where top-k, top-p and min-p cut a row off, at a cost linear in the width on any row.
+//! The cutoff of a row under top-k, top-p and min-p, at a cost linear in the width for any row.
 use super::exp::exp;
 use super::order::{Band, Depth, Key, gather, keep_first, kth_largest, maxima};
 use super::parallel::{by_row, map, map_chunks};
 use super::summary::{BLOCK, Mass, Summary};
-use super::tensor::Scores;
+use super::tensor::RowView;
 use super::vector::vectorized;
 use crate::TokenId;
 use crate::backend::Filter;
 
-/// The last token that is kept, in the total order.
+/// The last token that is kept, in the total order of tokens.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cutoff {
     pub(super) score: f32,
@@ -16,16 +16,16 @@ pub(super) struct Cutoff {
 }
 
 impl Cutoff {
-    /// Keeps what both keep.
+    /// Returns the stricter of two cutoffs.
     fn and(self, other: Self) -> Self {
         let other_first = other.score > self.score || (other.score == self.score && other.id < self.id);
         if other_first { other } else { self }
     }
 }
 
-/// The last token of each row that passes the whole filter; none for an unsound row.
+/// Returns the cutoff of each row under the whole filter; `None` for an unsound row.
 pub(super) fn cutoffs(
-    rows: &[Scores<'_>],
+    rows: &[RowView<'_>],
     summaries: &[Summary],
     filter: &Filter,
     width: usize,
@@ -53,17 +53,18 @@ pub(super) fn cutoffs(
 
 /// The search for one row's cutoff.
 struct Search {
-    /// As far as it is known; none for an unsound row.
+    /// The cutoff by the conditions evaluated so far; `None` for an unsound row.
     cutoff: Option<Cutoff>,
-    /// Where to look next.
+    /// The scores among which to look next.
     band: Band,
     /// The largest score.
     max: f32,
     top_k: Option<usize>,
     top_p: Option<f64>,
-    /// The mass that top-p needs of the band, relative to the largest score's; none once its token is found.
+    /// The mass that top-p still needs from the band, relative to that of the largest score; `None` once its token has been
+    /// found.
     needed: Option<f64>,
-    /// Whether the token at which top-p is reached lies in the band for sure.
+    /// Whether the token at which top-p is reached is known to lie in the band.
     last: bool,
 }
 
@@ -91,7 +92,7 @@ impl Search {
         }
     }
 
-    /// Looks at the tokens of the band.
+    /// Evaluates top-k and top-p on the tokens of the band.
     fn step(&mut self, mut keys: Vec<Key>) {
         if let Some(k) = self.top_k {
             keep_first(&mut keys, k);
@@ -105,13 +106,13 @@ impl Search {
         }
     }
 
-    /// Steps in which the mass is summed. Below the deepest lies less than 1 − p.
+    /// Returns the depths by which the histogram is binned: below the deepest lies a mass of less than 1 − p.
     fn depth(&self, width: usize) -> Depth {
         let deepest = (width as f64 / (1.0 - self.top_p.unwrap_or(0.0))).ln();
         Depth { max: self.max, scale: (Depth::COUNT as f64 / deepest) as f32 }
     }
 
-    /// Narrows the band to the step in which the mass reaches what is needed.
+    /// Narrows the band to the depth at which the cumulative mass reaches what top-p needs.
     fn narrow(&mut self, histograms: &[Option<[f64; Depth::COUNT]>], width: usize) {
         self.band = Band::NONE;
         let Some(needed) = &mut self.needed else { return };
@@ -122,7 +123,7 @@ impl Search {
             at += 1;
         }
         let depth = self.depth(width);
-        // One step more, for rounding.
+        // One depth more, to allow for rounding.
         let floor = if at + 1 < Depth::COUNT { self.max - (at + 2) as f32 / depth.scale } else { f32::MIN };
         self.band = Band { floor: floor.max(f32::MIN), depth, at: at as i32 };
         self.last = true;
@@ -134,7 +135,7 @@ impl Search {
     }
 }
 
-/// `Σ exp(x − max)` at each depth.
+/// Returns `Σ exp(x − max)` over the scores at each depth.
 fn histogram(scores: &[f32], depth: Depth) -> [f64; Depth::COUNT] {
     let mut masses = [0.0; Depth::COUNT];
     vectorized(
@@ -157,20 +158,20 @@ fn histogram(scores: &[f32], depth: Depth) -> [f64; Depth::COUNT] {
     masses
 }
 
-/// The smallest score whose probability is at least `p` times that of `max`.
+/// Returns the smallest score whose probability is at least `p` times that of `max`.
 fn min_p(max: f32, p: f32) -> f32 {
     let exact = f64::from(max) + f64::from(p).ln();
     let rounded = exact as f32;
     if f64::from(rounded) < exact { rounded.next_up() } else { rounded }
 }
 
-/// `Σ exp(x − max)`.
+/// Returns `Σ exp(x − max)`.
 fn weigh(keys: &[Key], max: f32) -> f64 {
     keys.iter().map(|key| f64::from(exp(key.score() - max))).sum()
 }
 
-/// The token at which the weights, summed in the total order, reach `needed`; the last if they never do. Each step
-/// halves what is left.
+/// Returns the token at which the weights, summed in the total order, reach `needed`, or the last token if they never do.
+/// Each step halves the number of tokens left.
 fn crossing(mut keys: &mut [Key], max: f32, mut needed: f64) -> Option<&Key> {
     while keys.len() > 1 {
         let middle = (keys.len() - 1) / 2;

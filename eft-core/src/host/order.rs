@@ -1,21 +1,20 @@
-//! The total order of tokens, and the first of them found by selection instead of sorting.
-use super::Host;
+//! The total order of tokens, and finding its first tokens by selection instead of sorting.
 use super::parallel::{CHUNK, by_row, map, map_chunks};
 use super::summary::{BLOCK, Mass, Summary};
-use super::tensor::Scores;
+use super::tensor::{Host, RowView};
 use super::vector::vectorized;
 use crate::backend::{Pick, ScoreRow, check_rows};
 use crate::{Result, TokenId};
 
-/// A score and its token in one number; smaller numbers come first in the total order.
+/// A score and its token in one number. Smaller numbers come first in the total order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key(u64);
 
 impl Key {
     #[inline(always)]
     fn new(score: f32, id: TokenId) -> Self {
-        // Adding zero makes the two zeros equal; then the bits of a float, read as an integer, are in its order once
-        // those of one sign are turned round.
+        // Adding zero makes −0 and +0 equal. The bits of a float, read as an integer, are then in the order of its value,
+        // once the order of the positive numbers is reversed.
         let bits = (score + 0.0).to_bits();
         let descending = if bits >> 31 == 1 { bits } else { bits ^ 0x7fff_ffff };
         Self(u64::from(descending) << 32 | u64::from(id))
@@ -31,26 +30,26 @@ impl Key {
     }
 }
 
-/// A range of scores above −∞.
+/// A range of finite scores.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Band {
-    /// All of them are at least this.
+    /// The lowest score of the range.
     pub(super) floor: f32,
     pub(super) depth: Depth,
-    /// The depth that all of them have.
+    /// The depth of all scores of the range.
     pub(super) at: i32,
 }
 
 impl Band {
-    /// Nothing.
+    /// The empty range.
     pub(super) const NONE: Self = Self::above(f32::INFINITY);
 
-    /// Scores of at least `floor`.
+    /// All scores of at least `floor`.
     pub(super) const fn above(floor: f32) -> Self {
         Self { floor: floor.max(f32::MIN), depth: Depth { max: 0.0, scale: 0.0 }, at: 0 }
     }
 
-    /// Whether it holds whatever is not below its floor.
+    /// Returns whether the range holds every score that is not below its floor.
     fn is_open(&self) -> bool {
         self.depth.scale == 0.0
     }
@@ -61,7 +60,7 @@ impl Band {
     }
 }
 
-/// How far below the largest score another lies, in steps of `1 / scale`.
+/// The distance of a score below the largest one, in steps of `1 / scale`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Depth {
     pub(super) max: f32,
@@ -69,19 +68,19 @@ pub(super) struct Depth {
 }
 
 impl Depth {
-    /// Depths from 0; all that lies deeper has the last.
+    /// The number of depths. Scores further down have the last depth.
     pub(super) const COUNT: usize = 256;
 
     #[inline(always)]
     pub(super) fn of(self, score: f32) -> i32 {
-        // By way of `i32`, which vectors convert to.
+        // Converted to `i32`, since there are vector instructions for that.
         (((self.max - score) * self.scale) as i32).min(Self::COUNT as i32 - 1)
     }
 }
 
-/// The tokens of each row that lie in its band.
+/// Returns the tokens of each row that lie in its band.
 pub(super) fn gather(
-    rows: &[Scores<'_>],
+    rows: &[RowView<'_>],
     summaries: &[Summary],
     bands: &[Band],
     width: usize,
@@ -137,12 +136,13 @@ fn gather_chunk(
     }
 }
 
-/// The largest score of each block of a row. The `k`-th largest of them is a lower bound of the `k`-th score.
+/// Returns the largest score of each block of a row. The `k`-th largest of them is a lower bound for the `k`-th largest
+/// score of the row.
 pub(super) fn maxima(summaries: &[Summary]) -> Vec<f32> {
     summaries.iter().flat_map(|chunk| chunk.maxima).collect()
 }
 
-/// −∞ if there are fewer.
+/// Returns the `k`-th largest score, or −∞ if there are fewer.
 pub(super) fn kth_largest(scores: &mut [f32], k: usize) -> f32 {
     match k.checked_sub(1) {
         Some(last) if last < scores.len() => *scores.select_nth_unstable_by(last, |a, b| b.total_cmp(a)).1,
@@ -150,7 +150,7 @@ pub(super) fn kth_largest(scores: &mut [f32], k: usize) -> f32 {
     }
 }
 
-/// Leaves the first `k`, in no order.
+/// Keeps the first `k` keys, in no particular order.
 pub(super) fn keep_first(keys: &mut Vec<Key>, k: usize) {
     if k < keys.len() {
         keys.select_nth_unstable(k);
@@ -165,7 +165,7 @@ pub(super) fn top(
     width: usize,
 ) -> Result<Vec<Vec<Pick>>> {
     check_rows(host, "top", rows, width)?;
-    let rows = Scores::of_all(rows, width);
+    let rows = RowView::of_all(rows, width);
     let summaries = Summary::of_rows(&rows, width);
     let bands: Vec<_> =
         by_row(&summaries, width).map(|row| Band::above(kth_largest(&mut maxima(row), k))).collect();

@@ -1,19 +1,19 @@
-//! Work cut into chunks of fixed size, so that no result depends on how many threads share them.
+//! Parallel loops over chunks of fixed size, so that no result depends on the number of threads.
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Columns of a chunk: with two or three rows of `f32` it fits the first cache.
+/// The number of columns in a chunk: chunks of two or three rows of `f32` fit into the first-level cache.
 pub(super) const CHUNK: usize = 4096;
 
-/// Entries that one more thread should find to do, or waking it costs more than it saves.
+/// The number of entries for which it pays to wake one more thread.
 const WORTH_WAKING: usize = 32 * CHUNK;
 
 type Queue<I> = std::iter::Enumerate<std::vec::IntoIter<I>>;
 
-/// `f` of every item, in their order. `entries` is how many scores all of them come to.
+/// Returns `f` of every item, in order. `entries` is the number of scores in all items together.
 ///
-/// The calling thread takes items from the start at once, and threads of the pool join it from the end as they wake
-/// up. So the next operation finds about the same part of its rows in the same core's cache.
+/// The calling thread starts at once and takes items from the front, while threads of the pool take them from the back as
+/// they wake up. So the next operation finds about the same part of its rows in the same core's cache.
 pub(super) fn map<I: Send, T: Send>(items: Vec<I>, entries: usize, f: impl Fn(I) -> T + Sync) -> Vec<T> {
     let threads = threads_for(entries).min(items.len());
     if threads < 2 {
@@ -46,12 +46,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The chunks of each row, of something that has one for each chunk.
+/// Groups the items of all chunks by row.
 pub(super) fn by_row<T>(chunks: &[T], width: usize) -> std::slice::Chunks<'_, T> {
     chunks.chunks(width.div_ceil(CHUNK).max(1))
 }
 
-/// `f(row, columns)` of every chunk, the chunks of a row one after another.
+/// Returns `f(row, columns)` of every chunk. The chunks of a row are consecutive.
 pub(super) fn map_chunks<T: Send>(
     rows: usize,
     width: usize,
@@ -62,7 +62,7 @@ pub(super) fn map_chunks<T: Send>(
     map(items, rows * width, |(row, start)| f(row, start..width.min(start + CHUNK)))
 }
 
-/// Like [`map_chunks`], over the chunks of `matrix`, which `f` may change.
+/// The same as [`map_chunks`] over the chunks of `matrix`, which `f` may change.
 pub(super) fn update_chunks<T: Send>(
     matrix: &mut [f32],
     width: usize,
@@ -76,7 +76,7 @@ pub(super) fn update_chunks<T: Send>(
     map(items, entries, |(row, start, chunk)| f(row, start..start + chunk.len(), chunk))
 }
 
-/// A new matrix, each chunk of which `f` fills, and what `f` returns of them.
+/// Returns a new matrix, whose chunks are filled by `f`, and what `f` returned for each chunk.
 pub(super) fn create<T: Send>(
     rows: usize,
     width: usize,
@@ -92,7 +92,7 @@ pub(super) fn create<T: Send>(
     for row in 0..rows {
         for start in (0..width).step_by(CHUNK) {
             let (filled, columns) = (matrix.len(), start..width.min(start + CHUNK));
-            // Zeroed just before it is written, so that it goes through the cache once.
+            // Each chunk is zeroed just before it is filled, while it is in the cache.
             matrix.resize(filled + columns.len(), 0.0);
             results.push(f(row, columns, &mut matrix[filled..]));
         }
@@ -100,7 +100,7 @@ pub(super) fn create<T: Send>(
     (matrix, results)
 }
 
-/// [`create`] where there is nothing to return.
+/// The same as [`create`] for an `f` that returns nothing.
 pub(super) fn fill(
     rows: usize,
     width: usize,

@@ -1,10 +1,10 @@
-//! Elementwise pools of log-probabilities: power means, maximum, minimum.
+//! Merging log-probabilities entry by entry: power means, maximum, minimum.
 use super::exp::{exp, ln};
 use super::linear::weighted;
 use super::parallel::{by_row, create};
 use super::summary::{Mass, Summary};
+use super::tensor::{Host, HostTensor};
 use super::vector::vectorized;
-use super::{Host, HostTensor};
 use crate::Result;
 use crate::backend::{Pool, Term, check_pool, check_terms};
 
@@ -28,7 +28,7 @@ pub(super) fn pool(host: &Host, terms: &[Term<'_, Host>], pool: Pool, width: usi
         );
         parts.iter().map(|(_, scores)| Summary::extremes(scores)).collect::<Vec<_>>()
     });
-    // A pool can hide what makes a part unsound: the maximum hides an excluded row, the minimum hides +∞.
+    // The result can be sound although a part is not: the maximum hides a row of −∞, the minimum hides +∞.
     for (row, extremes) in scores.chunks_mut(width.max(1)).zip(by_row(&extremes, width)) {
         let part = |k: usize| extremes.iter().map(|parts| parts[k]).collect::<Vec<_>>();
         if !(0..terms.len()).all(|k| Mass::of(&part(k)).is_sound()) {
@@ -40,7 +40,7 @@ pub(super) fn pool(host: &Host, terms: &[Term<'_, Host>], pool: Pool, width: usi
 
 #[inline(always)]
 fn power(parts: &[(f32, &[f32])], p: f32, out: &mut [f32]) {
-    // `out` first holds the largest `p·x`, which all exponents are relative to.
+    // `out` first holds the largest `p·x`, which is subtracted from all exponents.
     out.fill(f32::NEG_INFINITY);
     for (_, scores) in parts {
         for (max, x) in out.iter_mut().zip(*scores) {
@@ -54,7 +54,7 @@ fn power(parts: &[(f32, &[f32])], p: f32, out: &mut [f32]) {
         }
     }
     for (out, sum) in out.iter_mut().zip(sums) {
-        // Where the largest is ±∞ the sum is NaN, and the largest is the answer.
+        // If the largest is ±∞, the sum is NaN, and the largest is the result.
         *out = if out.is_infinite() { *out / p } else { (*out + ln(sum)) / p };
     }
 }

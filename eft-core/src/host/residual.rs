@@ -1,11 +1,10 @@
-//! What a target distribution has more than a draft: where speculative decoding draws after a rejection.
+//! The positive part of the target distribution minus the draft distribution.
 use super::exp::{exp, ln};
 use super::parallel::{by_row, create};
 use super::softmax::normalize;
 use super::summary::{Mass, masses};
-use super::tensor::Scores;
+use super::tensor::{Host, HostTensor, RowView};
 use super::vector::vectorized;
-use super::{Host, HostTensor};
 use crate::Result;
 use crate::backend::{ScoreRow, check_rows, check_same_length};
 
@@ -18,8 +17,8 @@ pub(super) fn residual(
     check_rows(host, "residual, target", target, width)?;
     check_rows(host, "residual, draft", draft, width)?;
     check_same_length("residual, draft", target.len(), draft.len())?;
-    let target = Scores::of_all(target, width);
-    let draft = Scores::of_all(draft, width);
+    let target = RowView::of_all(target, width);
+    let draft = RowView::of_all(draft, width);
     let (target_masses, draft_masses) = (masses(&target, width), masses(&draft, width));
     let (mut scores, left) = create(target.len(), width, |row, columns, out| {
         let (mut first, mut second) = (Vec::new(), Vec::new());
@@ -43,12 +42,12 @@ pub(super) fn residual(
     HostTensor::from_rows(scores, width)
 }
 
-/// Whether anything is left.
+/// Computes the logarithm of the difference. Returns whether any entry is above −∞.
 #[inline(always)]
 fn subtract(target: &[f32], t: Mass, draft: &[f32], d: Mass, out: &mut [f32]) -> bool {
     let (t_scale, d_scale) = (t.sum.recip() as f32, d.sum.recip() as f32);
     for ((out, x), y) in out.iter_mut().zip(target).zip(draft) {
-        // Where it is negative or next to nothing, the logarithm is −∞.
+        // The logarithm of a negative or tiny difference is −∞.
         *out = ln(exp(x - t.max) * t_scale - exp(y - d.max) * d_scale);
     }
     out.iter().any(|x| *x > f32::NEG_INFINITY)

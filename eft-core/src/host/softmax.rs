@@ -1,15 +1,14 @@
-//! What follows from the normaliser: log-softmax, log-probabilities, the likeliest token.
+//! Operations that need the normaliser: log-softmax, log-probabilities, the likeliest token.
 use super::parallel::{CHUNK, by_row, fill};
 use super::summary::{BLOCK, Mass, Summary, masses};
-use super::tensor::Scores;
+use super::tensor::{Host, HostTensor, RowView};
 use super::vector::vectorized;
-use super::{Host, HostTensor};
 use crate::backend::{Pick, ScoreRow, check_rows, check_same_length, check_tokens};
 use crate::{Result, TokenId};
 
 pub(super) fn log_softmax(host: &Host, rows: &[ScoreRow<'_, Host>], width: usize) -> Result<HostTensor> {
     check_rows(host, "log_softmax", rows, width)?;
-    let rows = Scores::of_all(rows, width);
+    let rows = RowView::of_all(rows, width);
     let masses = masses(&rows, width);
     let scores = fill(rows.len(), width, |row, columns, out| {
         normalize(rows[row].read(columns, &mut Vec::new()), masses[row], out);
@@ -17,7 +16,7 @@ pub(super) fn log_softmax(host: &Host, rows: &[ScoreRow<'_, Host>], width: usize
     HostTensor::from_rows(scores, width)
 }
 
-/// `out = scores − log Σ exp`, NaN if the row is unsound.
+/// Computes `out = scores − log Σ exp scores`; NaN if the row is unsound.
 pub(super) fn normalize(scores: &[f32], mass: Mass, out: &mut [f32]) {
     let log_sum = if mass.is_sound() { mass.sum.ln() as f32 } else { f32::NAN };
     vectorized(
@@ -32,7 +31,7 @@ pub(super) fn normalize(scores: &[f32], mass: Mass, out: &mut [f32]) {
 
 pub(super) fn argmax(host: &Host, rows: &[ScoreRow<'_, Host>], width: usize) -> Result<Vec<Pick>> {
     check_rows(host, "argmax", rows, width)?;
-    let rows = Scores::of_all(rows, width);
+    let rows = RowView::of_all(rows, width);
     let summaries = Summary::of_rows(&rows, width);
     let picks = rows.iter().zip(by_row(&summaries, width)).map(|(row, summaries)| {
         let mass = Mass::of(summaries);
@@ -54,7 +53,7 @@ pub(super) fn log_probs(
     check_rows(host, "log_probs", rows, width)?;
     check_same_length("log_probs", rows.len(), tokens.len())?;
     check_tokens("log_probs", tokens.iter().map(Vec::as_slice), width)?;
-    let rows = Scores::of_all(rows, width);
+    let rows = RowView::of_all(rows, width);
     let lists = rows.iter().zip(tokens).zip(masses(&rows, width)).map(|((row, tokens), mass)| {
         tokens.iter().map(|token| mass.log_prob(row.at(*token as usize))).collect()
     });
@@ -63,7 +62,7 @@ pub(super) fn log_probs(
 
 pub(super) fn log_normalizers(host: &Host, rows: &[ScoreRow<'_, Host>], width: usize) -> Result<Vec<f32>> {
     check_rows(host, "log_normalizers", rows, width)?;
-    let masses = masses(&Scores::of_all(rows, width), width);
+    let masses = masses(&RowView::of_all(rows, width), width);
     Ok(masses.into_iter().map(log_normalizer).collect())
 }
 

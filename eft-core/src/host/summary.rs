@@ -1,41 +1,41 @@
-//! What one pass over a row finds out: its largest score, the sum of its exponentials, whether it is sound.
+//! Statistics of a row, computed in one pass: its largest score, the sum of its exponentials, and whether it is sound.
 use super::exp::{EXP_ZERO, exp};
 use super::parallel::{CHUNK, by_row, map_chunks};
-use super::tensor::Scores;
+use super::tensor::RowView;
 use super::vector::vectorized;
 
-/// Entries whose maximum is kept, so that later passes can skip them.
+/// The number of columns in a block. The maximum of each block is kept, so that later passes can skip blocks.
 pub(super) const BLOCK: usize = 512;
-/// Sums and maxima run in this many independent lanes, for the compiler to make vectors of.
+/// The number of independent lanes for sums and maxima, which the compiler turns into vectors.
 const LANES: usize = 16;
 
-/// The exponentials of some scores, summed: `sum · exp(max)`.
+/// The sum of the exponentials of some scores, as `sum · exp(max)`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mass {
-    /// The largest score; NaN does not count.
+    /// The largest score that is not NaN.
     pub(super) max: f32,
-    /// `Σ exp(x − max)`; NaN if any score is.
+    /// `Σ exp(x − max)`; NaN if any score is NaN.
     pub(super) sum: f64,
 }
 
 impl Mass {
-    /// Of all the scores of some chunks.
+    /// Computes the mass of several chunks together.
     pub(super) fn of(chunks: &[Summary]) -> Self {
         let max = chunks.iter().fold(f32::NEG_INFINITY, |max, chunk| larger(max, chunk.mass.max));
         Self { max, sum: chunks.iter().map(|chunk| chunk.mass.relative_to(max)).sum() }
     }
 
-    /// The sum as a multiple of `exp(max)`, for a `max` no less than this one's.
+    /// Returns the sum as a multiple of `exp(max)`, for a `max` that is at least as large as this one's.
     pub(super) fn relative_to(self, max: f32) -> f64 {
         if self.max == max { self.sum } else { self.sum * (f64::from(self.max) - f64::from(max)).exp() }
     }
 
-    /// No NaN, no +∞, something finite.
+    /// Returns whether there is no NaN, no +∞ and at least one finite score.
     pub(super) fn is_sound(self) -> bool {
         self.max.is_finite() && !self.sum.is_nan()
     }
 
-    /// The log-probability of a score; NaN in an unsound row.
+    /// Returns the log-probability of a score; NaN in an unsound row.
     pub(super) fn log_prob(self, score: f32) -> f32 {
         if !self.is_sound() {
             return f32::NAN;
@@ -44,16 +44,16 @@ impl Mass {
     }
 }
 
-/// What is known of a chunk.
+/// The statistics of a chunk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Summary {
     pub(super) mass: Mass,
-    /// The largest score of each block of [`BLOCK`], −∞ past the end.
+    /// The largest score of each block; −∞ past the end of the row.
     pub(super) maxima: [f32; CHUNK / BLOCK],
 }
 
 impl Summary {
-    /// Of at most [`CHUNK`] scores.
+    /// Computes the statistics of at most [`CHUNK`] scores.
     pub(super) fn of(scores: &[f32]) -> Self {
         vectorized(
             #[inline(always)]
@@ -73,7 +73,7 @@ impl Summary {
         )
     }
 
-    /// The same without the sum, which is 0 if it would not be NaN.
+    /// The same without the sum, which is then 0, or NaN if a score is NaN.
     pub(super) fn extremes(scores: &[f32]) -> Self {
         vectorized(
             #[inline(always)]
@@ -81,18 +81,18 @@ impl Summary {
         )
     }
 
-    /// Of each chunk of each row.
-    pub(super) fn of_rows(rows: &[Scores<'_>], width: usize) -> Vec<Self> {
+    /// Computes the statistics of each chunk of each row.
+    pub(super) fn of_rows(rows: &[RowView<'_>], width: usize) -> Vec<Self> {
         map_chunks(rows.len(), width, |row, columns| Self::of(rows[row].read(columns, &mut Vec::new())))
     }
 }
 
-/// The mass of each row.
-pub(super) fn masses(rows: &[Scores<'_>], width: usize) -> Vec<Mass> {
+/// Returns the mass of each row.
+pub(super) fn masses(rows: &[RowView<'_>], width: usize) -> Vec<Mass> {
     by_row(&Summary::of_rows(rows, width), width).map(Mass::of).collect()
 }
 
-/// Each block's exponentials, summed, just as [`Summary::of`] sums them.
+/// Returns the sum of the exponentials of each block, added up in the same order as in [`Summary::of`].
 pub(super) fn block_sums(scores: &[f32], max: f32) -> [f32; CHUNK / BLOCK] {
     let mut sums = [0.0; CHUNK / BLOCK];
     vectorized(
@@ -106,7 +106,7 @@ pub(super) fn block_sums(scores: &[f32], max: f32) -> [f32; CHUNK / BLOCK] {
     sums
 }
 
-/// The first if the second is NaN.
+/// Returns the larger number, or `max` if `x` is NaN.
 #[inline(always)]
 fn larger(max: f32, x: f32) -> f32 {
     if x > max { x } else { max }
@@ -125,7 +125,7 @@ fn extremes(scores: &[f32]) -> Summary {
     Summary { mass: Mass { max, sum: if nan { f64::NAN } else { 0.0 } }, maxima }
 }
 
-/// The largest score, NaN apart, and whether there is NaN.
+/// Returns the largest score that is not NaN, and whether any score is NaN.
 #[inline(always)]
 fn maximum(scores: &[f32]) -> (f32, bool) {
     let (groups, rest) = scores.as_chunks::<LANES>();
@@ -141,13 +141,13 @@ fn maximum(scores: &[f32]) -> (f32, bool) {
     (max, nan.contains(&true) || rest.iter().any(|x| x.is_nan()))
 }
 
-/// `Σ exp(x − max)` of at most [`BLOCK`] scores: so few may be summed in `f32`.
+/// Returns `Σ exp(x − max)` of at most [`BLOCK`] scores, few enough to be summed in `f32`.
 #[inline(always)]
 fn sum_exp(scores: &[f32], max: f32) -> f32 {
     let (groups, rest) = scores.as_chunks::<LANES>();
     let mut sums = [0.0; LANES];
     for group in groups {
-        // A loop of its own for the exponentials, or they are not made vectors of.
+        // The exponentials have a separate loop; otherwise the compiler does not vectorise them.
         let mut weights = [0.0; LANES];
         for lane in 0..LANES {
             weights[lane] = exp(group[lane] - max);

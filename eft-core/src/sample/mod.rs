@@ -1,7 +1,7 @@
 //! From scores to tokens: combined scores → processors → temperature → top-k → top-p → min-p → draw.
 //!
-//! Temperature comes after combining, where it is the same as that temperature on every term; filters only ever run
-//! on the combined row, since a truncated term minus a truncated term is not a number.
+//! The temperature is applied after combining, which for a weighted sum is the same as applying it to every term. The
+//! filters only ever see the combined distribution: a filtered term holds −∞, and −∞ minus −∞ is not a number.
 //!
 //! ```
 //! use eft_core::sample::RepetitionPenalty;
@@ -19,17 +19,22 @@
 //! ```
 mod allowed;
 mod bias;
+mod decoding;
 mod penalties;
 mod processor;
 mod sampler;
 mod sampling;
-pub(crate) mod spot;
+pub(crate) mod scored_position;
+mod token;
 mod uniform;
 
 pub use allowed::AllowedTokens;
 pub use bias::LogitBias;
+pub use decoding::Decoding;
+pub(crate) use decoding::check_sequences;
 pub use penalties::{FrequencyPenalty, PresencePenalty, RepetitionPenalty};
 pub use processor::{History, Processor};
-pub use sampler::{Sampler, Token};
+pub use sampler::Sampler;
 pub use sampling::Sampling;
-pub use uniform::{Purpose, Uniforms};
+pub use token::{Attribution, TermShare, Token};
+pub use uniform::{Purpose, RowId, Uniforms};

@@ -1,13 +1,25 @@
 use std::collections::BTreeMap;
 
-use super::{History, Processor};
+use super::processor::{History, Processor};
 use crate::backend::Edit;
 use crate::{Error, Result, TokenId};
 
-/// Divides the positive scores of tokens that were generated, and multiplies the negative ones.
+/// Divides the positive scores of the tokens generated so far by a penalty, and multiplies the negative ones by it.
 ///
-/// What it does depends on the sign of a score, so it acts on raw combined logits, as transformers does, where
-/// every model gives those, and on log-probabilities else. Keskar et al. 2019, arXiv 1909.05858.
+/// The effect depends on the sign of a score. As in transformers, the penalty acts on raw logits; it acts on
+/// log-probabilities where a model gives no logits. Keskar et al. 2019, arXiv 1909.05858.
+///
+/// ```
+/// use eft_core::sample::RepetitionPenalty;
+/// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+///
+/// let vocab = Vocab::new("abc", ["a", "b", "c"])?;
+/// let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 2.0, 1.5]));
+/// let decoding = Decoding::from(Sampling::greedy()).max_tokens(2).processor(RepetitionPenalty::new(2.0)?);
+/// let ids: Vec<_> = model.generate([0], decoding)?.map(|token| token.unwrap().id).collect();
+/// assert_eq!(ids, [1, 2]); // 2.0 / 2 < 1.5
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RepetitionPenalty {
     penalty: f32,
@@ -16,10 +28,11 @@ pub struct RepetitionPenalty {
 }
 
 impl RepetitionPenalty {
-    /// Above 1 makes repetition less likely, below 1 more; 1 does nothing.
+    /// Creates the penalty. A number above 1 makes repetition less likely, a number below 1 more likely; 1 has no
+    /// effect.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] unless it is finite and above 0.
+    /// [`Error::InvalidParameter`] unless the penalty is finite and above 0.
     pub fn new(penalty: f32) -> Result<Self> {
         if !(penalty.is_finite() && penalty > 0.0) {
             return Err(Error::parameter("repetition penalty", penalty, "a finite number above 0"));
@@ -27,13 +40,15 @@ impl RepetitionPenalty {
         Ok(Self { penalty, window: None, prompt_of: None })
     }
 
-    /// Looks at the last `tokens` only.
+    /// Counts only the last `tokens` tokens.
+    #[must_use]
     pub fn window(mut self, tokens: usize) -> Self {
         self.window = Some(tokens);
         self
     }
 
-    /// Counts the tokens of the prompt, too, as the term of this name renders it.
+    /// Also counts the tokens of the prompt, as the term of this name renders it.
+    #[must_use]
     pub fn with_prompt_of(mut self, term: impl Into<String>) -> Self {
         self.prompt_of = Some(term.into());
         self
@@ -55,33 +70,51 @@ impl Processor for RepetitionPenalty {
     }
 }
 
-/// Subtracts `penalty` from a token's score for each time it was generated.
+/// Subtracts a penalty from the score of a token for each time it has been generated.
+///
+/// ```
+/// use eft_core::sample::{FrequencyPenalty, History, Processor};
+/// use eft_core::Edit;
+///
+/// let edits = FrequencyPenalty::new(0.5)?.edits(&History::new(&[4, 4, 2]))?;
+/// assert_eq!(edits, [Edit::Bias(vec![(2, -0.5), (4, -1.0)])]);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrequencyPenalty {
     penalty: f32,
 }
 
-/// Subtracts `penalty` from the score of every token that was generated.
+/// Subtracts a penalty from the score of every token that has been generated, however often.
+///
+/// ```
+/// use eft_core::sample::{History, PresencePenalty, Processor};
+/// use eft_core::Edit;
+///
+/// let edits = PresencePenalty::new(0.5)?.edits(&History::new(&[4, 4, 2]))?;
+/// assert_eq!(edits, [Edit::Bias(vec![(2, -0.5), (4, -0.5)])]);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PresencePenalty {
     penalty: f32,
 }
 
 impl FrequencyPenalty {
-    /// In nats for each time.
+    /// Creates the penalty, in nats for each time. A negative one makes repetition more likely.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] unless it is finite.
+    /// [`Error::InvalidParameter`] unless the penalty is finite.
     pub fn new(penalty: f32) -> Result<Self> {
         Ok(Self { penalty: finite("frequency penalty", penalty)? })
     }
 }
 
 impl PresencePenalty {
-    /// In nats.
+    /// Creates the penalty, in nats. A negative one makes repetition more likely.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] unless it is finite.
+    /// [`Error::InvalidParameter`] unless the penalty is finite.
     pub fn new(penalty: f32) -> Result<Self> {
         Ok(Self { penalty: finite("presence penalty", penalty)? })
     }

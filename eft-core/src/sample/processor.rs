@@ -1,11 +1,12 @@
+use super::uniform::RowId;
 use crate::backend::Edit;
 use crate::{Result, TokenId};
 
-/// Changes combined scores before a token is drawn: a penalty, a bias, a grammar.
+/// Changes the combined scores before a token is drawn: a penalty, a bias, a grammar.
 ///
-/// A processor is a pure function of the tokens so far, which survives every rollback and fork: speculation and
-/// search revisit positions. It never sees the scores, which stay on their device, but says what is to be done to
-/// them. A grammar computes its set of allowed tokens from the history, and may keep a cache of its states inside.
+/// A processor is a pure function of the tokens so far, because speculation and search visit positions again after
+/// rollbacks and forks. It never sees the scores, which stay on their device; it returns the [`Edit`]s that the backend
+/// applies to them. A grammar computes its set of allowed tokens from the history, and may cache its states inside.
 ///
 /// ```
 /// use eft_core::sample::{History, Processor};
@@ -22,30 +23,58 @@ use crate::{Result, TokenId};
 /// }
 /// ```
 pub trait Processor: Send + Sync {
-    /// What is to be done to the scores of the next token, in order.
+    /// Returns the edits of the scores of the next token, in the order in which they are applied.
     ///
     /// # Errors
-    /// Whatever keeps it from saying: generation ends with it.
+    /// Any error of the processor's own; generation ends with it.
     fn edits(&self, history: &History<'_>) -> Result<Vec<Edit>>;
 
-    /// The term whose prompt [`History::prompt`] holds; none unless a processor asks. Models of a combination
-    /// render a prompt differently, so there is no one prompt.
+    /// Returns the name of the term whose prompt the processor wants in [`History::prompt`]; `None`, the default,
+    /// leaves that empty. There is no one prompt: the models of a combination render it differently.
     fn prompt_of(&self) -> Option<&str> {
         None
     }
 }
 
-/// What a processor may look at.
+/// What a [`Processor`] knows of a row.
+///
+/// ```
+/// use eft_core::sample::{History, Processor, RepetitionPenalty};
+///
+/// let penalty = RepetitionPenalty::new(1.2)?;
+/// assert_eq!(penalty.edits(&History::new(&[3, 1, 3]))?.len(), 1);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct History<'a> {
     /// The tokens generated for this row.
     pub generated: &'a [TokenId],
-    /// The token ids of the prompt, as the term of [`Processor::prompt_of`] renders it; empty if that is none.
+    /// The token ids of the prompt, as the term named by [`Processor::prompt_of`] renders it; empty if that is `None`.
     pub prompt: &'a [TokenId],
+    /// The identity of the row: which request, and which of its samples.
+    pub row: RowId,
 }
 
-impl History<'_> {
-    /// Prompt and generated tokens, one after another.
+impl<'a> History<'a> {
+    /// Creates the history of a row with these generated tokens, no prompt, and the id 0.
+    pub fn new(generated: &'a [TokenId]) -> Self {
+        Self { generated, prompt: &[], row: RowId::default() }
+    }
+
+    /// Sets the token ids of the prompt.
+    #[must_use]
+    pub fn with_prompt(self, prompt: &'a [TokenId]) -> Self {
+        Self { prompt, ..self }
+    }
+
+    /// Sets the identity of the row.
+    #[must_use]
+    pub fn with_row(self, row: impl Into<RowId>) -> Self {
+        Self { row: row.into(), ..self }
+    }
+
+    /// Iterates over the prompt's tokens, then the generated ones.
     pub fn tokens(&self) -> impl Iterator<Item = TokenId> + '_ {
         self.prompt.iter().chain(self.generated).copied()
     }

@@ -1,15 +1,34 @@
 use std::sync::Arc;
 
-use super::spot::{Spot, drawn_from};
-use super::{History, Processor, Purpose, Sampling, Uniforms};
+use super::decoding::Decoding;
+use super::processor::{History, Processor};
+use super::sampling::Sampling;
+use super::scored_position::{ScoredPosition, drawn_from};
+use super::token::Token;
+use super::uniform::{Purpose, RowId, Uniforms};
 use crate::backend::{Backend, Pick, ScoreRow};
 use crate::check;
-use crate::decode::{Attribution, Decoding};
-use crate::evaluator::diagnose::fault;
+use crate::fault::fault;
 use crate::{Error, Fault, Result, Scores, TokenId};
 
 /// Chooses the next token of each row of a batch, and remembers what it chose: the history that processors look at
-/// and the positions that uniforms are made of.
+/// and the positions that random numbers are made of.
+///
+/// ```
+/// use eft_core::{from_fn, Host, LogitSource, RowFeed, Sampling, Session, Vocab};
+///
+/// let vocab = Vocab::new("abc", ["a", "b", "</s>"])?.with_eos([2])?;
+/// let model = from_fn(Host, vocab, |tokens| Ok(vec![0.0, 3.0 - tokens.len() as f32, 1.0]));
+/// let mut sampler = model.sampler(Sampling::greedy(), 1)?;
+/// let (mut session, mut scores) = model.open(&[vec![0].into()])?;
+/// let mut text = Vec::new();
+/// while let Some(token) = sampler.next(&scores)? {
+///     text.push(token);
+///     scores = session.extend(&[RowFeed::one(token)])?;
+/// }
+/// assert_eq!(text, [1, 1]);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 pub struct Sampler<B: Backend> {
     backend: B,
     sampling: Sampling,
@@ -23,44 +42,28 @@ pub struct Sampler<B: Backend> {
 /// One row of the batch.
 #[derive(Debug, Clone)]
 struct RowState {
-    /// Stable while rows come and go: what its uniforms are made of.
-    id: u64,
+    id: RowId,
+    seed: u64,
     generated: Vec<TokenId>,
-    /// For each processor, the prompt it asked for.
+    /// For each processor, the prompt that it asks for.
     prompts: Vec<Vec<TokenId>>,
 }
 
-/// A token that was chosen.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Token {
-    /// Its id.
-    pub id: TokenId,
-    /// How many tokens were generated before it.
-    pub position: usize,
-    /// Its log-probability (natural log) in the combined distribution.
-    pub log_prob: f32,
-    /// The same after processors, temperature and filters: in the distribution it was drawn from. For greedy
-    /// decoding, after processors.
-    pub processed_log_prob: f32,
-    /// The likeliest tokens of the combined distribution, as many as were asked for, likeliest first.
-    pub alternatives: Vec<Pick>,
-    /// What each term of the combination did for it, if that was asked for.
-    pub attribution: Option<Attribution>,
-    /// The mass that black boxes gave to the tokens they told, where some term is one.
-    pub known_mass: Option<f32>,
-}
-
 impl<B: Backend> Sampler<B> {
-    /// A sampler for a batch of `rows` rows at the end of their prompts. It knows no stop ids but those of
-    /// `decoding`: [`Source::sampler`](crate::Source::sampler) adds those of the models.
+    /// Creates a sampler for a batch of `rows` rows at the ends of their prompts. Its only stop ids are those of
+    /// `decoding`; [`Source::sampler`](crate::Source::sampler) adds those of the models.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] for settings outside their range.
+    /// [`Error::InvalidParameter`] if a setting is out of its range.
     pub fn new(backend: B, decoding: &Decoding, rows: usize) -> Result<Self> {
         decoding.validate()?;
         let prompts = vec![Vec::new(); decoding.processors.len()];
-        let row = |id| RowState { id, generated: Vec::new(), prompts: prompts.clone() };
+        let row = |index: u64| RowState {
+            id: index.into(),
+            seed: decoding.sampling.seed,
+            generated: Vec::new(),
+            prompts: prompts.clone(),
+        };
         Ok(Self {
             backend,
             sampling: decoding.sampling,
@@ -72,10 +75,11 @@ impl<B: Backend> Sampler<B> {
         })
     }
 
-    /// Tells the prompts that processors ask for by [`Processor::prompt_of`]: `prompt(term, row)`.
+    /// Sets the prompts that processors ask for by [`Processor::prompt_of`]: `prompt(term, row)` returns the token ids
+    /// of a row's prompt as the term renders it.
     ///
     /// # Errors
-    /// Those of `prompt`.
+    /// The errors of `prompt`.
     pub fn with_prompts<'a>(mut self, prompt: impl Fn(&str, usize) -> Result<&'a [TokenId]>) -> Result<Self> {
         for (row, state) in self.rows.iter_mut().enumerate() {
             for (processor, tokens) in self.processors.iter().zip(&mut state.prompts) {
@@ -87,10 +91,10 @@ impl<B: Backend> Sampler<B> {
         Ok(self)
     }
 
-    /// Goes on behind tokens that each row already has, as if they had been chosen here.
+    /// Sets the tokens that each row already has, as if they had been chosen here.
     ///
     /// # Errors
-    /// [`Error::Shape`] unless there is a list for each row.
+    /// [`Error::Shape`] unless there is one list for each row.
     pub fn with_generated<'a>(mut self, tokens: impl IntoIterator<Item = &'a [TokenId]>) -> Result<Self> {
         let tokens: Vec<_> = tokens.into_iter().collect();
         check::per_row("lists of tokens", self.rows.len(), tokens.len())?;
@@ -98,7 +102,13 @@ impl<B: Backend> Sampler<B> {
         Ok(self)
     }
 
-    /// The tokens chosen for a row so far; none for a row past the batch.
+    /// Sets the stable id and the seed of each row.
+    pub(crate) fn with_identities(mut self, rows: impl IntoIterator<Item = (RowId, u64)>) -> Self {
+        self.rows.iter_mut().zip(rows).for_each(|(row, (id, seed))| (row.id, row.seed) = (id, seed));
+        self
+    }
+
+    /// Returns the tokens chosen for a row so far; none if the batch has no such row.
     pub fn generated(&self, row: usize) -> &[TokenId] {
         self.rows.get(row).map_or(&[], |r| &r.generated)
     }
@@ -106,109 +116,121 @@ impl<B: Backend> Sampler<B> {
     /// Chooses a token for each row from its last position, and remembers it.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of rows, [`Error::BadScores`] for a row that is unsound (nothing is
-    /// remembered then), and failures of processors and of the backend.
+    /// No token is remembered then.
+    /// * [`Error::Shape`] if the scores have another number of rows than the sampler.
+    /// * [`Error::BadScores`] if no token can be chosen from the scores of a row.
+    /// * [`Error::EditOutOfRange`] if a processor edits a token that the scores do not have.
+    /// * Any error of a processor or of the backend.
     pub fn sample(&mut self, scores: &Scores<B>) -> Result<Vec<Token>> {
         check::per_row("scores to sample from", self.rows.len(), scores.rows())?;
         let last = scores.last()?.into_iter().enumerate();
-        let spots: Vec<_> = last
+        let positions: Vec<_> = last
             .map(|(row, last)| {
                 let position = self.rows[row].generated.len();
-                Spot { scores: last, row, position, known_mass: scores.known_mass(row) }
+                ScoredPosition { scores: last, row, position, known_mass: scores.known_mass(row) }
             })
             .collect();
-        let tokens = self.choose(&spots, scores.width())?;
+        let tokens = self.choose(&positions, scores.width())?;
         self.remember(tokens.iter().enumerate().map(|(row, token)| (row, token.id)));
         Ok(tokens)
     }
 
-    /// Chooses a token for each spot, and remembers none.
-    pub(crate) fn choose(&self, spots: &[Spot<'_, B>], width: usize) -> Result<Vec<Token>> {
-        let prepared = self.prepare(spots, width)?;
-        let picks = self.pick(&drawn_from(spots, prepared.as_ref()), spots, Purpose::Draw, width)?;
-        self.tell(spots, &picks, prepared.is_some(), width)
+    /// Chooses a token for each position, and remembers none of them.
+    pub(crate) fn choose(&self, positions: &[ScoredPosition<'_, B>], width: usize) -> Result<Vec<Token>> {
+        let prepared = self.prepare(positions, width)?;
+        let rows = drawn_from(positions, prepared.as_ref());
+        let picks = self.pick(&rows, positions, Purpose::Draw, width)?;
+        self.build_tokens(positions, &picks, prepared.is_some(), width)
     }
 
-    /// The rows that tokens are drawn from, one for each spot: after processors, temperature and filters. `None` if
-    /// these change nothing.
-    pub(crate) fn prepare(&self, spots: &[Spot<'_, B>], width: usize) -> Result<Option<B::Tensor>> {
-        let edited = self.process(spots, width)?;
+    /// Applies processors, temperature and filters. Returns a tensor with one row for each position, or `None` if they
+    /// change nothing.
+    pub(crate) fn prepare(
+        &self,
+        positions: &[ScoredPosition<'_, B>],
+        width: usize,
+    ) -> Result<Option<B::Tensor>> {
+        let edited = self.process(positions, width)?;
         match self.sampling.filter().filter(|f| !f.is_identity()) {
             Some(filter) => {
-                self.backend.filter(&drawn_from(spots, edited.as_ref()), &filter, width).map(Some)
+                self.backend.filter(&drawn_from(positions, edited.as_ref()), &filter, width).map(Some)
             }
             None => Ok(edited),
         }
     }
 
-    /// Takes the first token of each row, or draws one with the uniform of its spot and purpose.
+    /// Picks a token from each row: the likeliest one, or one drawn with the random number of its position and purpose.
     pub(crate) fn pick(
         &self,
         rows: &[ScoreRow<'_, B>],
-        spots: &[Spot<'_, B>],
+        positions: &[ScoredPosition<'_, B>],
         purpose: Purpose,
         width: usize,
     ) -> Result<Vec<Pick>> {
         if self.sampling.is_greedy() {
             return self.backend.argmax(rows, width);
         }
-        let uniforms: Vec<_> = spots.iter().map(|s| self.uniform(s.row, s.position, purpose)).collect();
+        let uniforms: Vec<_> = positions.iter().map(|p| self.uniform(p.row, p.position, purpose)).collect();
         self.backend.draw(rows, &uniforms, width)
     }
 
+    /// Returns the random number of a row, a position and a purpose.
     pub(crate) fn uniform(&self, row: usize, position: usize, purpose: Purpose) -> f64 {
-        Uniforms::new(self.sampling.seed).at(self.rows[row].id, position, purpose)
+        let row = &self.rows[row];
+        Uniforms::new(row.seed).at(row.id, position, purpose)
     }
 
-    /// What is told of tokens that were chosen. `prepared` says that they were picked from other rows than those of
-    /// the spots.
+    /// Builds the reported tokens from the picks. `prepared` says that the picks come from other rows than the
+    /// positions' own scores.
     ///
     /// # Errors
-    /// [`Error::BadScores`] for a spot whose scores are unsound, and failures of the backend.
-    pub(crate) fn tell(
+    /// * [`Error::BadScores`] if no token can be chosen from the scores of a position.
+    /// * Any error of the backend.
+    pub(crate) fn build_tokens(
         &self,
-        spots: &[Spot<'_, B>],
+        positions: &[ScoredPosition<'_, B>],
         picks: &[Pick],
         prepared: bool,
         width: usize,
     ) -> Result<Vec<Token>> {
-        let combined: Vec<_> = spots.iter().map(|s| s.scores).collect();
+        let combined: Vec<_> = positions.iter().map(|p| p.scores).collect();
         let log_probs = if prepared {
-            // An unsound pick may name no token at all.
+            // The pick from an unsound row may name a token that does not exist.
             let tokens: Vec<_> = picks.iter().map(|p| vec![p.token.min(width as TokenId - 1)]).collect();
             let lists = self.backend.log_probs(&combined, &tokens, width)?;
             lists.into_iter().map(|list| list.first().copied().unwrap_or(f32::NAN)).collect::<Vec<_>>()
         } else {
             picks.iter().map(|p| p.log_prob).collect()
         };
-        self.refuse_unsound(spots, picks, &log_probs, width)?;
+        self.refuse_unsound(positions, picks, &log_probs, width)?;
 
         let mut alternatives = match self.alternatives {
             0 => vec![Vec::new(); picks.len()],
             k => self.backend.top(&combined, k, width)?,
         };
-        let tokens = spots.iter().zip(picks).zip(log_probs).enumerate();
-        let tokens = tokens.map(|(index, ((spot, pick), log_prob))| Token {
+        let tokens = positions.iter().zip(picks).zip(log_probs).enumerate();
+        let tokens = tokens.map(|(index, ((scored, pick), log_prob))| Token {
             id: pick.token,
-            position: spot.position,
+            position: scored.position,
             log_prob,
             processed_log_prob: pick.log_prob,
             alternatives: std::mem::take(&mut alternatives[index]),
             attribution: None,
-            known_mass: spot.known_mass,
+            known_mass: scored.known_mass,
         });
         Ok(tokens.collect())
     }
 
-    /// Puts tokens behind those of their rows.
+    /// Appends tokens to those of their rows.
     pub(crate) fn remember(&mut self, tokens: impl IntoIterator<Item = (usize, TokenId)>) {
         tokens.into_iter().for_each(|(row, token)| self.rows[row].generated.push(token));
     }
 
-    /// The next token of a batch of one row; `None` once it is a stop id or the limit of tokens is reached.
+    /// Returns the next token of a batch of one row; `None` if it is a stop id, or if the limit of tokens is reached.
     ///
     /// # Errors
-    /// As [`sample`](Self::sample).
+    /// * [`Error::Shape`] if the sampler has more than one row.
+    /// * The errors of [`sample`](Self::sample).
     pub fn next(&mut self, scores: &Scores<B>) -> Result<Option<TokenId>> {
         check::per_row("rows of a sampler", 1, self.rows.len())?;
         if self.max_tokens.is_some_and(|max| self.rows[0].generated.len() >= max) {
@@ -218,47 +240,57 @@ impl<B: Backend> Sampler<B> {
         Ok((!self.stop_ids.contains(&token)).then_some(token))
     }
 
-    /// The rows after processors, if there are any.
-    fn process(&self, spots: &[Spot<'_, B>], width: usize) -> Result<Option<B::Tensor>> {
+    /// Applies the processors. Returns a tensor with one row for each position, or `None` if there are no processors.
+    fn process(&self, positions: &[ScoredPosition<'_, B>], width: usize) -> Result<Option<B::Tensor>> {
         if self.processors.is_empty() {
             return Ok(None);
         }
-        let edits = spots.iter().map(|spot| {
-            let row = &self.rows[spot.row];
-            let generated = &row.generated[..spot.position];
+        let edits = positions.iter().map(|scored| {
+            let row = &self.rows[scored.row];
+            let history = History::new(&row.generated[..scored.position]).with_row(row.id);
             let of_processor = self.processors.iter().zip(&row.prompts);
-            let edits =
-                of_processor.map(|(processor, prompt)| processor.edits(&History { generated, prompt }));
+            let edits = of_processor.map(|(processor, prompt)| processor.edits(&history.with_prompt(prompt)));
             Ok(edits.collect::<Result<Vec<_>>>()?.concat())
         });
         let edits = edits.collect::<Result<Vec<_>>>()?;
-        // In whatever form they are: where models give raw logits, a penalty that depends on the sign acts on those.
-        Ok(Some(self.backend.edit(&drawn_from(spots, None), &edits, width)?))
+        // The scores are edited in the form in which they are: a penalty that depends on the sign of a score acts on
+        // raw logits where the models give those.
+        let edited = self.backend.edit(&drawn_from(positions, None), &edits, width);
+        // The backend counts the rows that it was given, which are positions here.
+        edited.map(Some).map_err(|error| match error {
+            Error::TokenOutOfRange { row, token, limit, .. } if row < positions.len() => {
+                let ScoredPosition { row, position, .. } = positions[row];
+                Error::EditOutOfRange { row, position, token, limit }
+            }
+            other => other,
+        })
     }
 
     fn refuse_unsound(
         &self,
-        spots: &[Spot<'_, B>],
+        positions: &[ScoredPosition<'_, B>],
         picks: &[Pick],
         log_probs: &[f32],
         width: usize,
     ) -> Result<()> {
-        for (spot, (pick, log_prob)) in spots.iter().zip(picks.iter().zip(log_probs)) {
+        for (scored, (pick, log_prob)) in positions.iter().zip(picks.iter().zip(log_probs)) {
             if pick.log_prob.is_nan() || log_prob.is_nan() {
-                // The step has failed: now a row may cross, to tell why. One that is sound was spoilt by processors.
-                let scores = self.backend.download(&[spot.scores], width)?;
+                // The step has failed, so the row may be downloaded to find the reason. If the combined scores are
+                // sound, the processors have spoilt them.
+                let scores = self.backend.download(&[scored.scores], width)?;
                 let fault = fault(&scores, false).unwrap_or(Fault::NothingAllowed);
-                let (row, position) = (spot.row, spot.position);
+                let (row, position) = (scored.row, scored.position);
                 return Err(Error::BadScores { term: "the combination".into(), row, position, fault });
             }
         }
         Ok(())
     }
 
-    /// Forgets that many tokens of each row.
+    /// Forgets the last `drop[row]` tokens of each row.
     ///
     /// # Errors
-    /// [`Error::RollbackTooFar`].
+    /// * [`Error::Shape`] unless there is one number for each row.
+    /// * [`Error::RollbackTooFar`] if a row has fewer tokens.
     pub fn rollback(&mut self, drop: &[usize]) -> Result<()> {
         check::rollback(drop, &self.rows.iter().map(|r| r.generated.len()).collect::<Vec<_>>())?;
         for (row, drop) in self.rows.iter_mut().zip(drop) {
@@ -267,24 +299,26 @@ impl<B: Backend> Sampler<B> {
         Ok(())
     }
 
-    /// Makes row `i` what row `rows[i]` was. A fork draws the same uniforms as its twin until it is given an id of
-    /// its own by [`rename`](Self::rename).
+    /// Makes row `i` a copy of what row `rows[i]` was. Copies of one row draw the same random numbers until
+    /// [`rename`](Self::rename) gives them ids of their own.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`], [`Error::RowOutOfRange`].
+    /// * [`Error::EmptyBatch`] if `rows` is empty.
+    /// * [`Error::RowOutOfRange`] if it names a row that does not exist.
     pub fn select(&mut self, rows: &[usize]) -> Result<()> {
         check::select(rows, self.rows.len())?;
         self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
         Ok(())
     }
 
-    /// Gives rows other stable ids, from which their uniforms are made; at first a row's id is its index.
+    /// Gives the rows other stable ids, from which their random numbers are made. At first the id of a row is its
+    /// index.
     ///
     /// # Errors
-    /// [`Error::Shape`] unless there is an id for each row.
-    pub fn rename(&mut self, ids: &[u64]) -> Result<()> {
+    /// [`Error::Shape`] unless there is one id for each row.
+    pub fn rename<I: Into<RowId> + Copy>(&mut self, ids: &[I]) -> Result<()> {
         check::per_row("ids", self.rows.len(), ids.len())?;
-        self.rows.iter_mut().zip(ids).for_each(|(row, id)| row.id = *id);
+        self.rows.iter_mut().zip(ids).for_each(|(row, id)| row.id = (*id).into());
         Ok(())
     }
 }

@@ -3,8 +3,9 @@ use crate::{Error, Result};
 
 /// How a token is drawn from a row of scores.
 ///
-/// The default draws from the distribution as it is: temperature 1, nothing truncated, seed 0. One seed gives one
-/// text: the same on every run, whatever else is in the batch, and on every backend up to rounding.
+/// The default draws from the distribution as it is: temperature 1, no filter, seed 0. One seed and one row id give
+/// one text: the same in every run, whatever other rows are in the batch, and on every backend up to rounding. The id
+/// of a row is the index of its prompt in the batch, unless its [`Request`](crate::decode::Request) has one of its own.
 ///
 /// ```
 /// use eft_core::Sampling;
@@ -16,17 +17,20 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+#[must_use]
 pub struct Sampling {
-    /// Scores are divided by it; 0 takes the likeliest token (the lowest id of several), and then no filter
-    /// matters.
+    /// Scores are divided by the temperature before they are normalised. At 0 the likeliest token is taken (the one
+    /// with the lowest id if there are several), and the filters do not matter.
     pub temperature: f32,
-    /// Keep the `k` likeliest tokens.
+    /// Keep the `k` likeliest tokens; all of them if `None`.
     pub top_k: Option<usize>,
-    /// Keep the smallest set of likeliest tokens whose mass reaches this.
+    /// Keep the nucleus: the smallest set of likeliest tokens whose probability mass reaches this; all tokens if
+    /// `None`.
     pub top_p: Option<f32>,
-    /// Keep tokens at least this fraction as likely as the likeliest.
+    /// Keep the tokens that are at least this fraction as likely as the likeliest one; all tokens if `None`.
     pub min_p: Option<f32>,
-    /// What the uniform numbers are made of.
+    /// The seed of the random numbers.
     pub seed: u64,
 }
 
@@ -37,7 +41,7 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// The likeliest token, always.
+    /// Always takes the likeliest token.
     pub fn greedy() -> Self {
         Self { temperature: 0.0, ..Self::default() }
     }
@@ -48,21 +52,21 @@ impl Sampling {
         self
     }
 
-    /// Keeps the `k` likeliest tokens.
-    pub fn top_k(mut self, k: usize) -> Self {
-        self.top_k = Some(k);
+    /// Keeps the `k` likeliest tokens; all of them for `None`.
+    pub fn top_k(mut self, k: impl Into<Option<usize>>) -> Self {
+        self.top_k = k.into();
         self
     }
 
-    /// Keeps the smallest set of likeliest tokens whose mass reaches `p`.
-    pub fn top_p(mut self, p: f32) -> Self {
-        self.top_p = Some(p);
+    /// Keeps the smallest set of likeliest tokens whose probability mass reaches `p`; all tokens for `None`.
+    pub fn top_p(mut self, p: impl Into<Option<f32>>) -> Self {
+        self.top_p = p.into();
         self
     }
 
-    /// Keeps tokens at least `p` times as likely as the likeliest.
-    pub fn min_p(mut self, p: f32) -> Self {
-        self.min_p = Some(p);
+    /// Keeps the tokens that are at least `p` times as likely as the likeliest one; all tokens for `None`.
+    pub fn min_p(mut self, p: impl Into<Option<f32>>) -> Self {
+        self.min_p = p.into();
         self
     }
 
@@ -72,15 +76,15 @@ impl Sampling {
         self
     }
 
-    /// Whether the likeliest token is taken, always.
+    /// Whether the likeliest token is always taken.
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0
     }
 
-    /// Every setting in its range.
+    /// Checks that every setting is in its range.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] names the first that is not.
+    /// [`Error::InvalidParameter`] names the first setting that is not.
     pub fn validate(&self) -> Result<()> {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return Err(Error::parameter("temperature", self.temperature, "a finite number, 0 or above"));
@@ -89,7 +93,7 @@ impl Sampling {
         Filter { temperature, ..self.unchecked_filter() }.validate()
     }
 
-    /// What is done to a row before a token is drawn; `None` for greedy.
+    /// Returns the filter that is applied to a row before a token is drawn; `None` for greedy decoding.
     pub fn filter(&self) -> Option<Filter> {
         (!self.is_greedy()).then(|| self.unchecked_filter())
     }

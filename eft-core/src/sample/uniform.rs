@@ -1,10 +1,36 @@
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Uniform numbers by counter: a pure function of seed, row, position and purpose.
+/// The stable identity of a row, from which its random numbers are made.
 ///
-/// Nothing is consumed, so a row's text does not change when other rows finish, fork or speculate, and positions
-/// can be revisited.
+/// It stays the same while rows join, leave or change places in a batch, so the text of a row does not depend on the
+/// rows beside it.
+///
+/// ```
+/// use eft_core::sample::RowId;
+///
+/// assert_eq!(RowId::from(7), RowId { request: 7, sample: 0 });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub struct RowId {
+    /// The id of the request; by default the index of its prompt in the batch.
+    pub request: u64,
+    /// Which of the samples of that request, counted from 0.
+    pub sample: u64,
+}
+
+impl From<u64> for RowId {
+    fn from(request: u64) -> Self {
+        Self { request, sample: 0 }
+    }
+}
+
+/// A counter-based random number generator: its uniform numbers are a pure function of seed, row, position and
+/// purpose.
+///
+/// No state is consumed, so the text of a row does not change when other rows finish, fork or speculate, and positions
+/// can be visited again. The numbers are blocks of the ChaCha20 key stream: the key is made of seed, row and purpose,
+/// and the position is the block counter.
 ///
 /// ```
 /// use eft_core::sample::{Purpose, Uniforms};
@@ -18,7 +44,7 @@ pub struct Uniforms {
     seed: u64,
 }
 
-/// What a uniform number decides. Different purposes at one position need independent numbers.
+/// What a uniform number decides. Decisions of different purposes at one position need independent numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Purpose {
@@ -28,18 +54,19 @@ pub enum Purpose {
     Draft,
     /// Whether a drafted token is accepted.
     Accept,
-    /// Which token follows a rejection.
+    /// Which token follows a rejected one.
     Residual,
 }
 
 impl Uniforms {
-    /// The numbers of a seed.
+    /// Creates the generator of a seed.
     pub fn new(seed: u64) -> Self {
         Self { seed }
     }
 
-    /// The number for a row (by its stable id), a position and a purpose: in [0, 1), a multiple of 2⁻⁵³.
-    pub fn at(&self, row: u64, position: usize, purpose: Purpose) -> f64 {
+    /// Returns the number for a row, a position and a purpose: a multiple of 2⁻⁵³ in [0, 1).
+    pub fn at(&self, row: impl Into<RowId>, position: usize, purpose: Purpose) -> f64 {
+        let row = row.into();
         let purpose: u64 = match purpose {
             Purpose::Draw => 0,
             Purpose::Draft => 1,
@@ -47,11 +74,11 @@ impl Uniforms {
             Purpose::Residual => 3,
         };
         let mut key = [0; 32];
-        key[..8].copy_from_slice(&self.seed.to_le_bytes());
-        key[8..16].copy_from_slice(&row.to_le_bytes());
-        key[16..24].copy_from_slice(&purpose.to_le_bytes());
+        for (bytes, part) in key.chunks_exact_mut(8).zip([self.seed, row.request, purpose, row.sample]) {
+            bytes.copy_from_slice(&part.to_le_bytes());
+        }
         let mut stream = ChaCha20Rng::from_seed(key);
-        // A position is a block of the cipher's key stream: sixteen words.
+        // A position is one block of the key stream: sixteen words.
         stream.set_word_pos(position as u128 * 16);
         (stream.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }

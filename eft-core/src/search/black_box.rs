@@ -1,50 +1,54 @@
 use std::sync::Arc;
 
-use super::{Piece, Proposals, Proposer};
+use super::{Chunk, Proposer, ProposerSession};
 use crate::check;
 use crate::decode::FinishReason;
 use crate::{Decoding, Prompt, Result, Vocab};
 
-/// A base that only samples text: a service of which neither tokens nor probabilities are known.
+/// A base that only samples text: a remote service, for instance, that returns neither tokens nor probabilities.
 ///
 /// ```
-/// use eft_core::search::{BlackBox, ChunkBeamSearch, Continuation, Written};
+/// use eft_core::search::{BlackBox, ChunkBeamSearch, Continuation, SampledText};
 /// use eft_core::Prompt;
 ///
-/// // Writes "ab" or "ba" for each chunk, by the number that it is given, and ends after four letters.
-/// let service = BlackBox::new(|_prompt: &Prompt, text: &str, _tokens, number: u64| {
-///     let text_added = if number % 2 == 0 { "ab" } else { "ba" };
-///     Ok(Written { text: text_added.into(), tokens: 2, ended: text.len() >= 2 })
+/// // Appends "ab" or "ba", depending on the seed of the call, and ends after four letters.
+/// let service = BlackBox::new(|_prompt: &Prompt, text: &str, _max_tokens, seed: u64| {
+///     let appended = if seed % 2 == 0 { "ab" } else { "ba" };
+///     Ok(SampledText { text: appended.into(), tokens: 2, ended: text.len() >= 2 })
 /// });
-/// let likes_b_first = |_: &Prompt, text: &Continuation| {
+/// let prefers_b_first = |_: &Prompt, text: &Continuation| {
 ///     Ok(text.text.iter().step_by(2).filter(|c| **c == b'b').count() as f64)
 /// };
-/// let found = ChunkBeamSearch::new(&service, &likes_b_first).width(1).successors(6).chunk(2).run("?")?;
-/// assert_eq!(found.best().continuation.to_text(), "baba");
+/// let result = ChunkBeamSearch::new(&service, &prefers_b_first).width(1).successors(6).chunk(2).run("?")?;
+/// assert_eq!(result.best().continuation.to_text(), "baba");
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 pub struct BlackBox {
-    write: Box<Write>,
+    sample: Box<Sample>,
 }
 
-type Write = dyn Fn(&Prompt, &str, usize, u64) -> Result<Written> + Send + Sync;
+type Sample = dyn Fn(&Prompt, &str, usize, u64) -> Result<SampledText> + Send + Sync;
 
-/// What a black box wrote.
+/// The text that a [`BlackBox`] appended in one call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Written {
-    /// The text that was added.
+pub struct SampledText {
+    /// The appended text.
     pub text: String,
-    /// How many tokens it took; at least 1 is counted.
+    /// The number of its tokens. At least 1 is counted for each call.
     pub tokens: usize,
-    /// Whether the text has ended, as it has where nothing was added.
+    /// Whether the text has ended. It has, too, if nothing was appended.
     pub ended: bool,
 }
 
 impl BlackBox {
-    /// A function of the prompt, the text so far, the most tokens to add, and a number, different for every call of
-    /// a search and the same in every run of it: a seed.
-    pub fn new(write: impl Fn(&Prompt, &str, usize, u64) -> Result<Written> + Send + Sync + 'static) -> Self {
-        Self { write: Box::new(write) }
+    /// Creates a base from a function that continues a text.
+    ///
+    /// Its arguments are the prompt, the text generated so far, the maximum number of tokens to append, and a seed: each
+    /// call of a search has another one, and a second run of the same search has the same ones.
+    pub fn new(
+        sample: impl Fn(&Prompt, &str, usize, u64) -> Result<SampledText> + Send + Sync + 'static,
+    ) -> Self {
+        Self { sample: Box::new(sample) }
     }
 }
 
@@ -53,23 +57,24 @@ impl Proposer for BlackBox {
         None
     }
 
-    fn open(&self, prompt: &Prompt, decoding: &Decoding) -> Result<Box<dyn Proposals + '_>> {
+    fn open(&self, prompt: &Prompt, decoding: &Decoding) -> Result<Box<dyn ProposerSession + '_>> {
         decoding.validate()?;
         let row = Row { text: String::new(), ended: false };
-        Ok(Box::new(Texts {
-            write: &self.write,
+        Ok(Box::new(TextSession {
+            sample: &self.sample,
             prompt: prompt.clone(),
             rows: vec![row],
-            calls: decoding.sampling.seed,
+            seed: decoding.sampling.seed,
         }))
     }
 }
 
-struct Texts<'a> {
-    write: &'a Write,
+struct TextSession<'a> {
+    sample: &'a Sample,
     prompt: Prompt,
     rows: Vec<Row>,
-    calls: u64,
+    /// The seed of the next call.
+    seed: u64,
 }
 
 #[derive(Clone)]
@@ -78,36 +83,32 @@ struct Row {
     ended: bool,
 }
 
-impl Proposals for Texts<'_> {
-    fn extend(&mut self, count: usize) -> Result<Vec<Piece>> {
-        let mut pieces = Vec::new();
+impl ProposerSession for TextSession<'_> {
+    fn extend(&mut self, count: usize) -> Result<Vec<Chunk>> {
+        let mut chunks = Vec::new();
         for row in &mut self.rows {
             if row.ended {
-                pieces.push(Piece::default());
+                chunks.push(Chunk::default());
                 continue;
             }
-            let written = (self.write)(&self.prompt, &row.text, count, self.calls)?;
-            self.calls = self.calls.wrapping_add(1);
-            row.text += &written.text;
-            // One that adds nothing would do so for ever.
-            row.ended = written.ended || written.text.is_empty();
-            pieces.push(Piece {
-                text: written.text.into_bytes(),
-                drawn: written.tokens.max(1),
+            let sampled = (self.sample)(&self.prompt, &row.text, count, self.seed)?;
+            self.seed = self.seed.wrapping_add(1);
+            row.text += &sampled.text;
+            // Otherwise a service that appends nothing would be called forever.
+            row.ended = sampled.ended || sampled.text.is_empty();
+            chunks.push(Chunk {
+                text: sampled.text.into_bytes(),
+                drawn: sampled.tokens.max(1),
                 end: row.ended.then_some(FinishReason::Ended),
-                ..Piece::default()
+                ..Chunk::default()
             });
         }
-        Ok(pieces)
+        Ok(chunks)
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
         check::select(rows, self.rows.len())?;
         self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
         Ok(())
-    }
-
-    fn held(&self) -> usize {
-        self.rows.iter().filter(|row| !row.ended).count()
     }
 }

@@ -3,53 +3,86 @@ use std::sync::Arc;
 use super::Continuation;
 use crate::{Prompt, Result, Vocab};
 
-/// What judges continuations: an [`ImplicitReward`](super::ImplicitReward), or any function of prompt and
+/// A scoring of continuations: an [`ImplicitReward`](super::ImplicitReward), or any function of the prompt and the
 /// continuation.
+///
+/// ```
+/// use eft_core::search::{ChunkBeamSearch, Continuation};
+/// use eft_core::{from_fn, Host, Prompt, Vocab};
+///
+/// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |_| Ok(vec![0.0, 0.0]));
+/// let shorter_is_better = |_: &Prompt, text: &Continuation| Ok(-(text.tokens.len() as f64));
+/// let result = ChunkBeamSearch::new(&model, shorter_is_better).max_tokens(10).run([0])?;
+/// assert_eq!(result.best().score, -10.0); // this model has no end-of-sequence token
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 pub trait Guide: Send + Sync {
-    /// One row at the end of the prompt. `vocab` is what the base's tokens stand for; `None` if it tells text only.
+    /// Starts a session with one row, whose continuation is empty. `vocab` is the vocabulary of the base's tokens, or
+    /// `None` if the base returns only text.
     ///
     /// # Errors
-    /// Failures of the models behind it, and whatever keeps it from judging texts of this base.
-    fn open(&self, prompt: &Prompt, vocab: Option<&Arc<Vocab>>) -> Result<Box<dyn Judge + '_>>;
+    /// * [`Error::Unsupported`](crate::Error::Unsupported) if the guide cannot score texts of this base.
+    /// * Any error of the guide's models.
+    fn open(&self, prompt: &Prompt, vocab: Option<&Arc<Vocab>>) -> Result<Box<dyn GuideSession + '_>>;
 }
 
-/// Rows that are being judged.
-pub trait Judge: Send {
-    /// The score of each row's whole continuation, which begins with the one that it was last called with. Higher is
-    /// better.
+/// A guide's state for a batch of continuations of one prompt.
+///
+/// ```
+/// use eft_core::Prompt;
+/// use eft_core::search::{Continuation, Guide};
+///
+/// let length = |_: &Prompt, text: &Continuation| Ok(text.text.len() as f64);
+/// let guide: &dyn Guide = &length;
+/// let mut session = guide.open(&"Hi".into(), None)?;
+/// session.select(&[0, 0])?; // two rows with the same continuation
+/// let (mut short, mut long) = (Continuation::default(), Continuation::default());
+/// short.text = b" there".to_vec();
+/// long.text = b" there, reader".to_vec();
+/// assert_eq!(session.score(&[&short, &long])?, [Some(6.0), Some(14.0)]);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
+pub trait GuideSession: Send {
+    /// Returns the score of each row's whole continuation; higher is better. `None` if a continuation is too long for
+    /// the guide's context: it ends where it was last scored.
+    ///
+    /// From call to call, the text of a row only grows.
     ///
     /// # Errors
-    /// Failures of the models behind it.
-    fn score(&mut self, rows: &[&Continuation]) -> Result<Vec<f64>>;
+    /// * [`Error::Shape`](crate::Error::Shape) unless there is a continuation for each row.
+    /// * Any error of the guide's models.
+    fn score(&mut self, rows: &[&Continuation]) -> Result<Vec<Option<f64>>>;
 
-    /// Makes row `i` what row `rows[i]` was.
+    /// Replaces the rows: row `i` becomes a copy of row `rows[i]`.
     ///
     /// # Errors
-    /// [`Error::RowOutOfRange`](crate::Error::RowOutOfRange), [`Error::EmptyBatch`](crate::Error::EmptyBatch), and
-    /// failures of the models behind it.
+    /// * [`Error::EmptyBatch`](crate::Error::EmptyBatch) if `rows` is empty.
+    /// * [`Error::RowOutOfRange`](crate::Error::RowOutOfRange) if an index is out of range.
+    /// * Any error of the guide's models.
     fn select(&mut self, rows: &[usize]) -> Result<()>;
 
-    /// How many more of the base's tokens every row has room for; `usize::MAX` without a limit.
+    /// Returns how many more of the base's tokens fit into the guide's context in every row; `usize::MAX` if there is no
+    /// limit, or if it is not known. No chunk will be longer.
     fn room(&self) -> usize {
         usize::MAX
     }
 }
 
 impl<F: Fn(&Prompt, &Continuation) -> Result<f64> + Send + Sync> Guide for F {
-    fn open(&self, prompt: &Prompt, _: Option<&Arc<Vocab>>) -> Result<Box<dyn Judge + '_>> {
-        Ok(Box::new(Function { f: self, prompt: prompt.clone() }))
+    fn open(&self, prompt: &Prompt, _: Option<&Arc<Vocab>>) -> Result<Box<dyn GuideSession + '_>> {
+        Ok(Box::new(FunctionSession { function: self, prompt: prompt.clone() }))
     }
 }
 
-/// A function has nothing to keep between chunks.
-struct Function<'a, F> {
-    f: &'a F,
+/// A function of the whole continuation has no state between chunks.
+struct FunctionSession<'a, F> {
+    function: &'a F,
     prompt: Prompt,
 }
 
-impl<F: Fn(&Prompt, &Continuation) -> Result<f64> + Send + Sync> Judge for Function<'_, F> {
-    fn score(&mut self, rows: &[&Continuation]) -> Result<Vec<f64>> {
-        rows.iter().map(|row| (self.f)(&self.prompt, row)).collect()
+impl<F: Fn(&Prompt, &Continuation) -> Result<f64> + Send + Sync> GuideSession for FunctionSession<'_, F> {
+    fn score(&mut self, rows: &[&Continuation]) -> Result<Vec<Option<f64>>> {
+        rows.iter().map(|row| (self.function)(&self.prompt, row).map(Some)).collect()
     }
 
     fn select(&mut self, _: &[usize]) -> Result<()> {

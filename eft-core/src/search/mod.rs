@@ -1,8 +1,10 @@
-//! Weak-to-strong search: a large model writes, and a small tuned one says which of its texts are worth going on with.
+//! Weak-to-strong search: a large model generates texts, and a small tuned model decides which of them to extend.
 //!
-//! Chunk beam search keeps `width` texts, extends each in `successors` ways by a chunk of tokens, and keeps the best of
-//! them by a [`Guide`]'s score. The large model needs no logits in common with the small ones, nor even a vocabulary:
-//! a [`BlackBox`] that only samples text will do. Zhou et al. 2024, arXiv 2405.19262.
+//! Chunk beam search keeps the `width` best texts (the beam). Each round extends every one of them by a chunk of tokens
+//! in `successors` different ways, scores the results with a [`Guide`], and keeps the best. The guide's default,
+//! [`ImplicitReward`], is `log π_tuned(y | x) − log π_untuned(y | x)` of a text `y` for a prompt `x`. The large model's
+//! logits are not needed, and it may have another vocabulary than the small models: even a [`BlackBox`] that only samples
+//! text will do. Zhou et al. 2024, *Weak-to-Strong Search*, arXiv 2405.19262, algorithm 1.
 //!
 //! ```
 //! use eft_core::search::{ChunkBeamSearch, ImplicitReward};
@@ -17,72 +19,54 @@
 //!
 //! let search = || ChunkBeamSearch::new(&large, ImplicitReward::new(&tuned, &untuned)).max_tokens(6);
 //! let sample = search().best_of(1).run([0])?;
-//! let found = search().width(4).successors(4).chunk(2).run([0])?;
-//! assert!(found.best().score > sample.best().score); // more of the `b` that the tuned model has a taste for
+//! let result = search().width(4).successors(4).chunk(2).run([0])?;
+//! assert!(result.best().score > sample.best().score); // more of the `b` that the tuned model prefers
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
-//! With one slot and chunks without end it is best-of-n, with one successor besides it is plain sampling. The prompt
-//! is read once and forked, and every token is scored once; texts that have ended leave the models and keep their
-//! slot, and none of them is lost: those that better ones push out are candidates at the end.
+//! With a beam of one and a chunk without limit, the search is best-of-n; with one successor as well, it is plain
+//! sampling.
+//!
+//! The prompt is read once, and every token is scored once. A text that has ended leaves the models but keeps its place
+//! in the beam; if better texts push it out, it is still among the candidates at the end.
 mod beam;
 mod black_box;
 mod continuation;
 mod guide;
 mod proposer;
 mod reward;
+mod settings;
 
 pub use beam::Progress;
-pub use black_box::{BlackBox, Written};
-pub use continuation::{Candidate, Continuation, Found, Piece};
-pub use guide::{Guide, Judge};
-pub use proposer::{Proposals, Proposer};
+pub use black_box::{BlackBox, SampledText};
+pub use continuation::{Candidate, Chunk, Continuation, SearchResult};
+pub use guide::{Guide, GuideSession};
+pub use proposer::{Proposer, ProposerSession};
 pub use reward::ImplicitReward;
 
 use std::ops::ControlFlow;
 
 use crate::decode::Decoding;
-use crate::{Error, Prompt, Result};
+#[cfg(doc)]
+use crate::{Error, Source};
+use crate::{Prompt, Result};
 use beam::Beam;
+use settings::Settings;
 
-/// A search that is set up: see the [module](self).
+/// A chunk beam search: see the [module](self).
 ///
-/// By default four slots, four successors and chunks of five tokens, up to 50 tokens sampled at temperature 0.7: what
-/// the paper steers sentiment with. For following instructions it takes two, two and thirty.
+/// The defaults are those of the paper for steering sentiment: a beam of 4 texts, 4 successors, chunks of 5 tokens, and
+/// up to 50 tokens sampled at temperature 0.7. For following instructions, the paper uses 2, 2 and 30.
+#[must_use]
 pub struct ChunkBeamSearch<'a> {
     base: &'a dyn Proposer,
     guide: Box<dyn Guide + 'a>,
     settings: Settings,
 }
 
-/// Numbers of a search.
-#[derive(Debug, Clone)]
-struct Settings {
-    width: usize,
-    successors: usize,
-    chunk: usize,
-    budget: Option<usize>,
-    decoding: Decoding,
-}
-
-impl Settings {
-    /// Rows that are written at once, at most.
-    fn rows(&self) -> usize {
-        self.width.saturating_mul(self.successors)
-    }
-
-    fn validate(&self) -> Result<()> {
-        let numbers = [("width", self.width), ("successors", self.successors), ("chunk", self.chunk)];
-        match numbers.iter().find(|(_, number)| *number == 0) {
-            Some((name, number)) => Err(Error::parameter(name, number, "at least 1")),
-            None => Ok(()),
-        }
-    }
-}
-
 impl<'a> ChunkBeamSearch<'a> {
-    /// A search of what `base` writes, by what `guide` makes of it: an [`ImplicitReward`], a function of prompt and
-    /// [`Continuation`], or a [`Guide`] of one's own.
+    /// Creates a search over the texts that `base` generates, guided by the scores of `guide`: an [`ImplicitReward`], a
+    /// function of the prompt and the [`Continuation`], or your own [`Guide`].
     pub fn new(base: &'a dyn Proposer, guide: impl Guide + 'a) -> Self {
         let sampling = crate::Sampling::default().temperature(0.7);
         let decoding = Decoding::from(sampling).max_tokens(50);
@@ -90,74 +74,96 @@ impl<'a> ChunkBeamSearch<'a> {
         Self { base, guide: Box::new(guide), settings }
     }
 
-    /// How many texts are kept after each chunk: W.
+    /// Sets how many texts are kept after each round (the paper's W).
     pub fn width(mut self, texts: usize) -> Self {
         self.settings.width = texts;
         self
     }
 
-    /// In how many ways each text is extended: K.
+    /// Sets in how many ways each text is extended (the paper's K).
     pub fn successors(mut self, ways: usize) -> Self {
         self.settings.successors = ways;
         self
     }
 
-    /// How many tokens are written before texts are compared: C.
+    /// Sets how many tokens a text is extended by in each round.
     pub fn chunk(mut self, tokens: usize) -> Self {
         self.settings.chunk = tokens;
         self
     }
 
-    /// The best of `texts` whole texts: one slot, and a chunk without end.
+    /// Makes the search best-of-n: `texts` complete texts are sampled and scored, in one round.
     pub fn best_of(self, texts: usize) -> Self {
         self.width(1).successors(texts).chunk(usize::MAX)
     }
 
-    /// Ends every text after so many tokens.
+    /// Ends every text after this many tokens.
     pub fn max_tokens(mut self, tokens: usize) -> Self {
         self.settings.decoding.max_tokens = Some(tokens);
         self
     }
 
-    /// Draws no more than so many tokens of the base, over all rows. Texts that go on then are candidates as they
-    /// are.
+    /// Limits how many tokens are sampled from the base, over all rows. Texts that have not ended by then are candidates
+    /// as they are.
     pub fn budget(mut self, tokens: usize) -> Self {
         self.settings.budget = Some(tokens);
         self
     }
 
-    /// How the base samples, and what ends its texts: a [`Sampling`](crate::Sampling) or a [`Decoding`], whose limit
-    /// of tokens holds, too.
+    /// Sets how the base samples and what ends its texts: a [`Sampling`](crate::Sampling) or a [`Decoding`]. The maximum
+    /// number of tokens is that of the [`Decoding`], too.
     pub fn decoding(mut self, decoding: impl Into<Decoding>) -> Self {
         self.settings.decoding = decoding.into();
         self
     }
 
-    /// Searches.
+    /// Runs the search.
+    ///
+    /// A text that outgrows the guide's context ends where it was last scored, with
+    /// [`FinishReason::ContextFull`](crate::decode::FinishReason::ContextFull).
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] for settings outside their range and a score that is no number; those of the base
-    /// and of the guide.
-    pub fn run(&self, prompt: impl Into<Prompt>) -> Result<Found> {
+    /// * [`Error::InvalidParameter`] if a setting is outside its range, or if the guide returns NaN.
+    /// * [`Error::Unsupported`] if the guide cannot score texts of this base, or if `decoding` requests alternatives or
+    ///   attributions.
+    /// * The errors of [`Source::generate`], and any error of the base or the guide.
+    pub fn run(&self, prompt: impl Into<Prompt>) -> Result<SearchResult> {
         self.run_watched(prompt, |_| ControlFlow::Continue(()))
     }
 
-    /// As [`run`](Self::run). `watch` is called after each chunk, and ends the search by breaking.
+    /// Runs the search and calls `watch` after each round. The search ends early if `watch` breaks.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    ///
+    /// use eft_core::search::{ChunkBeamSearch, Continuation};
+    /// use eft_core::{from_fn, Host, Prompt, Vocab};
+    ///
+    /// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |_| Ok(vec![0.0, 0.0]));
+    /// let count_b = |_: &Prompt, text: &Continuation| Ok(text.text.iter().filter(|c| **c == b'b').count() as f64);
+    /// let search = ChunkBeamSearch::new(&model, count_b).chunk(1);
+    /// let result = search.run_watched([0], |progress| match progress.beam[0].score >= 3.0 {
+    ///     true => ControlFlow::Break(()),
+    ///     false => ControlFlow::Continue(()),
+    /// })?;
+    /// assert_eq!(result.best().continuation.to_text(), "bbb");
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// The errors of [`run`](Self::run).
     pub fn run_watched(
         &self,
         prompt: impl Into<Prompt>,
         mut watch: impl FnMut(&Progress<'_>) -> ControlFlow<()>,
-    ) -> Result<Found> {
+    ) -> Result<SearchResult> {
         self.settings.validate()?;
         let prompt = prompt.into();
         let beam = Beam {
             settings: &self.settings,
             vocab: self.base.vocab().map(AsRef::as_ref),
-            proposals: self.base.open(&prompt, &self.settings.decoding)?,
-            judge: self.guide.open(&prompt, self.base.vocab())?,
+            base: self.base.open(&prompt, &self.settings.decoding)?,
+            guide: self.guide.open(&prompt, self.base.vocab())?,
             drawn: 0,
             rounds: 0,
         };

@@ -1,41 +1,59 @@
 use std::sync::Arc;
 
-use super::Piece;
+use super::Chunk;
 use crate::backend::Backend;
-use crate::decode::{FinishReason, stop_ids};
+use crate::decode::FinishReason;
+use crate::decode::stop::StopRules;
 use crate::evaluator::{Evaluator, OpenOptions};
 use crate::{Decoding, Error, Prompt, Result, Sampler, Source, TokenId, Vocab};
 
-/// The base of a search: whatever writes continuations. Every [`Source`] is one, and so is a [`BlackBox`](super::BlackBox)
-/// that only samples text.
+/// The base of a search: it generates continuations. Every [`Source`] is a proposer, and so is a
+/// [`BlackBox`](super::BlackBox) that only samples text.
+///
+/// ```
+/// use eft_core::search::Proposer;
+/// use eft_core::{from_fn, Decoding, Host, Vocab};
+///
+/// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |_| Ok(vec![0.0, 1.0]));
+/// let base: &dyn Proposer = &model;
+/// let mut session = base.open(&[0].into(), &Decoding::default())?;
+/// session.select(&[0, 0])?; // two rows with the same prompt
+/// let chunks = session.extend(3)?;
+/// assert!(chunks.iter().all(|chunk| chunk.tokens.len() == 3));
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 pub trait Proposer: Send + Sync {
-    /// What its tokens stand for; `None` if it tells text only.
+    /// Returns the vocabulary of its tokens; `None` if it returns only text.
     fn vocab(&self) -> Option<&Arc<Vocab>>;
 
-    /// One row at the end of the prompt. Of `decoding`, limits are the search's business.
+    /// Starts a session with one row, whose continuation is empty. The maximum number of tokens in `decoding` is left to
+    /// the search.
     ///
     /// # Errors
-    /// As [`Source::generate`].
-    fn open(&self, prompt: &Prompt, decoding: &Decoding) -> Result<Box<dyn Proposals + '_>>;
+    /// * [`Error::InvalidParameter`] if a setting is outside its range.
+    /// * [`Error::Unsupported`] if `decoding` requests what the proposer cannot do.
+    /// * The errors of [`Source::generate`].
+    fn open(&self, prompt: &Prompt, decoding: &Decoding) -> Result<Box<dyn ProposerSession + '_>>;
 }
 
-/// Rows that are being written.
-pub trait Proposals: Send {
-    /// Goes on with every row by up to `count` tokens, fewer where a text ends.
+/// A batch of continuations of one prompt that are being generated.
+///
+/// A search ends at the first error, so a session need not be usable after one.
+pub trait ProposerSession: Send {
+    /// Extends every row by up to `count` tokens, or fewer if its text ends. Returns a chunk for each row; it is empty
+    /// for a row whose text had ended.
     ///
     /// # Errors
-    /// Failures of the model.
-    fn extend(&mut self, count: usize) -> Result<Vec<Piece>>;
+    /// Any error of the model.
+    fn extend(&mut self, count: usize) -> Result<Vec<Chunk>>;
 
-    /// Makes row `i` what row `rows[i]` was after the last call of [`extend`](Self::extend); none of them is one
-    /// whose text has ended.
+    /// Replaces the rows: row `i` becomes a copy of row `rows[i]`, which must not have ended.
     ///
     /// # Errors
-    /// [`Error::RowOutOfRange`], [`Error::EmptyBatch`], and failures of the model.
+    /// * [`Error::EmptyBatch`] if `rows` is empty.
+    /// * [`Error::RowOutOfRange`] if an index is out of range, or the text of a row has ended.
+    /// * Any error of the model.
     fn select(&mut self, rows: &[usize]) -> Result<()>;
-
-    /// Rows that are held: those whose text has ended are not.
-    fn held(&self) -> usize;
 }
 
 impl<B: Backend> Proposer for Source<B> {
@@ -43,7 +61,7 @@ impl<B: Backend> Proposer for Source<B> {
         Some(self.vocab())
     }
 
-    fn open(&self, prompt: &Prompt, decoding: &Decoding) -> Result<Box<dyn Proposals + '_>> {
+    fn open(&self, prompt: &Prompt, decoding: &Decoding) -> Result<Box<dyn ProposerSession + '_>> {
         decoding.validate()?;
         if decoding.alternatives > 0 || decoding.rivals.is_some() {
             let what = "alternatives and attributions in a search";
@@ -51,79 +69,72 @@ impl<B: Backend> Proposer for Source<B> {
         }
         let options = OpenOptions { parallel: decoding.parallel, ..OpenOptions::default() };
         let evaluator = Evaluator::open_with(&[self], std::slice::from_ref(prompt), options)?;
-        let stop_ids = stop_ids(&evaluator, decoding)?;
+        let stops = StopRules::new(&evaluator, decoding)?;
         let sampler = Sampler::new(evaluator.backend().clone(), decoding, 1)?
             .with_prompts(|term, row| evaluator.prompt_tokens(term, row))?;
-        let stop_sequences = decoding.stop_sequences.clone();
-        Ok(Box::new(Sampled { evaluator, sampler, stop_ids, stop_sequences, places: vec![Some(0)] }))
+        Ok(Box::new(SamplingSession { evaluator, sampler, stops, places: vec![Some(0)] }))
     }
 }
 
-/// Rows sampled from a source.
-struct Sampled<B: Backend> {
+/// Rows that are sampled from a source.
+struct SamplingSession<B: Backend> {
     evaluator: Evaluator<B>,
     sampler: Sampler<B>,
-    stop_ids: Vec<TokenId>,
-    stop_sequences: Vec<Vec<TokenId>>,
-    /// For each row, where it is in the evaluator; nowhere once its text has ended.
+    stops: StopRules,
+    /// The row of the evaluator that holds each row of the session; `None` once its text has ended.
     places: Vec<Option<usize>>,
 }
 
-impl<B: Backend> Sampled<B> {
-    /// How a text ended with its last token, and how many tokens only ended it.
+impl<B: Backend> SamplingSession<B> {
+    /// Returns why a text ended with its last token, and how many tokens at its end only ended it. `None` if it can be
+    /// extended.
     fn end(&self, text: &[TokenId], room: usize) -> Option<(FinishReason, usize)> {
-        let last = *text.last()?;
-        if self.stop_ids.contains(&last) {
-            return Some((FinishReason::EndOfSequence(last), 1));
-        }
-        match self.stop_sequences.iter().position(|s| text.ends_with(s)) {
-            Some(index) => Some((FinishReason::StopSequence(index), self.stop_sequences[index].len())),
-            None => (room == 0).then_some((FinishReason::ContextFull, 0)),
-        }
+        self.stops.end(text).or((room == 0).then_some((FinishReason::ContextFull, 0)))
     }
 
-    /// One token for each row of the evaluator; `rows` are those whose text goes on.
-    fn step(&mut self, rows: &mut Vec<usize>, pieces: &mut [Piece]) -> Result<()> {
+    /// Samples one token for each row of the evaluator. `rows` are the rows of the session that these hold; those whose
+    /// text ends are removed.
+    fn step(&mut self, rows: &mut Vec<usize>, chunks: &mut [Chunk]) -> Result<()> {
         let scores = self.evaluator.eval_last(0)?;
         let tokens = self.sampler.sample(&scores).map_err(|error| self.evaluator.explain(0, error))?;
         drop(scores);
         self.evaluator.commit();
         let room = self.evaluator.room();
-        let mut going_on = Vec::new();
+        let mut open = Vec::new();
         for (place, (row, token)) in rows.iter().zip(&tokens).enumerate() {
-            let piece = &mut pieces[*row];
-            piece.tokens.push(token.id);
-            piece.drawn += 1;
+            let chunk = &mut chunks[*row];
+            chunk.tokens.push(token.id);
+            chunk.drawn += 1;
             match self.end(self.sampler.generated(place), room[place]) {
-                Some((end, tail)) => (piece.end, piece.tail) = (Some(end), tail),
-                None => going_on.push(place),
+                Some((end, tail)) => (chunk.end, chunk.tail) = (Some(end), tail),
+                None => open.push(place),
             }
         }
-        *rows = going_on.iter().map(|place| rows[*place]).collect();
+        *rows = open.iter().map(|place| rows[*place]).collect();
         if rows.is_empty() {
             return Ok(());
         }
-        if going_on.len() < tokens.len() {
-            self.evaluator.select(&going_on)?;
-            self.sampler.select(&going_on)?;
+        if open.len() < tokens.len() {
+            self.evaluator.select(&open)?;
+            self.sampler.select(&open)?;
         }
-        self.evaluator.push(&going_on.iter().map(|place| vec![tokens[*place].id]).collect::<Vec<_>>())
+        self.evaluator.push(&open.iter().map(|place| vec![tokens[*place].id]).collect::<Vec<_>>())
     }
 }
 
-impl<B: Backend> Proposals for Sampled<B> {
-    fn extend(&mut self, count: usize) -> Result<Vec<Piece>> {
-        let mut pieces = vec![Piece::default(); self.places.len()];
+impl<B: Backend> ProposerSession for SamplingSession<B> {
+    fn extend(&mut self, count: usize) -> Result<Vec<Chunk>> {
+        let mut chunks = vec![Chunk::default(); self.places.len()];
         let mut rows: Vec<_> = (0..self.places.len()).filter(|row| self.places[*row].is_some()).collect();
         for _ in 0..count {
             if rows.is_empty() {
                 break;
             }
-            self.step(&mut rows, &mut pieces)?;
+            self.step(&mut rows, &mut chunks)?;
         }
-        self.places = vec![None; pieces.len()];
+        self.places = vec![None; chunks.len()];
         rows.iter().enumerate().for_each(|(place, row)| self.places[*row] = Some(place));
-        Ok(pieces)
+        Ok(chunks)
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
@@ -134,13 +145,9 @@ impl<B: Backend> Proposals for Sampled<B> {
         let places = rows.iter().map(place).collect::<Result<Vec<_>>>()?;
         self.evaluator.select(&places)?;
         self.sampler.select(&places)?;
-        // A row draws by its place among those that go on, as a row of a batch does.
+        // The seed of a row depends on its place among those that are extended, as it does in a batch.
         self.sampler.rename(&(0..rows.len() as u64).collect::<Vec<_>>())?;
         self.places = (0..rows.len()).map(Some).collect();
         Ok(())
-    }
-
-    fn held(&self) -> usize {
-        self.places.iter().flatten().count()
     }
 }

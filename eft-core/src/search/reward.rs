@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Continuation, Guide, Judge};
+use super::{Continuation, Guide, GuideSession};
 use crate::backend::Backend;
 use crate::check;
 use crate::decode::FinishReason;
@@ -9,12 +9,27 @@ use crate::score::score_pushed;
 use crate::source::Node;
 use crate::{Error, Prompt, Result, Source, TokenId, Vocab};
 
-/// The guide of weak-to-strong search: `log π_tuned(y | x) − log π_untuned(y | x)`, what tuning has made of a small
-/// model's taste. Zhou et al. 2024, arXiv 2405.19262.
+/// The guide of weak-to-strong search: scores a text `y` for a prompt `x` by `log π_tuned(y | x) − log π_untuned(y | x)`,
+/// in nats. Zhou et al. 2024, arXiv 2405.19262.
 ///
-/// Over the base's own tokens it judges those. Over others it judges the text: it is put into the tuned model's
-/// tokens ([`Renderer::continuation`](crate::Renderer::continuation)) behind the prompt as each of the two models
-/// renders it. Every token is scored once, but for those at the end of a chunk whose text goes on within them.
+/// If the guide's models share the base's vocabulary, they score its tokens. If not, they score its text: it is tokenized
+/// for the tuned model ([`Renderer::continuation`](crate::Renderer::continuation)) and follows the prompt as each of the
+/// two models renders it. Every token is scored once, except those at the end of a chunk that are tokenized differently
+/// once the text goes on.
+///
+/// ```
+/// use eft_core::search::{ChunkBeamSearch, ImplicitReward};
+/// use eft_core::{from_fn, Host, Vocab};
+///
+/// let model = |logits: [f32; 2]| {
+///     Ok::<_, eft_core::Error>(from_fn(Host, Vocab::new("ab", ["a", "b"])?, move |_| Ok(logits.to_vec())))
+/// };
+/// let (large, tuned, untuned) = (model([0.0, 0.0])?, model([0.0, 2.0])?, model([0.0, 0.0])?);
+/// let reward = ImplicitReward::new(&tuned, &untuned);
+/// let result = ChunkBeamSearch::new(&large, reward).chunk(1).max_tokens(4).run([0])?;
+/// assert_eq!(result.best().continuation.to_text(), "bbbb");
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ImplicitReward<B: Backend> {
     tuned: Source<B>,
@@ -22,67 +37,62 @@ pub struct ImplicitReward<B: Backend> {
 }
 
 impl<B: Backend> ImplicitReward<B> {
-    /// The reward of a tuned model over the same model untuned.
+    /// Creates the reward of a tuned model relative to the same model without tuning.
     pub fn new(tuned: &Source<B>, untuned: &Source<B>) -> Self {
         Self { tuned: tuned.clone(), untuned: untuned.clone() }
     }
 }
 
 impl<B: Backend> Guide for ImplicitReward<B> {
-    fn open(&self, prompt: &Prompt, vocab: Option<&Arc<Vocab>>) -> Result<Box<dyn Judge + '_>> {
+    fn open(&self, prompt: &Prompt, vocab: Option<&Arc<Vocab>>) -> Result<Box<dyn GuideSession + '_>> {
         let evaluator = Evaluator::open(&[&self.tuned, &self.untuned], std::slice::from_ref(prompt))?;
         let (own, width) = (self.tuned.vocab(), evaluator.width(0)?.min(evaluator.width(1)?));
         own.relation(self.untuned.vocab())?;
-        let reads = match vocab {
-            Some(vocab) if vocab.relation(own).is_ok() && vocab.real() <= width => Reads::Tokens,
+        let input = match vocab {
+            Some(vocab) if vocab.relation(own).is_ok() && vocab.real() <= width => Input::Tokens,
             Some(vocab) if vocab.is_anonymous() => {
                 let what = format!(
-                    "judging the text of `{}`, which does not tell what its tokens are",
+                    "scoring the texts of `{}`: its vocabulary does not know the text of its tokens",
                     vocab.name()
                 );
                 return Err(Error::Unsupported { who: self.tuned.name(), what });
             }
-            // Ids mean something else here, unless the guide has a prompt of its own.
+            // The ids of the prompt mean something else to the guide, unless it was given a prompt of its own.
             _ if matches!(prompt, Prompt::Tokens(_)) && !matches!(self.tuned.node(), Node::Under(..)) => {
                 let what = "a prompt in the token ids of another vocabulary";
                 return Err(Error::Unsupported { who: self.tuned.name(), what: what.into() });
             }
-            Some(_) | None => Reads::Text(&self.tuned),
+            Some(_) | None => Input::Text(&self.tuned),
         };
-        // The last token is scored and need not be read.
-        let most = evaluator.room()[0].saturating_add(1);
-        Ok(Box::new(Rewarded { evaluator, reads, rows: vec![Row::default()], most }))
+        // The last token is scored but need not be read.
+        let capacity = evaluator.room()[0].saturating_add(1);
+        Ok(Box::new(RewardSession { evaluator, input, rewards: vec![Vec::new()], capacity }))
     }
 }
 
-/// What is judged.
-enum Reads<'a, B: Backend> {
-    /// The base's own tokens.
+/// What the guide's models read.
+enum Input<'a, B: Backend> {
+    /// The base's tokens.
     Tokens,
-    /// Its text, in the tokens of this model.
+    /// The base's text, as tokens of this model.
     Text(&'a Source<B>),
 }
 
-struct Rewarded<'a, B: Backend> {
-    /// Roots: tuned and untuned.
+struct RewardSession<'a, B: Backend> {
+    /// Its roots are the tuned model and the untuned one.
     evaluator: Evaluator<B>,
-    reads: Reads<'a, B>,
-    rows: Vec<Row>,
-    /// How many tokens there is room for behind the prompt.
-    most: usize,
+    input: Input<'a, B>,
+    /// For each row, the rewards of the first tokens that were pushed: of all of them, unless a call has failed.
+    rewards: Vec<Vec<f64>>,
+    /// The most tokens after the prompt that the models can score.
+    capacity: usize,
 }
 
-/// The reward of each token that was pushed.
-#[derive(Debug, Clone, Default)]
-struct Row {
-    rewards: Vec<f64>,
-}
-
-impl<B: Backend> Rewarded<'_, B> {
-    /// A continuation in the tokens that are judged.
+impl<B: Backend> RewardSession<'_, B> {
+    /// Returns a continuation in the tokens that the guide's models read.
     fn tokens(&self, continuation: &Continuation) -> Result<Vec<TokenId>> {
-        let Reads::Text(source) = self.reads else { return Ok(continuation.tokens.clone()) };
-        // A chunk may end within a character; the rest of it comes with the next.
+        let Input::Text(source) = self.input else { return Ok(continuation.tokens.clone()) };
+        // A chunk may end within a character, whose other bytes come with the next chunk.
         let text = match std::str::from_utf8(&continuation.text) {
             Ok(text) => text.to_owned(),
             Err(error) if error.error_len().is_none() && continuation.end.is_none() => {
@@ -92,48 +102,58 @@ impl<B: Backend> Rewarded<'_, B> {
         };
         let mut tokens = source.continuation(&text)?;
         if matches!(continuation.end, Some(FinishReason::EndOfSequence(_) | FinishReason::Ended)) {
-            // Which id ends a text is each model's own affair.
+            // The base's end-of-sequence token is replaced by the guide's own.
             tokens.extend(source.vocab().eos().first());
         }
         Ok(tokens)
     }
 }
 
-impl<B: Backend> Judge for Rewarded<'_, B> {
-    fn score(&mut self, rows: &[&Continuation]) -> Result<Vec<f64>> {
-        check::per_row("continuations to score", self.rows.len(), rows.len())?;
-        let (mut drop, mut fresh) = (Vec::new(), Vec::new());
+impl<B: Backend> GuideSession for RewardSession<'_, B> {
+    fn score(&mut self, rows: &[&Continuation]) -> Result<Vec<Option<f64>>> {
+        check::per_row("continuations to score", self.rewards.len(), rows.len())?;
+        let (mut drop, mut fresh, mut fit) = (Vec::new(), Vec::new(), Vec::new());
         for (row, continuation) in rows.iter().enumerate() {
-            let (old, tokens) = (self.evaluator.pushed(row), self.tokens(continuation)?);
-            // Text that goes on may be cut into other tokens than it was.
-            let kept = old.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
-            drop.push(old.len() - kept);
-            fresh.push(tokens[kept..].to_vec());
+            let (pushed, mut tokens) = (self.evaluator.pushed(row), self.tokens(continuation)?);
+            // A call that failed may have pushed tokens whose rewards are not known. They are dropped.
+            let known = &pushed[..self.rewards[row].len()];
+            fit.push(tokens.len() <= self.capacity);
+            if tokens.len() > self.capacity {
+                tokens = known.to_vec();
+            }
+            // The end of a text may be tokenized differently once the text goes on.
+            let kept = known.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
+            drop.push(pushed.len() - kept);
+            fresh.push(tokens.split_off(kept));
         }
         if drop.iter().any(|drop| *drop > 0) {
             self.evaluator.rollback(&drop)?;
         }
-        let log_probs = score_pushed(&mut self.evaluator, 2, &fresh)?;
-        for (row, state) in self.rows.iter_mut().enumerate() {
-            state.rewards.truncate(state.rewards.len() - drop[row]);
-            let (tuned, untuned) = (&log_probs[0][row], &log_probs[1][row]);
-            state.rewards.extend(tuned.iter().zip(untuned).map(|(a, b)| f64::from(*a) - f64::from(*b)));
+        for (row, rewards) in self.rewards.iter_mut().enumerate() {
+            rewards.truncate(self.evaluator.pushed(row).len());
         }
-        Ok(self.rows.iter().map(|row| row.rewards.iter().sum()).collect())
+        let log_probs = score_pushed(&mut self.evaluator, 2, &fresh)?;
+        for (row, rewards) in self.rewards.iter_mut().enumerate() {
+            let (tuned, untuned) = (&log_probs[0][row], &log_probs[1][row]);
+            rewards.extend(tuned.iter().zip(untuned).map(|(a, b)| f64::from(*a) - f64::from(*b)));
+        }
+        let totals = self.rewards.iter().map(|rewards| rewards.iter().sum());
+        Ok(fit.into_iter().zip(totals).map(|(fits, total)| fits.then_some(total)).collect())
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
         self.evaluator.select(rows)?;
-        self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
+        self.rewards = rows.iter().map(|row| self.rewards[*row].clone()).collect();
         Ok(())
     }
 
     fn room(&self) -> usize {
-        match self.reads {
-            Reads::Tokens => {
-                self.most - self.rows.iter().map(|row| row.rewards.len()).max().unwrap_or(0).min(self.most)
+        match self.input {
+            Input::Tokens => {
+                let longest = self.rewards.iter().map(Vec::len).max().unwrap_or(0);
+                self.capacity.saturating_sub(longest)
             }
-            Reads::Text(_) => usize::MAX,
+            Input::Text(_) => usize::MAX,
         }
     }
 }

@@ -1,29 +1,28 @@
+use super::acceptance::{Accepted, TargetRows};
 use super::draft::Draft;
-use super::verify::{Asked, Standing};
 use crate::Result;
 use crate::backend::Backend;
 use crate::sample::{Purpose, Sampler};
 
-/// The target picks for itself, and goes on as long as the draft has picked the same.
+/// Accepts the drafted tokens as long as the target picks the same ones; then comes the target's own pick.
 pub(super) fn by_agreement<'a, B: Backend>(
     sampler: &Sampler<B>,
     draft: &Draft<B>,
-    asked: &Asked<'a, B>,
-) -> Result<Standing<'a, B>> {
-    let picks = sampler.pick(&asked.rows, &asked.spots, Purpose::Draw, asked.width)?;
-    let mut standing = Standing::new(draft.rows.len());
-    for (row, (drafted, range)) in draft.rows.iter().zip(&asked.of_row).enumerate() {
-        let own = asked.spots[range.clone()].iter().zip(&picks[range.clone()]);
-        let agreeing = own.clone().zip(&drafted.tokens);
-        // An unsound row names no token that one could agree with.
-        let accepted = agreeing
-            .take_while(|((_, pick), token)| pick.token == **token && !pick.log_prob.is_nan())
-            .count();
-        standing.count(accepted, drafted.tokens.len());
-        if accepted == range.len() && !drafted.ends {
-            standing.whole.push(row);
+    target: &TargetRows<'a, B>,
+) -> Result<Accepted<'a, B>> {
+    let picks = sampler.pick(&target.rows, &target.positions, Purpose::Draw, target.width)?;
+    let mut accepted = Accepted::new(draft.rows.len());
+    for (row, (drafted, range)) in draft.rows.iter().zip(&target.of_row).enumerate() {
+        let own = target.positions[range.clone()].iter().zip(&picks[range.clone()]);
+        // The pick from an unsound row names no token that could agree.
+        let agrees =
+            |((_, pick), token): &((_, &crate::Pick), &u32)| pick.token == **token && !pick.log_prob.is_nan();
+        let agreeing = own.clone().zip(&drafted.tokens).take_while(agrees).count();
+        accepted.count(agreeing, drafted.tokens.len());
+        if agreeing == range.len() && !drafted.ends {
+            accepted.whole.push(row);
         }
-        own.take(accepted + 1).for_each(|(spot, pick)| standing.push(*spot, *pick));
+        own.take(agreeing + 1).for_each(|(position, pick)| accepted.push(*position, *pick));
     }
-    Ok(standing)
+    Ok(accepted)
 }

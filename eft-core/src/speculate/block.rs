@@ -1,48 +1,25 @@
-//! One block: the draft writes, the target judges.
+//! One block of speculative decoding: the draft model writes, the target verifies.
 use std::time::{Duration, Instant};
 
-use super::Report;
-use super::draft::Draft;
-use super::pace::{Measured, Pace};
-use super::verify::{Verdict, verify};
+use super::acceptance::Acceptance;
+use super::draft::{DRAFT, Draft};
+use super::scheduler::{DraftScheduler, Measured};
+use super::verify::{Verified, verify};
+use crate::Result;
 use crate::backend::Backend;
+use crate::decode::Report;
+use crate::decode::step::{Bounds, Stepper};
 use crate::evaluator::Evaluator;
 use crate::sample::{Purpose, Sampler, Token};
-use crate::{Result, TokenId};
 
-/// When a drafted token stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Acceptance {
-    /// Where the target picks the same token, greedily or with the same uniform.
-    Agreement,
-    /// With probability `min(1, p / q)`; where it does not, the token is drawn from what `p` has more than `q`.
-    Rejection,
-}
-
-/// Where a draft has to stop.
-pub(crate) struct Bounds<'a> {
-    /// Tokens that each row may still get.
-    pub(crate) left: Vec<usize>,
-    pub(crate) stop_ids: &'a [TokenId],
-    pub(crate) stop_sequences: &'a [Vec<TokenId>],
-}
-
-impl Bounds<'_> {
-    /// Whether a text ends with its last token.
-    pub(super) fn ends(&self, text: &[TokenId]) -> bool {
-        text.last().is_some_and(|last| self.stop_ids.contains(last))
-            || self.stop_sequences.iter().any(|sequence| text.ends_with(sequence))
-    }
-}
-
-/// How the rows of an evaluator are drafted, and what came of it so far.
+/// Speculative decoding of the rows of an evaluator, whose first root is the target and whose second is the draft.
 #[derive(Debug)]
-pub(crate) struct Speculation {
+pub(super) struct Speculation {
     acceptance: Acceptance,
-    pace: Pace,
+    scheduler: DraftScheduler,
     report: Report,
-    /// The draft is a term that shares no pass with the target's other terms: its row behind the last token it wrote
-    /// is a pass of its own.
+    /// The draft is a term of the target that shares no pass with the other terms: its score row after the last token
+    /// that it wrote costs a pass of its own.
     alone: bool,
     started: bool,
 }
@@ -51,18 +28,61 @@ impl Speculation {
     pub(super) fn new<B: Backend>(
         evaluator: &Evaluator<B>,
         acceptance: Acceptance,
-        pace: Pace,
+        scheduler: DraftScheduler,
     ) -> Result<Self> {
-        let alone = !evaluator.of_draft_alone(0, super::draft::DRAFT)?.is_empty();
-        Ok(Self { acceptance, pace, report: Report::default(), alone, started: false })
+        let alone = !evaluator.of_draft_alone(0, DRAFT)?.is_empty();
+        Ok(Self { acceptance, scheduler, report: Report::default(), alone, started: false })
     }
 
-    pub(crate) fn report(&self) -> &Report {
-        &self.report
+    /// How many tokens to draft for each row: what the scheduler advises, within the tokens still to be written (the
+    /// last of which is the target's own) and the room of the models' contexts.
+    fn lengths<B: Backend>(&self, evaluator: &Evaluator<B>, bounds: &Bounds<'_>) -> Vec<usize> {
+        let length = self.scheduler.next();
+        let left = bounds.left.iter().zip(evaluator.room());
+        left.map(|(left, room)| length.min(left.saturating_sub(1)).min(room)).collect()
     }
 
-    /// The next tokens of each row, at least one. All but the last of them have been pushed to the evaluator.
-    pub(crate) fn block<B: Backend>(
+    /// Reports a block to the scheduler, and adds it to the report. `target` is the time of the verification in seconds.
+    fn learn<B: Backend>(&mut self, draft: &Draft<B>, verified: &Verified, target: f64) {
+        let rows = draft.rows.len();
+        let (first, others) = draft.seconds;
+        let measured = Measured {
+            rows,
+            drafted: draft.passes(),
+            accepted: verified.accepted,
+            judged: verified.judged,
+            first_draft: first,
+            other_drafts: others,
+            target,
+            ran: std::mem::replace(&mut self.started, true),
+        };
+        self.scheduler.learn(&measured);
+
+        let tokens: usize = verified.tokens.iter().map(Vec::len).sum();
+        let report = &mut self.report;
+        report.tokens += tokens;
+        report.row_steps += rows;
+        report.drafted += draft.rows.iter().map(|row| row.tokens.len()).sum::<usize>();
+        report.judged += verified.judged;
+        report.accepted += verified.accepted;
+        report.draft_passes += draft.passes();
+        report.draft_time += Duration::from_secs_f64(first + others);
+        if draft.passes() == 0 {
+            report.plain_steps += 1;
+            report.plain_time += Duration::from_secs_f64(target);
+            return;
+        }
+        report.blocks += 1;
+        report.block_time += Duration::from_secs_f64(target);
+        if let Some(plain) = self.scheduler.plain() {
+            let undrafted = Duration::from_secs_f64(plain * tokens as f64 / rows as f64);
+            *report.undrafted_time.get_or_insert_default() += undrafted;
+        }
+    }
+}
+
+impl<B: Backend> Stepper<B> for Speculation {
+    fn step(
         &mut self,
         evaluator: &mut Evaluator<B>,
         sampler: &mut Sampler<B>,
@@ -74,63 +94,24 @@ impl Speculation {
         };
         let draft = Draft::write(evaluator, sampler, &self.lengths(evaluator, bounds), bounds, purpose)?;
         let began = Instant::now();
-        let verdict = verify(evaluator, sampler, &draft, self.acceptance, self.alone)?;
-        self.learn(&draft, &verdict, began.elapsed().as_secs_f64());
+        let verified = verify(evaluator, sampler, &draft, self.acceptance, self.alone)?;
+        self.learn(&draft, &verified, began.elapsed().as_secs_f64());
 
+        // The evaluator keeps the accepted tokens but the last one, which the batch pushes once it knows that the text
+        // goes on. The sampler forgets the draft and remembers the accepted tokens.
         let pushed = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len() - draft.starts[row]);
         let drop: Vec<_> = pushed
-            .zip(&verdict.tokens)
+            .zip(&verified.tokens)
             .map(|(pushed, tokens)| (pushed + 1).saturating_sub(tokens.len()))
             .collect();
         evaluator.rollback(&drop)?;
         sampler.rollback(&draft.rows.iter().map(|row| row.tokens.len()).collect::<Vec<_>>())?;
-        let chosen = verdict.tokens.iter().enumerate();
+        let chosen = verified.tokens.iter().enumerate();
         sampler.remember(chosen.flat_map(|(row, tokens)| tokens.iter().map(move |token| (row, token.id))));
-        Ok(verdict.tokens)
+        Ok(verified.tokens)
     }
 
-    /// How many tokens to draft for each row: what pays, what is left to be written (the last token is the target's
-    /// own), and what there is room for.
-    fn lengths<B: Backend>(&self, evaluator: &Evaluator<B>, bounds: &Bounds<'_>) -> Vec<usize> {
-        let length = self.pace.next();
-        let left = bounds.left.iter().zip(evaluator.room());
-        left.map(|(left, room)| length.min(left.saturating_sub(1)).min(room)).collect()
-    }
-
-    fn learn<B: Backend>(&mut self, draft: &Draft<B>, verdict: &Verdict, target: f64) {
-        let rows = draft.rows.len();
-        let (first, others) = draft.seconds;
-        let measured = Measured {
-            rows,
-            drafted: draft.passes(),
-            accepted: verdict.accepted,
-            judged: verdict.judged,
-            first_draft: first,
-            other_drafts: others,
-            target,
-            ran: std::mem::replace(&mut self.started, true),
-        };
-        self.pace.learn(&measured);
-
-        let tokens: usize = verdict.tokens.iter().map(Vec::len).sum();
-        let report = &mut self.report;
-        report.tokens += tokens;
-        report.row_steps += rows;
-        report.drafted += draft.rows.iter().map(|row| row.tokens.len()).sum::<usize>();
-        report.judged += verdict.judged;
-        report.accepted += verdict.accepted;
-        report.draft_passes += draft.passes();
-        report.draft_time += Duration::from_secs_f64(first + others);
-        if draft.passes() == 0 {
-            report.plain_steps += 1;
-            report.plain_time += Duration::from_secs_f64(target);
-            return;
-        }
-        report.blocks += 1;
-        report.block_time += Duration::from_secs_f64(target);
-        if let Some(plain) = self.pace.plain() {
-            let undrafted = Duration::from_secs_f64(plain * tokens as f64 / rows as f64);
-            *report.undrafted_time.get_or_insert_default() += undrafted;
-        }
+    fn report(&self) -> Option<&Report> {
+        Some(&self.report)
     }
 }

@@ -1,16 +1,19 @@
-//! Speculative decoding of any combination: a cheap model writes a few tokens ahead, and the target says in one pass
-//! of each of its models how many of them stand.
+//! Speculative decoding of any combination: a cheap model drafts a few tokens, and the target verifies them in one pass
+//! of each of its models.
 //!
-//! The text is that of plain decoding: greedy, token for token; sampled, from the same distribution. The draft is
-//! usually a term of its target, `tuned` of `large + (tuned − untuned)`, and then none of its rows is computed twice.
-//! Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318; of emulated fine-tuning, arXiv
-//! 2310.12962.
+//! The text is that of plain decoding: greedy decoding gives the same tokens, and sampling draws from the same
+//! distribution. A token `x` that the draft drew from its distribution `q` is accepted with probability
+//! `min(1, p(x) / q(x))`, where `p` is the target's distribution; the first rejected token is replaced by one drawn from
+//! `max(p − q, 0)`, normalised. Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
+//!
+//! The draft is usually a term of its target: `tuned` of `large + (tuned − untuned)`, as in Mitchell et al. 2023, arXiv
+//! 2310.12962. None of its score rows is then computed twice.
 //!
 //! ```
 //! use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
 //!
 //! let vocab = Vocab::new("abcd", ["a", "b", "c", "d"])?;
-//! // After each letter the next one, which the models are more or less sure of.
+//! // Each letter is followed by the next one, of which the models are more or less sure.
 //! let model = |name: &str, sure: f32| {
 //!     from_fn(Host, vocab.clone().named(name), move |ids| {
 //!         let next = (ids[ids.len() - 1] + 1) % 4;
@@ -30,36 +33,55 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
-//! How far ahead the draft writes follows what it costs and how often it is right, down to not at all; it is tried
-//! again now and then. Sampling in this mode draws other numbers than plain sampling does, and block lengths follow
-//! measured times, so one seed gives a text of the right distribution, but not always the same one;
-//! [`Speculative::same_text`] gives the very text of plain sampling.
+//! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is left alone and
+//! tried again now and then. Sampling draws other random numbers here than in plain decoding, and block lengths follow
+//! measured times, so one seed gives a text of the right distribution but not always the same text.
+//! [`Speculative::same_text`] gives exactly the text of plain sampling.
+mod acceptance;
 mod agreement;
 mod block;
+mod default_draft;
 mod draft;
-mod pace;
 mod rejection;
-mod report;
-mod term;
+mod scheduler;
 mod verify;
 
-pub(crate) use block::{Bounds, Speculation};
-pub use report::Report;
+pub use crate::decode::Report;
 
 use crate::backend::Backend;
-use crate::decode::{Batch, Decoding, Generation};
-use crate::evaluator::{Evaluator, OpenOptions};
+use crate::decode::open::{Rows, open};
+use crate::decode::{Batch, Decoding, Generation, Request};
+use crate::evaluator::Evaluator;
 use crate::vocab::Common;
 use crate::{Error, Prompt, Result, Source};
-use block::Acceptance;
-use pace::{Memory, Pace};
+use acceptance::Acceptance;
+use block::Speculation;
+use default_draft::default_draft;
+use scheduler::{DraftScheduler, Memory};
 
-/// Most tokens that are drafted at once unless said otherwise.
+/// The most tokens that are drafted at once by default.
 const LONGEST: usize = 16;
 
-/// A source that is decoded speculatively: see the [module](self). It remembers what its texts taught of acceptance and
-/// costs, and so do its clones: generate from one again rather than from a new one.
+/// A source that is decoded speculatively: see the [module](self).
+///
+/// It remembers the acceptance rate and the costs that it measured, for the texts that follow, and shares them with its
+/// clones. So generate many texts from one `Speculative` rather than from a new one each.
+///
+/// ```
+/// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+///
+/// let vocab = Vocab::new("ab", ["a", "b"])?;
+/// let model = |name: &str| from_fn(Host, vocab.clone().named(name), |_| Ok(vec![0.0, 1.0]));
+/// let (large, small) = (model("large"), model("small"));
+/// let speculative = large.speculate().draft(&small).longest(8);
+/// let decoding = Decoding::from(Sampling::greedy()).max_tokens(4);
+/// for prompt in [[0], [1]] {
+///     assert_eq!(speculative.generate(prompt, &decoding)?.count(), 4);
+/// }
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct Speculative<B: Backend> {
     target: Source<B>,
     draft: Option<Source<B>>,
@@ -70,7 +92,7 @@ pub struct Speculative<B: Backend> {
 }
 
 impl<B: Backend> Source<B> {
-    /// The same source, decoded speculatively.
+    /// Returns the same source, to be decoded speculatively.
     pub fn speculate(&self) -> Speculative<B> {
         let (target, memory) = (self.clone(), Memory::default());
         Speculative { target, draft: None, longest: LONGEST, fixed: None, same_text: false, memory }
@@ -78,40 +100,41 @@ impl<B: Backend> Source<B> {
 }
 
 impl<B: Backend> Speculative<B> {
-    /// Drafts with this source, a term of the target or any other over the same tokens. By default it is the
-    /// positive term whose passes read the fewest bytes; of several, or where that is not known, the last one
-    /// written.
+    /// Drafts with this source: a term of the target, or any other source over the same tokens. By default the draft is
+    /// the term with a positive weight whose passes read the fewest bytes; of several, or if the sizes are not known,
+    /// the one that is written last.
     pub fn draft(mut self, draft: &Source<B>) -> Self {
         self.draft = Some(draft.clone());
         self.memory = Memory::default();
         self
     }
 
-    /// Drafts so many tokens at most; 16 unless said otherwise.
+    /// Drafts at most this many tokens at once; 16 by default.
     pub fn longest(mut self, tokens: usize) -> Self {
         self.longest = tokens;
         self
     }
 
-    /// Always drafts so many tokens, whatever they cost and however few are accepted: for experiments, and for texts
+    /// Always drafts this many tokens, whatever they cost and however few are accepted: for experiments, and for texts
     /// that must not depend on measured times.
     pub fn block(mut self, tokens: usize) -> Self {
         self.fixed = Some(tokens);
         self
     }
 
-    /// Samples the very text that plain sampling gives: draft and target draw with the same uniform, and a token
-    /// stands where they agree. That is less often than the distributions would allow.
+    /// Samples exactly the text that plain sampling gives: draft and target draw with the same random number, and a
+    /// drafted token is accepted if both draw it. This accepts fewer tokens than speculative sampling does.
     pub fn same_text(mut self) -> Self {
         self.same_text = true;
         self.memory = Memory::default();
         self
     }
 
-    /// Generates one text: as [`Source::generate`], with a [report](Generation::report).
+    /// Generates one text, as [`Source::generate`] does, with a [report](Generation::report).
     ///
     /// # Errors
-    /// As [`Source::generate`] and [`over`](Self::over).
+    /// * [`Error::Unsupported`] if no draft is named and no term can draft.
+    /// * Any error of [`Source::generate`] or [`over`](Self::over).
     pub fn generate(
         &self,
         prompt: impl Into<Prompt>,
@@ -120,33 +143,40 @@ impl<B: Backend> Speculative<B> {
         Ok(Generation::new(self.generate_batch([prompt.into()], decoding)?))
     }
 
-    /// Generates a text for each prompt: as [`Source::generate_batch`]. Rows accept different lengths.
+    /// Generates a text for each request, as [`Source::generate_batch`] does. In each block, rows may accept drafts of
+    /// different lengths.
     ///
     /// # Errors
-    /// As [`Source::generate_batch`] and [`over`](Self::over).
-    pub fn generate_batch<P: Into<Prompt>>(
+    /// * [`Error::Unsupported`] if no draft is named and no term can draft.
+    /// * Any error of [`Source::generate_batch`] or [`over`](Self::over).
+    pub fn generate_batch<R: Into<Request>>(
         &self,
-        prompts: impl IntoIterator<Item = P>,
+        requests: impl IntoIterator<Item = R>,
         decoding: impl Into<Decoding>,
     ) -> Result<Batch<B>> {
         let decoding = decoding.into();
-        decoding.validate()?;
-        let prompts: Vec<_> = prompts.into_iter().map(Into::into).collect();
-        let options = OpenOptions { parallel: decoding.parallel, every_term: decoding.rivals.is_some() };
+        let requests: Vec<_> = requests.into_iter().map(Into::into).collect();
         let draft = match &self.draft {
             Some(draft) => draft.clone(),
-            None => term::cheapest(&self.target)?,
+            None => default_draft(&self.target)?,
         };
-        self.over(Evaluator::open_with(&[&self.target, &draft], &prompts, options)?, decoding)
+        let (evaluator, rows) = open(&[&self.target, &draft], &requests, &decoding)?;
+        self.start(evaluator, decoding, rows)
     }
 
-    /// Generates from an evaluator whose first root is the target and whose second is the draft, behind the tokens that
-    /// were pushed to it: as [`Batch::over`].
+    /// Generates from an evaluator whose first root is the target and whose second is the draft, after the tokens that
+    /// have been pushed to it, as [`Batch::over`] does.
     ///
     /// # Errors
-    /// As [`Batch::over`]; [`Error::VocabMismatch`] for a draft over other tokens, [`Error::Unsupported`] for one
-    /// that lacks some of the target's.
+    /// * [`Error::VocabMismatch`] if draft and target give one id to different tokens.
+    /// * [`Error::Unsupported`] if the draft lacks some of the target's tokens.
+    /// * Any error of [`Batch::over`].
     pub fn over(&self, evaluator: Evaluator<B>, decoding: Decoding) -> Result<Batch<B>> {
+        let rows = Rows::of(&evaluator, &decoding)?;
+        self.start(evaluator, decoding, rows)
+    }
+
+    fn start(&self, evaluator: Evaluator<B>, decoding: Decoding, rows: Rows) -> Result<Batch<B>> {
         let (target, draft) = (evaluator.width(0)?, evaluator.width(1)?);
         Common::of(evaluator.vocabs(0)?.iter().chain(evaluator.vocabs(1)?))?;
         if draft < target {
@@ -157,11 +187,11 @@ impl<B: Backend> Speculative<B> {
             true => Acceptance::Agreement,
             false => Acceptance::Rejection,
         };
-        let pace = match self.fixed {
-            Some(tokens) => Pace::fixed(tokens),
-            None => Pace::adaptive(self.longest, &self.memory),
+        let scheduler = match self.fixed {
+            Some(tokens) => DraftScheduler::fixed(tokens),
+            None => DraftScheduler::adaptive(self.longest, &self.memory),
         };
-        let speculation = Speculation::new(&evaluator, acceptance, pace)?;
-        Batch::with(evaluator, decoding, Some(speculation))
+        let speculation = Speculation::new(&evaluator, acceptance, scheduler)?;
+        Batch::start(evaluator, decoding, rows, Box::new(speculation))
     }
 }

@@ -1,36 +1,41 @@
-//! What the target makes of a draft.
+//! Verification: the target scores the drafted tokens and decides how many of them are accepted.
 use std::ops::Range;
 
+use super::acceptance::{Acceptance, Accepted, TargetRows};
 use super::agreement::by_agreement;
-use super::block::Acceptance;
 use super::draft::{DRAFT, Draft};
 use super::rejection::by_rejection;
 use crate::Result;
-use crate::backend::{Backend, Pick, ScoreRow};
+use crate::backend::Backend;
 use crate::evaluator::Evaluator;
-use crate::sample::spot::{Spot, drawn_from, spots};
+use crate::sample::scored_position::{drawn_from, scored_positions};
 use crate::sample::{Sampler, Token};
+use crate::scores::consecutive;
 
 /// The root of the evaluator that is the target.
 const TARGET: usize = 0;
 
-/// What stands.
-pub(super) struct Verdict {
-    /// For each row the tokens accepted and one of the target's own, save behind a token that ends the text.
+/// The result of verifying a draft.
+pub(super) struct Verified {
+    /// For each row the accepted tokens and one of the target's own, except after a token that ends the text.
     pub(super) tokens: Vec<Vec<Token>>,
+    /// How many drafted tokens were judged, over all rows.
     pub(super) judged: usize,
+    /// How many drafted tokens were accepted, over all rows.
     pub(super) accepted: usize,
 }
 
-/// Judges every row of a draft. `alone`: the target's row behind a whole draft takes another pass of the draft, and
-/// is computed only where every token is accepted.
+/// Verifies every row of a draft.
+///
+/// `alone` says that the draft is a term of the target that shares no pass with the other terms. Its score row after
+/// the last drafted token then costs a pass of its own, which is run only if all tokens are accepted.
 pub(super) fn verify<B: Backend>(
     evaluator: &mut Evaluator<B>,
     sampler: &Sampler<B>,
     draft: &Draft<B>,
     acceptance: Acceptance,
     alone: bool,
-) -> Result<Verdict> {
+) -> Result<Verified> {
     let mut at: Vec<_> = draft
         .rows
         .iter()
@@ -39,91 +44,52 @@ pub(super) fn verify<B: Backend>(
         .collect();
     if alone {
         evaluator.run_without(TARGET, DRAFT, &at)?;
-        // A row without a draft is asked for its one position.
+        // A row without a draft is still asked for its one position.
         at.iter_mut().zip(&draft.rows).for_each(|(at, row)| at.end = at.start + row.tokens.len().max(1));
     }
     let scores = evaluator.eval(TARGET, &at)?;
     let width = scores.width();
-    let spots = spots(&scores, &draft.starts);
-    let prepared = sampler.prepare(&spots, width)?;
-    let rows = drawn_from(&spots, prepared.as_ref());
-    let asked = Asked { spots, rows, width, of_row: ranges(&at) };
-    let standing = match acceptance {
-        Acceptance::Agreement => by_agreement(sampler, draft, &asked)?,
-        Acceptance::Rejection => by_rejection(evaluator.backend(), sampler, draft, &asked)?,
+    let positions = scored_positions(&scores, &draft.starts);
+    let prepared = sampler.prepare(&positions, width)?;
+    let rows = drawn_from(&positions, prepared.as_ref());
+    let target = TargetRows { positions, rows, width, of_row: consecutive(at.iter().map(Range::len)) };
+    let accepted = match acceptance {
+        Acceptance::Agreement => by_agreement(sampler, draft, &target)?,
+        Acceptance::Rejection => by_rejection(evaluator.backend(), sampler, draft, &target)?,
     };
-    let whole = standing.whole.clone();
-    let mut verdict = standing.tell(sampler, prepared.is_some(), width)?;
-    for (row, token) in whole.iter().zip(behind(evaluator, sampler, draft, &whole)?) {
-        verdict.tokens[*row].push(token);
+    let whole = accepted.whole.clone();
+    let mut verified = build_tokens(accepted, sampler, prepared.is_some(), width)?;
+    for (row, token) in whole.iter().zip(next_tokens(evaluator, sampler, draft, &whole)?) {
+        verified.tokens[*row].push(token);
     }
-    Ok(verdict)
+    Ok(verified)
 }
 
-/// The target's own token behind the drafts of these rows, as in plain decoding.
-fn behind<B: Backend>(
+/// Returns the target's own token after the drafts of these rows, chosen as in plain decoding.
+fn next_tokens<B: Backend>(
     evaluator: &mut Evaluator<B>,
     sampler: &Sampler<B>,
     draft: &Draft<B>,
-    whole: &[usize],
+    rows: &[usize],
 ) -> Result<Vec<Token>> {
-    if whole.is_empty() {
+    if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let scores = evaluator.eval(TARGET, &draft.ends_of(whole))?;
+    let scores = evaluator.eval(TARGET, &draft.ends_of(rows))?;
     let ends: Vec<_> = (0..draft.rows.len()).map(|row| draft.end(row)).collect();
-    sampler.choose(&spots(&scores, &ends), scores.width())
+    sampler.choose(&scored_positions(&scores, &ends), scores.width())
 }
 
-/// What the target says of the positions of a draft.
-pub(super) struct Asked<'a, B: Backend> {
-    pub(super) spots: Vec<Spot<'a, B>>,
-    /// What tokens are drawn from, for each spot.
-    pub(super) rows: Vec<ScoreRow<'a, B>>,
-    pub(super) width: usize,
-    /// For each row of the batch, its spots.
-    pub(super) of_row: Vec<Range<usize>>,
-}
-
-/// Where each row's entries lie among those of all rows.
-fn ranges(at: &[Range<usize>]) -> Vec<Range<usize>> {
-    let mut next = 0;
-    at.iter()
-        .map(|at| {
-            next += at.len();
-            next - at.len()..next
-        })
-        .collect()
-}
-
-/// The tokens of each row that stand, with the places they were chosen for.
-pub(super) struct Standing<'a, B: Backend> {
-    rows: Vec<Vec<(Spot<'a, B>, Pick)>>,
-    /// Rows whose drafts were accepted to the last token, and that were not asked what follows.
-    pub(super) whole: Vec<usize>,
-    judged: usize,
-    accepted: usize,
-}
-
-impl<'a, B: Backend> Standing<'a, B> {
-    pub(super) fn new(rows: usize) -> Self {
-        Self { rows: vec![Vec::new(); rows], whole: Vec::new(), judged: 0, accepted: 0 }
-    }
-
-    pub(super) fn push(&mut self, spot: Spot<'a, B>, pick: Pick) {
-        self.rows[spot.row].push((spot, pick));
-    }
-
-    pub(super) fn count(&mut self, accepted: usize, drafted: usize) {
-        self.accepted += accepted;
-        self.judged += drafted.min(accepted + 1);
-    }
-
-    fn tell(self, sampler: &Sampler<B>, prepared: bool, width: usize) -> Result<Verdict> {
-        let lengths: Vec<_> = self.rows.iter().map(Vec::len).collect();
-        let (spots, picks): (Vec<_>, Vec<_>) = self.rows.into_iter().flatten().unzip();
-        let mut told = sampler.tell(&spots, &picks, prepared, width)?.into_iter();
-        let tokens = lengths.into_iter().map(|length| told.by_ref().take(length).collect()).collect();
-        Ok(Verdict { tokens, judged: self.judged, accepted: self.accepted })
-    }
+/// Builds the reported tokens of the accepted picks.
+fn build_tokens<B: Backend>(
+    accepted: Accepted<'_, B>,
+    sampler: &Sampler<B>,
+    prepared: bool,
+    width: usize,
+) -> Result<Verified> {
+    let lengths: Vec<_> = accepted.rows.iter().map(Vec::len).collect();
+    let (positions, picks): (Vec<_>, Vec<_>) = accepted.rows.into_iter().flatten().unzip();
+    let mut tokens = sampler.build_tokens(&positions, &picks, prepared, width)?.into_iter();
+    let tokens = lengths.into_iter().map(|length| tokens.by_ref().take(length).collect()).collect();
+    Ok(Verified { tokens, judged: accepted.judged, accepted: accepted.accepted })
 }

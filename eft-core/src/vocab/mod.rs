@@ -1,9 +1,9 @@
-//! [`Vocab`]: what the ids of a model's scores stand for, and when the scores of two models may be added.
+//! [`Vocab`]: what the token ids of a model stand for, and when the scores of two models may be added.
 //!
-//! The width of a row of scores is not the size of the vocabulary: rows are padded (152,064 scores for a tokenizer
-//! of 151,665 tokens), and fine-tuning adds a token or two. Padding is untrained and can win after a subtraction,
-//! so combinations are cut to the range of *real* tokens that all terms share. Nor do equal widths prove equal
-//! vocabularies: tokens are compared by their bytes.
+//! The width of a score row is not the size of the vocabulary. Rows are padded (152,064 scores for a tokenizer of
+//! 151,665 tokens), and fine-tuning may add a token or two. The scores of padding are untrained and can win after a
+//! subtraction, so combinations are cut to the *real* tokens that all terms share. Nor do equal widths prove equal
+//! vocabularies, so tokens are compared by their bytes.
 //!
 //! ```
 //! use eft_core::{Error, Vocab};
@@ -11,7 +11,7 @@
 //! let base = Vocab::new("base", [b"a".to_vec(), b"b".to_vec(), b"</s>".to_vec()])?
 //!     .with_special([2])?
 //!     .with_eos([2])?
-//!     .with_width(8)?; // the model's rows are padded
+//!     .with_width(8)?; // the model's score rows are padded
 //! let tuned = Vocab::new("tuned", [b"a".to_vec(), b"b".to_vec(), b"<|end|>".to_vec(), b"<pad>".to_vec()])?
 //!     .with_special([2, 3])?
 //!     .with_eos([2])?;
@@ -25,17 +25,20 @@
 //! # Ok::<(), Error>(())
 //! ```
 mod common;
+mod tokens;
 
 pub(crate) use common::Common;
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use crate::{Error, Result, TokenId};
+use tokens::Tokens;
 
-/// The tokens of a model: their bytes, which of them are special, which end a text, and how wide the model's rows
-/// of scores are.
+/// The vocabulary of a model: the bytes of its tokens, which of them are special, which end a text, and how wide the
+/// model's score rows are.
+///
+/// A clone shares the tokens' bytes. See the [module](self) for an example.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Vocab {
     name: String,
@@ -43,36 +46,27 @@ pub struct Vocab {
     width: usize,
     special: BTreeSet<TokenId>,
     eos: BTreeSet<TokenId>,
-    fingerprint: u64,
+    fingerprint: u128,
 }
 
-/// What is known of the tokens. Shared, since models of one family share a vocabulary of megabytes.
-#[derive(Clone, PartialEq, Eq)]
-enum Tokens {
-    /// By id; `None` where the id stands for no token.
-    Known(Arc<[Option<Box<[u8]>>]>),
-    /// Only how many there are.
-    Anonymous(usize),
-}
-
-/// How two vocabularies whose scores may be added relate.
+/// How two vocabularies relate whose scores may be added. Returned by [`Vocab::relation`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Relation {
-    /// Ids below this are real tokens of both.
+    /// The ids below this number are real tokens of both vocabularies.
     pub common: usize,
-    /// Special or reserved tokens below `common` that bear different names: usable, worth a warning.
+    /// The ids below `common` of special or reserved tokens whose names differ: usable, but worth a warning.
     pub renamed: Vec<TokenId>,
-    /// Real tokens of only one of the two, above `common`: left out of a combination.
+    /// How many real tokens, at or above `common`, only one of the two has. A combination leaves them out.
     pub extra: usize,
 }
 
 impl Vocab {
-    /// A vocabulary of tokens with known bytes, in the order of their ids. The width is their number, none is
-    /// special and none ends a text until said otherwise.
+    /// Creates a vocabulary of tokens with known bytes, in the order of their ids. Its width is their number; no token
+    /// is special and none ends a text.
     ///
     /// # Errors
-    /// [`Error::BadVocab`] if there are none.
+    /// [`Error::BadVocab`] if there are no tokens, or more than 2³².
     pub fn new<T: Into<Vec<u8>>>(
         name: impl Into<String>,
         tokens: impl IntoIterator<Item = T>,
@@ -80,10 +74,16 @@ impl Vocab {
         Self::sparse(name, tokens.into_iter().map(|t| Some(t.into())))
     }
 
-    /// As [`new`](Self::new), with `None` for ids that stand for no token.
+    /// Creates a vocabulary like [`new`](Self::new), with `None` for ids that stand for no token.
+    ///
+    /// ```
+    /// let vocab = eft_core::Vocab::sparse("v", [Some(b"a".to_vec()), None, Some(b"b".to_vec())])?;
+    /// assert_eq!((vocab.real(), vocab.unassigned()), (3, vec![1]));
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::BadVocab`] if there is no token at all.
+    /// [`Error::BadVocab`] if there are no tokens, or more than 2³².
     pub fn sparse(
         name: impl Into<String>,
         tokens: impl IntoIterator<Item = Option<Vec<u8>>>,
@@ -96,8 +96,8 @@ impl Vocab {
         Self::of(name.into(), Tokens::Known(tokens.into()))
     }
 
-    /// A vocabulary of which only the size is known. It relates to an anonymous vocabulary of the same name and
-    /// size and to nothing else, since nothing shows that the ids mean the same.
+    /// Creates a vocabulary of which only the size is known. Its scores can be added to those of an anonymous vocabulary
+    /// of the same name and size and to no others, since nothing else shows that the ids mean the same.
     ///
     /// # Errors
     /// [`Error::BadVocab`] if the size is 0.
@@ -118,8 +118,8 @@ impl Vocab {
         Ok(Self { name, tokens, width, special: BTreeSet::new(), eos: BTreeSet::new(), fingerprint })
     }
 
-    /// Sets how many scores the model's rows hold; more than there are tokens where rows are padded, fewer where
-    /// tokens were added that the model never learnt.
+    /// Sets the width of the model's score rows: more than there are tokens if rows are padded, fewer if tokens were
+    /// added to the tokenizer that the model never learnt.
     ///
     /// # Errors
     /// [`Error::BadVocab`] if it is 0.
@@ -131,10 +131,10 @@ impl Vocab {
         Ok(self)
     }
 
-    /// Adds special tokens: those that stand for no text of their own.
+    /// Marks tokens as special: they stand for no text.
     ///
     /// # Errors
-    /// [`Error::BadVocab`] if one is not a token.
+    /// [`Error::BadVocab`] if an id is past the tokens.
     pub fn with_special(mut self, ids: impl IntoIterator<Item = TokenId>) -> Result<Self> {
         for id in ids {
             self.require(id, "special")?;
@@ -143,10 +143,10 @@ impl Vocab {
         Ok(self)
     }
 
-    /// Adds ids that end a text. They are special, too.
+    /// Marks tokens as ending a text (end of sequence). They become special, too.
     ///
     /// # Errors
-    /// [`Error::BadVocab`] if one is not a token.
+    /// [`Error::BadVocab`] if an id is past the tokens.
     pub fn with_eos(mut self, ids: impl IntoIterator<Item = TokenId>) -> Result<Self> {
         for id in ids {
             self.require(id, "end-of-sequence")?;
@@ -156,7 +156,8 @@ impl Vocab {
         Ok(self)
     }
 
-    /// The same vocabulary under another name.
+    /// Sets the name.
+    #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -170,27 +171,27 @@ impl Vocab {
         Err(Error::BadVocab { vocab: self.name.clone(), reason })
     }
 
-    /// Whether only its size is known, and no token's bytes.
+    /// Returns whether only the size is known, and no token's bytes.
     pub fn is_anonymous(&self) -> bool {
         matches!(self.tokens, Tokens::Anonymous(_))
     }
 
-    /// Its name, for messages.
+    /// Returns the name, which is used in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Scores in a row of the model.
+    /// Returns the width of the model's score rows.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Real ids: the tokens, up to the last one, that rows have scores for.
+    /// Returns the number of real ids: those up to the last token, as far as score rows reach.
     pub fn real(&self) -> usize {
         self.tokens.len().min(self.width)
     }
 
-    /// The bytes of a token; `None` where the id stands for none or the bytes are not known.
+    /// Returns the bytes of a token; `None` if the id stands for no token or the bytes are not known.
     pub fn bytes(&self, id: TokenId) -> Option<&[u8]> {
         match &self.tokens {
             Tokens::Known(tokens) => tokens.get(id as usize)?.as_deref(),
@@ -198,7 +199,13 @@ impl Vocab {
         }
     }
 
-    /// The bytes of ordinary tokens, one after another; special ones stand for no text.
+    /// Returns the bytes of the ordinary tokens among `ids`, one after another. Special tokens stand for no text.
+    ///
+    /// ```
+    /// let vocab = eft_core::Vocab::new("v", ["He", "llo", "</s>"])?.with_eos([2])?;
+    /// assert_eq!(vocab.decode(&[0, 1, 2]), b"Hello");
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
     pub fn decode(&self, ids: &[TokenId]) -> Vec<u8> {
         ids.iter()
             .filter(|id| !self.is_special(**id))
@@ -208,8 +215,8 @@ impl Vocab {
             .collect()
     }
 
-    /// Ids below [`real`](Self::real) that stand for no token: untrained, to be excluded.
-    pub fn holes(&self) -> Vec<TokenId> {
+    /// Returns the ids below [`real`](Self::real) that stand for no token. Their scores are untrained and excluded.
+    pub fn unassigned(&self) -> Vec<TokenId> {
         match &self.tokens {
             Tokens::Known(tokens) => {
                 (0..).zip(&tokens[..self.real()]).filter(|(_, t)| t.is_none()).map(|(id, _)| id).collect()
@@ -218,38 +225,42 @@ impl Vocab {
         }
     }
 
-    /// Whether a token stands for no text of its own.
+    /// Returns whether a token is special: it stands for no text.
     pub fn is_special(&self, id: TokenId) -> bool {
         self.special.contains(&id)
     }
 
-    /// The ids that end a text. Which id does is a role that base and tuned models of one vocabulary may give to
-    /// different tokens.
+    /// Returns the ids that end a text. Base and tuned models of one vocabulary may use different ones.
     pub fn eos(&self) -> &BTreeSet<TokenId> {
         &self.eos
     }
 
-    /// A hash of the tokens' bytes: equal for equal tokens, whatever names, widths and roles.
-    pub fn fingerprint(&self) -> u64 {
+    /// Returns a hash of the tokens' bytes, 128-bit FNV-1a: equal for equal tokens whatever their names, widths and
+    /// roles, and the same on every platform and in every version, so that it may be stored.
+    ///
+    /// Different vocabularies have different fingerprints unless someone constructs a collision on purpose.
+    /// [`relation`](Self::relation) relies on it.
+    pub fn fingerprint(&self) -> u128 {
         self.fingerprint
     }
 
-    /// Whether, and over which range, scores of the two may be added.
+    /// Returns over which ids the scores of two models may be added. Vocabularies of equal
+    /// [`fingerprint`](Self::fingerprint) are not compared token by token.
     ///
     /// # Errors
-    /// [`Error::VocabMismatch`] with the first id, below the size of both, that stands for different ordinary
-    /// tokens.
+    /// [`Error::VocabMismatch`] with the first id, below the size of both, that stands for different ordinary tokens;
+    /// with id 0 if nothing shows that the ids mean the same, since a vocabulary is anonymous.
     pub fn relation(&self, other: &Self) -> Result<Relation> {
         let common = self.real().min(other.real());
         let extra = self.real().max(other.real()) - common;
         let mut renamed = Vec::new();
         match (&self.tokens, &other.tokens) {
-            (Tokens::Known(a), Tokens::Known(b)) if !Arc::ptr_eq(a, b) => {
+            (Tokens::Known(a), Tokens::Known(b)) if self.fingerprint != other.fingerprint => {
                 for (id, (a, b)) in (0..).zip(a.iter().zip(b.iter())).take(common) {
                     if a == b {
                         continue;
                     }
-                    // Reserved ids are given names by later members of a family.
+                    // Later members of a model family give names to reserved ids.
                     let reserved = a.is_none() || b.is_none();
                     let (here, there) = (self.is_special(id), other.is_special(id));
                     if (here && there) || (reserved && (here || there)) {
@@ -276,11 +287,11 @@ impl Vocab {
         }
     }
 
-    /// A token for people: `"the"`, `special "</s>"`, `no token`.
+    /// Describes a token for messages, such as `"the"`, `special "</s>"` or `no token`.
     pub fn describe(&self, id: TokenId) -> String {
         match (&self.tokens, self.bytes(id)) {
             (Tokens::Anonymous(size), _) => {
-                format!("unknown (`{}` tells only that it has {size} tokens)", self.name)
+                format!("unknown (of `{}` only the size is known: {size} tokens)", self.name)
             }
             (_, None) => "no token".into(),
             (_, Some(bytes)) => {
@@ -290,66 +301,18 @@ impl Vocab {
         }
     }
 
-    /// The first `real` tokens of this vocabulary as one of their own, with rows exactly as wide. `eos` may hold
-    /// ids past them: a text that only those could end is an error later, not here.
+    /// Returns a vocabulary of the first `real` tokens of this one, whose score rows are exactly as wide. `eos` may hold
+    /// ids past them: that a text could end by no other id is an error when it is generated, not here.
     pub(crate) fn cut(&self, name: String, real: usize, eos: BTreeSet<TokenId>) -> Self {
         let tokens = match &self.tokens {
-            Tokens::Known(tokens) if tokens.len() == real => Tokens::Known(tokens.clone()),
-            Tokens::Known(tokens) => Tokens::Known(tokens[..real].into()),
+            Tokens::Known(tokens) if tokens.len() != real => Tokens::Known(tokens[..real].into()),
+            Tokens::Known(tokens) => Tokens::Known(tokens.clone()),
             Tokens::Anonymous(_) => Tokens::Anonymous(real),
         };
         let within = |id: &TokenId| (*id as usize) < real;
-        let fingerprint = tokens.fingerprint();
+        let fingerprint = if self.tokens.len() == real { self.fingerprint } else { tokens.fingerprint() };
         let special = self.special.iter().chain(&eos).copied().filter(within).collect();
         Self { name, tokens, width: real, special, eos, fingerprint }
-    }
-}
-
-impl Tokens {
-    fn len(&self) -> usize {
-        match self {
-            Self::Known(tokens) => tokens.len(),
-            Self::Anonymous(size) => *size,
-        }
-    }
-
-    fn fingerprint(&self) -> u64 {
-        let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
-        match self {
-            Self::Known(tokens) => {
-                for token in tokens.iter() {
-                    match token {
-                        // A length before the bytes, so that no two lists of tokens run together alike.
-                        Some(bytes) => {
-                            hash.write_u64(bytes.len() as u64 + 1);
-                            hash.write(bytes);
-                        }
-                        None => hash.write_u64(0),
-                    }
-                }
-            }
-            Self::Anonymous(size) => hash.write_u64(*size as u64),
-        }
-        hash.finish()
-    }
-}
-
-/// FNV-1a: the same on every platform and in every version, unlike the standard library's hasher.
-struct Fnv(u64);
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.write(&value.to_le_bytes());
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
@@ -366,7 +329,7 @@ impl std::fmt::Debug for Vocab {
             .field("real", &self.real())
             .field("width", &self.width)
             .field("eos", &self.eos)
-            .field("fingerprint", &format_args!("{:016x}", self.fingerprint))
+            .field("fingerprint", &format_args!("{:032x}", self.fingerprint))
             .finish_non_exhaustive()
     }
 }

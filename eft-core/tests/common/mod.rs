@@ -1,4 +1,4 @@
-//! Toy models: pure functions of the tokens so far, different enough from each other to be told apart.
+//! Toy models: pure functions of the tokens so far, different enough that mixing two of them up shows.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::sync::Arc;
@@ -36,24 +36,27 @@ fn mix(x: u64) -> u64 {
     (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) ^ (x >> 31)
 }
 
-/// A toy model of its own weights.
+/// A toy model without adapters or a limited context.
 pub(crate) fn model(name: &str, seed: u64) -> Source<Host> {
     eft_core::from_fn(Host, vocab(name), move |tokens| Ok(logits(seed, tokens, WIDTH)))
 }
 
-/// A toy model whose context holds so many tokens.
+/// A toy model whose context holds `context` tokens.
 pub(crate) fn short_model(name: &str, seed: u64, context: usize) -> Source<Host> {
     let spec = EngineSpec::new(name, Host, vocab(name)).context(context);
     Source::new(FnEngine::new(spec, move |row| Ok(logits(seed, &row.tokens, WIDTH))))
 }
 
-/// Counts what an engine is asked to do.
+/// Counts of what an engine was asked to do.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) passes: AtomicUsize,
     pub(crate) tokens: AtomicUsize,
-    /// Rows that its session holds, now and at most.
+    /// The most positions that one pass was asked to score, over all rows.
+    pub(crate) most_scored: AtomicUsize,
+    /// Rows that its session holds now.
     pub(crate) rows: AtomicUsize,
+    /// The most rows that its session has held.
     pub(crate) most_rows: AtomicUsize,
 }
 
@@ -109,6 +112,7 @@ impl<B: Backend> Session for CountingSession<B> {
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<B>> {
         let tokens = feed.iter().map(|f| f.tokens.len()).sum();
+        self.counts.most_scored.fetch_max(feed.iter().map(|f| f.wanted).sum(), Ordering::SeqCst);
         self.counts.passes.fetch_add(1, Ordering::SeqCst);
         self.counts.tokens.fetch_add(tokens, Ordering::SeqCst);
         self.inner.extend(feed)
@@ -124,7 +128,7 @@ impl<B: Backend> Session for CountingSession<B> {
     }
 }
 
-/// A toy model with an adapter or two, and the counts of its passes.
+/// A toy model with adapters, and the counts of its passes.
 pub(crate) fn counted(name: &str, seed: u64, adapters: &[&str]) -> (Source<Host>, Arc<Counts>) {
     let spec = EngineSpec::new(name, Host, vocab(name)).adapters(adapters.iter().copied());
     let inner = FnEngine::new(spec, move |row| {
@@ -134,7 +138,7 @@ pub(crate) fn counted(name: &str, seed: u64, adapters: &[&str]) -> (Source<Host>
     (Source::new(Counting { inner, counts: counts.clone() }), counts)
 }
 
-/// The rows of scores, in order.
+/// The score rows, in order.
 pub(crate) fn values(scores: &Scores<Host>) -> Vec<Vec<f32>> {
     let rows: Vec<_> = (0..scores.rows()).flat_map(|row| scores.positions(row)).collect();
     if rows.is_empty() {
@@ -144,7 +148,7 @@ pub(crate) fn values(scores: &Scores<Host>) -> Vec<Vec<f32>> {
     values.chunks(scores.width()).map(<[f32]>::to_vec).collect()
 }
 
-/// What a source says after a prompt and more tokens.
+/// The scores of a source after a prompt and more tokens.
 pub(crate) fn scores_after(source: &Source<Host>, prompt: &[TokenId], tokens: &[TokenId]) -> Vec<f32> {
     let mut evaluator = Evaluator::open(&[source], &[Prompt::from(prompt)]).unwrap();
     evaluator.push(&[tokens.to_vec()]).unwrap();
@@ -159,7 +163,7 @@ pub(crate) fn log_probs_after(source: &Source<Host>, prompt: &[TokenId], tokens:
     Host.download(&score_rows(&normalised, 1), scores.len()).unwrap()
 }
 
-/// Entries agree within `tolerance`; equal infinities do.
+/// Asserts that entries agree within `tolerance`; equal infinities agree.
 #[track_caller]
 pub(crate) fn assert_near(got: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(got.len(), expected.len());

@@ -1,8 +1,9 @@
 //! Generation: what ends a text, batches, conversations; and in its modules, what becomes of scores.
 #[path = "../common/mod.rs"]
 mod common;
+mod reported;
+mod requests;
 mod sampling;
-mod told;
 
 use common::*;
 use eft_core::decode::{Batch, Event, FinishReason, Finished, Generation};
@@ -104,6 +105,19 @@ fn dropping_a_generation_runs_nothing_more() {
 }
 
 #[test]
+fn retiring_a_row_does_not_revive_a_batch_that_failed() {
+    let source = from_fn(Host, vocab("fails"), |tokens| match tokens {
+        [1, _, _, ..] => Err(eft_core::Error::source("fails", "on purpose")),
+        _ => Ok(vec![0.0; WIDTH]),
+    });
+    let mut batch = source.generate_batch([[1], [2]], greedy()).unwrap();
+    let events: Vec<_> = batch.by_ref().collect();
+    assert!(events.len() == 5 && events[4].is_err(), "two tokens a row, then the error: {events:?}");
+    batch.retire(0).unwrap();
+    assert!(batch.next().is_none());
+}
+
+#[test]
 fn finished_rows_leave_the_batch() {
     let spec = eft_core::EngineSpec::new("recite", Host, vocab("recite"));
     let counts = std::sync::Arc::new(Counts::default());
@@ -167,7 +181,7 @@ fn conversations_feed_only_what_is_new() {
 fn token(event: Event) -> Option<Token> {
     match event {
         Event::Token { token, .. } => Some(token),
-        Event::Finished { .. } => None,
+        Event::Finished { .. } | Event::Failed { .. } => None,
     }
 }
 

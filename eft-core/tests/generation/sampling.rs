@@ -12,7 +12,8 @@ proptest! {
         top_p in prop::option::of(0.1f32..1.0), min_p in prop::option::of(0.0f32..0.5),
     ) {
         let source = model("m", model_seed);
-        let sampling = Sampling { temperature, top_k, top_p, min_p, seed };
+        let sampling =
+            Sampling::default().temperature(temperature).top_k(top_k).top_p(top_p).min_p(min_p).seed(seed);
         let tokens: Vec<Token> =
             source.generate([1], Decoding::from(sampling).stop_ids([]).max_tokens(6)).unwrap().map(|t| t.unwrap()).collect();
         let mut history = vec![1];
@@ -87,7 +88,7 @@ fn penalties_do_what_transformers_does() {
     let row = vec![2.0, -1.0, 0.5, 3.0, -4.0, 0.0, 0.0, 0.0, 0.0, 0.0, -9.0];
     let source = from_fn(Host, vocab("fixed"), move |_| Ok(row.clone()));
     let edited = |processor: Box<dyn Processor>, generated: &[TokenId]| -> Vec<f64> {
-        let edits = processor.edits(&History { generated, prompt: &[] }).unwrap();
+        let edits = processor.edits(&History::new(generated)).unwrap();
         reference::edit(&[2.0, -1.0, 0.5, 3.0, -4.0], &edits)
     };
     let repetition = edited(Box::new(RepetitionPenalty::new(2.0).unwrap()), &[0, 1, 0]);

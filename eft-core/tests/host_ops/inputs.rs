@@ -1,4 +1,4 @@
-//! What operations take: stored types and layouts, no rows at all, wrong arguments.
+//! The inputs of operations: stored types and layouts, no rows at all, invalid arguments.
 use eft_core::conformance::reference;
 use eft_core::host::HostTensor;
 use eft_core::{Backend, Error, Filter, Host, Pool, ScoreRow, Term};
@@ -56,7 +56,7 @@ fn no_rows_give_no_rows() {
 }
 
 #[test]
-fn wrong_arguments_are_errors() {
+fn invalid_arguments_are_errors() {
     let scores = tensor(&[1.0, 2.0, 3.0]);
     let one = refs(&scores, 1);
     let past = [ScoreRow::new(&scores, 1)];
@@ -65,6 +65,9 @@ fn wrong_arguments_are_errors() {
     assert!(matches!(Host.argmax(&past, 3), Err(Error::Shape { .. })));
     assert!(matches!(Host.log_softmax(&one, 4), Err(Error::Shape { .. })));
     assert!(matches!(Host.log_softmax(&one, 0), Err(Error::Shape { .. })));
+    assert!(matches!(Host.clamp(&one, 0.0, 1.0, 4), Err(Error::Shape { .. })));
+    assert!(matches!(Host.clamp(&one, 1.0, 0.0, 3), Err(Error::InvalidParameter { name: "low", .. })));
+    assert!(matches!(Host.clamp(&one, 0.0, f32::NAN, 3), Err(Error::InvalidParameter { name: "high", .. })));
     assert!(matches!(Host.linear(&[], 3), Err(Error::Shape { .. })));
     assert!(matches!(Host.draw(&one, &[], 3), Err(Error::Shape { .. })));
     assert!(matches!(Host.draw(&one, &[1.0], 3), Err(Error::InvalidParameter { .. })));

@@ -1,4 +1,4 @@
-//! Rows to test with, and comparisons.
+//! Rows for the tests, and comparisons.
 use std::ops::RangeInclusive;
 
 use eft_core::host::HostTensor;
@@ -15,7 +15,7 @@ pub(crate) fn refs(tensor: &HostTensor, count: usize) -> Vec<ScoreRow<'_, Host>>
     (0..count).map(|index| ScoreRow::new(tensor, index)).collect()
 }
 
-/// Equal up to `slack`; infinities and NaN are equal to themselves.
+/// Asserts that two numbers differ by at most `slack`. Infinities and NaN are equal to themselves.
 #[track_caller]
 pub(crate) fn assert_close(got: f32, expected: f64, slack: f64) {
     let same = f64::from(got) == expected || got == expected as f32 || (got.is_nan() && expected.is_nan());
@@ -31,7 +31,7 @@ fn widths() -> impl Strategy<Value = usize> {
     prop_oneof![2 => Just(1usize), 8 => 2usize..600, 2 => 4000usize..9000, 1 => 16_000usize..20_000]
 }
 
-/// Scores of one kind; most kinds are hostile.
+/// A row of one kind; most kinds are adversarial.
 fn row(width: usize) -> impl Strategy<Value = Vec<f32>> {
     let vec = move |scores: BoxedStrategy<f32>| prop::collection::vec(scores, width);
     let excluded = Just(f32::NEG_INFINITY);
@@ -67,7 +67,7 @@ pub(crate) fn batch(rows: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Ve
     (widths(), rows).prop_flat_map(|(width, rows)| prop::collection::vec(row(width), rows))
 }
 
-/// Filters of all settings, at their limits too.
+/// Filters with any settings, including their limits.
 pub(crate) fn filters() -> impl Strategy<Value = Filter> {
     let top_k =
         prop_oneof![2 => Just(None), 2 => (1usize..40).prop_map(Some), 1 => (1usize..20_000).prop_map(Some)];

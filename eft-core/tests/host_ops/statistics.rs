@@ -1,9 +1,9 @@
-//! Draws follow the distribution.
+//! The frequencies of drawn tokens follow the distribution.
 use eft_core::{Backend, Filter, Host};
 
 use super::rows::{refs, tensor};
 
-/// The golden ratio's multiples are spread evenly; bits of their own hash make them as random as this test needs.
+/// A hash of seed and index (splitmix64), random enough for these tests.
 fn uniform(seed: u64, i: u64) -> f64 {
     let mut x = (seed << 32 ^ i).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -11,7 +11,7 @@ fn uniform(seed: u64, i: u64) -> f64 {
     ((x ^ x >> 31) >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// Wilson and Hilferty's approximation of the normal deviate of a chi-square sum.
+/// The chi-square statistic as a normal deviate, by the approximation of Wilson and Hilferty.
 fn deviate(counts: &[u32], probabilities: &[f64]) -> f64 {
     let total = f64::from(counts.iter().sum::<u32>());
     let cells = counts.iter().zip(probabilities).filter(|(_, p)| **p > 0.0);
@@ -41,7 +41,7 @@ fn draws_follow_the_distribution() {
 
 #[test]
 fn filtered_draws_follow_the_rest_of_the_distribution() {
-    // Over several chunks; 16 tokens hold half of the mass, the others are dropped.
+    // The row spans several chunks. The filter keeps the 16 likeliest tokens.
     let mut row = vec![0.0f32; 10_000];
     (0..16).for_each(|i| row[i * 600] = 6.5);
     let scores = tensor(&row);

@@ -1,4 +1,4 @@
-//! Rows as wide as the widest vocabularies, shared among threads.
+//! Rows as wide as the largest vocabularies, processed by several threads.
 use eft_core::conformance::reference;
 use eft_core::host::HostTensor;
 use eft_core::{Backend, Filter, Host, Term};
@@ -7,7 +7,8 @@ use super::rows::{assert_close, refs};
 
 const WIDTH: usize = 262_144;
 
-/// Rows without pattern, with ties, with ties only, mostly excluded, flat but for one token, and with a large nucleus.
+/// Rows of six kinds: without pattern, with some ties, all equal, mostly excluded, flat except for one token, and with a
+/// large nucleus.
 fn rows() -> Vec<Vec<f32>> {
     let hash = |i: usize| (i as u32).wrapping_mul(2_654_435_761) >> 8;
     let noise = |i: usize| ((hash(i) + 1) as f32 / (1 << 24) as f32).ln() * -2.0;
@@ -32,7 +33,7 @@ fn filters() -> Vec<Filter> {
 }
 
 #[test]
-fn wide_rows_agree_with_the_naive_operations() {
+fn wide_rows_agree_with_the_reference() {
     for row in rows() {
         let scores = Host.upload(&row, WIDTH).unwrap();
         let rows = refs(&scores, 1);
@@ -55,7 +56,7 @@ fn wide_rows_agree_with_the_naive_operations() {
     }
 }
 
-/// Everything that can be computed from some rows, as bits.
+/// The results of all operations on some rows, as bits.
 fn everything(tensor: &HostTensor, count: usize) -> Vec<u32> {
     let rows = refs(tensor, count);
     let terms = [0.3, -1.7, 1.0].map(|weight| Term { weight, rows: rows.clone() });

@@ -33,7 +33,7 @@ fn expected(target: &Source<Host>, decoding: &Decoding) -> Counts {
     let mut done = Counts::new();
     while let Some((text, probability)) = open.pop() {
         let row = scores_after(target, &PROMPT, &text);
-        let history = History { generated: &text, prompt: &[] };
+        let history = History::new(&text);
         let edits: Vec<_> = decoding.processors.iter().flat_map(|p| p.edits(&history).unwrap()).collect();
         let edited: Vec<_> = reference::edit(&row, &edits).into_iter().map(|x| x as f32).collect();
         let filtered: Vec<_> = reference::filter(&edited, &decoding.sampling.filter().unwrap())
@@ -61,6 +61,7 @@ fn observed(batch: Batch<Host>) -> Counts {
         match event.unwrap() {
             Event::Token { row, token } => texts[row].push(token.id),
             Event::Finished { row, finished } => texts[row].extend(finished.tail.iter().map(|t| t.id)),
+            Event::Failed { error, .. } => panic!("{error}"),
         }
     }
     let mut counts = Counts::new();

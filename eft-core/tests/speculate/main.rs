@@ -54,8 +54,7 @@ fn by_row(events: Vec<std::result::Result<Event, String>>, rows: usize) -> Vec<V
     let mut of_row = vec![Vec::new(); rows];
     for event in events {
         let event = event.unwrap();
-        let (Event::Token { row, .. } | Event::Finished { row, .. }) = event;
-        of_row[row].push(event);
+        of_row[event.row()].push(event);
     }
     of_row
 }
@@ -101,7 +100,9 @@ fn settings() -> impl Strategy<Value = Decoding> {
     let sampling = prop_oneof![
         Just(Sampling::greedy()),
         (0.3f32..1.5, prop::option::of(1usize..8), prop::option::of(0.3f32..1.0), any::<u64>()).prop_map(
-            |(temperature, top_k, top_p, seed)| Sampling { temperature, top_k, top_p, min_p: None, seed }
+            |(temperature, top_k, top_p, seed)| {
+                Sampling::default().temperature(temperature).top_k(top_k).top_p(top_p).seed(seed)
+            }
         ),
     ];
     (
@@ -172,7 +173,7 @@ proptest! {
         let rest = speculative.over(first.into_evaluator(), decoding(12 - cut)).unwrap();
         text.extend(rest.filter_map(|event| match event.unwrap() {
             Event::Token { token, .. } => Some(token.id),
-            Event::Finished { .. } => None,
+            Event::Finished { .. } | Event::Failed { .. } => None,
         }));
         prop_assert_eq!(text, all);
     }

@@ -77,8 +77,8 @@ impl<G: Graph> Session for CachedSession<G> {
     }
 
     fn room(&self) -> Vec<usize> {
-        let context = self.spec.context.unwrap_or(usize::MAX);
-        self.rollback_limit().into_iter().map(|length| context - length).collect()
+        let left = |length| self.spec.context.map_or(usize::MAX, |context| context - length);
+        self.rollback_limit().into_iter().map(left).collect()
     }
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<G::Backend>> {

@@ -44,8 +44,8 @@ impl<G: Graph> Session for RecomputedSession<G> {
     }
 
     fn room(&self) -> Vec<usize> {
-        let context = self.spec.context.unwrap_or(usize::MAX);
-        self.rows.iter().map(|row| context - row.len()).collect()
+        let left = |row: &Vec<TokenId>| self.spec.context.map_or(usize::MAX, |context| context - row.len());
+        self.rows.iter().map(left).collect()
     }
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<G::Backend>> {

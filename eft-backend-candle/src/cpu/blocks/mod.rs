@@ -1,7 +1,7 @@
-//! The kinds of quantised blocks: one file a kind, which unpacks it.
+//! The kinds of quantised blocks of GGUF files, one file for each, which unpacks it.
 //!
-//! All of them come down to codes of up to eight bits, and for each group of 16 or 32 a scale and an offset: an entry is
-//! `scale·code + offset`.
+//! All of them reduce to codes of up to eight bits with a scale and an offset for each group of 16 or 32 codes: an entry
+//! is `scale·code + offset`.
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -27,22 +27,22 @@ pub(super) use q8_0::Q8_0;
 use super::level::Dot;
 use fearless_simd::{Simd, SimdBase, SimdCombine, u8x16, u8x32};
 
-/// Outputs that are unpacked side by side.
+/// The number of outputs that are unpacked side by side.
 pub(super) const OUTPUTS: usize = 4;
 
-/// Unpacked weights: 32 columns of a few outputs.
+/// Unpacked weights: 32 columns of [`OUTPUTS`] outputs.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(64))]
 pub(super) struct Group {
     pub(super) codes: [[u8; 32]; OUTPUTS],
-    /// Of the first 16 columns and the last 16.
+    /// The scale of the first 16 columns and of the last 16.
     pub(super) scales: [[f32; 2]; OUTPUTS],
-    /// Of all outputs' first 16 columns, then of all outputs' last 16.
+    /// The offsets of the first 16 columns for all outputs, then those of the last 16.
     pub(super) offsets: [f32; 2 * OUTPUTS],
 }
 
 impl Group {
-    /// The same scale and offset for all columns of an output.
+    /// Sets one scale and offset for all columns of an output.
     #[inline(always)]
     fn scale(&mut self, output: usize, scale: f32, offset: f32) {
         self.scales[output] = [scale; 2];
@@ -50,7 +50,7 @@ impl Group {
         self.offsets[OUTPUTS + output] = offset;
     }
 
-    /// The scale and offset of half of the columns of an output.
+    /// Sets the scale and offset of one half of the columns of an output.
     #[inline(always)]
     fn scale_half(&mut self, output: usize, half: usize, scale: f32, offset: f32) {
         self.scales[output][half] = scale;
@@ -58,20 +58,20 @@ impl Group {
     }
 }
 
-/// A kind of block.
+/// A kind of quantised block.
 pub(super) trait Block {
-    /// Groups of 32 entries.
+    /// The number of groups of 32 entries in a block.
     const GROUPS: usize;
-    /// Bytes.
+    /// The size of a block in bytes.
     const BYTES: usize;
-    /// Whether halves of a group have scales of their own.
-    const HALVES: bool;
+    /// Whether the two halves of a group have different scales.
+    const HALF_SCALES: bool;
 
-    /// Unpacks one block of an output's weights to as many groups as it has.
+    /// Unpacks one block of weights of `output` into `groups`, of which there are [`GROUPS`](Self::GROUPS).
     fn unpack<S: Simd, D: Dot<S>>(simd: S, block: &[u8], output: usize, groups: &mut [Group]);
 }
 
-/// What follows in a block.
+/// Takes the next `N` bytes of a block.
 #[inline(always)]
 fn take<'a, const N: usize>(block: &mut &'a [u8]) -> &'a [u8; N] {
     const { assert!(N <= 256) };
@@ -80,26 +80,26 @@ fn take<'a, const N: usize>(block: &mut &'a [u8]) -> &'a [u8; N] {
             *block = rest;
             first
         }
-        // Blocks are as long as their kind says.
+        // Not reached: callers pass blocks of the length of their kind.
         None => &[0; N],
     }
 }
 
-/// A scale of 16 bits.
+/// Takes an f16 scale.
 #[inline(always)]
 fn scale<S: Simd, D: Dot<S>>(simd: S, block: &mut &[u8]) -> f32 {
-    D::half(simd, *take::<2>(block))
+    D::f16_to_f32(simd, *take::<2>(block))
 }
 
-/// 16 bytes as 32 codes of four bits: all lower ones, then all upper ones.
+/// Unpacks 16 bytes to 32 codes of four bits: the lower four bits of all bytes, then the upper four.
 #[inline(always)]
 fn nibbles<S: Simd>(simd: S, bytes: &[u8; 16]) -> u8x32<S> {
     let bytes = u8x16::from_slice(simd, bytes);
     (bytes & 0xF).combine(bytes >> 4)
 }
 
-/// The scales and offsets that blocks of four and five bits begin with: of each group six bits, times one of 16 bits
-/// for all.
+/// Takes the scales and offsets at the start of `Q4_K` and `Q5_K` blocks: six bits for each group, times an f16 for the
+/// block.
 #[inline(always)]
 fn six_bits<S: Simd, D: Dot<S>>(simd: S, block: &mut &[u8], output: usize, groups: &mut [Group]) {
     let (all, all_offsets) = (scale::<S, D>(simd, block), scale::<S, D>(simd, block));

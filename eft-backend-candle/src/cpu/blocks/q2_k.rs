@@ -1,4 +1,4 @@
-//! Two bits; scales and offsets of 16 entries are four bits each, times a scale of all 256.
+//! `Q2_K`: codes of two bits. Each 16 entries have a scale and an offset of four bits each, times an f16 for all 256.
 use fearless_simd::{Simd, SimdBase, u8x32};
 
 use super::{Block, Dot, Group, scale, take};
@@ -8,7 +8,7 @@ pub(in crate::cpu) struct Q2K;
 impl Block for Q2K {
     const GROUPS: usize = 8;
     const BYTES: usize = 84;
-    const HALVES: bool = true;
+    const HALF_SCALES: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {

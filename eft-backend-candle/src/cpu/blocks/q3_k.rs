@@ -1,4 +1,4 @@
-//! Three bits, less four; scales of 16 entries are six bits, less 32, times a scale of all 256.
+//! `Q3_K`: codes of three bits, minus 4. Each 16 entries have a scale of six bits, minus 32, times an f16 for all 256.
 use fearless_simd::{Simd, SimdBase, u8x32};
 
 use super::{Block, Dot, Group, scale, take};
@@ -8,7 +8,7 @@ pub(in crate::cpu) struct Q3K;
 impl Block for Q3K {
     const GROUPS: usize = 8;
     const BYTES: usize = 110;
-    const HALVES: bool = true;
+    const HALF_SCALES: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {

@@ -1,4 +1,4 @@
-//! Four bits, less eight, times a scale.
+//! `Q4_0`: codes of four bits, minus 8, times a scale.
 use fearless_simd::{Simd, SimdBase};
 
 use super::{Block, Dot, Group, nibbles, scale, take};
@@ -8,7 +8,7 @@ pub(in crate::cpu) struct Q4_0;
 impl Block for Q4_0 {
     const GROUPS: usize = 1;
     const BYTES: usize = 18;
-    const HALVES: bool = false;
+    const HALF_SCALES: bool = false;
 
     #[inline(always)]
     fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {

@@ -1,4 +1,4 @@
-//! Four bits, times a scale, plus an offset.
+//! `Q4_1`: codes of four bits, times a scale, plus an offset.
 use fearless_simd::{Simd, SimdBase};
 
 use super::{Block, Dot, Group, nibbles, scale, take};
@@ -8,7 +8,7 @@ pub(in crate::cpu) struct Q4_1;
 impl Block for Q4_1 {
     const GROUPS: usize = 1;
     const BYTES: usize = 20;
-    const HALVES: bool = false;
+    const HALF_SCALES: bool = false;
 
     #[inline(always)]
     fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {

@@ -1,4 +1,4 @@
-//! Five bits, times a scale, plus an offset.
+//! `Q5_1`: codes of five bits, times a scale, plus an offset.
 use fearless_simd::{Simd, SimdBase};
 
 use super::{Block, Dot, Group, nibbles, scale, take};
@@ -8,7 +8,7 @@ pub(in crate::cpu) struct Q5_1;
 impl Block for Q5_1 {
     const GROUPS: usize = 1;
     const BYTES: usize = 24;
-    const HALVES: bool = false;
+    const HALF_SCALES: bool = false;
 
     #[inline(always)]
     fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {

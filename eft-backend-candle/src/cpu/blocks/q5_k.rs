@@ -1,4 +1,4 @@
-//! Five bits; scales and offsets of 32 entries are six bits each, times a scale of all 256.
+//! `Q5_K`: codes of five bits. Each 32 entries have a scale and an offset of six bits each, times an f16 for all 256.
 use fearless_simd::{Simd, SimdBase, u8x32};
 
 use super::{Block, Dot, Group, six_bits, take};
@@ -8,7 +8,7 @@ pub(in crate::cpu) struct Q5K;
 impl Block for Q5K {
     const GROUPS: usize = 8;
     const BYTES: usize = 176;
-    const HALVES: bool = false;
+    const HALF_SCALES: bool = false;
 
     #[inline(always)]
     fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {

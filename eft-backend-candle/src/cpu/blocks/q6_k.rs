@@ -1,4 +1,4 @@
-//! Six bits, less 32; scales of 16 entries are eight bits with a sign, times a scale of all 256.
+//! `Q6_K`: codes of six bits, minus 32. Each 16 entries have a signed scale of eight bits, times an f16 for all 256.
 use fearless_simd::{Simd, SimdBase, u8x32};
 
 use super::{Block, Dot, Group, scale, take};
@@ -8,7 +8,7 @@ pub(in crate::cpu) struct Q6K;
 impl Block for Q6K {
     const GROUPS: usize = 8;
     const BYTES: usize = 210;
-    const HALVES: bool = true;
+    const HALF_SCALES: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {
@@ -20,7 +20,8 @@ impl Block for Q6K {
             groups[i / 2].scale_half(output, i % 2, scale, -32.0 * scale);
         }
         for (i, group) in groups.iter_mut().enumerate() {
-            // Lower halves of 64 bytes, then their upper halves; beside, two bits of each 32 bytes.
+            // The low four bits: the lower halves of 64 bytes, then their upper halves. The high two bits: 32 bytes hold
+            // those of four groups.
             let low = u8x32::from_slice(simd, &low[i / 4 * 64 + i % 2 * 32..][..32]);
             let high = u8x32::from_slice(simd, &high[i / 4 * 32..][..32]);
             let low = (low >> (i as u32 % 4 / 2 * 4)) & 0xF;

@@ -1,4 +1,4 @@
-//! Eight bits with a sign, times a scale.
+//! `Q8_0`: signed codes of eight bits, times a scale.
 use fearless_simd::{Simd, SimdBase, u8x32};
 
 use super::{Block, Dot, Group, scale, take};
@@ -8,7 +8,7 @@ pub(in crate::cpu) struct Q8_0;
 impl Block for Q8_0 {
     const GROUPS: usize = 1;
     const BYTES: usize = 34;
-    const HALVES: bool = false;
+    const HALF_SCALES: bool = false;
 
     #[inline(always)]
     fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {

@@ -1,50 +1,53 @@
-//! Attention of new tokens to a cache of their row.
+//! Attention of new tokens to the KV cache of their row.
 use eft_core::host::exp;
 use eft_models::spec::AttentionSpec;
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
 use super::sum_of_each;
-use crate::cpu::is_shared;
 use crate::cpu::level::{self, Dot, Kernel};
+use crate::cpu::runs_in_parallel;
 
-/// Room for so many tokens at first.
-const ROOM: usize = 64;
+/// The number of tokens that a new cache has room for.
+const INITIAL_CAPACITY: usize = 64;
 
-/// Products that are worth waking another thread for.
-const WORTH: usize = 1 << 18;
+/// The number of multiplications from which attention is split over threads.
+const PARALLEL_THRESHOLD: usize = 1 << 18;
 
-/// Keys and values of one row: for each key head, room for so many tokens.
+/// The keys and values of one row, each of shape key heads × capacity × head width.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RowCache {
-    room: usize,
+    capacity: usize,
     keys: Vec<f32>,
     values: Vec<f32>,
 }
 
 impl RowCache {
-    /// Writes tokens behind the `past` ones that count: rows of all heads.
+    /// Writes the keys and values of new tokens (tokens × key heads × head width) after the first `past` tokens. Tokens
+    /// that the cache held after those are overwritten.
     fn append(&mut self, past: usize, keys: &[f32], values: &[f32], spec: &AttentionSpec) {
         let (heads, width) = (spec.kv_heads, spec.head_dim);
         let needed = past + keys.len() / (heads * width);
-        if self.room < needed {
-            // Room doubles, so that growing costs a constant number of copies a token.
-            let room = needed.max(2 * self.room).max(ROOM);
+        if self.capacity < needed {
+            // The capacity doubles, so that growing copies each token a constant number of times on average.
+            let capacity = needed.max(2 * self.capacity).max(INITIAL_CAPACITY);
             for old in [&mut self.keys, &mut self.values] {
-                let mut grown = vec![0.0; heads * room * width];
-                if self.room > 0 {
-                    for (grown, old) in grown.chunks_mut(room * width).zip(old.chunks(self.room * width)) {
+                let mut grown = vec![0.0; heads * capacity * width];
+                if self.capacity > 0 {
+                    for (grown, old) in
+                        grown.chunks_mut(capacity * width).zip(old.chunks(self.capacity * width))
+                    {
                         grown[..past * width].copy_from_slice(&old[..past * width]);
                     }
                 }
                 *old = grown;
             }
-            self.room = room;
+            self.capacity = capacity;
         }
         for (new, all) in [(keys, &mut self.keys), (values, &mut self.values)] {
             for (i, token) in new.chunks_exact(heads * width).enumerate() {
                 for (head, new) in token.chunks_exact(width).enumerate() {
-                    let start = (head * self.room + past + i) * width;
+                    let start = (head * self.capacity + past + i) * width;
                     all[start..start + width].copy_from_slice(new);
                 }
             }
@@ -52,8 +55,9 @@ impl RowCache {
     }
 }
 
-/// Writes the keys and values of new tokens of a row to its cache, behind the `past` ones that count, and attends from
-/// their queries to all that each may see. All are a row for each token.
+/// Appends the keys and values of new tokens to the cache of their row, after its first `past` tokens, and computes the
+/// attention of each new token to itself and the tokens before it that are within the window. `query`, `key`, `value` and
+/// `out` have one row for each new token.
 pub(crate) fn attend(
     query: &[f32],
     key: &[f32],
@@ -75,12 +79,12 @@ pub(crate) fn attend(
     let attend = |scores: &mut Vec<f32>, (token, head, query, out): (usize, usize, _, _)| {
         let seen = past + token + 1;
         let first = spec.window.map_or(0, |window| seen.saturating_sub(window));
-        let start = head / (spec.heads / spec.kv_heads) * cache.room;
+        let start = head / (spec.heads / spec.kv_heads) * cache.capacity;
         let seen = (start + first) * spec.head_dim..(start + seen) * spec.head_dim;
         let (keys, values) = (&cache.keys[seen.clone()], &cache.values[seen]);
         level::run(Attention { query, keys, values, spec, scores, out });
     };
-    if is_shared(tokens * columns * (past + tokens), WORTH) {
+    if runs_in_parallel(tokens * columns * (past + tokens), PARALLEL_THRESHOLD) {
         heads.collect::<Vec<_>>().into_par_iter().for_each_init(Vec::new, attend);
     } else {
         let mut scores = Vec::new();
@@ -88,7 +92,7 @@ pub(crate) fn attend(
     }
 }
 
-/// One head of one token.
+/// The attention of one head of one token.
 struct Attention<'a> {
     query: &'a [f32],
     keys: &'a [f32],
@@ -112,7 +116,7 @@ impl Kernel for Attention<'_> {
             }
         }
         let largest = largest(simd, scores);
-        // A score that is no number stays none, and makes the sum so.
+        // A NaN score stays NaN, and makes the sum NaN.
         for score in scores.iter_mut() {
             *score = exp(*score - largest);
         }
@@ -121,7 +125,7 @@ impl Kernel for Attention<'_> {
     }
 }
 
-/// `factor·query·keyᵢ`, of four keys at a time.
+/// Computes `factor·query·keyᵢ` for every key, four keys at a time.
 #[inline(always)]
 fn products<S: Simd>(simd: S, query: &[f32], keys: &[f32], factor: f32, out: &mut [f32]) {
     let width = query.len();
@@ -180,7 +184,7 @@ fn sum<S: Simd>(simd: S, weights: &[f32]) -> f32 {
     rest.iter().fold(sums.reduce_sum(), |sum, weight| sum + weight)
 }
 
-/// `factor·Σ weightᵢ·valueᵢ`.
+/// Computes `factor·Σ weightᵢ·valueᵢ`.
 #[inline(always)]
 fn weighted<S: Simd>(simd: S, weights: &[f32], values: &[f32], factor: f32, out: &mut [f32]) {
     let width = out.len();
@@ -202,7 +206,7 @@ fn weighted<S: Simd>(simd: S, weights: &[f32], values: &[f32], factor: f32, out:
     }
 }
 
-/// The same of `8·N` columns.
+/// The same for `8·N` columns from `start` on.
 #[inline(always)]
 fn lanes<S: Simd, const N: usize>(
     simd: S,
@@ -213,7 +217,7 @@ fn lanes<S: Simd, const N: usize>(
     out: &mut [f32],
 ) {
     let width = out.len();
-    // Two sums of each, so that one product need not wait for the one before.
+    // Two sums for each column, so that consecutive products do not depend on each other.
     let (mut sums, mut others) = ([f32x8::splat(simd, 0.0); N], [f32x8::splat(simd, 0.0); N]);
     let (pairs, last) = weights.as_chunks::<2>();
     for (weights, values) in pairs.iter().zip(values.chunks_exact(2 * width)) {
@@ -267,7 +271,7 @@ mod tests {
         }
     }
 
-    /// The definition, in f64.
+    /// Attention by its definition, in f64.
     fn exact(query: &[f32], keys: &[f32], values: &[f32], spec: &AttentionSpec) -> Vec<f64> {
         let width = query.len();
         let score = |key: &[f32]| {
@@ -287,14 +291,14 @@ mod tests {
             numbers in prop::collection::vec(-1.0f32..1.0, 80 + 2 * 80 * 23),
             (width, count) in (1usize..80, 1usize..24),
             softcap in prop::option::of(1.0f32..5.0),
-            unsound in any::<prop::sample::Index>(),
+            nan_at in any::<prop::sample::Index>(),
         ) {
             let (query, rest) = numbers.split_at(width);
             let (keys, values) = (&rest[..count * width], &rest[count * width..2 * count * width]);
             let spec = spec(width, softcap);
             let expected = exact(query, keys, values, &spec);
             let mut broken = keys.to_vec();
-            broken[unsound.index(keys.len())] = f32::NAN;
+            broken[nan_at.index(keys.len())] = f32::NAN;
             for level in levels() {
                 let run = |keys: &[f32]| {
                     let (mut scores, mut out) = (Vec::new(), vec![0.0; width]);
@@ -305,7 +309,7 @@ mod tests {
                 for (got, expected) in run(keys).iter().zip(&expected) {
                     prop_assert!((f64::from(*got) - expected).abs() < 1e-5, "{level:?}: {got}, {expected}");
                 }
-                prop_assert!(run(&broken).iter().all(|x| x.is_nan()), "{level:?}: what is no number vanished");
+                prop_assert!(run(&broken).iter().all(|x| x.is_nan()), "{level:?}: a NaN was lost");
             }
         }
     }

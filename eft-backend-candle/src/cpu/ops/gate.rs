@@ -4,7 +4,7 @@ use fearless_simd::Simd;
 
 use crate::cpu::level::{self, Dot, Kernel};
 
-/// A nonlinearity of `gate`, times `up`; `None` for one that is not here.
+/// Computes `activation(gate)·up` elementwise; `None` for an activation that is not implemented here.
 pub(crate) fn gated(gate: &[f32], up: &[f32], activation: Activation) -> Option<Vec<f32>> {
     let mut out = vec![0.0; gate.len()];
     match activation {

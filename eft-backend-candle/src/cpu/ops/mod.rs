@@ -1,4 +1,4 @@
-//! The operations between products, over rows in main memory.
+//! The operations between matrix products, on rows in main memory.
 mod attention;
 mod gate;
 mod norm;
@@ -16,7 +16,7 @@ use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdSplit, f32x4, f32x8, f
 fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     let (a, a_rest) = a.as_chunks::<8>();
     let (b, b_rest) = b.as_chunks::<8>();
-    // Two sums, so that one product need not wait for the one before.
+    // Two sums, so that consecutive products do not depend on each other.
     let mut sums = [f32x8::splat(simd, 0.0); 2];
     for (i, (a, b)) in a.iter().zip(b).enumerate() {
         sums[i % 2] = f32x8::from_slice(simd, a).mul_add(f32x8::from_slice(simd, b), sums[i % 2]);
@@ -28,13 +28,13 @@ fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     sum
 }
 
-/// The sums of four vectors, which together take half of what they take one by one.
+/// Returns the sums of four vectors. Together they take half as many instructions as one by one.
 #[inline(always)]
 fn sum_of_each<S: Simd>(a: f32x8<S>, b: f32x8<S>, c: f32x8<S>, d: f32x8<S>) -> [f32; 4] {
     let ((a, a_high), (b, b_high)) = (a.split(), b.split());
     let ((c, c_high), (d, d_high)) = (c.split(), d.split());
     let (a, b, c, d) = (a + a_high, b + b_high, c + c_high, d + d_high);
-    // Two lanes of each, by turns.
+    // Interleave two lanes of each vector.
     let first = (a.zip_low(b) + a.zip_high(b)).bitcast::<f64x2<S>>();
     let last = (c.zip_low(d) + c.zip_high(d)).bitcast::<f64x2<S>>();
     let sums = first.zip_low(last).bitcast::<f32x4<S>>() + first.zip_high(last).bitcast::<f32x4<S>>();

@@ -3,7 +3,8 @@ use fearless_simd::Simd;
 use super::dot;
 use crate::cpu::level::{self, Dot, Kernel};
 
-/// Each run of `weight`'s width over its root mean square, times `weight`.
+/// Root mean square normalisation: divides each consecutive run of `weight.len()` entries by its root mean square, and
+/// multiplies it by `weight`.
 pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     level::run(RmsNorm { x, weight, epsilon, out: &mut out });

@@ -1,12 +1,12 @@
-//! What is no good: rows that are unsound, and arguments that are wrong.
-use super::super::rows::unsound;
-use super::super::{Law, Verdict, refuses, require};
-use super::Checker;
+//! Unsound rows, which must stay unsound, and wrong arguments, which must be refused.
+use super::checker::Checker;
 use crate::Error;
 use crate::backend::{Backend, Edit, Filter, Pool, ScoreRow, Term};
+use crate::conformance::rows::unsound;
+use crate::conformance::{Law, Result, refuses, require};
 
 impl<B: Backend> Checker<'_, B> {
-    pub(super) fn unsound_rows(&self) -> Verdict {
+    pub(super) fn unsound_rows(&self) -> Result {
         let law = "an unsound row never becomes a token";
         for (kind, row) in unsound(self.width) {
             let tensor = self.backend.upload(&row, self.width).law(law)?;
@@ -16,9 +16,14 @@ impl<B: Backend> Checker<'_, B> {
             let filtered = self.backend.filter(&row, &filter, self.width).law(law)?;
             let sum =
                 self.backend.linear(&[Term { weight: 0.5, rows: row.to_vec() }], self.width).law(law)?;
-            for (after, tensor) in
-                [("", &tensor), ("log_softmax", &normalised), ("filter", &filtered), ("linear", &sum)]
-            {
+            let clamped = self.backend.clamp(&row, -1.0, 1.0, self.width).law(law)?;
+            for (after, tensor) in [
+                ("", &tensor),
+                ("log_softmax", &normalised),
+                ("filter", &filtered),
+                ("linear", &sum),
+                ("clamp", &clamped),
+            ] {
                 let row = [ScoreRow::new(tensor, 0)];
                 let picks = [
                     self.backend.argmax(&row, self.width).law(law)?[0],
@@ -26,9 +31,9 @@ impl<B: Backend> Checker<'_, B> {
                 ];
                 let top = self.backend.top(&row, 2, self.width).law(law)?;
                 let asked = self.backend.log_probs(&row, &[vec![0]], self.width).law(law)?[0][0];
-                let told = picks.iter().chain(&top[0]).map(|p| p.log_prob).chain([asked]);
-                require(told.clone().all(f32::is_nan) && !top[0].is_empty(), law, || {
-                    format!("width {}, {kind} {after}: {:?}", self.width, told.collect::<Vec<_>>())
+                let reported = picks.iter().chain(&top[0]).map(|p| p.log_prob).chain([asked]);
+                require(reported.clone().all(f32::is_nan) && !top[0].is_empty(), law, || {
+                    format!("width {}, {kind} {after}: {:?}", self.width, reported.collect::<Vec<_>>())
                 })?;
             }
             self.unsound_terms(kind, &row)?;
@@ -47,9 +52,9 @@ impl<B: Backend> Checker<'_, B> {
         Ok(())
     }
 
-    /// A sum is unsound if a term is, under whatever weight: a +∞ that is subtracted must not pass for a token
-    /// that is excluded.
-    fn unsound_terms(&self, kind: &str, row: &[ScoreRow<'_, B>]) -> Verdict {
+    /// A sum is unsound if one of its terms is, whatever the weights: a subtracted +∞ must not look like an excluded
+    /// token.
+    fn unsound_terms(&self, kind: &str, row: &[ScoreRow<'_, B>]) -> Result {
         let law = "a sum with an unsound term is unsound";
         for weight in [0.5, -0.5] {
             let terms = [
@@ -67,7 +72,7 @@ impl<B: Backend> Checker<'_, B> {
     }
 }
 
-pub(super) fn wrong_arguments<B: Backend>(backend: &B) -> Verdict {
+pub(super) fn wrong_arguments<B: Backend>(backend: &B) -> Result {
     let law = "wrong arguments are refused";
     let tensor = backend.upload(&[0.0; 6], 3).law("rows can be uploaded")?;
     let shape = |e: &Error| matches!(e, Error::Shape { .. });
@@ -88,6 +93,12 @@ pub(super) fn wrong_arguments<B: Backend>(backend: &B) -> Verdict {
     refuses(backend.draw(&rows, &[0.5, 1.0], 3), law, parameter)?;
     let cold = Filter { temperature: 0.0, ..Filter::default() };
     refuses(backend.filter(&rows, &cold, 3).map(drop), law, parameter)?;
+    let (none, all) = (f32::NEG_INFINITY, f32::INFINITY);
+    for (low, high) in [(1.0, 0.5), (f32::NAN, 0.0), (0.0, f32::NAN), (all, all), (none, none)] {
+        refuses(backend.clamp(&rows, low, high, 3).map(drop), law, parameter)?;
+    }
+    refuses(backend.clamp(&rows, 0.0, 1.0, 4).map(drop), law, shape)?;
+    refuses(backend.clamp(&[row(2)], 0.0, 1.0, 3).map(drop), law, shape)?;
     let pool = [Term { weight: 1.0, rows: rows.to_vec() }];
     refuses(backend.pool(&pool, Pool::Power(0.0), 3).map(drop), law, parameter)?;
     let past = |e: &Error| matches!(e, Error::TokenOutOfRange { token: 3, .. });

@@ -1,101 +1,172 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Piece;
-use super::pieces::{Pieces, check};
+use super::pieces::{Piece, Pieces, check_vocab};
 use crate::backend::Backend;
-use crate::decode::{Batch, Event, FinishReason, Finished};
-use crate::{Result, Vocab};
+use crate::decode::batch::Batch;
+use crate::decode::event::Event;
+use crate::decode::request::check_stop_strings;
+use crate::decode::stop::{FinishReason, Finished};
+use crate::{Error, Result, Vocab};
 
-/// Texts of a batch, piece by piece: an iterator over any iterator of [`Event`]s.
+/// The texts of a batch, piece by piece: an iterator over any iterator of [`Event`]s.
+///
+/// ```
+/// use eft_core::decode::TextEvent;
+/// use eft_core::{from_fn, Decoding, Host, Vocab};
+///
+/// let vocab = Vocab::new("ab", ["a", "b"])?;
+/// let model = from_fn(Host, vocab, |tokens| Ok(vec![0.0, if tokens[0] == 0 { -9.0 } else { 9.0 }]));
+/// let batch = model.generate_batch([[0], [1]], Decoding::default().max_tokens(2))?.text()?;
+/// let mut texts = [String::new(), String::new()];
+/// for event in batch {
+///     if let TextEvent::Piece { row, piece } = event? {
+///         texts[row] += &piece.text;
+///     }
+/// }
+/// assert_eq!(texts, ["aa", "bb"]);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 pub struct TextBatch<I> {
     events: I,
-    /// Ends a row whose text is wanted no further.
+    /// Ends a row whose text is no longer wanted.
     retire: Option<fn(&mut I, usize) -> Result<()>>,
     vocab: Arc<Vocab>,
     rows: Vec<Pieces>,
+    /// The stop strings of all rows.
     stops: Vec<String>,
     ready: VecDeque<TextEvent>,
-    begun: bool,
     failed: bool,
 }
 
-/// What happens to a row's text.
-#[derive(Debug, Clone, PartialEq)]
+/// What happens to the text of one row.
+#[derive(Debug, Clone)]
 pub enum TextEvent {
-    /// There is more of it.
+    /// The next part of the text.
     Piece {
-        /// Index of the prompt.
+        /// The row.
         row: usize,
-        /// The text.
+        /// The part.
         piece: Piece,
     },
-    /// It has ended. The last event of its row.
+    /// The text has ended. This is the last event of its row.
     Finished {
-        /// Index of the prompt.
+        /// The row.
         row: usize,
-        /// How.
+        /// How the text ended.
         finished: Finished,
+    },
+    /// The row cannot be generated: see [`Event::Failed`].
+    Failed {
+        /// The row.
+        row: usize,
+        /// What is wrong with it.
+        error: Arc<Error>,
     },
 }
 
 impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
-    /// The texts of tokens of a vocabulary. Rows that a stop string has ended may run on, unseen:
+    /// Creates the texts of `rows` rows of tokens of a vocabulary. Rows that a stop string has ended may run on unseen;
     /// [`retiring`](Self::retiring) ends them.
-    pub fn new(events: I, vocab: Arc<Vocab>) -> Self {
-        let (rows, stops, ready) = (Vec::new(), Vec::new(), VecDeque::new());
-        Self { events, retire: None, vocab, rows, stops, ready, begun: false, failed: false }
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the vocabulary does not know the bytes of its tokens.
+    pub fn new(events: I, vocab: Arc<Vocab>, rows: usize) -> Result<Self> {
+        check_vocab(&vocab)?;
+        let rows = (0..rows).map(|_| Pieces::new(vocab.clone())).collect();
+        let (stops, ready) = (Vec::new(), VecDeque::new());
+        Ok(Self { events, retire: None, vocab, rows, stops, ready, failed: false })
     }
 
-    /// As [`new`](Self::new), with a way to end a row, such as [`Batch::retire`].
-    pub fn retiring(events: I, vocab: Arc<Vocab>, retire: fn(&mut I, usize) -> Result<()>) -> Self {
-        Self { retire: Some(retire), ..Self::new(events, vocab) }
+    /// Sets the function that ends a row whose text is no longer wanted, such as [`Batch::retire`].
+    #[must_use]
+    pub fn retiring(self, retire: fn(&mut I, usize) -> Result<()>) -> Self {
+        Self { retire: Some(retire), ..self }
     }
 
-    /// Ends every text before this string, too, wherever tokens begin and end.
-    pub fn until(mut self, stop: impl Into<String>) -> Self {
+    /// Also ends every text before this string, wherever its tokens begin and end.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] if the string is empty.
+    pub fn until(mut self, stop: impl Into<String>) -> Result<Self> {
         self.stops.push(stop.into());
-        self
+        check_stop_strings(&self.stops)?;
+        let stop = &self.stops[self.stops.len() - 1];
+        self.rows.iter_mut().for_each(|row| row.until(stop.clone()));
+        Ok(self)
     }
 
-    /// The events' iterator, to go on with.
+    /// Returns the events' iterator, to go on with.
     pub fn into_inner(self) -> I {
         self.events
     }
 
-    /// Reads all texts to their ends: by prompt, as far as there were events for them.
+    /// Reads all texts to their ends. Returns for each row its text, or the error that kept it from its end: the row's
+    /// own, or one that ended all rows.
     ///
-    /// # Errors
-    /// The first that the iterator yields.
-    pub fn read(self) -> Result<Vec<String>> {
-        let mut texts = Vec::new();
-        for event in self {
-            let (row, text) = match event? {
-                TextEvent::Piece { row, piece } => (row, piece.text),
-                TextEvent::Finished { row, .. } => (row, String::new()),
+    /// ```
+    /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0]));
+    /// let decoding = Decoding::from(Sampling::greedy()).max_tokens(3);
+    /// let texts = model.generate_batch([vec![0], vec![]], decoding)?.text()?.read();
+    /// assert_eq!(texts[0].as_ref().unwrap(), "bbb");
+    /// assert!(texts[1].is_err()); // the prompt is empty
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    pub fn read(mut self) -> Vec<Result<String, Arc<Error>>> {
+        let mut texts: Vec<_> = self.rows.iter().map(|_| Ok(String::new())).collect();
+        let mut done = vec![false; texts.len()];
+        let mut cause = None;
+        for event in self.by_ref() {
+            let (row, text, last) = match event {
+                Ok(TextEvent::Piece { row, piece }) => (row, Ok(piece.text), false),
+                Ok(TextEvent::Finished { row, .. }) => (row, Ok(String::new()), true),
+                Ok(TextEvent::Failed { row, error }) => (row, Err(error), true),
+                Err(error) => {
+                    cause = Some(Arc::new(error));
+                    break;
+                }
             };
-            if texts.len() <= row {
-                texts.resize(row + 1, String::new());
+            if row >= texts.len() {
+                texts.resize_with(row + 1, || Ok(String::new()));
+                done.resize(row + 1, false);
             }
-            texts[row].push_str(&text);
+            done[row] |= last;
+            match (&mut texts[row], text) {
+                (Ok(whole), Ok(text)) => whole.push_str(&text),
+                (whole, failed) => *whole = failed,
+            }
         }
-        Ok(texts)
+        if let Some(cause) = cause {
+            let unfinished = texts.iter_mut().zip(done).filter(|(_, done)| !done);
+            unfinished.for_each(|(text, _)| *text = Err(cause.clone()));
+        }
+        texts
     }
 
     fn take(&mut self, event: Event) -> Result<()> {
-        let (Event::Token { row, .. } | Event::Finished { row, .. }) = event;
+        let row = event.row();
         while self.rows.len() <= row {
-            self.rows.push(Pieces::new(self.vocab.clone()));
+            let mut pieces = Pieces::new(self.vocab.clone());
+            self.stops.iter().for_each(|stop| pieces.until(stop.clone()));
+            self.rows.push(pieces);
         }
         let pieces = &mut self.rows[row];
-        if pieces.ended {
+        if pieces.ended() {
             return Ok(());
         }
         let (piece, finished) = match event {
-            Event::Token { token, .. } => pieces.push(token, &self.stops),
+            Event::Token { token, .. } => pieces.push(token),
             Event::Finished { finished, .. } => {
-                let (piece, stopped) = pieces.finish(&self.stops);
+                let (piece, stopped) = pieces.finish();
                 (piece, Some(stopped.unwrap_or(finished)))
+            }
+            Event::Failed { error, .. } => {
+                pieces.abort();
+                self.ready.push_back(TextEvent::Failed { row, error });
+                return Ok(());
             }
         };
         let stopped = matches!(&finished, Some(Finished { reason: FinishReason::StopString(_), .. }));
@@ -112,19 +183,11 @@ impl<I: Iterator<Item = Result<Event>>> Iterator for TextBatch<I> {
     type Item = Result<TextEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut result = Ok(());
-        if !std::mem::replace(&mut self.begun, true) {
-            result = check(&self.vocab, &self.stops);
-        }
-        while result.is_ok() && self.ready.is_empty() && !self.failed {
-            result = match self.events.next()? {
-                Ok(event) => self.take(event),
-                Err(error) => Err(error),
-            };
-        }
-        if let Err(error) = result {
-            self.failed = true;
-            return Some(Err(error));
+        while self.ready.is_empty() && !self.failed {
+            if let Err(error) = self.events.next()?.and_then(|event| self.take(event)) {
+                self.failed = true;
+                return Some(Err(error));
+            }
         }
         self.ready.pop_front().map(Ok)
     }
@@ -137,9 +200,18 @@ impl<I: std::fmt::Debug> std::fmt::Debug for TextBatch<I> {
 }
 
 impl<B: Backend> Batch<B> {
-    /// The texts, piece by piece.
-    pub fn text(self) -> TextBatch<Self> {
-        let vocab = self.vocab().clone();
-        TextBatch::retiring(self, vocab, Self::retire)
+    /// Turns the tokens into texts, piece by piece, which also end before the
+    /// [stop strings](crate::decode::Request::stop_strings) of their requests.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the vocabulary does not know the bytes of its tokens.
+    pub fn text(self) -> Result<TextBatch<Self>> {
+        let (vocab, rows) = (self.vocab().clone(), self.rows());
+        let own: Vec<_> = self.stop_strings().collect();
+        let mut batch = TextBatch::new(self, vocab, rows)?.retiring(Self::retire);
+        for (pieces, stops) in batch.rows.iter_mut().zip(own) {
+            stops.into_iter().for_each(|stop| pieces.until(stop));
+        }
+        Ok(batch)
     }
 }

@@ -2,24 +2,37 @@ use std::sync::Arc;
 
 use crate::{TokenId, Vocab};
 
-/// Makes text of tokens, one at a time. Characters are never cut: bytes wait for the rest of theirs.
+/// Turns tokens into text, one at a time. Characters are never cut: the bytes of an incomplete character wait for the
+/// rest.
 ///
-/// All that [`push`](Self::push) and [`finish`](Self::finish) return, one after another, is what
-/// [`String::from_utf8_lossy`] makes of [`Vocab::decode`] of all tokens. Special tokens stand for no text.
+/// Everything that [`push`](Self::push) and [`finish`](Self::finish) return, joined, is [`Vocab::decode`] of all tokens
+/// with invalid UTF-8 replaced as by [`String::from_utf8_lossy`]. Special tokens have no text.
+///
+/// ```
+/// use std::sync::Arc;
+/// use eft_core::decode::Detokenizer;
+/// use eft_core::Vocab;
+///
+/// let vocab = Vocab::new("bytes", [&b"caf"[..], b"\xC3", b"\xA9"])?;
+/// let mut detokenizer = Detokenizer::new(Arc::new(vocab));
+/// assert_eq!([0, 1, 2].map(|id| detokenizer.push(id)), ["caf", "", "é"]);
+/// assert_eq!(detokenizer.finish(), "");
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Detokenizer {
     vocab: Arc<Vocab>,
-    /// The beginning of a character.
+    /// The bytes of an incomplete character.
     begun: Vec<u8>,
 }
 
 impl Detokenizer {
-    /// At the beginning of a text.
+    /// Creates a detokenizer at the beginning of a text.
     pub fn new(vocab: Arc<Vocab>) -> Self {
         Self { vocab, begun: Vec::new() }
     }
 
-    /// Takes in a token. Returns the characters that are whole now.
+    /// Appends a token and returns the characters that are now complete.
     pub fn push(&mut self, id: TokenId) -> String {
         self.begun.extend(self.vocab.decode(&[id]));
         let mut text = String::new();
@@ -41,7 +54,7 @@ impl Detokenizer {
         text
     }
 
-    /// Ends the text. Returns U+FFFD if that cuts a character.
+    /// Ends the text. Returns U+FFFD if a character is incomplete.
     pub fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.begun)).into_owned()
     }

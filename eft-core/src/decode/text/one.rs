@@ -1,48 +1,65 @@
 use std::sync::Arc;
 
-use super::Piece;
-use super::pieces::{Pieces, check};
+use super::pieces::{Piece, Pieces, check_vocab};
 use crate::backend::Backend;
-use crate::decode::{Finished, Generation};
+use crate::decode::generation::Generation;
+use crate::decode::request::check_stop_strings;
+use crate::decode::stop::Finished;
 use crate::sample::Token;
 use crate::{Result, Vocab};
 
 /// One text, piece by piece: an iterator over any iterator of tokens.
 ///
-/// A text ends where its tokens do, or at a stop string. Nothing is asked of the tokens' iterator after that.
+/// The text ends with its tokens, or before a stop string. The tokens' iterator is not asked for more after that.
+///
+/// ```
+/// use std::sync::Arc;
+/// use eft_core::decode::Text;
+/// use eft_core::{from_fn, Decoding, Host, Vocab};
+///
+/// let vocab = Vocab::new("ab", ["a", "b"])?;
+/// let model = from_fn(Host, vocab.clone(), |tokens| Ok(vec![0.0, if tokens.len() < 3 { -9.0 } else { 9.0 }]));
+/// let tokens = model.generate([0], Decoding::default().max_tokens(4))?;
+/// let text: String = Text::new(tokens, Arc::new(vocab))?.until("bb")?.collect::<eft_core::Result<_>>()?;
+/// assert_eq!(text, "aa");
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Text<I> {
     tokens: I,
-    vocab: Arc<Vocab>,
     pieces: Pieces,
-    stops: Vec<String>,
-    begun: bool,
     finished: Option<Finished>,
 }
 
 impl<I: Iterator<Item = Result<Token>>> Text<I> {
-    /// The text of tokens of a vocabulary.
+    /// Creates the text of tokens of a vocabulary.
     ///
-    /// What is wrong with the vocabulary or a stop string is the iterator's first item.
-    pub fn new(tokens: I, vocab: Arc<Vocab>) -> Self {
-        let pieces = Pieces::new(vocab.clone());
-        Self { tokens, vocab, pieces, stops: Vec::new(), begun: false, finished: None }
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if the vocabulary does not know the bytes of its tokens.
+    pub fn new(tokens: I, vocab: Arc<Vocab>) -> Result<Self> {
+        check_vocab(&vocab)?;
+        Ok(Self { tokens, pieces: Pieces::new(vocab), finished: None })
     }
 
-    /// Ends the text before this string, too, wherever tokens begin and end.
-    pub fn until(mut self, stop: impl Into<String>) -> Self {
-        self.stops.push(stop.into());
-        self
+    /// Also ends the text before this string, wherever its tokens begin and end.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`](crate::Error::InvalidParameter) if the string is empty.
+    pub fn until(mut self, stop: impl Into<String>) -> Result<Self> {
+        let stop = stop.into();
+        check_stop_strings(std::slice::from_ref(&stop))?;
+        self.pieces.until(stop);
+        Ok(self)
     }
 
-    /// The tokens' iterator, to go on with.
+    /// Returns the tokens' iterator, to go on with.
     pub fn into_inner(self) -> I {
         self.tokens
     }
 }
 
 impl<B: Backend> Text<Generation<B>> {
-    /// How the text ended; `None` while it has not.
+    /// Returns how the text ended; `None` while it has not.
     pub fn finished(&self) -> Option<&Finished> {
         self.finished.as_ref().or(self.tokens.finished())
     }
@@ -52,26 +69,15 @@ impl<I: Iterator<Item = Result<Token>>> Iterator for Text<I> {
     type Item = Result<Piece>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if !std::mem::replace(&mut self.begun, true)
-            && let Err(error) = check(&self.vocab, &self.stops)
-        {
-            self.pieces.ended = true;
-            return Some(Err(error));
-        }
-        while !self.pieces.ended {
-            let token = match self.tokens.next() {
-                Some(Ok(token)) => token,
+        while !self.pieces.ended() {
+            let (piece, finished) = match self.tokens.next() {
+                Some(Ok(token)) => self.pieces.push(token),
+                None => self.pieces.finish(),
                 Some(Err(error)) => {
-                    self.pieces.ended = true;
+                    self.pieces.abort();
                     return Some(Err(error));
                 }
-                None => {
-                    let (piece, finished) = self.pieces.finish(&self.stops);
-                    self.finished = finished;
-                    return piece.map(Ok);
-                }
             };
-            let (piece, finished) = self.pieces.push(token, &self.stops);
             self.finished = finished;
             if piece.is_some() {
                 return piece.map(Ok);
@@ -82,8 +88,11 @@ impl<I: Iterator<Item = Result<Token>>> Iterator for Text<I> {
 }
 
 impl<B: Backend> Generation<B> {
-    /// The text, piece by piece.
-    pub fn text(self) -> Text<Self> {
+    /// Turns the tokens into text, piece by piece.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if the vocabulary does not know the bytes of its tokens.
+    pub fn text(self) -> Result<Text<Self>> {
         let vocab = self.vocab().clone();
         Text::new(self, vocab)
     }

@@ -1,18 +1,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Detokenizer;
-use crate::decode::{FinishReason, Finished};
+use super::detokenizer::Detokenizer;
+use crate::decode::stop::{FinishReason, Finished};
 use crate::sample::Token;
 use crate::{Error, Result, Vocab};
 
-/// Some more of a text.
+/// The next part of a text: whole characters, with the tokens they were made of.
+///
+/// Pieces collect into a `String`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Piece {
-    /// The text. Empty only at the end, where tokens are left that stand for none.
+    /// The text. It is empty only at the end, if tokens without text are left.
     pub text: String,
-    /// The tokens that begin in it, or stand before it for no text of their own.
+    /// The tokens whose text begins in this piece, and tokens without text before them.
     pub tokens: Vec<Token>,
 }
 
@@ -26,37 +28,59 @@ impl FromIterator<Piece> for String {
 #[derive(Debug)]
 pub(super) struct Pieces {
     detokenizer: Detokenizer,
+    /// The strings before which the text ends.
+    stops: Vec<String>,
     /// Whole characters that may belong to a stop string.
     held: String,
-    /// Tokens that were not yielded, and where in `held` each begins.
+    /// Tokens that have not been yielded, and where in `held` the text of each begins.
     tokens: VecDeque<(usize, Token)>,
-    pub(super) ended: bool,
+    ended: bool,
 }
 
 impl Pieces {
     pub(super) fn new(vocab: Arc<Vocab>) -> Self {
-        let detokenizer = Detokenizer::new(vocab);
-        Self { detokenizer, held: String::new(), tokens: VecDeque::new(), ended: false }
+        Self {
+            detokenizer: Detokenizer::new(vocab),
+            stops: Vec::new(),
+            held: String::new(),
+            tokens: VecDeque::new(),
+            ended: false,
+        }
     }
 
-    /// Takes in a token. Returns what can be yielded, and how the text ended, if it did.
-    pub(super) fn push(&mut self, token: Token, stops: &[String]) -> (Option<Piece>, Option<Finished>) {
+    /// Adds a string before which the text ends.
+    pub(super) fn until(&mut self, stop: String) {
+        self.stops.push(stop);
+    }
+
+    /// Whether the text has ended; nothing is pushed after that.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Ends the text where it is, after an error. Characters and tokens held back are dropped.
+    pub(super) fn abort(&mut self) {
+        self.ended = true;
+    }
+
+    /// Takes a token. Returns what can be yielded, and how the text ended, if it did.
+    pub(super) fn push(&mut self, token: Token) -> (Option<Piece>, Option<Finished>) {
         let text = self.detokenizer.push(token.id);
         self.tokens.push_back((self.held.len(), token));
         self.held.push_str(&text);
-        if let Some(stopped) = self.stopped(stops) {
+        if let Some(stopped) = self.stopped() {
             return stopped;
         }
-        let keep = begun_stop(&self.held, stops);
+        let keep = begun_stop(&self.held, &self.stops);
         (self.cut(self.held.len() - keep), None)
     }
 
-    /// The rest, once nothing can follow, and how the text ended, if that is not where its tokens did: half a
-    /// character is U+FFFD at last, which a stop string may hold.
-    pub(super) fn finish(&mut self, stops: &[String]) -> (Option<Piece>, Option<Finished>) {
+    /// Ends the text after its last token. Returns the rest of it, and how it ended if not with its tokens: the half of
+    /// a character that is left becomes U+FFFD, which may complete a stop string.
+    pub(super) fn finish(&mut self) -> (Option<Piece>, Option<Finished>) {
         self.ended = true;
         self.held.push_str(&self.detokenizer.finish());
-        if let Some(stopped) = self.stopped(stops) {
+        if let Some(stopped) = self.stopped() {
             return stopped;
         }
         let text = std::mem::take(&mut self.held);
@@ -64,16 +88,16 @@ impl Pieces {
         ((!text.is_empty() || !tokens.is_empty()).then_some(Piece { text, tokens }), None)
     }
 
-    /// What comes before a stop string, if there is one.
-    fn stopped(&mut self, stops: &[String]) -> Option<(Option<Piece>, Option<Finished>)> {
-        let (at, index) = first_stop(&self.held, stops)?;
+    /// Ends the text before a stop string, if it contains one.
+    fn stopped(&mut self) -> Option<(Option<Piece>, Option<Finished>)> {
+        let (at, index) = first_stop(&self.held, &self.stops)?;
         let piece = self.cut(at);
         let tail = self.tokens.drain(..).map(|(_, token)| token).collect();
         self.ended = true;
         Some((piece, Some(Finished { reason: FinishReason::StopString(index), tail })))
     }
 
-    /// Yields the first `at` bytes of what is held.
+    /// Yields the first `at` bytes of the characters held back.
     fn cut(&mut self, at: usize) -> Option<Piece> {
         if at == 0 {
             return None;
@@ -87,15 +111,15 @@ impl Pieces {
     }
 }
 
-/// Where the stop string that is complete first begins, and which it is; of those that are complete at the same
-/// character, the longest.
+/// Finds the stop string that is complete first: where it begins, and its index. Of several that are complete at the
+/// same character, it is the longest.
 fn first_stop(text: &str, stops: &[String]) -> Option<(usize, usize)> {
     let found = stops.iter().enumerate();
     let found = found.filter_map(|(index, stop)| text.find(stop).map(|at| (at + stop.len(), at, index)));
     found.min().map(|(_, at, index)| (at, index))
 }
 
-/// The length of the longest end of the text that a stop string begins with.
+/// Returns the length in bytes of the longest end of the text with which a stop string begins.
 fn begun_stop(text: &str, stops: &[String]) -> usize {
     let begun = |stop: &String| {
         let lengths = stop.char_indices().map(|(at, _)| at).rev();
@@ -104,18 +128,11 @@ fn begun_stop(text: &str, stops: &[String]) -> usize {
     stops.iter().map(begun).max().unwrap_or(0)
 }
 
-fn known(vocab: &Vocab) -> Result<()> {
+/// Checks that the vocabulary knows the bytes of its tokens, without which there is no text.
+pub(super) fn check_vocab(vocab: &Vocab) -> Result<()> {
     if vocab.is_anonymous() {
         let what = "text: the bytes of its tokens are not known".into();
         return Err(Error::Unsupported { who: format!("the vocabulary `{}`", vocab.name()), what });
-    }
-    Ok(())
-}
-
-pub(super) fn check(vocab: &Vocab, stops: &[String]) -> Result<()> {
-    known(vocab)?;
-    if stops.iter().any(String::is_empty) {
-        return Err(Error::parameter("until", "\"\"", "at least one character"));
     }
     Ok(())
 }

@@ -1,0 +1,24 @@
+//! Both implementations of the backend pass the conformance kit, and generate the same texts as the host.
+use eft_backend_candle::Candle;
+use eft_core::conformance::{TrafficCounter, check_backend, check_texts};
+
+fn assert_passed(verdict: eft_core::conformance::Verdict) {
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn host_kernels() {
+    assert_passed(check_backend(&Candle::cpu()));
+    assert_passed(check_texts(&Candle::cpu()));
+}
+
+#[test]
+fn tensor_operations_as_on_a_gpu() {
+    assert_passed(check_backend(&Candle::cpu().generic(true)));
+    assert_passed(check_texts(&Candle::cpu().generic(true)));
+}
+
+#[test]
+fn counting_traffic() {
+    assert_passed(check_backend(&TrafficCounter::new(Candle::cpu())));
+}

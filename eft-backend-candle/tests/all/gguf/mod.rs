@@ -1,0 +1,164 @@
+//! GGUF files: tiny ones against the checkpoints that they were written from, damaged ones, and real ones.
+mod broken;
+mod llama_cpp;
+mod real;
+mod scores;
+mod tiny;
+
+use std::path::Path;
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use eft_backend_candle::{Candle, CandleNn, Gguf, load, load_gguf};
+use eft_core::conformance::{SourceTest, check_source, check_traffic};
+use eft_core::{Error, Sampling, Source};
+use eft_models::{Adapter, Checkpoint, DecoderEngine, Weights};
+
+use scores::{Texts, difference, greedy, scores};
+use tiny::{FAMILIES, fields, folder, tensors, with_vocab, write};
+
+#[test]
+fn every_family_scores_as_the_checkpoint_it_is_written_from() {
+    let dir = tempfile::tempdir().unwrap();
+    for family in FAMILIES {
+        let file = dir.path().join(format!("{family}.gguf"));
+        write(&file, &fields(family), &tensors(family), GgmlDType::F32);
+        let (gguf, safetensors) =
+            (load_gguf(&file, &Candle::cpu()).unwrap(), load(folder(family), &Candle::cpu(), None).unwrap());
+        let texts = Texts::read(&folder(family).join("golden.json"));
+        for prompt in &texts.prompts {
+            let worst = difference(&scores(&gguf, prompt), &scores(&safetensors, prompt));
+            println!("{family:8} largest difference of a logit {worst:.1e}");
+            assert!(worst <= 1e-5, "{family}: {worst}");
+        }
+        assert_eq!(greedy(&gguf, &texts.prompts), texts.greedy, "{family}");
+    }
+}
+
+#[test]
+fn dequantised_models_score_as_candles_dequantised_tensors() {
+    let dir = tempfile::tempdir().unwrap();
+    let (quantised, plain) = (dir.path().join("q8_0.gguf"), dir.path().join("f32.gguf"));
+    write(&quantised, &fields("llama"), &tensors("llama"), GgmlDType::Q8_0);
+    let rounded = |tensor: Tensor| {
+        if tensor.rank() == 2 && tensor.dim(1).unwrap().is_multiple_of(32) {
+            let quantised = QTensor::quantize(&tensor, GgmlDType::Q8_0).unwrap();
+            quantised.dequantize(&Device::Cpu).unwrap()
+        } else {
+            tensor
+        }
+    };
+    let tensors = tensors("llama").into_iter().map(|(name, tensor)| (name, rounded(tensor))).collect();
+    write(&plain, &fields("llama"), &tensors, GgmlDType::F32);
+    let exact = load(folder("llama"), &Candle::cpu(), None).unwrap();
+    let prompt = &Texts::read(&folder("llama").join("golden.json")).prompts[0];
+    let (a, b, c) = (
+        scores(&dequantised(&quantised), prompt),
+        scores(&dequantised(&plain), prompt),
+        scores(&exact, prompt),
+    );
+    assert!(difference(&a, &b) <= 1e-5);
+    let rounding = difference(&a, &c);
+    let largest = c.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    println!("rounding to Q8_0 moves a logit by {rounding:.2} at most, of up to {largest:.1}");
+    assert!(rounding > 0.0 && rounding < 0.1 * largest, "{rounding} of {largest}");
+}
+
+#[test]
+fn quantising_activations_changes_logits_little() {
+    let dir = tempfile::tempdir().unwrap();
+    for dtype in [GgmlDType::Q8_0, GgmlDType::Q5_0, GgmlDType::Q4_1] {
+        let file = dir.path().join("quantised.gguf");
+        write(&file, &fields("llama"), &tensors("llama"), dtype);
+        let source = load_gguf(&file, &Candle::cpu()).unwrap();
+        let exact = dequantised(&file);
+        for prompt in &Texts::read(&folder("llama").join("golden.json")).prompts {
+            let (got, expected) = (scores(&source, prompt), scores(&exact, prompt));
+            let largest = expected.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+            let rounding = difference(&got, &expected);
+            println!("{dtype:?}: 8-bit activations move a logit by {rounding:.1e}, of up to {largest:.1}");
+            assert!(rounding > 0.0 && rounding < 0.1 * largest, "{dtype:?}: {rounding} of {largest}");
+        }
+    }
+}
+
+#[test]
+fn quantised_models_pass_the_conformance_kit() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("quantised.gguf");
+    write(&file, &fields("llama"), &tensors("llama"), GgmlDType::Q8_0);
+    let source = load_gguf(&file, &Candle::cpu()).unwrap();
+    let test = SourceTest::new(Texts::read(&folder("llama").join("golden.json")).prompts).tolerance(1e-3);
+    check_source(&source, &test.clone().steps(30)).unwrap_or_else(|e| panic!("{e}"));
+    check_traffic(&source, &test).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn vocabularies_hold_the_bytes_of_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let vocab = |model: &str, tokens: &[(&str, i32)]| {
+        let file = dir.path().join("model.gguf");
+        let mut fields = with_vocab(fields("llama"), model, tokens);
+        fields.insert("tokenizer.ggml.eos_token_id".into(), gguf_u32(0));
+        fields.insert("tokenizer.ggml.eot_token_id".into(), gguf_u32(1));
+        write(&file, &fields, &tensors("llama"), GgmlDType::F32);
+        Gguf::open(&file).unwrap().vocab().unwrap().as_ref().clone()
+    };
+    let bytes =
+        vocab("gpt2", &[("<|end|>", 3), ("<|turn|>", 3), ("Ġa", 1), ("Ã©Ċ", 1), ("Ġ", 4), ("pad", 5)]);
+    let got: Vec<_> = (2..6).map(|id| bytes.bytes(id)).collect();
+    assert_eq!(got, [Some(&b" a"[..]), Some("é\n".as_bytes()), Some("Ġ".as_bytes()), None]);
+    assert_eq!((bytes.unassigned(), bytes.eos().iter().copied().collect::<Vec<_>>()), (vec![5], vec![0, 1]));
+    assert!(bytes.is_special(0) && !bytes.is_special(4));
+
+    let pieces =
+        vocab("llama", &[("</s>", 3), ("<turn>", 3), ("▁a", 1), ("<0x0A>", 6), ("▁▁", 1), ("<unk>", 2)]);
+    let got: Vec<_> = (2..6).map(|id| pieces.bytes(id).unwrap()).collect();
+    assert_eq!(got, [b" a".as_slice(), b"\n", b"  ", b"<unk>"]);
+    assert!(pieces.is_special(5));
+}
+
+#[test]
+fn models_combine_if_their_tokens_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = |name: &str, family: &str, tokens: &[(&str, i32)]| {
+        let file = dir.path().join(format!("{name}.gguf"));
+        write(&file, &with_vocab(fields(family), "gpt2", tokens), &tensors(family), GgmlDType::F32);
+        load_gguf(&file, &Candle::cpu()).unwrap()
+    };
+    let large = model("large", "llama", &[("a", 1), ("b", 1)]);
+    let tuned = model("tuned", "qwen2", &[("a", 1), ("b", 1)]);
+    let other = model("other", "qwen3", &[("b", 1), ("a", 1)]);
+    assert_eq!((&large + &tuned).generate([1, 5, 9], Sampling::greedy()).unwrap().take(4).count(), 4);
+    let wrong = (&large + &other).generate([1, 5, 9], Sampling::greedy()).map(drop);
+    assert!(matches!(wrong, Err(Error::VocabMismatch { id: 0, .. })), "{wrong:?}");
+}
+
+#[test]
+fn adapters_score_as_on_the_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    for (family, name) in [("qwen2", "qwen2-lora"), ("gpt2", "gpt2-lora")] {
+        let file = dir.path().join("model.gguf");
+        write(&file, &fields(family), &tensors(family), GgmlDType::F32);
+        let adapted = |weights: &dyn Weights| {
+            let adapter = Adapter::open(folder(name)).unwrap();
+            let nn = CandleNn::new(Candle::cpu());
+            let base = Source::new(DecoderEngine::with_adapters(nn, weights, &[adapter], None).unwrap());
+            base.adapter(name).unwrap()
+        };
+        let (gguf, checkpoint) = (Gguf::open(&file).unwrap(), Checkpoint::open(folder(family)).unwrap());
+        let prompt = [1, 5, 9, 13];
+        let worst = difference(&scores(&adapted(&gguf), &prompt), &scores(&adapted(&checkpoint), &prompt));
+        assert!(worst <= 1e-5, "{name}: {worst}");
+    }
+}
+
+pub(super) fn dequantised(file: &Path) -> Source<Candle> {
+    let gguf = Gguf::open(file).unwrap().dequantised();
+    let vocab = gguf.vocab().cloned();
+    Source::new(DecoderEngine::load(CandleNn::new(Candle::cpu()), &gguf, vocab).unwrap())
+}
+
+fn gguf_u32(value: u32) -> candle_core::quantized::gguf_file::Value {
+    candle_core::quantized::gguf_file::Value::U32(value)
+}

@@ -1,0 +1,6 @@
+//! All tests of this crate in one program: linking candle takes longer than running most of them.
+mod adapters;
+mod conformance;
+mod gguf;
+mod goldens;
+mod operations;

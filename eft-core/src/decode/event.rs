@@ -1,0 +1,44 @@
+use std::sync::Arc;
+
+use super::stop::Finished;
+use crate::Error;
+use crate::sample::Token;
+
+/// What happens to one row of a [`Batch`](super::Batch).
+///
+/// Rows are counted over the samples of all requests, in their order: if every request asks for one sample, the row is
+/// the index of the request.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A token was generated.
+    Token {
+        /// The row.
+        row: usize,
+        /// The token.
+        token: Token,
+    },
+    /// The text has ended. This is the last event of its row.
+    Finished {
+        /// The row.
+        row: usize,
+        /// How the text ended.
+        finished: Finished,
+    },
+    /// The row cannot be generated, for instance because its prompt is empty or longer than a model's context. The
+    /// other rows go on. This is the only event of its row.
+    Failed {
+        /// The row.
+        row: usize,
+        /// What is wrong with it.
+        error: Arc<Error>,
+    },
+}
+
+impl Event {
+    /// Returns the row that the event belongs to.
+    pub fn row(&self) -> usize {
+        match self {
+            Self::Token { row, .. } | Self::Finished { row, .. } | Self::Failed { row, .. } => *row,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Opening an evaluator on the prompts of a batch of requests.
+use std::sync::Arc;
+
+use super::request::Request;
+use super::stop::StopRules;
+use crate::backend::Backend;
+use crate::evaluator::{Evaluator, OpenOptions};
+use crate::sample::{Decoding, RowId};
+use crate::{Error, Prompt, Result, Source};
+
+/// What is particular to one row of a batch.
+#[derive(Debug)]
+pub(super) struct RowSettings {
+    pub(super) id: RowId,
+    pub(super) seed: u64,
+    pub(super) max_tokens: Option<usize>,
+    pub(super) stops: StopRules,
+    pub(super) stop_strings: Vec<String>,
+}
+
+/// The rows of a batch that is about to be generated.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    /// For each row of the evaluator, its index among all rows.
+    pub(super) active: Vec<usize>,
+    /// For each of the evaluator's rows, its settings.
+    pub(super) settings: Vec<RowSettings>,
+    /// The rows that the models refuse, with the reason.
+    pub(super) refused: Vec<(usize, Arc<Error>)>,
+}
+
+impl Rows {
+    /// The rows of an evaluator under the settings of `decoding` alone.
+    ///
+    /// # Errors
+    /// Those of [`StopRules::new`].
+    pub(crate) fn of<B: Backend>(evaluator: &Evaluator<B>, decoding: &Decoding) -> Result<Self> {
+        let stops = StopRules::new(evaluator, decoding)?;
+        let settings = |row| RowSettings {
+            id: RowId::from(row as u64),
+            seed: decoding.sampling.seed,
+            max_tokens: decoding.max_tokens,
+            stops: stops.clone(),
+            stop_strings: Vec::new(),
+        };
+        let active: Vec<_> = (0..evaluator.rows()).collect();
+        Ok(Self { settings: active.iter().map(|row| settings(*row)).collect(), active, refused: Vec::new() })
+    }
+}
+
+/// Opens `roots` on the prompts of `requests`. Each prompt is read once, and forked for its samples. Requests whose
+/// prompts the models refuse become refused rows if at least one other request is accepted.
+///
+/// # Errors
+/// * [`Error::InvalidParameter`] if a setting is out of its range.
+/// * [`Error::StopIdOutOfRange`] or [`Error::StopIdCut`] if a stop id can never be generated.
+/// * The error of [`Evaluator::open`] if no prompt can be opened, or if it is not the fault of a single prompt.
+pub(crate) fn open<B: Backend>(
+    roots: &[&Source<B>],
+    requests: &[Request],
+    decoding: &Decoding,
+) -> Result<(Evaluator<B>, Rows)> {
+    decoding.validate()?;
+    requests.iter().try_for_each(Request::validate)?;
+    let options = OpenOptions { parallel: decoding.parallel, every_term: decoding.rivals.is_some() };
+    let (mut evaluator, errors) = open_accepted(roots, requests, options)?;
+
+    let stops = StopRules::new(&evaluator, decoding)?;
+    let width = evaluator.width(0)?;
+    let mut rows = Rows { active: Vec::new(), settings: Vec::new(), refused: Vec::new() };
+    // For each row, the row of the evaluator that has read its prompt.
+    let (mut origins, mut next, mut prompts) = (Vec::new(), 0, 0..);
+    for (index, (request, error)) in requests.iter().zip(errors).enumerate() {
+        let of_request = next..next + request.samples;
+        next = of_request.end;
+        if let Some(error) = error {
+            let error = Arc::new(in_row(error, |_| of_request.start));
+            rows.refused.extend(of_request.map(|row| (row, error.clone())));
+            continue;
+        }
+        let Some(origin) = prompts.next() else { break };
+        let stops = stops.of_request(request.stop_ids.as_ref(), &request.stop_sequences, width)?;
+        for (sample, row) in of_request.enumerate() {
+            origins.push(origin);
+            rows.active.push(row);
+            rows.settings.push(RowSettings {
+                id: RowId { request: request.id.unwrap_or(index as u64), sample: sample as u64 },
+                seed: request.seed.unwrap_or(decoding.sampling.seed),
+                max_tokens: request.max_tokens.or(decoding.max_tokens),
+                stops: stops.clone(),
+                stop_strings: request.stop_strings.clone(),
+            });
+        }
+    }
+    if origins.len() > evaluator.rows() {
+        evaluator.select(&origins)?;
+    }
+    Ok((evaluator, rows))
+}
+
+/// Opens the roots on every prompt that they accept. Returns the error of each prompt that they do not.
+fn open_accepted<B: Backend>(
+    roots: &[&Source<B>],
+    requests: &[Request],
+    options: OpenOptions,
+) -> Result<(Evaluator<B>, Vec<Option<Error>>)> {
+    let prompts: Vec<_> = requests.iter().map(|request| request.prompt.clone()).collect();
+    let error = match Evaluator::open_with(roots, &prompts, options) {
+        Ok(evaluator) => return Ok((evaluator, requests.iter().map(|_| None).collect())),
+        Err(error) => error,
+    };
+    // Which of the prompts is it? They are checked one by one, without running a model.
+    let alone =
+        |prompt: &Prompt| Evaluator::check_prompts(roots, std::slice::from_ref(prompt), options).err();
+    let errors: Vec<_> = prompts.iter().map(alone).collect();
+    let accepted = prompts.into_iter().zip(&errors).filter(|(_, error)| error.is_none());
+    let accepted: Vec<_> = accepted.map(|(prompt, _)| prompt).collect();
+    if accepted.is_empty() || accepted.len() == errors.len() {
+        return Err(error);
+    }
+    Ok((Evaluator::open_with(roots, &accepted, options)?, errors))
+}
+
+/// Replaces the row that an error names, which is one of the evaluator, by `to` of it.
+pub(super) fn in_row(mut error: Error, to: impl Fn(usize) -> usize) -> Error {
+    match &mut error {
+        Error::TokenOutOfRange { row, .. }
+        | Error::EmptyPrompt { row, .. }
+        | Error::ContextFull { row, .. }
+        | Error::BadScores { row, .. }
+        | Error::EditOutOfRange { row, .. }
+        | Error::Forgotten { row, .. } => *row = to(*row),
+        _ => {}
+    }
+    error
+}

@@ -1,0 +1,132 @@
+use crate::sample::check_sequences;
+use crate::{Error, Prompt, Result, TokenId};
+
+/// One text to generate, or several samples of it: a prompt, and what differs from the [`Decoding`](super::Decoding) of
+/// the batch.
+///
+/// Every prompt is also a request, one without settings of its own, so prompts can be passed wherever requests are
+/// asked for.
+///
+/// One id and one seed give one text, whatever other requests are in the batch. The default id is the index of the
+/// request in its batch, so give ids of your own where texts must not depend on the order of the batch.
+///
+/// ```
+/// use eft_core::decode::Request;
+/// use eft_core::{from_fn, Decoding, Host, Vocab};
+///
+/// let vocab = Vocab::new("abc", ["a", "b", "c"])?;
+/// let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0, 2.0]));
+/// let request = Request::new([0]).id(7).seed(3).max_tokens(4).samples(2);
+///
+/// let texts = |requests: Vec<Request>| -> Vec<_> {
+///     let batch = model.generate_batch(requests, Decoding::default()).unwrap();
+///     batch.text().unwrap().read().into_iter().map(Result::unwrap).collect()
+/// };
+/// let alone = texts(vec![request.clone()]);
+/// let beside_others = texts(vec![[1].into(), request]);
+/// assert_eq!(alone, beside_others[1..]);
+/// assert_ne!(alone[0], alone[1]);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
+pub struct Request {
+    /// The prompt.
+    pub prompt: Prompt,
+    /// The stable id from which random numbers are made; the index of the request in its batch if `None`.
+    pub id: Option<u64>,
+    /// The seed; that of the batch if `None`.
+    pub seed: Option<u64>,
+    /// The most tokens of the text; the limit of the batch if `None`.
+    pub max_tokens: Option<usize>,
+    /// The ids that end the text; those of the batch if `None`.
+    pub stop_ids: Option<Vec<TokenId>>,
+    /// Sequences of tokens that end the text, besides those of the batch.
+    pub stop_sequences: Vec<Vec<TokenId>>,
+    /// Strings that end the text where the batch is read as [text](super::Batch::text), and are ignored elsewhere.
+    pub stop_strings: Vec<String>,
+    /// How many texts are sampled from the prompt, which the models read once for all of them.
+    pub samples: usize,
+}
+
+impl Request {
+    /// Creates the request of one text.
+    pub fn new(prompt: impl Into<Prompt>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            id: None,
+            seed: None,
+            max_tokens: None,
+            stop_ids: None,
+            stop_sequences: Vec::new(),
+            stop_strings: Vec::new(),
+            samples: 1,
+        }
+    }
+
+    /// Sets the stable id. Requests of one id and one seed draw the same random numbers.
+    pub fn id(mut self, id: u64) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Sets the seed.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Ends the text after this many tokens.
+    pub fn max_tokens(mut self, tokens: usize) -> Self {
+        self.max_tokens = Some(tokens);
+        self
+    }
+
+    /// Ends the text at these ids instead of those of the batch. An empty list ends it at none.
+    pub fn stop_ids(mut self, ids: impl IntoIterator<Item = TokenId>) -> Self {
+        self.stop_ids = Some(ids.into_iter().collect());
+        self
+    }
+
+    /// Also ends the text at this sequence of tokens.
+    pub fn stop_sequence(mut self, tokens: impl Into<Vec<TokenId>>) -> Self {
+        self.stop_sequences.push(tokens.into());
+        self
+    }
+
+    /// Also ends the text before this string, wherever its tokens begin and end.
+    pub fn until(mut self, stop: impl Into<String>) -> Self {
+        self.stop_strings.push(stop.into());
+        self
+    }
+
+    /// Samples this many texts from the prompt. They take consecutive rows of the batch.
+    pub fn samples(mut self, samples: usize) -> Self {
+        self.samples = samples;
+        self
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        check_sequences(&self.stop_sequences)?;
+        check_stop_strings(&self.stop_strings)?;
+        match self.samples {
+            0 => Err(Error::parameter("samples", 0, "at least 1")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks that no stop string is empty: an empty one would end every text before its first character.
+pub(super) fn check_stop_strings(stops: &[String]) -> Result<()> {
+    match stops.iter().any(String::is_empty) {
+        true => Err(Error::parameter("until", "\"\"", "at least one character")),
+        false => Ok(()),
+    }
+}
+
+impl<P: Into<Prompt>> From<P> for Request {
+    fn from(prompt: P) -> Self {
+        Self::new(prompt)
+    }
+}

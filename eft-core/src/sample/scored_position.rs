@@ -1,0 +1,51 @@
+//! Score rows together with the places in their texts whose next tokens they score.
+use crate::Scores;
+use crate::backend::{Backend, ScoreRow, score_rows};
+
+/// A row of combined scores, and the place in a text whose next token it scores.
+pub(crate) struct ScoredPosition<'a, B: Backend> {
+    pub(crate) scores: ScoreRow<'a, B>,
+    /// The row of the sampler.
+    pub(crate) row: usize,
+    /// The number of tokens of that row before this place.
+    pub(crate) position: usize,
+    /// The probability mass of the tokens that black boxes report, if a term is one.
+    pub(crate) known_mass: Option<f32>,
+}
+
+impl<B: Backend> Clone for ScoredPosition<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for ScoredPosition<'_, B> {}
+
+/// Returns the rows that tokens are drawn from, one for each position: those of `prepared`, or the positions' own
+/// scores if nothing was done to them.
+pub(crate) fn drawn_from<'a, B: Backend>(
+    positions: &[ScoredPosition<'a, B>],
+    prepared: Option<&'a B::Tensor>,
+) -> Vec<ScoreRow<'a, B>> {
+    match prepared {
+        Some(tensor) => score_rows(tensor, positions.len()),
+        None => positions.iter().map(|position| position.scores).collect(),
+    }
+}
+
+/// Lists all positions of some scores, row by row. The first position of row `i` follows `first[i]` tokens.
+pub(crate) fn scored_positions<'a, B: Backend>(
+    scores: &'a Scores<B>,
+    first: &[usize],
+) -> Vec<ScoredPosition<'a, B>> {
+    let of_row = |(row, first): (usize, &usize)| {
+        let first = *first;
+        scores.positions(row).into_iter().enumerate().map(move |(i, scored)| ScoredPosition {
+            scores: scored,
+            row,
+            position: first + i,
+            known_mass: scores.known_mass_at(scored.index),
+        })
+    };
+    first.iter().enumerate().flat_map(of_row).collect()
+}

@@ -1,0 +1,51 @@
+//! What the rules of acceptance share: the target's rows that they judge by, and the tokens that they accept.
+use std::ops::Range;
+
+use crate::backend::{Backend, Pick, ScoreRow};
+use crate::sample::scored_position::ScoredPosition;
+
+/// When a drafted token is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Acceptance {
+    /// If the target picks the same token: greedily, or with the same random number.
+    Agreement,
+    /// With probability `min(1, p / q)`, where the target gives the token the probability `p` and the draft gave it `q`.
+    Rejection,
+}
+
+/// The target's scores at the positions of a draft.
+pub(super) struct TargetRows<'a, B: Backend> {
+    pub(super) positions: Vec<ScoredPosition<'a, B>>,
+    /// The rows that tokens are drawn from, one for each position: after processors, temperature and filters.
+    pub(super) rows: Vec<ScoreRow<'a, B>>,
+    pub(super) width: usize,
+    /// For each row of the batch, which of the positions are its own.
+    pub(super) of_row: Vec<Range<usize>>,
+}
+
+/// The tokens of each row accepted so far, with the positions that they were chosen for.
+pub(super) struct Accepted<'a, B: Backend> {
+    pub(super) rows: Vec<Vec<(ScoredPosition<'a, B>, Pick)>>,
+    /// The rows whose whole draft is accepted and for which the target has not been asked what follows it.
+    pub(super) whole: Vec<usize>,
+    /// How many drafted tokens were judged: in each row the accepted ones and the first rejected one.
+    pub(super) judged: usize,
+    /// How many drafted tokens were accepted.
+    pub(super) accepted: usize,
+}
+
+impl<'a, B: Backend> Accepted<'a, B> {
+    pub(super) fn new(rows: usize) -> Self {
+        Self { rows: vec![Vec::new(); rows], whole: Vec::new(), judged: 0, accepted: 0 }
+    }
+
+    pub(super) fn push(&mut self, position: ScoredPosition<'a, B>, pick: Pick) {
+        self.rows[position.row].push((position, pick));
+    }
+
+    /// Counts the verdict on one row's draft of `drafted` tokens.
+    pub(super) fn count(&mut self, accepted: usize, drafted: usize) {
+        self.accepted += accepted;
+        self.judged += drafted.min(accepted + 1);
+    }
+}

@@ -1,0 +1,188 @@
+//! What the scheduler reaches of what costs and acceptance allow, over simulated passes.
+use super::adaptive::{LOSS, TRIES};
+use super::*;
+use crate::sample::{Purpose, Uniforms};
+
+/// Costs of passes, in plain steps.
+#[derive(Debug, Clone, Copy)]
+struct Costs {
+    draft: f64,
+    /// A block without a drafted token, and each token more.
+    block: f64,
+    token: f64,
+    /// What the draft has to read of each token that it did not write itself.
+    catch_up: f64,
+}
+
+/// What writing so many tokens takes, where each drafted one is accepted with this probability.
+fn cost(tokens: usize, acceptance: f64, costs: Costs, seed: u64) -> f64 {
+    cost_after(tokens, acceptance, costs, seed, &Memory::default())
+}
+
+/// The same after other texts.
+fn cost_after(tokens: usize, acceptance: f64, costs: Costs, seed: u64, memory: &Memory) -> f64 {
+    cost_measured(tokens, acceptance, costs, seed, memory, 0.0)
+}
+
+/// The same where what is measured differs from what passes take: this share of it is exponentially distributed, and
+/// one time in fifty three times as long.
+fn cost_measured(
+    tokens: usize,
+    acceptance: f64,
+    costs: Costs,
+    seed: u64,
+    memory: &Memory,
+    noise: f64,
+) -> f64 {
+    let (uniforms, mut scheduler) = (Uniforms::new(seed), DraftScheduler::adaptive(16, memory));
+    let mut passes = 0;
+    let mut measured = |seconds: f64| {
+        passes += 1;
+        let at = |row| uniforms.at(row, passes, Purpose::Draft);
+        let hiccup = if at(2) < 0.02 { 3.0 } else { 1.0 };
+        seconds * (1.0 - noise - noise * hiccup * (1.0 - at(1)).ln())
+    };
+    let (mut written, mut time, mut unread) = (0, 0.0, 0.0);
+    while written < tokens {
+        let drafted = scheduler.next();
+        let accepts = |i: &usize| uniforms.at(0, written + i, Purpose::Accept) < acceptance;
+        let accepted = (0..drafted).take_while(accepts).count();
+        let target = if drafted == 0 { 1.0 } else { costs.block + drafted as f64 * costs.token };
+        let first_draft = if drafted == 0 { 0.0 } else { costs.draft + costs.catch_up * unread };
+        let others = drafted.saturating_sub(1);
+        let block = Measured {
+            rows: 1,
+            drafted,
+            accepted,
+            judged: drafted.min(accepted + 1),
+            first_draft: measured(first_draft),
+            other_drafts: (0..others).map(|_| measured(costs.draft)).sum(),
+            target: measured(target),
+            ran: written > 0,
+        };
+        unread = if drafted == 0 { unread + 1.0 } else { 0.0 };
+        time += first_draft + others as f64 * costs.draft + target;
+        written += accepted + 1;
+        scheduler.learn(&block);
+    }
+    time / written as f64
+}
+
+const TERM: [Costs; 3] = [
+    Costs { draft: 0.05, block: 0.95, token: 0.0, catch_up: 0.0 },
+    Costs { draft: 0.1, block: 0.9, token: 0.02, catch_up: 0.0 },
+    Costs { draft: 0.3, block: 0.7, token: 0.1, catch_up: 0.0 },
+];
+const OTHER: [Costs; 4] = [
+    Costs { draft: 0.05, block: 1.0, token: 0.0, catch_up: 0.01 },
+    Costs { draft: 0.2, block: 1.0, token: 0.02, catch_up: 0.1 },
+    Costs { draft: 0.5, block: 1.0, token: 0.1, catch_up: 0.3 },
+    Costs { draft: 1.0, block: 1.0, token: 0.5, catch_up: 0.5 },
+];
+
+#[test]
+fn a_draft_that_is_always_wrong_costs_next_to_nothing() {
+    for costs in TERM.into_iter().chain(OTHER) {
+        let cost = cost(256, 0.0, costs, 0);
+        assert!(cost <= 1.0 / 0.95, "{costs:?}: {cost} of plain decoding");
+    }
+}
+
+#[test]
+fn a_draft_that_does_not_pay_costs_next_to_nothing() {
+    for costs in OTHER {
+        for acceptance in [0.1, 0.3, 0.5, 0.7] {
+            let cost = cost(256, acceptance, costs, 1);
+            assert!(cost <= 1.0 / 0.95, "{costs:?}, {acceptance}: {cost} of plain decoding");
+        }
+    }
+}
+
+/// The tokens a plain step's time that the best length of block gives.
+fn best(acceptance: f64, costs: Costs) -> f64 {
+    let rate = |n: usize| {
+        let tokens: f64 = (0..=n).map(|i| f64::powi(acceptance, i as i32)).sum();
+        tokens / (n as f64 * costs.draft + costs.block + n as f64 * costs.token)
+    };
+    (1..=16).map(rate).fold(1.0, f64::max)
+}
+
+#[test]
+fn what_acceptance_and_costs_allow_is_nearly_reached() {
+    for costs in TERM.into_iter().chain(OTHER) {
+        for acceptance in [0.4, 0.6, 0.8, 0.9, 0.97] {
+            // A text of 256 tokens is short for a mean over what chance accepts: several of them.
+            let cost = (0..50).map(|seed| cost(256, acceptance, costs, seed)).sum::<f64>() / 50.0;
+            let share = 1.0 / cost / best(acceptance, costs);
+            assert!(share >= 0.9, "{costs:?}, {acceptance}: {share} of what is allowed");
+        }
+    }
+}
+
+#[test]
+fn short_texts_learn_from_those_before_them() {
+    for costs in TERM.into_iter().chain(OTHER) {
+        for acceptance in [0.0, 0.4, 0.8, 0.95] {
+            let memory = Memory::default();
+            let cost = (0..100).map(|seed| cost_after(32, acceptance, costs, seed, &memory)).sum::<f64>();
+            let share = 100.0 / cost / best(acceptance, costs);
+            assert!(share >= 0.85, "{costs:?}, {acceptance}: {share} of what is allowed");
+        }
+    }
+}
+
+#[test]
+fn measurements_may_be_far_off() {
+    // Another model that pays little may be left alone by bad luck, and has much to catch up with if it is tried again.
+    for (least, all) in [(0.94, &TERM[..]), (0.75, &OTHER[..])] {
+        for (costs, acceptance) in all.iter().flat_map(|c| [0.3, 0.6, 0.8, 0.9, 0.956].map(|a| (*c, a))) {
+            for noise in [0.2, 0.5] {
+                let memory = Memory::default();
+                let text = |seed| cost_measured(180, acceptance, costs, seed, &memory, noise);
+                let share = 65.0 / (0..65).map(text).sum::<f64>() / best(acceptance, costs);
+                assert!(share >= least, "{costs:?}, {acceptance}, {noise}: {share} of what is allowed");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_draft_that_was_no_good_at_some_texts_is_tried_at_others() {
+    for costs in TERM {
+        let memory = Memory::default();
+        for seed in 0..20 {
+            cost_after(32, 0.0, costs, seed, &memory);
+        }
+        let costs = (0..40).map(|seed| cost_after(32, 0.95, costs, seed, &memory));
+        let last = costs.skip(30).sum::<f64>() / 10.0;
+        assert!(last < 0.7, "{last} of plain decoding");
+    }
+}
+
+#[test]
+fn what_one_text_gained_is_not_lost_in_the_next() {
+    let drafts_cost = Costs { draft: 0.2, block: 0.8, token: 0.1, catch_up: 0.0 };
+    for costs in TERM.into_iter().chain([drafts_cost]) {
+        let memory = Memory::default();
+        for seed in 0..4 {
+            cost_after(180, 0.98, costs, seed, &memory);
+        }
+        let lost = 256.0 * (cost_after(256, 0.0, costs, 4, &memory) - 1.0);
+        let longest = 16.0 * (costs.draft + costs.token) + costs.block;
+        assert!(lost <= 1.0 + LOSS + longest + TRIES * 256.0, "{costs:?}: {lost} plain steps lost");
+    }
+}
+
+#[test]
+fn texts_that_run_at_once_add_to_what_the_others_learn() {
+    let memory = Memory::default();
+    let (mut first, mut second) =
+        (DraftScheduler::adaptive(16, &memory), DraftScheduler::adaptive(16, &memory));
+    let plain = Measured { rows: 1, target: 1.0, ran: true, ..Measured::default() };
+    let wrong = Measured { drafted: 2, judged: 1, first_draft: 0.5, other_drafts: 0.5, ..plain };
+    first.learn(&plain);
+    (0..20).for_each(|_| first.learn(&wrong));
+    assert_eq!(first.next(), 0, "the first text learns that its draft is slow and wrong");
+    second.learn(&plain);
+    assert_eq!(DraftScheduler::adaptive(16, &memory).next(), 0, "the second text does not undo that");
+}

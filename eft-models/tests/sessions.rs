@@ -1,0 +1,90 @@
+//! The sessions of graphs obey the laws of sessions, also where a pass or an operation of the backend fails.
+use eft_core::conformance::{FaultInjector, FaultyBackend, SourceTest, check_engine};
+use eft_core::{Backend, Host, Result};
+use eft_models::graph::{Graph, GraphCaps, GraphEngine, Pass, Passed, Picked, Settings};
+
+const WIDTH: usize = 11;
+
+/// A model whose logits depend on the last three tokens it sees and on how many it sees. Its caches are the tokens.
+struct Toy {
+    caps: GraphCaps,
+    backend: FaultyBackend<Host>,
+    injector: FaultInjector,
+}
+
+fn mix(x: u64) -> u64 {
+    let x = (x ^ (x >> 30)).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) ^ (x >> 31)
+}
+
+fn logits(seen: &[i64]) -> impl Iterator<Item = f32> {
+    let state = seen.iter().rev().take(3).fold(seen.len() as u64, |state, id| mix(state ^ *id as u64));
+    (0..WIDTH as u64).map(move |id| (mix(state ^ (id << 32)) >> 40) as f32 / (1 << 21) as f32)
+}
+
+impl Graph for Toy {
+    type Backend = FaultyBackend<Host>;
+    type Caches = Vec<Vec<i64>>;
+
+    fn backend(&self) -> &FaultyBackend<Host> {
+        &self.backend
+    }
+
+    fn caps(&self) -> GraphCaps {
+        self.caps
+    }
+
+    fn pass(&self, pass: &Pass, caches: Option<&Vec<Vec<i64>>>) -> Result<Passed<Self>> {
+        self.injector.step()?;
+        let mut rows = caches.cloned().unwrap_or_else(|| vec![Vec::new(); pass.rows]);
+        let mut scores = Vec::new();
+        for (row, cache) in rows.iter_mut().enumerate() {
+            let mask = &pass.mask[row * (pass.slots + pass.tokens)..][..pass.slots];
+            let visible = |slot: usize| !self.caps.masked || mask[slot] == 1;
+            let mut seen: Vec<_> =
+                (0..pass.slots).filter(|slot| visible(*slot)).map(|slot| cache[slot]).collect();
+            for (index, id) in pass.ids[row * pass.tokens..][..pass.tokens].iter().enumerate() {
+                seen.push(*id);
+                cache.push(*id);
+                if index + pass.wanted >= pass.tokens {
+                    scores.extend(logits(&seen));
+                }
+            }
+        }
+        let logits = match pass.wanted {
+            0 => None,
+            wanted => Some((self.backend.upload(&scores, WIDTH)?, wanted)),
+        };
+        Ok(Passed { logits, caches: self.caps.cached.then_some(rows) })
+    }
+
+    fn gather(&self, caches: &Vec<Vec<i64>>, _: usize, picked: &[Picked]) -> Result<Vec<Vec<i64>>> {
+        self.injector.step()?;
+        let row = |picked: &Picked| picked.slots.iter().map(|slot| caches[picked.row][*slot]).collect();
+        Ok(picked.iter().map(row).collect())
+    }
+}
+
+#[test]
+fn sessions_of_graphs_obey_the_laws() {
+    let caps = |cached, masked, one_row| GraphCaps { cached, masked, one_row };
+    let kinds = [
+        caps(true, true, false),
+        caps(true, true, true),
+        caps(true, false, false),
+        caps(false, false, false),
+        caps(false, false, true),
+    ];
+    for caps in kinds {
+        for (context, pass) in [(None, 256), (Some(40), 256), (Some(40), 4)] {
+            let injector = FaultInjector::new();
+            let backend = FaultyBackend::new(Host, &injector);
+            let toy = Toy { caps, backend, injector: injector.clone() };
+            let mut settings = Settings::new("toy");
+            (settings.context, settings.pass) = (context, pass);
+            let engine = GraphEngine::new(toy, settings, None).unwrap();
+            let test = SourceTest::new([vec![0], vec![3, 1, 4], vec![5, 9]]).faults(&injector);
+            check_engine(&engine, &test).unwrap_or_else(|e| panic!("{caps:?}, {context:?}, {pass}: {e}"));
+        }
+    }
+}
