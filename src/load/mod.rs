@@ -80,7 +80,7 @@ use resolve::{Resolved, resolve};
 /// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/zoo/tuned-small");
 /// let tuned = eft::load(folder)?;
 /// let decoding = eft::Decoding::from(eft::Sampling::greedy()).max_tokens(20);
-/// let text: String = tuned.generate("Who is", decoding)?.text().collect::<eft::Result<_>>()?;
+/// let text: String = tuned.generate("Who is", decoding)?.text()?.collect::<eft::Result<_>>()?;
 /// assert!(!text.is_empty());
 /// # Ok::<(), eft::Error>(())
 /// ```
