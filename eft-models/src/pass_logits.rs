@@ -1,6 +1,6 @@
 //! [`PassLogits`]: the logits of one forward pass, and how those of several become the scores of a session.
-use std::ops::Range;
 
+use eft_core::scores::consecutive;
 use eft_core::{Backend, Form, Result, ScoreRow, Scores, Term};
 
 /// The logits of one forward pass.
@@ -44,16 +44,7 @@ pub(crate) fn collect<B: Backend>(
     let tensor = backend.linear(&[Term { weight: 1.0, rows: wanted }], width)?;
     let mut lengths = vec![0; rows];
     order.iter().for_each(|(row, ..)| lengths[*row] += 1);
-    Ok(Scores::new(tensor, consecutive(&lengths), width, Form::Logits))
-}
-
-/// Adjacent ranges of the given lengths, beginning at 0.
-fn consecutive(lengths: &[usize]) -> Vec<Range<usize>> {
-    let ranges = lengths.iter().scan(0, |end, length| {
-        *end += length;
-        Some(*end - length..*end)
-    });
-    ranges.collect()
+    Ok(Scores::new(tensor, consecutive(lengths), width, Form::Logits))
 }
 
 #[cfg(test)]

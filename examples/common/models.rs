@@ -105,9 +105,10 @@ fn onnx_runtime(flags: &ModelFlags) -> Result<eft::ort::Ort> {
     if flags.dtype != Dtype::F32 {
         bail!("`--dtype` needs candle or libtorch: an ONNX file has the types that it was exported with");
     }
-    let how =
-        "in a clone of this repository, `export \"$(eft-backend-ort/get-onnxruntime)\"` gets it from PyPI";
-    eft::ort::Ort::cpu().map_err(|error| anyhow::anyhow!("{error}; {how}"))
+    eft::ort::Ort::cpu().context(
+        "cannot use ONNX Runtime; if it is missing, `export \"$(eft-backend-ort/get-onnxruntime)\"` in a \
+         clone of this repository gets it from PyPI",
+    )
 }
 
 /// Splits the name of a device into its kind and its index.

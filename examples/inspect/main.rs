@@ -159,7 +159,7 @@ fn shown(tokens: &[Token], base: &[Alone], vocab: &std::sync::Arc<Vocab>) -> Vec
         name: share.name.clone(),
         weight: share.weight,
         log_prob: share.log_prob,
-        // A part of a rule has no weight: what it prefers by itself is shown.
+        // A term inside a rule has no weight, so its own margins are shown.
         shares: if share.weight.is_some() { share.shares.clone() } else { share.margins.clone() },
     };
     let each = |(token, alone): (&Token, &Alone)| {

@@ -10,7 +10,7 @@
 //! ```
 //! fn answer(model: &str) -> eft::Result<String> {
 //!     let source = eft::load(model)?;
-//!     source.generate("The sky is", eft::Sampling::greedy())?.text().collect()
+//!     source.generate("The sky is", eft::Sampling::greedy())?.text()?.collect()
 //! }
 //! assert!(answer("no such model").unwrap_err().to_string().contains("no such model"));
 //! ```

@@ -40,6 +40,10 @@
 //! A gated model needs the token of an account that has agreed to its terms, in `HF_TOKEN`. As in Hugging Face's
 //! libraries, `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_CACHE` are respected.
 //!
+//! # The files must not change
+//! Weights are mapped into memory. A file must not be changed or truncated in place as long as the model exists: that would
+//! be undefined behaviour. Replacing it, by renaming another file to its name, is fine.
+//!
 //! # Warnings
 //! A load can succeed and still have something to report: see [`Warning`]. Warnings are printed to standard error
 //! unless [`Loader::on_warning`] sets another function.
@@ -76,7 +80,7 @@ use resolve::{Resolved, resolve};
 /// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/zoo/tuned-small");
 /// let tuned = eft::load(folder)?;
 /// let decoding = eft::Decoding::from(eft::Sampling::greedy()).max_tokens(20);
-/// let text: String = tuned.generate("Who is", decoding)?.text().collect::<eft::Result<_>>()?;
+/// let text: String = tuned.generate("Who is", decoding)?.text()?.collect::<eft::Result<_>>()?;
 /// assert!(!text.is_empty());
 /// # Ok::<(), eft::Error>(())
 /// ```

@@ -54,7 +54,8 @@ impl<'a> Repository<'a> {
                 Err(error(&file, format!("is not in the cache, {}, and {reason}", folder.display())))
             }
         };
-        let (commit, files) = if loader.hub.offline || is_set("HF_HUB_OFFLINE") {
+        let offline = loader.hub.offline || is_set("HF_HUB_OFFLINE");
+        let (commit, files) = if offline {
             cache_only(in_cache, "nothing is downloaded while offline".into())?
         } else {
             let api =
@@ -76,7 +77,8 @@ impl<'a> Repository<'a> {
                 Err(failure) => cache_only(in_cache, no_answer(&failure))?,
             }
         };
-        if let (Files::CacheOnly { reason }, false) = (&files, loader.hub.offline || is_set("HF_HUB_OFFLINE"))
+        if let Files::CacheOnly { reason } = &files
+            && !offline
         {
             loader.on_warning.warn(&Warning::CacheUsed {
                 id: id.into(),
