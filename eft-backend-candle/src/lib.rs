@@ -23,7 +23,7 @@
 //! assert_eq!(candle.argmax(&[ScoreRow::new(&combined, 0)], 3)?[0].token, 1);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod backend;

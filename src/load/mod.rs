@@ -53,6 +53,10 @@ use place::Place;
 
 /// Loads a model by name, to run on the processor by candle.
 ///
+/// # The files must not change
+/// Weights are mapped into memory. The files must not be changed or truncated in place as long as the model exists: that
+/// would be undefined behaviour. Replacing a file by renaming another to its name is fine.
+///
 /// # Errors
 /// [`Error::NotFound`] for a name that leads to nothing, [`Error::Hub`], and [`Error::Files`] for what is broken or
 /// not supported.

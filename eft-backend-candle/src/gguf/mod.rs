@@ -51,14 +51,33 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Opens a file and reads its header.
+    /// Opens a file: reads its header, and maps its tensors into memory, so that a weight is read when it is first used.
+    ///
+    /// # The file must not change
+    /// The file must not be changed or truncated in place as long as this value, or an engine loaded from it, exists:
+    /// that would be undefined behaviour. Replacing it by renaming another file to its name is fine. Where you cannot
+    /// vouch for the file, use [`open_in_memory`](Self::open_in_memory).
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::BadFile`] for a header that contradicts itself or the file's length;
-    /// [`Error::UnknownArchitecture`]; [`Error::Config`] naming the field; [`Error::BadTensor`].
+    /// * [`Error::Io`] if the file cannot be read.
+    /// * [`Error::BadFile`] if the header contradicts itself or the file's length.
+    /// * [`Error::UnknownArchitecture`] if the architecture is not supported.
+    /// * [`Error::Config`] if a field is missing or has an unsupported value.
+    /// * [`Error::BadTensor`] if a tensor is of an unsupported type, or lies outside the file.
     pub fn open(file: impl AsRef<Path>) -> Result<Self> {
-        let path = file.as_ref().to_path_buf();
-        let (fields, tensors) = header::read(&path)?;
+        Self::read(file.as_ref().into(), true)
+    }
+
+    /// Opens a file as [`open`](Self::open) does, but reads all of it into memory at once. It may change afterwards.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_in_memory(file: impl AsRef<Path>) -> Result<Self> {
+        Self::read(file.as_ref().into(), false)
+    }
+
+    fn read(path: PathBuf, mapped: bool) -> Result<Self> {
+        let (fields, tensors) = header::read(&path, mapped)?;
         let metadata = Metadata::new(&path, fields);
         let architecture = metadata.required_text("general.architecture")?.to_owned();
         let mut spec = config::spec(&metadata, &architecture, &tensors)?;
@@ -173,6 +192,10 @@ impl std::fmt::Debug for Gguf {
 
 /// Loads a GGUF file, which is multiplied with as it is. Takes prompts of token ids. Its vocabulary is read from the file, so that
 /// models of one family can be added; where that describes none, the model relates to itself only.
+///
+/// # The file must not change
+/// Weights are mapped into memory. The file must not be changed or truncated in place as long as the model exists: that
+/// would be undefined behaviour. Replacing it by renaming another file to its name is fine.
 ///
 /// # Errors
 /// As [`Gguf::open`] and [`DecoderEngine::load`].
