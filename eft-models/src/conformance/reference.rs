@@ -338,6 +338,6 @@ mod tests {
 
     #[test]
     fn products_are_exact() {
-        assert!(check_products(&ReferenceNn, 1e-6).unwrap() > 0.0);
+        check_products(&ReferenceNn, 1e-6).unwrap();
     }
 }
