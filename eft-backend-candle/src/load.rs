@@ -33,6 +33,10 @@ use crate::{Candle, CandleNn};
 /// Weights stay memory-mapped: the files must not change while the source, or a copy of it, is in use (see
 /// [`Checkpoint::open`]).
 ///
+/// # The files must not change
+/// Weights are mapped into memory. The files must not be changed or truncated in place as long as the model exists: that
+/// would be undefined behaviour. Replacing a file by renaming another to its name is fine.
+///
 /// # Errors
 /// * [`Error::Io`](eft_models::Error::Io) if a file is missing or cannot be read.
 /// * [`Error::Config`](eft_models::Error::Config) if `config.json` lacks a field, or a field has an unsupported value.

@@ -29,6 +29,10 @@ use crate::{Torch, TorchNn};
 /// Unlike `eft::Loader`, this reads no tokenizer: models can be added only where they are given the same `vocab`,
 /// which is the caller's word that their ids mean the same. Without one, a model relates to itself only.
 ///
+/// # The files must not change
+/// Weights are mapped into memory while they are loaded. The files must not be changed or truncated in place as long as the model exists: that
+/// would be undefined behaviour. Replacing a file by renaming another to its name is fine.
+///
 /// # Errors
 /// As [`Checkpoint::open`] and [`DecoderEngine::load`].
 pub fn load(folder: impl AsRef<Path>, nn: &TorchNn, vocab: Option<Vocab>) -> Result<Source<Torch>> {

@@ -59,7 +59,7 @@ fn long_prompts_are_read_in_pieces_and_give_the_same() {
 #[test]
 fn what_breaks_the_convention_is_refused_by_what_it_does() {
     let refused = [
-        ("forgetful", "gives other logits over a cache"),
+        ("forgetful", "logits over its cache differ"),
         ("flat", "what `forward` of"),
         ("stale", "what `forward` of"),
         ("failing", "no such luck"),

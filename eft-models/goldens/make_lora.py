@@ -1,14 +1,15 @@
-"""Makes PEFT LoRA adapters of some of the tiny checkpoints, with the logits that peft gives.
+"""Makes PEFT LoRA adapters of some of the tiny checkpoints, with the logits that PEFT gives.
 
-usage: python make_lora.py     (needs torch, transformers and peft, and the checkpoints of make.py)
+usage: python make_lora.py [NAME...]     (needs torch, transformers and peft, and the checkpoints of make.py)
 """
 
 import json
 import pathlib
+import sys
 
 import torch
 import transformers as tf
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
 
 HERE = pathlib.Path(__file__).parent
@@ -18,12 +19,25 @@ ADAPTERS = {
     "qwen2-rslora": ("qwen2", dict(r=3, lora_alpha=5, use_rslora=True, target_modules="all-linear")),
     "gpt2-lora": ("gpt2", dict(r=4, lora_alpha=8, target_modules=["c_attn", "c_fc"], fan_in_fan_out=True)),
     "falcon-new-lora": ("falcon-new", dict(r=4, lora_alpha=8, target_modules=["query_key_value", "dense"])),
+    # The first pattern that matches counts, in the order of the file, which is not the alphabetical one here.
+    "qwen2-patterns-lora": ("qwen2", dict(
+        r=4, lora_alpha=6,
+        target_modules=r"(?!.*layers\.1\.).*\.(q_proj|v_proj|down_proj)", exclude_modules=r".*\.2\.mlp\..*",
+        rank_pattern={"v_proj": 2, r"self_attn\..*": 3, r"layers\.0\.mlp.down_proj": 5},
+        alpha_pattern={"v_proj": 7, "self_attn.v_proj": 20, "proj": 50, r"layers\.[02]\.self_attn\.q_proj": 9})),
+    "qwen2-layers-rslora": ("qwen2", dict(
+        r=4, lora_alpha=5, use_rslora=True,
+        target_modules=["o_proj", "gate_proj"], exclude_modules=["layers.2.mlp.gate_proj"],
+        layers_to_transform=[0, 2], layers_pattern="layers",
+        rank_pattern={r"^model.layers.0.*": 2})),
 }
+PATTERNS = ["rank_pattern", "alpha_pattern"]
 
-for name, (base, settings) in ADAPTERS.items():
+for name in sys.argv[1:] or ADAPTERS:
+    base, settings = ADAPTERS[name]
     torch.manual_seed(sum(map(ord, name)))
-    model = tf.AutoModelForCausalLM.from_pretrained(HERE / base, dtype=torch.float32, attn_implementation="eager")
-    model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
+    load = lambda: tf.AutoModelForCausalLM.from_pretrained(HERE / base, dtype=torch.float32, attn_implementation="eager")
+    model = get_peft_model(load(), LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
             if "lora_" in parameter_name:  # the second matrix is zero at first
@@ -36,7 +50,11 @@ for name, (base, settings) in ADAPTERS.items():
     (out / "README.md").unlink(missing_ok=True)
     config = json.loads((out / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = base  # not where it lay when this ran
-    (out / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    config = dict(sorted(config.items()))  # PEFT sorts patterns, too, when it saves them
+    config.update({field: settings[field] for field in PATTERNS if field in settings})
+    (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    # What counts is what PEFT reads from the files.
+    model = PeftModel.from_pretrained(load(), out).eval()
     prompts = json.loads((HERE / base / "golden.json").read_text())["prompts"]
     with torch.no_grad():
         logits = {f"logits.{i}": model(torch.tensor([p]), use_cache=False).logits[0].contiguous()

@@ -121,8 +121,8 @@ impl<N: Nn> Decoder<N> {
         self.spec.linears().iter().map(|linear| linear.inputs * linear.outputs).sum()
     }
 
-    /// Runs the tokens of a pass, writing to the caches behind what their rows hold. Reangles logits for the tokens
-    /// wanted, or nothing if none are.
+    /// Runs the tokens of a batch, and appends their keys and values to the caches. Returns the logits at the wanted
+    /// positions (wanted × vocabulary), or `None` if none are wanted.
     pub(crate) fn forward(
         &self,
         nn: &N,

@@ -1,17 +1,21 @@
-//! [`fork`]: rows of a cache selected, for tensor libraries whose caches are written in place.
+//! [`fork`]: selects rows of a cache, for tensor libraries whose caches are written in place.
 //!
 //! ```
 //! let mut caches = vec![String::from("a"), String::from("b")];
 //! eft_models::fork(&mut caches, &[1, 1, 0], |cache, row| Ok::<_, ()>(format!("{cache}{row}")))?;
-//! // Row 1 was taken over by the first to name it, and copied for the second.
+//! // The first that names row 1 takes it over, the second gets a copy.
 //! assert_eq!(caches, ["b", "b1", "a"]);
 //! # Ok::<(), ()>(())
 //! ```
 
-/// Makes row `i` what row `rows[i]` was. The first to name a row takes it over, the others get a `copy` of it.
+/// Replaces row `i` by the old row `rows[i]`. The first that names a row takes it over, the others get a copy, which
+/// `copy` makes of the row and its index.
 ///
 /// # Errors
-/// That of a copy; the rows are then as they were.
+/// The first error of `copy`; the rows are then unchanged.
+///
+/// # Panics
+/// Panics if an index is out of range.
 pub fn fork<T: Default, E>(
     caches: &mut Vec<T>,
     rows: &[usize],

@@ -1,8 +1,7 @@
-//! [`Nn`]: the operations of neural networks that a decoder is made of, for a tensor library to implement.
+//! [`Nn`]: the neural-network operations that a decoder consists of, for a tensor library to implement.
 //!
-//! Activations are matrices with a row for each token, of all rows of the batch one after another: batches are
-//! ragged, and nothing is padded. They are tensors of the library's [`Backend`], so that logits are scores as they
-//! are.
+//! Activations are matrices with one row for each token, of all rows of the batch one after another: batches are ragged,
+//! and nothing is padded. They are tensors of the library's [`Backend`], so logits are scores without a copy.
 use eft_core::{Backend, Result, TokenId};
 
 use crate::spec::{Activation, AttentionSpec};
@@ -11,31 +10,53 @@ use crate::tensors::RawTensor;
 /// A tensor of an [`Nn`].
 pub type Tensor<N> = <<N as Nn>::Backend as Backend>::Tensor;
 
-/// The operations that decoders are made of.
+/// The operations that decoders consist of.
 ///
-/// Shapes are rows × columns. Wrong shapes are errors of the library, never panics.
+/// Shapes are rows × columns. A wrong shape is an error of the library, never a panic; so is every failure of the device.
+/// `conformance::ReferenceNn` (feature `conformance`) implements every operation in plain loops, and the functions of
+/// `conformance` check an implementation.
+///
+/// ```
+/// # #[cfg(feature = "conformance")] {
+/// use eft_core::{Sampling, Source};
+/// use eft_models::conformance::ReferenceNn;
+/// use eft_models::{Checkpoint, DecoderEngine, Nn};
+///
+/// // Whatever the tensor library: an `Nn` and a checkpoint make an engine, and that a source.
+/// fn load<N: Nn>(nn: N, folder: &str) -> Result<Source<N::Backend>, eft_models::Error> {
+///     Ok(Source::new(DecoderEngine::load(nn, &Checkpoint::open(folder)?, None)?))
+/// }
+///
+/// let model = load(ReferenceNn, concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/qwen2"))?;
+/// let first = model.generate([1, 5, 9], Sampling::greedy())?.next();
+/// assert!(first.is_some());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Nn: Clone + Send + Sync + 'static {
-    /// Where activations live.
+    /// The backend whose tensors the activations are.
     type Backend: Backend;
 
-    /// The weights of a linear layer or of an embedding, in whatever form the library multiplies them best.
+    /// The weights of a linear layer or an embedding, in the form that the library multiplies fastest.
     type Linear: Send;
 
-    /// Keys and values of one layer, for the rows of a batch.
+    /// The keys and values of one layer, for all rows of the batch.
     type Cache: Send;
 
-    /// The library.
+    /// The backend.
     fn backend(&self) -> &Self::Backend;
 
-    /// Whether what is loaded may be of quantised blocks. A library that takes none is given dequantised numbers.
+    /// Whether weights may be passed as quantised blocks; `false` by default. If not, the loader dequantises them.
     fn takes_blocks(&self) -> bool {
         false
     }
 
-    /// Brings a vector or a matrix to the device, in the type that is computed with; `plus` is added to it.
+    /// Loads a vector (as one row) or a matrix onto the device, in the type that is computed with, and adds `plus` to
+    /// every entry.
     fn load(&self, raw: &RawTensor<'_>, plus: f32) -> Result<Tensor<Self>>;
 
-    /// Brings the weights of a linear layer to the device. `transposed` weights have a row for each input.
+    /// Loads the weight of a linear layer onto the device: outputs × inputs, or inputs × outputs if `transposed`. The
+    /// bias is a vector of the outputs.
     fn load_linear(
         &self,
         weight: &RawTensor<'_>,
@@ -43,41 +64,43 @@ pub trait Nn: Clone + Send + Sync + 'static {
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Self::Linear>;
 
-    /// Brings an embedding to the device, whose rows are looked up.
+    /// Loads an embedding onto the device: vocabulary × width. Its rows are looked up by [`embed`](Self::embed).
     fn load_embedding(&self, weight: &RawTensor<'_>) -> Result<Self::Linear> {
         self.load_linear(weight, false, None)
     }
 
-    /// The weights of an embedding as those of a head, which is tied to it.
+    /// Returns the weights of the output head that is tied to an embedding.
     fn tied(&self, embedding: &Self::Linear) -> Self::Linear {
         self.share(embedding)
     }
 
-    /// Another handle to the same weights.
+    /// Returns another handle to the same weights.
     fn share(&self, linear: &Self::Linear) -> Self::Linear;
 
-    /// Runs a forward pass that multiplies each of so many weights, counted once for each token: a library may go to
-    /// threads of its own once for all of the pass.
-    fn pass<T: Send>(&self, _products: usize, forward: impl FnOnce() -> T + Send) -> T {
+    /// Runs `forward`, a whole forward pass, and returns its result. `products` is the number of multiplications with
+    /// weights in it: a library may enter its own thread pool here, once for the pass, if it is large enough.
+    fn pass<T: Send>(&self, products: usize, forward: impl FnOnce() -> T + Send) -> T {
+        let _ = products;
         forward()
     }
 
-    /// Some rows of an embedding's weight.
+    /// Looks up the rows of an embedding: ids × width.
     fn embed(&self, embedding: &Self::Linear, ids: &[TokenId]) -> Result<Tensor<Self>>;
 
-    /// `x·Wᵀ + b`.
+    /// Returns `x·Wᵀ + b`: tokens × outputs, for `x` of tokens × inputs.
     fn linear(&self, x: &Tensor<Self>, linear: &Self::Linear) -> Result<Tensor<Self>>;
 
-    /// The same of several layers that read the same `x`.
+    /// Returns `x·Wᵀ + b` for several layers that read the same `x`.
     fn linears(&self, x: &Tensor<Self>, linears: &[&Self::Linear]) -> Result<Vec<Tensor<Self>>> {
         linears.iter().map(|linear| self.linear(x, linear)).collect()
     }
 
-    /// Each row over its root mean square, times `weight`. Rows may be wider than `weight`: then each run of its
-    /// width is normed by itself, as heads are.
+    /// RMS norm (Zhang and Sennrich 2019, arXiv 1910.07467, equation 4): divides each row by `√(mean(x²) + epsilon)`, and
+    /// multiplies it by `weight`. If rows are wider than `weight`, each run of `weight`'s width is normalised by itself,
+    /// as heads are.
     fn rms_norm(&self, x: &Tensor<Self>, weight: &Tensor<Self>, epsilon: f64) -> Result<Tensor<Self>>;
 
-    /// Each row less its mean, over its deviation, times `weight`, plus `bias`.
+    /// Layer norm (Ba et al. 2016, arXiv 1607.06450): `(x − mean) / √(variance + epsilon) · weight + bias`, for each row.
     fn layer_norm(
         &self,
         x: &Tensor<Self>,
@@ -86,10 +109,14 @@ pub trait Nn: Clone + Send + Sync + 'static {
         epsilon: f64,
     ) -> Result<Tensor<Self>>;
 
-    /// A constant matrix that was computed on the host: the angles of positions.
+    /// Brings a matrix that was computed on the host to the device, in row-major order: cosines and sines of positions.
     fn constant(&self, values: &[f32], width: usize) -> Result<Tensor<Self>>;
 
-    /// Turns the first `2·width(cos)` channels of each head, by halves: channel `i` with channel `i + width(cos)`.
+    /// Rotates the first `2·p` channels of each head by the angles of its token, where `cos` and `sin` are tokens × `p`:
+    /// channel `i < p` is paired with channel `i + p`, so that `(a, b)` becomes `(a·cos − b·sin, b·cos + a·sin)`. Other
+    /// channels stay unchanged. `x` is tokens × (heads · `head_dim`).
+    ///
+    /// With `p = 1`, `cos = 0` and `sin = 1`, a head `[1, 2, 3]` becomes `[−2, 1, 3]`.
     fn rope(
         &self,
         x: &Tensor<Self>,
@@ -98,8 +125,13 @@ pub trait Nn: Clone + Send + Sync + 'static {
         sin: &Tensor<Self>,
     ) -> Result<Tensor<Self>>;
 
-    /// Writes keys and values of each span to the cache, and attends from its queries to all that the cache then
-    /// holds of its row, up to each query's own position.
+    /// Causal attention with a cache. For each span, writes its keys and values to the cache of its row after the first
+    /// `span.past` tokens, overwriting what may be there; then each query attends to the tokens of its row up to its own
+    /// position, or to the last `spec.window` of them.
+    ///
+    /// `query` is tokens × (`spec.heads` · `spec.head_dim`), `key` and `value` are tokens × (`spec.kv_heads` ·
+    /// `spec.head_dim`); query head `h` reads key-value head `h / (heads / kv_heads)`. Scores are multiplied by
+    /// `spec.scale`, then soft-capped. Returns the weighted sums of the values, in the shape of `query`.
     fn attention(
         &self,
         query: &Tensor<Self>,
@@ -110,44 +142,53 @@ pub trait Nn: Clone + Send + Sync + 'static {
         spec: &AttentionSpec,
     ) -> Result<Tensor<Self>>;
 
-    /// An empty cache for so many rows.
+    /// Returns an empty cache for `rows` rows.
     fn cache(&self, rows: usize, spec: &AttentionSpec) -> Self::Cache;
 
-    /// Makes row `i` of a cache what row `rows[i]` was; `lengths` tells how many tokens of each old row count.
+    /// Replaces row `i` of a cache by its old row `rows[i]`. `lengths` is the number of tokens in each old row; what the
+    /// cache holds after them need not be kept.
     fn select(&self, cache: &mut Self::Cache, rows: &[usize], lengths: &[usize]) -> Result<()>;
 
-    /// Elementwise sum.
+    /// Returns the elementwise sum.
     fn add(&self, a: &Tensor<Self>, b: &Tensor<Self>) -> Result<Tensor<Self>>;
 
-    /// Times a number.
+    /// Returns `x` multiplied by a number.
     fn scale(&self, x: &Tensor<Self>, factor: f32) -> Result<Tensor<Self>>;
 
-    /// `cap·tanh(x / cap)`.
+    /// Returns `cap·tanh(x / cap)`, elementwise.
     fn softcap(&self, x: &Tensor<Self>, cap: f32) -> Result<Tensor<Self>>;
 
-    /// A nonlinearity.
+    /// Applies an activation function, elementwise.
     fn activate(&self, x: &Tensor<Self>, activation: Activation) -> Result<Tensor<Self>>;
 
-    /// A nonlinearity of `gate`, times `up`.
+    /// Returns `activation(gate) · up`, elementwise (Shazeer 2020, arXiv 2002.05202).
     fn gated(&self, gate: &Tensor<Self>, up: &Tensor<Self>, activation: Activation) -> Result<Tensor<Self>>;
 
-    /// Some columns.
+    /// Returns a range of the columns.
     fn columns(&self, x: &Tensor<Self>, columns: std::ops::Range<usize>) -> Result<Tensor<Self>>;
 
-    /// Some rows, in the order given.
+    /// Returns the rows of the given indices, in the given order.
     fn rows(&self, x: &Tensor<Self>, rows: &[usize]) -> Result<Tensor<Self>>;
 
-    /// `x`, with row `i` of `added` added to row `rows[i]`; no row is named twice.
+    /// Returns `x` with row `i` of `added` added to its row `rows[i]`. The indices are distinct.
     fn add_rows(&self, x: &Tensor<Self>, rows: &[usize], added: &Tensor<Self>) -> Result<Tensor<Self>>;
 }
 
 /// The new tokens of one row of the batch.
+///
+/// ```
+/// use eft_models::Span;
+///
+/// // Row 2 of the batch has 10 tokens in the cache, and is fed 3: rows 5, 6 and 7 of the activations.
+/// let span = Span { row: 2, past: 10, tokens: 5..8 };
+/// assert_eq!(span.past + span.tokens.len(), 13);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// Row of the batch.
+    /// The row of the batch.
     pub row: usize,
-    /// How many tokens the cache holds of the row.
+    /// The number of tokens that the cache holds of the row.
     pub past: usize,
-    /// Which rows of the activations are its new tokens.
+    /// The rows of the activations that are the new tokens.
     pub tokens: std::ops::Range<usize>,
 }

@@ -1,4 +1,4 @@
-//! [`DecoderSpec`]: what a decoder-only transformer is made of, in terms that all families share.
+//! [`DecoderSpec`]: the architecture of a decoder-only transformer, in terms that all families share.
 //!
 //! ```
 //! use eft_models::DecoderSpec;
@@ -11,83 +11,84 @@ use eft_core::TokenId;
 
 use crate::rope::Rope;
 
-/// What a decoder is made of.
+/// The architecture of a decoder, and the names of its tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderSpec {
     /// The `model_type` of the configuration.
     pub family: String,
     /// Width of the hidden states.
     pub hidden: usize,
-    /// Rows of the embedding, and width of the logits.
+    /// The number of rows of the embedding, which is the width of the logits.
     pub vocab: usize,
-    /// Tokens a row can hold.
+    /// How many tokens a row can hold, prompt included.
     pub context: usize,
-    /// Ids that end a text, as the configuration tells.
+    /// The end-of-sequence ids of the configuration.
     pub eos: Vec<TokenId>,
-    /// Name of the token embedding.
+    /// The name of the token embedding, without `.weight`.
     pub embedding: String,
-    /// Learned positions, where there are any.
+    /// The name of the learned position embedding, without `.weight`; `None` if there is none.
     pub positions: Option<String>,
-    /// What embeddings are multiplied by.
+    /// The factor that embeddings are multiplied by.
     pub embedding_scale: f32,
     /// The blocks, in order.
     pub layers: Vec<LayerSpec>,
-    /// Before the logits.
+    /// The norm before the output head.
     pub final_norm: NormSpec,
-    /// The projection to logits; `None` where it is the embedding.
+    /// The output head; `None` if it is tied to the embedding.
     pub head: Option<LinearSpec>,
-    /// `cap·tanh(logits / cap)`.
+    /// The soft cap of the logits, `cap·tanh(logits / cap)`; `None` without one.
     pub softcap: Option<f32>,
 }
 
-/// One block.
+/// One transformer block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerSpec {
-    /// Before attention.
+    /// The norm before attention.
     pub attention_norm: NormSpec,
     /// Self-attention.
     pub attention: AttentionSpec,
-    /// On the output of attention, before it is added.
+    /// The norm on the output of attention, before it is added to the residual stream.
     pub attention_post_norm: Option<NormSpec>,
-    /// Before the feed-forward part; `None` where it reads what attention reads.
+    /// The norm before the feed-forward part; `None` if that reads the same activations as attention.
     pub mlp_norm: Option<NormSpec>,
     /// The feed-forward part.
     pub mlp: MlpSpec,
-    /// On the output of the feed-forward part, before it is added.
+    /// The norm on the output of the feed-forward part, before it is added to the residual stream.
     pub mlp_post_norm: Option<NormSpec>,
-    /// Attention and feed-forward part read the same hidden states, and both are added to them.
+    /// Whether attention and the feed-forward part read the same hidden states and are both added to them, instead of one
+    /// after the other.
     pub parallel: bool,
 }
 
 /// Self-attention of one block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionSpec {
-    /// Query heads.
+    /// The number of query heads.
     pub heads: usize,
-    /// Key and value heads; divides `heads`.
+    /// The number of key-value heads, which divides `heads`.
     pub kv_heads: usize,
-    /// Width of a head.
+    /// The width of a head.
     pub head_dim: usize,
-    /// Queries, keys and values.
+    /// The projection to queries, keys and values.
     pub projection: Projection,
-    /// Back to the hidden width.
+    /// The projection from the concatenated heads back to the hidden width.
     pub output: LinearSpec,
-    /// Over each head of the queries and of the keys.
+    /// The norms of each head of the queries and of the keys.
     pub head_norms: Option<(NormSpec, NormSpec)>,
-    /// Rotary positions; `None` where positions are learned.
+    /// The rotary position embedding; `None` if positions are learned.
     pub rope: Option<Rope>,
-    /// What products of queries and keys are multiplied by.
+    /// The factor that products of queries and keys are multiplied by.
     pub scale: f32,
-    /// `cap·tanh(product / cap)`.
+    /// The soft cap of the attention scores, `cap·tanh(score / cap)`; `None` without one.
     pub softcap: Option<f32>,
-    /// How many tokens back a query sees, itself included; all of them where `None`.
+    /// The sliding window: how many tokens a query attends to, its own included; `None` for all of them.
     pub window: Option<usize>,
 }
 
 /// How queries, keys and values are computed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Projection {
-    /// By three matrices.
+    /// By three linear layers.
     Separate {
         /// Queries.
         query: LinearSpec,
@@ -96,113 +97,113 @@ pub enum Projection {
         /// Values.
         value: LinearSpec,
     },
-    /// By one, whose output holds queries, then keys, then values.
+    /// By one, whose output is the queries, then the keys, then the values.
     Fused(LinearSpec),
 }
 
 /// The feed-forward part of one block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MlpSpec {
-    /// To the wide layer.
+    /// The projection to the intermediate width.
     pub shape: MlpShape,
-    /// Between the two.
+    /// The activation function.
     pub activation: Activation,
-    /// Back to the hidden width.
+    /// The projection from the intermediate width back to the hidden width.
     pub down: LinearSpec,
 }
 
-/// How the wide layer is computed.
+/// How the intermediate activations of a feed-forward part are computed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MlpShape {
     /// `activation(up)`.
     Plain(LinearSpec),
-    /// `activation(gate) · up`, by two matrices.
+    /// `activation(gate) · up`, by two linear layers.
     Gated {
-        /// What is activated.
+        /// The layer whose output is activated.
         gate: LinearSpec,
-        /// What it multiplies.
+        /// The layer whose output it multiplies.
         up: LinearSpec,
     },
-    /// The same by one matrix, whose output holds gate, then up.
+    /// The same by one linear layer, whose output is the gate, then `up`.
     FusedGated(LinearSpec),
 }
 
-/// A nonlinearity.
+/// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// `x·sigmoid(x)`.
     Silu,
-    /// By the error function.
+    /// GELU by the error function: `x/2·(1 + erf(x/√2))`.
     Gelu,
-    /// By the hyperbolic tangent.
+    /// The approximation of GELU by the hyperbolic tangent.
     GeluTanh,
 }
 
 /// A norm over the last dimension.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormSpec {
-    /// Name of the tensors, without `.weight` and `.bias`.
+    /// The name of the tensors, without `.weight` and `.bias`.
     pub name: String,
-    /// Width.
+    /// The width of the weight.
     pub width: usize,
-    /// Added to the variance.
+    /// The number added to the variance or mean square.
     pub epsilon: f64,
-    /// Which.
+    /// The kind of norm.
     pub kind: NormKind,
 }
 
-/// Which norm.
+/// The kinds of norms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormKind {
-    /// By the root mean square, times the weight.
+    /// RMS norm: divided by the root mean square, times the weight.
     Rms,
-    /// By the root mean square, times one plus the weight.
+    /// RMS norm whose weight is stored less one.
     RmsPlusOne,
-    /// By mean and deviation, with weight and bias.
+    /// Layer norm, with weight and bias.
     Layer,
 }
 
-/// A matrix, perhaps with a bias.
+/// A linear layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearSpec {
-    /// Name of the tensors, without `.weight` and `.bias`.
+    /// The name of the tensors, without `.weight` and `.bias`.
     pub name: String,
-    /// Width of what comes in.
+    /// The width of the input.
     pub inputs: usize,
-    /// Width of what goes out.
+    /// The width of the output.
     pub outputs: usize,
-    /// Whether there is a bias.
+    /// Whether it has a bias.
     pub bias: bool,
-    /// How the weight is stored.
+    /// The layout of the stored weight.
     pub layout: Layout,
 }
 
-/// How the weight of a linear layer is stored.
+/// The layout in which the weight of a linear layer is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// A row for each output.
+    /// Outputs × inputs.
     OutIn,
-    /// A row for each input, as in GPT-2.
+    /// Inputs × outputs, as in GPT-2.
     InOut,
-    /// A row for each output; outputs of queries, keys and values interleaved by key head, as in Falcon: for each
-    /// of `groups`, `queries` heads of queries, one of keys and one of values, each `head` wide.
+    /// Outputs × inputs, with queries, keys and values interleaved by key-value head, as in Falcon: each of `groups`
+    /// consists of `queries` query heads, one key head and one value head.
     Grouped {
-        /// Key heads.
+        /// The number of key-value heads.
         groups: usize,
-        /// Query heads for each.
+        /// The number of query heads for each.
         queries: usize,
-        /// Width of a head.
+        /// The width of a head.
         head: usize,
     },
 }
 
 impl LinearSpec {
-    /// A matrix with a row for each output.
+    /// A linear layer whose weight is stored as outputs × inputs.
     pub(crate) fn new(name: String, inputs: usize, outputs: usize, bias: bool) -> Self {
         Self { name, inputs, outputs, bias, layout: Layout::OutIn }
     }
 
-    /// Shape of the stored weight.
+    /// The shape of the stored weight.
     pub fn stored_shape(&self) -> [usize; 2] {
         match self.layout {
             Layout::OutIn | Layout::Grouped { .. } => [self.outputs, self.inputs],
@@ -212,7 +213,7 @@ impl LinearSpec {
 }
 
 impl LayerSpec {
-    /// The matrices of the block.
+    /// The linear layers of the block.
     pub fn linears(&self) -> Vec<&LinearSpec> {
         let mut linears = match &self.attention.projection {
             Projection::Separate { query, key, value } => vec![query, key, value],
@@ -229,7 +230,7 @@ impl LayerSpec {
 }
 
 impl DecoderSpec {
-    /// The matrices of all blocks.
+    /// The linear layers of all blocks, without the output head.
     pub fn linears(&self) -> Vec<&LinearSpec> {
         self.layers.iter().flat_map(LayerSpec::linears).collect()
     }

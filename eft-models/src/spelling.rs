@@ -1,4 +1,4 @@
-//! [`Spelling`]: how a tokenizer writes bytes down as text, and back.
+//! [`Spelling`]: how tokenizer files represent the bytes of a token as text.
 //!
 //! ```
 //! use eft_models::Spelling;
@@ -8,19 +8,20 @@
 //! ```
 use std::sync::LazyLock;
 
-/// How the tokens of a vocabulary are written down.
+/// How the tokens of a vocabulary are represented as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spelling {
-    /// As they are.
+    /// As UTF-8 text, unchanged.
     Plain,
-    /// A character for each byte, by GPT-2's table.
+    /// One character for each byte, by the table of GPT-2's byte-level BPE.
     ByteLevel,
-    /// Spaces as `▁`, as SentencePiece has them.
+    /// As UTF-8 text with spaces written as `▁`, as in SentencePiece.
     Pieces,
 }
 
 impl Spelling {
-    /// What a token stands for. One with characters that are not in the table stands for those.
+    /// Returns the bytes that a token stands for. A byte-level token with a character outside the table, such as an added
+    /// token, stands for its own text.
     pub fn bytes(self, token: &str) -> Vec<u8> {
         match self {
             Self::Plain => token.as_bytes().to_vec(),
@@ -32,7 +33,7 @@ impl Spelling {
         }
     }
 
-    /// The byte that a token such as `<0x0A>` is named after.
+    /// Returns the byte that a byte-fallback token stands for, such as 10 for `<0x0A>`; `None` for any other token.
     pub fn named_byte(token: &str) -> Option<u8> {
         let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
         let hexadecimal = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
@@ -40,8 +41,8 @@ impl Spelling {
     }
 }
 
-/// GPT-2's characters for bytes: printable ones for themselves, others, in order, from U+0100 on. By character, up to
-/// the last one that there is.
+/// The byte of each character in GPT-2's table, indexed by the character: printable characters stand for their own byte, and
+/// the characters from U+0100 on for the other bytes, in ascending order.
 static TABLE: LazyLock<[Option<u8>; 0x144]> = LazyLock::new(|| {
     let mut bytes = [None; 0x144];
     let mut next = 0x100;

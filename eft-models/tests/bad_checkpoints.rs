@@ -1,4 +1,4 @@
-//! Checkpoints that lie: an error that names the file and the tensor or field, no panic, no huge allocation.
+//! Broken checkpoints: an error that names the file and the tensor or field, no panic, no huge allocation.
 use std::path::{Path, PathBuf};
 
 use eft_models::{Checkpoint, DecoderSpec, Error};
@@ -9,7 +9,7 @@ fn golden(family: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "goldens", family].iter().collect()
 }
 
-/// A copy of a checkpoint, to be spoilt.
+/// A copy of a checkpoint, to be damaged.
 fn copy(family: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in ["config.json", "model.safetensors"] {
@@ -40,7 +40,7 @@ fn read_all(folder: &Path) -> Result<(), Error> {
 }
 
 #[test]
-fn fields_are_named() {
+fn a_wrong_field_is_named() {
     let cases: [(&str, &str, Value); 17] = [
         ("llama", "hidden_size", Value::Null),
         ("llama", "hidden_size", json!(0)),
@@ -74,7 +74,7 @@ fn fields_are_named() {
 }
 
 #[test]
-fn unknown_architectures_list_the_known() {
+fn an_unknown_architecture_is_refused_with_the_known_ones() {
     let folder = copy("llama");
     config(folder.path(), |c| c["model_type"] = json!("mamba"));
     match DecoderSpec::read(folder.path().join("config.json")) {
@@ -87,7 +87,7 @@ fn unknown_architectures_list_the_known() {
 }
 
 #[test]
-fn files_are_named() {
+fn a_missing_file_is_named() {
     assert!(matches!(Checkpoint::open("/nowhere"), Err(Error::Io { .. })));
     let folder = copy("llama");
     std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
@@ -100,7 +100,7 @@ fn files_are_named() {
 }
 
 #[test]
-fn tensors_are_named() {
+fn a_missing_or_misshapen_tensor_is_named() {
     let folder = copy("llama");
     config(folder.path(), |c| c["intermediate_size"] = json!(47));
     match read_all(folder.path()) {
@@ -123,13 +123,13 @@ fn tensors_are_named() {
 }
 
 #[test]
-fn contexts_that_other_angles_would_reach_are_not_promised() {
+fn longrope_limits_the_context_to_the_original_one() {
     let context = |family: &str| DecoderSpec::read(golden(family).join("config.json")).unwrap().context;
     assert_eq!((context("phi3"), context("phi3-long"), context("llama-yarn")), (128, 64, 128));
 }
 
 #[test]
-fn shards_are_read_and_missing_ones_named() {
+fn shards_are_read_and_a_missing_one_is_named() {
     let folder = copy("llama");
     let path = folder.path();
     std::fs::rename(path.join("model.safetensors"), path.join("part-1.safetensors")).unwrap();
@@ -150,11 +150,63 @@ fn shards_are_read_and_missing_ones_named() {
     }
 }
 
+#[test]
+fn a_truncated_file_says_so() {
+    let folder = copy("llama");
+    let file = folder.path().join("model.safetensors");
+    let whole = std::fs::read(&file).unwrap();
+    let reason = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        match Checkpoint::open(folder.path()).map(drop) {
+            Err(Error::BadFile { file: named, reason }) => {
+                assert_eq!(named, file);
+                reason
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let (length, short) = (whole.len(), whole.len() - 1000);
+    assert_eq!(reason(&whole[..short]), format!("it is truncated: it has {short} bytes of {length}"));
+    assert!(reason(&whole[..100]).starts_with("it is truncated: its header ends at byte "));
+    assert!(reason(&whole[..5]).starts_with("it is truncated: it has 5 bytes"));
+    assert!(reason(b"").starts_with("it is truncated: it has 0 bytes"));
+    let longer = [&whole[..], b"more"].concat();
+    assert_eq!(reason(&longer), format!("it has {} bytes, but its header describes {length}", length + 4));
+    assert!(reason(b"<!DOCTYPE html><html>").starts_with("it is not a valid safetensors file"));
+}
+
+#[test]
+fn an_adapter_given_as_a_model_is_named_as_such() {
+    match Checkpoint::open(golden("qwen2-lora")).map(drop) {
+        Err(error @ Error::AdapterFolder { .. }) => {
+            let message = error.to_string();
+            assert!(message.contains("qwen2-lora") && message.contains("Loader::adapter"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn messages_do_not_repeat_their_source() {
+    let error = Checkpoint::open("/nowhere").unwrap_err();
+    let source = std::error::Error::source(&error).expect("the error of the system").to_string();
+    assert!(!error.to_string().contains(&source), "{error}");
+}
+
+#[test]
+fn checkpoints_in_memory_are_those_that_are_mapped() {
+    let (mapped, read) =
+        (Checkpoint::open(golden("qwen2")).unwrap(), Checkpoint::open_in_memory(golden("qwen2")).unwrap());
+    let weight = |checkpoint: &Checkpoint| checkpoint.tensor("model.norm.weight", &[32]).unwrap().bytes;
+    assert_eq!(weight(&mapped), weight(&read));
+    assert_eq!((mapped.bytes(), mapped.spec()), (read.bytes(), read.spec()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn spoilt_files_never_panic(
+    fn damaged_files_never_panic(
         cut in prop::option::of(0usize..40_000),
         flips in prop::collection::vec((0usize..8_000, any::<u8>()), 0..4),
     ) {
@@ -179,7 +231,7 @@ proptest! {
     }
 
     #[test]
-    fn spoilt_configurations_never_panic(at in 0usize..1000, with in any::<u8>(), number in any::<i64>(), field in 0usize..30) {
+    fn damaged_configurations_never_panic(at in 0usize..1000, with in any::<u8>(), number in any::<i64>(), field in 0usize..30) {
         for family in ["llama3", "gemma3", "falcon", "gpt2"] {
             let folder = copy(family);
             config(folder.path(), |c| {

@@ -85,6 +85,10 @@ use resolve::{Resolved, resolve};
 /// # Ok::<(), eft::Error>(())
 /// ```
 ///
+/// # The files must not change
+/// Weights are mapped into memory. The files must not be changed or truncated in place as long as the model exists: that
+/// would be undefined behaviour. Replacing a file by renaming another to its name is fine.
+///
 /// # Errors
 /// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.
 /// * [`Error::Hub`] if a file of the model can be had neither from the hub nor from its cache.

@@ -217,7 +217,7 @@ impl Reader<'_> {
         let factors: Vec<_> =
             raw.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         for rope in spec.layers.iter_mut().filter_map(|layer| layer.attention.rope.as_mut()) {
-            let Some(stretched) = rope.clone().stretched(&factors) else {
+            let Some(stretched) = rope.clone().with_frequency_divisors(&factors) else {
                 let (file, tensor) = (self.metadata.file.clone(), name.into());
                 let reason = format!(
                     "does not hold one positive factor for each of {} pairs of channels",

@@ -17,8 +17,8 @@ const MAX_ENTRIES: u64 = 1 << 24;
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 
-/// Reads the header of a file, and maps its tensors into memory. Returns the metadata by field name, and the tensors.
-pub(super) fn read(path: &Path) -> Result<(HashMap<String, Value>, Tensors)> {
+/// Reads the header of a file. Returns the metadata by field name, and the tensors: mapped into memory, or read.
+pub(super) fn read(path: &Path, mapped: bool) -> Result<(HashMap<String, Value>, Tensors)> {
     let io = |source| Error::Io { file: path.into(), source };
     let bad = |reason: String| Error::BadFile { file: path.into(), reason };
     let file = File::open(path).map_err(io)?;
@@ -32,8 +32,11 @@ pub(super) fn read(path: &Path) -> Result<(HashMap<String, Value>, Tensors)> {
     reader.rewind().map_err(io)?;
     let content = Content::read(&mut reader).map_err(|e| bad(e.to_string()))?;
     let Content { metadata, tensor_infos, tensor_data_offset, .. } = content;
-    let map = eft_models::tensors::mapped(path)?;
-    let tensors = Tensors::new(path.into(), map, tensor_infos, tensor_data_offset)?;
+    // SAFETY: a safe function cannot exclude that somebody changes the file, so the contract is passed on to the user in
+    // the documentation of `Gguf::open`, as `eft_models::Checkpoint::open` does.
+    #[expect(unsafe_code, reason = "files are mapped into memory, not copied")]
+    let bytes = if mapped { unsafe { eft_models::map_file(path) } } else { eft_models::read_file(path) }?;
+    let tensors = Tensors::new(path.into(), bytes, tensor_infos, tensor_data_offset)?;
     Ok((metadata, tensors))
 }
 

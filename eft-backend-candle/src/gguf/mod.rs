@@ -66,22 +66,34 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Opens a file, reads its header and maps its tensors into memory.
+    /// Opens a file: reads its header, and maps its tensors into memory, so that a weight is read when it is first used.
     ///
-    /// **The file must not change** while this value, or a model loaded from it, is in use: weights are read from the
-    /// mapped file at every forward pass. Changing or truncating it in place is undefined behaviour. To update a model,
-    /// write a new file and rename it over the old one, as download tools do; the mapping then keeps the old one.
+    /// # The file must not change
+    /// The file must not be changed or truncated in place as long as this value, or an engine loaded from it, exists:
+    /// that would be undefined behaviour. Replacing it by renaming another file to its name is fine. Where you cannot
+    /// vouch for the file, use [`open_in_memory`](Self::open_in_memory).
     ///
     /// # Errors
     /// * [`Error::Io`] if the file cannot be read.
-    /// * [`Error::BadFile`] if it is not a GGUF file, or its header is truncated or damaged.
-    /// * [`Error::UnknownArchitecture`] if the model's architecture is not supported.
-    /// * [`Error::Config`] if a field of the metadata is missing or has an unsupported value; the error names the field.
-    /// * [`Error::BadTensor`] if a tensor lies past the end of the file, or has an unexpected shape.
+    /// * [`Error::BadFile`] if the header contradicts itself or the file's length.
+    /// * [`Error::UnknownArchitecture`] if the architecture is not supported.
+    /// * [`Error::Config`] if a field is missing or has an unsupported value.
+    /// * [`Error::BadTensor`] if a tensor lies past the end of the file, or has an unsupported type or shape.
     /// * [`Error::Core`] if the tokens of the file do not form a vocabulary.
     pub fn open(file: impl AsRef<Path>) -> Result<Self> {
-        let path = file.as_ref().to_path_buf();
-        let (fields, tensors) = header::read(&path)?;
+        Self::read(file.as_ref().into(), true)
+    }
+
+    /// Opens a file as [`open`](Self::open) does, but reads all of it into memory at once. It may change afterwards.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_in_memory(file: impl AsRef<Path>) -> Result<Self> {
+        Self::read(file.as_ref().into(), false)
+    }
+
+    fn read(path: PathBuf, mapped: bool) -> Result<Self> {
+        let (fields, tensors) = header::read(&path, mapped)?;
         let metadata = Metadata::new(&path, fields);
         let architecture = metadata.required_text("general.architecture")?.to_owned();
         let mut spec = config::spec(&metadata, &architecture, &tensors)?;
@@ -204,8 +216,6 @@ impl std::fmt::Debug for Gguf {
 /// The vocabulary is read from the file, so models of one family can be combined. If the file describes no vocabulary, the
 /// model can be combined only with itself.
 ///
-/// **The file must not change** while the source, or a copy of it, is in use: see [`Gguf::open`].
-///
 /// ```no_run
 /// use eft_backend_candle::{Candle, load_gguf};
 /// use eft_core::Sampling;
@@ -216,6 +226,10 @@ impl std::fmt::Debug for Gguf {
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # The file must not change
+/// Weights are mapped into memory. The file must not be changed or truncated in place as long as the model exists: that
+/// would be undefined behaviour. Replacing it by renaming another file to its name is fine.
 ///
 /// # Errors
 /// * Those of [`Gguf::open`].

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use eft_core::{Error, Result};
-use eft_models::graph::{Graph, GraphCaps, Pass, Passed, Picked};
+use eft_models::graph::{ForwardInput, ForwardOutput, Graph, GraphCaps, Precision, SlotSelection};
 use ort::memory::Allocator;
 use ort::value::{DynTensor, DynValue, TensorElementType};
 
@@ -27,8 +27,8 @@ pub(super) type CacheValue = Arc<DynValue>;
 
 impl Decoder {
     /// Runs the model. `caches` may be empty if there are no slots.
-    fn run(&self, pass: &Pass, caches: &[CacheValue]) -> Result<Passed<Self>> {
-        let Pass { rows, tokens, slots, wanted, .. } = *pass;
+    fn run(&self, pass: &ForwardInput, caches: &[CacheValue]) -> Result<ForwardOutput<Self>> {
+        let ForwardInput { rows, tokens, slots, wanted, .. } = *pass;
         let interface = &self.interface;
         let (new, all) = ([rows, tokens], [rows, slots + tokens]);
         let mut inputs = vec![("input_ids", given(interface.ids, new, pass.ids.clone())?)];
@@ -71,7 +71,7 @@ impl Decoder {
         }
         let caches: Vec<_> = values.into_iter().map(Arc::new).collect();
         let caches = if caches.is_empty() { None } else { Some(caches) };
-        Ok(Passed { logits: logits.map(|logits| (logits, kept)), caches })
+        Ok(ForwardOutput { logits: logits.map(|logits| (logits, kept)), caches })
     }
 
     /// The cache of rows without tokens.
@@ -100,16 +100,31 @@ impl Graph for Decoder {
             cached: !interface.caches.is_empty(),
             masked: interface.mask.is_some(),
             one_row: interface.one_row,
+            precision: precision(interface.caches.iter().map(|cache| cache.element)),
         }
     }
 
-    fn pass(&self, pass: &Pass, caches: Option<&Vec<CacheValue>>) -> Result<Passed<Self>> {
+    fn forward(&self, pass: &ForwardInput, caches: Option<&Vec<CacheValue>>) -> Result<ForwardOutput<Self>> {
         self.run(pass, caches.map_or(&[], Vec::as_slice))
     }
 
-    fn gather(&self, caches: &Vec<CacheValue>, slots: usize, picked: &[Picked]) -> Result<Vec<CacheValue>> {
+    fn gather(
+        &self,
+        caches: &Vec<CacheValue>,
+        slots: usize,
+        picked: &[SlotSelection],
+    ) -> Result<Vec<CacheValue>> {
         self.gather.run(&self.ort, &self.interface.caches, caches, slots, picked)
     }
+}
+
+/// The coarsest of the types of the caches, which are those of the activations.
+fn precision(elements: impl Iterator<Item = TensorElementType>) -> Precision {
+    elements.fold(Precision::F32, |coarsest, element| match (element, coarsest) {
+        (TensorElementType::Bfloat16, _) | (_, Precision::BF16) => Precision::BF16,
+        (TensorElementType::Float16, _) | (_, Precision::F16) => Precision::F16,
+        _ => Precision::F32,
+    })
 }
 
 /// Integers of the type that an input has.

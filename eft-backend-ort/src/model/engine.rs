@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eft_core::{Engine, EngineRow, EngineSpec, Opened, Vocab};
-use eft_models::graph::{GraphEngine, GraphError, Settings};
+use eft_models::graph::{GraphEngine, GraphError, GraphSettings};
 
 use super::config::Config;
 use super::decoder::Decoder;
@@ -41,14 +41,12 @@ impl OnnxEngine {
         let gather = Gather::new(ort, &interface.caches)?;
         let file = files.model.clone();
         let decoder = Decoder { file, ort: ort.clone(), runner: Runner::new(session), interface, gather };
-        let settings = Settings {
-            name: files.name.clone(),
-            context: config.context,
-            eos: config.eos,
-            bytes: files.bytes()?,
-            slides: config.slides,
-            pass: ort.options().pass,
-        };
+        let settings = GraphSettings::new(files.name.clone())
+            .context(config.context)
+            .eos(config.eos)
+            .bytes(files.bytes()?)
+            .sliding_window(config.slides)
+            .max_tokens(ort.options().pass);
         let engine = GraphEngine::new(decoder, settings, vocab).map_err(|error| match error {
             GraphError::Core(error) => Error::Core(error),
             error => Error::Cache { file: files.model, problem: error.to_string() },

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use eft_core::{Error, Result};
-use eft_models::graph::Picked;
+use eft_models::graph::SlotSelection;
 use ort::value::TensorElementType;
 
 use super::decoder::CacheValue;
@@ -41,7 +41,7 @@ impl Gather {
         caches: &[Cache],
         values: &[CacheValue],
         slots: usize,
-        picked: &[Picked],
+        picked: &[SlotSelection],
     ) -> Result<Vec<CacheValue>> {
         let count = picked.first().map_or(0, |picked| picked.slots.len());
         let taken = picked.iter().flat_map(|picked| picked.slots.iter().map(|slot| *slot as i64)).collect();

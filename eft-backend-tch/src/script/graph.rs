@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use eft_core::{Error, Result};
-use eft_models::graph::{Graph, GraphCaps, Pass, Passed, Picked};
+use eft_models::graph::{ForwardInput, ForwardOutput, Graph, GraphCaps, Precision, SlotSelection};
 use tch::{CModule, IValue, Kind, TchError, Tensor, no_grad_guard};
 
 use super::ScriptError;
@@ -15,6 +15,7 @@ pub(super) struct Script {
     module: CModule,
     torch: Torch,
     cached: bool,
+    precision: Precision,
 }
 
 /// What a module calls `past` and `present`.
@@ -33,11 +34,26 @@ impl Script {
         std::fs::File::open(file).map_err(|source| unreadable(source.into()))?;
         let mut module = CModule::load_on_device(file, torch.device()).map_err(unreadable)?;
         module.f_set_eval().map_err(unreadable)?;
-        let mut script = Self { name, module, torch, cached: false };
-        let one =
-            Pass { rows: 1, tokens: 1, slots: 0, ids: vec![0], mask: vec![1], positions: vec![0], wanted: 1 };
+        let mut script = Self { name, module, torch, cached: false, precision: Precision::F32 };
+        let one = ForwardInput {
+            rows: 1,
+            tokens: 1,
+            slots: 0,
+            ids: vec![0],
+            mask: vec![1],
+            positions: vec![0],
+            wanted: 1,
+        };
         let tried = script.run(&one, None);
         let tried = tried.map_err(|error| ScriptError::convention(file, error))?;
+        script.precision = tried.1.iter().flat_map(|caches| &caches.0).chain([&tried.0]).fold(
+            Precision::F32,
+            |coarsest, tensor| match (tensor.kind(), coarsest) {
+                (Kind::BFloat16, _) | (_, Precision::BF16) => Precision::BF16,
+                (Kind::Half, _) | (_, Precision::F16) => Precision::F16,
+                _ => Precision::F32,
+            },
+        );
         script.cached = tried.1.is_some();
         Ok(script)
     }
@@ -50,7 +66,7 @@ impl Script {
     }
 
     /// Logits, rows × tokens × vocabulary, and what is to be the next `past`, if there is anything.
-    fn run(&self, pass: &Pass, past: Option<&Caches>) -> Result<(Tensor, Option<Caches>)> {
+    fn run(&self, pass: &ForwardInput, past: Option<&Caches>) -> Result<(Tensor, Option<Caches>)> {
         let _guard = no_grad_guard();
         let (rows, tokens) = (pass.rows as i64, pass.tokens as i64);
         let given = |numbers: &[i64], columns: i64| {
@@ -108,10 +124,10 @@ impl Graph for Script {
     }
 
     fn caps(&self) -> GraphCaps {
-        GraphCaps { cached: self.cached, masked: true, one_row: false }
+        GraphCaps { cached: self.cached, masked: true, one_row: false, precision: self.precision }
     }
 
-    fn pass(&self, pass: &Pass, caches: Option<&Caches>) -> Result<Passed<Self>> {
+    fn forward(&self, pass: &ForwardInput, caches: Option<&Caches>) -> Result<ForwardOutput<Self>> {
         let (logits, caches) = self.run(pass, caches)?;
         if self.cached && caches.is_none() {
             return Err(self.wrong("caches, as at first", "none"));
@@ -122,10 +138,10 @@ impl Graph for Script {
             logits.f_narrow(1, tokens - kept as i64, kept as i64)?.f_reshape([-1, width])
         };
         let logits = if kept > 0 { Some((rows().map_err(to_error)?, kept)) } else { None };
-        Ok(Passed { logits, caches })
+        Ok(ForwardOutput { logits, caches })
     }
 
-    fn gather(&self, caches: &Caches, _: usize, picked: &[Picked]) -> Result<Caches> {
+    fn gather(&self, caches: &Caches, _: usize, picked: &[SlotSelection]) -> Result<Caches> {
         let _guard = no_grad_guard();
         let (rows, count) =
             (picked.len() as i64, picked.first().map_or(0, |picked| picked.slots.len()) as i64);

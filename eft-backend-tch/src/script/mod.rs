@@ -42,7 +42,7 @@ pub use error::ScriptError;
 use std::path::Path;
 
 use eft_core::{Source, Vocab};
-use eft_models::graph::{GraphEngine, Settings};
+use eft_models::graph::{GraphEngine, GraphSettings};
 
 use crate::Torch;
 use graph::Script;
@@ -97,11 +97,9 @@ pub fn load_script(
     let stem = || file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
     let name = options.name.clone().unwrap_or_else(stem);
     let script = Script::load(file, name.clone(), *torch)?;
-    let mut settings = Settings::new(name);
-    settings.context = options.context;
-    settings.slides = options.window;
-    settings.bytes = script.bytes();
-    settings.pass = options.pass.unwrap_or(settings.pass);
+    let settings = GraphSettings::new(name).context(options.context).sliding_window(options.window);
+    let settings = settings.bytes(script.bytes());
+    let settings = if let Some(tokens) = options.pass { settings.max_tokens(tokens) } else { settings };
     let engine = GraphEngine::new(script, settings, None).map_err(|e| ScriptError::convention(file, e))?;
     let engine = if let Some(vocab) = vocab { engine.with_vocab(vocab)? } else { engine };
     Ok(Source::new(engine))

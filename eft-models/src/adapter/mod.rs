@@ -127,3 +127,116 @@ impl std::fmt::Debug for Adapter {
         f.debug_struct("Adapter").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn golden(name: &str) -> PathBuf {
+        [env!("CARGO_MANIFEST_DIR"), "goldens", name].iter().collect()
+    }
+
+    /// An adapter with another configuration than its own.
+    fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Result<Adapter> {
+        let folder = tempfile::tempdir().unwrap();
+        let text = std::fs::read(golden(name).join(CONFIG)).unwrap();
+        let mut config = serde_json::from_slice(&text).unwrap();
+        change(&mut config);
+        std::fs::write(folder.path().join(CONFIG), config.to_string()).unwrap();
+        std::fs::copy(golden(name).join(TENSORS), folder.path().join(TENSORS)).unwrap();
+        Adapter::open(folder.path())
+    }
+
+    /// A linear layer of the tiny Qwen2.
+    fn linear(name: &str) -> LinearSpec {
+        let spec = crate::DecoderSpec::read(golden("qwen2").join("config.json")).unwrap();
+        spec.linears().into_iter().find(|linear| linear.name == name).unwrap().clone()
+    }
+
+    /// The rank and scale of a layer's change.
+    fn change(adapter: &Adapter, name: &str) -> Result<Option<(usize, f32)>> {
+        Ok(adapter.low_rank(&linear(name))?.map(|low_rank| (low_rank.down.shape[0], low_rank.scale)))
+    }
+
+    #[test]
+    fn the_first_pattern_of_the_file_that_matches_counts() {
+        let adapter = Adapter::open(golden("qwen2-patterns-lora")).unwrap();
+        let change = |name: &str| change(&adapter, name).unwrap();
+        // `v_proj` comes before `self_attn.v_proj`, which comes first in the alphabet: alpha is 7, not 20.
+        assert_eq!(change("model.layers.0.self_attn.v_proj"), Some((2, 7.0 / 2.0)));
+        assert_eq!(change("model.layers.2.self_attn.q_proj"), Some((3, 9.0 / 3.0)));
+        assert_eq!(change("model.layers.0.mlp.down_proj"), Some((5, 6.0 / 5.0)));
+        // By the look-ahead of `target_modules`, and by `exclude_modules`.
+        assert_eq!(change("model.layers.1.self_attn.v_proj"), None);
+        assert_eq!(change("model.layers.2.mlp.down_proj"), None);
+    }
+
+    #[test]
+    fn layers_are_selected_by_number() {
+        let adapter = Adapter::open(golden("qwen2-layers-rslora")).unwrap();
+        let change = |name: &str| change(&adapter, name).unwrap();
+        assert_eq!(change("model.layers.0.self_attn.o_proj"), Some((2, 5.0 / 2.0f32.sqrt())));
+        assert_eq!(change("model.layers.2.self_attn.o_proj"), Some((4, 5.0 / 2.0)));
+        assert_eq!(change("model.layers.1.self_attn.o_proj"), None);
+        assert_eq!(change("model.layers.2.mlp.gate_proj"), None);
+        // Without a name, the first number in a module's name is the layer's.
+        let unnamed =
+            changed("qwen2-layers-rslora", |config| config["layers_pattern"] = Value::Null).unwrap();
+        assert!(super::tests::change(&unnamed, "model.layers.1.self_attn.o_proj").unwrap().is_none());
+        assert!(super::tests::change(&unnamed, "model.layers.2.self_attn.o_proj").unwrap().is_some());
+    }
+
+    #[test]
+    fn tensors_and_configuration_must_agree() {
+        let name = "model.layers.0.self_attn.q_proj";
+        for (field, value) in [
+            ("exclude_modules", json!(["q_proj"])),
+            ("target_modules", json!(["v_proj"])),
+            ("target_modules", json!("q_proj")),
+            ("layers_to_transform", json!(1)),
+        ] {
+            let adapter = changed("qwen2-lora", |config| config[field] = value.clone()).unwrap();
+            match change(&adapter, name) {
+                Err(Error::BadTensor { reason, .. }) => {
+                    assert!(reason.contains("does not select"), "{reason}")
+                }
+                other => panic!("{field} = {value}: {other:?}"),
+            }
+        }
+        let adapter = changed("qwen2-lora", |config| config["target_modules"] = json!("ALL-linear")).unwrap();
+        assert!(change(&adapter, name).unwrap().is_some());
+        match change(&adapter, "model.layers.0.mlp.up_proj") {
+            Err(Error::BadTensor { reason, .. }) => assert!(reason.starts_with("is missing"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_by_its_field() {
+        for (field, value) in [
+            ("target_modules", json!("(")),
+            ("exclude_modules", json!("[a&&b]")),
+            ("exclude_modules", json!(3)),
+            ("rank_pattern", json!({"q_proj": 0})),
+            ("rank_pattern", json!({"q_proj)(": 2})),
+            ("alpha_pattern", json!({"q_proj": "two"})),
+            ("alpha_pattern", json!([1])),
+            ("layers_to_transform", json!(["first"])),
+            ("layers_pattern", json!("layers")),
+            ("alora_invocation_tokens", json!([1, 2])),
+            ("use_dora", json!(true)),
+        ] {
+            match changed("qwen2-lora", |config| config[field] = value.clone()).map(drop) {
+                Err(Error::Config { field: found, .. }) => assert_eq!(found, field, "{value}"),
+                other => panic!("{field} = {value}: {other:?}"),
+            }
+        }
+        let both = changed("qwen2-lora", |config| {
+            config["target_modules"] = json!(".*q_proj");
+            config["layers_to_transform"] = json!([0]);
+        });
+        assert!(matches!(both, Err(Error::Config { field, .. }) if field == "layers_to_transform"));
+    }
+}

@@ -1,4 +1,4 @@
-//! Low-rank adapters: rows of several of them, in one pass.
+//! Checks of LoRA adapters, also of several in one pass.
 use eft_core::conformance::{SourceTest, check_source};
 use eft_core::{Backend, Evaluator, Prompt, Scores};
 
@@ -6,17 +6,18 @@ use super::goldens::{Difference, Golden, model};
 use super::{Verdict, require};
 use crate::{Adapter, Checkpoint, DecoderEngine, Error, Nn};
 
-/// Adapters of the tiny checkpoints, by their base.
+/// Adapters of the tiny checkpoints, by the name of their base.
 const ADAPTERS: [(&str, &[&str]); 3] = [
-    ("qwen2", &["qwen2-lora", "qwen2-rslora"]),
+    ("qwen2", &["qwen2-lora", "qwen2-rslora", "qwen2-patterns-lora", "qwen2-layers-rslora"]),
     ("gpt2", &["gpt2-lora"]),
     ("falcon-new", &["falcon-new-lora"]),
 ];
 
-/// Checks logits under adapters against PEFT's, and that rows of several adapters run together as they do alone.
+/// Checks logits under adapters against those of PEFT, and that rows under different adapters give the same logits in one
+/// pass as alone. Returns the largest difference from PEFT for each adapter.
 ///
 /// # Errors
-/// The first that is not as it must be.
+/// The first check that fails, in words.
 pub fn check_adapters<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     let mut differences = Vec::new();
     for (base, names) in ADAPTERS {
@@ -31,6 +32,7 @@ pub fn check_adapters<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     Ok(differences)
 }
 
+/// Rows under different adapters give the same logits in one pass as alone.
 fn check_together<N: Nn>(nn: &N) -> Verdict<()> {
     let source = model(nn, "qwen2", &["qwen2-lora", "qwen2-rslora"])?;
     let (first, second) = (source.adapter("qwen2-lora")?, source.adapter("qwen2-rslora")?);
@@ -46,13 +48,15 @@ fn check_together<N: Nn>(nn: &N) -> Verdict<()> {
         alone.push(&pushed)?;
         let (got, expected) = (numbers(&together.eval_last(root)?)?, numbers(&alone.eval_last(0)?)?);
         let far = got.iter().zip(&expected).find(|(a, b)| (*a - *b).abs() >= 1e-4);
-        require(far.is_none(), || format!("{}: {far:?}, together and alone", roots[root]))?;
+        require(far.is_none(), || {
+            format!("{}: logits of one pass and of rows alone differ: {far:?}", roots[root])
+        })?;
     }
     let mixed = &source + 0.5 * (&first - &source) + 0.5 * (&second - &source);
     Ok(check_source(&mixed, &SourceTest::new(prompts).tolerance(1e-3))?)
 }
 
-/// An adapter of another base is refused by its first tensor.
+/// An adapter of another base is refused, with an error that names its first tensor.
 fn check_foreign<N: Nn>(nn: &N) -> Verdict<()> {
     let checkpoint = Checkpoint::open(Golden::family("gpt2")?.folder())?;
     let adapter = Adapter::open(Golden::adapter("qwen2-lora", "qwen2")?.folder())?;

@@ -1,4 +1,4 @@
-//! Every family, without adapters.
+//! Checks of every family, without adapters.
 use eft_core::conformance::{SourceTest, check_source, check_traffic};
 use eft_core::{Decoding, Sampling, TokenId};
 
@@ -6,10 +6,11 @@ use super::goldens::{Difference, FAMILIES, Golden, model, texts};
 use super::{Verdict, require};
 use crate::Nn;
 
-/// Checks logits and greedy texts of every family, its laws as a source, and prompts that take several passes.
+/// Checks the logits and greedy texts of every family against those of transformers, the laws of sources, and prompts
+/// that take several passes. Returns the largest difference of the logits for each family.
 ///
 /// # Errors
-/// The first that is not as it must be.
+/// The first check that fails, in words.
 pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     let mut differences = Vec::new();
     for family in FAMILIES {
@@ -25,7 +26,8 @@ pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     Ok(differences)
 }
 
-/// The context of the tiny models is 128; seven rows of 100 tokens are more than one pass takes.
+/// Prompts that are read in several passes give the same text: seven rows of 100 tokens are more than one pass takes, and
+/// the context of the tiny models is 128.
 fn check_pieces<N: Nn>(nn: &N) -> Verdict<()> {
     let source = model(nn, "mistral", &[])?;
     let prompts: Vec<Vec<TokenId>> =

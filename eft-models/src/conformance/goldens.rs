@@ -1,4 +1,4 @@
-//! The tiny checkpoints, and what transformers says of them.
+//! The tiny checkpoints, and the results of transformers for them.
 use std::path::{Path, PathBuf};
 
 use eft_core::decode::Batch;
@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use super::{TOLERANCE, Verdict, require};
 use crate::{Adapter, Checkpoint, DecoderEngine, Nn};
 
-/// Every tiny checkpoint, by its folder.
+/// The folders of all tiny checkpoints.
 pub const FAMILIES: [&str; 14] = [
     "llama",
     "llama3",
@@ -27,30 +27,30 @@ pub const FAMILIES: [&str; 14] = [
     "phi3-long",
 ];
 
-/// How far the logits of a checkpoint or adapter lie from transformers' or PEFT's at most.
+/// The largest difference between the logits of a checkpoint or adapter and those of transformers or PEFT.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
-    /// Of which.
+    /// The checkpoint or adapter.
     pub name: String,
-    /// The largest of any logit, over all positions of all prompts.
+    /// The largest absolute difference of a logit, over all positions of all prompts.
     pub logits: f32,
 }
 
-/// A checkpoint or adapter with its reference.
+/// A checkpoint or adapter with its reference results.
 #[derive(Debug, Clone)]
 pub struct Golden {
     folder: PathBuf,
     /// Prompts, in token ids.
     pub prompts: Vec<Vec<TokenId>>,
-    /// What transformers writes after each, 32 tokens.
+    /// The 32 tokens that greedy decoding by transformers appends to each prompt.
     pub greedy: Vec<Vec<TokenId>>,
 }
 
 impl Golden {
-    /// Of a family.
+    /// The golden of a family, by the name of its folder.
     ///
     /// # Errors
-    /// For files that are not there.
+    /// If a file is missing or cannot be parsed.
     pub fn family(name: &str) -> Verdict<Self> {
         let folder = folder(name);
         let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("golden.json"))?)?;
@@ -58,10 +58,10 @@ impl Golden {
         Ok(Self { prompts: lists("prompts")?, greedy: lists("greedy")?, folder })
     }
 
-    /// Of an adapter, over the prompts of its base; greedy texts are not known.
+    /// The golden of an adapter, over the prompts of its base. It has no greedy texts.
     ///
     /// # Errors
-    /// For files that are not there.
+    /// If a file is missing or cannot be parsed.
     pub fn adapter(name: &str, base: &str) -> Verdict<Self> {
         Ok(Self { folder: folder(name), greedy: Vec::new(), ..Self::family(base)? })
     }
@@ -71,10 +71,10 @@ impl Golden {
         &self.folder
     }
 
-    /// The difference of a model's logits, which is small enough.
+    /// Compares a model's logits at every position, and returns the largest difference.
     ///
     /// # Errors
-    /// For a model that fails, or whose logits are not finite or further off than [`TOLERANCE`].
+    /// If the model fails, or a logit is not finite or differs by more than [`TOLERANCE`].
     pub fn check_logits<B: Backend>(&self, source: &Source<B>) -> Verdict<Difference> {
         let bytes = std::fs::read(self.folder.join("golden.safetensors"))?;
         let goldens = SafeTensors::deserialize(&bytes)?;
@@ -83,7 +83,7 @@ impl Golden {
         for (i, prompt) in self.prompts.iter().enumerate() {
             let golden = goldens.tensor(&format!("logits.{i}"))?;
             let expected = golden.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-            // The first token as the prompt, all others after it: every position is scored.
+            // The first token is the prompt and all others follow it, so every position is scored.
             let mut evaluator = Evaluator::open(&[source], &[Prompt::from(&prompt[..1])])?;
             evaluator.push(&[prompt[1..].to_vec()])?;
             let scores = evaluator.eval_from(0, &[0])?;
@@ -92,18 +92,18 @@ impl Golden {
             require(sound, || format!("{name}: {} logits, not all of them finite", got.len()))?;
             worst = got.iter().zip(expected).fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
         }
-        require(worst <= TOLERANCE, || format!("{name}: a logit is {worst} off"))?;
+        require(worst <= TOLERANCE, || format!("{name}: a logit differs by {worst}"))?;
         Ok(Difference { name, logits: worst })
     }
 
-    /// A model writes what transformers writes.
+    /// Checks that a model generates the greedy texts of transformers.
     ///
     /// # Errors
-    /// For a model that fails or writes something else.
+    /// If the model fails or generates something else.
     pub fn check_greedy<B: Backend>(&self, source: &Source<B>) -> Verdict<()> {
         let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(32);
         let got = texts(source.generate_batch(self.prompts.clone(), decoding)?, self.prompts.len())?;
-        require(got == self.greedy, || format!("{source} writes {got:?}, not {:?}", self.greedy))
+        require(got == self.greedy, || format!("{source} generates {got:?}, not {:?}", self.greedy))
     }
 }
 
@@ -111,7 +111,7 @@ fn folder(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "goldens", name].iter().collect()
 }
 
-/// A family's model, with adapters.
+/// The model of a family, with adapters.
 pub(super) fn model<N: Nn>(nn: &N, family: &str, adapters: &[&str]) -> crate::Result<Source<N::Backend>> {
     let adapters =
         adapters.iter().map(|name| Adapter::open(folder(name))).collect::<crate::Result<Vec<_>>>()?;
@@ -119,7 +119,7 @@ pub(super) fn model<N: Nn>(nn: &N, family: &str, adapters: &[&str]) -> crate::Re
     Ok(Source::new(DecoderEngine::with_adapters(nn.clone(), &checkpoint, &adapters, None)?))
 }
 
-/// The tokens of each row.
+/// Runs a batch to its end, and returns the tokens of each row.
 pub(super) fn texts<B: Backend>(batch: Batch<B>, rows: usize) -> eft_core::Result<Vec<Vec<TokenId>>> {
     let mut texts = vec![Vec::new(); rows];
     for event in batch {

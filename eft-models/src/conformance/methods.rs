@@ -1,4 +1,4 @@
-//! Speculation, search and threads over real decoders.
+//! Checks of speculative decoding, search and threads over real decoders.
 use eft_core::score::implicit_reward;
 use eft_core::search::{ChunkBeamSearch, ImplicitReward};
 use eft_core::{Backend, Decoding, Sampling, Source, TokenId};
@@ -7,22 +7,22 @@ use super::goldens::{model, texts};
 use super::{Verdict, require};
 use crate::Nn;
 
-/// Checks that drafted texts are plain ones, that searches sample what the base samples and score what the guide scores,
-/// and that threads that share a model do not disturb each other.
+/// Checks that speculative decoding gives the texts of plain decoding, that searches sample what the base samples and
+/// score what the guide scores, and that threads that share a model do not disturb each other.
 ///
 /// # Errors
-/// The first that is not as it must be.
+/// The first check that fails, in words.
 pub fn check_methods<N: Nn>(nn: &N) -> Verdict<()> {
     let base = model(nn, "qwen2", &["qwen2-lora", "qwen2-rslora"])?;
     let (first, second) = (base.adapter("qwen2-lora")?, base.adapter("qwen2-rslora")?);
-    // The same weights as an engine of their own.
+    // The same weights in a separate engine.
     let alone = model(nn, "qwen2", &[])?;
     check_speculation(&(&base + 0.5 * (&first - &second)), &[&base, &first, &alone])?;
     check_search(&alone, &first, &base)?;
     check_threads(&alone)
 }
 
-/// Drafts: a term that shares the target's passes, an adapter of it, and an engine of its own.
+/// Drafts by a term that shares the target's passes, by an adapter of it, and by a separate engine.
 fn check_speculation<B: Backend>(target: &Source<B>, drafts: &[&Source<B>]) -> Verdict<()> {
     let prompts: Vec<Vec<TokenId>> = vec![vec![3, 14, 15], vec![9], vec![2, 6, 5, 3, 5]];
     for sampling in [Sampling::greedy(), Sampling::default().temperature(0.6).top_p(0.9).seed(3)] {

@@ -1,9 +1,10 @@
-//! What every tensor library must give for the families of this crate: a test kit for implementations of [`Nn`], beside
-//! that of `eft_core::conformance` for backends and sources.
+//! A test kit for implementations of [`Nn`](crate::Nn), in addition to that of [`eft_core::conformance`] for backends and
+//! sources.
 //!
-//! The tiny random checkpoints of `goldens/` are compared with what transformers and PEFT gave for them: logits of every
-//! position, greedy texts. Products of larger weights are compared with sums in double precision. Sessions obey the laws
-//! of sources; drafted texts are plain ones; searches sample and score as models do.
+//! The tiny random checkpoints of `goldens/` are compared with the results of transformers and PEFT: logits at every
+//! position, and greedy texts. Products with larger weights are compared with sums in double precision. Sessions must obey
+//! the laws of sources, speculative decoding must give the texts of plain decoding, and searches must sample and score as
+//! the models do. [`ReferenceNn`] is an implementation in plain loops.
 //!
 //! ```no_run
 //! use eft_models::{Nn, conformance};
@@ -20,22 +21,24 @@ mod families;
 mod goldens;
 mod methods;
 mod products;
+mod reference;
 
 pub use adapters::check_adapters;
 pub use families::check_families;
 pub use goldens::{Difference, FAMILIES, Golden};
 pub use methods::check_methods;
 pub use products::check_products;
+pub use reference::{ReferenceCache, ReferenceLinear, ReferenceNn};
 
 use std::error::Error;
 
-/// What a check returns: what it found, or what is not as it must be.
+/// The result of a check: what it measured, or what was wrong.
 pub type Verdict<T> = Result<T, Box<dyn Error>>;
 
-/// No logit may be further off.
+/// How far a logit may be from the reference at most.
 pub const TOLERANCE: f32 = 2e-3;
 
-/// `holds`, or else an error.
+/// An error with the message that `otherwise` makes, unless `holds`.
 fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict<()> {
     if holds { Ok(()) } else { Err(otherwise().into()) }
 }

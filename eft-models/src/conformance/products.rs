@@ -1,4 +1,4 @@
-//! Products of weights that are larger than any of a golden, which a library may lay out in a way of its own.
+//! Checks of products with weights larger than those of the goldens, which a library may lay out in its own way.
 use eft_core::backend::score_rows;
 use eft_core::{Backend, TokenId};
 
@@ -6,18 +6,18 @@ use super::{Verdict, require};
 use crate::nn::Tensor;
 use crate::{Dtype, Nn, RawTensor};
 
-/// Outputs and inputs: more than libraries do at once, and some that are no multiples of that.
+/// Outputs and inputs: more than a library computes at once, and some that are not multiples of that.
 const SHAPES: [[usize; 2]; 3] = [[333, 512], [512, 333], [2050, 96]];
-/// Fewer tokens than are worth a block of their own, and more.
+/// Numbers of tokens below and above those that a library treats as a block.
 const TOKENS: [usize; 9] = [1, 2, 3, 4, 5, 8, 17, 64, 130];
 
-/// Checks products of weights of some hundred thousand numbers, stored either way, with and without a bias, one by one and
-/// together, and those of an embedding that is also a head; `tolerance` is relative to what the numbers that are added up,
-/// and the bias, come to without their signs. Returns the largest difference. Numbers are those of bf16, so that no type
-/// that is computed in rounds them.
+/// Checks products with weights of some hundred thousand entries, in both layouts, with and without a bias, one at a time
+/// and several together, and those with an embedding that is also the head. Returns the largest difference, relative to the
+/// sum of the absolute values of all terms and the bias; no difference may exceed `tolerance`. All entries are
+/// representable in bf16, so that no type that a library computes in rounds them.
 ///
 /// # Errors
-/// The first product that is further off, and one of rows of another width that is none.
+/// The first product that differs by more, or a product with rows of another width that was not refused.
 pub fn check_products<N: Nn>(nn: &N, tolerance: f64) -> Verdict<f64> {
     let mut worst = 0.0f64;
     for shape in SHAPES {
@@ -59,7 +59,9 @@ pub fn check_products<N: Nn>(nn: &N, tolerance: f64) -> Verdict<f64> {
                     let off = (f64::from(*got) - exact).abs() / size;
                     worst = worst.max(off);
                     require(off <= tolerance, || {
-                        format!("{name}, {shape:?}, {tokens} tokens: {got}, not {exact}, is {off:.1e} off")
+                        format!(
+                            "{name}, {shape:?}, {tokens} tokens: {got}, not {exact}, differs by {off:.1e}"
+                        )
                     })?;
                 }
             }
@@ -68,7 +70,7 @@ pub fn check_products<N: Nn>(nn: &N, tolerance: f64) -> Verdict<f64> {
     Ok(worst)
 }
 
-/// What is looked up in an embedding.
+/// Embedding lookups return the rows of the weight.
 fn check_rows<N: Nn>(nn: &N, embedding: &N::Linear, weight: &Matrix) -> Verdict<()> {
     let [rows, columns] = weight.shape;
     let ids = [0, rows - 1, 7, 7];
@@ -85,7 +87,7 @@ fn download<N: Nn>(nn: &N, tensor: &Tensor<N>) -> Verdict<Vec<f32>> {
     Ok(nn.backend().download(&score_rows(tensor, rows), width)?)
 }
 
-/// Rows × columns of numbers with eight bits.
+/// A matrix whose entries have eight significant bits.
 struct Matrix {
     shape: [usize; 2],
     numbers: Vec<f32>,
@@ -111,7 +113,8 @@ impl Matrix {
         RawTensor { name, shape: self.shape.to_vec(), dtype: Dtype::F32, bytes: bytes.into() }
     }
 
-    /// `x·Wᵀ`, the same plus a bias, and what their parts come to without their signs: row after row.
+    /// For each entry of `x·Wᵀ`, in row-major order: the entry, the entry plus the bias, and the sum of the absolute values
+    /// of all terms and the bias.
     fn times(&self, weight: &Self, bias: &Self) -> Vec<[f64; 3]> {
         let rows = self.numbers.chunks(self.shape[1]);
         let product = |row: &[f32]| {

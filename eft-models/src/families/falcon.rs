@@ -1,4 +1,4 @@
-//! Falcon: attention and feed-forward part side by side, few key heads, one matrix for queries, keys and values.
+//! Falcon: parallel attention and feed-forward parts, few key-value heads, one matrix for queries, keys and values.
 use super::sizes::{activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
@@ -27,13 +27,13 @@ pub(super) fn falcon(config: &Config<'_>) -> Result<DecoderSpec> {
     let activation = activation(config, "activation", "gelu")?;
     let rope = Rope::read(config, head_dim, None)?;
     let norm = |name: String| NormSpec { name, width: hidden, epsilon, kind: NormKind::Layer };
-    // Newer models norm the two parts apart.
-    let apart = new && config.size_or("num_ln_in_parallel_attn", 2)? == 2;
+    // The new architecture has separate norms for the two parts.
+    let two_norms = new && config.size_or("num_ln_in_parallel_attn", 2)? == 2;
     let layer = |layer: usize| {
         let prefix = format!("transformer.h.{layer}");
         let linear =
             |name: &str, inputs, outputs| LinearSpec::new(format!("{prefix}.{name}"), inputs, outputs, bias);
-        let (first, second) = match (apart, parallel) {
+        let (first, second) = match (two_norms, parallel) {
             (true, _) => ("ln_attn", Some("ln_mlp")),
             (false, true) => ("input_layernorm", None),
             (false, false) => ("input_layernorm", Some("post_attention_layernorm")),

@@ -1,5 +1,5 @@
-//! Gemma 2 and 3: scaled embeddings, norms on both sides of each part, windows in some layers; soft caps in the
-//! second, norms of heads and two bases of rotary positions in the third.
+//! Gemma 2 and 3: scaled embeddings, norms before and after each part, sliding windows in some layers. Gemma 2 has soft
+//! caps; Gemma 3 has norms of heads and two bases of rotary embeddings.
 use super::sizes::{Sizes, activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
@@ -7,12 +7,12 @@ use crate::rope::Rope;
 use crate::spec::{AttentionSpec, DecoderSpec, LayerSpec, NormKind, NormSpec};
 
 pub(super) fn gemma2(config: &Config<'_>) -> Result<DecoderSpec> {
-    // Every other layer, beginning with the first.
+    // Every other layer has a sliding window, beginning with the first.
     decoder(config, |layer| layer % 2 == 0, false)
 }
 
 pub(super) fn gemma3(config: &Config<'_>) -> Result<DecoderSpec> {
-    // All but every sixth.
+    // All layers but every sixth have a sliding window.
     let pattern = config.size_or("sliding_window_pattern", config.size_or("_sliding_window_pattern", 6)?)?;
     decoder(config, |layer| (layer + 1) % pattern != 0, true)
 }
@@ -29,11 +29,10 @@ fn decoder(config: &Config<'_>, slides: impl Fn(usize) -> bool, third: bool) -> 
     let full_rope = Rope::read(config, sizes.head_dim, Some("full_attention"))?;
     let sliding_rope = match config.optional_number("rope_local_base_freq")? {
         Some(theta) => Rope::plain(theta, sizes.head_dim),
-        // Older files of the third leave the base of sliding layers to its default.
+        // Older files of Gemma 3 leave the base of sliding layers to its default.
         None if third && config.object("rope_parameters").is_none() => Rope::plain(10_000.0, sizes.head_dim),
         None => Rope::read(config, sizes.head_dim, Some("sliding_attention"))?,
     };
-    // Absent or null, there is none.
     let softcap = |field: &str| Ok::<_, crate::Error>(config.optional_number(field)?.map(|x| x as f32));
     let attention_softcap = softcap("attn_logit_softcapping")?;
     let scale = attention_scale(config.number_or("query_pre_attn_scalar", 256.0)?);

@@ -1,4 +1,4 @@
-//! GPT-2: learned positions, layer norms, matrices stored the other way round.
+//! GPT-2: learned positions, layer norms, weights stored as inputs × outputs.
 use super::sizes::{activation, attention_scale};
 use crate::Result;
 use crate::config::Config;

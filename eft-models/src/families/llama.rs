@@ -1,17 +1,18 @@
-//! Llama and those that differ from it in a detail: Mistral (windows), Qwen2 (biases), Qwen3 (norms of heads).
+//! Llama, and the families that differ from it in a detail: Mistral (sliding windows), Qwen2 (biases), Qwen3 (norms of
+//! heads).
 use super::sizes::{Sizes, activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
 use crate::rope::Rope;
 use crate::spec::{AttentionSpec, DecoderSpec, LayerSpec, NormKind, NormSpec};
 
-/// Where the relatives differ.
+/// Where these families differ.
 struct Details {
     attention_bias: bool,
     output_bias: bool,
     mlp_bias: bool,
     head_norms: bool,
-    /// For each layer.
+    /// The sliding window of each layer; layers past the end have none.
     windows: Vec<Option<usize>>,
 }
 
@@ -32,7 +33,7 @@ pub(super) fn mistral(config: &Config<'_>) -> Result<DecoderSpec> {
 }
 
 pub(super) fn qwen2(config: &Config<'_>) -> Result<DecoderSpec> {
-    let windows = windows_past(config)?;
+    let windows = qwen_windows(config)?;
     let details =
         Details { attention_bias: true, output_bias: false, mlp_bias: false, head_norms: false, windows };
     decoder(config, details)
@@ -40,14 +41,15 @@ pub(super) fn qwen2(config: &Config<'_>) -> Result<DecoderSpec> {
 
 pub(super) fn qwen3(config: &Config<'_>) -> Result<DecoderSpec> {
     let bias = config.flag_or("attention_bias", false)?;
-    let windows = windows_past(config)?;
+    let windows = qwen_windows(config)?;
     let details =
         Details { attention_bias: bias, output_bias: bias, mlp_bias: false, head_norms: true, windows };
     decoder(config, details)
 }
 
-/// Qwen's windows, where they are switched on: in the layers that the configuration lists, or past a number.
-fn windows_past(config: &Config<'_>) -> Result<Vec<Option<usize>>> {
+/// The sliding windows of Qwen, if they are switched on: in the layers that `layer_types` lists, or from layer
+/// `max_window_layers` on.
+fn qwen_windows(config: &Config<'_>) -> Result<Vec<Option<usize>>> {
     let layers = config.layers("num_hidden_layers")?;
     let window = config.optional_size("sliding_window")?;
     if !config.flag_or("use_sliding_window", false)? {

@@ -1,4 +1,4 @@
-//! Phi-3: Llama with fused matrices.
+//! Phi-3: Llama with fused projections.
 use super::sizes::{Sizes, activation, attention_scale};
 use crate::Result;
 use crate::config::Config;

@@ -50,7 +50,7 @@ impl GraphSettings {
         Self { bytes, ..self }
     }
 
-    /// Sets whether some layers attend to the last few tokens only. Rows then run in passes of their own, since such
+    /// Sets whether some layers attend to the last few tokens only. Each row then runs in a separate pass, since such
     /// windows count slots.
     pub fn sliding_window(self, sliding_window: bool) -> Self {
         Self { sliding_window, ..self }

@@ -10,13 +10,13 @@ pub(super) enum Fault {
     None,
     /// Logits over a cache are off by this many of their standard deviations.
     Cache(f32),
-    /// Of several tokens over a cache, each sees all that are fed with it as if they were the same one.
+    /// Of several tokens fed over a cache, each attends to all of them, from a wrong position.
     SeveralTokens,
     /// The mask is ignored.
     Mask,
-    /// Each token sees those after it in the pass.
+    /// Each token attends to those after it in the pass.
     LooksAhead,
-    /// Logits vary by this many standard deviations with the number of tokens in the pass.
+    /// Logits are off by this many standard deviations, except in passes of four tokens.
     Noise(f32),
 }
 
@@ -29,11 +29,11 @@ pub(super) struct Toy {
 /// The vocabulary.
 pub(super) const WIDTH: usize = 16;
 
-/// Of each slot of each row, the id and its position.
+/// The id and the position in each slot of each row.
 pub(super) type Slots = Vec<Vec<(i64, i64)>>;
 
 impl Toy {
-    /// The logits of a token: a smooth function of what it attends to.
+    /// The logits after a token: a smooth function of the ids and positions that it attends to.
     fn logits(&self, seen: impl Iterator<Item = (i64, i64)>, position: i64, off: f32) -> Vec<f32> {
         let state: f64 = seen.map(|(id, at)| (id + 1) as f64 / (1 + position - at).abs().max(1) as f64).sum();
         let logit = |column: usize| (state * (column + 1) as f64 * 0.37).sin();
@@ -75,7 +75,7 @@ impl Graph for Toy {
                 let seen = (0..end).filter(|slot| mask[*slot] == 1 || self.fault == Fault::Mask);
                 let off = match self.fault {
                     Fault::Cache(off) if slots > 0 => off,
-                    Fault::Noise(noise) => noise * (tokens % 2) as f32,
+                    Fault::Noise(noise) if tokens != 4 => noise,
                     _ => 0.0,
                 };
                 let wrong =
