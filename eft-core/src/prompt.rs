@@ -1,7 +1,7 @@
-//! [`Prompt`]: what a text begins with, before any model's tokenizer or template has seen it.
+//! [`Prompt`]: what a text begins with, before a tokenizer or a chat template is applied.
 //!
-//! Each model of a combination renders the prompt its own way: a tuned model wants its chat template where a base
-//! model wants plain text. So a combination is opened on prompts, and each leaf makes token ids of them.
+//! Each model of a combination renders the prompt in its own way: a tuned model may need its chat template where a base
+//! model takes plain text. So combinations are opened on prompts, and each model's [`Renderer`] makes token ids of them.
 //!
 //! ```
 //! use eft_core::{Message, Prompt};
@@ -16,7 +16,14 @@ use std::sync::Arc;
 
 use crate::{Error, Result, TokenId};
 
-/// What a text begins with.
+/// What a text begins with. Token ids, strings and references to them convert into it.
+///
+/// ```
+/// use eft_core::Prompt;
+///
+/// assert_eq!(Prompt::from([3, 1, 4]), Prompt::Tokens(vec![3, 1, 4]));
+/// assert_eq!(Prompt::from("Once upon a time").form(), "text");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Prompt {
     /// Token ids, used as they are.
@@ -28,15 +35,25 @@ pub enum Prompt {
 }
 
 impl Prompt {
-    /// A conversation of one message by the user.
+    /// Returns a conversation that consists of one message by the user.
     pub fn chat(text: impl Into<String>) -> Self {
         Self::Chat(vec![Message::new("user", text)])
     }
 
-    /// The same prompt under a system message, which comes first. Plain text becomes a conversation.
+    /// Returns the prompt as a conversation that begins with this system message, in place of any it had. Plain text
+    /// becomes a message by the user.
+    ///
+    /// ```
+    /// use eft_core::{Message, Prompt};
+    ///
+    /// let prompt = Prompt::from("Who are you?").with_system("You are a pirate.")?;
+    /// let messages = [("system", "You are a pirate."), ("user", "Who are you?")];
+    /// assert_eq!(prompt, Prompt::Chat(messages.map(|(role, text)| Message::new(role, text)).into()));
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for token ids, which have no messages.
+    /// [`Error::Unsupported`] if the prompt is token ids, which have no messages.
     pub fn with_system(&self, text: impl Into<String>) -> Result<Self> {
         let mut messages = match self {
             Self::Chat(messages) => messages.clone(),
@@ -53,7 +70,8 @@ impl Prompt {
         Ok(Self::Chat(messages))
     }
 
-    /// What form it has, for messages.
+    /// Returns the form of the prompt in words, for error messages.
+    #[must_use]
     pub fn form(&self) -> &'static str {
         match self {
             Self::Tokens(_) => "token ids",
@@ -118,46 +136,68 @@ impl From<&Prompt> for Prompt {
 }
 
 /// One message of a conversation.
+///
+/// ```
+/// use eft_core::{Message, Prompt};
+///
+/// let conversation = vec![
+///     Message::new("user", "What is 2 + 2?"),
+///     Message::new("assistant", "4"),
+///     Message::new("user", "And times 3?"),
+/// ];
+/// let prompt = Prompt::Chat(conversation);
+/// # let _ = prompt;
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Message {
-    /// `system`, `user`, `assistant`, or whatever the template knows.
+    /// The speaker: `system`, `user`, `assistant`, or another role that the chat template supports.
     pub role: String,
-    /// What was said.
+    /// The text of the message.
     pub content: String,
 }
 
 impl Message {
-    /// A message by `role`.
+    /// Returns a message by this role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Self { role: role.into(), content: content.into() }
     }
 }
 
-/// Makes token ids of a prompt, in the way one model was trained on: its tokenizer, its template.
+/// Makes token ids of a prompt in the way that one model was trained on, by its tokenizer and its chat template.
+///
+/// [`Source::rendered_by`](crate::Source::rendered_by) gives a model its renderer, and has an example.
 pub trait Renderer: Send + Sync {
-    /// The ids. `term` names the model, for errors.
+    /// Returns the token ids of a prompt. `term` is the name of the model, for errors.
     ///
     /// # Errors
-    /// [`Error::CannotRender`] for a form of prompt that the model has no tokenizer or template for.
+    /// [`Error::CannotRender`] if the model has no tokenizer or template for this form of prompt.
     fn render(&self, term: &str, prompt: &Prompt) -> Result<Vec<TokenId>>;
 
-    /// The ids of text that goes on behind a rendered prompt: no template, and no token that begins a text. Search
-    /// asks for it where a guide reads what a model of other tokens has written.
+    /// Returns the token ids of text that follows a rendered prompt: without a template, and without a token that marks
+    /// the beginning of a text. A search needs it if its guide has another vocabulary than the model that writes.
     ///
     /// # Errors
-    /// [`Error::CannotRender`] for a model without a tokenizer, as by default.
+    /// [`Error::CannotRender`] if the model has no tokenizer. The default implementation returns it always.
     fn continuation(&self, term: &str, text: &str) -> Result<Vec<TokenId>> {
         let _ = text;
         Err(Error::CannotRender {
             term: term.into(),
-            what: "text behind a prompt",
+            what: "text after a prompt",
             missing: "its renderer has no tokenizer for it".into(),
         })
     }
 }
 
-/// The renderer of a model without a tokenizer: takes token ids and nothing else.
+/// The renderer of a model without a tokenizer: it takes token ids and nothing else.
+///
+/// ```
+/// use eft_core::{Renderer, TokensOnly};
+///
+/// assert_eq!(TokensOnly.render("model", &[3, 1, 4].into())?, [3, 1, 4]);
+/// assert!(TokensOnly.render("model", &"text".into()).is_err());
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TokensOnly;
 
@@ -168,14 +208,13 @@ impl Renderer for TokensOnly {
             Prompt::Text(_) | Prompt::Chat(_) => Err(Error::CannotRender {
                 term: term.into(),
                 what: prompt.form(),
-                missing: "it has no tokenizer, only token ids will do".into(),
+                missing: "it has no tokenizer, so give it token ids".into(),
             }),
         }
     }
 }
 
-/// A change of the prompt for the part of a combination it is applied to: see
-/// [`Source::under`](crate::Source::under).
+/// A function from prompts to prompts, for one part of a combination: see [`Source::under`](crate::Source::under).
 ///
 /// ```
 /// use eft_core::{Prompt, PromptTransform};
@@ -187,30 +226,31 @@ impl Renderer for TokensOnly {
 /// assert_eq!(shout.apply(&"hey".into())?, "HEY".into());
 /// # Ok::<(), eft_core::Error>(())
 /// ```
+#[must_use]
 #[derive(Clone)]
 pub struct PromptTransform(Arc<Change>);
 
 type Change = dyn Fn(&Prompt) -> Result<Prompt> + Send + Sync;
 
 impl PromptTransform {
-    /// Any function of the prompt.
+    /// Returns the transform that applies a function of your own.
     pub fn new(f: impl Fn(&Prompt) -> Result<Prompt> + Send + Sync + 'static) -> Self {
         Self(Arc::new(f))
     }
 
-    /// Another prompt altogether, the same for every row.
+    /// Returns the transform that replaces every prompt by this one.
     pub fn fixed(prompt: impl Into<Prompt>) -> Self {
         let prompt = prompt.into();
         Self::new(move |_| Ok(prompt.clone()))
     }
 
-    /// The conversation under a system message: see [`Prompt::with_system`].
+    /// Returns the transform that sets the system message: see [`Prompt::with_system`].
     pub fn system(text: impl Into<String>) -> Self {
         let text = text.into();
         Self::new(move |prompt| prompt.with_system(&text))
     }
 
-    /// Token ids before those of the prompt, which must be token ids too.
+    /// Returns the transform that puts token ids before those of the prompt. It fails unless the prompt is token ids.
     pub fn prefix(tokens: impl Into<Vec<TokenId>>) -> Self {
         let before = tokens.into();
         Self::new(move |prompt| match prompt {
@@ -221,7 +261,7 @@ impl PromptTransform {
         })
     }
 
-    /// Text before that of the prompt, which must be text, too.
+    /// Returns the transform that puts text before that of the prompt. It fails unless the prompt is text.
     pub fn preamble(text: impl Into<String>) -> Self {
         let before = text.into();
         Self::new(move |prompt| match prompt {
@@ -232,10 +272,10 @@ impl PromptTransform {
         })
     }
 
-    /// The changed prompt.
+    /// Returns the transformed prompt.
     ///
     /// # Errors
-    /// Those of the function.
+    /// Any error of the function.
     pub fn apply(&self, prompt: &Prompt) -> Result<Prompt> {
         (self.0)(prompt)
     }

@@ -478,3 +478,36 @@ fn messages_do_not_repeat_their_source() {
     let nested = Error::source("bridge", Error::backend("gpu", cause()));
     assert_eq!(with_sources(&nested), "`bridge` failed: the gpu backend failed: no such device");
 }
+
+#[test]
+fn every_function_of_combine_refuses_bad_numbers_at_once() {
+    let (a, b) = (model("a", 1), model("b", 2));
+    let prompt = || PromptTransform::prefix([1]);
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let refused = [
+            combine::delta(&a, &b, &b, bad),
+            combine::amplified_delta(&a, &b, &b, bad),
+            combine::balanced_delta(&a, &b, &b, bad, 1.0),
+            combine::balanced_delta(&a, &b, &b, 1.0, bad),
+            combine::realign(&a, &b, bad),
+            combine::guidance(&a, prompt(), bad),
+            combine::multi_objective(&a, [(bad, &a, &b)]),
+            combine::weighted([(1.0, &a), (bad, &b)]),
+            combine::product_of_experts([(1.0, &a), (bad, &b)]),
+            combine::arithmetic(&(&a + bad * &b)),
+            combine::mixture([(1.0, &a), (bad, &b)]),
+            combine::power_mean([(bad, &a), (1.0, &b)], 1.0),
+            combine::power_mean([(0.5, &a), (0.5, &b)], bad),
+            combine::nucleus_delta(&a, &b, &b, bad, 0.9),
+            combine::nucleus_delta(&a, &b, &b, 1.0, bad),
+            combine::plausibility(&a, &b, bad),
+            combine::gate(&a, &b, bad),
+        ];
+        for (i, result) in refused.into_iter().enumerate() {
+            match result {
+                Err(Error::InvalidParameter { .. } | Error::InvalidWeight { .. }) => {}
+                other => panic!("{i} with {bad}: {other:?}"),
+            }
+        }
+    }
+}

@@ -110,7 +110,7 @@ impl<B: Backend> Evaluator<B> {
         Ok(Some(pass))
     }
 
-    /// Checks that the session can drop and take so many tokens.
+    /// Checks that the session can drop and be fed this many tokens.
     fn check_pass(&self, pass: &Pass) -> Result<()> {
         let rows = self.rows();
         let open = &self.sessions[pass.session];

@@ -79,8 +79,8 @@ impl<B: Backend> Session for EvaluatorSession<B> {
                 Ok(scores)
             }
             Err(error) => {
-                // As if the call had not been made. If that fails, too, the evaluator is poisoned, and the next call
-                // says so; the caller is told the first error.
+                // As if the call had not been made. If that fails as well, the evaluator is poisoned and the next call
+                // reports it; this call returns the first error.
                 let fed: Vec<_> = feed.iter().map(|f| f.tokens.len()).collect();
                 let _ = self.evaluator.rollback(&fed);
                 Err(error)

@@ -124,3 +124,28 @@ fn the_implicit_reward_is_the_difference_and_shares_passes() {
         assert!((reward.tokens[i] - 0.5 * (a.tokens[i] - b.tokens[i])).abs() < 1e-5);
     }
 }
+
+#[test]
+fn a_part_that_a_rule_subtracts_has_a_share_against_what_it_favours() {
+    let (base, tuned, untuned) = (model("base", 1), model("tuned", 2), model("untuned", 3));
+    // A nucleus of all tokens: the rule is the weighted sum everywhere.
+    let rule = combine::nucleus_delta(&base, &tuned, &untuned, 1.5, 1.0).unwrap();
+    let token = rule.generate([4], greedy().attribution(2).alternatives(3)).unwrap().next().unwrap().unwrap();
+    let attribution = token.attribution.unwrap();
+    let weights: Vec<_> = attribution.terms.iter().map(|t| (&t.name[..], t.weight)).collect();
+    assert_eq!(weights, [("tuned", Some(1.0)), ("base", Some(1.5)), ("untuned", Some(-1.5))]);
+    for (i, rival) in attribution.rivals.iter().enumerate() {
+        let shares: f32 = attribution.terms.iter().map(|t| t.shares[i]).sum();
+        let pick = token.alternatives.iter().find(|p| p.token == *rival).unwrap();
+        assert!((shares - (token.log_prob - pick.log_prob)).abs() < 1e-3, "{shares}");
+        let alone = reference::log_softmax(&logits(3, &[4], WIDTH));
+        let favoured = alone[token.id as usize] - alone[*rival as usize];
+        assert!((f64::from(attribution.terms[2].shares[i]) + 1.5 * favoured).abs() < 1e-3);
+    }
+    // A rule that is itself scaled is a term with that weight.
+    let negative = -1.0 * combine::mixture([(0.5, &base), (0.5, &tuned)]).unwrap();
+    let token = negative.generate([4], greedy().attribution(1)).unwrap().next().unwrap().unwrap();
+    let terms = token.attribution.unwrap().terms;
+    assert_eq!(terms.iter().map(|t| t.weight).collect::<Vec<_>>(), [Some(-1.0)]);
+    assert!(terms[0].shares[0] > 0.0, "the margin of the combination");
+}

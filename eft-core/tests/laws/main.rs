@@ -1,5 +1,8 @@
-//! What must hold of combinations, whatever the models: folding, flattening, and agreement with plain arithmetic.
+//! Laws of combinations, for any models: folding, flattening, and agreement with plain arithmetic.
+#[path = "../common/mod.rs"]
 mod common;
+mod large;
+mod render;
 
 use common::*;
 use eft_core::conformance::{SourceTest, check_source, check_traffic, reference};
@@ -48,7 +51,7 @@ proptest! {
     }
 
     #[test]
-    fn trees_evaluate_the_same_folded_and_naively(tree in tree(), prompt in tokens(1..5), more in tokens(0..4)) {
+    fn trees_evaluate_to_their_plain_arithmetic(tree in tree(), prompt in tokens(1..5), more in tokens(0..4)) {
         let models: Vec<_> = (0..4).map(|i| model(&format!("m{i}"), i)).collect();
         let history = [&prompt[..], &more].concat();
         let expected = tree.evaluate(&history);
@@ -150,7 +153,7 @@ fn trio(seed: u64) -> (Source<Host>, Source<Host>, Source<Host>) {
     (at("base", 0), at("tuned", 1), at("untuned", 2))
 }
 
-/// An expression as a user might write it, and what it means.
+/// An expression as a user might write it, with a plain evaluation.
 #[derive(Debug, Clone)]
 enum Tree {
     Model(usize),
@@ -196,7 +199,7 @@ impl Tree {
         }
     }
 
-    /// What each model's weights come to.
+    /// The total weight of each model.
     fn weights(&self) -> [f64; 4] {
         let both = |a: &Tree, b: &Tree, sign: f64| {
             let (a, b) = (a.weights(), b.weights());
@@ -265,7 +268,7 @@ fn equal_terms_cost_one_row_and_cancelled_ones_none() {
     let (small, counts) = counted("small", 3, &[]);
     let large = model("large", 1);
     for (combination, rows) in [
-        (&large + (&small - &small.named("again")), 0),
+        (&large + (&small - &small.named("same")), 0),
         (&large + 0.5 * &small + 0.5 * &small, 1),
         (&large + 0.1 * &small + 0.2 * &small - 0.3 * &small, 0),
         (&large + &small - small.under(PromptTransform::prefix([])), 0),

@@ -1,5 +1,8 @@
-//! Several roots over one set of models, under any interleaving of what a loop can do with them.
+//! Several roots over one set of models, under any sequence of calls that a decoding loop can make.
+#[path = "../common/mod.rs"]
 mod common;
+mod failures;
+mod normalised;
 
 use common::*;
 use eft_core::conformance::{TrafficCounter, count_traffic};
@@ -29,7 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A base, an adapted pair that shares its passes, a combination, and one that is no weighted sum.
+/// A base, an adapted pair that shares its passes, a combination, and one that is not a weighted sum.
 fn roots() -> [Source<Host>; 4] {
     let large = model("large", 1);
     let (small, _) = counted("small", 2, &["tuned"]);
@@ -91,7 +94,7 @@ proptest! {
                 }
                 Step::Commit => evaluator.commit(),
                 Step::Reopen(chosen) => {
-                    // Each prompt is some row's text, cut or gone on with.
+                    // Each prompt is the text of some row, cut or with one more token.
                     rows = chosen
                         .into_iter()
                         .map(|number| {
