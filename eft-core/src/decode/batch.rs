@@ -346,16 +346,17 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_fails_changes_nothing() {
-        let vocab = Vocab::new("abc", ["a", "b", "c"]).unwrap();
+    fn a_step_that_fails_changes_nothing() -> Result<()> {
+        let vocab = Vocab::new("abc", ["a", "b", "c"])?;
         let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0, 0.0]));
-        let mut evaluator = Evaluator::open(&[&model], &[[0].into()]).unwrap();
-        evaluator.push(&[vec![2]]).unwrap();
+        let mut evaluator = Evaluator::open(&[&model], &[[0].into()])?;
+        evaluator.push(&[vec![2]])?;
         let decoding = Decoding::from(Sampling::greedy());
-        let rows = Rows::of(&evaluator, &decoding).unwrap();
-        let mut batch = Batch::start(evaluator, decoding, rows, Box::new(Fails)).unwrap();
-        assert!(batch.next().unwrap().is_err());
+        let rows = Rows::of(&evaluator, &decoding)?;
+        let mut batch = Batch::start(evaluator, decoding, rows, Box::new(Fails))?;
+        assert!(matches!(batch.next(), Some(Err(_))));
         assert_eq!((batch.evaluator.pushed(0), batch.sampler.generated(0)), (&[2][..], &[2][..]));
         assert!(batch.next().is_none());
+        Ok(())
     }
 }

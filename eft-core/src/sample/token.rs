@@ -78,7 +78,8 @@ impl Attribution {
 pub struct TermShare {
     /// The term's name.
     pub name: String,
-    /// The term's weight; `None` for a part of a rule that is not a weighted sum.
+    /// The term's weight in the sum, or the [weight](crate::Rule::weight) that a rule gives to its part; `None` if it gives
+    /// none.
     pub weight: Option<f32>,
     /// The token's log-probability in the term's own distribution.
     pub log_prob: f32,
@@ -86,7 +87,7 @@ pub struct TermShare {
     /// term alone prefers the token. It says nothing of the term's sign in the combination.
     pub margins: Vec<f32>,
     /// For each rival, `w·(log π(token) − log π(rival))` in nats, where `w` is the weight: above zero where the term
-    /// made the combination prefer the token. Empty for a part of a rule, which has no weight.
+    /// made the combination prefer the token. Empty if there is no weight.
     pub shares: Vec<f32>,
 }
 

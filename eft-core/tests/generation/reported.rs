@@ -63,6 +63,18 @@ fn attribution_of_a_rule_lists_its_parts_without_shares() {
 }
 
 #[test]
+fn a_part_that_a_rule_subtracts_has_shares_of_the_opposite_sign() {
+    let (base, tuned, untuned) = (model("base", 1), model("tuned", 2), model("untuned", 3));
+    let rule = combine::nucleus_delta(&base, &tuned, &untuned, 0.5, 0.9).unwrap();
+    let token = rule.generate([4], greedy().attribution(2)).unwrap().next().unwrap().unwrap();
+    let terms = token.attribution.unwrap().terms;
+    assert_eq!(terms.iter().map(|term| term.weight).collect::<Vec<_>>(), [Some(1.0), Some(0.5), Some(-0.5)]);
+    for (share, margin) in terms[2].shares.iter().zip(&terms[2].margins) {
+        assert!(*margin != 0.0 && *share == -0.5 * margin);
+    }
+}
+
+#[test]
 fn a_black_box_is_combined_on_the_tokens_it_reports() {
     let top = |tokens: &[TokenId]| -> Vec<(TokenId, f32)> {
         reference::top(&logits(4, tokens, WIDTH), 5).into_iter().map(|(id, p)| (id, p as f32)).collect()
