@@ -58,7 +58,7 @@
 //!         let score = |(count, feed): (&usize, &RowFeed)| {
 //!             (count + 1 - feed.wanted..=*count).map(|n| vec![n as f32 % 3.0, 1.0]).collect()
 //!         };
-//!         let scores: Vec<_> = counts.iter().zip(feeds).map(score).collect();
+//!         let scores: Vec<Vec<Vec<f32>>> = counts.iter().zip(feeds).map(score).collect();
 //!         let scores = Scores::upload(&self.spec.backend, &scores, 2, Form::Logits)?;
 //!         self.counts = counts;
 //!         Ok(scores)

@@ -184,6 +184,18 @@ pub enum Error {
         /// The combination as it was written.
         combination: String,
     },
+    /// A combination that is too large to be evaluated, usually because it was built in a loop.
+    #[error("the combination `{combination}` has {count} {what}; at most {limit} are supported")]
+    TooComplex {
+        /// The combination as written, shortened.
+        combination: String,
+        /// What there are too many of.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// A setting is outside its range.
     #[error("{name} is {value}, but must be {expected}")]
     InvalidParameter {

@@ -66,7 +66,6 @@ pub mod vocab;
 
 pub use backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term, TokenMask};
 pub use bridge::bridge;
-pub use combine::Rule;
 pub use decode::Decoding;
 pub use engine::{Engine, EngineRow, EngineSpec};
 pub use error::{Error, Fault, Result};
@@ -77,7 +76,7 @@ pub use prompt::{Message, Prompt, PromptTransform, Renderer, TokensOnly};
 pub use sample::{Sampler, Sampling, Token};
 pub use scores::{Form, Scores};
 pub use session::{LogitSource, Opened, RowFeed, Session};
-pub use source::{Check, Source};
+pub use source::{Rule, Source, VocabCheck};
 pub use vocab::{Relation, Vocab};
 
 /// The id of a token: its index in the vocabulary, and the column of its score in a score row.

@@ -210,6 +210,20 @@ impl<B: Backend> Scores<B> {
     }
 }
 
+/// Returns ranges of the given lengths, each of which begins where the one before it ends; the first begins at 0.
+///
+/// ```
+/// assert_eq!(eft_core::scores::consecutive([2, 0, 3]), [0..2, 2..2, 2..5]);
+/// ```
+pub fn consecutive(lengths: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut next = 0;
+    let range = |length| {
+        next += length;
+        next - length..next
+    };
+    lengths.into_iter().map(range).collect()
+}
+
 impl<B: Backend> std::fmt::Debug for Scores<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scores")
@@ -218,22 +232,4 @@ impl<B: Backend> std::fmt::Debug for Scores<B> {
             .field("form", &self.form)
             .finish_non_exhaustive()
     }
-}
-
-/// Returns ranges of the given lengths, the first from 0 and each from the end of the one before: the spans of a batch
-/// whose positions lie one after another in a tensor.
-///
-/// ```
-/// use eft_core::scores::consecutive;
-///
-/// assert_eq!(consecutive([2, 0, 3]), [0..2, 2..2, 2..5]);
-/// ```
-pub fn consecutive(lengths: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
-    let mut end = 0;
-    let span = |length| {
-        let start = end;
-        end += length;
-        start..end
-    };
-    lengths.into_iter().map(span).collect()
 }

@@ -6,7 +6,7 @@ use eft_core::conformance::{TrafficCounter, count_traffic};
 use eft_core::{Error, Evaluator, Host, LogitSource, OpenOptions, Prompt, Source, TokenId, bridge, combine};
 use proptest::prelude::*;
 
-/// What a decoding loop can do with an evaluator. Numbers are taken modulo what there is.
+/// A call that a decoding loop can make. Numbers are taken modulo the number of rows or tokens.
 #[derive(Debug, Clone)]
 enum Step {
     Push(Vec<Vec<TokenId>>),
@@ -43,13 +43,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn every_score_is_that_of_a_joint_opened_afresh(
+    fn every_score_is_that_of_an_evaluator_opened_afresh(
         steps in prop::collection::vec(step(), 1..25),
         parallel: bool,
     ) {
         let roots = roots();
-        let options = OpenOptions { parallel, ..OpenOptions::default() };
-        // What each row holds: its prompt and the tokens behind it.
+        let options = OpenOptions::default().parallel(parallel);
+        // The prompt of each row, and the tokens pushed after it.
         let mut rows = vec![(vec![1, 2, 3], vec![]), (vec![4], vec![])];
         let prompts: Vec<Prompt> = rows.iter().map(|(prompt, _)| prompt.into()).collect();
         let mut evaluator = Evaluator::open_with(&roots.each_ref(), &prompts, options).unwrap();

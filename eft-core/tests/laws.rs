@@ -14,7 +14,7 @@ proptest! {
     #[test]
     fn alpha_zero_is_the_base_exactly(seed: u64, prompt in tokens(1..6), more in tokens(0..6)) {
         let (base, tuned, untuned) = trio(seed);
-        let delta = combine::delta(&base, &tuned, &untuned, 0.0);
+        let delta = combine::delta(&base, &tuned, &untuned, 0.0).unwrap();
         prop_assert_eq!(scores_after(&delta, &prompt, &more), scores_after(&base, &prompt, &more));
     }
 
@@ -23,7 +23,7 @@ proptest! {
         seed: u64, prompt in tokens(1..6), more in tokens(0..6),
     ) {
         let (_, tuned, untuned) = trio(seed);
-        for combined in [&untuned + (&tuned - &untuned), combine::delta(&untuned, &tuned, &untuned, 1.0)] {
+        for combined in [&untuned + (&tuned - &untuned), combine::delta(&untuned, &tuned, &untuned, 1.0).unwrap()] {
             prop_assert_eq!(scores_after(&combined, &prompt, &more), scores_after(&tuned, &prompt, &more));
         }
     }
@@ -40,8 +40,8 @@ proptest! {
                 Ok(row.into_iter().map(|x| x as f32).collect())
             }).form(Form::LogProbs))
         };
-        let raw = combine::delta(&base, &tuned, &untuned, alpha);
-        let from_log_probs = combine::delta(&normalised(0), &normalised(1), &normalised(2), alpha);
+        let raw = combine::delta(&base, &tuned, &untuned, alpha).unwrap();
+        let from_log_probs = combine::delta(&normalised(0), &normalised(1), &normalised(2), alpha).unwrap();
         let got = log_probs_after(&from_log_probs, &prompt, &[]);
         let expected = log_probs_after(&raw, &prompt, &[]);
         assert_near(&got, &expected, 1e-4);
@@ -76,11 +76,11 @@ proptest! {
             (0..WIDTH).map(|i| (w[0] * l[0][i] + w[1] * l[1][i] + w[2] * l[2][i]) as f32).collect()
         };
         let rules = [
-            (combine::delta(&base, &tuned, &untuned, a), [1.0, a64, -a64]),
-            (combine::amplified_delta(&base, &tuned, &untuned, b), [b64, 1.0, -b64]),
-            (combine::balanced_delta(&base, &tuned, &untuned, a, b), [b64, a64, 1.0 - a64 - b64]),
-            (combine::realign(&untuned, &tuned, a), [0.0, a64, 1.0 - a64]),
-            (combine::multi_objective(&base, [(a, &tuned, &untuned), (b, &tuned, &untuned)]),
+            (combine::delta(&base, &tuned, &untuned, a).unwrap(), [1.0, a64, -a64]),
+            (combine::amplified_delta(&base, &tuned, &untuned, b).unwrap(), [b64, 1.0, -b64]),
+            (combine::balanced_delta(&base, &tuned, &untuned, a, b).unwrap(), [b64, a64, 1.0 - a64 - b64]),
+            (combine::realign(&untuned, &tuned, a).unwrap(), [0.0, a64, 1.0 - a64]),
+            (combine::multi_objective(&base, [(a, &tuned, &untuned), (b, &tuned, &untuned)]).unwrap(),
                 [1.0, a64 + b64, -a64 - b64]),
             (combine::weighted([(a, &base), (b, &tuned)]).unwrap(), [a64, b64, 0.0]),
         ];
@@ -219,7 +219,7 @@ fn combinations_obey_the_laws_of_sources() {
     let all = [
         a.clone(),
         &a + 0.7 * (&b - &c),
-        combine::guidance(&a, PromptTransform::prefix([2, 2]), 0.5),
+        combine::guidance(&a, PromptTransform::prefix([2, 2]), 0.5).unwrap(),
         combine::mixture([(0.4, &a), (0.6, &b)]).unwrap(),
         0.5 * combine::nucleus_delta(&a, &b, &c, 1.0, 0.8).unwrap() + &c,
         Source::opaque(&a + &b),
@@ -253,7 +253,7 @@ fn terms_of_one_engine_share_its_passes() {
     let (small, counts) = counted("small", 3, &["helpful", "harmless"]);
     let base = model("base", 1);
     let (helpful, harmless) = (small.adapter("helpful").unwrap(), small.adapter("harmless").unwrap());
-    let mixed = combine::multi_objective(&base, [(0.7, &helpful, &small), (0.3, &harmless, &small)]);
+    let mixed = combine::multi_objective(&base, [(0.7, &helpful, &small), (0.3, &harmless, &small)]).unwrap();
     let drawn = mixed.generate([1, 2, 3], eft_core::Decoding::default().stop_ids([]).max_tokens(5)).unwrap();
     assert_eq!(drawn.filter(|t| t.is_ok()).count(), 5);
     // The prompt under three adapters, then four tokens: the fifth is never fed.

@@ -1,4 +1,4 @@
-//! Text as it is generated: whole characters, nothing of a stop string, whatever the tokens are.
+//! Text as it is generated: whole characters without stop strings, whatever the tokens are.
 use std::sync::Arc;
 
 use eft_core::decode::{Detokenizer, Event, FinishReason, Finished, Request, Text, TextBatch, TextEvent};
@@ -14,7 +14,7 @@ fn vocab() -> Vocab {
     Vocab::new("bytes", tokens).unwrap().with_eos([261]).unwrap().with_special([262]).unwrap()
 }
 
-/// Writes the prompt's ids, one after another, and ends.
+/// A model that writes these ids, one after another, and ends.
 fn parrot(ids: &[TokenId]) -> Source<Host> {
     let ids: Arc<[TokenId]> = ids.into();
     from_fn(Host, vocab(), move |tokens| {
@@ -40,7 +40,7 @@ fn whole(ids: &[TokenId]) -> String {
     String::from_utf8_lossy(&vocab().decode(ids)).into_owned()
 }
 
-/// Where a text ends, said plainly: character by character, at the first that completes a stop string.
+/// The reference: a text ends at the first character that completes a stop string.
 fn stopped(text: &str, stops: &[String]) -> (String, Option<usize>) {
     for (at, c) in text.char_indices() {
         let so_far = &text[..at + c.len_utf8()];
@@ -66,7 +66,7 @@ proptest! {
         ids in ids(),
         stops in prop::collection::vec("[abc\u{e9}\u{fffd}]{1,3}", 0..4),
     ) {
-        // What ends the text is no part of it.
+        // The token that ends a text is not part of it.
         let ids: Vec<_> = ids.into_iter().filter(|id| *id != 261).collect();
         let (expected, stop) = stopped(&whole(&ids), &stops);
         let source = parrot(&ids);
@@ -104,7 +104,7 @@ proptest! {
 #[test]
 fn a_stopped_row_leaves_the_batch() {
     let source = from_fn(Host, vocab(), |tokens| {
-        // The first prompt goes on with its own byte, the second with growing ones, for ever.
+        // The first prompt repeats its own byte for ever, the second goes on with increasing ones.
         let next = if tokens[0] == 97 { 97 } else { 97 + tokens.len() as u32 };
         Ok((0..263).map(|id| if id == next { 9.0 } else { 0.0 }).collect())
     });
@@ -121,7 +121,7 @@ fn a_stopped_row_leaves_the_batch() {
 }
 
 #[test]
-fn retiring_is_as_if_the_row_had_never_been() {
+fn a_retired_row_leaves_no_trace() {
     let source = parrot(&[97, 98, 99, 100]);
     let alone: Vec<_> = source.generate_batch([[0]], unlimited()).unwrap().map(Result::unwrap).collect();
     let mut batch = source.generate_batch([[0], [0]], unlimited()).unwrap();
@@ -136,7 +136,7 @@ fn retiring_is_as_if_the_row_had_never_been() {
 }
 
 #[test]
-fn any_iterator_of_tokens_will_do() {
+fn any_iterator_of_tokens_becomes_text() {
     let vocab = Arc::new(vocab());
     let tokens = || -> Vec<Result<Token>> { parrot(&[97, 98]).generate([0], unlimited()).unwrap().collect() };
     let text = Text::new(tokens().into_iter(), vocab.clone()).unwrap();

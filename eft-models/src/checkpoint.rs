@@ -1,4 +1,4 @@
-//! [`Checkpoint`]: a folder of `config.json` and safetensors files, in Hugging Face's layout, mapped into memory.
+//! [`Checkpoint`]: a folder with `config.json` and safetensors files, in Hugging Face's layout.
 //!
 //! ```
 //! use eft_models::Checkpoint;
@@ -15,31 +15,60 @@ use serde_json::Value;
 
 use crate::config;
 use crate::spec::DecoderSpec;
-use crate::tensors::{RawTensor, TensorFile, bad};
+use crate::tensor_file::{TensorFile, bad_tensor};
+use crate::tensors::RawTensor;
 use crate::{Error, Result};
 
-/// A model on disk. Nothing of it is in memory until it is read.
+/// A model on disk, in Hugging Face's layout.
 pub struct Checkpoint {
     name: String,
     folder: PathBuf,
     spec: DecoderSpec,
     files: Vec<TensorFile>,
-    /// Tensor → index of its file.
+    /// From a tensor's name to the index of its file.
     tensors: BTreeMap<String, usize>,
 }
 
 impl Checkpoint {
-    /// Opens a folder: reads its configuration and the headers of its tensors' files.
+    /// Opens a folder: reads its configuration, and maps its safetensors files into memory, so that a weight is read
+    /// when it is first used.
+    ///
+    /// # The files must not change
+    /// The files must not be changed or truncated in place as long as the checkpoint, or an engine loaded from it,
+    /// exists: that would be undefined behaviour. Replacing a file by renaming another to its name is fine, and is what
+    /// download tools do. Where you cannot vouch for the files, use [`open_in_memory`](Self::open_in_memory).
     ///
     /// # Errors
-    /// Those of [`DecoderSpec::read`]; [`Error::Io`] for a missing file or shard; [`Error::BadFile`] for one whose
-    /// header contradicts itself.
+    /// * [`Error::AdapterFolder`] if the folder holds a PEFT adapter instead of a model.
+    /// * [`Error::Io`] if a file is missing or cannot be read.
+    /// * [`Error::BadFile`] if a file is not JSON, or is a truncated or corrupt safetensors file.
+    /// * [`Error::UnknownArchitecture`] if the `model_type` is not supported.
+    /// * [`Error::Config`] if a field is missing or has an unsupported value.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
-        let spec = DecoderSpec::read(folder.join("config.json"))?;
+        // SAFETY: a safe function cannot exclude that somebody changes the file, so the contract is passed on to the
+        // user in the documentation above, as in every loader that calls this. Loading gigabytes of weights by copying
+        // them would double the memory and the time that every user pays, to guard against a change that no tool makes.
+        Self::with_files(folder.as_ref(), |path| unsafe { TensorFile::map(path) })
+    }
+
+    /// Opens a folder as [`open`](Self::open) does, but reads its safetensors files into memory at once. The files may
+    /// change afterwards.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_in_memory(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::with_files(folder.as_ref(), TensorFile::read)
+    }
+
+    fn with_files(folder: &Path, open: impl Fn(PathBuf) -> Result<TensorFile>) -> Result<Self> {
+        let config = folder.join("config.json");
+        if !config.exists() && folder.join("adapter_config.json").exists() {
+            return Err(Error::AdapterFolder { folder: folder.into() });
+        }
+        let spec = DecoderSpec::read(config)?;
         let index = folder.join("model.safetensors.index.json");
         let paths = if index.exists() { shards(&index)? } else { vec![folder.join("model.safetensors")] };
-        let files = paths.into_iter().map(TensorFile::open).collect::<Result<Vec<_>>>()?;
+        let files = paths.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let mut tensors = BTreeMap::new();
         for (index, file) in files.iter().enumerate() {
             tensors.extend(file.names().map(|name| (name.to_string(), index)));
@@ -48,49 +77,52 @@ impl Checkpoint {
         Ok(Self { name, folder: folder.into(), spec, files, tensors })
     }
 
-    /// Its name: that of its folder, unless it was given another.
+    /// The checkpoint's name: its folder's, unless [`named`](Self::named) changed it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The same checkpoint under another name.
+    /// Renames the checkpoint.
+    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self }
     }
 
-    /// The folder.
+    /// The folder that was opened.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What the model is made of.
+    /// The architecture of the model.
     pub fn spec(&self) -> &DecoderSpec {
         &self.spec
     }
 
-    /// Bytes of all tensors.
+    /// The size of all tensors in bytes.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(TensorFile::bytes).sum()
+        self.files.iter().map(TensorFile::size).sum()
     }
 
-    /// A tensor by name and shape. Names may lack their first part, which some files leave out.
+    /// Returns the tensor of the given name and shape. If the files have no such name, the name without its first
+    /// part is looked up (`h.0.ln_1.weight` for `transformer.h.0.ln_1.weight`): some files leave the prefix out.
     ///
     /// # Errors
-    /// [`Error::BadTensor`] if it is missing, or of another shape, or of a type that weights do not have.
+    /// [`Error::BadTensor`] if the tensor is missing, or has another shape, or a type other than F32, F16 and BF16.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
         let short = name.split_once('.').map(|(_, rest)| rest);
         let found = std::iter::once(name).chain(short).find_map(|n| self.tensors.get_key_value(n));
         let Some((name, &file)) = found else {
-            return Err(bad(&self.folder, name, "is missing".into()));
+            return Err(bad_tensor(&self.folder, name, "is missing".into()));
         };
         self.files[file].tensor(name, shape)
     }
 }
 
-/// The files that an index of shards names, each once, beside it.
+/// Returns the paths of the files that an index of shards (`model.safetensors.index.json`) names, without repetition.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::BadFile`] for one that is broken, or names files elsewhere.
+/// * [`Error::Io`] if the index cannot be read.
+/// * [`Error::BadFile`] if it is not such an index, or names a file outside its own folder.
 pub fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     let value = config::read(index)?;
     let wrong = |reason: &str| Error::BadFile { file: index.into(), reason: reason.into() };
@@ -99,8 +131,8 @@ pub fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     let mut names = std::collections::BTreeSet::new();
     for name in map.values() {
         let name =
-            name.as_str().ok_or_else(|| wrong("its `weight_map` holds something that is no file name"))?;
-        // A checkpoint's files are beside its index, nowhere else.
+            name.as_str().ok_or_else(|| wrong("its `weight_map` holds a value that is not a string"))?;
+        // An index must not make us read files from elsewhere.
         if Path::new(name).components().count() != 1 || name.contains("..") {
             return Err(wrong(&format!("its `weight_map` points outside its folder: {name}")));
         }

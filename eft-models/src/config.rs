@@ -1,25 +1,35 @@
-//! Reading `config.json`: fields by path, and errors that name them.
+//! Typed access to the fields of a JSON configuration, with errors that name the file and the field.
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::{Error, Result};
 
-/// A configuration, or an object within one.
+/// A JSON object: a whole configuration, or an object nested in one.
 pub(crate) struct Config<'a> {
     file: &'a Path,
     path: String,
     value: &'a Value,
 }
 
-/// Sizes past this are a mistake or an attack, not a model.
-const ABSURD: u64 = 1 << 24;
-const MANY_LAYERS: usize = 1 << 12;
+/// The largest size accepted. Anything larger is a mistake or an attack: sizes are multiplied and allocated from.
+const MAX_SIZE: u64 = 1 << 24;
+/// The largest number of layers accepted. Each layer costs memory as soon as it is described.
+const MAX_LAYERS: usize = 1 << 12;
 
-/// The file as JSON.
+/// Reads a file as text.
+pub(crate) fn text(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).map_err(|source| Error::Io { file: file.into(), source })
+}
+
+/// Parses the text of a JSON file.
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|e| Error::BadFile { file: file.into(), reason: e.to_string() })
+}
+
+/// Reads and parses a JSON file.
 pub(crate) fn read(file: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(file).map_err(|source| Error::Io { file: file.into(), source })?;
-    serde_json::from_str(&text).map_err(|e| Error::BadFile { file: file.into(), reason: e.to_string() })
+    parse(file, &text(file)?)
 }
 
 impl<'a> Config<'a> {
@@ -35,42 +45,47 @@ impl<'a> Config<'a> {
         if self.path.is_empty() { field.into() } else { format!("{}.{field}", self.path) }
     }
 
-    pub(crate) fn wrong(&self, field: &str, reason: impl Into<String>) -> Error {
+    /// An [`Error::Config`] for a field of this object.
+    pub(crate) fn error(&self, field: &str, reason: impl Into<String>) -> Error {
         Error::Config { file: self.file(), field: self.name(field), reason: reason.into() }
     }
 
-    /// A field that may be absent or null.
-    fn get(&self, field: &str) -> Option<&'a Value> {
+    /// The value of a field; `None` if it is absent or null.
+    pub(crate) fn get(&self, field: &str) -> Option<&'a Value> {
         self.value.get(field).filter(|v| !v.is_null())
     }
 
-    fn as_number(&self, field: &str, value: &Value) -> Result<f64> {
+    /// A value of this field as a finite number.
+    pub(crate) fn as_number(&self, field: &str, value: &Value) -> Result<f64> {
         let number = value.as_f64().filter(|x| x.is_finite());
-        number.ok_or_else(|| self.wrong(field, format!("is {value}, not a number")))
+        number.ok_or_else(|| self.error(field, format!("is {value}; expected a finite number")))
     }
 
-    fn as_size(&self, field: &str, value: &Value) -> Result<usize> {
+    /// A value of this field as a positive whole number.
+    pub(crate) fn as_size(&self, field: &str, value: &Value) -> Result<usize> {
         match value.as_u64() {
-            Some(size) if (1..=ABSURD).contains(&size) => Ok(size as usize),
-            _ => Err(self.wrong(field, format!("is {value}; expected a whole number from 1 to {ABSURD}"))),
+            Some(size) if (1..=MAX_SIZE).contains(&size) => Ok(size as usize),
+            _ => Err(self.error(field, format!("is {value}; expected a whole number from 1 to {MAX_SIZE}"))),
         }
     }
 
+    /// A nested object; `None` if the field is absent or is not an object.
     pub(crate) fn object(&self, field: &str) -> Option<Config<'a>> {
         let value = self.get(field).filter(|v| v.is_object())?;
         Some(Config { file: self.file, path: self.name(field), value })
     }
 
+    /// A required positive whole number.
     pub(crate) fn size(&self, field: &str) -> Result<usize> {
-        let value = self.get(field).ok_or_else(|| self.wrong(field, "is missing"))?;
+        let value = self.get(field).ok_or_else(|| self.error(field, "is missing"))?;
         self.as_size(field, value)
     }
 
-    /// How many layers there are. Each costs memory as soon as it is described.
+    /// A required number of layers.
     pub(crate) fn layers(&self, field: &str) -> Result<usize> {
         let layers = self.size(field)?;
-        if layers > MANY_LAYERS {
-            return Err(self.wrong(field, format!("is {layers}; expected at most {MANY_LAYERS}")));
+        if layers > MAX_LAYERS {
+            return Err(self.error(field, format!("is {layers}; expected at most {MAX_LAYERS}")));
         }
         Ok(layers)
     }
@@ -87,8 +102,9 @@ impl<'a> Config<'a> {
         self.get(field).map_or(Ok(default), |v| self.as_number(field, v))
     }
 
+    /// A required finite number.
     pub(crate) fn number(&self, field: &str) -> Result<f64> {
-        let value = self.get(field).ok_or_else(|| self.wrong(field, "is missing"))?;
+        let value = self.get(field).ok_or_else(|| self.error(field, "is missing"))?;
         self.as_number(field, value)
     }
 
@@ -96,38 +112,42 @@ impl<'a> Config<'a> {
         self.get(field).map(|v| self.as_number(field, v)).transpose()
     }
 
-    /// A list of numbers, which must be there.
+    /// A required list of numbers.
     pub(crate) fn numbers(&self, field: &str) -> Result<Vec<f32>> {
         let list = self.get(field).and_then(Value::as_array);
-        let list = list.ok_or_else(|| self.wrong(field, "is missing, or no list of numbers"))?;
+        let list = list.ok_or_else(|| self.error(field, "is missing, or is not a list of numbers"))?;
         list.iter().map(|v| Ok(self.as_number(field, v)? as f32)).collect()
     }
 
     pub(crate) fn flag_or(&self, field: &str, default: bool) -> Result<bool> {
         match self.get(field) {
             None => Ok(default),
-            Some(v) => v.as_bool().ok_or_else(|| self.wrong(field, format!("is {v}, not true or false"))),
+            Some(v) => {
+                v.as_bool().ok_or_else(|| self.error(field, format!("is {v}; expected true or false")))
+            }
         }
     }
 
+    /// A string; `None` if the field is absent or is not a string.
     pub(crate) fn text(&self, field: &str) -> Option<&'a str> {
         self.get(field)?.as_str()
     }
 
+    /// A list of strings; `None` if the field is absent or null.
     pub(crate) fn texts(&self, field: &str) -> Result<Option<Vec<&'a str>>> {
         let Some(value) = self.get(field) else { return Ok(None) };
         let texts = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
-        texts.map(Some).ok_or_else(|| self.wrong(field, "is not a list of texts"))
+        texts.map(Some).ok_or_else(|| self.error(field, "is not a list of strings"))
     }
 
-    /// Token ids, given as one or as a list.
+    /// Token ids, given as a single id or as a list; empty if the field is absent or null.
     pub(crate) fn ids(&self, field: &str) -> Result<Vec<u32>> {
         let Some(value) = self.get(field) else { return Ok(Vec::new()) };
         let one = std::slice::from_ref(value);
         let list = value.as_array().map_or(one, Vec::as_slice);
         let id = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
         list.iter()
-            .map(|v| id(v).ok_or_else(|| self.wrong(field, format!("holds {v}, not a token id"))))
+            .map(|v| id(v).ok_or_else(|| self.error(field, format!("holds {v}; expected token ids"))))
             .collect()
     }
 }

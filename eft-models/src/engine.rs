@@ -1,46 +1,51 @@
-//! [`DecoderEngine`]: a checkpoint as an engine of `eft-core`, whatever the tensor library.
+//! [`DecoderEngine`]: a decoder as an [`Engine`] of `eft-core`, for any tensor library.
+//!
+//! See [`Nn`] for an example of a tensor library.
 use std::sync::{Arc, Mutex, PoisonError};
 
-use eft_core::backend::Backend;
 use eft_core::check;
 use eft_core::{
-    Engine, EngineRow, EngineSpec, Error, Form, Opened, Result, RowFeed, ScoreRow, Scores, Session, Term,
-    TokenId, Vocab,
+    Engine, EngineRow, EngineSpec, Error, Opened, Result, RowFeed, Scores, Session, TokenId, Vocab,
 };
 
 use crate::adapter::Adapter;
-use crate::decoder::{Decoder, Pass};
+use crate::decoder::{Decoder, RaggedBatch};
+use crate::lora::AdapterRows;
 use crate::nn::{Nn, Span};
-use crate::projected::Adapted;
+use crate::pass_logits::{PassLogits, collect};
 use crate::weights::Weights;
 
-/// Tokens of one forward pass at most, over all rows: longer prompts are read in pieces, which bounds the memory
-/// that activations take.
-const PASS: usize = 512;
+/// The largest number of tokens in one forward pass, over all rows. Longer prompts are read in several passes, which
+/// bounds the memory that activations take.
+const MAX_TOKENS: usize = 512;
 
-/// A decoder's weights, shared by all sessions over them.
+/// A decoder with its weights, shared by all sessions over it.
 pub struct DecoderEngine<N: Nn> {
     nn: N,
     spec: EngineSpec<N::Backend>,
-    /// Tensors need not be `Sync`: the lock is held while a session takes its handles.
+    /// Tensors need not be `Sync`, so the handles for a session are made under a lock.
     decoder: Mutex<Decoder<N>>,
 }
 
 impl<N: Nn> DecoderEngine<N> {
-    /// Loads a checkpoint. Without a vocabulary, one of unknown tokens under the name of the weights is made up,
-    /// which relates to itself only.
+    /// Loads a model. Without a vocabulary, one of unknown tokens is made up under the model's name; such a model can
+    /// only be combined with itself.
     ///
     /// # Errors
-    /// As [`Weights::tensor`]; [`crate::Error::Core`] for a vocabulary or a failure of the device.
+    /// * [`crate::Error::BadTensor`] if a tensor is missing, has another shape than the spec says, or cannot be read.
+    /// * [`crate::Error::Core`] if the vocabulary's width is not the model's, or if the device fails.
     pub fn load(nn: N, weights: &dyn Weights, vocab: Option<Arc<Vocab>>) -> crate::Result<Self> {
         Self::with_adapters(nn, weights, &[], vocab)
     }
 
-    /// As [`load`](Self::load), with adapters that rows can run under: see `eft_core::Source::adapter`. The base is
-    /// held, and read in each pass, once for all of them.
+    /// Loads a model with LoRA adapters, which rows can run under: see [`eft_core::Source::adapter`]. The base's weights
+    /// are held in memory once, and read once in each pass, for all adapters together.
     ///
     /// # Errors
-    /// As [`load`](Self::load), and for an adapter that does not fit the base.
+    /// * Those of [`load`](Self::load).
+    /// * [`crate::Error::BadTensor`] if an adapter does not fit the base, or has a tensor that its configuration does
+    ///   not select.
+    /// * [`crate::Error::Config`] if a pattern in an adapter's configuration takes too long to match.
     pub fn with_adapters(
         nn: N,
         weights: &dyn Weights,
@@ -74,7 +79,7 @@ impl<N: Nn> Engine for DecoderEngine<N> {
 
     fn open(&self, rows: &[EngineRow]) -> Result<Opened<N::Backend>> {
         self.spec.check(rows)?;
-        // A panic elsewhere cannot have left the weights half-written: nobody writes to them.
+        // A poisoned lock is no danger: nothing is ever written to the weights.
         let decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner).share(&self.nn);
         let caches = decoder.caches(&self.nn, rows.len());
         let products = decoder.products();
@@ -99,13 +104,13 @@ struct DecoderSession<N: Nn> {
     spec: EngineSpec<N::Backend>,
     decoder: Decoder<N>,
     caches: Vec<N::Cache>,
-    /// Tokens that count of each row. Caches may hold more: what lies behind is overwritten, so that a rollback,
-    /// and the undoing of a failed pass, cost nothing.
+    /// The number of tokens in each row. Caches may hold more: what follows is overwritten by the next pass, so a
+    /// rollback, and undoing a failed pass, cost nothing.
     lengths: Vec<usize>,
     adapters: Vec<Option<usize>>,
-    /// A failure that left the caches of some layers ahead of the others.
+    /// The failure that left the caches of some layers with other rows than the rest, if there was one.
     poison: Option<String>,
-    /// Weights that a token is multiplied by.
+    /// The number of weights that one token is multiplied by.
     products: usize,
 }
 
@@ -155,6 +160,7 @@ impl<N: Nn> Session for DecoderSession<N> {
 }
 
 impl<N: Nn> DecoderSession<N> {
+    /// An error if the session is poisoned.
     fn healthy(&self) -> Result<()> {
         match &self.poison {
             Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
@@ -162,11 +168,10 @@ impl<N: Nn> DecoderSession<N> {
         }
     }
 
+    /// Runs as many passes as the tokens need, and collects the wanted logits.
     fn feed(&mut self, feed: &[RowFeed]) -> Result<Scores<N::Backend>> {
-        let width = self.spec.vocab.width();
         let mut done = vec![0; feed.len()];
-        // Logits of each pass, and to which position of which row they belong.
-        let mut parts = Vec::new();
+        let mut passes = Vec::new();
         loop {
             let pieces = pieces(feed, &done);
             if pieces.is_empty() {
@@ -179,72 +184,46 @@ impl<N: Nn> DecoderSession<N> {
                 let start = ids.len();
                 for position in piece.clone().filter(|p| *p >= first_wanted) {
                     wanted.push(start + position - piece.start);
-                    owners.push(row);
+                    owners.push((row, owners.len()));
                 }
                 ids.extend(&feed[row].tokens[piece.clone()]);
                 spans.push(Span { row, past: self.lengths[row], tokens: start..ids.len() });
                 done[row] = piece.end;
             }
             let adapted = self.adapted(&spans);
-            let pass = Pass { ids: &ids, spans: &spans, wanted: &wanted, adapted: &adapted };
+            let batch = RaggedBatch { ids: &ids, spans: &spans, wanted: &wanted, adapted: &adapted };
             let products = ids.len() * self.products;
-            // Tensors need not be `Sync`, so that the pass takes the weights for itself.
+            // Tensors need not be `Sync`, so the closure borrows the weights exclusively.
             let (nn, decoder, caches) = (&self.nn, &mut self.decoder, &mut self.caches);
-            let logits = nn.pass(products, move || decoder.forward(nn, caches, &pass))?;
+            let logits = nn.pass(products, move || decoder.forward(nn, caches, &batch))?;
             if let Some(logits) = logits {
-                parts.push((logits, owners));
+                passes.push(PassLogits { logits, owners });
             }
             for span in &spans {
                 self.lengths[span.row] += span.tokens.len();
             }
         }
-        self.gather(parts, feed.len(), width)
+        collect(self.nn.backend(), passes, feed.len(), self.spec.vocab.width())
     }
 
-    /// Which tokens of a pass run under which adapter.
-    fn adapted(&self, spans: &[Span]) -> Vec<Adapted> {
-        let mut adapted: Vec<Adapted> = Vec::new();
+    /// Groups the tokens of a pass by the adapter that they run under.
+    fn adapted(&self, spans: &[Span]) -> Vec<AdapterRows> {
+        let mut adapted: Vec<AdapterRows> = Vec::new();
         for span in spans {
             let Some(adapter) = self.adapters[span.row] else { continue };
             match adapted.iter_mut().find(|a| a.adapter == adapter) {
                 Some(known) => known.rows.extend(span.tokens.clone()),
-                None => adapted.push(Adapted { adapter, rows: span.tokens.clone().collect() }),
+                None => adapted.push(AdapterRows { adapter, rows: span.tokens.clone().collect() }),
             }
         }
         adapted
     }
-
-    /// One tensor of the logits of all passes, each row's positions one after another.
-    fn gather(
-        &self,
-        mut parts: Vec<(crate::nn::Tensor<N>, Vec<usize>)>,
-        rows: usize,
-        width: usize,
-    ) -> Result<Scores<N::Backend>> {
-        let owners = parts.iter().enumerate().flat_map(|(part, (_, owners))| {
-            owners.iter().enumerate().map(move |(index, row)| (*row, part, index))
-        });
-        let mut order: Vec<_> = owners.collect();
-        order.sort_unstable();
-        let count = |row| order.iter().filter(|(r, _, _)| *r == row).count();
-        let spans = eft_core::scores::consecutive((0..rows).map(count));
-        match parts.len() {
-            0 => Ok(Scores::none(rows, width, Form::Logits)),
-            1 => Ok(Scores::new(parts.remove(0).0, spans, width, Form::Logits)),
-            _ => {
-                let picked =
-                    order.iter().map(|(_, part, index)| ScoreRow::new(&parts[*part].0, *index)).collect();
-                let term = Term { weight: 1.0, rows: picked };
-                let tensor = self.nn.backend().linear(&[term], width)?;
-                Ok(Scores::new(tensor, spans, width, Form::Logits))
-            }
-        }
-    }
 }
 
-/// What the next pass reads of each row: whole rows while there is room, the rest in pieces.
+/// The tokens that the next pass reads of each row: the row's index, and a range of its feed. Rows are taken in order
+/// until the pass is full.
 fn pieces(feed: &[RowFeed], done: &[usize]) -> Vec<(usize, std::ops::Range<usize>)> {
-    let mut room = PASS;
+    let mut room = MAX_TOKENS;
     let mut pieces = Vec::new();
     for (row, (feed, done)) in feed.iter().zip(done).enumerate() {
         let take = (feed.tokens.len() - done).min(room);

@@ -1,4 +1,4 @@
-//! What can be wrong with a checkpoint: always the file, and the field or tensor at fault.
+//! [`Error`]: why a model or adapter cannot be loaded. It names the file, and the field or tensor at fault.
 //!
 //! ```
 //! use eft_models::{Checkpoint, Error};
@@ -8,42 +8,54 @@
 //! ```
 use std::path::PathBuf;
 
-/// What loading returns.
+/// The result of loading.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a checkpoint cannot be loaded.
+/// Why a model or adapter cannot be loaded.
+///
+/// Messages do not repeat their [`source`](std::error::Error::source): print the whole chain, as `{:#}` of `anyhow` does.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file that cannot be read.
+    /// A file cannot be read.
     #[error("cannot read {}", file.display())]
     Io {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A configuration that lacks a field, or holds something else in it than expected.
+    /// A field of a configuration is missing, or has a value that is invalid or not supported.
     #[error("{}: `{field}` {reason}", file.display())]
     Config {
         /// The file.
         file: PathBuf,
-        /// The field, with dots between levels.
+        /// The field; nested fields are separated by dots.
         field: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// An architecture that this crate does not know.
-    #[error("{}: model type `{found}` is not supported; these are: {known}", file.display())]
+    /// The architecture is not supported.
+    #[error("{}: model type `{found}` is not supported; supported are: {known}", file.display())]
     UnknownArchitecture {
         /// The file.
         file: PathBuf,
-        /// What it says.
+        /// The model type of the configuration.
         found: String,
-        /// What is known.
+        /// The supported ones.
         known: String,
     },
-    /// A file of tensors that contradicts itself.
+    /// A PEFT adapter was given as a model.
+    #[error(
+        "{} holds a PEFT adapter, not a model: load its base model and add the adapter to it \
+         (`Loader::adapter`, or `DecoderEngine::with_adapters`)",
+        folder.display()
+    )]
+    AdapterFolder {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A file is truncated, corrupt, or of another format than expected.
     #[error("{}: {reason}", file.display())]
     BadFile {
         /// The file.
@@ -51,17 +63,17 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A tensor that is missing, or has another shape or type than the configuration says.
+    /// A tensor is missing, or has another shape or type than expected.
     #[error("{}: tensor `{tensor}` {reason}", file.display())]
     BadTensor {
-        /// The file, or the folder where no file has the tensor.
+        /// The file; the folder, if none of its files has the tensor.
         file: PathBuf,
-        /// Its name.
+        /// The tensor's name.
         tensor: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A vocabulary or a backend that refuses what was read.
+    /// The vocabulary or the backend refused what was read.
     #[error(transparent)]
     Core(#[from] eft_core::Error),
 }

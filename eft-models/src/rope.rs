@@ -67,7 +67,7 @@ impl Rope {
         let dim = (head_dim as f64 * config.number_or("partial_rotary_factor", partial)?) as usize / 2 * 2;
         if dim == 0 || dim > head_dim || theta <= 0.0 {
             return Err(
-                config.wrong("rope_parameters", format!("turn {dim} of {head_dim} channels by base {theta}"))
+                config.error("rope_parameters", format!("turn {dim} of {head_dim} channels by base {theta}"))
             );
         }
         let plain = Self::plain(theta, dim);
@@ -80,7 +80,7 @@ impl Rope {
             "longrope" | "su" => plain.long(&Stretch::read(config, &fields)?, &fields),
             other => {
                 let known = "default, linear, llama3, yarn, longrope";
-                Err(fields.wrong("rope_type", format!("is `{other}`; supported are {known}")))
+                Err(fields.error("rope_type", format!("is `{other}`; supported are {known}")))
             }
         }
     }
@@ -149,7 +149,7 @@ impl Rope {
         let factors = fields.numbers("short_factor")?;
         let Some(mut rope) = self.stretched(&factors) else {
             let reason = format!("holds {} factors, not {pairs} above zero", factors.len());
-            return Err(fields.wrong("short_factor", reason));
+            return Err(fields.error("short_factor", reason));
         };
         let usual = (1.0 + stretch.factor.max(1.0).ln() / (stretch.original as f64).ln()).sqrt();
         rope.magnitude = fields.number_or("attention_factor", usual)? as f32;
@@ -175,7 +175,7 @@ impl Stretch {
         let factor = fields.number_or("factor", context as f64 / original as f64)?;
         if factor <= 0.0 || original < 2 {
             let reason = format!("stretches a context of {original} by {factor}");
-            return Err(fields.wrong("factor", reason));
+            return Err(fields.error("factor", reason));
         }
         Ok(Self { factor, original })
     }

@@ -7,14 +7,9 @@
 //! assert_eq!((spec.hidden, spec.layers.len(), spec.vocab), (32, 3, 96));
 //! # Ok::<(), eft_models::Error>(())
 //! ```
-use std::path::Path;
-
 use eft_core::TokenId;
 
-use crate::config::{self, Config};
-use crate::families;
 use crate::rope::Rope;
-use crate::{Error, Result};
 
 /// What a decoder is made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -237,39 +232,5 @@ impl DecoderSpec {
     /// The matrices of all blocks.
     pub fn linears(&self) -> Vec<&LinearSpec> {
         self.layers.iter().flat_map(LayerSpec::linears).collect()
-    }
-
-    /// Reads a `config.json`.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::BadFile`], [`Error::UnknownArchitecture`], and [`Error::Config`] naming the field.
-    pub fn read(file: impl AsRef<Path>) -> Result<Self> {
-        let file = file.as_ref();
-        Self::from_config(file, &config::read(file)?)
-    }
-
-    /// Reads what a `config.json` would hold. `file` is where it is from, for messages.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read), except [`Error::Io`].
-    pub fn from_config(file: impl AsRef<Path>, value: &serde_json::Value) -> Result<Self> {
-        let file = file.as_ref();
-        let config = Config::new(file, value);
-        let family = config.text("model_type").ok_or_else(|| config.wrong("model_type", "is missing"))?;
-        let Some((_, read)) = families::ALL.iter().find(|(name, _)| *name == family) else {
-            let known = families::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-            return Err(Error::UnknownArchitecture { file: file.into(), found: family.into(), known });
-        };
-        let mut spec = read(&config)?;
-        for layer in &spec.layers {
-            let limit = layer.attention.rope.as_ref().and_then(Rope::limit);
-            spec.context = limit.unwrap_or(spec.context).min(spec.context);
-            let (heads, kv_heads) = (layer.attention.heads, layer.attention.kv_heads);
-            if heads % kv_heads != 0 {
-                let reason = format!("is {heads}, which {kv_heads} key heads do not divide");
-                return Err(config.wrong("num_attention_heads", reason));
-            }
-        }
-        Ok(spec)
     }
 }

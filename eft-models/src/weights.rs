@@ -1,4 +1,4 @@
-//! [`Weights`]: a model's tensors by name, whatever the files that hold them.
+//! [`Weights`]: a model's architecture and tensors, whatever the format of the files that hold them.
 //!
 //! ```
 //! use eft_models::{Checkpoint, Weights};
@@ -15,21 +15,22 @@ use crate::checkpoint::Checkpoint;
 use crate::spec::DecoderSpec;
 use crate::tensors::RawTensor;
 
-/// What a decoder is loaded from: a [`Checkpoint`], or a file of another format.
+/// The weights of a model: a [`Checkpoint`], or a file of another format.
 pub trait Weights {
-    /// For messages, and for formulas of combined models.
+    /// The model's name, for messages and for formulas of combined models.
     fn name(&self) -> Cow<'_, str>;
 
-    /// What the model is made of.
+    /// The architecture of the model.
     fn spec(&self) -> &DecoderSpec;
 
-    /// Bytes of all tensors, as [`tensor`](Self::tensor) gives them.
+    /// The size of all tensors in bytes, in the form in which [`tensor`](Self::tensor) returns them.
     fn bytes(&self) -> u64;
 
-    /// A tensor by the name that the spec has for it, and its shape.
+    /// Returns the tensor of the given name and shape. Names are those of the [spec](Self::spec), followed by `.weight`
+    /// or `.bias`.
     ///
     /// # Errors
-    /// [`Error::BadTensor`](crate::Error::BadTensor) if it is missing, or of another shape, or cannot be read.
+    /// [`Error::BadTensor`](crate::Error::BadTensor) if the tensor is missing, has another shape, or cannot be read.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>>;
 }
 

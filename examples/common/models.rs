@@ -158,9 +158,9 @@ impl<B: eft::Backend> Models<B> {
             (reference, _) => Some(loaded.model(&named(reference, emulated))?),
         };
         let combined = match flags.mode {
-            Mode::Up => combine::delta(&large, &tuned, &small, flags.alpha),
-            Mode::Down => combine::delta(&small, &tuned, &large, flags.alpha),
-            Mode::Amplified => combine::amplified_delta(&large, &tuned, &small, flags.beta),
+            Mode::Up => combine::delta(&large, &tuned, &small, flags.alpha)?,
+            Mode::Down => combine::delta(&small, &tuned, &large, flags.alpha)?,
+            Mode::Amplified => combine::amplified_delta(&large, &tuned, &small, flags.beta)?,
             Mode::Filtered => combine::nucleus_delta(&large, &tuned, &small, flags.beta, flags.nucleus)?,
         };
         combined.check()?;

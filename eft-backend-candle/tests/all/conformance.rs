@@ -2,7 +2,7 @@
 use eft_backend_candle::Candle;
 use eft_core::conformance::{TrafficCounter, check_backend, check_texts};
 
-fn assert_passed(verdict: eft_core::conformance::Verdict) {
+fn assert_passed(result: eft_core::conformance::Result) {
     result.unwrap_or_else(|failure| panic!("{failure}"));
 }
 

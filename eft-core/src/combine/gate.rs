@@ -1,40 +1,49 @@
-use super::Rule;
 use crate::backend::{Backend, ScoreRow, Term};
+use crate::source::Rule;
 use crate::{Error, Result, Source};
 
-/// `sure` where its likeliest token has a probability of at least γ, else `unsure`: nudging takes the base model
-/// where it is certain and the tuned small model where it is not.
+/// `sure` at positions where `max π_sure ≥ γ`, else `unsure`.
 ///
-/// Fei et al. 2024, arXiv 2410.09300.
+/// Nudging keeps the base model where it is certain, and takes the small tuned model where it is not. Fei et al. 2024,
+/// arXiv 2410.09300.
+///
+/// ```
+/// # use eft_core::{combine, from_fn, Host, Vocab};
+/// # let vocab = Vocab::new("ab", ["a", "b"])?;
+/// # let model = |name: &str| from_fn(Host, vocab.clone(), |_| Ok(vec![0.0, 1.0])).named(name);
+/// # let (base, tuned) = (model("base"), model("tuned"));
+/// let nudged = combine::gate(&base, &tuned, 0.4)?;
+/// assert_eq!(nudged.to_string(), "gate[0.4](base, tuned)");
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::InvalidParameter`] unless γ is from 0 to 1.
+/// [`Error::InvalidParameter`] unless γ is between 0 and 1.
 pub fn gate<B: Backend>(sure: &Source<B>, unsure: &Source<B>, gamma: f32) -> Result<Source<B>> {
     if !(0.0..=1.0).contains(&gamma) {
         return Err(Error::parameter("gamma", gamma, "from 0 to 1"));
     }
-    Source::rule(Gate { threshold: gamma.ln() }, [sure.clone(), unsure.clone()])
+    Source::rule(Gate { gamma }, [sure.clone(), unsure.clone()])
 }
 
 struct Gate {
-    /// A log-probability.
-    threshold: f32,
+    gamma: f32,
 }
 
 impl<B: Backend> Rule<B> for Gate {
     fn name(&self) -> String {
-        format!("gate[{}]", self.threshold.exp())
+        format!("gate[{}]", self.gamma)
     }
 
     fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {
         let [sure, unsure] = parts else {
             return Err(Error::shape("parts of gate", 2, parts.len()));
         };
-        // One probability a row crosses to the host; the rows themselves stay.
-        let picks = backend.argmax(sure, width)?;
+        // Only one probability per row is downloaded.
+        let (threshold, picks) = (self.gamma.ln(), backend.argmax(sure, width)?);
         let rows = picks.iter().zip(sure.iter().zip(unsure)).map(|(pick, (sure, unsure))| {
-            // A row that is unsound must come out so: it is not "unsure".
-            if pick.log_prob >= self.threshold || pick.log_prob.is_nan() { *sure } else { *unsure }
+            // A row that holds NaN must be reported as such; it is not "unsure".
+            if pick.log_prob >= threshold || pick.log_prob.is_nan() { *sure } else { *unsure }
         });
         backend.linear(&[Term { weight: 1.0, rows: rows.collect() }], width)
     }

@@ -1,15 +1,26 @@
-use super::Rule;
+use super::checks::finite;
 use crate::backend::{Backend, Filter, ScoreRow, Term, score_rows};
+use crate::source::Rule;
 use crate::{Error, Result, Source};
 
-/// Conservative up-scaling: `log π_tuned + β·(log π_base − log π_untuned)` inside the tuned model's nucleus of mass
-/// `p`, and `log π_tuned` outside it.
+/// `log π_tuned + β·(log π_base − log π_untuned)` inside the tuned model's nucleus of mass `p`, and `log π_tuned`
+/// outside of it: up-scaling that leaves tokens alone which the tuned model finds improbable.
 ///
-/// The nucleus is taken at temperature 1, whatever is sampled at later. Where the tuned model is sure, scale has no
-/// say over improbable tokens. Mitchell et al. 2023, arXiv 2310.12962, §4.5.
+/// The nucleus is taken at temperature 1, whatever temperature is sampled at later. At β = 0 this is the tuned model.
+/// Mitchell et al. 2023, arXiv 2310.12962, §4.5.
+///
+/// ```
+/// # use eft_core::{combine, from_fn, Host, Vocab};
+/// # let vocab = Vocab::new("ab", ["a", "b"])?;
+/// # let model = |name: &str| from_fn(Host, vocab.clone(), |_| Ok(vec![0.0, 1.0])).named(name);
+/// # let (large, tuned, small) = (model("large"), model("tuned"), model("small"));
+/// let careful = combine::nucleus_delta(&large, &tuned, &small, 1.0, 0.9)?;
+/// assert_eq!(careful.to_string(), "nucleus_delta[β=1, p=0.9](tuned, large, small)");
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::InvalidParameter`] unless `p` is above 0 and at most 1, and β finite.
+/// [`Error::InvalidParameter`] unless 0 < `p` ≤ 1 and β is finite.
 pub fn nucleus_delta<B: Backend>(
     base: &Source<B>,
     tuned: &Source<B>,
@@ -19,9 +30,7 @@ pub fn nucleus_delta<B: Backend>(
 ) -> Result<Source<B>> {
     let nucleus = Filter { top_p: Some(p), ..Filter::default() };
     nucleus.validate()?;
-    if !beta.is_finite() {
-        return Err(Error::parameter("beta", beta, "a finite number"));
-    }
+    finite("beta", beta)?;
     if beta == 0.0 {
         return Ok(tuned.clone());
     }
@@ -36,6 +45,11 @@ struct NucleusDelta {
 impl<B: Backend> Rule<B> for NucleusDelta {
     fn name(&self) -> String {
         format!("nucleus_delta[β={}, p={}]", self.beta, self.nucleus.top_p.unwrap_or(1.0))
+    }
+
+    fn weight(&self, part: usize) -> Option<f32> {
+        // Inside of the nucleus.
+        [1.0, self.beta, -self.beta].get(part).copied()
     }
 
     fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {

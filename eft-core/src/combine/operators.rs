@@ -3,26 +3,12 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use crate::Source;
 use crate::backend::Backend;
-use crate::source::Node;
 
-/// Appends to a sum that was written out as one, instead of nesting it.
-fn plus<B: Backend>(left: &Source<B>, weight: f32, right: &Source<B>) -> Source<B> {
-    let mut terms = match left.node() {
-        Node::Sum(terms) if !left.is_named() => terms.clone(),
-        _ => vec![(1.0, left.clone())],
-    };
-    match right.node() {
-        // `a + 0.7 * b` is two terms, not one and a sum of one.
-        Node::Sum(inner) if inner.len() == 1 && !right.is_named() => {
-            terms.push((weight * inner[0].0, inner[0].1.clone()));
-        }
-        _ => terms.push((weight, right.clone())),
+/// A handle of its own for an operand given by reference.
+impl<B: Backend> From<&Source<B>> for Source<B> {
+    fn from(source: &Source<B>) -> Self {
+        source.clone()
     }
-    Source::sum(terms)
-}
-
-fn times<B: Backend>(weight: f32, source: &Source<B>) -> Source<B> {
-    Source::sum(vec![(weight, source.clone())])
 }
 
 macro_rules! operators {
@@ -31,7 +17,7 @@ macro_rules! operators {
             type Output = Source<B>;
 
             fn add(self, right: $right) -> Source<B> {
-                plus(&self, 1.0, &right)
+                Source::from(self).plus(1.0, &right)
             }
         }
 
@@ -39,7 +25,7 @@ macro_rules! operators {
             type Output = Source<B>;
 
             fn sub(self, right: $right) -> Source<B> {
-                plus(&self, -1.0, &right)
+                Source::from(self).plus(-1.0, &right)
             }
         }
     )*};
@@ -58,7 +44,7 @@ macro_rules! scaling {
             type Output = Source<B>;
 
             fn mul(self, source: $source) -> Source<B> {
-                times(self, &source)
+                source.times(f64::from(self))
             }
         }
 
@@ -66,7 +52,7 @@ macro_rules! scaling {
             type Output = Source<B>;
 
             fn mul(self, weight: f32) -> Source<B> {
-                times(weight, &self)
+                self.times(f64::from(weight))
             }
         }
 
@@ -74,7 +60,7 @@ macro_rules! scaling {
             type Output = Source<B>;
 
             fn div(self, divisor: f32) -> Source<B> {
-                times(1.0 / divisor, &self)
+                self.times(f64::from(1.0 / divisor))
             }
         }
 
@@ -82,7 +68,7 @@ macro_rules! scaling {
             type Output = Source<B>;
 
             fn neg(self) -> Source<B> {
-                times(-1.0, &self)
+                self.times(-1.0)
             }
         }
     )*};

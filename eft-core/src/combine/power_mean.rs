@@ -1,30 +1,41 @@
-use super::{Rule, convex};
+use super::checks::{convex, finite};
 use crate::backend::{Backend, Pool, ScoreRow, Term};
-use crate::{Error, Result, Source};
+use crate::source::Rule;
+use crate::{Result, Source};
 
 /// `π ∝ (Σ wᵢ·πᵢ^{−α})^{−1/α}`: multi-objective decoding under an α-divergence.
 ///
-/// α = 1 (forward KL) is the harmonic mean, α → 0 the geometric mean ([`weighted`](super::weighted), which α = 0
-/// gives), α = −1 the [`mixture`](super::mixture). Shi et al. 2024 (MOD), arXiv 2406.18853.
+/// α = 1 (forward KL) is the harmonic mean, α = 0 the geometric mean ([`weighted`](super::weighted)), and α = −1 the
+/// [`mixture`](super::mixture). Shi et al. 2024 (MOD), arXiv 2406.18853.
+///
+/// ```
+/// # use eft_core::{combine, from_fn, Host, Vocab};
+/// # let vocab = Vocab::new("ab", ["a", "b"])?;
+/// # let model = |name: &str| from_fn(Host, vocab.clone(), |_| Ok(vec![0.0, 1.0])).named(name);
+/// # let (helpful, harmless) = (model("helpful"), model("harmless"));
+/// let both = combine::power_mean([(0.5, &helpful), (0.5, &harmless)], 1.0)?;
+/// assert_eq!(both.to_string(), "power_mean[α=1][0.5, 0.5](helpful, harmless)");
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::InvalidParameter`] unless α is finite and the weights are convex.
+/// * [`Error::Shape`](crate::Error::Shape) if there are no terms.
+/// * [`Error::InvalidParameter`](crate::Error::InvalidParameter) unless α and the weights are finite, no weight is
+///   below 0, and their sum is 1.
 pub fn power_mean<'a, B: Backend>(
     terms: impl IntoIterator<Item = (f32, &'a Source<B>)>,
     alpha: f32,
 ) -> Result<Source<B>> {
     let (weights, parts): (Vec<_>, Vec<_>) = terms.into_iter().map(|(w, s)| (w, s.clone())).unzip();
     convex(&weights)?;
-    if !alpha.is_finite() {
-        return Err(Error::parameter("alpha", alpha, "a finite number"));
-    }
+    finite("alpha", alpha)?;
     if alpha == 0.0 {
-        return Ok(Source::sum(weights.into_iter().zip(parts).collect()));
+        return Ok(Source::sum(weights.into_iter().map(f64::from).zip(parts).collect()));
     }
     Pooled::source(format!("power_mean[α={alpha}]{weights:?}"), Pool::Power(-alpha), weights, parts)
 }
 
-/// The rule behind every elementwise pool.
+/// The rule of all elementwise pools.
 pub(super) struct Pooled {
     name: String,
     pool: Pool,
@@ -32,7 +43,7 @@ pub(super) struct Pooled {
 }
 
 impl Pooled {
-    /// A part of weight zero has no say, and is not run.
+    /// Leaves out parts of weight 0: they would run for nothing.
     pub(super) fn source<B: Backend>(
         name: impl Into<String>,
         pool: Pool,

@@ -323,3 +323,39 @@ impl<B: Backend> std::fmt::Debug for Batch<B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Host, Sampling, from_fn};
+
+    /// Drafts one token, and fails.
+    struct Fails;
+
+    impl<B: Backend> Stepper<B> for Fails {
+        fn step(
+            &mut self,
+            evaluator: &mut Evaluator<B>,
+            sampler: &mut Sampler<B>,
+            _: &Bounds<'_>,
+        ) -> Result<Vec<Vec<Token>>> {
+            evaluator.push(&[vec![1]])?;
+            sampler.remember([(0, 1)]);
+            Err(Error::source("target", "on purpose"))
+        }
+    }
+
+    #[test]
+    fn a_step_that_fails_changes_nothing() {
+        let vocab = Vocab::new("abc", ["a", "b", "c"]).unwrap();
+        let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0, 0.0]));
+        let mut evaluator = Evaluator::open(&[&model], &[[0].into()]).unwrap();
+        evaluator.push(&[vec![2]]).unwrap();
+        let decoding = Decoding::from(Sampling::greedy());
+        let rows = Rows::of(&evaluator, &decoding).unwrap();
+        let mut batch = Batch::start(evaluator, decoding, rows, Box::new(Fails)).unwrap();
+        assert!(batch.next().unwrap().is_err());
+        assert_eq!((batch.evaluator.pushed(0), batch.sampler.generated(0)), (&[2][..], &[2][..]));
+        assert!(batch.next().is_none());
+    }
+}

@@ -26,6 +26,7 @@ mod generation;
 pub(crate) mod open;
 mod report;
 mod request;
+mod sampler;
 pub(crate) mod step;
 pub(crate) mod stop;
 pub mod text;

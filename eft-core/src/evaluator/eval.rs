@@ -1,21 +1,26 @@
-//! Evaluating a root: rows of its streams, combined where they are.
+//! Evaluating a root: the score rows of its models, combined in the memory where they are.
 use std::ops::Range;
 
 use super::Evaluator;
-use super::plan::{Expr, Root};
+use super::expr::{Expr, Root};
 use crate::backend::{Backend, Edit, ScoreRow, Term, score_rows};
 use crate::check;
 use crate::scores::consecutive;
+use crate::vocab::Common;
 use crate::{Error, Form, Result, Scores, TokenId};
 
-/// Rows of a part of an expression: some stream's, or computed.
-enum Value<'a, B: Backend> {
+/// The bias of ids that are no tokens before a rule sees them: their probability is 0 in single precision, and unlike
+/// −∞ the bias stays finite where the rule subtracts it.
+const NO_TOKEN: f32 = -1e30;
+
+/// The score rows of a part of an expression: those of a model, or computed.
+pub(super) enum Value<'a, B: Backend> {
     Rows(Vec<ScoreRow<'a, B>>),
     Computed(B::Tensor, usize),
 }
 
 impl<B: Backend> Value<'_, B> {
-    fn rows(&self) -> Vec<ScoreRow<'_, B>> {
+    pub(super) fn rows(&self) -> Vec<ScoreRow<'_, B>> {
         match self {
             Self::Rows(rows) => rows.clone(),
             Self::Computed(tensor, rows) => score_rows(tensor, *rows),
@@ -23,65 +28,76 @@ impl<B: Backend> Value<'_, B> {
     }
 }
 
-/// What a term, as the user wrote it, says of some tokens.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TermLogProbs {
-    /// Its name.
-    pub name: String,
-    /// Its weight; `None` for a part of a rule that is no weighted sum.
-    pub weight: Option<f32>,
-    /// For each position asked for, its log-probabilities (natural log, over the common range) of the tokens asked
-    /// for; `None` for a term that cancels and is not run (see
-    /// [`OpenOptions::every_term`](super::OpenOptions::every_term)).
-    pub log_probs: Option<Vec<Vec<f32>>>,
-}
-
 impl<B: Backend> Evaluator<B> {
-    /// The scores of a root at the positions of each row, running only what is missing for them. An empty range
-    /// asks nothing of a row.
+    /// Returns the scores of a root at a range of positions for each row, running only what is missing for them.
     ///
-    /// Scores are raw where the root is a weighted sum of models that all give raw logits, and normalised
-    /// log-probabilities else; they are cut to the tokens that all terms share, and ids among those which stand
-    /// for no token are excluded.
+    /// An empty range asks for no scores of its row. The result has one score row for each position, as wide as the
+    /// [common vocabulary](Self::width) of the root. They are raw logits if the root is a weighted sum of models that
+    /// return raw logits, else log-probabilities: see [`Scores::form`].
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Evaluator, Host, Vocab};
+    ///
+    /// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |tokens| Ok(vec![tokens.len() as f32, 0.0]));
+    /// let mut evaluator = Evaluator::open(&[&model], &[vec![0].into(), vec![1].into()])?;
+    /// evaluator.push(&[vec![1, 0], vec![]])?;
+    /// // Two positions of the first row: after its prompt and one token, and after both.
+    /// let scores = evaluator.eval(0, &[1..3, 0..0])?;
+    /// assert_eq!((scores.positions(0).len(), scores.positions(1).len()), (2, 0));
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] unless there is a range for each row, within what was pushed; [`Error::ContextFull`];
-    /// [`Error::Forgotten`] for the prompt's own scores after [`commit`](Self::commit), of a model that cannot go
-    /// back into its prompt to compute them again; [`Error::PartialRows`];
-    /// failures of the models. The evaluator stays usable: what was pushed stays pushed, and the call can be made again.
+    /// * [`Error::Unknown`] if the root index is out of range.
+    /// * [`Error::Shape`] unless there is a range for each row, which ends at most one after the number of its pushed
+    ///   tokens; or if a model or rule returns scores of another shape.
+    /// * [`Error::ContextFull`] if the pushed tokens do not fit into a model's context.
+    /// * [`Error::Forgotten`] for position 0 after [`commit`](Self::commit), if the model cannot feed the end of its
+    ///   prompt again.
+    /// * [`Error::PartialRows`] if a rule is applied to a black box that reports only its top tokens.
+    /// * [`Error::Poisoned`] after an earlier failure.
+    /// * Any error of a model or of the backend.
+    ///
+    /// Pushed tokens stay pushed and the call can be repeated, unless a model failed while it fed the end of its prompt
+    /// again: that poisons the evaluator.
     pub fn eval(&mut self, root: usize, at: &[Range<usize>]) -> Result<Scores<B>> {
-        self.prepare(at)?;
-        let streams = self.root(root)?.expr.streams();
-        self.run(&streams, at)?;
+        self.check_positions(at)?;
+        let models = self.root(root)?.expr.models();
+        self.run(&models, at)?;
         self.compute(self.root(root)?, at)
     }
 
-    /// Runs what [`eval`](Self::eval) would run for the positions, save the models that `draft` runs and that share
-    /// no pass with the root's others; computes nothing. A draft's row behind the last token it wrote costs a pass
-    /// of its own, and is needed only if all of its tokens are accepted.
+    /// Runs the models that [`eval`](Self::eval) would run, but for those that only `draft` needs, and computes
+    /// nothing. (The draft's scores after the last token that it wrote cost another pass of it, and are needed only if
+    /// all of its tokens are accepted.)
+    ///
+    /// A model that both roots run is left out unless it shares its passes with a model that only `root` runs.
     ///
     /// # Errors
-    /// As [`eval`](Self::eval).
+    /// The errors of [`eval`](Self::eval).
+    #[doc(hidden)]
     pub fn run_without(&mut self, root: usize, draft: usize, at: &[Range<usize>]) -> Result<()> {
-        self.prepare(at)?;
+        self.check_positions(at)?;
         let left_out = self.of_draft_alone(root, draft)?;
-        let mut streams = self.root(root)?.expr.streams();
-        streams.retain(|stream| !left_out.contains(stream));
-        self.run(&streams, at)
+        let mut models = self.root(root)?.expr.models();
+        models.retain(|model| !left_out.contains(model));
+        self.run(&models, at)
     }
 
-    /// The streams of a root that [`run_without`](Self::run_without) leaves out.
+    /// The models of a root that [`run_without`](Self::run_without) leaves out.
     pub(crate) fn of_draft_alone(&self, root: usize, draft: usize) -> Result<Vec<usize>> {
-        let (streams, drafts) = (self.root(root)?.expr.streams(), self.root(draft)?.expr.streams());
-        let session = |stream: &usize| self.streams[*stream].session;
-        let shared: Vec<_> = streams.iter().filter(|s| !drafts.contains(s)).map(session).collect();
-        Ok(streams.iter().copied().filter(|s| drafts.contains(s) && !shared.contains(&session(s))).collect())
+        let (models, drafts) = (self.root(root)?.expr.models(), self.root(draft)?.expr.models());
+        let session = |model: &usize| self.models[*model].session;
+        let shared: Vec<_> = models.iter().filter(|m| !drafts.contains(m)).map(session).collect();
+        Ok(models.iter().copied().filter(|m| drafts.contains(m) && !shared.contains(&session(m))).collect())
     }
 
-    /// The scores of a root from a position of each row to the last: after everything that was pushed.
+    /// Returns the scores of a root from position `from[i]` of row `i` to its last position: the one after all pushed
+    /// tokens.
     ///
     /// # Errors
-    /// As [`eval`](Self::eval).
+    /// * [`Error::Shape`] unless there is a position for each row.
+    /// * The errors of [`eval`](Self::eval).
     pub fn eval_from(&mut self, root: usize, from: &[usize]) -> Result<Scores<B>> {
         check::per_row("positions", self.rows(), from.len())?;
         let at: Vec<_> =
@@ -89,55 +105,18 @@ impl<B: Backend> Evaluator<B> {
         self.eval(root, &at)
     }
 
-    /// The scores of a root for the next token of each row.
+    /// Returns the scores of a root for the next token of each row: one score row for each row of the batch.
     ///
     /// # Errors
-    /// As [`eval`](Self::eval).
+    /// The errors of [`eval`](Self::eval).
     pub fn eval_last(&mut self, root: usize) -> Result<Scores<B>> {
         let at = self.last_positions();
         self.eval(root, &at)
     }
 
-    /// What each term of a root says of tokens: `tokens` holds a list for each position of each row, in order.
-    ///
-    /// # Errors
-    /// As [`eval`](Self::eval), and [`Error::TokenOutOfRange`].
-    pub fn term_log_probs(
-        &mut self,
-        root: usize,
-        at: &[Range<usize>],
-        tokens: &[Vec<TokenId>],
-    ) -> Result<Vec<TermLogProbs>> {
-        self.prepare(at)?;
-        check::per_row("lists of tokens", at.iter().map(Range::len).sum(), tokens.len())?;
-        let mut streams: Vec<_> = self.root(root)?.written.iter().flat_map(|w| w.expr.streams()).collect();
-        streams.retain(|s| *s < self.streams.len());
-        self.run(&streams, at)?;
-        let root = self.root(root)?;
-        let width = root.common.width;
-        let rows = at.iter().enumerate().flat_map(|(row, at)| at.clone().map(move |_| row));
-        for (row, tokens) in rows.zip(tokens) {
-            check::within(&root.name, row, tokens, width)?;
-        }
-        root.written
-            .iter()
-            .map(|term| {
-                let runs = term.expr.streams().iter().all(|s| *s < self.streams.len());
-                let log_probs = runs.then(|| {
-                    let value = self.value(&term.expr, at, width)?;
-                    self.backend.log_probs(&value.rows(), tokens, width)
-                });
-                Ok(TermLogProbs {
-                    name: term.name.clone(),
-                    weight: term.weight,
-                    log_probs: log_probs.transpose()?,
-                })
-            })
-            .collect()
-    }
-
-    fn prepare(&self, at: &[Range<usize>]) -> Result<()> {
-        self.healthy()?;
+    /// Checks the positions that a call asks for, before anything is run.
+    pub(super) fn check_positions(&self, at: &[Range<usize>]) -> Result<()> {
+        self.check_poison()?;
         check::per_row("positions", self.rows(), at.len())?;
         for (row, (at, pushed)) in at.iter().zip(&self.pushed).enumerate() {
             if !at.is_empty() && at.end > pushed.len() + 1 {
@@ -150,28 +129,25 @@ impl<B: Backend> Evaluator<B> {
 
     fn compute(&self, root: &Root<B>, at: &[Range<usize>]) -> Result<Scores<B>> {
         let width = root.common.width;
-        let forms: Vec<_> =
-            root.expr.streams().iter().map(|s| (*s, self.streams[*s].scores.form())).collect();
-        let partial: Vec<_> = forms.iter().filter(|(_, f)| *f == Form::Partial).map(|(s, _)| *s).collect();
-        let raw = root.expr.rule().is_none() && forms.iter().all(|(_, f)| *f == Form::Logits);
+        let forms: Vec<_> = root.expr.models().iter().map(|m| (*m, self.models[*m].scores.form())).collect();
+        let partial: Vec<_> = forms.iter().filter(|(_, f)| *f == Form::Partial).map(|(m, _)| *m).collect();
+        let raw = root.expr.is_linear() && forms.iter().all(|(_, f)| *f == Form::Logits);
         let form = match (partial.is_empty(), raw) {
             (false, _) => Form::Partial,
             (true, true) => Form::Logits,
             (true, false) => Form::LogProbs,
         };
-        let spans = consecutive(at.iter().map(Range::len));
-        let next = spans.last().map_or(0, |span| span.end);
-        if next == 0 {
+        let count = at.iter().map(Range::len).sum();
+        if count == 0 {
             return Ok(Scores::none(at.len(), width, form));
         }
         if let Some(scores) = self.alias(root, at) {
             return Ok(scores);
         }
-        let mut value = self.value(&root.expr, at, width)?;
+        let mut value = self.value(&root.expr, at, &root.common)?;
         if !root.common.holes.is_empty() {
-            let excluded = root.common.holes.iter().map(|id| (*id, f32::NEG_INFINITY)).collect();
-            let edits = vec![vec![Edit::Bias(excluded)]; next];
-            value = Value::Computed(self.backend.edit(&value.rows(), &edits, width)?, next);
+            let tensor = self.without_holes(&value.rows(), &root.common, f32::NEG_INFINITY)?;
+            value = Value::Computed(tensor, count);
         }
         let known_mass = self.known_mass(&value, &partial, at, width)?;
         let tensor = match value {
@@ -179,13 +155,21 @@ impl<B: Backend> Evaluator<B> {
             value if raw => self.backend.linear(&[Term { weight: 1.0, rows: value.rows() }], width)?,
             value => self.backend.log_softmax(&value.rows(), width)?,
         };
+        let spans = consecutive(at.iter().map(Range::len));
         Ok(Scores::new(tensor, spans, width, form).with_known_mass(known_mass))
     }
 
-    /// A single model's scores need no computing where they lie in one tensor: the same memory is returned.
+    /// The scores with a bias added to the ids below the common width that are no tokens.
+    fn without_holes(&self, rows: &[ScoreRow<'_, B>], common: &Common, bias: f32) -> Result<B::Tensor> {
+        let biases: Vec<(TokenId, f32)> = common.holes.iter().map(|id| (*id, bias)).collect();
+        let edits = vec![vec![Edit::Bias(biases)]; rows.len()];
+        self.backend.edit(rows, &edits, common.width)
+    }
+
+    /// The scores of a single model without a copy, if nothing has to be computed and they lie in one tensor.
     fn alias(&self, root: &Root<B>, at: &[Range<usize>]) -> Option<Scores<B>> {
-        let Expr::Stream(stream) = root.expr else { return None };
-        let store = &self.streams[stream].scores;
+        let Expr::Model(model) = root.expr else { return None };
+        let (store, width) = (&self.models[model].scores, root.common.width);
         if !root.common.holes.is_empty() || store.form() == Form::Partial {
             return None;
         }
@@ -194,7 +178,7 @@ impl<B: Backend> Evaluator<B> {
         for (row, at) in at.iter().enumerate() {
             let mut span = 0..0;
             for position in at.clone() {
-                let (found, index) = store.place(row, position)?;
+                let (found, index) = store.locate(row, position)?;
                 if span.is_empty() {
                     span = index..index;
                 }
@@ -206,29 +190,34 @@ impl<B: Backend> Evaluator<B> {
             spans.push(span);
         }
         let scores = store.chunk(chunk?)?;
+        // Log-probabilities over more tokens than the common ones must be normalised again over those.
+        if scores.form() == Form::LogProbs && scores.width() > width {
+            return None;
+        }
         let tensor = self.backend.shallow_clone(scores.tensor()?);
-        Some(Scores::new(tensor, spans, root.common.width, scores.form()))
+        Some(Scores::new(tensor, spans, width, scores.form()))
     }
 
-    /// The rows of an expression, one after another for the positions of each row of the batch.
-    fn value(&self, expr: &Expr<B>, at: &[Range<usize>], width: usize) -> Result<Value<'_, B>> {
+    /// The score rows of an expression, in the order of the rows of the batch and of their positions.
+    pub(super) fn value(&self, expr: &Expr<B>, at: &[Range<usize>], common: &Common) -> Result<Value<'_, B>> {
+        let width = common.width;
         let count = at.iter().map(Range::len).sum();
         match expr {
-            Expr::Stream(stream) => Ok(Value::Rows(self.stream_rows(*stream, at)?)),
+            Expr::Model(model) => Ok(Value::Rows(self.rows_of_model(*model, at)?)),
             Expr::Sum(terms) => {
                 let values =
-                    terms.iter().map(|(_, e)| self.value(e, at, width)).collect::<Result<Vec<_>>>()?;
+                    terms.iter().map(|(_, e)| self.value(e, at, common)).collect::<Result<Vec<_>>>()?;
                 let weighted = terms.iter().zip(&values);
                 let weighted: Vec<_> =
                     weighted.map(|((weight, _), v)| Term { weight: *weight, rows: v.rows() }).collect();
                 let mut sum = self.backend.linear(&weighted, width)?;
-                // On tokens that a black box does not know, −∞ is no score but a gap: the sum is cut to what all
-                // terms know.
+                // A black box's −∞ means that the score is unknown, so the sum is masked to the tokens that all terms
+                // know, whatever the signs of their weights.
                 for (_, term) in terms {
-                    if let Expr::Stream(stream) = term
-                        && self.streams[*stream].scores.form() == Form::Partial
+                    if let Expr::Model(model) = term
+                        && self.models[*model].scores.form() == Form::Partial
                     {
-                        let known = self.stream_rows(*stream, at)?;
+                        let known = self.rows_of_model(*model, at)?;
                         sum = self.backend.choose(&known, &score_rows(&sum, count), None, width)?;
                     }
                 }
@@ -237,19 +226,23 @@ impl<B: Backend> Evaluator<B> {
             Expr::Rule(rule, parts) => {
                 let mut normalised = Vec::new();
                 for part in parts {
-                    for stream in part.streams() {
-                        let stream = &self.streams[stream];
-                        if stream.scores.form() == Form::Partial {
-                            return Err(Error::PartialRows { rule: rule.name(), term: stream.name.clone() });
+                    for model in part.models() {
+                        let model = &self.models[model];
+                        if model.scores.form() == Form::Partial {
+                            return Err(Error::PartialRows { rule: rule.name(), term: model.name.clone() });
                         }
                     }
-                    normalised.push(self.backend.log_softmax(&self.value(part, at, width)?.rows(), width)?);
+                    let mut value = self.value(part, at, common)?;
+                    if !common.holes.is_empty() {
+                        value = Value::Computed(self.without_holes(&value.rows(), common, NO_TOKEN)?, count);
+                    }
+                    normalised.push(self.backend.log_softmax(&value.rows(), width)?);
                 }
                 let rows: Vec<_> = normalised.iter().map(|t| score_rows(t, count)).collect();
                 let tensor = rule.apply(&self.backend, &rows, width)?;
                 let got = self.backend.shape(&tensor);
                 if got.0 < count || got.1 < width {
-                    let what = format!("what the rule `{}` returned", rule.name());
+                    let what = format!("scores that the rule `{}` returned", rule.name());
                     return Err(Error::shape(
                         what,
                         format!("{count} × {width}"),
@@ -261,15 +254,17 @@ impl<B: Backend> Evaluator<B> {
         }
     }
 
-    fn stream_rows(&self, stream: usize, at: &[Range<usize>]) -> Result<Vec<ScoreRow<'_, B>>> {
-        let store = &self.streams[stream].scores;
+    /// The stored score rows of a model.
+    fn rows_of_model(&self, model: usize, at: &[Range<usize>]) -> Result<Vec<ScoreRow<'_, B>>> {
+        let store = &self.models[model].scores;
         let positions = at.iter().enumerate().flat_map(|(row, at)| at.clone().map(move |p| (row, p)));
         positions
             .map(|(row, position)| store.get(row, position).ok_or(Error::Forgotten { row, position }))
             .collect()
     }
 
-    /// The mass that the black boxes give to the tokens that are left: the least of any of them.
+    /// For each position, the probability mass that black boxes give to the tokens that have a score: the least of any
+    /// of them.
     fn known_mass(
         &self,
         value: &Value<'_, B>,
@@ -278,8 +273,8 @@ impl<B: Backend> Evaluator<B> {
         width: usize,
     ) -> Result<Vec<f32>> {
         let mut known_mass: Vec<f32> = Vec::new();
-        for &stream in partial {
-            let rows = self.stream_rows(stream, at)?;
+        for &model in partial {
+            let rows = self.rows_of_model(model, at)?;
             let left = self.backend.choose(&value.rows(), &rows, None, width)?;
             let mass = self
                 .backend

@@ -1,21 +1,60 @@
-//! Opening: a session for each engine, its rows the blocks of the streams that run on it.
-use super::plan::{Origin, Plan, Rows, StreamSpec};
+//! Opening: one session for each engine, whose rows are those of the models that it runs, block by block.
+use super::model::{Inputs, Model, PlannedModel};
+use super::plan::Plan;
+use super::state::{ModelRows, OpenSession};
 use super::store::ScoreStore;
-use super::{Evaluator, OpenOptions, Running, Stream};
+use super::threads::for_each;
+use super::{Evaluator, OpenOptions};
 use crate::backend::Backend;
-use crate::{EngineRow, Error, Opened, Prompt, Result, Source};
+use crate::{Error, Opened, Prompt, Result, Source};
 
 impl<B: Backend> Evaluator<B> {
-    /// As [`open`](Self::open), with options.
+    /// Opens the models of all roots on the prompts, one row for each prompt, and feeds them.
+    ///
+    /// Terms of one engine run as rows of one session, and terms that are the same in weights, adapter and token ids
+    /// are run once. All prompts are rendered and checked before any model runs.
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Evaluator, Host, Vocab};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let base = from_fn(Host, vocab.clone(), |_| Ok(vec![1.0, 0.0])).named("base");
+    /// let tuned = from_fn(Host, vocab, |_| Ok(vec![0.0, 3.0])).named("tuned");
+    /// let evaluator = Evaluator::open(&[&(&base + &tuned), &tuned], &[vec![0].into(), vec![1, 0].into()])?;
+    /// assert_eq!((evaluator.rows(), evaluator.name(0)?), (2, "base + tuned"));
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// * [`Error::Shape`] if there are no roots.
+    /// * [`Error::EmptyBatch`] if there are no prompts.
+    /// * [`Error::CannotRender`] if a model has no tokenizer or template for a prompt.
+    /// * [`Error::EmptyPrompt`] if a prompt is rendered to no tokens.
+    /// * [`Error::TokenOutOfRange`] if a model has no such token.
+    /// * [`Error::ContextFull`] if a prompt is longer than a model's context.
+    /// * [`Error::InvalidWeight`] if a weight is not a finite number.
+    /// * [`Error::NothingLeft`] if all terms of a root cancel.
+    /// * [`Error::VocabMismatch`] if the vocabularies of a root do not fit together.
+    /// * [`Error::TooComplex`] if a root has too many terms, or rules nested too deeply.
+    /// * Any error of a prompt transform or of a model.
+    pub fn open(roots: &[&Source<B>], prompts: &[Prompt]) -> Result<Self> {
+        Self::open_with(roots, prompts, OpenOptions::default())
+    }
+
+    /// Opens the models of all roots on the prompts, with options: see [`open`](Self::open).
+    ///
+    /// # Errors
+    /// The same as those of [`open`](Self::open).
     pub fn open_with(roots: &[&Source<B>], prompts: &[Prompt], options: OpenOptions) -> Result<Self> {
         let sources: Vec<_> = roots.iter().map(|s| (*s).clone()).collect();
         let plan = Plan::new(&sources, prompts, options.every_term)?;
-        let groups = groups(&plan.streams);
-        let opened = open_groups(&plan.streams, &groups, options.parallel)?;
-        Self::assemble(sources, options, plan, groups, opened, prompts.len())
+        // All prompts are checked before any model runs: a prefill may take seconds.
+        plan.models.iter().try_for_each(PlannedModel::check)?;
+        let groups = groups(&plan.models);
+        let jobs = groups.iter().map(|group| group.iter().map(|m| &plan.models[*m]).collect()).collect();
+        let opened = for_each(jobs, options.parallel, |group: Vec<&PlannedModel<B>>| open(&group));
+        let opened = opened.into_iter().collect::<Result<_>>()?;
+        Ok(Self::assemble(sources, options, plan, groups, opened, prompts.len()))
     }
 
     /// Checks that the models of all roots accept the prompts, without running any of them. The prompts of opaque sources
@@ -30,7 +69,7 @@ impl<B: Backend> Evaluator<B> {
     ) -> Result<()> {
         let sources: Vec<_> = roots.iter().map(|s| (*s).clone()).collect();
         let plan = Plan::new(&sources, prompts, options.every_term)?;
-        plan.streams.iter().try_for_each(check)
+        plan.models.iter().try_for_each(PlannedModel::check)
     }
 
     /// An evaluator at the end of its prompts, from sessions whose rows are the blocks of `groups`.
@@ -41,44 +80,43 @@ impl<B: Backend> Evaluator<B> {
         groups: Vec<Vec<usize>>,
         opened: Vec<Opened<B>>,
         rows: usize,
-    ) -> Result<Self> {
+    ) -> Self {
         let backend = sources[0].backend().clone();
         let mut sessions = Vec::new();
-        let mut streams: Vec<_> = plan.streams.into_iter().map(|spec| Stream::new(spec, rows)).collect();
+        let mut models: Vec<_> = plan.models.into_iter().map(|planned| unopened(planned, rows)).collect();
         for (group, (session, scores)) in groups.into_iter().zip(opened) {
-            for (block, &stream) in group.iter().enumerate() {
-                let stream = &mut streams[stream];
-                stream.session = sessions.len();
-                stream.block = block;
-                let of_block: Vec<_> = (block * rows..(block + 1) * rows).collect();
-                stream.scores.insert(scores.shallow_clone(&backend).select(&of_block), &vec![0; rows]);
+            for (block, &model) in group.iter().enumerate() {
+                let model = &mut models[model];
+                model.session = sessions.len();
+                model.block = block;
+                let of_block = model.rows_of_session(rows);
+                model.scores.insert(scores.shallow_clone(&backend).select(&of_block), &vec![0; rows]);
             }
-            sessions.push(Running { session, streams: group });
+            sessions.push(OpenSession { session, models: group });
         }
         let pushed = vec![Vec::new(); rows];
-        Ok(Self { backend, sources, options, roots: plan.roots, streams, sessions, pushed, poison: None })
+        Self { backend, sources, options, roots: plan.roots, models, sessions, pushed, poison: None }
     }
 }
 
-impl<B: Backend> Stream<B> {
-    fn new(spec: StreamSpec<B>, rows: usize) -> Self {
-        Self {
-            name: spec.name,
-            origin: spec.origin,
-            prompts: spec.rows,
-            session: 0,
-            block: 0,
-            fed: vec![0; rows],
-            scores: ScoreStore::new(rows),
-        }
+/// A model that has no session yet.
+fn unopened<B: Backend>(planned: PlannedModel<B>, rows: usize) -> ModelRows<B> {
+    ModelRows {
+        name: planned.name,
+        model: planned.model,
+        inputs: planned.inputs,
+        session: 0,
+        block: 0,
+        fed: vec![0; rows],
+        scores: ScoreStore::new(rows),
     }
 }
 
-/// Which streams run in one session, in the order of their first.
-pub(super) fn groups<B: Backend>(streams: &[StreamSpec<B>]) -> Vec<Vec<usize>> {
+/// Which models run in one session, in the order of their first.
+pub(super) fn groups<B: Backend>(models: &[PlannedModel<B>]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
-    for (i, stream) in streams.iter().enumerate() {
-        match groups.iter_mut().find(|g| streams[g[0]].origin.same_session(&stream.origin)) {
+    for (i, planned) in models.iter().enumerate() {
+        match groups.iter_mut().find(|g| models[g[0]].model.shares_passes(&planned.model)) {
             Some(group) => group.push(i),
             None => groups.push(vec![i]),
         }
@@ -86,75 +124,25 @@ pub(super) fn groups<B: Backend>(streams: &[StreamSpec<B>]) -> Vec<Vec<usize>> {
     groups
 }
 
-fn open_groups<B: Backend>(
-    streams: &[StreamSpec<B>],
-    groups: &[Vec<usize>],
-    parallel: bool,
-) -> Result<Vec<Opened<B>>> {
-    // All of them are looked at before any is opened: a prefill may take seconds.
-    for &stream in groups.iter().flatten() {
-        check(&streams[stream])?;
-    }
-    let jobs = groups.iter().map(|group| group.iter().map(|s| &streams[*s]).collect()).collect();
-    for_each(jobs, parallel, |group: Vec<&StreamSpec<B>>| open(&group)).into_iter().collect()
-}
-
-/// What a stream is to be opened on fits its model.
-pub(super) fn check<B: Backend>(stream: &StreamSpec<B>) -> Result<()> {
-    match &stream.origin {
-        Origin::Engine { engine, .. } => engine.spec().check_as(&stream.name, &engine_rows(stream)),
-        Origin::Opaque(_) => Ok(()),
-    }
-}
-
-/// The rows of a stream as its engine knows them; none for an opaque source.
-pub(super) fn engine_rows<B: Backend>(stream: &StreamSpec<B>) -> Vec<EngineRow> {
-    match (&stream.origin, &stream.rows) {
-        (Origin::Engine { adapter, .. }, Rows::Ids(rows)) => {
-            rows.iter().map(|ids| EngineRow { adapter: *adapter, tokens: ids.clone() }).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Opens the streams of one group in one session.
-pub(super) fn open<B: Backend>(group: &[&StreamSpec<B>]) -> Result<Opened<B>> {
+/// Opens the models of one group in one session.
+pub(super) fn open<B: Backend>(group: &[&PlannedModel<B>]) -> Result<Opened<B>> {
     let first = group[0];
-    let name = group.iter().map(|s| &s.name[..]).collect::<Vec<_>>().join(", ");
-    let (rows, (session, scores)) = match (&first.origin, &first.rows) {
-        (Origin::Engine { engine, .. }, _) => {
-            let rows: Vec<_> = group.iter().flat_map(|s| engine_rows(s)).collect();
+    let name = group.iter().map(|m| &m.name[..]).collect::<Vec<_>>().join(", ");
+    let (rows, (session, scores)) = match (&first.model, &first.inputs) {
+        (Model::Engine { engine, .. }, _) => {
+            let rows: Vec<_> = group.iter().flat_map(|m| m.engine_rows()).collect();
             (rows.len(), engine.open(&rows)?)
         }
-        (Origin::Opaque(source), Rows::Prompts(prompts)) => (prompts.len(), source.open(prompts)?),
-        (Origin::Opaque(_), Rows::Ids(_)) => {
+        (Model::Opaque(source), Inputs::Prompts(prompts)) => (prompts.len(), source.open(prompts)?),
+        (Model::Opaque(_), Inputs::Ids(_)) => {
             return Err(Error::Unsupported { who: name, what: "rows of token ids: it is opaque".into() });
         }
     };
-    let vocab = first.origin.vocab();
-    let backend = match &first.origin {
-        Origin::Engine { engine, .. } => &engine.spec().backend,
-        Origin::Opaque(source) => source.backend(),
-    };
-    scores.check(backend, &name, &vec![1; rows], vocab.real())?;
+    scores.check(first.model.backend(), &name, &vec![1; rows], first.model.vocab().real())?;
     for (what, got) in [("room", session.room().len()), ("rollback limit", session.rollback_limit().len())] {
         if got != rows {
             return Err(Error::shape(format!("{what} of a session of `{name}`"), rows, got));
         }
     }
     Ok((session, scores))
-}
-
-/// Runs jobs one after another, or each in a thread of its own.
-pub(super) fn for_each<J: Send, R: Send>(jobs: Vec<J>, parallel: bool, f: impl Fn(J) -> R + Sync) -> Vec<R> {
-    if !parallel || jobs.len() < 2 {
-        return jobs.into_iter().map(f).collect();
-    }
-    let f = &f;
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = jobs.into_iter().map(|job| scope.spawn(move || f(job))).collect();
-        let joined = threads.into_iter().map(|t| t.join());
-        // A panic of a model is its own: it goes on in the thread that asked.
-        joined.map(|r| r.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    })
 }

@@ -2,59 +2,67 @@
 use std::ops::Range;
 
 use super::Evaluator;
-use super::open::for_each;
-use super::plan::Rows;
+use super::model::Inputs;
+use super::threads::for_each;
 use crate::backend::Backend;
 use crate::{Error, Result, RowFeed, Scores, Session};
 
-/// What a session is to do.
-struct Job {
+/// One pass of one session.
+struct Pass {
     session: usize,
-    /// Tokens to drop first: positions whose scores were forgotten are computed again.
-    rewind: Vec<usize>,
+    /// How many tokens each row of the session drops first: forgotten scores are computed again.
+    drop: Vec<usize>,
     feed: Vec<RowFeed>,
-    /// What becomes of the rows of each stream that takes part.
-    blocks: Vec<Block>,
+    models: Vec<ModelPass>,
 }
 
-struct Block {
-    stream: usize,
+/// What a pass does to the rows of one model.
+struct ModelPass {
+    model: usize,
     /// For each row of the batch.
-    moves: Vec<Move>,
+    rows: Vec<RowPass>,
 }
 
-/// What becomes of one row of a stream.
+/// What a pass does to one row of a model.
 #[derive(Clone, Copy)]
-struct Move {
-    /// Tokens fed before and after.
-    from: usize,
-    to: usize,
+struct RowPass {
+    /// How many of the pushed tokens stay fed when the row has dropped what it drops.
+    kept: usize,
+    /// How many of the pushed tokens are fed after the pass.
+    fed: usize,
     /// The first position that is scored.
     start: usize,
-    /// The prompt's last token is fed again, before all others: its own scores are wanted.
-    again: bool,
+    /// The last token of the prompt is dropped and fed again, since its own scores are wanted.
+    refeeds_prompt: bool,
+}
+
+/// Why a pass failed.
+struct PassError {
+    error: Error,
+    /// Rows have dropped tokens, and have not been fed.
+    dropped: bool,
 }
 
 impl<B: Backend> Evaluator<B> {
-    /// Makes sure that the streams have scores at the positions. Everything is checked before anything is run; a
-    /// model that fails then leaves the others ahead, which the next call makes up for.
-    pub(super) fn run(&mut self, streams: &[usize], at: &[Range<usize>]) -> Result<()> {
-        let mut jobs = Vec::new();
+    /// Makes sure that the models have scores at the positions. Everything is checked before anything is run. If a
+    /// model fails, the others have read tokens that it has not; the next call feeds only what is missing.
+    pub(super) fn run(&mut self, models: &[usize], at: &[Range<usize>]) -> Result<()> {
+        let mut passes = Vec::new();
         for session in 0..self.sessions.len() {
-            if let Some(job) = self.job(session, streams, at)? {
-                jobs.push(job);
+            if let Some(pass) = self.pass(session, models, at)? {
+                passes.push(pass);
             }
         }
-        let mut of_session: Vec<_> = self.sessions.iter_mut().map(|r| Some(&mut r.session)).collect();
-        let tasks = jobs.iter().filter_map(|job| Some((of_session[job.session].take()?, job))).collect();
-        let outcomes = for_each(tasks, self.options.parallel, |(session, job)| job.run(&mut **session));
+        let mut sessions: Vec<_> = self.sessions.iter_mut().map(|open| Some(&mut open.session)).collect();
+        let jobs = passes.iter().filter_map(|pass| Some((sessions[pass.session].take()?, pass))).collect();
+        let outcomes = for_each(jobs, self.options.parallel, |(session, pass)| pass.run(&mut **session));
         let mut first_error = None;
-        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+        for (pass, outcome) in passes.into_iter().zip(outcomes) {
             let error = match outcome {
-                Ok(scores) => self.advance(&job, scores).err(),
-                Err((rewound, error)) => {
-                    if rewound {
-                        self.rewound(&job, &error);
+                Ok(scores) => self.record(&pass, scores).err(),
+                Err(PassError { error, dropped }) => {
+                    if dropped {
+                        self.record_drop(&pass, &error);
                     }
                     Some(error)
                 }
@@ -64,59 +72,60 @@ impl<B: Backend> Evaluator<B> {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// What one session must do; nothing if it has all that is asked of it.
-    fn job(&self, session: usize, streams: &[usize], at: &[Range<usize>]) -> Result<Option<Job>> {
+    /// The pass that one session needs; `None` if its models have all scores that are asked for.
+    fn pass(&self, session: usize, models: &[usize], at: &[Range<usize>]) -> Result<Option<Pass>> {
         let rows = self.rows();
-        let running = &self.sessions[session];
-        let all = rows * running.streams.len();
-        let mut job =
-            Job { session, rewind: vec![0; all], feed: vec![RowFeed::none(); all], blocks: Vec::new() };
-        for &index in running.streams.iter().filter(|s| streams.contains(s)) {
-            let stream = &self.streams[index];
-            let mut moves: Vec<_> =
-                stream.fed.iter().map(|&f| Move { from: f, to: f, start: 0, again: false }).collect();
-            for (row, (positions, step)) in at.iter().zip(&mut moves).enumerate() {
-                let Some(missing) = positions.clone().find(|p| !stream.scores.has(row, *p)) else { continue };
-                let last_of_prompt = match (missing, &stream.prompts) {
-                    (0, Rows::Ids(prompts)) => prompts[row].last().copied(),
-                    (0, Rows::Prompts(_)) => return Err(Error::Forgotten { row, position: 0 }),
+        let open = &self.sessions[session];
+        let all = rows * open.models.len();
+        let mut pass =
+            Pass { session, drop: vec![0; all], feed: vec![RowFeed::none(); all], models: Vec::new() };
+        for &index in open.models.iter().filter(|m| models.contains(m)) {
+            let model = &self.models[index];
+            let untouched = |&fed: &usize| RowPass { kept: fed, fed, start: 0, refeeds_prompt: false };
+            let mut row_passes: Vec<_> = model.fed.iter().map(untouched).collect();
+            for (row, (positions, row_pass)) in at.iter().zip(&mut row_passes).enumerate() {
+                let Some(missing) = positions.clone().find(|p| !model.scores.has(row, *p)) else { continue };
+                let last_of_prompt = match (missing, &model.inputs) {
+                    (0, Inputs::Ids(prompts)) => prompts[row].last().copied(),
+                    (0, Inputs::Prompts(_)) => return Err(Error::Forgotten { row, position: 0 }),
                     _ => None,
                 };
-                let again = last_of_prompt.is_some();
-                let from = stream.fed[row].min(missing.saturating_sub(1));
-                let of_session = stream.block * rows + row;
-                *step = Move { from, to: positions.end - 1, start: missing, again };
-                job.rewind[of_session] = stream.fed[row] - from + usize::from(again);
-                let pushed = &self.pushed[row][from..positions.end - 1];
-                job.feed[of_session] = RowFeed {
+                let refeeds_prompt = last_of_prompt.is_some();
+                let kept = model.fed[row].min(missing.saturating_sub(1));
+                *row_pass = RowPass { kept, fed: positions.end - 1, start: missing, refeeds_prompt };
+                let of_session = model.block * rows + row;
+                pass.drop[of_session] = model.fed[row] - kept + usize::from(refeeds_prompt);
+                let pushed = &self.pushed[row][kept..positions.end - 1];
+                pass.feed[of_session] = RowFeed {
                     tokens: last_of_prompt.iter().chain(pushed).copied().collect(),
                     wanted: positions.end - missing,
                 };
             }
-            job.blocks.push(Block { stream: index, moves });
+            pass.models.push(ModelPass { model: index, rows: row_passes });
         }
-        if job.feed.iter().all(|f| f.tokens.is_empty()) {
+        if pass.feed.iter().all(|f| f.tokens.is_empty()) {
             return Ok(None);
         }
-        self.check_job(&job)?;
-        Ok(Some(job))
+        self.check_pass(&pass)?;
+        Ok(Some(pass))
     }
 
-    fn check_job(&self, job: &Job) -> Result<()> {
+    /// Checks that the session can drop and take so many tokens.
+    fn check_pass(&self, pass: &Pass) -> Result<()> {
         let rows = self.rows();
-        let running = &self.sessions[job.session];
-        let (room, limit) = (running.session.room(), running.session.rollback_limit());
-        for (row, (feed, rewind)) in job.feed.iter().zip(&job.rewind).enumerate() {
+        let open = &self.sessions[pass.session];
+        let (room, limit) = (open.session.room(), open.session.rollback_limit());
+        for (row, (feed, drop)) in pass.feed.iter().zip(&pass.drop).enumerate() {
             let (room, limit) = match (room.get(row), limit.get(row)) {
-                (Some(room), Some(limit)) => (room.saturating_add(*rewind), *limit),
+                (Some(room), Some(limit)) => (room.saturating_add(*drop), *limit),
                 _ => {
-                    let what = format!("rows of a session of `{}`", self.streams[running.streams[0]].name);
-                    return Err(Error::shape(what, job.feed.len(), room.len()));
+                    let what = format!("rows of a session of `{}`", self.models[open.models[0]].name);
+                    return Err(Error::shape(what, pass.feed.len(), room.len()));
                 }
             };
-            let (term, row) = (&self.streams[running.streams[row / rows]].name, row % rows);
-            if *rewind > limit {
-                // All that was fed can be rolled back, so it is the prompt that cannot be entered.
+            let (term, row) = (&self.models[open.models[row / rows]].name, row % rows);
+            if *drop > limit {
+                // A session can drop all that it was fed after its prompt, so what it cannot drop is in the prompt.
                 return Err(Error::Forgotten { row, position: 0 });
             }
             if feed.tokens.len() > room {
@@ -126,47 +135,46 @@ impl<B: Backend> Evaluator<B> {
         Ok(())
     }
 
-    /// Takes in what a session returned.
-    fn advance(&mut self, job: &Job, scores: Scores<B>) -> Result<()> {
+    /// Records a pass, and stores the scores that it returned.
+    fn record(&mut self, pass: &Pass, scores: Scores<B>) -> Result<()> {
         let rows = self.rows();
-        let wanted: Vec<_> = job.feed.iter().map(|f| f.wanted).collect();
-        let first = &self.streams[job.blocks[0].stream];
-        let checked = scores.check(&self.backend, &first.name, &wanted, first.origin.vocab().real());
-        for block in &job.blocks {
-            let stream = &mut self.streams[block.stream];
-            stream.fed = block.moves.iter().map(|m| m.to).collect();
-            stream.scores.truncate(block.moves.iter().map(|m| m.from.max(m.start.saturating_sub(1))));
-            // The session has taken the tokens even where the scores it gave for them are no good.
+        let wanted: Vec<_> = pass.feed.iter().map(|f| f.wanted).collect();
+        let first = &self.models[pass.models[0].model];
+        let checked = scores.check(&self.backend, &first.name, &wanted, first.model.vocab().real());
+        for model_pass in &pass.models {
+            let model = &mut self.models[model_pass.model];
+            model.fed = model_pass.rows.iter().map(|r| r.fed).collect();
+            model.scores.truncate(model_pass.rows.iter().map(|r| r.kept.max(r.start.saturating_sub(1))));
+            // The session has read the tokens even if its scores cannot be used.
             if checked.is_ok() {
-                let of_block: Vec<_> = (stream.block * rows..(stream.block + 1) * rows).collect();
-                let starts: Vec<_> = block.moves.iter().map(|m| m.start).collect();
-                stream.scores.insert(scores.shallow_clone(&self.backend).select(&of_block), &starts);
+                let starts: Vec<_> = model_pass.rows.iter().map(|r| r.start).collect();
+                let of_block = model.rows_of_session(rows);
+                model.scores.insert(scores.shallow_clone(&self.backend).select(&of_block), &starts);
             }
         }
         checked
     }
 
-    /// A session dropped tokens and then failed to take others.
-    fn rewound(&mut self, job: &Job, error: &Error) {
-        if job.blocks.iter().flat_map(|b| &b.moves).any(|m| m.again) {
+    /// Records that a session dropped tokens and then failed to read others.
+    fn record_drop(&mut self, pass: &Pass, error: &Error) {
+        if pass.models.iter().flat_map(|m| &m.rows).any(|r| r.refeeds_prompt) {
             // It has lost the end of its prompt.
             self.poison = Some(crate::error::with_sources(error));
         }
-        for block in &job.blocks {
-            let stream = &mut self.streams[block.stream];
-            stream.fed = block.moves.iter().map(|m| m.from).collect();
-            stream.scores.truncate(stream.fed.iter().copied());
+        for model_pass in &pass.models {
+            let model = &mut self.models[model_pass.model];
+            model.fed = model_pass.rows.iter().map(|r| r.kept).collect();
+            model.scores.truncate(model.fed.iter().copied());
         }
     }
 }
 
-impl Job {
-    /// On failure, whether tokens had already been dropped.
-    fn run<B: Backend>(&self, session: &mut dyn Session<Backend = B>) -> Result<Scores<B>, (bool, Error)> {
-        let rewinds = self.rewind.iter().any(|r| *r > 0);
-        if rewinds {
-            session.rollback(&self.rewind).map_err(|e| (false, e))?;
+impl Pass {
+    fn run<B: Backend>(&self, session: &mut dyn Session<Backend = B>) -> Result<Scores<B>, PassError> {
+        let drops = self.drop.iter().any(|d| *d > 0);
+        if drops {
+            session.rollback(&self.drop).map_err(|error| PassError { error, dropped: false })?;
         }
-        session.extend(&self.feed).map_err(|e| (rewinds, e))
+        session.extend(&self.feed).map_err(|error| PassError { error, dropped: drops })
     }
 }

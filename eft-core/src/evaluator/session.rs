@@ -1,42 +1,50 @@
-use super::Evaluator;
+use std::sync::Arc;
+
+use super::{Evaluator, OpenOptions};
 use crate::backend::Backend;
 use crate::check;
-use crate::{Prompt, Result, RowFeed, Scores, Session};
+use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, Vocab};
 
-/// The [`Session`] of a [`Source`](crate::Source): a [`Evaluator`] with one root.
+/// The [`Session`] of a [`Source`]: an [`Evaluator`] with one root.
+///
+/// ```
+/// use eft_core::{from_fn, Host, RowFeed, Session, Vocab};
+///
+/// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |tokens| Ok(vec![tokens.len() as f32, 0.0]));
+/// let (mut session, _scores) = model.session(&[vec![0].into()])?;
+/// let scores = session.extend(&[RowFeed::one(1)])?;
+/// assert_eq!(scores.width(), 2);
+/// # Ok::<(), eft_core::Error>(())
+/// ```
 pub struct EvaluatorSession<B: Backend> {
     evaluator: Evaluator<B>,
 }
 
 impl<B: Backend> EvaluatorSession<B> {
-    pub(crate) fn new(evaluator: Evaluator<B>) -> Self {
-        Self { evaluator }
-    }
-
-    /// The scores of each row's next token, also after a rollback.
+    /// Returns the scores of each row's next token, also after a rollback.
     ///
     /// # Errors
-    /// As [`Evaluator::eval`].
+    /// The errors of [`Evaluator::eval`].
     pub fn current(&mut self) -> Result<Scores<B>> {
         self.evaluator.eval_last(0)
     }
 
-    /// Goes on with other prompts, usually the conversation so far with the next turn behind it: see
-    /// [`Evaluator::reopen`].
+    /// Continues with other prompts, usually the conversation so far and the next turn, and returns the scores of each
+    /// row's next token. See [`Evaluator::reopen`].
     ///
     /// # Errors
-    /// As [`Evaluator::reopen`].
+    /// The errors of [`Evaluator::reopen`] and of [`Evaluator::eval`].
     pub fn reopen(&mut self, prompts: &[Prompt]) -> Result<Scores<B>> {
         self.evaluator.reopen(prompts)?;
         self.current()
     }
 
-    /// The evaluator within, for loops that want more than a session gives.
+    /// Returns the evaluator, for loops that need more than a session offers.
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.evaluator
     }
 
-    /// The evaluator within, to look at.
+    /// Returns a reference to the evaluator.
     pub fn evaluator(&self) -> &Evaluator<B> {
         &self.evaluator
     }
@@ -54,9 +62,11 @@ impl<B: Backend> Session for EvaluatorSession<B> {
     }
 
     fn extend(&mut self, feed: &[RowFeed]) -> Result<Scores<B>> {
-        self.evaluator.healthy()?;
-        let (width, name) = (self.evaluator.feedable(), &self.evaluator.roots[0].name);
-        check::feeds(name, feed, &self.evaluator.room(), width)?;
+        self.evaluator.check_poison()?;
+        // A token that some model does not have cannot be fed.
+        let widths = self.evaluator.models.iter().map(|m| m.model.vocab().width());
+        let width = widths.min().unwrap_or(0);
+        check::feeds(self.evaluator.name(0)?, feed, &self.evaluator.room(), width)?;
         self.evaluator.push(&feed.iter().map(|f| f.tokens.clone()).collect::<Vec<_>>())?;
         let at: Vec<_> = feed
             .iter()
@@ -69,9 +79,10 @@ impl<B: Backend> Session for EvaluatorSession<B> {
                 Ok(scores)
             }
             Err(error) => {
-                // As if the call had not been made; a failure to undo poisons the evaluator.
+                // As if the call had not been made. If that fails, too, the evaluator is poisoned, and the next call
+                // says so; the caller is told the first error.
                 let fed: Vec<_> = feed.iter().map(|f| f.tokens.len()).collect();
-                self.evaluator.rollback(&fed)?;
+                let _ = self.evaluator.rollback(&fed);
                 Err(error)
             }
         }
@@ -86,10 +97,57 @@ impl<B: Backend> Session for EvaluatorSession<B> {
     }
 }
 
-impl<B: Backend> Evaluator<B> {
-    /// Ids below this can be fed to every model.
-    fn feedable(&self) -> usize {
-        self.streams.iter().map(|s| s.origin.vocab().width()).min().unwrap_or(0)
+impl<B: Backend> Source<B> {
+    /// Opens the source on prompts and returns a session, and the scores of each row's next token.
+    ///
+    /// Unlike the session of [`LogitSource::open`], this one can be [reopened](EvaluatorSession::reopen) on longer
+    /// prompts.
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Host, Vocab};
+    ///
+    /// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |tokens| Ok(vec![tokens.len() as f32, 0.0]));
+    /// let (mut session, _scores) = model.session(&[vec![0].into()])?;
+    /// let scores = session.reopen(&[vec![0, 1, 1].into()])?;
+    /// assert_eq!(scores.rows(), 1);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The errors of [`Evaluator::open`].
+    pub fn session(&self, prompts: &[Prompt]) -> Result<(EvaluatorSession<B>, Scores<B>)> {
+        self.session_with(prompts, OpenOptions::default())
+    }
+
+    /// Opens the source on prompts with options: see [`session`](Self::session).
+    ///
+    /// # Errors
+    /// The errors of [`Evaluator::open`].
+    pub fn session_with(
+        &self,
+        prompts: &[Prompt],
+        options: OpenOptions,
+    ) -> Result<(EvaluatorSession<B>, Scores<B>)> {
+        let mut session = EvaluatorSession { evaluator: Evaluator::open_with(&[self], prompts, options)? };
+        let scores = session.current()?;
+        Ok((session, scores))
+    }
+}
+
+impl<B: Backend> LogitSource for Source<B> {
+    type Backend = B;
+
+    fn backend(&self) -> &B {
+        self.backend()
+    }
+
+    fn vocab(&self) -> &Arc<Vocab> {
+        self.vocab()
+    }
+
+    fn open(&self, prompts: &[Prompt]) -> Result<Opened<B>> {
+        let (session, scores) = self.session(prompts)?;
+        Ok((Box::new(session), scores))
     }
 }
 

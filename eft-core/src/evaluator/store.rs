@@ -1,13 +1,13 @@
-//! The scores that a stream has given and that are still of use, by row and position.
+//! The scores that a model has returned and that may still be asked for, by row and position.
 use std::collections::BTreeMap;
 
 use crate::backend::{Backend, ScoreRow};
 use crate::{Form, Scores};
 
 pub(crate) struct ScoreStore<B: Backend> {
-    /// What came out of a pass; `None` once nothing refers to it.
+    /// The scores of each pass; `None` once no position refers to them.
     chunks: Vec<Option<Scores<B>>>,
-    /// For each row of the batch: position → (chunk, row of its tensor).
+    /// For each row of the batch: position → (index of the chunk, row of its tensor).
     rows: Vec<BTreeMap<usize, (usize, usize)>>,
 }
 
@@ -31,16 +31,16 @@ impl<B: Backend> ScoreStore<B> {
     }
 
     pub(crate) fn has(&self, row: usize, position: usize) -> bool {
-        self.place(row, position).is_some()
+        self.locate(row, position).is_some()
     }
 
     pub(crate) fn get(&self, row: usize, position: usize) -> Option<ScoreRow<'_, B>> {
-        let (chunk, index) = self.place(row, position)?;
+        let (chunk, index) = self.locate(row, position)?;
         Some(ScoreRow::new(self.chunks[chunk].as_ref()?.tensor()?, index))
     }
 
     /// The chunk and the row of its tensor that hold a position.
-    pub(crate) fn place(&self, row: usize, position: usize) -> Option<(usize, usize)> {
+    pub(crate) fn locate(&self, row: usize, position: usize) -> Option<(usize, usize)> {
         self.rows.get(row)?.get(&position).copied()
     }
 
@@ -48,7 +48,7 @@ impl<B: Backend> ScoreStore<B> {
         self.chunks.get(chunk)?.as_ref()
     }
 
-    /// What the entries mean: the weakest form that was stored.
+    /// What the stored scores mean. If passes differ in form, the one that promises least.
     pub(crate) fn form(&self) -> Form {
         let mut forms = self.chunks.iter().flatten().map(Scores::form);
         let first = forms.next().unwrap_or(Form::Logits);
@@ -59,7 +59,7 @@ impl<B: Backend> ScoreStore<B> {
         })
     }
 
-    /// Forgets the positions of each row past its length.
+    /// Forgets the positions of each row after the one that follows `lengths[i]` tokens.
     pub(crate) fn truncate(&mut self, lengths: impl IntoIterator<Item = usize>) {
         for (row, length) in self.rows.iter_mut().zip(lengths) {
             row.split_off(&(length + 1));
@@ -77,6 +77,7 @@ impl<B: Backend> ScoreStore<B> {
         self.forget_unused();
     }
 
+    /// Makes row `i` what row `rows[i]` was.
     pub(crate) fn select(&mut self, rows: &[usize]) {
         self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
         self.forget_unused();

@@ -1,4 +1,5 @@
-//! Generation: what ends a text, batches, conversations; and in its modules, what becomes of scores.
+//! Generation: what ends a text, batches, and conversations. The modules test requests, sampling, and what is reported
+//! of each token.
 #[path = "../common/mod.rs"]
 mod common;
 mod reported;
@@ -17,7 +18,7 @@ use eft_core::{
 };
 use proptest::prelude::*;
 
-/// Says a text by heart.
+/// A model that recites a fixed text.
 fn recite(text: &'static [TokenId]) -> Source<Host> {
     from_fn(Host, vocab("recite"), move |tokens| {
         let next = text.get(tokens.len() - 1).copied().unwrap_or(0);
@@ -53,7 +54,7 @@ fn what_ends_a_text() {
     let (text, end) = run(model.generate([0], greedy().max_tokens(0)).unwrap());
     assert_eq!((&text[..], end.reason), (&[][..], FinishReason::MaxTokens));
 
-    // A stop sequence that begins twice before it is there.
+    // A stop sequence whose beginning occurs once before the whole of it does.
     let stop = greedy().stop_sequence([9, 9]).stop_sequence([1, 2, 3]);
     let (text, end) = run(model.generate([0], stop).unwrap());
     assert_eq!(
@@ -61,7 +62,7 @@ fn what_ends_a_text() {
         (&[1, 2][..], FinishReason::StopSequence(1), vec![1, 2, 3])
     );
 
-    // What was held back for one that never came is not lost.
+    // Tokens that were held back for a stop sequence that did not come are not lost.
     let (text, end) = run(model.generate([0], greedy().stop_sequence([2, 3, 4, 5]).max_tokens(6)).unwrap());
     assert_eq!((&text[..], end.reason), (&[1, 2, 1, 2, 3, 4][..], FinishReason::MaxTokens));
     let (text, end) = run(model.generate([0], greedy().stop_sequence([4, 9])).unwrap());
@@ -121,7 +122,7 @@ fn retiring_a_row_does_not_revive_a_batch_that_failed() {
 fn finished_rows_leave_the_batch() {
     let spec = eft_core::EngineSpec::new("recite", Host, vocab("recite"));
     let counts = std::sync::Arc::new(Counts::default());
-    // Row ends after as many tokens as its first token says.
+    // A row ends when it has as many tokens as its first token says.
     let inner = eft_core::FnEngine::new(spec, |row| {
         let next = if row.tokens.len() > row.tokens[0] as usize { 10 } else { 1 };
         Ok((0..WIDTH).map(|id| if id == next { 9.0 } else { 0.0 }).collect())
@@ -153,7 +154,7 @@ fn conversations_feed_only_what_is_new() {
     let mut evaluator = generation.into_evaluator();
     let next = [&first[..], &reply, &[7, 8]].concat();
     evaluator.reopen(&[next.clone().into()]).unwrap();
-    // The last token of the reply was never fed: it and two more, in one pass.
+    // The last token of the reply has not been fed yet: it and two more are, in one pass.
     assert_eq!((large_counts.take(), small_counts.take()), ((1, 3), (1, 6)));
     let mut generation = Batch::over(evaluator, greedy().stop_ids([]).max_tokens(3)).unwrap();
     let resumed: Vec<_> = generation.by_ref().filter_map(|e| token(e.unwrap())).collect();
@@ -165,7 +166,7 @@ fn conversations_feed_only_what_is_new() {
     assert_eq!(resumed, fresh);
     large_counts.take();
 
-    // Back into the prompt, and forked: both rows share four tokens with what was read.
+    // Back into the prompt, and forked: both rows share four tokens with what the models have read.
     let mut evaluator = generation.into_evaluator();
     evaluator.reopen(&[[1, 2, 3, 4, 9].into(), [1, 2, 3, 4].into()]).unwrap();
     assert_eq!(large_counts.take(), (1, 1 + 1));
@@ -186,7 +187,7 @@ fn token(event: Event) -> Option<Token> {
 }
 
 #[test]
-fn a_text_that_was_cut_goes_on_as_if_it_had_not_been() {
+fn an_interrupted_text_goes_on_as_if_it_had_not_been() {
     let source = model("a", 1) + 0.5 * model("b", 2);
     let decoding = |sampling, tokens| {
         let penalty = FrequencyPenalty::new(0.7).unwrap();
@@ -195,7 +196,7 @@ fn a_text_that_was_cut_goes_on_as_if_it_had_not_been() {
     for sampling in [Sampling::greedy(), Sampling::default().seed(4)] {
         let all: Vec<_> =
             source.generate([1, 2], decoding(sampling, 12)).unwrap().map(|t| t.unwrap()).collect();
-        // Whether it was cut by the limit or by dropping, the evaluator holds the whole of it.
+        // Whether the limit ended it or the iterator was dropped, the evaluator holds the whole text.
         for limit in [5, 50] {
             let mut first = source.generate([1, 2], decoding(sampling, limit)).unwrap();
             let mut text: Vec<_> = first.by_ref().take(5).map(|t| t.unwrap()).collect();
@@ -207,7 +208,7 @@ fn a_text_that_was_cut_goes_on_as_if_it_had_not_been() {
 }
 
 #[test]
-fn sessions_tell_their_scores_again_after_a_rollback() {
+fn sessions_return_their_scores_again_after_a_rollback() {
     let source = model("a", 1) + 0.5 * model("b", 2);
     let (mut session, opened) = source.session(&[[1, 2].into(), [3].into()]).unwrap();
     session.extend(&[RowFeed::all(vec![4, 5]), RowFeed::none()]).unwrap();
@@ -232,17 +233,17 @@ fn single_models_render_and_vocabularies_decode() {
 }
 
 #[test]
-fn a_text_cut_where_the_context_is_full_ends_and_does_not_fail() {
+fn a_full_context_ends_a_text_and_does_not_fail() {
     let source = short_model("short", 1, 4);
     let decoding = |tokens| Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(tokens);
-    // A prompt of two, two tokens that are fed, and one that there is no room for.
+    // A prompt of two tokens, two more that are fed, and one for which there is no room.
     let (all, end) = run(source.generate([1, 2], decoding(9)).unwrap());
     assert_eq!((all.len(), end.reason), (3, FinishReason::ContextFull));
     let mut cut = source.generate([1, 2], decoding(3)).unwrap();
     assert_eq!(cut.by_ref().count(), 3);
     let mut rest = Batch::over(cut.into_evaluator(), decoding(9)).unwrap();
     let again = token(rest.next().unwrap().unwrap()).unwrap();
-    assert_eq!((again.id, again.position), (all[2], 2), "the last token was not held, and is drawn again");
+    assert_eq!((again.id, again.position), (all[2], 2), "the last token had no room, so it is drawn again");
     assert!(
         matches!(rest.next(), Some(Ok(Event::Finished { finished, .. })) if finished.reason == FinishReason::ContextFull)
     );

@@ -1,4 +1,4 @@
-//! What is told of each token, and of whole texts.
+//! What is reported of each token, and of whole texts.
 use eft_core::conformance::reference;
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ fn alternatives_are_the_likeliest_tokens() {
 }
 
 #[test]
-fn attribution_speaks_of_terms_that_cancel() {
+fn attribution_includes_terms_that_cancel() {
     let (base, tuned) = (model("base", 1), model("tuned", 2));
     let sum = &base + (&tuned - &base.named("untuned"));
     let token = sum.generate([4], greedy().attribution(1)).unwrap().next().unwrap().unwrap();
@@ -53,15 +53,17 @@ fn attribution_speaks_of_terms_that_cancel() {
 }
 
 #[test]
-fn attribution_of_a_rule_speaks_of_its_parts() {
+fn attribution_of_a_rule_lists_its_parts_without_shares() {
     let mixture = combine::mixture([(0.5, &model("a", 1)), (0.5, &model("b", 2))]).unwrap();
     let token = mixture.generate([4], greedy().attribution(1)).unwrap().next().unwrap().unwrap();
     let terms = token.attribution.unwrap().terms;
     assert_eq!(terms.iter().map(|t| (&t.name[..], t.weight)).collect::<Vec<_>>(), [("a", None), ("b", None)]);
+    // What a part prefers by itself is known, but not the sign with which the rule uses it.
+    assert!(terms.iter().all(|term| term.shares.is_empty() && term.margins.len() == 1));
 }
 
 #[test]
-fn a_black_box_is_combined_on_the_tokens_it_tells() {
+fn a_black_box_is_combined_on_the_tokens_it_reports() {
     let top = |tokens: &[TokenId]| -> Vec<(TokenId, f32)> {
         reference::top(&logits(4, tokens, WIDTH), 5).into_iter().map(|(id, p)| (id, p as f32)).collect()
     };
@@ -97,7 +99,7 @@ fn a_black_box_is_combined_on_the_tokens_it_tells() {
 #[test]
 fn scores_of_texts_are_sums_of_log_probs() {
     let source = model("a", 1) + (model("b", 2) - model("c", 3));
-    // Longer than what is scored at once, and ragged.
+    // More tokens than are scored at once, and rows of different lengths.
     let long: Vec<_> = (0..150).map(|i| (i * 7 % 10) as TokenId).collect();
     let scored = source.score_batch([([1], long.clone()), ([2], vec![3, 4]), ([5], vec![])]).unwrap();
     assert_eq!(scored.iter().map(|s| s.tokens.len()).collect::<Vec<_>>(), [150, 2, 0]);

@@ -1,4 +1,4 @@
-//! From scores to tokens: the order of things, and numbers that draws are made of.
+//! From scores to tokens: the order of processors, filters and draws, and the random numbers.
 use eft_core::conformance::reference;
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 
 proptest! {
     #[test]
-    fn sampling_is_the_naive_pipeline(
+    fn sampling_follows_the_reference_pipeline(
         seed: u64, model_seed: u64,
         temperature in 0.3f32..2.0, top_k in prop::option::of(1usize..12),
         top_p in prop::option::of(0.1f32..1.0), min_p in prop::option::of(0.0f32..0.5),
@@ -59,7 +59,7 @@ fn draws_follow_the_distribution() {
 }
 
 #[test]
-fn uniforms_are_uniform_independent_and_for_ever_the_same() {
+fn uniforms_are_uniform_independent_and_never_change() {
     let uniforms = Uniforms::new(42);
     let at = |row, position| uniforms.at(row, position, Purpose::Draw);
     let mut bins = [0; 16];
@@ -77,14 +77,15 @@ fn uniforms_are_uniform_independent_and_for_ever_the_same() {
     let purposes = [Purpose::Draw, Purpose::Draft, Purpose::Accept, Purpose::Residual];
     let all: Vec<_> = purposes.iter().map(|p| uniforms.at(1, 2, *p)).collect();
     assert!((0..4).all(|i| (0..i).all(|j| all[i] != all[j])));
-    // A text of today is the text of tomorrow: these may never change. They are OpenSSL's ChaCha20, the key being
-    // seed, row and purpose, the counter the position.
+    // These numbers may never change, or the text of a seed would. They were computed with the ChaCha20 of OpenSSL: the
+    // key is made of seed, row and purpose, and the counter is the position.
     assert_eq!([at(0, 0), at(7, 1000)], [0.4175268600582933, 0.9138541492052478]);
 }
 
 #[test]
-fn penalties_do_what_transformers_does() {
-    // transformers' RepetitionPenaltyLogitsProcessor: divides positive logits, multiplies negative ones, once each.
+fn penalties_are_those_of_transformers() {
+    // The RepetitionPenaltyLogitsProcessor of transformers divides positive logits and multiplies negative ones, once
+    // for each distinct token.
     let row = vec![2.0, -1.0, 0.5, 3.0, -4.0, 0.0, 0.0, 0.0, 0.0, 0.0, -9.0];
     let source = from_fn(Host, vocab("fixed"), move |_| Ok(row.clone()));
     let edited = |processor: Box<dyn Processor>, generated: &[TokenId]| -> Vec<f64> {
@@ -135,7 +136,7 @@ fn bias_and_masks_are_applied_before_filters() {
 }
 
 #[test]
-fn a_loop_of_ones_own_gives_what_generate_gives() {
+fn a_hand_written_loop_gives_what_generate_gives() {
     let source = model("a", 1) + 0.7 * (model("b", 2) - model("c", 3));
     let decoding = Decoding::from(Sampling::default().temperature(0.8).top_p(0.9).seed(5)).max_tokens(12);
     let generated: Vec<_> = source.generate([1, 2], &decoding).unwrap().map(|t| t.unwrap().id).collect();
@@ -166,11 +167,11 @@ fn samplers_survive_rollback_and_forks() {
     assert_eq!(twins, [second.clone(), second]);
     sampler.rename(&[0, 9]).unwrap();
     let ids: Vec<_> = (0..8).map(|_| sampler.sample(&both).unwrap()).map(|t| (t[0].id, t[1].id)).collect();
-    assert!(ids.iter().any(|(a, b)| a != b), "forks of other ids go their own way");
+    assert!(ids.iter().any(|(a, b)| a != b), "forks with different ids draw different tokens");
 }
 
 #[test]
-fn samplers_of_a_source_know_where_its_texts_end() {
+fn samplers_of_a_source_know_its_stop_ids() {
     let source = recite(&[1, 10]);
     let (mut session, scores) = source.open(&[[0].into()]).unwrap();
     let mut sampler = source.sampler(Sampling::greedy(), 1).unwrap();

@@ -1,4 +1,4 @@
-//! Sampled texts follow the distribution of plain sampling: four tokens jointly, drafted by blocks of two.
+//! Sampled texts follow the distribution of plain sampling: four tokens jointly, drafted in blocks of two.
 use std::collections::BTreeMap;
 
 use eft_core::conformance::reference;
@@ -27,7 +27,7 @@ fn toy(name: &str, seed: u64) -> Source<Host> {
     }))
 }
 
-/// The probability of every text, by the plain `f64` forms.
+/// The expected count of every text, by the `f64` reference.
 fn expected(target: &Source<Host>, decoding: &Decoding) -> Counts {
     let mut open = vec![(Vec::new(), 1.0)];
     let mut done = Counts::new();
@@ -54,7 +54,7 @@ fn expected(target: &Source<Host>, decoding: &Decoding) -> Counts {
     done
 }
 
-/// How often each text came, with the token that ended it.
+/// How often each text was generated, including the token that ended it.
 fn observed(batch: Batch<Host>) -> Counts {
     let mut texts = vec![Vec::new(); ROWS];
     for event in batch {
@@ -69,9 +69,9 @@ fn observed(batch: Batch<Host>) -> Counts {
     counts
 }
 
-/// The chi-square statistic over what it must not exceed at p = 0.001. Rare texts are counted as one.
+/// The chi-square statistic divided by its critical value at p = 0.001. Rare texts are counted as one cell.
 fn over_critical(observed: &Counts, expected: &Counts) -> f64 {
-    assert!(observed.keys().all(|text| expected.contains_key(text)), "a text that cannot be");
+    assert!(observed.keys().all(|text| expected.contains_key(text)), "a text of probability 0");
     let (mut statistic, mut cells) = (0.0, 0.0);
     let mut add = |observed: f64, expected: f64| {
         statistic += (observed - expected).powi(2) / expected;
@@ -132,13 +132,13 @@ fn drafted_texts_follow_the_distribution_of_the_target() {
                 .generate_batch(vec![PROMPT; ROWS], &decoding)
                 .unwrap();
             let over = over_critical(&observed(batch), &expected);
-            assert!(over < 1.0, "{name}, seed {seed}: chi-square is {over} of what p = 0.001 allows");
+            assert!(over < 1.0, "{name}, seed {seed}: chi-square is {over} of its critical value");
         }
     }
 }
 
 #[test]
-fn the_statistic_tells_a_draft_from_its_target() {
+fn the_statistic_distinguishes_a_draft_from_its_target() {
     let (large, tuned) = (toy("large", 1), toy("tuned", 2));
     let target = &large + 0.3 * &tuned;
     let decoding = Decoding::default().max_tokens(LENGTH);

@@ -1,4 +1,5 @@
-//! Speculative decoding gives what plain decoding gives: greedy texts token for token, sampled ones in distribution.
+//! Speculative decoding gives what plain decoding gives: the same tokens when greedy, the same distribution when
+//! sampling.
 #[path = "../common/mod.rs"]
 mod common;
 mod distribution;
@@ -13,12 +14,12 @@ use eft_core::{
 };
 use proptest::prelude::*;
 
-/// Targets of every kind, each with the draft to try it with.
+/// Targets of every kind, each with a draft.
 fn combinations(seed: u64) -> Vec<(Source<Host>, Source<Host>)> {
     let (large, other) = (model("large", seed), model("other", seed ^ 9));
     let (small, _) = counted("small", seed ^ 2, &["tuned", "stern"]);
     let (tuned, stern) = (small.adapter("tuned").unwrap(), small.adapter("stern").unwrap());
-    // Alike enough that some of a draft is accepted, and nothing like it.
+    // A draft close enough to its target that some tokens are accepted; others are nothing like it.
     let near = (&large + 0.2 * &other).named("near");
     let upscaled = &large + 0.3 * (&other - &small);
     let mixture = combine::mixture([(0.7, &large), (0.3, &tuned)]).unwrap();
@@ -59,7 +60,7 @@ fn by_row(events: Vec<std::result::Result<Event, String>>, rows: usize) -> Vec<V
     of_row
 }
 
-/// The same tokens with the same things told of them, up to rounding.
+/// The same tokens, with the same reported numbers up to rounding.
 #[track_caller]
 fn assert_same(got: &[Event], expected: &[Event]) {
     assert_eq!(got.len(), expected.len(), "{got:?}\n{expected:?}");
@@ -72,8 +73,9 @@ fn assert_same(got: &[Event], expected: &[Event]) {
                     &[b.log_prob, b.processed_log_prob, b.known_mass.unwrap_or(1.0)],
                     1e-4,
                 );
-                let told = |t: &eft_core::Token| t.alternatives.iter().map(|p| p.token).collect::<Vec<_>>();
-                assert_eq!(told(a), told(b));
+                let alternatives =
+                    |t: &eft_core::Token| t.alternatives.iter().map(|p| p.token).collect::<Vec<_>>();
+                assert_eq!(alternatives(a), alternatives(b));
                 match (&a.attribution, &b.attribution) {
                     (None, None) => {}
                     (Some(a), Some(b)) => {
@@ -139,8 +141,8 @@ fn speculative(target: &Source<Host>, draft: &Source<Host>, block: Option<usize>
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
-    /// Greedy texts, and sampled ones in the mode for it: with everything that is told of their tokens, whatever
-    /// ends them, in batches and alone.
+    /// Greedy texts, and sampled ones under `same_text`: with everything that is reported of their tokens, however
+    /// they end, in batches and alone.
     #[test]
     fn texts_are_those_of_plain_decoding(
         seed in 0u64..50,
@@ -157,13 +159,13 @@ proptest! {
         for (got, expected) in together.iter().zip(&plain) {
             assert_same(got, expected);
         }
-        // The first row alone draws the same numbers.
+        // Alone, the first row draws the same random numbers.
         let alone = events(speculative.generate_batch(prompts[..1].to_vec(), &decoding));
         assert_same(&by_row(alone, 1)[0], &plain[0]);
     }
 
     #[test]
-    fn a_text_that_was_cut_goes_on_as_if_it_had_not_been(seed in 0u64..50, cut in 1usize..7, block in 1usize..5) {
+    fn an_interrupted_text_goes_on_as_if_it_had_not_been(seed in 0u64..50, cut in 1usize..7, block in 1usize..5) {
         let (target, draft) = &combinations(seed)[2];
         let decoding = |tokens| Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(tokens);
         let all: Vec<_> = target.generate([1, 2], decoding(12)).unwrap().map(|t| t.unwrap().id).collect();

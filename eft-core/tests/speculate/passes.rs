@@ -4,7 +4,7 @@ use eft_core::{EngineSpec, FnEngine, Vocab};
 
 use super::*;
 
-/// Always expects the next letter, the more surely the larger `sure`.
+/// A model that expects the letter `step` further on, with the logit `sure`.
 fn alphabet(name: &str, sure: f32, step: u32) -> (Source<Host>, std::sync::Arc<Counts>) {
     let counts = std::sync::Arc::new(Counts::default());
     let inner = FnEngine::new(EngineSpec::new(name, Host, vocab(name)), move |row| {
@@ -19,23 +19,24 @@ fn long() -> Decoding {
 }
 
 #[test]
-fn a_block_is_one_pass_of_each_term_and_none_of_them_reads_a_token_twice() {
+fn a_block_is_one_pass_of_each_term_and_no_token_is_read_twice() {
     let (large, large_counts) = alphabet("large", 3.0, 1);
     let (tuned, tuned_counts) = alphabet("tuned", 2.0, 1);
     let (untuned, untuned_counts) = alphabet("untuned", 1.0, 1);
     let target = &large + (&tuned - &untuned);
     let mut text = target.speculate().draft(&tuned).block(2).generate([0], long()).unwrap();
     assert_eq!(text.by_ref().count(), 9);
-    // Three blocks of two drafted tokens and one more; the last token is read by nobody. The prompt is a pass, too.
+    // Three blocks of two drafted tokens and one more. The last token is not read by any model. The prompt is a pass,
+    // too.
     assert_eq!(large_counts.take(), (1 + 3, 1 + 2 + 3 + 3));
     assert_eq!(untuned_counts.take(), (1 + 3, 1 + 2 + 3 + 3));
-    // The draft's row behind the second token of a block is a pass that only accepted blocks take.
+    // The draft's score row after the second token of a block is a pass that only accepted blocks need.
     assert_eq!(tuned_counts.take(), (1 + 2 + 3 + 3, 1 + 2 + 3 + 3));
     let report = text.report().unwrap();
     assert_eq!((report.blocks, report.drafted, report.accepted, report.tokens), (3, 6, 6, 9));
     assert_eq!((report.acceptance(), report.tokens_per_pass()), (Some(1.0), Some(3.0)));
 
-    // A draft that is always wrong is asked no more than it drafts.
+    // A draft that is always wrong runs no pass besides those that draft.
     let (wrong, wrong_counts) = alphabet("wrong", 2.0, 3);
     let target = &large + 0.1 * &wrong;
     let mut text = target.speculate().draft(&wrong).block(2).generate([0], long()).unwrap();
@@ -47,7 +48,7 @@ fn a_block_is_one_pass_of_each_term_and_none_of_them_reads_a_token_twice() {
 }
 
 #[test]
-fn an_adapter_that_drafts_shares_the_pass_that_judges() {
+fn an_adapter_that_drafts_shares_the_pass_that_verifies() {
     let (small, counts) = counted("small", 2, &["tuned"]);
     let tuned = small.adapter("tuned").unwrap();
     let target = 2.0 * &tuned - &small;
@@ -55,13 +56,13 @@ fn an_adapter_that_drafts_shares_the_pass_that_judges() {
     let mut text = target.speculate().draft(&tuned).block(3).generate([1], decoding).unwrap();
     text.by_ref().for_each(|token| drop(token.unwrap()));
     let report = text.report().unwrap();
-    // The prompt; what is drafted; and one pass over each block, which is the draft's row behind it as well.
+    // The prompt, the drafts, and one pass over each block, which also gives the draft's score row after it.
     let unread = usize::from(report.drafted > 0);
     assert_eq!(counts.take().0, 1 + report.draft_passes - unread + report.blocks + report.plain_steps);
 }
 
 #[test]
-fn no_row_of_scores_crosses_to_the_host() {
+fn no_score_row_crosses_to_the_host() {
     let counter = TrafficCounter::new(Host);
     let [large, tuned, untuned, other] = [("large", 1), ("tuned", 2), ("untuned", 3), ("other", 4)]
         .map(|(n, s)| count_traffic(model(n, s), &counter));
@@ -112,7 +113,7 @@ fn the_draft_is_the_cheapest_positive_term_unless_named() {
         let refused = target.speculate().generate([1], long()).map(drop);
         assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
     }
-    // Under another prompt it is that very stream which drafts.
+    // A term under another prompt drafts under that prompt.
     let hinted = &large + untuned.under(PromptTransform::prefix([3]));
     let evaluator = hinted.speculate().generate_batch([[1]], long()).unwrap().into_evaluator();
     assert_eq!(evaluator.prompt_tokens(evaluator.name(1).unwrap(), 0).unwrap(), [3, 1]);
@@ -132,7 +133,7 @@ fn drafts_over_other_tokens_are_refused() {
         other => panic!("{other:?}"),
     }
     assert!(matches!(drafted(&other), Err(Error::VocabMismatch { id: 0, .. })));
-    // Tokens that only the draft has are none that it can propose.
+    // A draft does not propose tokens that the target lacks.
     let wide = from_fn(Host, Vocab::new("wide", letters(13, b'a')).unwrap(), |_| {
         Ok((0..13).map(|id| id as f32).collect())
     });
@@ -149,7 +150,7 @@ fn drafts_over_other_tokens_are_refused() {
 }
 
 #[test]
-fn an_unsound_target_is_refused_and_an_unsound_draft_writes_nothing() {
+fn an_unsound_target_is_refused_and_an_unsound_draft_drafts_nothing() {
     let sound = model("sound", 1);
     let spoilt = from_fn(Host, vocab("spoilt"), |ids| {
         let mut row = logits(1, ids, WIDTH);
@@ -170,13 +171,13 @@ fn an_unsound_target_is_refused_and_an_unsound_draft_writes_nothing() {
         for draft in [&sound, &spoilt] {
             let mut text = target.speculate().draft(draft).block(3).generate([1], decoding()).unwrap();
             let (tokens, error): (Vec<_>, Vec<_>) = text.by_ref().partition(|token| token.is_ok());
-            // Where the row is at fault, and no token later or earlier.
+            // The error comes exactly where the scores are at fault.
             assert_eq!(tokens.len(), 4);
             match error[0].as_ref().unwrap_err() {
                 Error::BadScores { term, row: 0, position: 4, .. } => assert_eq!(term, "spoilt"),
                 other => panic!("{other:?}"),
             }
-            // What is left of it holds the text, and nothing that was drafted.
+            // The evaluator holds the text, and no drafted tokens.
             let evaluator = text.into_evaluator();
             assert!(evaluator.pushed(0).len() <= 4);
         }

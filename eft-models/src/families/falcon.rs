@@ -1,5 +1,5 @@
 //! Falcon: attention and feed-forward part side by side, few key heads, one matrix for queries, keys and values.
-use super::{activation, attention_scale};
+use super::sizes::{activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
 use crate::rope::Rope;
@@ -12,7 +12,7 @@ pub(super) fn falcon(config: &Config<'_>) -> Result<DecoderSpec> {
     let (hidden, heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
     let head_dim = (hidden / heads).max(1);
     if config.flag_or("alibi", false)? {
-        return Err(config.wrong("alibi", "is true; only rotary positions are supported"));
+        return Err(config.error("alibi", "is true; only rotary positions are supported"));
     }
     let new = config.flag_or("new_decoder_architecture", false)?;
     let parallel = new || config.flag_or("parallel_attn", true)?;

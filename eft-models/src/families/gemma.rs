@@ -1,6 +1,6 @@
 //! Gemma 2 and 3: scaled embeddings, norms on both sides of each part, windows in some layers; soft caps in the
 //! second, norms of heads and two bases of rotary positions in the third.
-use super::{Sizes, activation, attention_scale};
+use super::sizes::{Sizes, activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
 use crate::rope::Rope;

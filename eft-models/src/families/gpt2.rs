@@ -1,5 +1,5 @@
 //! GPT-2: learned positions, layer norms, matrices stored the other way round.
-use super::{activation, attention_scale};
+use super::sizes::{activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
 use crate::spec::{

@@ -1,5 +1,5 @@
 //! Llama and those that differ from it in a detail: Mistral (windows), Qwen2 (biases), Qwen3 (norms of heads).
-use super::{Sizes, activation, attention_scale};
+use super::sizes::{Sizes, activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
 use crate::rope::Rope;

@@ -1,20 +1,25 @@
-//! The families: from a configuration of Hugging Face's form to a [`DecoderSpec`], names of tensors included.
+//! The decoder families: one function each, from a Hugging Face configuration to a [`DecoderSpec`], tensor names
+//! included.
+//!
+//! To add a family, write such a function in a file of its own and enter it in [`FAMILIES`] under its `model_type`.
 mod falcon;
 mod gemma;
 mod gpt2;
 mod llama;
 mod phi3;
+mod sizes;
 
-use crate::Result;
-use crate::config::Config;
-use crate::spec::{
-    Activation, DecoderSpec, LayerSpec, LinearSpec, MlpShape, MlpSpec, NormKind, NormSpec, Projection,
-};
+use std::path::Path;
 
-type Read = fn(&Config<'_>) -> Result<DecoderSpec>;
+use crate::config::{self, Config};
+use crate::rope::Rope;
+use crate::spec::DecoderSpec;
+use crate::{Error, Result};
 
-/// By `model_type`.
-pub(crate) const ALL: [(&str, Read); 9] = [
+type ReadSpec = fn(&Config<'_>) -> Result<DecoderSpec>;
+
+/// Every supported family, by the `model_type` of its configuration.
+const FAMILIES: [(&str, ReadSpec); 9] = [
     ("llama", llama::llama),
     ("mistral", llama::mistral),
     ("qwen2", llama::qwen2),
@@ -26,105 +31,42 @@ pub(crate) const ALL: [(&str, Read); 9] = [
     ("falcon", falcon::falcon),
 ];
 
-/// What most configurations tell in the same words.
-struct Sizes {
-    hidden: usize,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
-    layers: usize,
-    vocab: usize,
-    context: usize,
-    epsilon: f64,
-}
-
-impl Sizes {
-    fn read(config: &Config<'_>) -> Result<Self> {
-        let (hidden, heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
-        Ok(Self {
-            hidden,
-            heads,
-            kv_heads: config.size_or("num_key_value_heads", heads)?,
-            head_dim: config.size_or("head_dim", (hidden / heads).max(1))?,
-            layers: config.layers("num_hidden_layers")?,
-            vocab: config.size("vocab_size")?,
-            context: config.size("max_position_embeddings")?,
-            epsilon: config.number_or("rms_norm_eps", 1e-6)?,
-        })
+impl DecoderSpec {
+    /// Reads a `config.json` in Hugging Face's format.
+    ///
+    /// # Errors
+    /// * [`Error::Io`] if the file cannot be read.
+    /// * [`Error::BadFile`] if it is not JSON.
+    /// * [`Error::UnknownArchitecture`] if its `model_type` is not supported.
+    /// * [`Error::Config`] if a field is missing or has an unsupported value.
+    pub fn read(file: impl AsRef<Path>) -> Result<Self> {
+        let file = file.as_ref();
+        Self::from_config(file, &config::read(file)?)
     }
 
-    fn norm(&self, name: String, kind: NormKind) -> NormSpec {
-        NormSpec { name, width: self.hidden, epsilon: self.epsilon, kind }
-    }
-
-    /// `q_proj`, `k_proj` and `v_proj` under a prefix.
-    fn separate(&self, prefix: &str, bias: bool) -> Projection {
-        let linear = |name: &str, heads: usize| {
-            LinearSpec::new(format!("{prefix}.{name}"), self.hidden, heads * self.head_dim, bias)
+    /// Reads a configuration that is already parsed. `file` only serves to name the configuration in errors.
+    ///
+    /// # Errors
+    /// * [`Error::UnknownArchitecture`] if its `model_type` is not supported.
+    /// * [`Error::Config`] if a field is missing or has an unsupported value.
+    pub fn from_config(file: impl AsRef<Path>, value: &serde_json::Value) -> Result<Self> {
+        let file = file.as_ref();
+        let config = Config::new(file, value);
+        let family = config.text("model_type").ok_or_else(|| config.error("model_type", "is missing"))?;
+        let Some((_, read)) = FAMILIES.iter().find(|(name, _)| *name == family) else {
+            let known = FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            return Err(Error::UnknownArchitecture { file: file.into(), found: family.into(), known });
         };
-        Projection::Separate {
-            query: linear("q_proj", self.heads),
-            key: linear("k_proj", self.kv_heads),
-            value: linear("v_proj", self.kv_heads),
+        let mut spec = read(&config)?;
+        for layer in &spec.layers {
+            let limit = layer.attention.rope.as_ref().and_then(Rope::limit);
+            spec.context = limit.unwrap_or(spec.context).min(spec.context);
+            let (heads, kv_heads) = (layer.attention.heads, layer.attention.kv_heads);
+            if heads % kv_heads != 0 {
+                let reason = format!("is {heads}, which is not a multiple of the {kv_heads} key-value heads");
+                return Err(config.error("num_attention_heads", reason));
+            }
         }
+        Ok(spec)
     }
-
-    fn output(&self, name: String, bias: bool) -> LinearSpec {
-        LinearSpec::new(name, self.heads * self.head_dim, self.hidden, bias)
-    }
-
-    /// `gate_proj`, `up_proj` and `down_proj` under a prefix.
-    fn gated(&self, prefix: &str, wide: usize, activation: Activation, bias: bool) -> MlpSpec {
-        let up = |name: &str| LinearSpec::new(format!("{prefix}.{name}"), self.hidden, wide, bias);
-        MlpSpec {
-            shape: MlpShape::Gated { gate: up("gate_proj"), up: up("up_proj") },
-            activation,
-            down: LinearSpec::new(format!("{prefix}.down_proj"), wide, self.hidden, bias),
-        }
-    }
-
-    /// The decoder of these layers, with the names that most families share. `tied` is what the family means where
-    /// the configuration does not say.
-    fn decoder(
-        &self,
-        config: &Config<'_>,
-        layers: impl Fn(usize) -> LayerSpec,
-        norm: NormKind,
-        tied: bool,
-    ) -> Result<DecoderSpec> {
-        Ok(DecoderSpec {
-            family: config.text("model_type").unwrap_or_default().into(),
-            hidden: self.hidden,
-            vocab: self.vocab,
-            context: self.context,
-            eos: config.ids("eos_token_id")?,
-            embedding: "model.embed_tokens".into(),
-            positions: None,
-            embedding_scale: 1.0,
-            layers: (0..self.layers).map(layers).collect(),
-            final_norm: self.norm("model.norm".into(), norm),
-            head: self.head(config, tied)?,
-            softcap: None,
-        })
-    }
-
-    fn head(&self, config: &Config<'_>, tied: bool) -> Result<Option<LinearSpec>> {
-        let tied = config.flag_or("tie_word_embeddings", tied)?;
-        Ok((!tied).then(|| LinearSpec::new("lm_head".into(), self.hidden, self.vocab, false)))
-    }
-}
-
-fn activation(config: &Config<'_>, field: &str, default: &str) -> Result<Activation> {
-    match config.text(field).unwrap_or(default) {
-        "silu" | "swish" => Ok(Activation::Silu),
-        "gelu" => Ok(Activation::Gelu),
-        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
-        other => Err(config
-            .wrong(field, format!("is `{other}`; supported are silu, gelu, gelu_new, gelu_pytorch_tanh"))),
-    }
-}
-
-/// `head_dim^-½`, unless the configuration names what stands for the width.
-fn attention_scale(width: f64) -> f32 {
-    (1.0 / width.sqrt()) as f32
 }

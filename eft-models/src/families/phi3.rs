@@ -1,5 +1,5 @@
 //! Phi-3: Llama with fused matrices.
-use super::{Sizes, activation, attention_scale};
+use super::sizes::{Sizes, activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
 use crate::rope::Rope;

@@ -1,81 +1,58 @@
-//! [`GraphEngine`]: a graph as an engine of `eft-core`.
+//! [`GraphEngine`]: a graph as an [`Engine`] of `eft-core`.
 use std::sync::Arc;
 
-use eft_core::{Engine, EngineRow, EngineSpec, Opened, RowFeed, Session, TokenId, Vocab};
+use eft_core::{Engine, EngineRow, EngineSpec, Opened, RowFeed, Session, Vocab};
 
-use super::Graph;
-use super::block::Way;
 use super::cached::CachedSession;
+use super::error::GraphError;
+use super::interface::Graph;
+use super::plan::CachePlan;
 use super::probe::{Probed, probe};
-use super::recomputed::RecomputedSession;
+use super::settings::GraphSettings;
+use super::uncached::UncachedSession;
 
-/// What a graph does not tell of its model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// For messages, and for formulas of combined models.
-    pub name: String,
-    /// Tokens a row can hold, prompt included; `None` without a limit.
-    pub context: Option<usize>,
-    /// Ids that end a text, for a vocabulary that is made up.
-    pub eos: Vec<TokenId>,
-    /// Bytes that one forward pass reads; 0 where unknown.
-    pub bytes: u64,
-    /// Whether some layers see the last few tokens only.
-    pub slides: bool,
-    /// Tokens of one forward pass at most, over all rows: longer prompts are read in pieces, which bounds the memory
-    /// that activations and logits take.
-    pub pass: usize,
-}
-
-impl Settings {
-    /// A model of this name, of which nothing else is known; 256 tokens a pass.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), context: None, eos: Vec::new(), bytes: 0, slides: false, pass: 256 }
-    }
-}
-
-/// Why a graph is no engine.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum GraphError {
-    /// Its caches do not do what caches are for.
-    #[error("the model {problem}")]
-    Cache {
-        /// What was found when it was tried out.
-        problem: String,
-    },
-    /// A failure of the graph, or a vocabulary that does not fit it.
-    #[error(transparent)]
-    Core(#[from] eft_core::Error),
-}
-
-/// A decoder, shared by all sessions over it.
+/// A graph as an engine, shared by all sessions over it. See the [module](crate::graph) for an example.
 pub struct GraphEngine<G: Graph> {
     spec: EngineSpec<G::Backend>,
     graph: Arc<G>,
-    way: Way,
+    plan: CachePlan,
+    warnings: Vec<String>,
 }
 
 impl<G: Graph> GraphEngine<G> {
-    /// Tries out what the graph's cache can do. Without a vocabulary, one of unknown tokens under the model's name is
-    /// made up, which relates to itself only.
+    /// Makes an engine of a graph, after a few passes that find out what its caches can do. Without a vocabulary, one of
+    /// unknown tokens is made up under the model's name; such a model can only be combined with itself.
     ///
     /// # Errors
-    /// [`GraphError::Cache`]; [`GraphError::Core`] for a failure of the graph, or a vocabulary of another width.
-    pub fn new(graph: G, settings: Settings, vocab: Option<Arc<Vocab>>) -> Result<Self, GraphError> {
-        let Probed { width, way } = probe(&graph, &settings)?;
-        let Settings { name, context, eos, bytes, .. } = settings;
+    /// * [`GraphError::NotFinite`] if the logits are NaN or infinite.
+    /// * [`GraphError::NotCausal`] if the logits at a position depend on the tokens after it.
+    /// * [`GraphError::Cache`] if logits over the cache are not those of the same tokens in one pass.
+    /// * [`GraphError::Core`] if the graph fails, or if the vocabulary's width is not that of the logits.
+    pub fn new(graph: G, settings: GraphSettings, vocab: Option<Arc<Vocab>>) -> Result<Self, GraphError> {
+        let Probed { width, plan, warning } = probe(&graph, &settings)?;
+        if let Some(warning) = &warning {
+            tracing::warn!("{warning}");
+        }
+        let GraphSettings { name, context, eos, bytes, .. } = settings;
         let made_up = Vocab::anonymous(&name, width)?.with_eos(eos)?;
         let mut spec = EngineSpec::new(name, graph.backend().clone(), made_up).bytes(bytes);
         spec.context = context;
-        let engine = Self { spec, graph: Arc::new(graph), way };
+        let warnings = warning.into_iter().collect();
+        let engine = Self { spec, graph: Arc::new(graph), plan, warnings };
         match vocab {
             Some(vocab) => Ok(engine.with_vocab(vocab)?),
             None => Ok(engine),
         }
     }
 
-    /// Under another name.
+    /// What was found that may be wrong with the model, in words; empty if nothing was. The same is reported through
+    /// `tracing` when the engine is made.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Renames the model.
+    #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.spec.name = name.into();
         self
@@ -95,17 +72,17 @@ impl<G: Graph> GraphEngine<G> {
         Ok(self)
     }
 
-    /// Whether rows of different length run in one pass, or each in its own.
+    /// Whether rows of different length run in one pass, rather than each in its own.
     pub fn runs_rows_together(&self) -> bool {
-        let traits = self.graph.caps();
-        if traits.cached { self.way.holes } else { !traits.one_row }
+        let caps = self.graph.caps();
+        if caps.cached { self.plan.masked_slots } else { !caps.one_row }
     }
 
     fn session(&self, rows: usize) -> Box<dyn Session<Backend = G::Backend>> {
         let (graph, spec) = (self.graph.clone(), self.spec.clone());
         match graph.caps().cached {
-            true => Box::new(CachedSession::new(graph, spec, self.way, rows)),
-            false => Box::new(RecomputedSession::new(graph, spec, rows)),
+            true => Box::new(CachedSession::new(graph, spec, self.plan, rows)),
+            false => Box::new(UncachedSession::new(graph, spec, rows)),
         }
     }
 }

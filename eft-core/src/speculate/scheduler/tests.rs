@@ -1,31 +1,31 @@
-//! What the scheduler reaches of what costs and acceptance allow, over simulated passes.
+//! How much of the attainable speed the scheduler reaches, over simulated passes.
 use super::adaptive::{LOSS, TRIES};
 use super::*;
 use crate::sample::{Purpose, Uniforms};
 
-/// Costs of passes, in plain steps.
+/// The costs of passes, in plain steps' time.
 #[derive(Debug, Clone, Copy)]
 struct Costs {
     draft: f64,
-    /// A block without a drafted token, and each token more.
+    /// Verifying a block without a drafted token, and each drafted token in addition.
     block: f64,
     token: f64,
-    /// What the draft has to read of each token that it did not write itself.
+    /// What the draft takes to read a token that it did not draft itself.
     catch_up: f64,
 }
 
-/// What writing so many tokens takes, where each drafted one is accepted with this probability.
+/// The cost of a token in a text of this many tokens, if each drafted one is accepted with this probability.
 fn cost(tokens: usize, acceptance: f64, costs: Costs, seed: u64) -> f64 {
     cost_after(tokens, acceptance, costs, seed, &Memory::default())
 }
 
-/// The same after other texts.
+/// The same after other texts have been generated.
 fn cost_after(tokens: usize, acceptance: f64, costs: Costs, seed: u64, memory: &Memory) -> f64 {
     cost_measured(tokens, acceptance, costs, seed, memory, 0.0)
 }
 
-/// The same where what is measured differs from what passes take: this share of it is exponentially distributed, and
-/// one time in fifty three times as long.
+/// The same with noise in the measured times: this share of them is exponentially distributed, and one time in fifty it is
+/// three times as long.
 fn cost_measured(
     tokens: usize,
     acceptance: f64,
@@ -98,7 +98,7 @@ fn a_draft_that_does_not_pay_costs_next_to_nothing() {
     }
 }
 
-/// The tokens a plain step's time that the best length of block gives.
+/// The attainable bound: the tokens per plain step's time at the best block length.
 fn best(acceptance: f64, costs: Costs) -> f64 {
     let rate = |n: usize| {
         let tokens: f64 = (0..=n).map(|i| f64::powi(acceptance, i as i32)).sum();
@@ -108,13 +108,13 @@ fn best(acceptance: f64, costs: Costs) -> f64 {
 }
 
 #[test]
-fn what_acceptance_and_costs_allow_is_nearly_reached() {
+fn the_attainable_bound_is_nearly_reached() {
     for costs in TERM.into_iter().chain(OTHER) {
         for acceptance in [0.4, 0.6, 0.8, 0.9, 0.97] {
-            // A text of 256 tokens is short for a mean over what chance accepts: several of them.
+            // One text of 256 tokens is too short for a mean, so there are several.
             let cost = (0..50).map(|seed| cost(256, acceptance, costs, seed)).sum::<f64>() / 50.0;
             let share = 1.0 / cost / best(acceptance, costs);
-            assert!(share >= 0.9, "{costs:?}, {acceptance}: {share} of what is allowed");
+            assert!(share >= 0.9, "{costs:?}, {acceptance}: {share} of the attainable bound");
         }
     }
 }
@@ -126,28 +126,28 @@ fn short_texts_learn_from_those_before_them() {
             let memory = Memory::default();
             let cost = (0..100).map(|seed| cost_after(32, acceptance, costs, seed, &memory)).sum::<f64>();
             let share = 100.0 / cost / best(acceptance, costs);
-            assert!(share >= 0.85, "{costs:?}, {acceptance}: {share} of what is allowed");
+            assert!(share >= 0.85, "{costs:?}, {acceptance}: {share} of the attainable bound");
         }
     }
 }
 
 #[test]
-fn measurements_may_be_far_off() {
-    // Another model that pays little may be left alone by bad luck, and has much to catch up with if it is tried again.
+fn noisy_measurements_do_little_harm() {
+    // By bad luck, a draft that is no term and gains little may be left alone; it then has many tokens to catch up with.
     for (least, all) in [(0.94, &TERM[..]), (0.75, &OTHER[..])] {
         for (costs, acceptance) in all.iter().flat_map(|c| [0.3, 0.6, 0.8, 0.9, 0.956].map(|a| (*c, a))) {
             for noise in [0.2, 0.5] {
                 let memory = Memory::default();
                 let text = |seed| cost_measured(180, acceptance, costs, seed, &memory, noise);
                 let share = 65.0 / (0..65).map(text).sum::<f64>() / best(acceptance, costs);
-                assert!(share >= least, "{costs:?}, {acceptance}, {noise}: {share} of what is allowed");
+                assert!(share >= least, "{costs:?}, {acceptance}, {noise}: {share} of the attainable bound");
             }
         }
     }
 }
 
 #[test]
-fn a_draft_that_was_no_good_at_some_texts_is_tried_at_others() {
+fn a_draft_that_failed_at_some_texts_is_tried_at_others() {
     for costs in TERM {
         let memory = Memory::default();
         for seed in 0..20 {
@@ -160,7 +160,7 @@ fn a_draft_that_was_no_good_at_some_texts_is_tried_at_others() {
 }
 
 #[test]
-fn what_one_text_gained_is_not_lost_in_the_next() {
+fn the_gain_of_one_text_is_not_lost_in_the_next() {
     let drafts_cost = Costs { draft: 0.2, block: 0.8, token: 0.1, catch_up: 0.0 };
     for costs in TERM.into_iter().chain([drafts_cost]) {
         let memory = Memory::default();

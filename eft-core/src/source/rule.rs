@@ -1,0 +1,56 @@
+use crate::Result;
+#[cfg(doc)]
+use crate::Source;
+use crate::backend::{Backend, ScoreRow};
+
+/// A combination that is not a weighted sum: a function of the log-probabilities of its parts.
+///
+/// Each part arrives as one score row per scored position, over the tokens that all models share: log-probabilities,
+/// normalised over exactly those tokens. The rule returns one score row per position, up to an additive constant of
+/// the row: the result is normalised afterwards. [`Source::rule`] makes a source of a rule and its parts.
+///
+/// ```
+/// use eft_core::combine::Rule;
+/// use eft_core::{from_fn, Backend, Host, Result, ScoreRow, Source, Term, Vocab};
+///
+/// /// The mean of two models' log-probabilities, sharpened.
+/// struct Sharper(f32);
+///
+/// impl<B: Backend> Rule<B> for Sharper {
+///     fn name(&self) -> String {
+///         format!("sharper[{}]", self.0)
+///     }
+///
+///     fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {
+///         let term = |rows: &Vec<_>| Term { weight: self.0 / 2.0, rows: rows.clone() };
+///         backend.linear(&parts.iter().map(term).collect::<Vec<_>>(), width)
+///     }
+/// }
+///
+/// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |_| Ok(vec![0.0, 1.0]));
+/// let sharper = Source::rule(Sharper(2.0), [model.clone(), model])?;
+/// assert_eq!(sharper.name(), "sharper[2](ab, ab)");
+/// # Ok::<(), eft_core::Error>(())
+/// ```
+pub trait Rule<B: Backend>: Send + Sync {
+    /// Returns the name of the rule, with its settings, for error messages and for printed combinations.
+    fn name(&self) -> String;
+
+    /// Returns the combined scores: a tensor with at least as many rows as each part and at least `width` columns.
+    ///
+    /// `parts[k][i]` is score row `i` of part `k`, in the order in which the parts were given. Only the first `width`
+    /// columns of a score row count.
+    ///
+    /// # Errors
+    /// Any error of the backend.
+    fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor>;
+
+    /// Returns the weight of part `part` if the rule is a weighted sum of log-probabilities wherever that part counts.
+    ///
+    /// An [`Attribution`](crate::decode::Attribution) multiplies the part's share by it, so a part that the rule
+    /// subtracts needs a negative weight. The default, `None`, reports the share unweighted.
+    fn weight(&self, part: usize) -> Option<f32> {
+        let _ = part;
+        None
+    }
+}

@@ -1,0 +1,55 @@
+//! [`ParameterLoader`]: a model's stored tensors, brought to the device of a tensor library.
+use crate::Result;
+use crate::adapter::Adapter;
+use crate::nn::{Nn, Tensor};
+use crate::spec::{Layout, LinearSpec};
+use crate::tensors::RawTensor;
+use crate::weights::Weights;
+
+/// What a decoder's parameters are loaded from, and onto.
+pub(crate) struct ParameterLoader<'a, N: Nn> {
+    pub(crate) nn: &'a N,
+    pub(crate) weights: &'a dyn Weights,
+    pub(crate) adapters: &'a [Adapter],
+}
+
+impl<N: Nn> ParameterLoader<'_, N> {
+    /// A vector or matrix, with `plus` added to every entry.
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize], plus: f32) -> Result<Tensor<N>> {
+        Ok(self.nn.load(&self.weights.tensor(name, shape)?, plus)?)
+    }
+
+    /// An embedding of `rows` vectors of `width` entries.
+    pub(crate) fn embedding(&self, name: &str, rows: usize, width: usize) -> Result<N::Linear> {
+        let raw = self.weights.tensor(&format!("{name}.weight"), &[rows, width])?;
+        Ok(self.nn.load_embedding(&raw)?)
+    }
+
+    /// The weight of a linear layer, and its bias if it has one.
+    pub(crate) fn linear(&self, spec: &LinearSpec) -> Result<N::Linear> {
+        let weight_name = format!("{}.weight", spec.name);
+        let bias_name = format!("{}.bias", spec.name);
+        let weight = ungroup(self.weights.tensor(&weight_name, &spec.stored_shape())?, spec);
+        let bias = spec.bias.then(|| self.weights.tensor(&bias_name, &[spec.outputs])).transpose()?;
+        let bias = bias.map(|bias| ungroup(bias, spec));
+        Ok(self.nn.load_linear(&weight, spec.layout == Layout::InOut, bias.as_ref())?)
+    }
+}
+
+/// Reorders output rows that are stored interleaved by key-value head: first all queries, then keys, then values.
+pub(crate) fn ungroup<'t>(raw: RawTensor<'t>, spec: &LinearSpec) -> RawTensor<'t> {
+    match spec.layout {
+        Layout::OutIn | Layout::InOut => raw,
+        Layout::Grouped { groups, queries, head } => raw.reordered(ungrouped_order(groups, queries, head)),
+    }
+}
+
+/// For each row of the ungrouped tensor, the index of that row in the grouped one.
+fn ungrouped_order(groups: usize, queries: usize, head: usize) -> impl Iterator<Item = usize> {
+    let in_group = queries + 2;
+    let heads = move |from: usize, to: usize| {
+        (0..groups).flat_map(move |g| (from..to).map(move |h| g * in_group + h))
+    };
+    let order = heads(0, queries).chain(heads(queries, queries + 1)).chain(heads(queries + 1, in_group));
+    order.flat_map(move |h| h * head..(h + 1) * head)
+}
