@@ -1,7 +1,9 @@
 //! The sessions of graphs obey the laws of sessions, also where a pass or an operation of the backend fails.
 use eft_core::conformance::{FaultInjector, FaultyBackend, SourceTest, check_engine};
 use eft_core::{Backend, Host, Result};
-use eft_models::graph::{Graph, GraphCaps, GraphEngine, Pass, Passed, Picked, Settings};
+use eft_models::graph::{
+    ForwardInput, ForwardOutput, Graph, GraphCaps, GraphEngine, GraphSettings, Precision, SlotSelection,
+};
 
 const WIDTH: usize = 11;
 
@@ -34,40 +36,47 @@ impl Graph for Toy {
         self.caps
     }
 
-    fn pass(&self, pass: &Pass, caches: Option<&Vec<Vec<i64>>>) -> Result<Passed<Self>> {
+    fn forward(&self, input: &ForwardInput, caches: Option<&Vec<Vec<i64>>>) -> Result<ForwardOutput<Self>> {
         self.injector.step()?;
-        let mut rows = caches.cloned().unwrap_or_else(|| vec![Vec::new(); pass.rows]);
+        let mut rows = caches.cloned().unwrap_or_else(|| vec![Vec::new(); input.rows]);
         let mut scores = Vec::new();
         for (row, cache) in rows.iter_mut().enumerate() {
-            let mask = &pass.mask[row * (pass.slots + pass.tokens)..][..pass.slots];
+            let mask = &input.mask[row * (input.slots + input.tokens)..][..input.slots];
             let visible = |slot: usize| !self.caps.masked || mask[slot] == 1;
             let mut seen: Vec<_> =
-                (0..pass.slots).filter(|slot| visible(*slot)).map(|slot| cache[slot]).collect();
-            for (index, id) in pass.ids[row * pass.tokens..][..pass.tokens].iter().enumerate() {
+                (0..input.slots).filter(|slot| visible(*slot)).map(|slot| cache[slot]).collect();
+            for (index, id) in input.ids[row * input.tokens..][..input.tokens].iter().enumerate() {
                 seen.push(*id);
                 cache.push(*id);
-                if index + pass.wanted >= pass.tokens {
+                if index + input.wanted >= input.tokens {
                     scores.extend(logits(&seen));
                 }
             }
         }
-        let logits = match pass.wanted {
+        let logits = match input.wanted {
             0 => None,
             wanted => Some((self.backend.upload(&scores, WIDTH)?, wanted)),
         };
-        Ok(Passed { logits, caches: self.caps.cached.then_some(rows) })
+        Ok(ForwardOutput { logits, caches: self.caps.cached.then_some(rows) })
     }
 
-    fn gather(&self, caches: &Vec<Vec<i64>>, _: usize, picked: &[Picked]) -> Result<Vec<Vec<i64>>> {
+    fn gather(
+        &self,
+        caches: &Vec<Vec<i64>>,
+        _: usize,
+        selections: &[SlotSelection],
+    ) -> Result<Vec<Vec<i64>>> {
         self.injector.step()?;
-        let row = |picked: &Picked| picked.slots.iter().map(|slot| caches[picked.row][*slot]).collect();
-        Ok(picked.iter().map(row).collect())
+        let row = |selection: &SlotSelection| {
+            selection.slots.iter().map(|slot| caches[selection.row][*slot]).collect()
+        };
+        Ok(selections.iter().map(row).collect())
     }
 }
 
 #[test]
 fn sessions_of_graphs_obey_the_laws() {
-    let caps = |cached, masked, one_row| GraphCaps { cached, masked, one_row };
+    let caps = |cached, masked, one_row| GraphCaps { cached, masked, one_row, precision: Precision::F32 };
     let kinds = [
         caps(true, true, false),
         caps(true, true, true),
@@ -80,8 +89,7 @@ fn sessions_of_graphs_obey_the_laws() {
             let injector = FaultInjector::new();
             let backend = FaultyBackend::new(Host, &injector);
             let toy = Toy { caps, backend, injector: injector.clone() };
-            let mut settings = Settings::new("toy");
-            (settings.context, settings.pass) = (context, pass);
+            let settings = GraphSettings::new("toy").context(context).max_tokens(pass);
             let engine = GraphEngine::new(toy, settings, None).unwrap();
             let test = SourceTest::new([vec![0], vec![3, 1, 4], vec![5, 9]]).faults(&injector);
             check_engine(&engine, &test).unwrap_or_else(|e| panic!("{caps:?}, {context:?}, {pass}: {e}"));
