@@ -56,10 +56,10 @@ pub use eft_core::{
 pub use eft_core::{bridge, from_fn};
 
 pub use eft_core::{
-    Backend, Check, Decoding, Edit, Engine, EngineRow, EngineSpec, Error, Evaluator, EvaluatorSession, Fault,
+    Backend, Decoding, Edit, Engine, EngineRow, EngineSpec, Error, Evaluator, EvaluatorSession, Fault,
     Filter, FnEngine, Form, Host, LogitSource, Message, OpenOptions, Opened, Pick, Pool, Prompt,
     PromptTransform, Relation, Renderer, Result, RowFeed, Rule, Sampler, Sampling, ScoreRow, Scores, Session,
-    Source, Term, Token, TokenId, TokenMask, TokensOnly, Vocab, from_top,
+    Source, Term, Token, TokenId, TokenMask, TokensOnly, Vocab, VocabCheck, from_top,
 };
 pub use eft_models as models;
 

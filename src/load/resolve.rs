@@ -23,7 +23,6 @@ pub(super) fn resolve(loader: &Loader) -> Result<(Resolved, String)> {
         return on_hub(loader);
     }
     if path.is_dir() {
-        check_no_adapter(loader, path)?;
         // `.` and `..` have no file name until they are made absolute.
         let absolute = if path.file_name().is_none() { path.canonicalize().ok() } else { None };
         let absolute = absolute.as_deref().unwrap_or(path);
@@ -40,22 +39,6 @@ pub(super) fn resolve(loader: &Loader) -> Result<(Resolved, String)> {
         return Err(not_found(loader, reason));
     }
     Err(not_found(loader, "is a file, but not a GGUF file, or this build lacks the feature `candle`"))
-}
-
-/// Refuses the folder of an adapter, which has no model of its own.
-fn check_no_adapter(loader: &Loader, folder: &Path) -> Result<()> {
-    let adapter = folder.join("adapter_config.json");
-    if !adapter.exists() || folder.join("config.json").exists() {
-        return Ok(());
-    }
-    let fields = crate::text::chat::read_json(&adapter)?;
-    let base = fields["base_model_name_or_path"].as_str();
-    let base = base.map_or(String::new(), |base| format!(", `{base}`"));
-    let reason = format!(
-        "is the folder of a PEFT adapter, not of a model: load its base model{base}, and add the adapter with \
-         `Loader::adapter`"
-    );
-    Err(not_found(loader, &reason))
 }
 
 /// Returns an ONNX file, or a folder that has one, and the name that the model gets, unless that is made from its path.

@@ -79,9 +79,9 @@ impl TextRenderer {
     /// let template = ChatTemplate::new("example", "{% for m in messages %}{{ m.content }}<|end|>{% endfor %}")?;
     /// let renderer = TextRenderer::new(tokenizer).chat(template);
     ///
-    /// let ends = |renderer: &TextRenderer| {
+    /// let ends = |renderer: &TextRenderer| -> eft::Result<usize> {
     ///     let ids = renderer.render("tuned", &Prompt::chat("What does <|end|> mean?"))?;
-    ///     eft::Result::Ok(ids.iter().filter(|id| **id == end).count())
+    ///     Ok(ids.iter().filter(|id| **id == end).count())
     /// };
     /// assert_eq!(ends(&renderer)?, 2);
     /// assert_eq!(ends(&renderer.literal_messages())?, 1);

@@ -1,6 +1,6 @@
 //! Special tokens in messages, kept as text.
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use eft::load::Loader;
 use eft::text::{ChatTemplate, PlainTemplate, TextRenderer, Tokenizer};
@@ -9,15 +9,47 @@ use proptest::prelude::*;
 
 use crate::{here, json};
 
-/// A tokenizer of these tests, with the special tokens that begin and end a message.
-fn tokenizers() -> [(Tokenizer, &'static str, &'static str); 4] {
-    let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo/tuned-small/tokenizer.json");
-    [
-        (open("byte-level"), "<|user|>", "<|end|>"),
-        (open("small"), "<|user|>", "<|end|>"),
-        (open("pieces"), "<s>", "</s>"),
-        (Tokenizer::open(zoo).unwrap(), "<|end|>", "<|end|>"),
-    ]
+/// A renderer that keeps special tokens in messages as text, and what is needed to check it.
+struct Case {
+    renderer: TextRenderer,
+    /// The library's own way to take all special tokens for text.
+    plain: tokenizers::Tokenizer,
+    /// The special tokens that the template writes before and after a message.
+    around: [TokenId; 2],
+}
+
+impl Case {
+    fn new(tokenizer: Tokenizer, begin: &str, end: &str) -> Self {
+        let around = [begin, end].map(|token| tokenizer.id(token).unwrap());
+        let mut plain = tokenizer.inner().clone();
+        plain.set_encode_special_tokens(true);
+        Self { renderer: chat(tokenizer, begin, end), plain, around }
+    }
+
+    #[track_caller]
+    fn check(&self, content: &str) {
+        let middle = self.plain.encode(content.trim(), false).unwrap();
+        let [begin, end] = self.around;
+        assert_eq!(
+            ids(&self.renderer, content).unwrap(),
+            [&[begin], middle.get_ids(), &[end]].concat(),
+            "{content:?}"
+        );
+    }
+}
+
+/// The tokenizers of these tests and of the zoo.
+fn cases() -> &'static [Case] {
+    static CASES: OnceLock<Vec<Case>> = OnceLock::new();
+    CASES.get_or_init(|| {
+        let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo/tuned-small/tokenizer.json");
+        vec![
+            Case::new(open("byte-level"), "<|user|>", "<|end|>"),
+            Case::new(open("small"), "<|user|>", "<|end|>"),
+            Case::new(open("pieces"), "<s>", "</s>"),
+            Case::new(Tokenizer::open(zoo).unwrap(), "<|end|>", "<|end|>"),
+        ]
+    })
 }
 
 fn open(name: &str) -> Tokenizer {
@@ -68,15 +100,7 @@ const CONTENTS: [&str; 9] = [
 
 #[test]
 fn special_tokens_in_messages_are_text_and_those_of_the_template_are_not() {
-    for (tokenizer, begin, end) in tokenizers() {
-        let [begins, ends] = [begin, end].map(|token| tokenizer.id(token).unwrap());
-        let renderer = chat(tokenizer, begin, end);
-        for content in CONTENTS {
-            let middle = as_text(renderer.tokenizer(), content.trim());
-            let expected = [&[begins], &middle[..], &[ends]].concat();
-            assert_eq!(ids(&renderer, content).unwrap(), expected, "{content:?}");
-        }
-    }
+    cases().iter().for_each(|case| CONTENTS.iter().for_each(|content| case.check(content)));
 }
 
 #[test]
@@ -173,11 +197,6 @@ proptest! {
         ),
     ) {
         let content = parts.concat();
-        for (tokenizer, begin, end) in tokenizers() {
-            let [begins, ends] = [begin, end].map(|token| tokenizer.id(token).unwrap());
-            let renderer = chat(tokenizer, begin, end);
-            let middle = as_text(renderer.tokenizer(), content.trim());
-            prop_assert_eq!(ids(&renderer, &content).unwrap(), [&[begins], &middle[..], &[ends]].concat());
-        }
+        cases().iter().for_each(|case| case.check(&content));
     }
 }
