@@ -328,7 +328,7 @@ fn a_model_that_fails_once_can_be_asked_again() {
     session.extend(&[RowFeed::one(2)]).unwrap();
     fails.store(true, Ordering::SeqCst);
     let error = session.extend(&[RowFeed::all(vec![3, 4])]).unwrap_err();
-    assert_eq!(error.to_string(), "`flaky` failed: out of memory");
+    assert_eq!(eft_core::error::with_sources(&error), "`flaky` failed: out of memory");
     fails.store(false, Ordering::SeqCst);
     // The failed call left nothing behind, although one of the models had already taken its tokens.
     let scores = session.extend(&[RowFeed::one(5)]).unwrap();

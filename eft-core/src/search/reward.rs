@@ -26,7 +26,7 @@ use crate::{Error, Prompt, Result, Source, TokenId, Vocab};
 /// };
 /// let (large, tuned, untuned) = (model([0.0, 0.0])?, model([0.0, 2.0])?, model([0.0, 0.0])?);
 /// let reward = ImplicitReward::new(&tuned, &untuned);
-/// let result = ChunkBeamSearch::new(&large, reward).chunk(1).max_tokens(4).run([0])?;
+/// let result = ChunkBeamSearch::new(&large, reward).successors(16).chunk(1).max_tokens(4).run([0])?;
 /// assert_eq!(result.best().continuation.to_text(), "bbbb");
 /// # Ok::<(), eft_core::Error>(())
 /// ```

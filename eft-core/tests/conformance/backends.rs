@@ -79,7 +79,8 @@ impl Backend for Wrong {
         let clamped = Host.clamp(&host(rows), low, high, width)?;
         // As the `max` and `min` of a tensor library do.
         let found = match self.0 {
-            "clamp admits excluded tokens" => f32::NEG_INFINITY,
+            // A row of one score is excluded altogether, which is found as an unsound row.
+            "clamp admits excluded tokens" if width > 1 => f32::NEG_INFINITY,
             "clamp makes infinite scores finite" => f32::INFINITY,
             _ => return Ok(clamped),
         };

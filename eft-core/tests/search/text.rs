@@ -2,6 +2,7 @@
 use std::sync::{Arc, Mutex};
 
 use eft_core::decode::FinishReason;
+use eft_core::sample::LogitBias;
 use eft_core::search::{BlackBox, Candidate, ChunkBeamSearch, ImplicitReward, SampledText};
 use eft_core::{
     Decoding, EngineSpec, Error, FnEngine, Host, Prompt, Renderer, Result, Source, TokenId, Vocab,
@@ -125,7 +126,9 @@ fn a_text_that_outgrows_the_guides_context_ends() {
     let large = model("large", 1).rendered_by(Letters { pairs: false }).unwrap();
     // The prompt takes two of six tokens. Four more can be read and one more scored: five pairs, or ten letters.
     let (tuned, untuned) = (pairs_of_context("tuned", 2, 6), pairs("untuned", 3));
-    let decoding = Decoding::default().stop_ids([]).max_tokens(40);
+    // The base's end-of-sequence token has no text, so it is excluded: every token is a letter.
+    let letters_only = LogitBias::new([(WIDTH as TokenId - 1, f32::NEG_INFINITY)]).unwrap();
+    let decoding = Decoding::default().stop_ids([]).max_tokens(40).processor(letters_only);
     let search = ChunkBeamSearch::new(&large, ImplicitReward::new(&tuned, &untuned));
     let result = search.width(2).successors(3).chunk(3).decoding(decoding).run("abcd").unwrap();
     assert_eq!(result.candidates.len(), 2);
