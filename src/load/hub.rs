@@ -208,7 +208,7 @@ impl<'a> Hub<'a> {
             Some(listed) => listed.contains(file),
             None => self.cached.get(file).is_some(),
         };
-        let places = eft_backend_ort::model::usual_places;
+        let places = eft_backend_ort::model::usual_paths;
         places().find(there).ok_or_else(|| {
             let places = places().collect::<Vec<_>>().join(", ");
             let others = match &ending(listed, ".onnx")[..] {

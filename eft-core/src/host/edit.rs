@@ -3,7 +3,7 @@ use super::parallel::{fill, map};
 use super::tensor::Scores;
 use super::{Host, HostTensor};
 use crate::Result;
-use crate::backend::{Edit, ScoreRow, TokenMask, check_edits, check_rows, check_same_length};
+use crate::backend::{Edit, ScoreRow, TokenMask, check_choice, check_edits, check_same_length};
 
 pub(super) fn edit(
     host: &Host,
@@ -50,13 +50,7 @@ pub(super) fn choose(
     outside: Option<&[ScoreRow<'_, Host>]>,
     width: usize,
 ) -> Result<HostTensor> {
-    check_rows(host, "choose, kept", kept, width)?;
-    check_rows(host, "choose, inside", inside, width)?;
-    check_same_length("choose, inside", kept.len(), inside.len())?;
-    if let Some(outside) = outside {
-        check_rows(host, "choose, outside", outside, width)?;
-        check_same_length("choose, outside", kept.len(), outside.len())?;
-    }
+    check_choice(host, kept, inside, outside, width)?;
     let kept = Scores::of_all(kept, width);
     let inside = Scores::of_all(inside, width);
     let outside = outside.map(|rows| Scores::of_all(rows, width));
