@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use eft_core::backend::{
-    check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
-    check_uniforms,
+    check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
+    check_tokens, check_uniforms,
 };
 use eft_core::{Backend, Edit, Error, Filter, Host, Pick, Pool, Result, ScoreRow, Term, TokenId};
 
@@ -13,7 +13,7 @@ use super::constants::Constants;
 use super::error::to_error;
 use super::host::{HostRows, from_host, host_terms};
 use super::rows::{load, load_terms};
-use super::{choose, edit, filter, linear, pick, pool, residual, softmax, top};
+use super::{choose, clamp, edit, filter, linear, pick, pool, residual, softmax, top};
 
 /// The backend of one candle device. Rows that lie on another device are copied to this one. Cheap to clone.
 ///
@@ -143,6 +143,15 @@ impl Backend for Candle {
             return self.load(&[], width);
         }
         load_terms(&self.device, terms, width).and_then(|terms| pool::pool(&terms, pool)).map_err(to_error)
+    }
+
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Tensor> {
+        check_rows(self, "clamp", rows, width)?;
+        check_bounds(low, high)?;
+        if self.uses_host() {
+            return from_host(Host.clamp(&HostRows::new(rows, width)?.rows(), low, high, width)?);
+        }
+        clamp::clamp(&self.load(rows, width)?, low, high).map_err(to_error)
     }
 
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {

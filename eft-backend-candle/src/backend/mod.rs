@@ -22,7 +22,7 @@
 //! | file | content |
 //! | --- | --- |
 //! | `candle.rs` | [`Candle`]: checks arguments and calls the function of each operation |
-//! | `linear.rs`, `softmax.rs`, `pool.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return rows of scores |
+//! | `linear.rs`, `softmax.rs`, `pool.rs`, `clamp.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return rows of scores |
 //! | `pick.rs`, `top.rs` | operations that return tokens and log-probs |
 //! | `cutoff.rs` | the last token of a top-k or top-p set |
 //! | `rows.rs` | rows that lie in any tensors, as one matrix |
@@ -38,6 +38,7 @@
 //! | `constants.rs` | tensors made once for each device, since each upload takes as long as an operation |
 mod candle;
 mod choose;
+mod clamp;
 mod constants;
 mod cutoff;
 mod edit;

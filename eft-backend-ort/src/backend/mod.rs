@@ -21,7 +21,7 @@
 //! | file | content |
 //! | --- | --- |
 //! | `ort.rs` | [`Ort`]: checks arguments and calls the function of each operation |
-//! | `linear.rs`, `softmax.rs`, `pool.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return rows of scores |
+//! | `linear.rs`, `softmax.rs`, `pool.rs`, `clamp.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return rows of scores |
 //! | `pick.rs`, `top.rs` | operations that return tokens and log-probs |
 //! | `rows.rs` | rows that lie in any tensors, as one input |
 //! | `tensor.rs` | [`Tensor`], and helpers over values |
@@ -38,6 +38,7 @@
 //!
 //! There is no `cutoff.rs`, since one `TopK` inside the graph finds the last token of a nucleus.
 mod choose;
+mod clamp;
 mod edit;
 mod error;
 mod filter;

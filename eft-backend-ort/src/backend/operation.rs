@@ -16,6 +16,7 @@ pub(super) enum Operation {
     PowerMean,
     Max,
     Min,
+    Clamp,
     Filter(FilterSteps),
     Choose {
         outside: bool,

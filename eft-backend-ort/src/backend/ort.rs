@@ -3,8 +3,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use eft_core::backend::{
-    check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
-    check_uniforms, score_rows,
+    check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
+    check_tokens, check_uniforms, score_rows,
 };
 use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
 use ort::session::builder::SessionBuilder;
@@ -14,7 +14,7 @@ use super::graph_builder::{Dtype, Placement};
 use super::operation::Operation;
 use super::runtime::Runtime;
 use super::tensor::{Tensor, empty, numbers, value};
-use super::{choose, edit, filter, linear, pick, pool, residual, softmax, top};
+use super::{choose, clamp, edit, filter, linear, pick, pool, residual, softmax, top};
 use crate::Options;
 use crate::options::Device;
 
@@ -136,6 +136,15 @@ impl Backend for Ort {
             return empty(width);
         }
         pool::pool(&self.0, self.0.load_terms(terms, width)?, pool)
+    }
+
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Tensor> {
+        check_rows(self, "clamp", rows, width)?;
+        check_bounds(low, high)?;
+        if rows.is_empty() {
+            return empty(width);
+        }
+        clamp::clamp(&self.0, self.0.load(rows, width)?, low, high)
     }
 
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {

@@ -16,7 +16,7 @@
 //! | file | content |
 //! | --- | --- |
 //! | `torch.rs` | [`Torch`]: checks arguments and calls the function of each operation |
-//! | `linear.rs`, `softmax.rs`, `pool.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return rows of scores |
+//! | `linear.rs`, `softmax.rs`, `pool.rs`, `clamp.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return rows of scores |
 //! | `pick.rs`, `top.rs` | operations that return tokens and log-probs |
 //! | `cutoff.rs` | the last token of a top-k or top-p set |
 //! | `rows.rs` | rows that lie in any tensors, as one matrix |
@@ -25,6 +25,7 @@
 //!
 //! The other backends have the same files.
 mod choose;
+mod clamp;
 mod cutoff;
 mod edit;
 mod error;

@@ -1,14 +1,14 @@
 //! [`Torch`]: checks the arguments of each operation and calls the function that does it.
 use eft_core::backend::{
-    check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
-    check_uniforms,
+    check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
+    check_tokens, check_uniforms,
 };
 use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
 use tch::{Device, TchError, Tensor, no_grad_guard};
 
 use super::error::to_error;
 use super::rows::{load, load_terms};
-use super::{choose, edit, filter, linear, pick, pool, residual, softmax, tensor, top};
+use super::{choose, clamp, edit, filter, linear, pick, pool, residual, softmax, tensor, top};
 
 /// The backend of one device of libtorch. Rows that lie on another device are copied to this one.
 ///
@@ -119,6 +119,12 @@ impl Backend for Torch {
         check_pool(terms, pool)?;
         let _guard = no_grad_guard();
         load_terms(self.device, terms, width).and_then(|terms| pool::pool(&terms, pool)).map_err(to_error)
+    }
+
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Tensor> {
+        check_rows(self, "clamp", rows, width)?;
+        check_bounds(low, high)?;
+        self.on(rows, width, |scores| clamp::clamp(&scores, low, high))
     }
 
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {
