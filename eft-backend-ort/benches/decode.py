@@ -1,7 +1,10 @@
-"""A hand-written decoding loop over onnxruntime's IoBinding: Python's side of the `decode` benchmark.
+"""The `decode` benchmark's other side: a hand-written decoding loop over onnxruntime's IoBinding.
 
-Arguments: the model, the number of threads. A line `open N` starts a text with N tokens; a line `step N` takes N
-greedy steps and prints the last token and the seconds of each.
+Arguments: the model and the number of threads.
+
+Requests on standard input:
+  open N  starts a text with N tokens
+  step N  takes N greedy steps; prints the last token and the seconds of each step
 """
 import sys
 import time

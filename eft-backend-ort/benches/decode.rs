@@ -1,8 +1,9 @@
-//! The decoding step of a real model, beside a hand-written loop over IoBinding in Python; and a trio's step beside
-//! its three models' own.
+//! The decoding step of a real model against a hand-written IoBinding loop in Python; and the step of three combined
+//! models against those of the models alone.
 //!
 //! `EFT_ORT_MODEL` names the model (see `goldens/export.py`), `EFT_PYTHON` an interpreter with onnxruntime,
-//! `ORT_DYLIB_PATH` the same library. Rounds of all contestants alternate; medians are compared.
+//! `ORT_DYLIB_PATH` the same library, `EFT_THREADS` the number of threads on both sides (default 2). Rounds alternate
+//! between the contestants, and medians are compared.
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -44,7 +45,7 @@ fn main() {
     trio([&source, &model(), &model()]);
 }
 
-/// A text under way.
+/// A text that is being generated.
 struct Text<'a> {
     ort: &'a Ort,
     session: Box<dyn Session<Backend = Ort>>,
@@ -61,7 +62,7 @@ impl<'a> Text<'a> {
         Self { ort, session, width, token }
     }
 
-    /// Seconds of a greedy step.
+    /// Takes a greedy step, and returns its seconds.
     fn step(&mut self) -> f64 {
         let start = Instant::now();
         let scores = self.session.extend(&[RowFeed::one(self.token)]).unwrap();
@@ -81,7 +82,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Three models of the same size: what their sum takes a token, and what they take by themselves.
+/// Compares the step of three combined models of the same size with the sum of their own.
 fn trio(models: [&Source<Ort>; 3]) {
     let [large, tuned, untuned] = models;
     let combined = large + 0.7 * (tuned - untuned);
@@ -108,7 +109,7 @@ fn trio(models: [&Source<Ort>; 3]) {
     let alone: f64 = alone.map(median).iter().sum();
     let together = median(together);
     println!(
-        "\na trio's step {:.2} ms, its sessions' own {:.2} ms: ratio {:.3}",
+        "\nthree models combined {:.2} ms, alone {:.2} ms: ratio {:.3}",
         1e3 * together,
         1e3 * alone,
         together / alone
@@ -120,7 +121,7 @@ fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The Python process, a line to it and a line from it for each measurement.
+/// The Python process, which answers each line with a line.
 struct Python {
     child: Child,
     to: ChildStdin,
@@ -153,7 +154,7 @@ impl Python {
         writeln!(self.to, "{request}").unwrap();
         let mut line = String::new();
         self.from.read_line(&mut line).unwrap();
-        // Its threads spin for a while after their work.
+        // Python's threads spin for a while after their work.
         std::thread::sleep(Duration::from_millis(20));
         let mut words = line.split_whitespace();
         let token = words.next().unwrap().parse().unwrap();

@@ -1,8 +1,8 @@
 """Exports a checkpoint of transformers to ONNX, with the names and dynamic axes of Optimum's decoders.
 
-usage: python export.py CHECKPOINT MODEL.onnx     (needs torch, transformers and onnx; CHECKPOINT is a folder or a GGUF file)
+usage: python export.py CHECKPOINT MODEL.onnx     (needs torch, transformers and onnx)
 
-Weights are written in f32, in a file beside the graph if they are large.
+CHECKPOINT is a folder or a GGUF file. Weights are written in f32, and to a file beside the graph if they are large.
 """
 
 import pathlib
@@ -61,7 +61,7 @@ def export(model, file, positions="input", cached=True):
     rows, past, new = 2, 3, 4
     total = past + new if cached else new
     mask = torch.ones(rows, total, dtype=torch.long)
-    mask[0, 0] = 0  # else transformers traces a way without a mask
+    mask[0, 0] = 0  # with a mask of ones, transformers would trace a graph that ignores it
     inputs = {"input_ids": torch.randint(3, 90, (rows, new)), "attention_mask": mask}
     axes = {"input_ids": {0: "batch_size", 1: "sequence_length"},
             "attention_mask": {0: "batch_size", 1: "total_sequence_length"},
@@ -83,8 +83,8 @@ def export(model, file, positions="input", cached=True):
                           dynamic_axes=axes, opset_version=OPSET, dynamo=False)
 
 
-def beside(file):
-    """Brings weights that the exporter has put into files of their own, as it does past 2 GB, into one."""
+def merge_external_data(file):
+    """Merges the files of weights, one for each tensor, that the exporter writes for models above 2 GB."""
     model = onnx.load(file, load_external_data=False)
     parts = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"}
     if parts:
@@ -102,7 +102,7 @@ def main(checkpoint, file):
     else:
         model = tf.AutoModelForCausalLM.from_pretrained(checkpoint, **how)
     export(model.eval(), file)
-    beside(file)
+    merge_external_data(file)
     model.config.save_pretrained(file.parent)
 
 

@@ -2,8 +2,8 @@
 
 usage: python make.py     (needs torch, transformers, onnx, onnxruntime; reads ../../eft-models/goldens)
 
-Each folder has a model; `golden.json` and `golden.safetensors` say what onnxruntime gives in Python for the prompts of
-../../eft-models/goldens, all at once for the logits and token by token over a cache for the greedy texts.
+Each folder gets a model, and the outputs of onnxruntime in Python for the prompts of ../../eft-models/goldens: logits in
+`golden.safetensors`, computed in one pass, and greedy texts in `golden.json`, computed token by token with a cache.
 """
 
 import copy
@@ -34,7 +34,7 @@ def load(name, dtype=torch.float32):
 
 
 def merge(cached, file):
-    """One graph with a branch for the first pass and one for those after it, as Optimum merges its two exports."""
+    """Merges into one graph, as Optimum does, a branch for the first pass and one for the passes after it."""
     graph = copy.deepcopy(cached.graph)
     inputs, outputs, weights = list(graph.input), list(graph.output), list(graph.initializer)
 
@@ -45,7 +45,7 @@ def merge(cached, file):
             del field[:]
         rename = {}
         if drop_past:
-            # The first pass must not look at the past it is given.
+            # The branch of the first pass must ignore its past.
             empty = [entry for entry in inputs if entry.name.startswith("past_key_values")]
             for entry in empty:
                 bounds = [f"{name}.{entry.name}.{bound}" for bound in ("start", "end", "axis")]
@@ -81,7 +81,7 @@ class Runner:
         self.past = [name for name in self.inputs if name.startswith("past_key_values")]
 
     def run(self, tokens, past):
-        """Logits of the tokens after those of the cache, and the cache after them."""
+        """Returns the logits of `tokens`, which follow those of the cache `past`, and the next cache."""
         if past is None:
             dtype = np.float16 if self.past and "float16" in self.inputs[self.past[0]].type else np.float32
             past = [np.zeros((1, self.inputs[name].shape[1], 0, self.inputs[name].shape[3]), dtype) for name in self.past]
@@ -118,7 +118,7 @@ def golden(name, file, source):
 
 
 def one_row(model, file):
-    """The same with the number of rows fixed to one."""
+    """Fixes the number of rows to one."""
     for entry in [*model.graph.input, *model.graph.output]:
         entry.type.tensor_type.shape.dim[0].dim_value = 1
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def one_row(model, file):
 
 
 def broken():
-    """Graphs of a few nodes that are not quite decoders; and one that is, but with a table as long as its context."""
+    """Writes graphs of a few nodes that are not quite decoders, and one that is: it has a table as long as its context."""
 
     def write(name, ids=("rows", "new"), ids_type=TensorProto.INT64, past=("rows", 1, "past", 2), present_type=TensorProto.FLOAT,
               logits=("rows", "new", 8), logits_type=TensorProto.FLOAT, forgets=False, opset=OPSET, table=None):
@@ -134,7 +134,8 @@ def broken():
         constant = lambda name, value: onnx.numpy_helper.from_array(np.array(value), name)
         inputs = [entry("input_ids", ids_type, ids), entry("past_key_values.0.key", TensorProto.FLOAT, past)]
         outputs = [entry("logits", logits_type, logits), entry("present.0.key", present_type, [*past[:2], "all", past[3]])]
-        # Logits depend on their own token; or on all tokens of the pass, and on nothing that is kept.
+        # Logits depend on their own token. If the model `forgets`, they depend on all tokens of the pass instead, and so
+        # not on those before it.
         seen = [helper.make_node("ReduceSum", ["input_ids", "last"], ["seen"])] if forgets else \
             [helper.make_node("Identity", ["input_ids"], ["seen"])]
         nodes = seen + [
@@ -152,7 +153,7 @@ def broken():
             helper.make_node("Cast", ["grown"], ["present.0.key"], to=present_type),
         ]
         if table:
-            # Something is looked up by the number of slots, and there is no more than this of it.
+            # The table is indexed by the number of slots, so the model fails if there are more.
             inputs.append(entry("attention_mask", TensorProto.INT64, ("rows", "all")))
             nodes[-1:-1] = [helper.make_node("Shape", ["grown"], ["slots"], start=2, end=3),
                             helper.make_node("Sub", ["slots", "one"], ["last slot"]),
@@ -203,7 +204,7 @@ def main():
     simple("llama-cache-positions", "llama", positions="cache")
     simple("llama-no-cache", "llama", cached=False)
 
-    # As onnx-community lays it out, weights beside the graph.
+    # The layout of onnx-community, with weights beside the graph.
     file = HERE / "qwen2/onnx/model.onnx"
     export(load("qwen2"), file)
     model = onnx.load(file)
@@ -212,7 +213,7 @@ def main():
 
     file = HERE / "llama-int8/onnx/model_quantized.onnx"
     file.parent.mkdir(parents=True)
-    # Weights of seven bits: with eight, the sums of older processors overflow, and those of newer ones do not.
+    # Weights have seven bits, since sums over eight bits overflow on older processors but not on newer ones.
     quantize_dynamic(HERE / "llama/model.onnx", file, weight_type=QuantType.QInt8, reduce_range=True)
     golden("llama-int8", file, "llama")
 

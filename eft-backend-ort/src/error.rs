@@ -1,77 +1,95 @@
-//! What can be wrong with the library of ONNX Runtime, or with a model: always the file, and the name at fault.
-//!
-//! ```
-//! use eft_backend_ort::{Error, Options, Ort};
-//!
-//! // Unless the process has a library already.
-//! if let Err(error) = Ort::new(&Options::default().library("/nonexistent/libonnxruntime.so")) {
-//!     assert!(matches!(error, Error::Library { .. }));
-//! }
-//! ```
+//! [`Error`]: why ONNX Runtime or a model could not be loaded.
 use std::path::PathBuf;
 
-/// What loading returns.
+use eft_core::error::BoxError;
+use eft_models::graph::GraphError;
+
+/// The result of loading.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a model cannot be loaded.
+/// Why ONNX Runtime or a model could not be loaded.
+///
+/// A message names the file. The cause, where there is one, is the [source](std::error::Error::source) of the error,
+/// and no part of the message.
+///
+/// ```
+/// use eft_backend_ort::{Error, Options, Ort};
+///
+/// // This is an error unless the process has loaded a library already.
+/// if let Err(error) = Ort::new(&Options::default().library("/nonexistent/libonnxruntime.so")) {
+///     assert!(matches!(error, Error::Library { .. }));
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The library of ONNX Runtime is missing, too old, or something else.
+    /// The library of ONNX Runtime is missing, too old, or not ONNX Runtime.
     #[error(
-        "cannot load ONNX Runtime from `{}`: {reason}; set ORT_DYLIB_PATH, or `Options::library`, to the \
-         libonnxruntime of version 1.23 or newer, such as the one in PyPI's wheel `onnxruntime`",
+        "cannot load ONNX Runtime from `{}`; set ORT_DYLIB_PATH, or `Options::library`, to the libonnxruntime of \
+         version 1.23 or newer, such as the one in PyPI's wheel `onnxruntime`",
         path.display()
     )]
     Library {
-        /// Where it was looked for.
+        /// The path that was tried.
         path: PathBuf,
-        /// What the system or the library said.
-        reason: String,
+        /// The error of the system's loader or of ONNX Runtime.
+        source: BoxError,
     },
-    /// Another number of threads than the process's pool was made with.
-    #[error("{asked} threads were asked for, but the pool of this process was made with {}", pool(*there))]
+    /// A path was given for the library, but ONNX Runtime is linked into the program.
+    #[error(
+        "cannot load ONNX Runtime from `{}`, since it is linked into the program: the feature `load-dynamic` is off",
+        path.display()
+    )]
+    LibraryLinked {
+        /// The path that was given.
+        path: PathBuf,
+    },
+    /// The process has one thread pool, and it has another number of threads.
+    #[error(
+        "{requested} threads were requested, but the process's thread pool was made with {}",
+        pool(*existing)
+    )]
     Threads {
-        /// Asked for.
-        asked: usize,
-        /// What the pool was made with; `None` for the default.
-        there: Option<usize>,
+        /// The requested number.
+        requested: usize,
+        /// The number that the pool was made with; `None` for the default.
+        existing: Option<usize>,
     },
-    /// A file or folder that cannot be read.
-    #[error("{}: {source}", file.display())]
+    /// A file or folder cannot be read.
+    #[error("cannot read `{}`", file.display())]
     Io {
-        /// The file.
+        /// The file or folder.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// A folder without a model in any of the usual places.
-    #[error("{}: no model found; looked for {}", folder.display(), looked_for.join(", "))]
+    /// A folder holds no model at any of the usual paths.
+    #[error("no model found in `{}`; tried {}", folder.display(), tried.join(", "))]
     NoModel {
         /// The folder.
         folder: PathBuf,
-        /// The names that were tried.
-        looked_for: Vec<String>,
+        /// The paths that were tried, relative to the folder.
+        tried: Vec<String>,
     },
-    /// A configuration that is no JSON, or holds something else in a field than expected.
-    #[error("{}: {reason}", file.display())]
+    /// A configuration is not valid JSON, or holds a field of the wrong type.
+    #[error("`{}` is not a valid configuration", file.display())]
     Config {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
+        /// Where it is wrong, and how.
+        source: BoxError,
     },
-    /// A model that ONNX Runtime refuses.
-    #[error("{}: {source}", file.display())]
+    /// ONNX Runtime rejects a model.
+    #[error("ONNX Runtime cannot load the model `{}`", file.display())]
     BadModel {
         /// The file.
         file: PathBuf,
-        /// What ONNX Runtime said.
+        /// The error of ONNX Runtime.
         source: ort::Error,
     },
-    /// A model whose inputs or outputs are not those of a decoder.
+    /// The inputs or outputs of a model are not those of a decoder.
     #[error(
-        "{}: {problem}; inputs: {}; outputs: {}; expected are {expected}",
+        "`{}` is not a decoder: {problem}; it has inputs: {}; outputs: {}; expected are {expected}",
         file.display(),
         inputs.join(", "),
         outputs.join(", ")
@@ -81,25 +99,25 @@ pub enum Error {
         file: PathBuf,
         /// Which input or output is wrong, and how.
         problem: String,
-        /// The inputs there are, with their types.
+        /// The model's inputs, with their types.
         inputs: Vec<String>,
-        /// The outputs there are, with their types.
+        /// The model's outputs, with their types.
         outputs: Vec<String>,
-        /// What a decoder has.
+        /// The inputs and outputs of a decoder.
         expected: &'static str,
     },
-    /// A model whose cache does not do what caches are for.
-    #[error("{}: {problem}", file.display())]
+    /// The cache of a model does not work.
+    #[error("the KV cache of `{}` cannot be used", file.display())]
     Cache {
         /// The file.
         file: PathBuf,
-        /// What was tried, and came out otherwise.
-        problem: String,
+        /// What was found when the cache was tested.
+        source: GraphError,
     },
-    /// A failure of ONNX Runtime.
-    #[error("ONNX Runtime: {0}")]
+    /// ONNX Runtime failed.
+    #[error("ONNX Runtime failed")]
     Ort(#[from] ort::Error),
-    /// A vocabulary or a backend that refuses what was read.
+    /// A vocabulary does not fit the model, or the backend failed.
     #[error(transparent)]
     Core(#[from] eft_core::Error),
 }

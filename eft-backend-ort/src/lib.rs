@@ -1,9 +1,9 @@
-//! Emulated fine-tuning over [ONNX Runtime](https://onnxruntime.ai): decoders exported to ONNX the way the ecosystem
-//! exports them, on the execution providers that ONNX Runtime has.
+//! Emulated fine-tuning over [ONNX Runtime](https://onnxruntime.ai), for decoders exported to ONNX in the layout of
+//! Optimum and onnx-community.
 //!
-//! [`load()`] makes a source of a file or folder, as Optimum and onnx-community lay it out. [`Ort`] is the
-//! [`Backend`](eft_core::Backend) of one execution provider: scores are values of its own, and are combined, filtered
-//! and drawn from by small graphs that run on it.
+//! [`load()`] makes a source of a file or folder. [`Ort`] is the [`Backend`](eft_core::Backend) of one execution
+//! provider: scores stay in the provider's memory, and small graphs that run on it combine them, filter them and draw
+//! from them.
 //!
 //! ```no_run
 //! use eft_backend_ort::{Options, Ort, load};
@@ -21,15 +21,15 @@
 //! ```
 //!
 //! # The library
-//! With the feature `load-dynamic` (default) nothing native is needed to build. When the first [`Ort`] is made, the
-//! library of ONNX Runtime, 1.23 or newer, is loaded from [`Options::library`], or from where `ORT_DYLIB_PATH` says,
-//! or from where the system looks for libraries; a missing one is an [`Error::Library`]. The script
-//! `get-onnxruntime` beside this crate takes it out of PyPI's wheel. Without `load-dynamic`, but with
-//! `download-binaries`, a build of ONNX Runtime is downloaded and linked.
+//! With the feature `load-dynamic` (default) a build needs nothing native. The first [`Ort`] of a process loads the
+//! library of ONNX Runtime, version 1.23 or newer: from [`Options::library`], else from `ORT_DYLIB_PATH`, else from the
+//! system's search path. If there is none, the result is [`Error::Library`]. The script `get-onnxruntime` in this crate's
+//! folder extracts the library from PyPI's wheel. With `download-binaries` and without `load-dynamic`, a build of ONNX
+//! Runtime is downloaded and linked.
 //!
 //! # Execution providers
-//! Features pass through to [`ort`]: `cuda`, `tensorrt`, `coreml`, `directml`, `openvino` and others, to be used with
-//! [`Options::provider`]. **Only the processor's provider has been run**; no other was at hand.
+//! The features `cuda`, `tensorrt`, `coreml`, `directml`, `openvino` and others enable those of [`ort`], for use with
+//! [`Options::provider`]. **Only the CPU provider has been tested.**
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,17 +1,17 @@
-//! The library of ONNX Runtime, and its environment: once in a process.
+//! The library of ONNX Runtime and its environment, of which a process has one each.
 use std::sync::{Mutex, PoisonError};
 
 use ort::environment::{Environment, EnvironmentBuilder, GlobalThreadPoolOptions};
 
 use crate::{Error, Options, Result};
 
-/// What the first [`Options`] made, and the threads it asked for.
+/// The environment that the first [`Options`] created, and the number of threads they requested.
 static SHARED: Mutex<Option<(Environment, Option<usize>)>> = Mutex::new(None);
 
-/// The environment that the options name, or the process's own.
+/// The environment that the options name, or else the one that the process shares.
 ///
-/// All sessions share its threads: pools of their own would keep each other from the processor, spinning while
-/// another model's pass runs.
+/// All sessions use the environment's thread pool. Pools of their own would spin while another model's pass runs, and
+/// take the processor from it.
 pub(crate) fn environment(options: &Options) -> Result<Environment> {
     if let Some(environment) = &options.environment {
         return Ok(environment.clone());
@@ -19,7 +19,9 @@ pub(crate) fn environment(options: &Options) -> Result<Environment> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((environment, threads)) = &*shared {
         return match options.threads {
-            Some(asked) if Some(asked) != *threads => Err(Error::Threads { asked, there: *threads }),
+            Some(requested) if Some(requested) != *threads => {
+                Err(Error::Threads { requested, existing: *threads })
+            }
             _ => Ok(environment.clone()),
         };
     }
@@ -30,7 +32,8 @@ pub(crate) fn environment(options: &Options) -> Result<Environment> {
     Ok(environment)
 }
 
-/// Nothing of `ort` may be called before this succeeded: it would look for the library itself, and panic.
+/// Loads the library. No other function of `ort` may be called before this one succeeds, since it would search for the
+/// library itself, and panic if there is none.
 #[cfg(feature = "load-dynamic")]
 fn load(options: &Options) -> Result<EnvironmentBuilder> {
     use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
@@ -39,18 +42,15 @@ fn load(options: &Options) -> Result<EnvironmentBuilder> {
     let variable = || std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from);
     let named = options.library.clone().or_else(variable);
     let path = named.unwrap_or_else(|| format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}").into());
-    // What is there is meant; other names are for the system to find.
+    // A name that is no existing file is left to the system's search.
     let path = path.canonicalize().unwrap_or(path);
-    ort::init_from(&path).map_err(|e| Error::Library { path, reason: e.to_string() })
+    ort::init_from(&path).map_err(|e| Error::Library { path, source: e.into() })
 }
 
 #[cfg(not(feature = "load-dynamic"))]
 fn load(options: &Options) -> Result<EnvironmentBuilder> {
     match &options.library {
-        Some(path) => {
-            let reason = "ONNX Runtime is linked: the feature `load-dynamic` is off";
-            Err(Error::Library { path: path.clone(), reason: reason.into() })
-        }
+        Some(path) => Err(Error::LibraryLinked { path: path.clone() }),
         None => Ok(ort::init()),
     }
 }

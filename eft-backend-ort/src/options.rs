@@ -1,11 +1,4 @@
 //! [`Options`]: which library, which execution providers, how many threads.
-//!
-//! ```
-//! use eft_backend_ort::{GraphOptimizationLevel, Options};
-//!
-//! let options = Options::default().threads(2).optimization(GraphOptimizationLevel::Level1);
-//! assert!(format!("{options:?}").contains("threads: Some(2)"));
-//! ```
 use std::fmt;
 use std::path::PathBuf;
 
@@ -14,9 +7,19 @@ use ort::ep::ExecutionProviderDispatch;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
 
-/// How an [`Ort`](crate::Ort) is made. By default: the library by `ORT_DYLIB_PATH`, the processor, all its cores,
-/// every optimisation.
+/// How an [`Ort`](crate::Ort) is created.
+///
+/// The defaults: the library that `ORT_DYLIB_PATH` names, the CPU provider, as many threads as there are cores, all
+/// graph optimisations, and 256 tokens in a forward pass.
+///
+/// ```
+/// use eft_backend_ort::{GraphOptimizationLevel, Options};
+///
+/// let options = Options::default().threads(2).optimization(GraphOptimizationLevel::Level1);
+/// assert!(format!("{options:?}").contains("threads: Some(2)"));
+/// ```
 #[derive(Clone)]
+#[must_use]
 pub struct Options {
     pub(crate) library: Option<PathBuf>,
     pub(crate) environment: Option<Environment>,
@@ -24,10 +27,10 @@ pub struct Options {
     pub(crate) optimization: GraphOptimizationLevel,
     pub(crate) providers: Vec<ExecutionProviderDispatch>,
     pub(crate) device: Device,
-    pub(crate) pass: usize,
+    pub(crate) max_pass_tokens: usize,
 }
 
-/// Where an execution provider keeps its tensors.
+/// The memory in which an execution provider keeps its tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Device {
     pub(crate) name: AllocationDevice<'static>,
@@ -51,38 +54,43 @@ impl Default for Options {
             optimization: GraphOptimizationLevel::All,
             providers: Vec::new(),
             device: Device::CPU,
-            pass: 256,
+            max_pass_tokens: 256,
         }
     }
 }
 
 impl Options {
-    /// The library of ONNX Runtime to load, 1.23 or newer (feature `load-dynamic`). A process loads one, once.
+    /// Sets the path of the library of ONNX Runtime, version 1.23 or newer (feature `load-dynamic`).
+    ///
+    /// A process loads the library once, so later paths have no effect.
     pub fn library(self, path: impl Into<PathBuf>) -> Self {
         Self { library: Some(path.into()), ..self }
     }
 
-    /// An environment made elsewhere. A process has no more than one, so this is the way for programs that use
-    /// ONNX Runtime for something else, too. Threads are then those it was made with.
+    /// Uses an environment that the program has created itself, with that environment's threads.
+    ///
+    /// A process can have only one environment, so programs that also use ONNX Runtime for something else need this.
     pub fn environment(self, environment: Environment) -> Self {
         Self { environment: Some(environment), ..self }
     }
 
-    /// Threads of the pool that all models of the process share; as many as there are cores unless given.
+    /// Sets the number of threads in the pool that all models of the process share; the default is the number of cores.
     pub fn threads(self, threads: usize) -> Self {
         Self { threads: Some(threads), ..self }
     }
 
-    /// How far models' graphs are optimised as they are loaded; `All` unless given.
+    /// Sets how far a model's graph is optimised when it is loaded; the default is `All`.
     pub fn optimization(self, level: GraphOptimizationLevel) -> Self {
         Self { optimization: level, ..self }
     }
 
-    /// Runs on an execution provider, whose tensors lie in the memory of `device`: `AllocationDevice::CPU` for
-    /// providers that work in main memory. Where several are given, the first comes first, and the last one's
-    /// memory counts. A provider that cannot be had is an error, not a reason to use the processor.
+    /// Adds an execution provider. Its tensors lie in the memory of `device` number `index`; for providers that work in
+    /// main memory that is `AllocationDevice::CPU`, number 0.
     ///
-    /// Providers need the cargo feature of their name, and a library that was built with them.
+    /// With several providers, earlier ones have priority, and the memory is that of the last. A provider that is not
+    /// available is an error; there is no fallback to the processor.
+    ///
+    /// A provider needs the cargo feature of its name, and a library that was built with it.
     pub fn provider(
         mut self,
         provider: ExecutionProviderDispatch,
@@ -94,17 +102,18 @@ impl Options {
         self
     }
 
-    /// Runs on an NVIDIA GPU.
+    /// Adds the CUDA provider, on the NVIDIA GPU number `index`.
     #[cfg(feature = "cuda")]
     pub fn cuda(self, index: i32) -> Self {
         let provider = ort::ep::CUDA::default().with_device_id(index).build();
         self.provider(provider, AllocationDevice::CUDA, index)
     }
 
-    /// Tokens of one forward pass at most, over all rows; 256 unless given. Longer prompts are read in pieces,
-    /// which bounds the memory that activations and logits take.
-    pub fn pass(self, tokens: usize) -> Self {
-        Self { pass: tokens.max(1), ..self }
+    /// Sets the largest number of tokens in one forward pass, over all rows; the default is 256, the least is 1.
+    ///
+    /// Longer prompts are fed in several passes, which bounds the memory for activations and logits.
+    pub fn max_pass_tokens(self, tokens: usize) -> Self {
+        Self { max_pass_tokens: tokens.max(1), ..self }
     }
 }
 
@@ -117,7 +126,7 @@ impl fmt::Debug for Options {
             .field("optimization", &self.optimization)
             .field("providers", &providers)
             .field("device", &self.device)
-            .field("pass", &self.pass)
+            .field("max_pass_tokens", &self.max_pass_tokens)
             .finish_non_exhaustive()
     }
 }

@@ -1,22 +1,22 @@
-//! The backend passes the kit, and generates what the host does.
+//! The backend passes the conformance kit, and generates the same texts as the host backend.
 use eft_backend_ort::Ort;
 use eft_core::conformance::{TrafficCounter, check_backend, check_texts};
 
-fn checked(result: eft_core::conformance::Result) {
+fn passes<E: std::fmt::Display>(result: Result<(), E>) {
     result.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]
 fn operations() {
-    checked(check_backend(&Ort::cpu().unwrap()));
+    passes(check_backend(&Ort::cpu().unwrap()));
 }
 
 #[test]
 fn texts() {
-    checked(check_texts(&Ort::cpu().unwrap()));
+    passes(check_texts(&Ort::cpu().unwrap()));
 }
 
 #[test]
-fn metered() {
-    checked(check_backend(&TrafficCounter::new(Ort::cpu().unwrap())));
+fn operations_under_a_traffic_counter() {
+    passes(check_backend(&TrafficCounter::new(Ort::cpu().unwrap())));
 }

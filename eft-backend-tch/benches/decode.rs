@@ -1,12 +1,12 @@
-//! What decoding costs on libtorch, beside eager PyTorch with the same libtorch, type and threads: passes of one model,
-//! and the step of emulated fine-tuning beside a proxy-tuning loop; and what drafts save.
+//! Decoding on libtorch against eager PyTorch with the same libtorch, type and threads: forward passes of one model, a
+//! step of emulated fine-tuning against a proxy-tuning loop, and the speed-up by speculative decoding.
 //!
-//! `EFT_MODELS` names folders of checkpoints, by commas: one, or a large and a small one over the same tokens. Of two, the
-//! small one is the expert and the anti-expert (loaded twice, as two models are), and once more as one with an adapter
-//! (made up: its numbers are small, its cost is real) whose rows share a pass with the bare one. `EFT_KIND` is
-//! `float32`, `bfloat16` or `float16`; `EFT_PYTHON` an interpreter with transformers; `EFT_THREADS` how many threads
-//! both sides use, 2 unless set; `EFT_TEXTS=N` drafts N texts of 128 tokens. Rounds of all contestants alternate, and
-//! medians are compared.
+//! `EFT_MODELS` names one checkpoint folder, or a large and a small one over the same tokens, separated by a comma. Of
+//! two, the small model serves as the tuned and the untuned model (loaded twice), and in a second measurement as one model
+//! with a random adapter, whose rows share a pass with the bare model's. `EFT_KIND` is `float32` (default), `bfloat16` or
+//! `float16`; `EFT_PYTHON` is an interpreter with transformers; `EFT_THREADS` is the number of threads on both sides
+//! (default 2); `EFT_TEXTS=N` also measures speculative decoding of N texts of 128 tokens. Rounds alternate between the
+//! contestants, and medians are compared.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -41,7 +41,7 @@ fn main() {
     match folders[..] {
         [model] => alone(model, &nn, &kind, threads),
         [large, small] => trio([large, small], &nn, &kind, threads),
-        _ => panic!("EFT_MODELS names one folder or two"),
+        _ => panic!("EFT_MODELS must name one folder or two"),
     }
 }
 
@@ -66,7 +66,7 @@ fn alone(folder: &Path, nn: &TorchNn, kind: &str, threads: i32) {
     let one = median(&times[1].0);
     for ((past, new, _), (ours, theirs)) in passes.iter().zip(&times) {
         let (ours, theirs) = (median(ours), median(theirs));
-        let name = format!("{new} tokens behind {past}");
+        let name = format!("{new} tokens after {past}");
         println!(
             "{name:30} {:10.2}  {:10.2}   {:12.2}   {:14.2}",
             1e3 * ours,
@@ -83,13 +83,13 @@ fn trio([large, small]: [&Path; 2], nn: &TorchNn, kind: &str, threads: i32) {
         let width = Checkpoint::open(large).unwrap().spec().vocab;
         Vocab::anonymous("both", width).unwrap()
     };
-    let adapter = made_up_adapter(small);
+    let adapter = random_adapter(small);
     let large_model = load(large, nn, Some(&vocab), None);
     let (tuned, untuned) =
         (load(small, nn, Some(&vocab), None).named("tuned"), load(small, nn, Some(&vocab), None));
     let shared = load(small, nn, Some(&vocab), Some(adapter.path()));
     let apart = &large_model + 0.9 * (&tuned - &untuned);
-    let paired = &large_model + 0.9 * (shared.adapter("made up").unwrap() - &shared);
+    let paired = &large_model + 0.9 * (shared.adapter("random").unwrap() - &shared);
     let mut python = Python::start(kind, threads, &[large, small, small]);
     let (mut ours, mut of_pair, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
@@ -103,18 +103,18 @@ fn trio([large, small]: [&Path; 2], nn: &TorchNn, kind: &str, threads: i32) {
     }
     let theirs = median(&theirs);
     println!("\n{apart}                  ours, ms   eager, ms   eager ÷ ours");
-    for (name, ours) in [("three models", median(&ours)), ("the pair shares weights", median(&of_pair))] {
+    for (name, ours) in [("three models", median(&ours)), ("with an adapter", median(&of_pair))] {
         println!("{name:30} {:10.2}  {:10.2}   {:12.2}", 1e3 * ours, 1e3 * theirs, theirs / ours);
     }
     drop(python);
     let texts = std::env::var("EFT_TEXTS").map_or(0, |texts| texts.parse().unwrap());
     if texts > 0 {
-        drafted(&paired, &shared.adapter("made up").unwrap(), texts);
+        speculative(&paired, &shared.adapter("random").unwrap(), texts);
     }
 }
 
-/// Plain and drafted generation of the same texts, by turns.
-fn drafted(target: &Source<Torch>, draft: &Source<Torch>, texts: usize) {
+/// Plain and speculative decoding of the same texts, in turn.
+fn speculative(target: &Source<Torch>, draft: &Source<Torch>, texts: usize) {
     let (mut plain, mut fast, mut same) = (0.0, 0.0, 0);
     let (mut accepted, mut judged, mut tokens, mut passes) = (0, 0, 0, 0);
     for text in 0..texts {
@@ -136,7 +136,7 @@ fn drafted(target: &Source<Torch>, draft: &Source<Torch>, texts: usize) {
         passes += report.blocks + report.plain_steps;
     }
     println!(
-        "\ndrafted: plain {plain:.1} s, drafted {fast:.1} s, speed-up {:.2}, accepted {:.1} %, {:.2} tokens a pass, \
+        "\nspeculation: plain {plain:.1} s, speculative {fast:.1} s, speed-up {:.2}, accepted {:.1} %, {:.2} tokens a pass, \
          {same} of {texts} texts the same",
         plain / fast,
         100.0 * accepted as f64 / judged.max(1) as f64,
@@ -147,13 +147,13 @@ fn drafted(target: &Source<Torch>, draft: &Source<Torch>, texts: usize) {
 fn load(folder: &Path, nn: &TorchNn, vocab: Option<&Vocab>, adapter: Option<&Path>) -> Source<Torch> {
     let checkpoint = Checkpoint::open(folder).unwrap();
     let adapters: Vec<_> =
-        adapter.iter().map(|folder| Adapter::open(folder).unwrap().named("made up")).collect();
+        adapter.iter().map(|folder| Adapter::open(folder).unwrap().named("random")).collect();
     let vocab = vocab.cloned().map(Into::into);
     Source::new(DecoderEngine::with_adapters(nn.clone(), &checkpoint, &adapters, vocab).unwrap())
 }
 
-/// An adapter of rank 8 for all matrices of attention.
-fn made_up_adapter(base: &Path) -> tempfile::TempDir {
+/// An adapter of rank 8 for all linear layers of attention.
+fn random_adapter(base: &Path) -> tempfile::TempDir {
     let spec = Checkpoint::open(base).unwrap().spec().clone();
     let folder = tempfile::tempdir().unwrap();
     let config = r#"{"peft_type": "LORA", "r": 8, "lora_alpha": 16}"#;
@@ -179,7 +179,7 @@ fn ids(count: usize) -> Vec<TokenId> {
     (0..count as TokenId).map(|i| (7 * i * i + 3) % 3000 + 10).collect()
 }
 
-/// Seconds of passes with all new tokens scored.
+/// The seconds of `count` passes over `new` tokens after `past` others, with all new tokens scored.
 fn pass(model: &Source<Torch>, past: usize, new: usize, count: usize) -> Vec<f64> {
     let tokens = ids(past + new);
     let mut session = (past > 0).then(|| model.open(&[Prompt::from(&tokens[..past])]).unwrap().0);
@@ -196,7 +196,7 @@ fn pass(model: &Source<Torch>, past: usize, new: usize, count: usize) -> Vec<f64
     (0..count).map(pass).collect()
 }
 
-/// Seconds of greedy steps.
+/// The seconds of each greedy step.
 fn steps(source: &Source<Torch>) -> Vec<f64> {
     let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(STEPS + 1);
     let mut generation = source.generate(ids(PROMPT), decoding).unwrap();
@@ -215,7 +215,7 @@ fn median(times: &[f64]) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The Python process, a line to it and a line from it for each measurement.
+/// The Python process, which answers each line with a line.
 struct Python {
     child: Child,
     to: ChildStdin,
@@ -243,11 +243,12 @@ impl Python {
         Some(Self { child, to, from })
     }
 
+    /// The seconds that a request is answered with.
     fn line(&mut self, request: &str) -> Vec<f64> {
         writeln!(self.to, "{request}").unwrap();
         let mut line = String::new();
         self.from.read_line(&mut line).unwrap();
-        // Its threads spin for a while after their work.
+        // PyTorch's threads spin for a while after their work.
         std::thread::sleep(Duration::from_millis(20));
         line.split_whitespace().skip(1).map(|number| number.parse().unwrap()).collect()
     }

@@ -1,9 +1,11 @@
-"""Eager transformers' side of the `decode` benchmark, driven line by line on stdin: a proxy-tuning loop, each of its
-models with a cache of its own, and passes of its first model alone.
+"""The `decode` benchmark's other side: eager transformers, driven line by line on standard input.
 
-Arguments: the type, the number of threads, folders of models: a base, or a base, an expert and an anti-expert. Lines:
-`open N` reads a prompt of N tokens; `step N` takes N greedy steps and prints the token reached and the seconds of each;
-`pass PAST NEW N` runs NEW tokens of the base behind PAST others, all scored, N times, and prints the seconds of each.
+Arguments: the type, the number of threads, and the models' folders: a base, or a base, an expert and an anti-expert.
+
+Requests:
+  open N          reads a prompt of N tokens with every model, each with its own cache
+  step N          takes N greedy steps of the proxy-tuning loop; prints the last token and the seconds of each step
+  pass PAST NEW N runs NEW tokens of the base after PAST others, all scored, N times; prints the seconds of each pass
 """
 import sys
 import time

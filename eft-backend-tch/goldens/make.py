@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes the TorchScript modules of the tests: `llama.pt` by scripts/export.py, and modules that keep to the calling
-convention in part, or not at all.
+"""Makes the TorchScript modules of the tests: `llama.pt` with scripts/export.py, and small modules that follow the
+calling convention in part or not at all.
 
 usage: make.py          needs torch 2.13, safetensors
 """
@@ -18,7 +18,7 @@ VOCAB = 8
 
 
 class Sums(nn.Module):
-    """Logits that tell the sum of all tokens seen, and the position. The cache is those tokens."""
+    """Logits that depend on the sum of all tokens so far and on the position. The cache holds the tokens."""
 
     def __init__(self):
         super().__init__()
@@ -44,7 +44,7 @@ class NoCache(Sums):
 
 
 class Blind(Sums):
-    """Sees what the mask leaves out."""
+    """Ignores the mask."""
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, past: List[Tensor]) -> Tuple[Tensor, List[Tensor]]:
         values = ids.float().unsqueeze(1).unsqueeze(3)
@@ -54,7 +54,7 @@ class Blind(Sums):
 
 
 class Forgetful(Sums):
-    """Gives other logits over a cache than for the same tokens at once."""
+    """Returns other logits with a cache than without."""
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, past: List[Tensor]) -> Tuple[Tensor, List[Tensor]]:
         values = ids.float().unsqueeze(1).unsqueeze(3)
@@ -64,7 +64,7 @@ class Forgetful(Sums):
 
 
 class Flat(Sums):
-    """Logits of the last token only."""
+    """Returns logits of the last token only."""
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, past: List[Tensor]) -> Tuple[Tensor, List[Tensor]]:
         values = ids.float().unsqueeze(1).unsqueeze(3)
@@ -72,7 +72,7 @@ class Flat(Sums):
 
 
 class Stale(Sums):
-    """A cache that does not grow."""
+    """Returns a cache that does not grow."""
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, past: List[Tensor]) -> Tuple[Tensor, List[Tensor]]:
         values = ids.float().unsqueeze(1).unsqueeze(3)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Exports a Llama or Qwen 2 as a TorchScript module that eft-backend-tch runs: an example for models of your own.
+"""Exports a Llama or Qwen 2 as a TorchScript module for eft-backend-tch: an example for your own models.
 
-usage: export.py CHECKPOINT MODULE.pt       CHECKPOINT: a folder of config.json and safetensors; needs torch, safetensors
+usage: export.py CHECKPOINT MODULE.pt       (needs torch and safetensors)
 
-The convention is in `forward` of `Decoder`. Nothing of it is peculiar to this family: any module will do that takes ids,
-positions, a mask and the tensors that it returned last time, and is scripted. A cache could as well be one tensor.
+CHECKPOINT is a folder with config.json and safetensors files. The calling convention is that of `Decoder.forward`. Any
+scripted module can follow it that takes ids, positions, a mask and the cache tensors that it returned in the pass before;
+the cache may have any number of tensors.
 """
 
 import json
@@ -36,15 +37,15 @@ class Block(nn.Module):
         self.before = nn.RMSNorm(hidden, config["rms_norm_eps"])
         self.between = nn.RMSNorm(hidden, config["rms_norm_eps"])
 
-    def turned(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def rotated(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         first, second = x.chunk(2, dim=-1)
         return x * cos + torch.cat((-second, first), dim=-1) * sin
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, past: List[Tensor]) -> Tuple[Tensor, Tensor, Tensor]:
         rows, new = x.size(0), x.size(1)
         normed = self.before(x)
-        query = self.turned(self.q(normed).view(rows, new, self.heads, self.width).transpose(1, 2), cos, sin)
-        key = self.turned(self.k(normed).view(rows, new, self.kv_heads, self.width).transpose(1, 2), cos, sin)
+        query = self.rotated(self.q(normed).view(rows, new, self.heads, self.width).transpose(1, 2), cos, sin)
+        key = self.rotated(self.k(normed).view(rows, new, self.kv_heads, self.width).transpose(1, 2), cos, sin)
         value = self.v(normed).view(rows, new, self.kv_heads, self.width).transpose(1, 2)
         if len(past) > 0:
             key, value = torch.cat((past[0], key), dim=2), torch.cat((past[1], value), dim=2)
@@ -67,7 +68,7 @@ class Decoder(nn.Module):
         width = self.blocks[0].width
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         if rope.get("rope_type", rope.get("type", "default")) != "default":
-            sys.exit(f"positions scaled as {rope} are not part of this example")
+            sys.exit(f"positions scaled as {rope} are not supported by this example")
         theta = config.get("rope_theta") or rope.get("rope_theta") or 10_000.0
         self.register_buffer("frequencies", theta ** (-torch.arange(0, width, 2, dtype=torch.float32) / width))
 
@@ -76,7 +77,7 @@ class Decoder(nn.Module):
         angles = positions.unsqueeze(-1).to(self.frequencies.dtype) * self.frequencies
         angles = torch.cat((angles, angles), dim=-1).unsqueeze(1)
         cos, sin = angles.cos(), angles.sin()
-        # Slots before a token, and its own, less the holes.
+        # A token attends to its own slot and those before it, except masked ones.
         slots = torch.arange(seen, device=ids.device)
         causal = slots <= slots[seen - new:].unsqueeze(1)
         visible = causal.unsqueeze(0).unsqueeze(0) & mask.unsqueeze(1).unsqueeze(1)
@@ -101,7 +102,7 @@ def main():
     folder, out = map(pathlib.Path, sys.argv[1:])
     config = json.loads((folder / "config.json").read_text())
     if config["model_type"] not in ("llama", "qwen2"):
-        sys.exit(f"{config['model_type']} is not part of this example")
+        sys.exit(f"{config['model_type']} is not supported by this example")
     weights = {}
     for file in sorted(folder.glob("*.safetensors")):
         if file.name.startswith("model"):

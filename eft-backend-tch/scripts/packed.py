@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes src/nn/packed.pt: calls of operators for which libtorch has no C++ function.
+"""Makes src/nn/packed.pt, a module that calls oneDNN's operators, for which libtorch has no C++ function.
 
 usage: packed.py          needs torch 2.13
 """
@@ -21,7 +21,7 @@ class Packed(nn.Module):
         return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
 
     def forward(self, x: Tensor, weights: List[Tensor], biases: List[Tensor], least: int) -> List[Tensor]:
-        """Products of the same rows, of which there are at least so many. A bias without numbers is none."""
+        """Multiplies the rows of `x`, padded to at least `least` rows, with each weight. An empty bias means no bias."""
         rows = x.size(0)
         if rows < least:
             x = torch.constant_pad_nd(x, [0, 0, 0, least - rows])

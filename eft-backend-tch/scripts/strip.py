@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes out of TorchScript modules where their code lay on the machine that made them.
+"""Removes debug information from TorchScript modules: it holds the paths of the machine that made them.
 
 usage: strip.py MODULE...
 """

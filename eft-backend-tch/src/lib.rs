@@ -1,8 +1,8 @@
 //! Emulated fine-tuning over [libtorch](tch): scores in PyTorch's tensors, on the processor or a GPU, without Python.
 //!
 //! [`load()`] makes a source of a checkpoint in Hugging Face's layout, [`load_script`] of a TorchScript module. [`Torch`]
-//! is the [`Backend`](eft_core::Backend) of one device. Its tensors are plain tensors of two dimensions, rows by
-//! columns, so whatever produces logits with libtorch can be a source.
+//! is the [`Backend`](eft_core::Backend) of one device. Its tensors are ordinary tensors of two dimensions (rows ×
+//! columns), so any code that computes logits with libtorch can be a source.
 //!
 //! ```
 //! use eft_backend_tch::{Torch, to_error};
@@ -25,8 +25,8 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
-//! A build needs libtorch 2.13.0, and its programs need its libraries: see the crate's README. Without one, the feature
-//! `doc-only` lets everything be checked and documented.
+//! A build needs libtorch 2.13.0, and the built programs need its libraries; the crate's README says how to get it.
+//! Without libtorch, `cargo check` and `cargo doc` work with the feature `doc-only`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,4 +1,4 @@
-//! Every family and adapter against transformers and PEFT, by the kit of eft-models; and in half precision.
+//! Every family and adapter against transformers and PEFT, with the kit of eft-models; and in half precision.
 use eft_backend_tch::{Kind, Torch, TorchNn};
 use eft_core::conformance::{SourceTest, check_source};
 use eft_core::{Error, Source};
@@ -14,12 +14,12 @@ fn checked<T>(verdict: conformance::Verdict<T>) -> T {
 }
 
 #[test]
-fn families_are_those_of_transformers() {
+fn families_match_transformers() {
     checked(conformance::check_families(&nn())).iter().for_each(|found| println!("{found:?}"));
 }
 
 #[test]
-fn adapters_are_those_of_peft() {
+fn adapters_match_peft() {
     checked(conformance::check_adapters(&nn())).iter().for_each(|found| println!("{found:?}"));
 }
 
@@ -30,7 +30,7 @@ fn speculation_and_search() {
 
 #[test]
 fn products_of_larger_weights() {
-    // Bits of each type, and what sums of products lose on the way.
+    // Half a unit in the last place of each type, and a margin for sums of products.
     for (kind, tolerance) in [(Kind::Float, 1e-6), (Kind::BFloat16, 1.0 / 256.0), (Kind::Half, 1.0 / 2048.0)]
     {
         let worst = checked(conformance::check_products(&nn().kind(kind), tolerance));
@@ -39,7 +39,7 @@ fn products_of_larger_weights() {
 }
 
 #[test]
-fn half_precision_is_near_and_obeys_the_laws() {
+fn half_precision_is_close_and_passes_the_conformance_kit() {
     for family in FAMILIES {
         let golden = checked(Golden::family(family));
         let load = |kind| {
@@ -50,9 +50,9 @@ fn half_precision_is_near_and_obeys_the_laws() {
         let exact = score(&load(Kind::Float));
         for kind in [Kind::BFloat16, Kind::Half] {
             let source = load(kind);
-            let off = (score(&source) - exact).abs();
-            assert!(off > 0.0, "{family}: nothing was rounded to {kind:?}");
-            assert!(off < 0.3, "{family}: four tokens are {off} nats off in {kind:?}");
+            let difference = (score(&source) - exact).abs();
+            assert!(difference > 0.0, "{family}: nothing was rounded to {kind:?}");
+            assert!(difference < 0.3, "{family}: four tokens differ by {difference} nats in {kind:?}");
             let test = SourceTest::new(golden.prompts.clone()).tolerance(0.3).steps(10);
             check_source(&source, &test).unwrap_or_else(|failure| panic!("{family}: {failure}"));
         }
@@ -60,7 +60,7 @@ fn half_precision_is_near_and_obeys_the_laws() {
 }
 
 #[test]
-fn quantised_blocks_are_refused_by_their_tensor() {
+fn quantised_blocks_are_refused_with_the_name_of_their_tensor() {
     let raw = RawTensor {
         name: "model.layers.0.mlp.up_proj.weight",
         shape: vec![1, 32],

@@ -1,11 +1,11 @@
-//! What the kit leaves out: types, layouts and gradients of libtorch's own.
+//! What the conformance kit cannot test: libtorch's types, memory layouts and gradients.
 use eft_backend_tch::{Device, Torch, to_error};
 use eft_core::backend::score_rows;
 use eft_core::conformance::reference;
 use eft_core::{Backend, Error, Filter, ScoreRow, Term};
 use tch::{Kind, Tensor};
 
-/// Numbers that look like logits: different for each seed, the same for the same.
+/// Numbers like logits, in −6..6, that depend on `seed`.
 fn noise(width: usize, seed: u32) -> Vec<f32> {
     let hash =
         |i: u32| (i.wrapping_mul(2_654_435_761) ^ seed.wrapping_mul(40_503)).wrapping_mul(2_246_822_519);
@@ -23,7 +23,7 @@ fn download(tensor: &Tensor) -> Vec<f32> {
 }
 
 #[test]
-fn other_types_are_combined_in_single() {
+fn other_types_are_combined_in_f32() {
     let (torch, width) = (Torch::cpu(), 3000);
     for kind in [Kind::Half, Kind::BFloat16, Kind::Double] {
         let rows: Vec<_> = (0..3).map(|seed| matrix(&[&noise(width, seed)]).to_kind(kind)).collect();
@@ -65,7 +65,7 @@ fn rows_may_lie_in_any_layout() {
     assert_eq!(torch.download(&asked, 650).unwrap(), expected);
     let tokens: Vec<_> = torch.argmax(&asked, 650).unwrap().iter().map(|pick| pick.token).collect();
     assert_eq!(tokens, [2, 1, 0, 1].map(|i| reference::argmax(&stored[i][..650]).0));
-    // All rows of one tensor are worked on where they are, whatever their strides.
+    // All rows of one tensor, whose strides are not those of a contiguous one.
     let all = score_rows::<Torch>(&columns, 4);
     let filter = Filter { top_k: Some(40), top_p: Some(0.9), ..Filter::default() };
     for (got, row) in download(&torch.filter(&all, &filter, 650).unwrap()).chunks(650).zip(&stored) {
@@ -78,7 +78,7 @@ fn rows_may_lie_in_any_layout() {
 }
 
 #[test]
-fn results_are_not_the_memory_of_their_rows() {
+fn results_do_not_share_memory_with_their_rows() {
     let torch = Torch::cpu();
     let mut scores = matrix(&[&[1.0, 2.0]]);
     let rows = [ScoreRow::new(&scores, 0)];
@@ -104,7 +104,7 @@ fn no_gradients_are_tracked_in_any_thread() {
             torch.filter(&rows, &Filter { top_k: Some(1), ..Filter::default() }, 2).unwrap(),
             torch.residual(&rows[..1], &rows[1..], 2).unwrap(),
         ];
-        // What the caller tracks goes on being tracked.
+        // The caller's own operations still track gradients.
         made.iter().all(|tensor| !tensor.requires_grad()) && (&tracked + 1.0).requires_grad()
     };
     assert!(work());
@@ -112,7 +112,7 @@ fn no_gradients_are_tracked_in_any_thread() {
 }
 
 #[test]
-fn what_is_no_matrix_is_refused() {
+fn tensors_that_are_no_matrix_are_refused() {
     let torch = Torch::cpu();
     let cube = Tensor::zeros([2, 2, 2], (Kind::Float, Device::Cpu));
     assert!(matches!(torch.argmax(&[ScoreRow::new(&cube, 0)], 2), Err(Error::Shape { .. })));
@@ -121,10 +121,10 @@ fn what_is_no_matrix_is_refused() {
 }
 
 #[test]
-fn errors_name_the_library_and_are_no_panics() {
+fn errors_name_the_library_and_nothing_panics() {
     let failed = Tensor::zeros([2, 2], (Kind::Float, Device::Cpu)).f_narrow(0, 5, 1).map_err(to_error);
     assert!(matches!(failed, Err(Error::Backend { backend: "tch", .. })));
-    // A device that is not there.
+    // A device that does not exist, on most machines.
     let elsewhere = Torch::from(Device::Cuda(0)).upload(&[1.0, 2.0], 2);
     assert!(tch::Cuda::is_available() || matches!(elsewhere, Err(Error::Backend { backend: "tch", .. })));
     assert_eq!(format!("{:?}", Torch::cpu()), "Torch { device: Cpu }");

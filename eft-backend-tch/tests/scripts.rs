@@ -1,4 +1,5 @@
-//! TorchScript modules: one that is a Llama, and small ones that keep to the calling convention in part, or not at all.
+//! TorchScript modules: a Llama, and small modules that follow the calling convention in part or not at all.
+use std::error::Error as _;
 use std::path::PathBuf;
 
 use eft_backend_tch::{ScriptError, ScriptOptions, Torch, load_script};
@@ -10,6 +11,12 @@ fn file(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "goldens", &format!("{name}.pt")].iter().collect()
 }
 
+/// The messages of an error and of its sources.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| (**error).source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 fn load(name: &str, options: &ScriptOptions) -> Result<Source<Torch>, ScriptError> {
     load_script(file(name), &Torch::cpu(), options, None)
 }
@@ -19,7 +26,7 @@ fn model(name: &str) -> Source<Torch> {
 }
 
 #[test]
-fn a_llama_is_that_of_transformers() {
+fn a_llama_matches_transformers() {
     let (golden, source) = (Golden::family("llama").unwrap(), model("llama"));
     println!("{:?}", golden.check_logits(&source).unwrap());
     golden.check_greedy(&source).unwrap();
@@ -29,8 +36,8 @@ fn a_llama_is_that_of_transformers() {
 }
 
 #[test]
-fn whatever_a_module_can_do_it_obeys_the_laws() {
-    // A cache that can be told of holes, one that cannot, a window, no cache at all.
+fn modules_with_any_cache_pass_the_conformance_kit() {
+    // A cache with masked slots, a module that ignores the mask, a sliding window, no cache.
     let window = ScriptOptions::default().sliding_window();
     for source in [model("sums"), model("blind"), load("sums", &window).unwrap(), model("nocache")] {
         let test = SourceTest::new([vec![0], vec![1, 7, 1], vec![5, 2, 2, 6]]).tolerance(1e-3);
@@ -40,7 +47,7 @@ fn whatever_a_module_can_do_it_obeys_the_laws() {
 }
 
 #[test]
-fn long_prompts_are_read_in_pieces_and_give_the_same() {
+fn long_prompts_are_fed_in_several_passes() {
     let prompts: Vec<Vec<TokenId>> = (0..3).map(|row| (0..50).map(|i| (i * 3 + row) % 8).collect()).collect();
     let texts = |options: &ScriptOptions| {
         let decoding = Decoding::from(Sampling::greedy()).max_tokens(12);
@@ -52,12 +59,12 @@ fn long_prompts_are_read_in_pieces_and_give_the_same() {
             .collect()
     };
     let whole: Vec<_> = texts(&ScriptOptions::default());
-    let pieces: Vec<_> = texts(&ScriptOptions::default().pass(7));
-    assert_eq!(whole, pieces);
+    let in_passes: Vec<_> = texts(&ScriptOptions::default().max_pass_tokens(7));
+    assert_eq!(whole, in_passes);
 }
 
 #[test]
-fn what_breaks_the_convention_is_refused_by_what_it_does() {
+fn modules_that_break_the_convention_are_refused_with_the_reason() {
     let refused = [
         ("forgetful", "logits over its cache differ"),
         ("flat", "what `forward` of"),
@@ -69,7 +76,7 @@ fn what_breaks_the_convention_is_refused_by_what_it_does() {
         match load(name, &ScriptOptions::default()).map(drop) {
             Err(error) => {
                 assert!(matches!(error, ScriptError::Convention { .. }), "{error:?}");
-                let message = error.to_string();
+                let message = causes(&error);
                 assert!(
                     message.contains(what) && message.contains(&format!("{name}.pt")),
                     "{name}: {message}"
@@ -82,15 +89,16 @@ fn what_breaks_the_convention_is_refused_by_what_it_does() {
 }
 
 #[test]
-fn what_is_no_module_is_refused_by_its_file() {
+fn files_that_are_no_module_are_refused_with_their_name() {
     let folder = tempfile::tempdir().unwrap();
-    let spoilt = folder.path().join("spoilt.pt");
+    let broken = folder.path().join("broken.pt");
     let sound = std::fs::read(file("sums")).unwrap();
     for bytes in [&b"no archive"[..], &[], &sound[..sound.len() / 2]] {
-        std::fs::write(&spoilt, bytes).unwrap();
+        std::fs::write(&broken, bytes).unwrap();
         let error =
-            load_script(&spoilt, &Torch::cpu(), &ScriptOptions::default(), None).map(drop).unwrap_err();
-        assert!(matches!(&error, ScriptError::Unreadable { file, .. } if *file == spoilt), "{error}");
+            load_script(&broken, &Torch::cpu(), &ScriptOptions::default(), None).map(drop).unwrap_err();
+        assert!(matches!(&error, ScriptError::Unreadable { file, .. } if *file == broken), "{error}");
+        assert!(!error.to_string().contains(&error.source().unwrap().to_string()), "{}", causes(&error));
     }
     let missing = load("missing", &ScriptOptions::default()).map(drop).unwrap_err();
     assert!(missing.to_string().contains("missing.pt"), "{missing}");

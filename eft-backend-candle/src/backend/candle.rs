@@ -1,22 +1,21 @@
-//! The type, and which way each operation goes.
+//! [`Candle`]: checks the arguments of each operation and calls the function, or the kernel of the host, that does it.
 use std::fmt;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use eft_core::backend::{
-    check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
-    check_uniforms,
+    check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
+    check_tokens, check_uniforms,
 };
 use eft_core::{Backend, Edit, Error, Filter, Host, Pick, Pool, Result, ScoreRow, Term, TokenId};
 
 use super::constants::Constants;
-use super::host::{HostRows, from_host, terms_of};
+use super::error::to_error;
+use super::host::{HostRows, from_host, host_terms};
 use super::rows::{load, load_terms};
-use super::{edit, filter, linear, mass, pick, pool, residual, to_error, top};
+use super::{choose, clamp, edit, filter, linear, pick, pool, residual, softmax, top};
 
-/// The backend of one candle device.
-///
-/// Rows may lie on other devices; they are brought to this one. Cheap to clone.
+/// The backend of one candle device. Rows that lie on another device are copied to this one. Cheap to clone.
 ///
 /// ```
 /// use eft_backend_candle::Candle;
@@ -35,23 +34,24 @@ pub struct Candle {
 }
 
 impl Candle {
-    /// The backend of `device`.
+    /// Creates a backend of `device`.
     pub fn new(device: Device) -> Self {
         Self { constants: Arc::new(Constants::new(device.clone())), device, generic: false }
     }
 
-    /// The backend of the processor.
+    /// Creates a backend of the processor.
     pub fn cpu() -> Self {
         Self::new(Device::Cpu)
     }
 
-    /// Whether every operation runs as tensor operations even on the processor, as it does on a GPU: slower
-    /// there, and the same up to rounding. For tests.
+    /// Sets whether operations on the processor use candle's tensor operations, as they do on a GPU. The results are the
+    /// same up to rounding, and slower. This is for tests.
+    #[must_use]
     pub fn generic(self, generic: bool) -> Self {
         Self { generic, ..self }
     }
 
-    /// Where results are made.
+    /// Returns the device.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -90,7 +90,7 @@ impl Backend for Candle {
 
     const NAME: &'static str = "candle";
 
-    /// Of a tensor that is no matrix: no rows, no columns.
+    /// Rows and columns; no rows and no columns if the tensor is no matrix.
     fn shape(&self, tensor: &Tensor) -> (usize, usize) {
         tensor.dims2().unwrap_or((0, 0))
     }
@@ -115,9 +115,9 @@ impl Backend for Candle {
         check_terms(self, "linear", terms, width)?;
         if self.uses_host() {
             let rows = HostRows::of_terms(terms, width)?;
-            return from_host(Host.linear(&terms_of(terms, &rows), width)?);
+            return from_host(Host.linear(&host_terms(terms, &rows), width)?);
         }
-        linear::linear(&load_terms(&self.device, terms, width).map_err(to_error)?).map_err(to_error)
+        load_terms(&self.device, terms, width).and_then(|terms| linear::linear(&terms)).map_err(to_error)
     }
 
     fn log_softmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Tensor> {
@@ -129,7 +129,7 @@ impl Backend for Candle {
         if rows.is_empty() {
             return Ok(scores);
         }
-        mass::log_softmax(&scores).map_err(to_error)
+        softmax::log_softmax(&scores).map_err(to_error)
     }
 
     fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<Tensor> {
@@ -137,13 +137,21 @@ impl Backend for Candle {
         check_pool(terms, pool)?;
         if self.uses_host() {
             let rows = HostRows::of_terms(terms, width)?;
-            return from_host(Host.pool(&terms_of(terms, &rows), pool, width)?);
+            return from_host(Host.pool(&host_terms(terms, &rows), pool, width)?);
         }
-        let parts = load_terms(&self.device, terms, width).map_err(to_error)?;
         if terms[0].rows.is_empty() {
             return self.load(&[], width);
         }
-        pool::pool(&parts, pool).map_err(to_error)
+        load_terms(&self.device, terms, width).and_then(|terms| pool::pool(&terms, pool)).map_err(to_error)
+    }
+
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Tensor> {
+        check_rows(self, "clamp", rows, width)?;
+        check_bounds(low, high)?;
+        if self.uses_host() {
+            return from_host(Host.clamp(&HostRows::new(rows, width)?.rows(), low, high, width)?);
+        }
+        clamp::clamp(&self.load(rows, width)?, low, high).map_err(to_error)
     }
 
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {
@@ -175,7 +183,7 @@ impl Backend for Candle {
         }
         let (kept, inside) = (self.load(kept, width)?, self.load(inside, width)?);
         let outside = outside.map(|rows| self.load(rows, width)).transpose()?;
-        edit::choose(&kept, &inside, outside.as_ref()).map_err(to_error)
+        choose::choose(&kept, &inside, outside.as_ref()).map_err(to_error)
     }
 
     fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Tensor> {
@@ -268,6 +276,6 @@ impl Backend for Candle {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        mass::log_normalizers(&self.load(rows, width)?).map_err(to_error)
+        softmax::log_normalizers(&self.load(rows, width)?).map_err(to_error)
     }
 }

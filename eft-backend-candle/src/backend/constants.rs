@@ -1,10 +1,10 @@
-//! Tensors that never change, made once for each device and size.
+//! [`Constants`]: tensors that never change, made once for each device and size.
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Device, Result, Tensor};
 
-/// Kept on the device, so that no step uploads them anew.
+/// The constants of one device, which are kept there so that no decoding step uploads them again.
 pub(super) struct Constants {
     device: Device,
     ids: Mutex<HashMap<(), Tensor>>,
@@ -17,20 +17,21 @@ impl Constants {
         Self { device, ids: Mutex::default(), triangles: Mutex::default(), landmarks: Mutex::default() }
     }
 
-    /// The numbers below `count` as `u32`, in one row.
+    /// The integers `0..count` as one row, `(1, count)` of `u32`.
     pub(super) fn ids(&self, count: usize) -> Result<Tensor> {
         let enough = |ids: &Tensor| ids.elem_count() >= count;
         let make = || Tensor::arange(0, count as u32, &self.device)?.reshape((1, count));
         get(&self.ids, (), enough, make)?.narrow(1, 0, count)
     }
 
-    /// What turns rows of `size` into their running sums, multiplied from the right.
+    /// The `(size, size)` upper triangular matrix of ones: rows multiplied by it become their cumulative sums.
     pub(super) fn triangle(&self, size: usize) -> Result<Tensor> {
         get(&self.triangles, size, |_| true, || Tensor::triu2(size, DType::F32, &self.device))
     }
 
-    /// Scores in ascending order, so that between two neighbours all numbers are equally far apart: zero, the
-    /// powers of two and the largest numbers. +∞ ends the list, twice.
+    /// Zero, the powers of two and the largest finite number, of both signs and in ascending order, then +∞ twice.
+    ///
+    /// All `f32` between two neighbours are equally far apart, so that a bisection ends at exactly one of them.
     pub(super) fn landmarks(&self) -> Result<Tensor> {
         let make = || {
             let powers = (1..255u32).map(|exponent| f32::from_bits(exponent << 23));
@@ -45,6 +46,7 @@ impl Constants {
     }
 }
 
+/// The tensor under `key` if it serves; else a new one, which replaces it.
 fn get<K: Eq + std::hash::Hash>(
     kept: &Mutex<HashMap<K, Tensor>>,
     key: K,

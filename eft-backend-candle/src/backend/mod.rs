@@ -1,42 +1,59 @@
-//! [`Candle`]: scores in candle tensors, worked on by the device they lie on.
+//! [`Candle`]: the backend that keeps scores in candle tensors, on one device.
 //!
-//! There are two ways to the same results. On a GPU every operation is a handful of candle's tensor operations for
-//! all rows of a call, and nothing waits for the device before the picks are read. On the processor the scores
-//! are in main memory already, so the kernels of [`Host`](eft_core::Host) work on them, which read a row once
-//! instead of a dozen times. [`Candle::generic`] chooses the first way on the processor, too: that is how it is
-//! tested.
+//! Each operation has two implementations with the same results. On a GPU it is a handful of candle's tensor operations
+//! for all rows of a call, and nothing waits for the device before the picks are read. On the processor it is the kernel
+//! of [`Host`](eft_core::Host), which reads a row once instead of a dozen times. [`Candle::generic`] selects the tensor
+//! operations on the processor too, which is how they are tested.
 //!
-//! **The first way has run on the processor only**; no GPU was at hand. It keeps to the operations and types that
-//! candle has kernels for on CUDA and Metal: nothing in `f64`, no sort, no running sum wider than
-//! [a block](self#how-rows-are-cut).
+//! **The tensor operations have been tested on the processor only.** They use operations and types for which candle has
+//! kernels on CUDA and Metal: no `f64`, no sort, and no cumulative sum over more than a block of 512 columns.
 //!
-//! # How rows are cut
-//! No vocabulary-wide row is sorted or summed up in order. The last token of a top-k or top-p set is found by
-//! bisection on its score: thirty-odd rounds of counting what lies above. The running sums of a draw are of blocks
-//! of 512 columns, and then of the columns of one block.
+//! # Truncation and draws
+//! No vocabulary-wide row is sorted or summed up in order. The last token of a top-k or top-p set is found by bisection
+//! on its score, in some thirty rounds that each count or weigh the tokens above. A draw uses the cumulative sums of
+//! whole blocks, then those within one block.
 //!
-//! # What crosses
-//! To the device: uniforms, token ids, masks, and once for each vocabulary the list of its ids. To the host: picks
-//! and what was asked for; of [`top`](eft_core::Backend::top), the scores of the tokens and each row's normaliser.
+//! # Traffic
+//! To the device: uniforms, token ids and masks, and once for each vocabulary the list of its ids. To the host: picks and
+//! the numbers that were requested; for [`top`](eft_core::Backend::top), the scores of the tokens and each row's
+//! normaliser.
+//!
+//! # Files
+//! | file | content |
+//! | --- | --- |
+//! | `candle.rs` | [`Candle`]: checks arguments and calls the function of each operation |
+//! | `linear.rs`, `softmax.rs`, `pool.rs`, `clamp.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return rows of scores |
+//! | `pick.rs`, `top.rs` | operations that return tokens and log-probs |
+//! | `cutoff.rs` | the last token of a top-k or top-p set |
+//! | `rows.rs` | rows that lie in any tensors, as one matrix |
+//! | `tensor.rs` | helpers over tensors |
+//! | `error.rs` | [`to_error`] |
+//!
+//! The other backends have the same files. These are particular to candle:
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `host.rs` | copies of rows for the kernels of [`Host`](eft_core::Host), and its results as tensors |
+//! | `select.rs` | columns found by cumulative sums, since candle cannot sum and search whole rows |
+//! | `constants.rs` | tensors made once for each device, since each upload takes as long as an operation |
 mod candle;
+mod choose;
+mod clamp;
 mod constants;
 mod cutoff;
 mod edit;
+mod error;
 mod filter;
 mod host;
 mod linear;
-mod mass;
 mod pick;
 mod pool;
 mod residual;
 mod rows;
 mod select;
+mod softmax;
 mod tensor;
 mod top;
 
 pub use candle::Candle;
-
-/// An error of candle as one of the algebra.
-pub fn to_error(error: candle_core::Error) -> eft_core::Error {
-    eft_core::Error::backend("candle", error)
-}
+pub use error::to_error;

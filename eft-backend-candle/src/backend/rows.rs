@@ -1,22 +1,19 @@
-//! Rows that lie anywhere, as one matrix on one device.
+//! Rows that lie in any tensors, as one matrix on one device.
 use candle_core::{DType, Device, Result, Tensor};
-use eft_core::{ScoreRow, Term};
+use eft_core::{Backend, ScoreRow, Term};
 
-use super::Candle;
-
-/// The first `width` columns of the rows in `f32`, contiguous, with no history of gradients. Rows that follow one
-/// another in one tensor are not copied if they are all there is and are stored so already.
-pub(super) fn load(device: &Device, rows: &[ScoreRow<'_, Candle>], width: usize) -> Result<Tensor> {
+/// The first `width` columns of the rows, as a contiguous matrix of `f32` that tracks no gradients.
+///
+/// The result may share the memory of a tensor if its rows follow one another and need no conversion.
+pub(super) fn load<B: Backend<Tensor = Tensor>>(
+    device: &Device,
+    rows: &[ScoreRow<'_, B>],
+    width: usize,
+) -> Result<Tensor> {
     let mut parts = Vec::new();
-    let mut rest = rows;
-    while let Some(first) = rest.first() {
-        let follows = |(i, row): &(usize, &ScoreRow<'_, Candle>)| {
-            row.tensor.id() == first.tensor.id() && row.index == first.index + i
-        };
-        let count = rest.iter().enumerate().take_while(follows).count();
-        let part = first.tensor.detach().narrow(0, first.index, count)?.narrow(1, 0, width)?;
-        parts.push(brought(&part, device)?.to_dtype(DType::F32)?);
-        rest = &rest[count..];
+    for run in rows.chunk_by(|a, b| a.tensor.id() == b.tensor.id() && b.index == a.index + 1) {
+        let part = run[0].tensor.detach().narrow(0, run[0].index, run.len())?.narrow(1, 0, width)?;
+        parts.push(copy_to(&part, device)?.to_dtype(DType::F32)?);
     }
     match &parts[..] {
         [] => Tensor::zeros((0, width), DType::F32, device),
@@ -25,20 +22,20 @@ pub(super) fn load(device: &Device, rows: &[ScoreRow<'_, Candle>], width: usize)
     }
 }
 
-/// Weights with the rows they apply to, in the order of the terms.
-pub(super) fn load_terms(
+/// The weight and the rows of each term, in the order of the terms.
+pub(super) fn load_terms<B: Backend<Tensor = Tensor>>(
     device: &Device,
-    terms: &[Term<'_, Candle>],
+    terms: &[Term<'_, B>],
     width: usize,
 ) -> Result<Vec<(f32, Tensor)>> {
     terms.iter().map(|term| Ok((term.weight, load(device, &term.rows, width)?))).collect()
 }
 
-/// On `device`.
-pub(super) fn brought(part: &Tensor, device: &Device) -> Result<Tensor> {
-    if part.device().same_device(device) {
-        return Ok(part.clone());
+/// The view on `device`; the view itself if it is there already.
+pub(super) fn copy_to(view: &Tensor, device: &Device) -> Result<Tensor> {
+    if view.device().same_device(device) {
+        return Ok(view.clone());
     }
-    // A view would take the whole memory it looks at along.
-    part.force_contiguous()?.to_device(device)
+    // Without a copy of the view, `to_device` would transfer all the memory that the view is a part of.
+    view.force_contiguous()?.to_device(device)
 }

@@ -1,76 +1,44 @@
 //! Temperature, top-k, top-p and min-p.
 //!
-//! The first tokens of a row, sorted, tell which of them stay: a few hundred as a rule. Where that many do not
-//! settle it, the graph says so, and is asked again with more.
-use eft_core::{Error, Filter, Result, ScoreRow};
+//! The tokens that stay are the first ones in the total order, a few hundred as a rule. So the graph looks at the first
+//! `candidates` tokens only. If the last of them stays in some row, that row may keep more tokens, and the graph runs
+//! again with more candidates.
+use eft_core::{Error, Filter, Result};
 use ort::value::DynValue;
 
-use super::mass::Mass;
-use super::net::{Kind, Net, Place, Var};
-use super::operation::Operation;
-use super::{Ort, Tensor, integers, to_error, value};
+use super::error::to_error;
+use super::graph_builder::{Dtype, GraphBuilder, Placement, Var};
+use super::operation::{FilterSteps, Operation, Temperature};
+use super::rows::Rows;
+use super::runtime::Runtime;
+use super::softmax::Softmax;
+use super::tensor::{Tensor, integers, value};
 
-/// How many of a row's first tokens are looked at, before all of them are.
-const LOOKED_AT: [usize; 2] = [256, 4096];
+/// How many candidates are looked at in the first runs, before all tokens are.
+const CANDIDATES: [usize; 2] = [256, 4096];
 
-/// What a filter does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Parts {
-    pub(super) temperature: Temperature,
-    pub(super) top_k: bool,
-    pub(super) top_p: bool,
-    pub(super) min_p: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Temperature {
-    One,
-    /// Above one.
-    Hot,
-    /// Below one: scores can overflow.
-    Cold,
-}
-
-impl Parts {
-    /// What of a filter can change a row of that width.
-    fn of(filter: &Filter, width: usize) -> Self {
-        let temperature = match filter.temperature {
-            1.0 => Temperature::One,
-            hot if hot > 1.0 => Temperature::Hot,
-            _ => Temperature::Cold,
-        };
-        Self {
-            temperature,
-            top_k: filter.top_k.is_some_and(|k| k < width),
-            top_p: filter.top_p.is_some_and(|p| p < 1.0),
-            min_p: filter.min_p.is_some_and(|p| p > 0.0),
-        }
+/// Divides by the temperature, and excludes what top-k, top-p and min-p drop.
+pub(super) fn filter(runtime: &Runtime, rows: Rows, filter: &Filter) -> Result<Tensor> {
+    let width = rows.width();
+    let steps = FilterSteps::of(filter, width);
+    if steps.temperature == Temperature::One && !steps.truncates() {
+        return runtime.concat(&[rows]);
     }
-
-    fn truncates(self) -> bool {
-        self.top_k || self.top_p || self.min_p
-    }
-}
-
-/// Filters at least one row, and looks at more tokens until all rows are settled.
-pub(super) fn run(ort: &Ort, rows: &[ScoreRow<'_, Ort>], filter: &Filter, width: usize) -> Result<Tensor> {
-    let parts = Parts::of(filter, width);
-    if parts.temperature == Temperature::One && !parts.truncates() {
-        return ort.collect(rows, width);
-    }
-    let rows = [ort.load(rows, width)?];
-    let operation = Operation::Filter(parts);
-    // With top-k, k tokens settle it.
-    let counts = match filter.top_k.filter(|_| parts.top_k) {
+    let rows = [rows];
+    // With top-k, k candidates are enough.
+    let counts = match filter.top_k.filter(|_| steps.top_k) {
         Some(k) => vec![k],
-        None => LOOKED_AT.into_iter().filter(|count| *count < width).chain([width]).collect(),
+        None => CANDIDATES.into_iter().filter(|count| *count < width).chain([width]).collect(),
     };
-    for looked_at in counts {
-        let further = further(filter, parts, looked_at)?;
-        let mut values = ort.values(operation.clone(), &rows, width, &further)?;
+    for candidates in counts {
+        let arguments = arguments(filter, steps, candidates)?;
+        let mut values = runtime.run(Operation::Filter(steps), &rows, &arguments, |graph, rows| {
+            let filtered = write(graph, rows[0], width, steps);
+            graph.output(filtered, Dtype::F32, 2, Placement::Device);
+        })?;
         let filtered = values.pop();
         let more = match values.pop() {
-            Some(more) if !parts.top_k && looked_at < width => {
+            Some(more) if !steps.top_k && candidates < width => {
                 more.try_extract_tensor::<bool>().map_err(to_error)?.1.contains(&true)
             }
             _ => false,
@@ -82,100 +50,100 @@ pub(super) fn run(ort: &Ort, rows: &[ScoreRow<'_, Ort>], filter: &Filter, width:
     Err(Error::shape("outputs of a graph", "rows", "none"))
 }
 
-/// What the graph takes besides rows.
-fn further(filter: &Filter, parts: Parts, looked_at: usize) -> Result<Vec<DynValue>> {
-    let mut further = Vec::new();
-    if parts.temperature != Temperature::One {
-        further.push(value([1, 1], vec![filter.temperature])?);
+/// The arguments of the graph, in the order in which [`write`] declares them.
+fn arguments(filter: &Filter, steps: FilterSteps, candidates: usize) -> Result<Vec<DynValue>> {
+    let mut arguments = Vec::new();
+    if steps.temperature != Temperature::One {
+        arguments.push(value([1, 1], vec![filter.temperature])?);
     }
-    if parts.truncates() {
-        further.push(integers([1], vec![looked_at as i64])?);
+    if steps.truncates() {
+        arguments.push(integers([1], vec![candidates as i64])?);
     }
-    if let Some(k) = filter.top_k.filter(|_| parts.top_k) {
-        further.push(integers([1, 1], vec![k as i64])?);
+    if let Some(k) = filter.top_k.filter(|_| steps.top_k) {
+        arguments.push(integers([1, 1], vec![k as i64])?);
     }
-    if let Some(p) = filter.top_p.filter(|_| parts.top_p) {
-        further.push(value([1, 1], vec![f64::from(p)])?);
+    if let Some(p) = filter.top_p.filter(|_| steps.top_p) {
+        arguments.push(value([1, 1], vec![f64::from(p)])?);
     }
-    if let Some(p) = filter.min_p.filter(|_| parts.min_p) {
-        further.push(value([1, 1], vec![p.ln()])?);
+    if let Some(p) = filter.min_p.filter(|_| steps.min_p) {
+        arguments.push(value([1, 1], vec![p.ln()])?);
     }
-    Ok(further)
+    Ok(arguments)
 }
 
-/// Further inputs: the temperature, `(1, 1)`, unless one; and if anything is truncated, how many tokens to look at,
-/// `(1)`, followed by k, `(1, 1)`, p as `f64` and the logarithm of min-p, `(1, 1)` each, where they take part.
+/// Arguments, each only if its step is there: the temperature, `(1, 1)`; if anything truncates, the number of
+/// candidates, `(1)`, then k, p in `f64` and the logarithm of min-p, `(1, 1)` each.
 ///
-/// First output, if anything is truncated: whether the last token looked at stays, `(n, 1)`, so that there may be
-/// more. Then the rows.
-pub(super) fn filter(net: &mut Net, scores: Var, width: usize, parts: Parts) -> Var {
-    let scores = scale(net, scores, parts.temperature);
-    if !parts.truncates() {
+/// Returns the rows. If anything truncates, the first output says for each row whether its last candidate stays,
+/// `(n, 1)`.
+fn write(graph: &mut GraphBuilder, scores: Var, width: usize, steps: FilterSteps) -> Var {
+    let scores = scale(graph, scores, steps.temperature);
+    if !steps.truncates() {
         return scores;
     }
-    let mass = Mass::of(net, scores, width);
-    let looked_at = net.argument(Kind::I64, 1);
-    let (values, indices) = net.top(scores, looked_at);
-    let shifted = net.sub(values, mass.max);
-    let excluded = net.number(f32::NEG_INFINITY);
-    let mut kept = net.greater(values, excluded);
-    let mut sum = mass.sum;
-    let mut weights = net.op("Exp", &[shifted]);
-    if parts.top_k {
-        let count = net.reshape(looked_at, &[]);
-        let rank = net.range(count);
-        let k = net.argument(Kind::I64, 2);
-        let first = net.less(rank, k);
-        kept = net.and(kept, first);
-        let nothing = net.number(0.0);
-        weights = net.choose(kept, weights, nothing);
-        sum = net.sum(weights);
+    let softmax = Softmax::of(graph, scores, width);
+    let candidates = graph.argument(Dtype::I64, 1);
+    let (values, indices) = graph.top_k(scores, candidates);
+    let shifted = graph.sub(values, softmax.max);
+    let excluded = graph.float(f32::NEG_INFINITY);
+    let mut kept = graph.greater(values, excluded);
+    let mut sum = softmax.sum;
+    let mut weights = graph.op("Exp", &[shifted]);
+    if steps.top_k {
+        let count = graph.reshape(candidates, &[]);
+        let rank = graph.range(count);
+        let k = graph.argument(Dtype::I64, 2);
+        let first = graph.less(rank, k);
+        kept = graph.and(kept, first);
+        let zero = graph.float(0.0);
+        weights = graph.where_cond(kept, weights, zero);
+        sum = graph.sum(weights);
     }
-    if parts.top_p {
-        let p = net.argument(Kind::F64, 2);
-        // A long running sum of `f32` loses digits.
-        let (weights, sum) = (net.cast(weights, Kind::F64), net.cast(sum, Kind::F64));
-        let before = net.running_sum(weights, true);
-        let needed = net.mul(sum, p);
-        let within = net.less(before, needed);
-        kept = net.and(kept, within);
+    if steps.top_p {
+        let p = graph.argument(Dtype::F64, 2);
+        // A long cumulative sum of `f32` loses digits.
+        let (weights, sum) = (graph.cast(weights, Dtype::F64), graph.cast(sum, Dtype::F64));
+        let before = graph.cumsum(weights, true);
+        let needed = graph.mul(sum, p);
+        let within = graph.less(before, needed);
+        kept = graph.and(kept, within);
     }
-    if parts.min_p {
-        let least = net.argument(Kind::F32, 2);
-        let likely = net.at_least(shifted, least);
-        kept = net.and(kept, likely);
+    if steps.min_p {
+        let bound = graph.argument(Dtype::F32, 2);
+        let likely = graph.greater_or_equal(shifted, bound);
+        kept = graph.and(kept, likely);
     }
-    let poison = mass.poison(net);
-    // What stays is a beginning of what was looked at. An unsound row has no more to tell.
-    let stays = net.cast(kept, Kind::F32);
-    let last = net.min(stays);
-    let sound = net.op("Equal", &[poison, poison]);
-    let more = net.cast(last, Kind::Bool);
-    let more = net.and(more, sound);
-    net.output(more, Kind::Bool, 2, Place::Host);
+    let zero_or_nan = softmax.zero_or_nan(graph);
+    // The last candidate stays exactly if all of them do. An unsound row needs no second run.
+    let stays = graph.cast(kept, Dtype::F32);
+    let last = graph.min(stays);
+    let sound = graph.op("Equal", &[zero_or_nan, zero_or_nan]);
+    let more = graph.cast(last, Dtype::Bool);
+    let more = graph.and(more, sound);
+    graph.output(more, Dtype::Bool, 2, Placement::Host);
 
-    let excluded = net.add(poison, excluded);
-    let values = net.add(values, poison);
-    let updates = net.choose(kept, values, excluded);
-    let shape = net.integers(&[1, width as i64]);
-    let nothing = net.op("Expand", &[excluded, shape]);
-    net.op_with("ScatterElements", &[nothing, indices, updates], &[("axis", 1)])
+    let excluded = graph.add(zero_or_nan, excluded);
+    let values = graph.add(values, zero_or_nan);
+    let updates = graph.where_cond(kept, values, excluded);
+    let shape = graph.integer_list(&[1, width as i64]);
+    let all_excluded = graph.op("Expand", &[excluded, shape]);
+    graph.op_with("ScatterElements", &[all_excluded, indices, updates], &[("axis", 1)])
 }
 
-/// `scores / temperature`, less the row's largest score first where that would overflow.
-fn scale(net: &mut Net, scores: Var, temperature: Temperature) -> Var {
+/// `scores / temperature`. Where that would overflow, the row's maximum is subtracted first.
+fn scale(graph: &mut GraphBuilder, scores: Var, temperature: Temperature) -> Var {
     if temperature == Temperature::One {
         return scores;
     }
-    let number = net.argument(Kind::F32, 2);
-    if temperature == Temperature::Hot {
-        return net.div(scores, number);
+    let divisor = graph.argument(Dtype::F32, 2);
+    if temperature == Temperature::AboveOne {
+        return graph.div(scores, divisor);
     }
-    let max = net.max(scores);
-    let quotient = net.div(max, number);
-    let overflows = net.op("IsInf", &[quotient]);
-    let zero = net.number(0.0);
-    let shift = net.choose(overflows, max, zero);
-    let shifted = net.sub(scores, shift);
-    net.div(shifted, number)
+    let max = graph.max(scores);
+    let quotient = graph.div(max, divisor);
+    let overflows = graph.op("IsInf", &[quotient]);
+    let zero = graph.float(0.0);
+    let shift = graph.where_cond(overflows, max, zero);
+    let shifted = graph.sub(scores, shift);
+    graph.div(shifted, divisor)
 }

@@ -1,62 +1,54 @@
 //! Weighted sums of rows.
-use super::net::{Kind, Net, Var};
+use eft_core::Result;
 
-/// What a graph knows of a term's weight. Those other than ±1 are inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Weight {
-    One,
-    MinusOne,
-    Positive,
-    Negative,
+use super::graph_builder::{Dtype, GraphBuilder, Var};
+use super::operation::{Operation, Weight};
+use super::rows::Rows;
+use super::runtime::Runtime;
+use super::tensor::{Tensor, value};
+
+/// `Σₖ wₖ·rowsₖ`.
+pub(super) fn linear(runtime: &Runtime, terms: Vec<(f32, Rows)>) -> Result<Tensor> {
+    let (numbers, rows): (Vec<_>, Vec<_>) = terms.into_iter().unzip();
+    let weights: Vec<_> = numbers.iter().map(|number| Weight::of(*number)).collect();
+    let inputs = numbers.iter().zip(&weights).filter(|(_, weight)| weight.is_input());
+    let arguments = inputs.map(|(number, _)| value([1, 1], vec![*number])).collect::<Result<Vec<_>>>()?;
+    let operation = Operation::Linear(weights.clone());
+    runtime.tensor(operation, &rows, &arguments, |graph, rows| write(graph, rows, &weights))
 }
 
-impl Weight {
-    pub(super) fn of(weight: f32) -> Self {
-        match weight {
-            1.0 => Self::One,
-            -1.0 => Self::MinusOne,
-            _ if weight < 0.0 => Self::Negative,
-            _ => Self::Positive,
-        }
-    }
-
-    /// Whether the number itself is an input.
-    pub(super) fn is_input(self) -> bool {
-        matches!(self, Self::Positive | Self::Negative)
-    }
-}
-
-/// Further inputs: the numbers of the weights that need one, `(1, 1)` each.
-pub(super) fn linear(net: &mut Net, rows: &[Var], weights: &[Weight]) -> Var {
+/// Arguments: the weights other than ±1, `(1, 1)` each.
+fn write(graph: &mut GraphBuilder, rows: &[Var], weights: &[Weight]) -> Var {
     let mut sum = None;
     for (&rows, &weight) in rows.iter().zip(weights) {
         let rows = match weight {
-            Weight::MinusOne | Weight::Negative => without_infinity(net, rows),
+            Weight::MinusOne | Weight::Negative => infinity_to_nan(graph, rows),
             Weight::One | Weight::Positive => rows,
         };
         let product = match weight {
             Weight::One | Weight::MinusOne => rows,
             Weight::Positive | Weight::Negative => {
-                let number = net.argument(Kind::F32, 2);
-                net.mul(rows, number)
+                let number = graph.argument(Dtype::F32, 2);
+                graph.mul(rows, number)
             }
         };
         sum = Some(match (sum, weight) {
-            (None, Weight::MinusOne) => net.op("Neg", &[product]),
+            (None, Weight::MinusOne) => graph.op("Neg", &[product]),
             (None, _) => product,
-            (Some(sum), Weight::MinusOne) => net.sub(sum, product),
-            (Some(sum), _) => net.add(sum, product),
+            (Some(sum), Weight::MinusOne) => graph.sub(sum, product),
+            (Some(sum), _) => graph.add(sum, product),
         });
     }
-    // There is at least one term: arguments are checked before.
-    sum.unwrap_or_else(|| net.number(f32::NAN))
+    // The caller has checked that there is at least one term.
+    sum.unwrap_or_else(|| graph.float(f32::NAN))
 }
 
-/// NaN for +∞, which would come out as −∞ and pass for a token that is excluded. Zero times what is above zero is
-/// zero, but for +∞: adding that is cheaper than choosing.
-fn without_infinity(net: &mut Net, rows: Var) -> Var {
-    let positive = net.op("Relu", &[rows]);
-    let zero = net.number(0.0);
-    let nothing = net.mul(positive, zero);
-    net.add(rows, nothing)
+/// Turns +∞ into NaN. A negative weight would turn it into −∞, the score of an excluded token.
+///
+/// It adds `0·max(x, 0)`, which is zero for all but +∞ and NaN. That is cheaper than a comparison and a `Where`.
+fn infinity_to_nan(graph: &mut GraphBuilder, rows: Var) -> Var {
+    let positive = graph.op("Relu", &[rows]);
+    let zero = graph.float(0.0);
+    let zero_or_nan = graph.mul(positive, zero);
+    graph.add(rows, zero_or_nan)
 }

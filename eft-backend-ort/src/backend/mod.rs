@@ -1,21 +1,50 @@
-//! [`Ort`]: scores as values of an execution provider, worked on by small graphs that run on it.
+//! [`Ort`]: the backend that keeps scores as values of an execution provider of ONNX Runtime.
 //!
-//! Each operation is a graph of a few ONNX operators, written down at run time by the model editor and kept for its
-//! width and the layout of its rows. Rows and results are bound as the values they are: they stay where the
-//! execution provider keeps its tensors, and the logits of a model are combined where the model left them.
+//! Each operation is a graph of a few ONNX operators. It is built at run time through ONNX Runtime's model editor API,
+//! compiled when it is first needed, and kept for its operation and the layout of its rows. Inputs and outputs are
+//! bound where they are, so scores stay in the provider's memory, and a model's logits are combined where the model
+//! left them.
 //!
-//! **Only the processor's provider has been run.** The graphs keep to operators of opset 18 for which CUDA's
-//! provider has kernels, without sorting or summing up whole rows in order where a part of them will do.
+//! **Only the CPU provider has been tested.** The graphs use operators of opset 18 for which the CUDA provider has
+//! kernels.
 //!
-//! # What crosses
-//! To the device: uniforms, token ids, indices of rows, masks, weights and settings. To the host: picks and what was
-//! asked for, and of a filter without top-k, a flag for each row that says whether it is settled.
+//! # Truncation and draws
+//! No vocabulary-wide row is sorted. Top-p and min-p look at the 256 tokens of highest score, then at 4096, then at
+//! all, until every row's cut-off is among them; one flag a row, sent to the host, says whether it is. A draw sums the
+//! weights by blocks of 512 columns, and then within one block.
+//!
+//! # Traffic
+//! To the device: uniforms, token ids, row indices, masks, weights and settings. To the host: picks, the numbers that
+//! were requested, and the flags of a filter that truncates by top-p or min-p without top-k.
+//!
+//! # Files
+//! | file | content |
+//! | --- | --- |
+//! | `ort.rs` | [`Ort`]: checks arguments and calls the function of each operation |
+//! | `linear.rs`, `softmax.rs`, `pool.rs`, `clamp.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return rows of scores |
+//! | `pick.rs`, `top.rs` | operations that return tokens and log-probs |
+//! | `rows.rs` | rows that lie in any tensors, as one input |
+//! | `tensor.rs` | [`Tensor`], and helpers over values |
+//! | `error.rs` | [`to_error`] |
+//!
+//! The other backends have the same files. These are particular to ONNX Runtime, where an operation must be a graph:
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `graph_builder.rs` | a graph under construction, operator by operator |
+//! | `graph.rs`, `runner.rs` | a compiled graph, and a session that many threads may run |
+//! | `operation.rs` | which graph an operation needs: the key that graphs are kept by |
+//! | `runtime.rs` | the environment, the options and the compiled graphs |
+//!
+//! There is no `cutoff.rs`, since one `TopK` inside the graph finds the last token of a nucleus.
+mod choose;
+mod clamp;
 mod edit;
+mod error;
 mod filter;
 pub(crate) mod graph;
+pub(crate) mod graph_builder;
 mod linear;
-mod mass;
-pub(crate) mod net;
 mod operation;
 mod ort;
 mod pick;
@@ -23,41 +52,12 @@ mod pool;
 mod residual;
 mod rows;
 pub(crate) mod runner;
+mod runtime;
+mod softmax;
 mod tensor;
+mod top;
 
-use std::fmt::Debug;
-
-use ::ort::value::{DynValue, PrimitiveTensorElementType, Tensor as Typed};
-use eft_core::{Error, Result};
-
+pub use self::error::to_error;
 pub use self::ort::Ort;
 pub use self::tensor::Tensor;
-
-/// An error of ONNX Runtime as one of the algebra.
-pub fn to_error(error: ::ort::Error) -> Error {
-    Error::backend("ort", error)
-}
-
-/// A value in main memory.
-pub(crate) fn value<T, const N: usize>(shape: [usize; N], data: Vec<T>) -> Result<DynValue>
-where
-    T: PrimitiveTensorElementType + Debug + Clone + 'static,
-{
-    Typed::from_array((shape, data)).map(Typed::into_dyn).map_err(to_error)
-}
-
-/// Integers in main memory.
-pub(crate) fn integers<const N: usize>(shape: [usize; N], data: Vec<i64>) -> Result<DynValue> {
-    value(shape, data)
-}
-
-/// No rows.
-fn empty(width: usize) -> Result<Tensor> {
-    Tensor::new(value([0, width], Vec::<f32>::new())?)
-}
-
-/// The numbers of the only output, in main memory.
-fn numbers(values: &[DynValue]) -> Result<Vec<f32>> {
-    let numbers = values.iter().map(|value| Ok(value.try_extract_tensor::<f32>().map_err(to_error)?.1));
-    Ok(numbers.collect::<Result<Vec<_>>>()?.concat())
-}
+pub(crate) use self::tensor::{integers, value};

@@ -1,22 +1,23 @@
-//! Which graphs there are, and how each is written down.
-use super::net::{Kind, Net, Place, Var};
-use super::{edit, filter, linear, mass, pick, pool, residual};
+//! [`Operation`]: which graph an operation needs.
+use eft_core::Filter;
 
-/// What a graph does to the rows it is given. What varies from call to call (weights, temperatures, tokens) are
-/// inputs, so that graphs are few.
+/// Identifies a graph, together with the layout of its rows.
+///
+/// What changes from call to call (weights, temperatures, token ids) is an input of the graph and no part of this, so
+/// that few graphs are compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Operation {
-    /// Rows of several tensors, one after another.
-    Collect,
-    /// To main memory.
+    /// Concatenates rows of several tensors, or copies those of one.
+    Concat,
     Download,
-    Linear(Vec<linear::Weight>),
+    Linear(Vec<Weight>),
     LogSoftmax,
     LogNormalizers,
-    Power,
+    PowerMean,
     Max,
     Min,
-    Filter(filter::Parts),
+    Clamp,
+    Filter(FilterSteps),
     Choose {
         outside: bool,
     },
@@ -28,27 +29,65 @@ pub(super) enum Operation {
     LogProbs,
 }
 
-impl Operation {
-    /// Writes the graph over rows of `width` columns.
-    pub(super) fn write(&self, net: &mut Net, rows: &[Var], width: usize) {
-        let result = match self {
-            Self::Collect => net.concat(rows),
-            Self::Download => return net.output(rows[0], Kind::F32, 2, Place::Host),
-            Self::Linear(weights) => linear::linear(net, rows, weights),
-            Self::LogSoftmax => mass::log_softmax(net, rows[0], width),
-            Self::LogNormalizers => return mass::log_normalizers(net, rows[0], width),
-            Self::Power => pool::power(net, rows, width),
-            Self::Max => pool::extreme(net, "Max", rows, width),
-            Self::Min => pool::extreme(net, "Min", rows, width),
-            Self::Filter(parts) => filter::filter(net, rows[0], width, *parts),
-            Self::Choose { .. } => edit::choose(net, rows[0], rows[1], rows.get(2).copied()),
-            Self::EditTokens => edit::tokens(net, rows[0], width),
-            Self::EditMask => edit::mask(net, rows[0], width),
-            Self::Residual => residual::residual(net, rows[0], rows[1], width),
-            Self::Top => return pick::top(net, rows[0], width),
-            Self::Draw => return pick::draw(net, rows[0], width),
-            Self::LogProbs => return pick::log_probs(net, rows[0], width),
+/// What a graph knows of a term's weight. Weights other than ±1 are inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Weight {
+    One,
+    MinusOne,
+    Positive,
+    Negative,
+}
+
+impl Weight {
+    pub(super) fn of(weight: f32) -> Self {
+        match weight {
+            1.0 => Self::One,
+            -1.0 => Self::MinusOne,
+            _ if weight < 0.0 => Self::Negative,
+            _ => Self::Positive,
+        }
+    }
+
+    /// Whether the weight itself is an input of the graph.
+    pub(super) fn is_input(self) -> bool {
+        matches!(self, Self::Positive | Self::Negative)
+    }
+}
+
+/// The steps of a filter that its graph contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct FilterSteps {
+    pub(super) temperature: Temperature,
+    pub(super) top_k: bool,
+    pub(super) top_p: bool,
+    pub(super) min_p: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Temperature {
+    One,
+    AboveOne,
+    /// The quotients can overflow.
+    BelowOne,
+}
+
+impl FilterSteps {
+    /// The steps that can change a row of `width` scores.
+    pub(super) fn of(filter: &Filter, width: usize) -> Self {
+        let temperature = match filter.temperature {
+            1.0 => Temperature::One,
+            high if high > 1.0 => Temperature::AboveOne,
+            _ => Temperature::BelowOne,
         };
-        net.output(result, Kind::F32, 2, Place::Device);
+        Self {
+            temperature,
+            top_k: filter.top_k.is_some_and(|k| k < width),
+            top_p: filter.top_p.is_some_and(|p| p < 1.0),
+            min_p: filter.min_p.is_some_and(|p| p > 0.0),
+        }
+    }
+
+    pub(super) fn truncates(self) -> bool {
+        self.top_k || self.top_p || self.min_p
     }
 }

@@ -1,41 +1,64 @@
-//! Elementwise pools of log-probabilities: power means, maximum, minimum.
-use super::mass::Mass;
-use super::net::{Kind, Net, Var};
+//! Elementwise pools of log-probs: power mean, maximum and minimum.
+use eft_core::{Pool, Result};
 
-/// `Max` or `Min` of all rows.
-pub(super) fn extreme(net: &mut Net, name: &'static str, rows: &[Var], width: usize) -> Var {
-    let pooled = net.op(name, rows);
-    poisoned(net, pooled, rows, width)
+use super::graph_builder::{Dtype, GraphBuilder, Var};
+use super::operation::Operation;
+use super::rows::Rows;
+use super::runtime::Runtime;
+use super::softmax::Softmax;
+use super::tensor::{Tensor, value};
+
+/// Pools the rows of all terms; weights count for power means only.
+pub(super) fn pool(runtime: &Runtime, terms: Vec<(f32, Rows)>, pool: Pool) -> Result<Tensor> {
+    let (weights, rows): (Vec<_>, Vec<_>) = terms.into_iter().unzip();
+    let width = rows.first().map_or(0, Rows::width);
+    match pool {
+        Pool::Max => runtime.tensor(Operation::Max, &rows, &[], |graph, rows| {
+            let pooled = graph.op("Max", rows);
+            keep_unsound(graph, pooled, rows, width)
+        }),
+        Pool::Min => runtime.tensor(Operation::Min, &rows, &[], |graph, rows| {
+            let pooled = graph.op("Min", rows);
+            keep_unsound(graph, pooled, rows, width)
+        }),
+        Pool::Power(exponent) => {
+            let numbers = std::iter::once(exponent).chain(weights);
+            let arguments = numbers.map(|number| value([1, 1], vec![number])).collect::<Result<Vec<_>>>()?;
+            runtime.tensor(Operation::PowerMean, &rows, &arguments, |graph, rows| {
+                let pooled = power(graph, rows);
+                keep_unsound(graph, pooled, rows, width)
+            })
+        }
+    }
 }
 
-/// Further inputs: the exponent, and the weights, `(1, 1)` each.
-pub(super) fn power(net: &mut Net, rows: &[Var], width: usize) -> Var {
-    let exponent = net.argument(Kind::F32, 2);
-    let scaled: Vec<_> = rows.iter().map(|rows| net.mul(*rows, exponent)).collect();
-    let max = net.op("Max", &scaled);
+/// `(1/p)·log Σₖ wₖ·exp(p·xₖ)`. Arguments: `p` and the weights, `(1, 1)` each.
+fn power(graph: &mut GraphBuilder, rows: &[Var]) -> Var {
+    let exponent = graph.argument(Dtype::F32, 2);
+    let scaled: Vec<_> = rows.iter().map(|rows| graph.mul(*rows, exponent)).collect();
+    let max = graph.op("Max", &scaled);
     let weighted: Vec<_> = scaled
         .iter()
         .map(|scaled| {
-            let shifted = net.sub(*scaled, max);
-            let weight = net.argument(Kind::F32, 2);
-            let exp = net.op("Exp", &[shifted]);
-            net.mul(exp, weight)
+            let shifted = graph.sub(*scaled, max);
+            let weight = graph.argument(Dtype::F32, 2);
+            let exp = graph.op("Exp", &[shifted]);
+            graph.mul(exp, weight)
         })
         .collect();
-    let sum = net.op("Sum", &weighted);
-    // At ±∞ the sum is NaN, and the largest is the answer.
-    let infinite = net.op("IsInf", &[max]);
-    let (zero, log) = (net.number(0.0), net.op("Log", &[sum]));
-    let log = net.choose(infinite, zero, log);
-    let pooled = net.add(max, log);
-    let pooled = net.div(pooled, exponent);
-    poisoned(net, pooled, rows, width)
+    let sum = graph.op("Sum", &weighted);
+    // Where the maximum is infinite the sum is NaN, and the maximum is the result.
+    let infinite = graph.op("IsInf", &[max]);
+    let (zero, log) = (graph.float(0.0), graph.op("Log", &[sum]));
+    let log = graph.where_cond(infinite, zero, log);
+    let pooled = graph.add(max, log);
+    graph.div(pooled, exponent)
 }
 
-/// A pool can hide what makes a part unsound: the maximum hides an excluded row, the minimum hides +∞.
-fn poisoned(net: &mut Net, pooled: Var, rows: &[Var], width: usize) -> Var {
+/// Makes the result of unsound rows unsound. A pool can hide them: the maximum a row of nothing but −∞, the minimum +∞.
+fn keep_unsound(graph: &mut GraphBuilder, pooled: Var, rows: &[Var], width: usize) -> Var {
     rows.iter().fold(pooled, |pooled, rows| {
-        let poison = Mass::of(net, *rows, width).poison(net);
-        net.add(pooled, poison)
+        let nan = Softmax::of(graph, *rows, width).zero_or_nan(graph);
+        graph.add(pooled, nan)
     })
 }

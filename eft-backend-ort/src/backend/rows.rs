@@ -1,99 +1,87 @@
-//! Rows that lie anywhere, as an input of a graph.
-use eft_core::{Error, Result, ScoreRow};
+//! Rows that lie in any tensors, as one input of a graph.
+use eft_core::{Backend, Result, ScoreRow};
 use ort::value::{DynValue, TensorElementType};
 
-use super::net::{Kind, Net, Var};
-use super::operation::Operation;
-use super::{Ort, Tensor, integers};
+use super::graph_builder::{Dtype, GraphBuilder, Var};
+use super::tensor::{Tensor, integers};
 
-/// Rows of one tensor.
+/// The first `width` columns of some rows of one tensor. Nothing is copied: a graph gathers them as it runs.
 pub(super) struct Rows {
     tensor: Tensor,
-    /// Which they are; all of them, in order, where `None`.
+    /// The indices of the rows; `None` for all rows in order.
     index: Option<DynValue>,
+    width: usize,
 }
 
-/// What a graph must know of an input of rows. Graphs are kept by it.
+/// What a graph must know of its rows. Graphs are kept by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Layout {
-    /// The element type's number: the type itself cannot be hashed.
+    /// The number of the element type, which itself cannot be hashed.
     element: i32,
     rank: usize,
-    picked: bool,
+    indexed: bool,
     narrowed: bool,
+    width: usize,
 }
 
 impl Rows {
-    /// Rows of several tensors are brought together first, by a graph of their own.
-    pub(super) fn new(ort: &Ort, rows: &[ScoreRow<'_, Ort>], width: usize) -> Result<Self> {
-        let mut runs: Vec<&[ScoreRow<'_, Ort>]> = Vec::new();
-        let mut rest = rows;
-        while let Some(first) = rest.first() {
-            let count = rest.iter().take_while(|row| row.tensor.is(first.tensor)).count();
-            runs.push(&rest[..count]);
-            rest = &rest[count..];
-        }
-        match runs[..] {
-            [run] => Self::of_one(run),
-            _ => {
-                let parts = runs.into_iter().map(Self::of_one).collect::<Result<Vec<_>>>()?;
-                let tensor = ort.tensor(Operation::Collect, parts, width, Vec::new())?;
-                Ok(Self::whole(tensor))
-            }
-        }
-    }
-
+    /// All rows of a tensor.
     pub(super) fn whole(tensor: Tensor) -> Self {
-        Self { tensor, index: None }
+        let width = tensor.shape().1;
+        Self { tensor, index: None, width }
     }
 
-    fn of_one(rows: &[ScoreRow<'_, Ort>]) -> Result<Self> {
-        let Some(first) = rows.first() else {
-            return Err(Error::shape("rows of a graph", "at least one", 0));
-        };
-        let tensor = first.tensor.clone();
+    /// The rows, one part for each run of rows that lie in the same tensor; no part if there are no rows.
+    pub(super) fn parts<B: Backend<Tensor = Tensor>>(
+        rows: &[ScoreRow<'_, B>],
+        width: usize,
+    ) -> Result<Vec<Self>> {
+        rows.chunk_by(|a, b| a.tensor.is(b.tensor)).map(|run| Self::of_one(run, width)).collect()
+    }
+
+    fn of_one<B: Backend<Tensor = Tensor>>(rows: &[ScoreRow<'_, B>], width: usize) -> Result<Self> {
+        let tensor = rows[0].tensor.clone();
         let all = rows.len() == tensor.shape().0 && rows.iter().enumerate().all(|(i, row)| row.index == i);
-        if all {
-            return Ok(Self::whole(tensor));
-        }
-        let index = integers([rows.len()], rows.iter().map(|row| row.index as i64).collect())?;
-        Ok(Self { tensor, index: Some(index) })
+        let index = match all {
+            true => None,
+            false => Some(integers([rows.len()], rows.iter().map(|row| row.index as i64).collect())?),
+        };
+        Ok(Self { tensor, index, width })
     }
 
-    pub(super) fn layout(&self, width: usize) -> Layout {
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(super) fn layout(&self) -> Layout {
         Layout {
             element: ort::sys::ONNXTensorElementDataType::from(self.tensor.element()) as i32,
             rank: self.tensor.rank(),
-            picked: self.index.is_some(),
-            narrowed: self.tensor.shape().1 > width,
+            indexed: self.index.is_some(),
+            narrowed: self.tensor.shape().1 > self.width,
+            width: self.width,
+        }
+    }
+
+    /// Declares the inputs that [`bind`](Self::bind) binds, and returns the rows in `f32`.
+    pub(super) fn declare(&self, graph: &mut GraphBuilder) -> Var {
+        let value = graph.input(self.tensor.element(), self.tensor.rank());
+        let mut rows = graph.op_with("Flatten", &[value], &[("axis", -1)]);
+        if self.index.is_some() {
+            let index = graph.argument(Dtype::I64, 1);
+            rows = graph.gather_rows(rows, index);
+        }
+        if self.tensor.shape().1 > self.width {
+            rows = graph.slice_columns(rows, 0, self.width);
+        }
+        match self.tensor.element() {
+            TensorElementType::Float32 => rows,
+            _ => graph.cast(rows, Dtype::F32),
         }
     }
 
     pub(super) fn bind<'a>(&'a self, inputs: &mut Vec<&'a DynValue>) {
         inputs.push(self.tensor.value());
         inputs.extend(&self.index);
-    }
-
-    pub(super) fn element(&self) -> TensorElementType {
-        self.tensor.element()
-    }
-}
-
-impl Layout {
-    /// The rows' first `width` columns in `f32`.
-    pub(super) fn declare(self, net: &mut Net, element: TensorElementType, width: usize) -> Var {
-        let value = net.input(element, self.rank);
-        let mut rows = net.op_with("Flatten", &[value], &[("axis", -1)]);
-        if self.picked {
-            let index = net.argument(Kind::I64, 1);
-            rows = net.rows(rows, index);
-        }
-        if self.narrowed {
-            rows = net.columns(rows, 0, width);
-        }
-        match element {
-            TensorElementType::Float32 => rows,
-            _ => net.cast(rows, Kind::F32),
-        }
     }
 }

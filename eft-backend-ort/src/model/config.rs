@@ -1,5 +1,4 @@
-//! What configurations beside a model tell: `config.json` and `generation_config.json`, either of which may be
-//! missing.
+//! [`Config`]: what `config.json` and `generation_config.json` beside a model say. Either may be missing.
 use std::path::Path;
 
 use eft_core::TokenId;
@@ -9,17 +8,18 @@ use serde::de::DeserializeOwned;
 use super::files::Files;
 use crate::{Error, Result};
 
-/// What a graph does not tell of its model.
+/// What is needed of a model and is not in its graph.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Config {
-    /// Tokens a row can hold.
+    /// The largest number of tokens in a row; `None` if unknown.
     pub(super) context: Option<usize>,
-    /// Ids that end a text.
+    /// The token ids that end a text.
     pub(super) eos: Vec<TokenId>,
-    /// Whether some layers see the last few tokens only.
-    pub(super) slides: bool,
+    /// Whether some layers attend to a sliding window that is shorter than the context.
+    pub(super) sliding_window: bool,
 }
 
+/// The fields of `config.json`; multimodal models hold those of their language model in `text_config`.
 #[derive(Deserialize, Default)]
 struct Raw {
     #[serde(alias = "n_positions", alias = "n_ctx", alias = "max_seq_len", alias = "seq_length")]
@@ -53,8 +53,12 @@ impl Ids {
 
 impl Config {
     pub(super) fn read(files: &Files) -> Result<Self> {
-        let raw = files.beside("config.json").map(|file| read::<Raw>(&file)).transpose()?.unwrap_or_default();
-        let generation = files.beside("generation_config.json").map(|file| read::<Generation>(&file));
+        let raw = files
+            .companion("config.json")
+            .map(|file| read_json::<Raw>(&file))
+            .transpose()?
+            .unwrap_or_default();
+        let generation = files.companion("generation_config.json").map(|file| read_json::<Generation>(&file));
         let generation = generation.transpose()?.and_then(|generation| generation.eos_token_id);
         let inner = raw.text_config.map(|inner| *inner).unwrap_or_default();
         let context = raw.max_position_embeddings.or(inner.max_position_embeddings);
@@ -64,12 +68,13 @@ impl Config {
         let mut eos: Vec<_> = lists.flat_map(Ids::list).collect();
         eos.sort_unstable();
         eos.dedup();
-        let slides = used && window.is_some_and(|window| context.is_none_or(|context| window < context));
-        Ok(Self { context, eos, slides })
+        let sliding_window =
+            used && window.is_some_and(|window| context.is_none_or(|context| window < context));
+        Ok(Self { context, eos, sliding_window })
     }
 }
 
-fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
+fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T> {
     let text = std::fs::read_to_string(file).map_err(|source| Error::Io { file: file.into(), source })?;
-    serde_json::from_str(&text).map_err(|e| Error::Config { file: file.into(), reason: e.to_string() })
+    serde_json::from_str(&text).map_err(|e| Error::Config { file: file.into(), source: e.into() })
 }

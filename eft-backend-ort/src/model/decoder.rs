@@ -1,4 +1,4 @@
-//! [`Decoder`]: one pass of a model.
+//! [`Decoder`]: an ONNX model, and how one forward pass runs.
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,13 +7,14 @@ use eft_models::graph::{ForwardInput, ForwardOutput, Graph, GraphCaps, Precision
 use ort::memory::Allocator;
 use ort::value::{DynTensor, DynValue, TensorElementType};
 
+use super::cache::{CacheTensor, CacheValue};
 use super::gather::Gather;
 use super::interface::Interface;
 use crate::backend::runner::Runner;
 use crate::backend::{integers, to_error, value};
 use crate::{Ort, Tensor};
 
-/// A model, with what is known of it.
+/// A loaded model, as a function from tokens and caches to logits and caches.
 pub(super) struct Decoder {
     pub(super) file: PathBuf,
     pub(super) ort: Ort,
@@ -22,40 +23,42 @@ pub(super) struct Decoder {
     pub(super) gather: Gather,
 }
 
-/// A tensor of the cache. It never changes, so that several sessions may hold it.
-pub(super) type CacheValue = Arc<DynValue>;
-
 impl Decoder {
     /// Runs the model. `caches` may be empty if there are no slots.
     fn run(&self, pass: &ForwardInput, caches: &[CacheValue]) -> Result<ForwardOutput<Self>> {
         let ForwardInput { rows, tokens, slots, wanted, .. } = *pass;
         let interface = &self.interface;
         let (new, all) = ([rows, tokens], [rows, slots + tokens]);
-        let mut inputs = vec![("input_ids", given(interface.ids, new, pass.ids.clone())?)];
+        let mut inputs = vec![("input_ids", integers_as(interface.ids, new, pass.ids.clone())?)];
         if let Some(element) = interface.mask {
-            inputs.push(("attention_mask", given(element, all, pass.mask.clone())?));
+            inputs.push(("attention_mask", integers_as(element, all, pass.mask.clone())?));
         }
         if let Some(element) = interface.positions {
-            inputs.push(("position_ids", given(element, new, pass.positions.clone())?));
+            inputs.push(("position_ids", integers_as(element, new, pass.positions.clone())?));
         }
-        if interface.branch {
+        if interface.use_cache_branch {
             inputs.push(("use_cache_branch", value([1], vec![slots > 0])?));
         }
-        let kept = match interface.keep {
+        // How many positions of each row the model returns logits of.
+        let kept = match interface.logits_to_keep {
             None => tokens,
-            Some((element, dimension)) => {
-                let count = vec![wanted.max(1) as i64];
-                let count = if dimension { given(element, [1], count)? } else { given(element, [], count)? };
+            Some((element, has_dimension)) => {
+                let kept = wanted.max(1);
+                let count = vec![kept as i64];
+                let count = match has_dimension {
+                    true => integers_as(element, [1], count)?,
+                    false => integers_as(element, [], count)?,
+                };
                 inputs.push(("num_logits_to_keep", count));
-                wanted.max(1)
+                kept
             }
         };
-        let none = if caches.is_empty() { self.no_cache(rows)? } else { Vec::new() };
-        let caches = if caches.is_empty() { &none } else { caches };
+        let empty = if caches.is_empty() { self.empty_caches(rows)? } else { Vec::new() };
+        let caches = if caches.is_empty() { &empty } else { caches };
         let past = interface.caches.iter().zip(caches).map(|(cache, value)| (cache.past.as_str(), &**value));
         let inputs = inputs.iter().map(|(name, value)| (*name, value)).chain(past);
 
-        let device = &self.ort.places().device;
+        let device = &self.ort.memory().device;
         let mut outputs: Vec<_> =
             interface.caches.iter().map(|cache| (cache.present.as_str(), device)).collect();
         if wanted > 0 {
@@ -74,10 +77,10 @@ impl Decoder {
         Ok(ForwardOutput { logits: logits.map(|logits| (logits, kept)), caches })
     }
 
-    /// The cache of rows without tokens.
-    fn no_cache(&self, rows: usize) -> Result<Vec<CacheValue>> {
+    /// Caches of `rows` rows without slots.
+    fn empty_caches(&self, rows: usize) -> Result<Vec<CacheValue>> {
         let allocator = Allocator::default();
-        let empty = |cache: &super::interface::Cache| {
+        let empty = |cache: &CacheTensor| {
             let shape = [rows, cache.heads, 0, cache.size];
             let value = DynTensor::new(&allocator, cache.element, shape).map_err(to_error)?;
             Ok(Arc::new(value.into_dyn()))
@@ -127,8 +130,12 @@ fn precision(elements: impl Iterator<Item = TensorElementType>) -> Precision {
     })
 }
 
-/// Integers of the type that an input has.
-fn given<const N: usize>(element: TensorElementType, shape: [usize; N], data: Vec<i64>) -> Result<DynValue> {
+/// Integers of the element type that an input has: `i32`, or else `i64`.
+fn integers_as<const N: usize>(
+    element: TensorElementType,
+    shape: [usize; N],
+    data: Vec<i64>,
+) -> Result<DynValue> {
     match element {
         TensorElementType::Int32 => value(shape, data.into_iter().map(|number| number as i32).collect()),
         _ => integers(shape, data),

@@ -1,4 +1,4 @@
-//! [`OnnxEngine`]: a model as an engine of `eft-core`.
+//! [`OnnxEngine`]: an ONNX model as an engine of `eft-core`.
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,30 +13,49 @@ use super::interface::Interface;
 use crate::backend::runner::Runner;
 use crate::{Error, Ort, Result};
 
-/// A decoder, shared by all sessions over it.
+/// A decoder in an ONNX file, as an [`Engine`]. All sessions over it share the weights.
+///
+/// [`load`](crate::load()) makes a source of one in a single call.
+///
+/// ```no_run
+/// use eft_backend_ort::{OnnxEngine, Ort};
+/// use eft_core::{Sampling, Source};
+///
+/// let engine = OnnxEngine::load("SmolLM2-135M-ONNX", &Ort::cpu()?, None)?.named("small");
+/// let together = engine.runs_rows_together();
+/// let model = Source::new(engine);
+/// let texts = model.generate([1, 5, 9], Sampling::greedy())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct OnnxEngine {
     engine: GraphEngine<Decoder>,
     folders: Vec<PathBuf>,
 }
 
 impl OnnxEngine {
-    /// Loads a model, and tries out what its cache can do. Without a vocabulary, one of unknown tokens under the
-    /// name of the folder or file is made up, which relates to itself only.
+    /// Loads a model, a `.onnx` file or a folder, and tests with a few tokens what its cache can do.
+    ///
+    /// Without a vocabulary the engine gets an anonymous one, named after the model, that matches no other.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::NoModel`] or [`Error::Config`] for what is not there or cannot be read;
-    /// [`Error::BadModel`] for what ONNX Runtime refuses; [`Error::Interface`] for what is no decoder;
-    /// [`Error::Cache`] for one whose cache does not work; [`Error::Core`] for a vocabulary of another width.
+    /// * [`Error::Io`] if a file or folder cannot be read.
+    /// * [`Error::NoModel`] if the folder holds no model at any of the [usual paths](crate::model::usual_paths).
+    /// * [`Error::Config`] if a configuration is not valid JSON or holds a field of the wrong type.
+    /// * [`Error::BadModel`] if ONNX Runtime rejects the model.
+    /// * [`Error::Interface`] if its inputs or outputs are not those of a decoder.
+    /// * [`Error::Cache`] if its logits with a cache differ from those without.
+    /// * [`Error::Core`] if the vocabulary and the logits differ in width.
+    /// * [`Error::Ort`] if ONNX Runtime fails.
     pub fn load(path: impl AsRef<Path>, ort: &Ort, vocab: Option<Arc<Vocab>>) -> Result<Self> {
         let files = Files::find(path.as_ref())?;
         let config = Config::read(&files)?;
-        let refused = |source| Error::BadModel { file: files.model.clone(), source };
+        let bad_model = |source| Error::BadModel { file: files.model.clone(), source };
         let session = || {
             let builder = ort.builder()?.with_optimization_level(ort.options().optimization)?;
-            // Sizes change with every pass, so what is planned for one is of no use for the next.
+            // A memory plan is made for the sizes of one pass, and they change with every pass.
             builder.with_memory_pattern(false)?.commit_from_file(&files.model)
         };
-        let session = session().map_err(refused)?;
+        let session = session().map_err(bad_model)?;
         let interface = Interface::of(&session, &files.model)?;
         let gather = Gather::new(ort, &interface.caches)?;
         let file = files.model.clone();
@@ -45,34 +64,35 @@ impl OnnxEngine {
             .context(config.context)
             .eos(config.eos)
             .bytes(files.bytes()?)
-            .sliding_window(config.slides)
-            .max_tokens(ort.options().pass);
+            .sliding_window(config.sliding_window)
+            .max_tokens(ort.options().max_pass_tokens);
         let engine = GraphEngine::new(decoder, settings, vocab).map_err(|error| match error {
             GraphError::Core(error) => Error::Core(error),
-            error => Error::Cache { file: files.model, problem: error.to_string() },
+            error => Error::Cache { file: files.model, source: error },
         })?;
         Ok(Self { engine, folders: files.folders })
     }
 
-    /// Under another name than the folder's or file's.
+    /// Renames the model, in formulas and messages.
+    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         Self { engine: self.engine.named(name), ..self }
     }
 
-    /// With this vocabulary, in which ids mean what the caller says they do.
+    /// Replaces the vocabulary. That the ids mean what it says is the caller's responsibility.
     ///
     /// # Errors
-    /// [`Error::Core`] if it is as wide as the model's logits are not.
+    /// * [`Error::Core`] if its width is not that of the model's logits.
     pub fn with_vocab(self, vocab: impl Into<Arc<Vocab>>) -> Result<Self> {
         Ok(Self { engine: self.engine.with_vocab(vocab)?, ..self })
     }
 
-    /// The folders that may hold what belongs to the model (configurations, a tokenizer), nearest first.
+    /// Returns the folders that may hold the model's configurations and tokenizer, nearest first.
     pub fn folders(&self) -> &[PathBuf] {
         &self.folders
     }
 
-    /// Whether rows of different length run in one pass, or each in its own.
+    /// Returns whether rows of different length run in one pass; if not, each row runs in a pass of its own.
     pub fn runs_rows_together(&self) -> bool {
         self.engine.runs_rows_together()
     }

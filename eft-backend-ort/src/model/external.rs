@@ -1,4 +1,4 @@
-//! The files beside a graph that its weights lie in.
+//! [`external_data`]: the files beside a graph that hold its weights.
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -6,11 +6,13 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-/// The names of the files, relative to the graph's folder, in which a graph's weights lie; none where they lie in the
-/// graph itself. Of a file that is no model, what can be found: that it is none, loading tells.
+/// Returns the names of the files that hold a graph's weights, relative to the graph's folder; none if the graph holds
+/// all weights itself.
+///
+/// A file that is damaged or no ONNX model is no error here: the names found before the damage are returned.
 ///
 /// # Errors
-/// [`Error::Io`] for a file that cannot be read.
+/// * [`Error::Io`] if the file cannot be read.
 ///
 /// ```no_run
 /// let files = eft_backend_ort::model::external_data("SmolLM2-135M-ONNX/onnx/model.onnx".as_ref())?;
@@ -22,13 +24,13 @@ pub fn external_data(graph: &Path) -> Result<Vec<String>> {
     let file = BufReader::new(File::open(graph).map_err(io)?);
     let mut reader = Reader { file, found: BTreeSet::new() };
     let length = std::fs::metadata(graph).map_err(io)?.len();
-    match reader.message(Message::Model, length, DEEPEST) {
+    match reader.message(Message::Model, length, MAX_DEPTH) {
         Err(error) if error.kind() != io::ErrorKind::InvalidData => Err(io(error)),
         _ => Ok(reader.found.into_iter().collect()),
     }
 }
 
-/// The messages on the way from a model to the places of its weights, of `onnx.proto`.
+/// The messages of `onnx.proto` through which the file names of weights are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Message {
     Model,
@@ -40,7 +42,7 @@ enum Message {
 }
 
 impl Message {
-    /// The message in a field, if it leads on.
+    /// The message in a field, if file names can be reached through it.
     fn field(self, number: u64) -> Option<Self> {
         Some(match (self, number) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,
@@ -53,11 +55,11 @@ impl Message {
     }
 }
 
-/// How many messages may lie within each other: graphs are in attributes of nodes of graphs, a few times at most.
-const DEEPEST: usize = 100;
+/// The deepest nesting of messages that is followed. Graphs are in attributes of nodes of graphs, a few levels at most.
+const MAX_DEPTH: usize = 100;
 
-/// How long a key or a value may be: those of places are names and numbers.
-const LONGEST: u64 = 4096;
+/// The longest key or value that is read, in bytes. Those of file names are short.
+const MAX_LENGTH: u64 = 4096;
 
 struct Reader {
     file: BufReader<File>,
@@ -65,8 +67,8 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads a message of so many bytes, with so many within each other at most, and skips what does not lead on.
-    fn message(&mut self, message: Message, length: u64, deepest: usize) -> io::Result<()> {
+    /// Reads a message of `length` bytes and the messages within it, `depth` levels at most. Other fields are skipped.
+    fn message(&mut self, message: Message, length: u64, depth: usize) -> io::Result<()> {
         let mut left = length;
         let (mut key, mut value) = (Vec::new(), Vec::new());
         while left > 0 {
@@ -87,8 +89,8 @@ impl Reader {
                 (Message::Entry, 2) => value = self.bytes(size)?,
                 (_, number) => match message.field(number).filter(|_| tag & 7 == 2) {
                     Some(inner) => {
-                        let deeper = deepest.checked_sub(1).ok_or_else(invalid)?;
-                        self.message(inner, size, deeper)?;
+                        let depth = depth.checked_sub(1).ok_or_else(invalid)?;
+                        self.message(inner, size, depth)?;
                     }
                     None => self.file.seek_relative(i64::try_from(size).map_err(|_| invalid())?)?,
                 },
@@ -102,19 +104,19 @@ impl Reader {
 
     fn bytes(&mut self, size: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        if size > LONGEST || self.file.by_ref().take(size).read_to_end(&mut bytes)? as u64 != size {
+        if size > MAX_LENGTH || self.file.by_ref().take(size).read_to_end(&mut bytes)? as u64 != size {
             return Err(invalid());
         }
         Ok(bytes)
     }
 
-    /// A number of seven bits a byte, lowest first.
+    /// Reads a varint: seven bits a byte, lowest first.
     fn number(&mut self, left: &mut u64) -> io::Result<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             *left = left.checked_sub(1).ok_or_else(invalid)?;
             let mut byte = [0];
-            // A file that ends too early is no model.
+            // A file that ends within a message is damaged, which is not the same as unreadable.
             self.file.read_exact(&mut byte).map_err(|_| invalid())?;
             number |= u64::from(byte[0] & 127) << shift;
             if byte[0] < 128 {

@@ -1,10 +1,10 @@
-//! Where a model lies.
+//! [`Files`]: the file of a model, and the folders around it.
 use std::path::{Path, PathBuf};
 
 use super::external::external_data;
 use crate::{Error, Result};
 
-/// In the order in which they are looked for: with a cache first, unquantised first.
+/// The usual names in order of preference: models with a cache first, unquantised ones first.
 const NAMES: [&str; 8] = [
     "model.onnx",
     "decoder_model_merged.onnx",
@@ -16,23 +16,31 @@ const NAMES: [&str; 8] = [
     "decoder_model.onnx",
 ];
 
-/// Where a folder may hold its model, in the order in which it is looked for: `model.onnx`, `onnx/model.onnx`, …
-pub fn usual_places() -> impl Iterator<Item = String> {
+/// Returns the paths at which a model's folder may hold its graph, relative to the folder, in the order in which they
+/// are tried.
+///
+/// ```
+/// use eft_backend_ort::model::usual_paths;
+///
+/// assert_eq!(usual_paths().next().as_deref(), Some("model.onnx"));
+/// assert!(usual_paths().any(|path| path == "onnx/decoder_model_merged.onnx"));
+/// ```
+pub fn usual_paths() -> impl Iterator<Item = String> {
     ["", "onnx/"].into_iter().flat_map(|folder| NAMES.map(|name| format!("{folder}{name}")))
 }
 
-/// A model and what lies around it.
+/// The file of a model, and the folders around it.
 pub(super) struct Files {
     /// The graph.
     pub(super) model: PathBuf,
-    /// For messages: the file's name, or the folder's, if the file is called as all models are.
+    /// The name of the model: its folder's if the file has a usual name, else its file's.
     pub(super) name: String,
-    /// Folders that may hold configurations, nearest first.
+    /// The folders that may hold configurations, nearest first.
     pub(super) folders: Vec<PathBuf>,
 }
 
 impl Files {
-    /// Of a file, or of a folder in which one of the usual names is found, also under `onnx/`.
+    /// Finds the model at `path`: a file, or a folder that holds a file at one of the [`usual_paths`].
     pub(super) fn find(path: &Path) -> Result<Self> {
         let io = |source| Error::Io { file: path.into(), source };
         let model = match std::fs::metadata(path).map_err(io)?.is_dir() {
@@ -44,21 +52,21 @@ impl Files {
         if parent.file_name().is_some_and(|name| name == "onnx") {
             folders.extend(parent.parent().map(Path::to_path_buf));
         }
-        let name = named(&model, folders.last().unwrap_or(&parent));
+        let name = model_name(&model, folders.last().unwrap_or(&parent));
         Ok(Self { model, name, folders })
     }
 
     fn within(folder: &Path) -> Result<PathBuf> {
-        let found = usual_places().map(|place| folder.join(place)).find(|file| file.is_file());
-        found.ok_or_else(|| Error::NoModel { folder: folder.into(), looked_for: usual_places().collect() })
+        let found = usual_paths().map(|path| folder.join(path)).find(|file| file.is_file());
+        found.ok_or_else(|| Error::NoModel { folder: folder.into(), tried: usual_paths().collect() })
     }
 
-    /// The first of these names that there is, in the folders around the model.
-    pub(super) fn beside(&self, name: &str) -> Option<PathBuf> {
+    /// The file of this name that is nearest to the model, if there is one.
+    pub(super) fn companion(&self, name: &str) -> Option<PathBuf> {
         self.folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file())
     }
 
-    /// Bytes of the graph and of the files that its weights lie in.
+    /// The size in bytes of the graph and of the files that hold its weights.
     pub(super) fn bytes(&self) -> Result<u64> {
         let size = |file: &Path| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
         let data = external_data(&self.model)?;
@@ -66,13 +74,13 @@ impl Files {
     }
 }
 
-/// What to call a model of this file: by its folder, if there are as many of the file's name as there are models.
-fn named(model: &Path, folder: &Path) -> String {
+/// The name of the folder if the file is called `model.onnx` or the like, else that of the file.
+fn model_name(model: &Path, folder: &Path) -> String {
     let stem = model.file_stem().unwrap_or(model.as_os_str()).to_string_lossy();
     if !["model", "decoder_model", "decoder_with_past_model"].iter().any(|usual| stem.starts_with(usual)) {
         return stem.into_owned();
     }
-    // `.` has no name of its own.
+    // A relative path like `.` has no name until it is resolved.
     let whole =
         if folder.file_name().is_none() { Path::new(".").join(folder).canonicalize().ok() } else { None };
     let name = whole.as_deref().unwrap_or(folder).file_name();

@@ -1,48 +1,40 @@
-//! [`Interface`]: which of a graph's inputs and outputs are what.
+//! [`Interface`]: the inputs and outputs that a decoder has, read by their names.
 use std::path::Path;
 
 use ort::session::Session;
 use ort::value::{Outlet, Shape, TensorElementType, ValueType};
 
+use super::cache::CacheTensor;
 use crate::{Error, Result};
 
-const EXPECTED: &str = "inputs input_ids, and where the model has them attention_mask, position_ids, \
-    past_key_values.N.key and past_key_values.N.value, use_cache_branch, num_logits_to_keep; outputs logits, \
-    and present.N.key and present.N.value for each past_key_values";
+const EXPECTED: &str = "inputs input_ids, and optionally attention_mask, position_ids, past_key_values.N.key and \
+    past_key_values.N.value, use_cache_branch, num_logits_to_keep; outputs logits, and present.N.key and \
+    present.N.value for each past_key_values";
 
 /// The inputs and outputs of a decoder.
 #[derive(Debug)]
 pub(super) struct Interface {
-    /// Element type of `input_ids`.
+    /// The element type of `input_ids`.
     pub(super) ids: TensorElementType,
-    /// Element type of `attention_mask`.
+    /// The element type of `attention_mask`.
     pub(super) mask: Option<TensorElementType>,
-    /// Element type of `position_ids`.
+    /// The element type of `position_ids`.
     pub(super) positions: Option<TensorElementType>,
     /// Whether `use_cache_branch` is an input.
-    pub(super) branch: bool,
-    /// Element type of `num_logits_to_keep`, and whether it has a dimension.
-    pub(super) keep: Option<(TensorElementType, bool)>,
-    /// Keys and values of the layers; none if there is no cache.
-    pub(super) caches: Vec<Cache>,
-    /// Whether rows cannot be run together.
+    pub(super) use_cache_branch: bool,
+    /// The element type of `num_logits_to_keep`, and whether it has a dimension.
+    pub(super) logits_to_keep: Option<(TensorElementType, bool)>,
+    /// The keys and values of all layers; empty if the model has no cache.
+    pub(super) caches: Vec<CacheTensor>,
+    /// Whether the model was exported for batches of one row.
     pub(super) one_row: bool,
 }
 
-/// A tensor of the cache: rows × heads × slots × size.
-#[derive(Debug)]
-pub(super) struct Cache {
-    /// The input.
-    pub(super) past: String,
-    /// The output.
-    pub(super) present: String,
-    pub(super) element: TensorElementType,
-    pub(super) heads: usize,
-    pub(super) size: usize,
-}
-
 impl Interface {
-    /// Looks at every input by its name, and at the outputs that belong to them.
+    /// Reads the interface of a session.
+    ///
+    /// # Errors
+    /// * [`Error::Interface`] if an input or output is missing, unknown, or of another type or shape.
     pub(super) fn of(session: &Session, file: &Path) -> Result<Self> {
         Reader { session, file }.read()
     }
@@ -53,16 +45,16 @@ struct Reader<'a> {
     file: &'a Path,
 }
 
-/// What a dimension must be.
+/// What a dimension of an input or output must be.
 #[derive(Clone, Copy)]
 enum Dim {
-    /// Any number of rows, or one.
+    /// Dynamic, or one row.
     Rows,
-    /// Any number.
+    /// Unknown until the model runs.
     Dynamic,
-    /// Known.
+    /// A number that the file gives.
     Fixed,
-    /// Known or not.
+    /// Dynamic or fixed.
     Any,
 }
 
@@ -73,8 +65,8 @@ impl Reader<'_> {
             ids: TensorElementType::Int64,
             mask: None,
             positions: None,
-            branch: false,
-            keep: None,
+            use_cache_branch: false,
+            logits_to_keep: None,
             caches: Vec::new(),
             one_row: false,
         };
@@ -101,19 +93,19 @@ impl Reader<'_> {
                 "use_cache_branch" => {
                     let (element, _) = self.tensor(input)?;
                     self.require(element == TensorElementType::Bool, input, "is not of type bool")?;
-                    interface.branch = true;
+                    interface.use_cache_branch = true;
                 }
                 "num_logits_to_keep" => {
                     let (element, shape) = self.integers(input)?;
                     self.require(shape.len() <= 1, input, "is not one number")?;
-                    interface.keep = Some((element, shape.len() == 1));
+                    interface.logits_to_keep = Some((element, shape.len() == 1));
                 }
                 name => match name.strip_prefix("past_key_values.") {
                     Some(part) => {
                         interface.caches.push(self.cache(input, part)?);
                         interface.one_row |= self.tensor(input)?.1.first() == Some(&1);
                     }
-                    None => return Err(self.error(format!("input `{name}` is not one of a decoder"))),
+                    None => return Err(self.error(format!("input `{name}` is no input of a decoder"))),
                 },
             }
         }
@@ -129,7 +121,7 @@ impl Reader<'_> {
         Ok(interface)
     }
 
-    fn cache(&self, input: &Outlet, part: &str) -> Result<Cache> {
+    fn cache(&self, input: &Outlet, part: &str) -> Result<CacheTensor> {
         use Dim::{Dynamic, Fixed, Rows};
         let element = self.floats(input)?;
         let (_, shape) = self.tensor(input)?;
@@ -145,7 +137,7 @@ impl Reader<'_> {
         };
         let (given, _) = self.tensor(present)?;
         self.require(given == element, present, &format!("is not of type {element}, as its input is"))?;
-        Ok(Cache {
+        Ok(CacheTensor {
             past: input.name().into(),
             present: present.name().into(),
             element,

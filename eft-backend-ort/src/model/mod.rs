@@ -1,12 +1,13 @@
-//! Decoders as ONNX files: finding them, telling what their inputs and outputs are, running them over caches.
+//! Decoders exported to ONNX: finding their files, reading their interface, running them over KV caches.
 //!
 //! # The interface
-//! That of Optimum and onnx-community: inputs `input_ids`, `attention_mask`, `position_ids`,
-//! `past_key_values.N.key` and `.value`, `use_cache_branch`, `num_logits_to_keep`, of which only the first must be
-//! there; outputs `logits`, and `present.N.key` and `.value` for each `past_key_values`. A model without a cache is
-//! given all tokens each time.
+//! It is that of Optimum and onnx-community. Inputs: `input_ids`, and optionally `attention_mask`, `position_ids`,
+//! `past_key_values.N.key` and `past_key_values.N.value`, `use_cache_branch` and `num_logits_to_keep`. Outputs:
+//! `logits`, and `present.N.key` and `present.N.value` for each `past_key_values`. A model without a cache is fed all
+//! tokens in each pass.
 //!
-//! How rows of different length share a cache is told in [`eft_models::graph`].
+//! [`eft_models::graph`] describes how rows of different length share a cache.
+mod cache;
 mod config;
 mod decoder;
 mod engine;
@@ -17,4 +18,4 @@ mod interface;
 
 pub use engine::OnnxEngine;
 pub use external::external_data;
-pub use files::usual_places;
+pub use files::usual_paths;

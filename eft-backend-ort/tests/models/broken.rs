@@ -1,4 +1,4 @@
-//! Models that are not what they should be, and files that are not there: errors that name what is wrong.
+//! Missing files and broken models are refused with errors that say what is wrong.
 use std::fs;
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use eft_backend_ort::{Error, Options, Ort, load};
 use eft_core::{Prompt, Vocab};
 use proptest::prelude::*;
 
-use crate::tiny::{exported, ort};
+use crate::tiny::{causes, exported, ort};
 
 fn refused(path: impl AsRef<Path>) -> Error {
     match load(path, &ort(), None) {
@@ -15,7 +15,7 @@ fn refused(path: impl AsRef<Path>) -> Error {
     }
 }
 
-/// A folder with one file.
+/// A temporary folder that holds one file.
 fn folder(name: &str, bytes: &[u8]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(name);
@@ -28,7 +28,7 @@ fn llama() -> Vec<u8> {
     fs::read(exported("llama").join("model.onnx")).unwrap()
 }
 
-/// The bytes with every occurrence of a name replaced by one that is as long.
+/// The bytes with every occurrence of a name replaced by another of the same length.
 fn renamed(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut bytes = bytes.to_vec();
@@ -40,23 +40,23 @@ fn renamed(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn missing_files_are_named() {
     let missing = refused("/nonexistent/model.onnx");
     assert!(matches!(&missing, Error::Io { file, .. } if file.ends_with("model.onnx")), "{missing}");
     let empty = tempfile::tempdir().unwrap();
     let none = refused(empty.path());
     assert!(matches!(&none, Error::NoModel { .. }));
     assert!(none.to_string().contains("onnx/model.onnx"), "{none}");
-    // The weights beside the graph.
+    // A graph without the file of its weights.
     let lone = fs::read(exported("qwen2").join("onnx/model.onnx")).unwrap();
     let lone = folder("onnx/model.onnx", &lone);
     let error = refused(lone.path());
     assert!(matches!(&error, Error::BadModel { file, .. } if file.ends_with("onnx/model.onnx")), "{error}");
-    assert!(error.to_string().contains("model.onnx_data"), "{error}");
+    assert!(causes(&error).contains("model.onnx_data"), "{error:?}");
 }
 
 #[test]
-fn what_is_no_model_is_refused_with_its_file() {
+fn files_that_are_no_model_are_named() {
     let bytes = llama();
     for wrong in [&b""[..], b"not a model", &bytes[..bytes.len() / 2], &bytes[..100]] {
         let folder = folder("model.onnx", wrong);
@@ -66,12 +66,12 @@ fn what_is_no_model_is_refused_with_its_file() {
 }
 
 #[test]
-fn what_is_no_decoder_is_refused_with_its_names() {
+fn models_that_are_no_decoder_are_refused_with_their_inputs_and_outputs() {
     let cases = [
-        ("input_ids", "input_idz", "`input_idz` is not one of a decoder"),
+        ("input_ids", "input_idz", "`input_idz` is no input of a decoder"),
         ("logits", "logitz", "output `logits` is missing"),
         ("present.1.value", "present.9.value", "output `present.1.value` is missing"),
-        ("past_key_values.0", "pest_key_values.0", "`pest_key_values.0.key` is not one of a decoder"),
+        ("past_key_values.0", "pest_key_values.0", "`pest_key_values.0.key` is no input of a decoder"),
     ];
     for (from, to, problem) in cases {
         let folder = folder("model.onnx", &renamed(&llama(), from, to));
@@ -84,7 +84,7 @@ fn what_is_no_decoder_is_refused_with_its_names() {
 }
 
 #[test]
-fn what_does_not_fit_a_decoder_is_named() {
+fn inputs_and_outputs_of_wrong_types_or_shapes_are_named() {
     let broken = |name: &str| exported("broken").join(name).with_extension("onnx");
     load(broken("sound"), &ort(), None).unwrap();
     let cases = [
@@ -108,7 +108,7 @@ fn what_does_not_fit_a_decoder_is_named() {
 }
 
 #[test]
-fn configurations_are_read_with_care() {
+fn invalid_configurations_are_named() {
     for (json, what) in [("{", "config.json"), (r#"{"max_position_embeddings": "many"}"#, "config.json")] {
         let folder = folder("model.onnx", &llama());
         fs::write(folder.path().join("config.json"), json).unwrap();
@@ -128,16 +128,33 @@ fn a_vocabulary_of_another_width_is_refused() {
 }
 
 #[test]
-fn another_number_of_threads_is_refused() {
+fn a_second_number_of_threads_is_refused() {
     let _first = ort();
     let error = Ort::new(&Options::default().threads(97)).unwrap_err();
-    assert!(matches!(error, Error::Threads { asked: 97, .. }), "{error}");
+    assert!(matches!(error, Error::Threads { requested: 97, .. }), "{error}");
+}
+
+/// A message does not repeat that of its source.
+#[test]
+fn messages_do_not_repeat_their_source() {
+    let config = folder("model.onnx", &llama());
+    fs::write(config.path().join("config.json"), "{").unwrap();
+    let refused = [
+        refused("/nonexistent/model.onnx"),
+        refused(folder("model.onnx", b"not a model").path()),
+        refused(config.path()),
+        refused(exported("broken").join("forgetful.onnx")),
+    ];
+    for error in refused {
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(!error.to_string().contains(&source), "{}", causes(&error));
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Bytes of the graph's structure that are something else: an error, or a model that runs or fails with one.
+    /// A model with changed bytes gives an error when it is loaded or when it runs, or it runs.
     #[test]
     fn damaged_models_do_not_panic(
         changes in prop::collection::vec((0usize..4000, any::<u8>()), 1..6),

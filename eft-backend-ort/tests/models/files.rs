@@ -1,15 +1,15 @@
-//! What is told of files before they are run.
+//! Tests of what is read from files before a model runs.
 use std::fs;
 
 use eft_backend_ort::OnnxEngine;
-use eft_backend_ort::model::{external_data, usual_places};
+use eft_backend_ort::model::{external_data, usual_paths};
 use eft_core::Engine;
 use proptest::prelude::*;
 
 use crate::tiny::{exported, ort};
 
 #[test]
-fn weights_beside_a_graph_are_found() {
+fn files_of_weights_beside_a_graph_are_found() {
     assert_eq!(external_data(&exported("qwen2/onnx/model.onnx")).unwrap(), ["model.onnx_data"]);
     for within in ["llama/model.onnx", "llama-merged/decoder_model_merged.onnx"] {
         assert!(external_data(&exported(within)).unwrap().is_empty());
@@ -18,9 +18,9 @@ fn weights_beside_a_graph_are_found() {
     assert!(missing.to_string().contains("nothing.onnx"), "{missing}");
 }
 
-/// A model is called by its folder where its file is called as all models are.
+/// A model is named after its folder if its file has a usual name.
 #[test]
-fn names_tell_models_apart() {
+fn names_distinguish_models() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("tiny-llama");
     fs::create_dir_all(folder.join("onnx")).unwrap();
@@ -34,20 +34,20 @@ fn names_tell_models_apart() {
         assert_eq!(name(path), "tiny-llama");
     }
     assert_eq!(name("tiny-llama/mine.onnx"), "mine");
-    assert_eq!(usual_places().next().unwrap(), "model.onnx");
+    assert_eq!(usual_paths().next().unwrap(), "model.onnx");
 }
 
 #[test]
-fn costs_count_weights_beside_the_graph() {
+fn sizes_include_weights_beside_the_graph() {
     let bytes = |file: &str| fs::metadata(exported("qwen2").join(file)).unwrap().len();
     let engine = OnnxEngine::load(exported("qwen2"), &ort(), None).unwrap();
     assert_eq!(engine.spec().bytes, bytes("onnx/model.onnx") + bytes("onnx/model.onnx_data"));
 }
 
 proptest! {
-    /// Whatever a file holds, looking for its data ends.
+    /// The search ends without a panic or an error, whatever the file holds.
     #[test]
-    fn damaged_graphs_are_looked_through(
+    fn damaged_graphs_are_searched(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
         cut in any::<prop::sample::Index>(),
     ) {
@@ -60,9 +60,9 @@ proptest! {
     }
 }
 
-/// Graphs in graphs, and in the innermost a weight that lies in a file.
+/// A model of graphs nested `levels` deep, the innermost of which has a weight in the file `data`.
 fn nested(levels: usize) -> Vec<u8> {
-    // From its last byte to its first, so that lengths are known.
+    // Written from the last byte to the first, so that the length of a message is known when it is needed.
     let mut reversed: Vec<u8> = [b"\x0a\x08location".as_slice(), b"\x12\x04data"].concat();
     reversed.reverse();
     let within = |field: u8, reversed: &mut Vec<u8>| {
@@ -86,7 +86,7 @@ fn nested(levels: usize) -> Vec<u8> {
 }
 
 #[test]
-fn graphs_in_graphs_are_followed_so_far() {
+fn nested_graphs_are_followed_to_a_fixed_depth() {
     for (levels, found) in [(0, vec!["data"]), (5, vec!["data"]), (100_000, vec![])] {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), nested(levels)).unwrap();

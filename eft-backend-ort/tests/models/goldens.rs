@@ -1,4 +1,4 @@
-//! Tiny exports against transformers, against onnxruntime in Python, and under the laws of sources.
+//! Tiny exported models against transformers, against onnxruntime in Python, and under the conformance kit.
 use eft_backend_ort::OnnxEngine;
 use eft_core::conformance::{SourceTest, check_source, check_traffic};
 use eft_core::decode::Event;
@@ -6,7 +6,7 @@ use eft_core::{Backend, Decoding, Prompt, Sampling, Source, TokenId};
 
 use crate::tiny::{Golden, checkpoint, exported, model, ort};
 
-/// Exports, the checkpoints they were made of, and whether rows of different length run together.
+/// The exported models, the checkpoints they were made from, and whether rows of different length share a pass.
 const EXPORTS: [(&str, &str, bool); 9] = [
     ("llama", "llama", true),
     ("qwen2", "qwen2", true),
@@ -14,13 +14,14 @@ const EXPORTS: [(&str, &str, bool); 9] = [
     ("llama-merged", "llama", true),
     ("llama-mask-positions", "llama", true),
     ("llama-no-cache", "llama", true),
-    // Positions are the cache's length, and a window is counted in slots: holes would be in the way.
+    // These derive positions from the cache's length, attend to a window of slots, or take one row only, so they cannot
+    // run with masked slots.
     ("llama-cache-positions", "llama", false),
     ("mistral", "mistral", false),
     ("llama-one-row", "llama", false),
 ];
 
-/// No logit may be further off.
+/// The largest difference that a logit may have.
 const TOLERANCE: f32 = 2e-3;
 
 fn greedy(source: &Source<eft_backend_ort::Ort>, prompts: &[Vec<TokenId>]) -> Vec<Vec<TokenId>> {
@@ -35,47 +36,51 @@ fn greedy(source: &Source<eft_backend_ort::Ort>, prompts: &[Vec<TokenId>]) -> Ve
 }
 
 #[test]
-fn logits_and_texts_are_those_of_transformers_and_of_onnxruntime() {
-    for (name, made_of, _) in EXPORTS {
+fn logits_and_texts_match_transformers_and_onnxruntime() {
+    for (name, made_from, _) in EXPORTS {
         let source = model(name);
-        let (theirs, own) = (Golden::read(checkpoint(made_of)), Golden::read(exported(name)));
-        let (far, near) = (theirs.difference(&source), own.difference(&source));
-        println!("{name:24} from transformers {far:.1e}, from onnxruntime in Python {near:.1e}");
-        assert!(far <= TOLERANCE && near <= TOLERANCE, "{name}: {far} {near}");
-        assert_eq!(greedy(&source, &theirs.prompts), theirs.greedy, "{name}");
-        assert_eq!(own.greedy, theirs.greedy, "{name}");
+        let (transformers, onnxruntime) = (Golden::read(checkpoint(made_from)), Golden::read(exported(name)));
+        let differences = [&transformers, &onnxruntime].map(|golden| golden.difference(&source));
+        println!(
+            "{name:24} from transformers {:.1e}, from onnxruntime {:.1e}",
+            differences[0], differences[1]
+        );
+        assert!(differences.iter().all(|difference| *difference <= TOLERANCE), "{name}: {differences:?}");
+        assert_eq!(greedy(&source, &transformers.prompts), transformers.greedy, "{name}");
+        assert_eq!(onnxruntime.greedy, transformers.greedy, "{name}");
     }
 }
 
 #[test]
-fn half_precision_is_that_of_onnxruntime() {
-    let (source, own) = (model("llama-f16"), Golden::read(exported("llama-f16")));
-    let near = own.difference(&source);
-    println!("llama-f16: from onnxruntime in Python {near:.1e}");
-    // A few roundings of half precision, of logits up to ten.
-    assert!(near <= 5e-2, "{near}");
-    assert_eq!(greedy(&source, &own.prompts), own.greedy);
-    check_source(&source, &SourceTest::new(own.prompts).tolerance(5e-2).steps(30))
+fn half_precision_matches_onnxruntime() {
+    let (source, golden) = (model("llama-f16"), Golden::read(exported("llama-f16")));
+    let difference = golden.difference(&source);
+    println!("llama-f16: from onnxruntime {difference:.1e}");
+    // A few roundings in half precision, for logits up to ten.
+    assert!(difference <= 5e-2, "{difference}");
+    assert_eq!(greedy(&source, &golden.prompts), golden.greedy);
+    check_source(&source, &SourceTest::new(golden.prompts).tolerance(5e-2).steps(30))
         .unwrap_or_else(|e| panic!("{e}"));
 }
 
-/// Activations are quantised by the range of all that a pass is given, so the same tokens must go in as they did.
+/// Activations are quantised by the range of all activations in a pass, so each prompt must run in one pass, as it did
+/// for the golden.
 #[test]
-fn quantised_models_are_those_of_onnxruntime() {
-    let (source, own) = (model("llama-int8"), Golden::read(exported("llama-int8")));
-    for (i, prompt) in own.prompts.iter().enumerate() {
+fn quantised_models_match_onnxruntime() {
+    let (source, golden) = (model("llama-int8"), Golden::read(exported("llama-int8")));
+    for (i, prompt) in golden.prompts.iter().enumerate() {
         let (_, scores) = source.session(&[Prompt::from(prompt)]).unwrap();
         let got = source.backend().download(&scores.last().unwrap(), scores.width()).unwrap();
-        let expected = &own.logits[i][own.logits[i].len() - got.len()..];
-        let far = got.iter().zip(expected).fold(0.0f32, |far, (a, b)| far.max((a - b).abs()));
-        println!("llama-int8: from onnxruntime in Python {far:.1e}");
-        assert!(far <= TOLERANCE, "{far}");
-        assert_eq!(greedy(&source, std::slice::from_ref(prompt))[0], own.greedy[i]);
+        let expected = &golden.logits[i][golden.logits[i].len() - got.len()..];
+        let difference = got.iter().zip(expected).fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs()));
+        println!("llama-int8: from onnxruntime {difference:.1e}");
+        assert!(difference <= TOLERANCE, "{difference}");
+        assert_eq!(greedy(&source, std::slice::from_ref(prompt))[0], golden.greedy[i]);
     }
 }
 
 #[test]
-fn rows_run_together_where_the_model_can_be_told_of_holes() {
+fn rows_share_a_pass_if_the_model_respects_masked_slots() {
     for (name, _, together) in EXPORTS {
         let engine = OnnxEngine::load(exported(name), &ort(), None).unwrap();
         assert_eq!(engine.runs_rows_together(), together, "{name}");
@@ -83,7 +88,7 @@ fn rows_run_together_where_the_model_can_be_told_of_holes() {
 }
 
 #[test]
-fn every_export_obeys_the_laws_of_sources() {
+fn every_exported_model_passes_the_conformance_kit() {
     for (name, ..) in EXPORTS {
         let source = model(name);
         let prompts = Golden::read(exported(name)).prompts;

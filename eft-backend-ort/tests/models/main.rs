@@ -1,4 +1,4 @@
-//! Exported decoders: what they compute, in which company, and what is refused.
+//! Tests of exported decoders: their logits, in batches and alone, and the errors for files that cannot be used.
 mod broken;
 mod files;
 mod goldens;

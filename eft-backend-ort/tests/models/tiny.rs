@@ -1,16 +1,17 @@
-//! The tiny exports of `goldens/`, and what is known of them.
+//! The tiny exported models in `goldens/`, and their reference outputs.
+use std::error::Error;
 use std::path::PathBuf;
 
 use eft_backend_ort::{Ort, load};
 use eft_core::{Backend, Evaluator, Prompt, Source, TokenId};
 use safetensors::SafeTensors;
 
-/// Of this crate's exports.
+/// The folder of an exported model.
 pub(crate) fn exported(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "goldens", name].iter().collect()
 }
 
-/// Of the checkpoints they were made of, with what transformers says of them.
+/// The folder of a checkpoint that models were exported from, with transformers' reference outputs.
 pub(crate) fn checkpoint(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", "eft-models", "goldens", name].iter().collect()
 }
@@ -19,17 +20,27 @@ pub(crate) fn model(name: &str) -> Source<Ort> {
     load(exported(name), &ort(), None).unwrap()
 }
 
-/// The backend, or a panic that says what to do.
+/// The backend; without the library, a panic that says how to get it.
 pub(crate) fn ort() -> Ort {
     Ort::cpu().unwrap_or_else(|e| {
-        panic!("these tests need ONNX Runtime: {e}; eft-backend-ort/get-onnxruntime gets it")
+        panic!(
+            "these tests need ONNX Runtime, which eft-backend-ort/get-onnxruntime downloads: {}",
+            causes(&e)
+        )
     })
 }
 
+/// The messages of an error and of its sources.
+pub(crate) fn causes(error: &dyn Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| (**error).source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Prompts, with the logits and the greedy texts of a reference implementation.
 pub(crate) struct Golden {
     pub(crate) prompts: Vec<Vec<TokenId>>,
     pub(crate) greedy: Vec<Vec<TokenId>>,
-    /// Of every position of each prompt, one after another.
+    /// For each prompt, the logits of all its positions, one position after another.
     pub(crate) logits: Vec<Vec<f32>>,
 }
 
@@ -48,11 +59,11 @@ impl Golden {
         Self { logits: (0..prompts.len()).map(logits).collect(), prompts, greedy: lists("greedy") }
     }
 
-    /// The largest difference of any logit.
+    /// The largest absolute difference between a logit of `source` and its reference.
     pub(crate) fn difference(&self, source: &Source<Ort>) -> f32 {
         let mut worst = 0.0f32;
         for (prompt, expected) in self.prompts.iter().zip(&self.logits) {
-            // The first token as the prompt, all others after it: every position is scored.
+            // The prompt is the first token only, since no position within a prompt is scored.
             let mut evaluator = Evaluator::open(&[source], &[Prompt::from(&prompt[..1])]).unwrap();
             evaluator.push(&[prompt[1..].to_vec()]).unwrap();
             let scores = evaluator.eval_from(0, &[0]).unwrap();

@@ -3,9 +3,10 @@ use eft_core::Filter;
 use tch::Tensor;
 
 use super::cutoff::Cutoff;
-use super::mass::Mass;
-use super::tensor::{Result, poison};
+use super::softmax::Softmax;
+use super::tensor::{Result, keep_unsound};
 
+/// Divides by the temperature, and excludes what top-k, top-p and min-p drop.
 pub(super) fn filter(scores: &Tensor, filter: &Filter) -> Result {
     let scores = scale(scores, filter.temperature)?;
     if !filter.truncates() {
@@ -14,21 +15,21 @@ pub(super) fn filter(scores: &Tensor, filter: &Filter) -> Result {
     let width = scores.size2()?.1 as usize;
     let mut kept = scores.shallow_clone();
     if let Some(k) = filter.top_k.filter(|k| *k < width) {
-        kept = Cutoff::of_count(&kept, k)?.apply(&kept)?;
+        kept = Cutoff::top_k(&kept, k)?.apply(&kept)?;
     }
     if let Some(p) = filter.top_p.filter(|p| *p < 1.0) {
-        kept = Cutoff::of_mass(&kept, p)?.apply(&kept)?;
+        kept = Cutoff::top_p(&kept, p)?.apply(&kept)?;
     }
-    let Mass { shifted, log_sum, .. } = Mass::of(&scores)?;
+    let Softmax { shifted, log_sum, .. } = Softmax::of(&scores)?;
     if let Some(p) = filter.min_p.filter(|p| *p > 0.0) {
         let unlikely = shifted.f_lt(f64::from(p).ln())?;
         kept = kept.f_masked_fill(&unlikely, f64::NEG_INFINITY)?;
     }
-    // What is unsound may have been dropped.
-    poison(&kept, &log_sum)
+    // The entries that make a row unsound may have been dropped.
+    keep_unsound(&kept, &log_sum)
 }
 
-/// `scores / temperature`, less the row's largest score first where that would overflow.
+/// `scores / temperature`. Where that would overflow, the row's maximum is subtracted first.
 fn scale(scores: &Tensor, temperature: f32) -> Result {
     let temperature = f64::from(temperature);
     if temperature >= 1.0 {

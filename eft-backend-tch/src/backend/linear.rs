@@ -3,23 +3,24 @@ use tch::{TchError, Tensor};
 
 use super::tensor::Result;
 
-pub(super) fn linear(parts: &[(f32, Tensor)]) -> Result {
+/// `Σₖ wₖ·rowsₖ`.
+pub(super) fn linear(terms: &[(f32, Tensor)]) -> Result {
     let mut sum: Option<Tensor> = None;
-    for (weight, rows) in parts {
-        let rows = if *weight < 0.0 { &without_infinity(rows)? } else { rows };
+    for (weight, rows) in terms {
+        let rows = if *weight < 0.0 { &infinity_to_nan(rows)? } else { rows };
         let weighted = || rows.f_mul_scalar(f64::from(*weight));
         sum = Some(match (sum, *weight) {
-            // A product of its own, so that the result is never the caller's memory.
+            // A product even by 1, since the sum is then added to in place and must not be the caller's memory.
             (None, _) => weighted()?,
             (Some(mut sum), 1.0) => sum.f_add_(rows)?,
             (Some(mut sum), -1.0) => sum.f_sub_(rows)?,
             (Some(mut sum), _) => sum.f_add_(&weighted()?)?,
         });
     }
-    sum.ok_or_else(|| TchError::Shape("there is nothing to add up".into()))
+    sum.ok_or_else(|| TchError::Shape("a sum needs at least one term".into()))
 }
 
-/// NaN for +∞, which would come out as −∞ and pass for a token that is excluded.
-fn without_infinity(rows: &Tensor) -> Result {
+/// Turns +∞ into NaN. A negative weight would turn it into −∞, the score of an excluded token.
+fn infinity_to_nan(rows: &Tensor) -> Result {
     rows.f_nan_to_num(f64::NAN, f64::NAN, f64::NEG_INFINITY)
 }

@@ -1,46 +1,46 @@
-//! [`Torch`]: scores in libtorch's tensors, worked on by the device they lie on.
+//! [`Torch`]: the backend that keeps scores in libtorch's tensors, on one device.
 //!
-//! Every operation is a handful of tensor operations for all rows of a call, the same on every device. **They have run
-//! on the processor only**; no GPU was at hand.
+//! Each operation is a handful of tensor operations for all rows of a call, the same on every device. **Only the
+//! processor has been tested.** No gradients are tracked: each operation runs under a guard, in whatever thread.
 //!
-//! # How rows are cut
-//! No vocabulary-wide row is sorted where a part of it will do. The last token of a top-k set is found by `topk`, that of
-//! a top-p set among the first few hundred tokens, or sixteen times as many if their mass does not reach: whether it
-//! does is one flag that crosses to the host.
+//! # Truncation and draws
+//! No vocabulary-wide row is sorted. `topk` finds the last token of a top-k set. The last token of a top-p set is looked
+//! for among the first 256 tokens, then among sixteen times as many, and so on until their mass suffices; one flag, sent
+//! to the host, says whether it does. Draws use cumulative sums in `f64` (in `f32` on Metal, which has no `f64`).
 //!
-//! # What crosses
-//! To the device: uniforms, token ids and masks. To the host: that flag, picks, and what was asked for.
+//! # Traffic
+//! To the device: uniforms, token ids and masks. To the host: picks, the numbers that were requested, and the flag of a
+//! filter with top-p.
 //!
-//! # Gradients
-//! None are tracked, in whatever thread: every operation is under a guard of its own.
+//! # Files
+//! | file | content |
+//! | --- | --- |
+//! | `torch.rs` | [`Torch`]: checks arguments and calls the function of each operation |
+//! | `linear.rs`, `softmax.rs`, `pool.rs`, `clamp.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return rows of scores |
+//! | `pick.rs`, `top.rs` | operations that return tokens and log-probs |
+//! | `cutoff.rs` | the last token of a top-k or top-p set |
+//! | `rows.rs` | rows that lie in any tensors, as one matrix |
+//! | `tensor.rs` | helpers over tensors |
+//! | `error.rs` | [`to_error`] |
+//!
+//! The other backends have the same files.
+mod choose;
+mod clamp;
 mod cutoff;
 mod edit;
+mod error;
 mod filter;
 mod linear;
-mod mass;
 mod pick;
 mod pool;
 mod residual;
 mod rows;
+mod softmax;
 mod tensor;
 mod top;
 mod torch;
 
+pub(crate) use error::concise;
+pub use error::to_error;
 pub(crate) use tensor::integers;
 pub use torch::Torch;
-
-/// An error of libtorch as one of the algebra.
-pub fn to_error(error: tch::TchError) -> eft_core::Error {
-    eft_core::Error::backend("tch", concise(error))
-}
-
-/// Without the frames of C++ that libtorch puts behind its messages.
-pub(crate) fn concise(error: tch::TchError) -> tch::TchError {
-    match error {
-        tch::TchError::Torch(message) => {
-            let end = message.find("\nException raised from").unwrap_or(message.len());
-            tch::TchError::Torch(message[..end].trim_end().into())
-        }
-        other => other,
-    }
-}

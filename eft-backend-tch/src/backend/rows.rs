@@ -1,24 +1,22 @@
-//! Rows that lie anywhere, as one matrix on one device.
-use eft_core::{ScoreRow, Term};
+//! Rows that lie in any tensors, as one matrix on one device.
+use eft_core::{Backend, ScoreRow, Term};
 use tch::{Device, Kind, Tensor};
 
-use super::Torch;
 use super::tensor::Result;
 
-/// The first `width` columns of the rows in `f32`, contiguous, with no history of gradients. Rows that follow one another
-/// in one tensor are not copied if they are all there is and are stored so already: the result may be their memory.
-pub(super) fn load(device: Device, rows: &[ScoreRow<'_, Torch>], width: usize) -> Result {
+/// The first `width` columns of the rows, as a contiguous matrix of `f32` that tracks no gradients.
+///
+/// The result may share the memory of a tensor if its rows follow one another and need no conversion.
+pub(super) fn load<B: Backend<Tensor = Tensor>>(
+    device: Device,
+    rows: &[ScoreRow<'_, B>],
+    width: usize,
+) -> Result {
     let mut parts = Vec::new();
-    let mut rest = rows;
-    while let Some(first) = rest.first() {
-        let follows = |(i, row): &(usize, &ScoreRow<'_, Torch>)| {
-            std::ptr::eq(row.tensor, first.tensor) && row.index == first.index + i
-        };
-        let count = rest.iter().enumerate().take_while(follows).count();
-        let part = first.tensor.f_narrow(0, first.index as i64, count as i64)?;
+    for run in rows.chunk_by(|a, b| std::ptr::eq(a.tensor, b.tensor) && b.index == a.index + 1) {
+        let part = run[0].tensor.f_narrow(0, run[0].index as i64, run.len() as i64)?;
         let part = part.f_narrow(1, 0, width as i64)?.f_to(device)?;
         parts.push(part.f_totype(Kind::Float)?);
-        rest = &rest[count..];
     }
     match &parts[..] {
         [] => Tensor::f_zeros([0, width as i64], (Kind::Float, device)),
@@ -27,10 +25,10 @@ pub(super) fn load(device: Device, rows: &[ScoreRow<'_, Torch>], width: usize) -
     }
 }
 
-/// Weights with the rows they apply to, in the order of the terms.
-pub(super) fn load_terms(
+/// The weight and the rows of each term, in the order of the terms.
+pub(super) fn load_terms<B: Backend<Tensor = Tensor>>(
     device: Device,
-    terms: &[Term<'_, Torch>],
+    terms: &[Term<'_, B>],
     width: usize,
 ) -> Result<Vec<(f32, Tensor)>> {
     terms.iter().map(|term| Ok((term.weight, load(device, &term.rows, width)?))).collect()

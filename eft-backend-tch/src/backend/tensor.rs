@@ -1,29 +1,29 @@
-//! Small helpers over libtorch's tensors. Throughout, `(n, 1)` holds one number for each of `n` rows.
+//! Helpers over libtorch's tensors. A tensor of shape `(n, 1)` holds one number for each of `n` rows.
 use tch::kind::Element;
 use tch::{Device, Kind, TchError, Tensor};
 
-/// What libtorch's functions return.
+/// The result of libtorch's functions.
 pub(super) type Result<T = Tensor> = std::result::Result<T, TchError>;
 
-/// The widest floating-point type of a device: sums over a vocabulary lose digits in `f32`.
+/// The widest floating-point type of the tensor's device. Sums over a vocabulary lose digits in `f32`.
 pub(super) fn wide(tensor: &Tensor) -> Kind {
-    // Metal has no other.
+    // Metal has no `f64`.
     if tensor.device() == Device::Mps { Kind::Float } else { Kind::Double }
 }
 
-/// Integers in a list, on a device.
+/// A list of integers on a device.
 pub(crate) fn integers(numbers: impl IntoIterator<Item = usize>, device: Device) -> Result {
     let numbers: Vec<_> = numbers.into_iter().map(|number| number as i64).collect();
     Tensor::f_from_slice(&numbers)?.f_to(device)
 }
 
-/// NaN in each row for which `witness`, `(n, 1)` and otherwise finite, is NaN.
-pub(super) fn poison(rows: &Tensor, witness: &Tensor) -> Result {
-    rows.f_add(&witness.f_mul_scalar(0.0)?)
+/// `rows` with NaN in each row whose `log_sum`, `(n, 1)`, is NaN. Other entries of `log_sum` must be finite.
+pub(super) fn keep_unsound(rows: &Tensor, log_sum: &Tensor) -> Result {
+    rows.f_add(&log_sum.f_mul_scalar(0.0)?)
 }
 
-/// The first tokens of each row in descending order, with their ids.
-pub(super) fn first(scores: &Tensor, k: usize) -> Result<(Tensor, Tensor)> {
+/// The `k` largest scores of each row in descending order, and their ids, `(n, k)` each.
+pub(super) fn topk(scores: &Tensor, k: usize) -> Result<(Tensor, Tensor)> {
     scores.f_topk(k as i64, 1, true, true)
 }
 

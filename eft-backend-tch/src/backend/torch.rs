@@ -1,17 +1,16 @@
-//! The type, and what each operation asks of its arguments.
+//! [`Torch`]: checks the arguments of each operation and calls the function that does it.
 use eft_core::backend::{
-    check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms, check_tokens,
-    check_uniforms,
+    check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
+    check_tokens, check_uniforms,
 };
 use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
 use tch::{Device, TchError, Tensor, no_grad_guard};
 
+use super::error::to_error;
 use super::rows::{load, load_terms};
-use super::{edit, filter, linear, mass, pick, pool, residual, tensor, to_error, top};
+use super::{choose, clamp, edit, filter, linear, pick, pool, residual, softmax, tensor, top};
 
-/// The backend of one device of libtorch.
-///
-/// Rows may lie on other devices; they are brought to this one.
+/// The backend of one device of libtorch. Rows that lie on another device are copied to this one.
 ///
 /// ```
 /// use eft_backend_tch::Torch;
@@ -28,22 +27,22 @@ pub struct Torch {
 }
 
 impl Torch {
-    /// The backend of `device`.
+    /// Creates a backend of `device`.
     pub fn new(device: Device) -> Self {
         Self { device }
     }
 
-    /// The backend of the processor.
+    /// Creates a backend of the processor.
     pub fn cpu() -> Self {
         Self::new(Device::Cpu)
     }
 
-    /// Where results are made.
+    /// Returns the device.
     pub fn device(&self) -> Device {
         self.device
     }
 
-    /// Works on rows, without gradients.
+    /// Calls `work` on the rows, without tracking gradients.
     fn on<T>(
         &self,
         rows: &[ScoreRow<'_, Self>],
@@ -54,7 +53,7 @@ impl Torch {
         load(self.device, rows, width).and_then(work).map_err(to_error)
     }
 
-    /// The same, of one list of rows beside another.
+    /// Calls `work` on two lists of rows, without tracking gradients.
     fn on_both<T>(
         &self,
         [first, second]: [&[ScoreRow<'_, Self>]; 2],
@@ -76,7 +75,7 @@ impl Backend for Torch {
 
     const NAME: &'static str = "tch";
 
-    /// Of a tensor that is no matrix: no rows, no columns.
+    /// Rows and columns; no rows and no columns if the tensor is no matrix.
     fn shape(&self, tensor: &Tensor) -> (usize, usize) {
         match tensor.defined().then(|| tensor.size()).as_deref() {
             Some([rows, columns]) => (*rows as usize, *columns as usize),
@@ -107,19 +106,25 @@ impl Backend for Torch {
     fn linear(&self, terms: &[Term<'_, Self>], width: usize) -> Result<Tensor> {
         check_terms(self, "linear", terms, width)?;
         let _guard = no_grad_guard();
-        load_terms(self.device, terms, width).and_then(|parts| linear::linear(&parts)).map_err(to_error)
+        load_terms(self.device, terms, width).and_then(|terms| linear::linear(&terms)).map_err(to_error)
     }
 
     fn log_softmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Tensor> {
         check_rows(self, "log_softmax", rows, width)?;
-        self.on(rows, width, |scores| mass::log_softmax(&scores))
+        self.on(rows, width, |scores| softmax::log_softmax(&scores))
     }
 
     fn pool(&self, terms: &[Term<'_, Self>], pool: Pool, width: usize) -> Result<Tensor> {
         check_terms(self, "pool", terms, width)?;
         check_pool(terms, pool)?;
         let _guard = no_grad_guard();
-        load_terms(self.device, terms, width).and_then(|parts| pool::pool(&parts, pool)).map_err(to_error)
+        load_terms(self.device, terms, width).and_then(|terms| pool::pool(&terms, pool)).map_err(to_error)
+    }
+
+    fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Tensor> {
+        check_rows(self, "clamp", rows, width)?;
+        check_bounds(low, high)?;
+        self.on(rows, width, |scores| clamp::clamp(&scores, low, high))
     }
 
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Tensor> {
@@ -138,7 +143,7 @@ impl Backend for Torch {
         check_choice(self, kept, inside, outside, width)?;
         self.on_both([kept, inside], width, |kept, inside| {
             let outside = outside.map(|rows| load(self.device, rows, width)).transpose()?;
-            edit::choose(&kept, &inside, outside.as_ref())
+            choose::choose(&kept, &inside, outside.as_ref())
         })
     }
 
@@ -192,6 +197,6 @@ impl Backend for Torch {
 
     fn log_normalizers(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<f32>> {
         check_rows(self, "log_normalizers", rows, width)?;
-        self.on(rows, width, |scores| mass::log_normalizers(&scores))
+        self.on(rows, width, |scores| softmax::log_normalizers(&scores))
     }
 }

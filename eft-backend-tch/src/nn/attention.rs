@@ -1,3 +1,4 @@
+//! Attention of each row of a batch over its own cache, and soft-capping.
 use eft_models::Span;
 use eft_models::spec::AttentionSpec;
 use tch::{Kind, TchError, Tensor};
@@ -6,7 +7,9 @@ use super::cache::{LayerCache, RowCache};
 
 type Result<T = Tensor> = std::result::Result<T, TchError>;
 
-/// Attention of each span to its own row of the cache: nothing is padded.
+/// Appends keys and values to the cache, and attends from each span's queries to its row. Nothing is padded.
+///
+/// Query, key and value are tokens × (heads · head width); so is the result.
 pub(super) fn attend(
     [query, key, value]: [&Tensor; 3],
     cache: &mut LayerCache,
@@ -18,7 +21,7 @@ pub(super) fn attend(
         .map(|span| {
             let tokens = span.tokens.len() as i64;
             let part = |x: &Tensor| x.f_narrow(0, span.tokens.start as i64, tokens);
-            // The first query sees no further back than its window.
+            // Keys before the window of the first query are not needed by any query.
             let first = spec.window.map_or(0, |window| (span.past + 1).saturating_sub(window));
             let (past, first) = (span.past as i64, first as i64);
             let (keys, values) = (by_head(&part(key)?, spec)?, by_head(&part(value)?, spec)?);
@@ -32,17 +35,17 @@ pub(super) fn attend(
     }
 }
 
-/// (tokens, heads · width) → (heads, tokens, width).
+/// Reshapes (tokens, heads · width) to (heads, tokens, width).
 fn by_head(x: &Tensor, spec: &AttentionSpec) -> Result {
     x.f_reshape([x.size2()?.0, spec.kv_heads as i64, spec.head_dim as i64])?.f_transpose(0, 1)
 }
 
-/// One row: queries of the last tokens, of which the first has `past` tokens before it among the keys.
+/// Attention of one row. Before the first query's own key there are `past` others.
 fn attend_row(query: &Tensor, keys: &Tensor, values: &Tensor, past: i64, spec: &AttentionSpec) -> Result {
     let (tokens, columns) = query.size2()?;
     let (kv_heads, width) = (spec.kv_heads as i64, spec.head_dim as i64);
     let groups = (spec.heads / spec.kv_heads) as i64;
-    // All queries that share a key head are rows of one product.
+    // All queries that share a key head become rows of one product (grouped-query attention).
     let query = query.f_reshape([tokens, kv_heads, groups, width])?.f_permute([1, 2, 0, 3])?;
     let query = query.f_reshape([kv_heads, groups * tokens, width])?;
     let mask = if tokens > 1 { Some(mask(&query, tokens, keys.size()[1], past, spec)?) } else { None };
@@ -67,18 +70,18 @@ fn attend_row(query: &Tensor, keys: &Tensor, values: &Tensor, past: i64, spec: &
             if let Some(mask) = &mask {
                 scores = scores.f_add_(mask)?;
             }
-            // Sums of exponentials are taken in f32, as everywhere.
+            // The softmax is computed in f32, whatever the type.
             scores.f_softmax(-1, Kind::Float)?.f_totype(values.f_kind()?)?.f_bmm(values)?
         }
     };
     attended.f_view([kv_heads, groups, tokens, width])?.f_permute([2, 0, 1, 3])?.f_reshape([tokens, columns])
 }
 
-/// 0 where a query sees a key, −∞ else: a row for each query, of every head that shares a key head.
-fn mask(like: &Tensor, tokens: i64, seen: i64, past: i64, spec: &AttentionSpec) -> Result {
+/// 0 where a query sees a key and −∞ elsewhere, (groups · tokens) × `keys`.
+fn mask(like: &Tensor, tokens: i64, keys: i64, past: i64, spec: &AttentionSpec) -> Result {
     let groups = (spec.heads / spec.kv_heads) as i64;
-    let all = Tensor::f_full([tokens, seen], f64::NEG_INFINITY, (like.f_kind()?, like.device()))?;
-    // Keys after a query's own, and those that its window has left behind.
+    let all = Tensor::f_full([tokens, keys], f64::NEG_INFINITY, (like.f_kind()?, like.device()))?;
+    // Masked are keys after the query's own, and keys before its window.
     let mut mask = all.f_triu(past + 1)?;
     if let Some(window) = spec.window {
         mask = mask.f_add_(&all.f_tril(past - window as i64)?)?;
@@ -86,7 +89,7 @@ fn mask(like: &Tensor, tokens: i64, seen: i64, past: i64, spec: &AttentionSpec) 
     mask.f_repeat([groups, 1])
 }
 
-/// `cap·tanh(x / cap)`.
+/// Soft-capping: `cap·tanh(x / cap)`.
 pub(super) fn softcap(x: &Tensor, cap: f32) -> Result {
     x.f_div_scalar(f64::from(cap))?.f_tanh_()?.f_mul_scalar(f64::from(cap))
 }

@@ -1,20 +1,21 @@
+//! The KV cache.
 use eft_models::fork;
 use tch::{TchError, Tensor};
 
-/// Room for so many tokens at first.
-const ROOM: i64 = 64;
+/// The initial capacity of a row, in tokens.
+const CAPACITY: i64 = 64;
 
-/// Keys and values of one layer, for the rows of a batch.
+/// The keys and values of one layer, for the rows of a batch.
 ///
-/// Each row has memory of its own, with room for more tokens than it holds: room doubles when it is used up, so
-/// that growing costs a constant number of copies a token. How many tokens count is the session's to know; what
-/// lies behind is overwritten.
+/// Each row has its own memory. Its capacity doubles when it is used up, so that each token is copied a constant number
+/// of times on average. The cache does not know its length: the session passes it with each call, and tokens past it
+/// are overwritten.
 #[derive(Debug)]
 pub struct LayerCache {
     rows: Vec<Option<RowCache>>,
 }
 
-/// Each of shape (key heads, room, width of a head).
+/// The keys and the values of one row, each of shape (key heads, capacity, head width).
 #[derive(Debug)]
 pub(super) struct RowCache {
     keys: Tensor,
@@ -30,7 +31,7 @@ impl LayerCache {
         &mut self.rows[row]
     }
 
-    /// Makes row `i` what row `rows[i]` was, of which the first `lengths[rows[i]]` tokens count.
+    /// Replaces row `i` by the first `lengths[rows[i]]` tokens of what row `rows[i]` was.
     pub(super) fn select(&mut self, rows: &[usize], lengths: &[usize]) -> Result<(), TchError> {
         fork(&mut self.rows, rows, |cache, row| {
             cache.as_ref().map(|cache| cache.copy(lengths[row] as i64)).transpose()
@@ -39,8 +40,8 @@ impl LayerCache {
 }
 
 impl RowCache {
-    /// Writes new tokens, each of shape (key heads, tokens, width of a head), behind the `past` ones of a row.
-    /// Returns keys and values of all tokens of the row from `first` on.
+    /// Writes keys and values, (key heads, tokens, head width) each, after the first `past` tokens of a row, and returns
+    /// those of all tokens from `first` on.
     pub(super) fn append(
         slot: &mut Option<Self>,
         past: i64,
@@ -50,9 +51,9 @@ impl RowCache {
     ) -> Result<(Tensor, Tensor), TchError> {
         let (heads, tokens, width) = keys.size3()?;
         let needed = past + tokens;
-        let room = slot.as_ref().map_or(0, |cache| cache.keys.size()[1]);
-        if room < needed {
-            let shape = [heads, needed.max(2 * room).max(ROOM), width];
+        let capacity = slot.as_ref().map_or(0, |cache| cache.keys.size()[1]);
+        if capacity < needed {
+            let shape = [heads, needed.max(2 * capacity).max(CAPACITY), width];
             let grown = |old: Option<&Tensor>| {
                 let grown = Tensor::f_empty(shape, (keys.f_kind()?, keys.device()))?;
                 if let Some(old) = old.filter(|_| past > 0) {
@@ -64,14 +65,14 @@ impl RowCache {
             let grown = Self { keys: grown(old.map(|c| &c.keys))?, values: grown(old.map(|c| &c.values))? };
             *slot = Some(grown);
         }
-        let Some(cache) = slot else { return Err(TchError::Shape("a row has no cache".into())) };
+        let Some(cache) = slot else { return Err(TchError::Shape("the row has no cache".into())) };
         cache.keys.f_narrow(1, past, tokens)?.f_copy_(keys)?;
         cache.values.f_narrow(1, past, tokens)?.f_copy_(values)?;
-        let seen = needed - first;
-        Ok((cache.keys.f_narrow(1, first, seen)?, cache.values.f_narrow(1, first, seen)?))
+        let count = needed - first;
+        Ok((cache.keys.f_narrow(1, first, count)?, cache.values.f_narrow(1, first, count)?))
     }
 
-    /// A clone of a tensor is the same memory, and rows are written in place: a fork needs its own.
+    /// A deep copy. Rows are written in place, and a shallow clone would share their memory.
     fn copy(&self, length: i64) -> Result<Self, TchError> {
         let own = |tensor: &Tensor| tensor.f_narrow(1, 0, length)?.f_detach_copy()?.f_contiguous();
         Ok(Self { keys: own(&self.keys)?, values: own(&self.values)? })

@@ -1,19 +1,20 @@
+//! Linear layers and embeddings.
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::packed::Packed;
 
-/// Rows of activations up to which weights in single precision that are not packed are multiplied from the left on a
-/// processor: libtorch takes one and a half to three times as long for `x·Wᵀ` as for `W·xᵀ`.
+/// The largest number of rows for which unpacked `f32` weights are multiplied as `W·xᵀ` on a processor. libtorch takes
+/// 1.5 to 3 times as long for `x·Wᵀ`.
 const FROM_LEFT: i64 = 64;
 
-/// Rows from which on half precision is widened, on a processor without instructions for it: libtorch then multiplies
-/// row by row.
-const WIDENED: i64 = 16;
+/// The number of rows from which weights in half precision are widened to `f32`, on a processor without instructions for
+/// half precision. libtorch multiplies row by row there.
+const WIDEN_FROM: i64 = 16;
 
-/// Outputs whose weights are widened at once, so that they are multiplied where they are: in the cache.
-const AT_ONCE: i64 = 1024;
+/// How many outputs' weights are widened at a time, so that they stay in the processor's cache until they are multiplied.
+const OUTPUTS_AT_A_TIME: i64 = 1024;
 
-/// A matrix with a row for each output, perhaps with a bias.
+/// The weights of a linear layer, (outputs, inputs), with an optional bias; or those of an embedding.
 #[derive(Debug)]
 pub struct Linear {
     weight: Weight,
@@ -27,26 +28,26 @@ enum Weight {
 }
 
 impl Linear {
-    /// To be multiplied with.
+    /// The weights of a linear layer.
     pub(super) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
         let weight = Packed::new(&weight).map_or(Weight::Plain(weight), Weight::Packed);
         Self { weight, bias }
     }
 
-    /// To be looked up in, and multiplied with if need be.
+    /// The weights of an embedding, which stay as they are so that rows can be looked up.
     pub(super) fn embedding(weight: Tensor) -> Self {
         Self { weight: Weight::Plain(weight), bias: None }
     }
 
-    /// Some rows of an embedding.
+    /// The rows `ids` of an embedding.
     pub(super) fn look_up(&self, ids: &Tensor) -> Result<Tensor, TchError> {
         match &self.weight {
             Weight::Plain(weight) => weight.f_index_select(0, ids),
-            Weight::Packed(_) => Err(TchError::Torch("looked up in what is no embedding".into())),
+            Weight::Packed(_) => Err(TchError::Torch("rows can be looked up in an embedding only".into())),
         }
     }
 
-    /// The same weights to be multiplied with: a copy of an embedding's, if that makes it faster.
+    /// A linear layer with the weights of an embedding. They are copied if packed weights are faster.
     pub(super) fn tied(&self) -> Self {
         match &self.weight {
             Weight::Plain(weight) => Self::new(weight.shallow_clone(), None),
@@ -76,7 +77,7 @@ impl Linear {
     }
 }
 
-/// The same of several layers.
+/// The products of several layers with the same input.
 pub(super) fn forward_all(x: &Tensor, linears: &[&Linear]) -> Result<Vec<Tensor>, TchError> {
     let packed = linears.iter().map(|linear| match &linear.weight {
         Weight::Packed(packed) => Some(packed),
@@ -91,7 +92,7 @@ pub(super) fn forward_all(x: &Tensor, linears: &[&Linear]) -> Result<Vec<Tensor>
     }
 }
 
-/// `x·Wᵀ` in a way that is faster on a processor than libtorch's own, if there is one.
+/// `x·Wᵀ` if there is a way to compute it faster than libtorch's, which is on processors only.
 fn faster(weight: &Tensor, x: &Tensor) -> Result<Option<Tensor>, TchError> {
     if x.device() != Device::Cpu {
         return Ok(None);
@@ -99,24 +100,24 @@ fn faster(weight: &Tensor, x: &Tensor) -> Result<Option<Tensor>, TchError> {
     let (rows, kind) = (x.size2()?.0, x.f_kind()?);
     match kind {
         Kind::Float if rows <= FROM_LEFT => from_left(weight, x).map(Some),
-        Kind::BFloat16 | Kind::Half if rows >= WIDENED && lacks_half() => widened(weight, x).map(Some),
+        Kind::BFloat16 | Kind::Half if rows >= WIDEN_FROM && lacks_half() => widened(weight, x).map(Some),
         _ => Ok(None),
     }
 }
 
-/// In single precision, some outputs at a time.
+/// `x·Wᵀ` in `f32`, for weights in half precision.
 fn widened(weight: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
     let (kind, outputs) = (x.f_kind()?, weight.size2()?.0);
     let x = x.f_totype(Kind::Float)?;
     let part = |start: i64| {
-        let weight = weight.f_narrow(0, start, AT_ONCE.min(outputs - start))?;
+        let weight = weight.f_narrow(0, start, OUTPUTS_AT_A_TIME.min(outputs - start))?;
         from_left(&weight.f_totype(Kind::Float)?, &x)?.f_totype(kind)
     };
-    let parts = (0..outputs).step_by(AT_ONCE as usize).map(part).collect::<Result<Vec<_>, _>>()?;
+    let parts = (0..outputs).step_by(OUTPUTS_AT_A_TIME as usize).map(part).collect::<Result<Vec<_>, _>>()?;
     Tensor::f_cat(&parts, 1)
 }
 
-/// `(W·xᵀ)ᵀ`. One row is multiplied as two, which takes less time than libtorch's product with a vector.
+/// `(W·xᵀ)ᵀ`. A single row is doubled, since libtorch's product with a vector takes longer than that with two rows.
 fn from_left(weight: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
     let (rows, columns) = x.size2()?;
     let doubled = if rows == 1 { Some(x.f_expand([2, columns], false)?.f_contiguous()?) } else { None };
@@ -124,7 +125,7 @@ fn from_left(weight: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
     out.f_narrow(0, 0, rows)?.f_contiguous()
 }
 
-/// Whether libtorch has no fast products of half precision here.
+/// Whether libtorch has no fast products in half precision on this processor.
 fn lacks_half() -> bool {
     #[cfg(target_arch = "x86_64")]
     return !std::is_x86_feature_detected!("avx512bw");

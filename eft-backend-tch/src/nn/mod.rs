@@ -1,4 +1,11 @@
-//! [`TorchNn`]: the operations of decoders on libtorch's tensors.
+//! [`TorchNn`]: the operations of a decoder's forward pass on libtorch's tensors.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `linear.rs` | linear layers and embeddings |
+//! | `packed.rs` | weights in oneDNN's layout, for processors |
+//! | `rope.rs` | rotary position embedding |
+//! | `attention.rs`, `cache.rs` | attention over the KV cache |
 //!
 //! ```
 //! use eft_backend_tch::{Torch, TorchNn};
@@ -27,7 +34,17 @@ use tch::{Kind, TchError, Tensor, no_grad_guard};
 use crate::backend::integers;
 use crate::{Torch, to_error};
 
-/// Decoders on libtorch's tensors, computed in one type on one device.
+/// Runs decoders on one device, in one floating-point type.
+///
+/// ```
+/// use eft_backend_tch::{Kind, Torch, TorchNn, load};
+/// use eft_core::Sampling;
+///
+/// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../eft-models/goldens/llama");
+/// let model = load(folder, &TorchNn::new(Torch::cpu()).kind(Kind::BFloat16), None)?;
+/// assert_eq!(model.generate([1, 5, 9], Sampling::greedy())?.take(4).count(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct TorchNn {
     backend: Torch,
@@ -35,12 +52,13 @@ pub struct TorchNn {
 }
 
 impl TorchNn {
-    /// Computes in f32.
+    /// Creates the operations for computing in `f32`.
     pub fn new(backend: Torch) -> Self {
         Self { backend, kind: Kind::Float }
     }
 
-    /// Computes in another type: `Kind::BFloat16` or `Kind::Half`.
+    /// Sets the floating-point type: `Kind::Float`, `Kind::BFloat16` or `Kind::Half`.
+    #[must_use]
     pub fn kind(self, kind: Kind) -> Self {
         Self { kind, ..self }
     }
@@ -51,8 +69,10 @@ impl TorchNn {
             Dtype::F16 => Kind::Half,
             Dtype::BF16 => Kind::BFloat16,
             Dtype::Quantised(blocks) => {
-                let what =
-                    format!("`{}`: quantised blocks ({blocks:?}), which libtorch has none of", raw.name);
+                let what = format!(
+                    "the quantised blocks ({blocks:?}) of `{}`; they must be dequantised first",
+                    raw.name
+                );
                 return Err(Error::Unsupported { who: "tch".into(), what });
             }
         };
@@ -66,8 +86,8 @@ impl TorchNn {
     }
 }
 
-/// Runs of the weight's width as rows of their own, and back.
-fn by_runs(
+/// Applies a norm to each head of a row, or to the whole row if the weight is as wide.
+fn by_heads(
     x: &Tensor,
     weight: &Tensor,
     f: impl Fn(&Tensor) -> std::result::Result<Tensor, TchError>,
@@ -137,11 +157,11 @@ impl Nn for TorchNn {
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
-        by_runs(x, weight, |x| x.f_rms_norm(weight.size(), Some(weight), epsilon))
+        by_heads(x, weight, |x| x.f_rms_norm(weight.size(), Some(weight), epsilon))
     }
 
     fn layer_norm(&self, x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
-        by_runs(x, weight, |x| x.f_layer_norm(weight.size(), Some(weight), Some(bias), epsilon, true))
+        by_heads(x, weight, |x| x.f_layer_norm(weight.size(), Some(weight), Some(bias), epsilon, true))
     }
 
     fn constant(&self, values: &[f32], width: usize) -> Result<Tensor> {

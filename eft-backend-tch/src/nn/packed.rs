@@ -1,29 +1,32 @@
-//! Weights in blocks of oneDNN's own, the library that libtorch multiplies with on processors. With a plain matrix, its
-//! products of a few rows take twice as long.
+//! [`Packed`]: weights in the blocked layout of oneDNN, the library that libtorch multiplies with on processors.
+//!
+//! Products of a few rows with an ordinary matrix take twice as long.
 use std::sync::OnceLock;
 
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 
-/// Calls of the operators, for which libtorch has no function of its own: made by scripts/packed.py.
+/// A TorchScript module that calls oneDNN's operators, which have no C++ function. `scripts/packed.py` makes it.
 const OPERATORS: &[u8] = include_bytes!("packed.pt");
 
-/// Weights that are worth it: a call takes some ten microseconds beside its work.
-const FROM: usize = 1 << 16;
+/// The smallest number of weights worth packing, since each call costs some ten microseconds.
+const MIN_WEIGHTS: usize = 1 << 16;
 
-/// The rows that oneDNN is told to lay out for. Layouts for fewer serve more of them badly, and not the other way.
+/// The number of rows that the layout is optimised for. A layout for fewer rows is slow for more rows, but not the
+/// reverse.
 const ROWS: i64 = 64;
 
-/// Rows that are multiplied at least: it takes longer for fewer.
-const LEAST: i64 = 4;
+/// The smallest number of rows that is multiplied. Fewer rows take longer, so they are padded.
+const MIN_ROWS: i64 = 4;
 
-/// A matrix with a row for each output, packed.
+/// A packed (outputs, inputs) matrix.
 #[derive(Debug)]
 pub(super) struct Packed(Tensor);
 
 impl Packed {
-    /// `None` where it would be of no use, or is not possible.
+    /// Packs the weights; `None` if that is not possible or would not be faster.
     pub(super) fn new(weight: &Tensor) -> Option<Self> {
-        let worth_it = weight.device() == Device::Cpu && weight.numel() >= FROM && works(weight.kind());
+        let worth_it =
+            weight.device() == Device::Cpu && weight.numel() >= MIN_WEIGHTS && is_supported(weight.kind());
         if worth_it { Self::pack(weight).ok() } else { None }
     }
 
@@ -42,10 +45,12 @@ impl Packed {
     /// `x·Wᵀ + b`.
     pub(super) fn product(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         let mut products = Self::products(x, &[self], &[bias])?;
-        products.pop().ok_or_else(|| TchError::Torch("an operator gave no product".into()))
+        products
+            .pop()
+            .ok_or_else(|| TchError::Torch("the operator for packed weights returned no product".into()))
     }
 
-    /// The same of several weights that are multiplied with the same `x`, in one call.
+    /// The products of several weights with the same `x`, in one call.
     pub(super) fn products(
         x: &Tensor,
         weights: &[&Self],
@@ -58,7 +63,7 @@ impl Packed {
             IValue::Tensor(x.f_contiguous()?),
             IValue::TensorList(weights),
             IValue::TensorList(biases),
-            IValue::Int(LEAST),
+            IValue::Int(MIN_ROWS),
         ];
         match operators()?.forward_is(&arguments)? {
             IValue::TensorList(products) => Ok(products),
@@ -68,26 +73,26 @@ impl Packed {
 }
 
 fn unexpected(value: &IValue) -> TchError {
-    TchError::Torch(format!("an operator gave {value:?}"))
+    TchError::Torch(format!("the operator for packed weights returned {value:?}"))
 }
 
 fn operators() -> Result<&'static CModule, TchError> {
     static LOADED: OnceLock<Option<CModule>> = OnceLock::new();
     let loaded = LOADED.get_or_init(|| CModule::load_data(&mut &OPERATORS[..]).ok());
-    loaded.as_ref().ok_or_else(|| TchError::Torch("the operators of packed weights do not load".into()))
+    loaded.as_ref().ok_or_else(|| TchError::Torch("the operators for packed weights cannot be loaded".into()))
 }
 
-/// Whether this libtorch and this processor have packed products of a type.
-fn works(kind: Kind) -> bool {
-    static SINGLE: OnceLock<bool> = OnceLock::new();
-    static BRAIN: OnceLock<bool> = OnceLock::new();
+/// Whether this libtorch and this processor have packed products of a type, which is tried once.
+fn is_supported(kind: Kind) -> bool {
+    static FLOAT: OnceLock<bool> = OnceLock::new();
+    static BFLOAT16: OnceLock<bool> = OnceLock::new();
     let tried = match kind {
-        Kind::Float => &SINGLE,
-        Kind::BFloat16 => &BRAIN,
+        Kind::Float => &FLOAT,
+        Kind::BFloat16 => &BFLOAT16,
         _ => return false,
     };
     *tried.get_or_init(|| {
-        // Without a gradient: packed weights have none.
+        // Packed weights cannot track gradients.
         tch::no_grad(|| try_out(kind)).unwrap_or(false)
     })
 }
@@ -102,7 +107,7 @@ fn try_out(kind: Kind) -> Result<bool, TchError> {
 mod tests {
     use super::*;
 
-    /// Else everything would be as slow as without it, and no other test would tell.
+    /// No other test would fail if weights were never packed.
     #[test]
     fn weights_are_packed_where_they_can_be() {
         let packed = |kind| Packed::new(&Tensor::ones([512, 256], (kind, Device::Cpu))).is_some();

@@ -1,26 +1,39 @@
-use std::path::{Path, PathBuf};
+//! [`ScriptError`]: why a TorchScript module could not be loaded.
+use std::path::PathBuf;
 
-/// Why a TorchScript module is no model.
+use eft_models::graph::GraphError;
+
+/// Why a TorchScript module could not be loaded.
+///
+/// A message names the file. The cause is the [source](std::error::Error::source) of the error, and no part of the
+/// message.
+///
+/// ```
+/// use eft_backend_tch::{ScriptError, ScriptOptions, Torch, load_script};
+///
+/// let error = load_script("missing.pt", &Torch::cpu(), &ScriptOptions::default(), None).err();
+/// assert!(matches!(error, Some(ScriptError::Unreadable { .. })));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScriptError {
-    /// A file that is not there, or that libtorch does not load.
-    #[error("{}: {source}", file.display())]
+    /// The file does not exist, or libtorch cannot load it.
+    #[error("cannot load the TorchScript module `{}`", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What libtorch said.
+        /// The error of libtorch.
         source: tch::TchError,
     },
-    /// A module that does not keep to the calling convention.
-    #[error("{}: {problem}", file.display())]
+    /// The module does not follow the calling convention, as a test with a few tokens showed.
+    #[error("the TorchScript module `{}` does not follow the calling convention", file.display())]
     Convention {
         /// The file.
         file: PathBuf,
-        /// What was found as it was tried out.
-        problem: String,
+        /// What the test found.
+        source: GraphError,
     },
-    /// A vocabulary that does not fit.
+    /// The vocabulary does not fit the model.
     #[error(transparent)]
     Core(#[from] eft_core::Error),
 }
@@ -31,12 +44,5 @@ impl From<ScriptError> for eft_core::Error {
             ScriptError::Core(error) => error,
             error => Self::load(error),
         }
-    }
-}
-
-impl ScriptError {
-    /// What trying it out led to.
-    pub(super) fn convention(file: &Path, error: impl std::fmt::Display) -> Self {
-        Self::Convention { file: file.into(), problem: error.to_string() }
     }
 }

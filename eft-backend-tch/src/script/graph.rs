@@ -1,16 +1,16 @@
-//! [`Script`]: a module as a graph.
+//! [`Script`]: a TorchScript module as a [`Graph`].
 use std::path::Path;
 
 use eft_core::{Error, Result};
 use eft_models::graph::{ForwardInput, ForwardOutput, Graph, GraphCaps, Precision, SlotSelection};
 use tch::{CModule, IValue, Kind, TchError, Tensor, no_grad_guard};
 
-use super::ScriptError;
+use super::error::ScriptError;
 use crate::backend::{concise, integers};
 use crate::{Torch, to_error};
 
 pub(super) struct Script {
-    /// For messages.
+    /// The name of the model, for messages.
     name: String,
     module: CModule,
     torch: Torch,
@@ -18,7 +18,7 @@ pub(super) struct Script {
     precision: Precision,
 }
 
-/// What a module calls `past` and `present`.
+/// The tensors that a module returns as `present` and takes as `past`.
 pub(super) struct Caches(Vec<Tensor>);
 
 impl Clone for Caches {
@@ -30,7 +30,7 @@ impl Clone for Caches {
 impl Script {
     pub(super) fn load(file: &Path, name: String, torch: Torch) -> std::result::Result<Self, ScriptError> {
         let unreadable = |source| ScriptError::Unreadable { file: file.into(), source: concise(source) };
-        // libtorch's own message for a file that is not there is a page of C++.
+        // libtorch's own message for a missing file is a page of C++.
         std::fs::File::open(file).map_err(|source| unreadable(source.into()))?;
         let mut module = CModule::load_on_device(file, torch.device()).map_err(unreadable)?;
         module.f_set_eval().map_err(unreadable)?;
@@ -45,7 +45,8 @@ impl Script {
             wanted: 1,
         };
         let tried = script.run(&one, None);
-        let tried = tried.map_err(|error| ScriptError::convention(file, error))?;
+        let tried =
+            tried.map_err(|error| ScriptError::Convention { file: file.into(), source: error.into() })?;
         script.precision = tried.1.iter().flat_map(|caches| &caches.0).chain([&tried.0]).fold(
             Precision::F32,
             |coarsest, tensor| match (tensor.kind(), coarsest) {
@@ -58,25 +59,25 @@ impl Script {
         Ok(script)
     }
 
-    /// Bytes of its weights.
+    /// The size of the weights in bytes.
     pub(super) fn bytes(&self) -> u64 {
         let size =
             |tensor: &Tensor| tensor.f_kind().map_or(0, |kind| tensor.numel() * kind.elt_size_in_bytes());
         self.module.named_parameters().map_or(0, |all| all.iter().map(|(_, t)| size(t) as u64).sum())
     }
 
-    /// Logits, rows × tokens × vocabulary, and what is to be the next `past`, if there is anything.
+    /// Calls the module. Returns logits, rows × tokens × vocabulary, and the next `past`; `None` if it has no tensors.
     fn run(&self, pass: &ForwardInput, past: Option<&Caches>) -> Result<(Tensor, Option<Caches>)> {
         let _guard = no_grad_guard();
         let (rows, tokens) = (pass.rows as i64, pass.tokens as i64);
-        let given = |numbers: &[i64], columns: i64| {
+        let matrix = |numbers: &[i64], columns: i64| {
             Tensor::f_from_slice(numbers)?.f_view([rows, columns])?.f_to(self.torch.device())
         };
         let inputs = || {
             Ok::<_, TchError>([
-                IValue::Tensor(given(&pass.ids, tokens)?),
-                IValue::Tensor(given(&pass.positions, tokens)?),
-                IValue::Tensor(given(&pass.mask, pass.slots as i64 + tokens)?.f_totype(Kind::Bool)?),
+                IValue::Tensor(matrix(&pass.ids, tokens)?),
+                IValue::Tensor(matrix(&pass.positions, tokens)?),
+                IValue::Tensor(matrix(&pass.mask, pass.slots as i64 + tokens)?.f_totype(Kind::Bool)?),
                 IValue::TensorList(past.map_or_else(Vec::new, |past| past.clone().0)),
             ])
         };

@@ -1,7 +1,7 @@
-//! TorchScript modules as models: code of one's own, exported from Python, run without it.
+//! TorchScript modules as models: your own model code, exported from Python and run without it.
 //!
 //! # The calling convention
-//! A module has a method
+//! A module has this method:
 //!
 //! ```python
 //! def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, past: List[Tensor]) -> Tuple[Tensor, List[Tensor]]:
@@ -10,30 +10,18 @@
 //! | | shape, type |
 //! | --- | --- |
 //! | `ids` | rows × new, int64 |
-//! | `positions` | rows × new, int64: how many tokens of its row come before each |
-//! | `mask` | rows × (slots + new), bool: false where nothing may look |
-//! | `past` | any number of tensors, each of rows × heads × slots × width; none at the first pass |
+//! | `positions` | rows × new, int64: the number of tokens before each one in its row |
+//! | `mask` | rows × (slots + new), bool: false for masked slots, which no query may attend to |
+//! | `past` | a list of tensors, each rows × heads × slots × width; empty in the first pass |
 //! | logits | rows × new × vocabulary, of any floating-point type |
-//! | present | `past`, with the new slots behind the old ones |
+//! | present | the tensors of `past` with the new slots after the old ones |
 //!
-//! Queries see the slots before them and their own, less those that the mask leaves out. A module without a cache
-//! returns logits and an empty list, or logits alone, and is given all tokens each time. Modules must be scripted, not
-//! traced: a trace has fixed the shapes it was made with. `scripts/export.py` of this crate shows how.
+//! A query attends to its own slot and those before it, except masked ones. A module without a cache returns logits and
+//! an empty list, or logits alone, and is fed all tokens in each pass. Modules must be scripted, not traced, since a trace
+//! is valid only for the shapes that it was made with. `scripts/export.py` of this crate is an example.
 //!
-//! What a module does is its own: it is tried out with a few tokens as it is loaded, and refused if logits over a cache
-//! are not those of the same tokens at once. One that does not leave out what the mask leaves out still runs, its rows
-//! in passes of their own.
-//!
-//! ```no_run
-//! use eft_backend_tch::{ScriptOptions, Torch, load_script};
-//! use eft_core::{Sampling, Vocab};
-//!
-//! let vocab = Vocab::anonymous("mine", 32_000)?.with_eos([2])?;
-//! let options = ScriptOptions::default().context(4096);
-//! let model = load_script("model.pt", &Torch::cpu(), &options, Some(vocab))?;
-//! let text = model.generate([1, 5, 9], Sampling::default())?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! A module is tested with a few tokens when it is loaded, and refused if its logits with a cache differ from those
+//! without. If it attends to masked slots it still runs, each row in a pass of its own.
 mod error;
 mod graph;
 
@@ -47,46 +35,67 @@ use eft_models::graph::{GraphEngine, GraphSettings};
 use crate::Torch;
 use graph::Script;
 
-/// What a module does not tell of itself.
+/// What a TorchScript file does not say about its model.
+///
+/// ```
+/// use eft_backend_tch::ScriptOptions;
+///
+/// let options = ScriptOptions::default().named("mine").context(4096).max_pass_tokens(512);
+/// assert_ne!(options, ScriptOptions::default());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use]
 pub struct ScriptOptions {
     name: Option<String>,
     context: Option<usize>,
-    window: bool,
-    pass: Option<usize>,
+    sliding_window: bool,
+    max_pass_tokens: Option<usize>,
 }
 
 impl ScriptOptions {
-    /// What the model is called in formulas and messages: by its file, unless told.
+    /// Sets the model's name in formulas and messages; the default is the file's name without its extension.
     pub fn named(self, name: impl Into<String>) -> Self {
         Self { name: Some(name.into()), ..self }
     }
 
-    /// Tokens a row can hold, prompt included; without a limit unless told.
+    /// Sets the largest number of tokens in a row, prompt included; the default is no limit.
     pub fn context(self, tokens: usize) -> Self {
         Self { context: Some(tokens), ..self }
     }
 
-    /// Some layers see the last few tokens only: rows then run in passes of their own, since windows count slots.
+    /// Declares that some layers attend to a sliding window. Each row then runs in a pass of its own, since a window
+    /// counts slots, and some of the slots that rows share are masked.
     pub fn sliding_window(self) -> Self {
-        Self { window: true, ..self }
+        Self { sliding_window: true, ..self }
     }
 
-    /// Tokens of one forward pass at most, over all rows; 256 unless given. Longer prompts are read in pieces, which
-    /// bounds the memory that activations and logits take.
-    pub fn pass(self, tokens: usize) -> Self {
-        Self { pass: Some(tokens.max(1)), ..self }
+    /// Sets the largest number of tokens in one forward pass, over all rows; the default is 256, the least is 1.
+    ///
+    /// Longer prompts are fed in several passes, which bounds the memory for activations and logits.
+    pub fn max_pass_tokens(self, tokens: usize) -> Self {
+        Self { max_pass_tokens: Some(tokens.max(1)), ..self }
     }
 }
 
-/// Loads a TorchScript module that keeps to the [calling convention](self). Takes prompts of token ids.
+/// Loads a TorchScript module that follows the [calling convention](self). The source takes prompts of token ids.
 ///
-/// Models can be added only where they are given the same `vocab`, which is the caller's word that their ids mean the
-/// same. Without one, a model relates to itself only.
+/// Only sources over one vocabulary can be combined. So give all models the same `vocab`, and make sure that their ids
+/// mean the same tokens: this function cannot check it. Without a `vocab`, a model can be combined with itself only.
+///
+/// ```
+/// use eft_backend_tch::{ScriptOptions, Torch, load_script};
+/// use eft_core::Sampling;
+///
+/// let file = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/llama.pt");
+/// let model = load_script(file, &Torch::cpu(), &ScriptOptions::default().context(128), None)?;
+/// assert_eq!(model.generate([1, 5, 9], Sampling::greedy())?.take(4).count(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// [`ScriptError::Unreadable`] for a file that libtorch does not load, [`ScriptError::Convention`] for a module that
-/// does not keep to the convention, [`ScriptError::Core`] for a vocabulary of another width.
+/// * [`ScriptError::Unreadable`] if libtorch cannot load the file.
+/// * [`ScriptError::Convention`] if the module does not follow the calling convention.
+/// * [`ScriptError::Core`] if `vocab` and the logits differ in width.
 pub fn load_script(
     file: impl AsRef<Path>,
     torch: &Torch,
@@ -97,10 +106,12 @@ pub fn load_script(
     let stem = || file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
     let name = options.name.clone().unwrap_or_else(stem);
     let script = Script::load(file, name.clone(), *torch)?;
-    let settings = GraphSettings::new(name).context(options.context).sliding_window(options.window);
+    let settings = GraphSettings::new(name).context(options.context).sliding_window(options.sliding_window);
     let settings = settings.bytes(script.bytes());
-    let settings = if let Some(tokens) = options.pass { settings.max_tokens(tokens) } else { settings };
-    let engine = GraphEngine::new(script, settings, None).map_err(|e| ScriptError::convention(file, e))?;
+    let settings =
+        if let Some(tokens) = options.max_pass_tokens { settings.max_tokens(tokens) } else { settings };
+    let engine = GraphEngine::new(script, settings, None)
+        .map_err(|source| ScriptError::Convention { file: file.into(), source })?;
     let engine = if let Some(vocab) = vocab { engine.with_vocab(vocab)? } else { engine };
     Ok(Source::new(engine))
 }

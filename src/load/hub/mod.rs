@@ -102,7 +102,7 @@ pub(super) fn fetch_onnx(loader: &Loader, id: &str, file: Option<&str>) -> Resul
 /// The first of the usual paths of ONNX files at which there is one.
 #[cfg(feature = "ort")]
 fn usual_onnx(repository: &Repository<'_>) -> Result<String> {
-    let paths = eft_backend_ort::model::usual_places;
+    let paths = eft_backend_ort::model::usual_paths;
     paths().find(|path| repository.has(path)).ok_or_else(|| {
         let paths = paths().collect::<Vec<_>>().join(", ");
         let others = match &repository.ending(".onnx")[..] {

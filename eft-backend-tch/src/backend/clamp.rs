@@ -1,0 +1,10 @@
+//! Bounds on finite scores.
+use tch::Tensor;
+
+use super::tensor::Result;
+
+/// Finite scores brought into `[low, high]`; −∞, +∞ and NaN as they are.
+pub(super) fn clamp(scores: &Tensor, low: f32, high: f32) -> Result {
+    let clamped = scores.f_clamp(f64::from(low), f64::from(high))?;
+    clamped.f_where_self(&scores.f_isfinite()?, scores)
+}
