@@ -50,7 +50,7 @@ fn of_combinations() {
         a.clone(),
         &a + 0.7 * (&b - &c),
         &a + a.adapter("x").unwrap(),
-        combine::guidance(&a, PromptTransform::prefix([2, 2]), 0.5),
+        combine::guidance(&a, PromptTransform::prefix([2, 2]), 0.5).unwrap(),
         combine::mixture([(0.4, &a), (0.6, &b)]).unwrap(),
         combine::nucleus_delta(&a, &b, &c, 1.0, 0.8).unwrap(),
         combine::gate(&a, &b, 0.3).unwrap(),
