@@ -242,7 +242,7 @@ fn a_refusal_is_an_error_even_with_a_full_cache() {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::of(&folder(dir.path(), "llama"));
     let loader = hub.loader("org/tiny", dir.path());
-    loader.load().unwrap();
+    let _ = loader.load().unwrap();
     for (status, words) in [
         ("401 Unauthorized", ["401", "HF_TOKEN"]),
         ("403 Forbidden", ["403", "HF_TOKEN"]),
@@ -265,13 +265,13 @@ fn while_the_hub_is_away_the_cache_is_used_and_the_user_hears_of_it() {
     let loader = hub.loader("org/tiny", dir.path());
     let loader = loader.on_warning(move |warning| heard.lock().unwrap().push(warning.clone()));
     let heard = || std::mem::take(&mut *warnings.lock().unwrap());
-    loader.load().unwrap();
+    let _ = loader.load().unwrap();
     assert_eq!(heard(), []);
     for (loader, reason) in
         [(loader.clone(), "503"), (loader.clone().endpoint("http://127.0.0.1:1"), "does not answer")]
     {
         hub.fail("org/tiny", "503 Service Unavailable");
-        loader.load().unwrap();
+        let _ = loader.load().unwrap();
         let [warning] = &heard()[..] else { panic!("not one warning") };
         assert!(
             matches!(warning, Warning::CacheUsed { id, commit, .. } if id == "org/tiny" && commit == FIRST)
@@ -282,7 +282,7 @@ fn while_the_hub_is_away_the_cache_is_used_and_the_user_hears_of_it() {
         }
     }
     // To stay offline is what the user asked for.
-    loader.clone().offline().load().unwrap();
+    let _ = loader.clone().offline().load().unwrap();
     assert_eq!(heard(), []);
     // A cache without the weights is of no use, and the error says why the hub was not asked for them.
     let snapshot = dir.path().join("hub/models--org--tiny/snapshots").join(FIRST);

@@ -86,7 +86,7 @@ fn models_that_are_no_decoder_are_refused_with_their_inputs_and_outputs() {
 #[test]
 fn inputs_and_outputs_of_wrong_types_or_shapes_are_named() {
     let broken = |name: &str| exported("broken").join(name).with_extension("onnx");
-    load(broken("sound"), &ort(), None).unwrap();
+    let _ = load(broken("sound"), &ort(), None).unwrap();
     let cases = [
         ("fixed-sequence", "`input_ids` has dimension 1 of 8: not dynamic"),
         ("fixed-past", "`past_key_values.0.key` has dimension 2 of 8: not dynamic"),

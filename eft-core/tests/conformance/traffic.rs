@@ -19,7 +19,7 @@ fn the_counter_counts_what_is_copied() {
     // Diagnosing bad scores is no part of a step, and may download rows.
     counter.reset();
     let evaluator = eft_core::Evaluator::open(&[&source], &[[1].into()]).unwrap();
-    evaluator.diagnose(0, 0, 0);
+    let _ = evaluator.diagnose(0, 0, 0);
     assert_eq!(counter.traffic().row_floats, WIDTH);
 }
 
