@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use eft_core::decode::{Detokenizer, Event, FinishReason, Finished, Request, Text, TextBatch, TextEvent};
+use eft_core::error::with_sources;
 use eft_core::{Decoding, Error, Host, Result, Sampling, Source, Token, TokenId, Vocab, from_fn};
 use proptest::prelude::*;
 
@@ -194,7 +195,8 @@ fn texts_that_have_ended_survive_the_error_of_another_row() {
     let texts = batch.read();
     assert_eq!((texts[0].as_ref().unwrap(), texts[2].as_ref().unwrap()), (&"aa".into(), &"aa".into()));
     let error = texts[1].as_ref().unwrap_err();
-    assert!(error.to_string().contains("on purpose"), "{error}");
+    let error = with_sources(&**error);
+    assert!(error.contains("on purpose"), "{error}");
 }
 
 #[test]
