@@ -123,7 +123,7 @@ pub trait Engine: Send + Sync {
 #[non_exhaustive]
 #[must_use]
 pub struct EngineSpec<B: Backend> {
-    /// The name shown in messages and formulas, such as that of the checkpoint.
+    /// The name shown in messages and formulas, for example the checkpoint's.
     pub name: String,
     /// The tensor library, with the device that the scores are on.
     pub backend: B,

@@ -12,7 +12,7 @@
 //! chain, as `{:#}` of the crate `anyhow` does, or with [`with_sources`].
 //!
 //! # Other error types
-//! The crates around this one have error types of their own for loading models. Each of them has a variant for this
+//! The crates around this one have their own error types for loading models. Each of them has a variant for this
 //! crate's [`Error`], and each converts into it: into that inner error if it holds one, else into [`Error::Load`]. So a
 //! function that returns [`Result`] can use `?` on all of them.
 use crate::TokenId;
@@ -158,7 +158,7 @@ pub enum Error {
         /// The size that was found.
         got: String,
     },
-    /// No token can be chosen from a row of scores.
+    /// No token can be chosen from a score row.
     #[error("scores of `{term}`, row {row}, position {position}: {fault}")]
     BadScores {
         /// The term at fault, or the combination if no single term is.
@@ -189,7 +189,7 @@ pub enum Error {
     TooComplex {
         /// The combination as written, shortened.
         combination: String,
-        /// What there are too many of.
+        /// The items of which there are too many.
         what: &'static str,
         /// How many there are.
         count: usize,
@@ -206,10 +206,10 @@ pub enum Error {
         /// The values that are valid.
         expected: &'static str,
     },
-    /// There is no adapter, term or other item of this name.
+    /// No adapter, term or other item has this name.
     #[error("no {kind} named `{name}`; available: {known}")]
     Unknown {
-        /// What was looked for.
+        /// The kind of item that was looked for.
         kind: &'static str,
         /// The name that was looked for.
         name: String,
@@ -234,12 +234,12 @@ pub enum Error {
         /// What is missing: a tokenizer or a chat template, for instance.
         missing: String,
     },
-    /// A rule that needs complete rows of scores was given the top tokens of a black box.
+    /// A rule that needs complete score rows was given the top tokens of a black box.
     #[error("the rule `{rule}` needs scores of all tokens, and `{term}` has scores of some tokens only")]
     PartialRows {
         /// The rule.
         rule: String,
-        /// The term with partial rows.
+        /// The term with partial score rows.
         term: String,
     },
     /// Scores were discarded and cannot be computed again, because they follow the prompt itself.
@@ -277,7 +277,7 @@ pub enum Error {
     Load(BoxError),
 }
 
-/// What can be wrong with a row of scores.
+/// A reason for which no token can be chosen from a score row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {

@@ -118,8 +118,8 @@ impl<B: Backend> FnEngine<B> {
         Self { shared: Arc::new(Shared { spec, f: Box::new(f) }), form: Form::Logits }
     }
 
-    /// Sets what the function's scores mean, [`Form::Logits`] unless set. Sessions that are open already keep the form
-    /// they were opened with.
+    /// Sets the form of the function's scores; the default is [`Form::Logits`]. Sessions that are open already keep the
+    /// form they were opened with.
     pub fn form(self, form: Form) -> Self {
         Self { form, ..self }
     }

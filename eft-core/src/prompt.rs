@@ -1,4 +1,4 @@
-//! [`Prompt`]: what a text begins with, before a tokenizer or a chat template is applied.
+//! [`Prompt`]: the beginning of a text, before a tokenizer or a chat template is applied.
 //!
 //! Each model of a combination renders the prompt in its own way: a tuned model may need its chat template where a base
 //! model takes plain text. So combinations are opened on prompts, and each model's [`Renderer`] makes token ids of them.
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::{Error, Result, TokenId};
 
-/// What a text begins with. Token ids, strings and references to them convert into it.
+/// The beginning of a text, which models continue. Token ids, strings and references to them convert into it.
 ///
 /// ```
 /// use eft_core::Prompt;

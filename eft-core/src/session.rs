@@ -1,8 +1,8 @@
 //! [`LogitSource`] and [`Session`]: a language model, and its KV caches over a batch of sequences.
 //!
-//! To wrap inference code of your own, implement [`Engine`](crate::Engine), a model that takes token ids: sources over
-//! one engine then share its forward passes. Implement [`LogitSource`] directly for what is no such model. To write a
-//! decoding loop, call the methods of [`Session`]:
+//! To wrap your own inference code, implement [`Engine`](crate::Engine), a model that takes token ids: sources over one
+//! engine then share its forward passes. Implement [`LogitSource`] directly for anything else, such as a remote
+//! service. To write a decoding loop, call the methods of [`Session`]:
 //!
 //! ```
 //! use eft_core::{from_fn, Host, LogitSource, RowFeed, Session, Vocab};

@@ -45,9 +45,9 @@ use crate::{Result, TokenId};
 ///
 /// # Contract
 /// * A tensor is a matrix whose rows are score rows. An operation reads the rows that it is given, and only their first
-///   `width` columns. The rows may lie in several tensors, and on several devices of the same library: the backend brings
-///   them to its own device. A result is a new tensor of `f32` (or wider) with exactly `width` columns, and one row for
-///   each row that was given.
+///   `width` columns. The rows may lie in several tensors, and on several devices of the same library: the backend
+///   copies them to its own device. A result is a new tensor of `f32` (or wider) with exactly `width` columns, and one
+///   row for each row that was given.
 /// * Arithmetic is done in `f32` or wider, whatever type the scores are stored in: a difference of bf16 scores would lose
 ///   most of its digits.
 /// * **No score row crosses to the host**, only what an operation returns by value; and nothing is sent to the device but

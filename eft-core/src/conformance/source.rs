@@ -5,11 +5,11 @@ use crate::backend::Backend;
 use crate::{Error, LogitSource, Opened, Prompt, RowFeed, Scores, Vocab};
 
 /// Checks that the sessions of a source obey the laws of [`Session`](crate::Session): under any interleaving of
-/// `extend`, `rollback` and `select` they give what sessions opened afresh give.
+/// `extend`, `rollback` and `select` they give what newly opened sessions give.
 ///
 /// * A batch gives what its rows give one by one.
-/// * Scores have the rows, positions and width that were asked for; those of [`Form::LogProbs`](crate::Form::LogProbs)
-///   are normalised.
+/// * Scores have the requested rows, positions and width; those of [`Form::LogProbs`](crate::Form::LogProbs) are
+///   normalised.
 /// * After a rollback a session is as if the dropped tokens had never been fed.
 /// * Rows that were forked, pruned or reordered are independent of each other.
 /// * The room of a row shrinks by the tokens fed to it and grows by those dropped.

@@ -39,7 +39,7 @@ struct Counters {
 pub struct Traffic {
     /// Scores copied as parts of whole rows, in either direction; 0 in a decoding step.
     pub row_floats: usize,
-    /// Numbers copied to the host because they were asked for one by one: picks, log-probabilities, normalisers.
+    /// Numbers copied to the host because they were requested one by one: picks, log-probabilities, normalisers.
     pub numbers: usize,
     /// Numbers copied to the device: uniform numbers, token ids, words of masks.
     pub sent: usize,

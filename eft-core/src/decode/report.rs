@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-/// What speculative decoding did, and what it was worth.
+/// Statistics of speculative decoding: passes, drafted and accepted tokens, and times.
 ///
-/// Times are measured on the host, from the first call of a pass to the tokens that come of it.
+/// Times are measured on the host, from the first call of a pass until its tokens are known.
 ///
 /// ```
 /// use eft_core::{from_fn, Decoding, Host, Vocab};
@@ -72,7 +72,8 @@ impl Report {
         mean(self.plain_time, self.plain_steps)
     }
 
-    /// Returns how many times faster it was than plain decoding, as estimated from the plain steps in between.
+    /// Returns how many times faster speculative decoding was than plain decoding, as estimated from the plain steps in
+    /// between.
     pub fn speed_up(&self) -> Option<f64> {
         let plain = self.plain_time.as_secs_f64();
         let took = plain + self.draft_time.as_secs_f64() + self.block_time.as_secs_f64();

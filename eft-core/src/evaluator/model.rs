@@ -1,10 +1,10 @@
-//! What an evaluator runs: models, and the prompts that each of them is opened on.
+//! The models that an evaluator runs, and the prompts that each of them is opened on.
 use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::{Engine, EngineRow, Error, LogitSource, Prompt, Result, TokenId, Vocab};
 
-/// A model: where scores come from.
+/// A model that returns scores.
 pub(crate) enum Model<B: Backend> {
     Engine { engine: Arc<dyn Engine<Backend = B>>, adapter: Option<usize> },
     Opaque(Arc<dyn LogitSource<Backend = B>>),

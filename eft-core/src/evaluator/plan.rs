@@ -9,7 +9,7 @@ use crate::source::{Leaf, Node, check_weight};
 use crate::vocab::Common;
 use crate::{Error, Prompt, Result, Source, TokenId};
 
-/// What must run for a set of roots.
+/// The models that must run for a set of roots, and the roots as expressions over them.
 pub(crate) struct Plan<B: Backend> {
     pub(crate) models: Vec<PlannedModel<B>>,
     pub(crate) roots: Vec<Root<B>>,

@@ -1,4 +1,4 @@
-//! Continuing conversations: other prompts for an open evaluator, which keeps what its models have already read.
+//! Continues conversations: gives an open evaluator other prompts, and keeps what its models have already read.
 use super::Evaluator;
 use super::model::{Inputs, Model, PlannedModel};
 use super::open::{groups, open};
@@ -14,8 +14,8 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// The number of prompts may differ from the number of rows. Each prompt continues from the row that shares most
     /// with it, and several may continue from one row. Usually the prompts are conversations with the next turn added.
-    /// Opaque sources, and models that cannot roll back far enough ([`Session::rollback_limit`]), are opened anew; so is
-    /// everything if the evaluator is poisoned.
+    /// Opaque sources, and models that cannot roll back far enough ([`Session::rollback_limit`]), are opened again, and
+    /// so are all models if the evaluator is poisoned.
     ///
     /// ```
     /// use eft_core::{from_fn, Evaluator, Host, Vocab};

@@ -1,4 +1,4 @@
-//! Running what is missing: which tokens each session must be fed so that the positions asked for have scores.
+//! Finds the tokens that each session must be fed so that the requested positions have scores, and feeds them.
 use std::ops::Range;
 
 use super::Evaluator;
@@ -16,17 +16,17 @@ struct Pass {
     models: Vec<ModelPass>,
 }
 
-/// What a pass does to the rows of one model.
+/// The part of a pass that concerns the rows of one model.
 struct ModelPass {
     model: usize,
     /// For each row of the batch.
     rows: Vec<RowPass>,
 }
 
-/// What a pass does to one row of a model.
+/// The part of a pass that concerns one row of a model.
 #[derive(Clone, Copy)]
 struct RowPass {
-    /// How many of the pushed tokens stay fed when the row has dropped what it drops.
+    /// How many of the pushed tokens are still fed after the drop.
     kept: usize,
     /// How many of the pushed tokens are fed after the pass.
     fed: usize,
@@ -72,7 +72,7 @@ impl<B: Backend> Evaluator<B> {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// The pass that one session needs; `None` if its models have all scores that are asked for.
+    /// The pass that one session needs; `None` if its models have all requested scores.
     fn pass(&self, session: usize, models: &[usize], at: &[Range<usize>]) -> Result<Option<Pass>> {
         let rows = self.rows();
         let open = &self.sessions[session];

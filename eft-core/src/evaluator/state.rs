@@ -109,7 +109,7 @@ impl<B: Backend> Evaluator<B> {
         model.inputs.ids(term, row)
     }
 
-    /// A model by its own name, or by that of a term of some root that is this very model.
+    /// Finds a model by its own name, or by the name of a term that consists of this model alone.
     fn model_of_term(&self, term: &str) -> Option<&ModelRows<B>> {
         let written = self.roots.iter().flat_map(|r| &r.written).find(|w| w.name == term);
         match written.map(|w| &w.expr) {

@@ -1,11 +1,11 @@
 use crate::backend::Filter;
 use crate::{Error, Result};
 
-/// How a token is drawn from a row of scores.
+/// The settings by which a token is drawn from a score row.
 ///
-/// The default draws from the distribution as it is: temperature 1, no filter, seed 0. One seed and one row id give
-/// one text: the same in every run, whatever other rows are in the batch, and on every backend up to rounding. The id
-/// of a row is the index of its prompt in the batch, unless its [`Request`](crate::decode::Request) has one of its own.
+/// The default draws from the distribution as it is: temperature 1, no filter, seed 0. The same seed and row id give
+/// the same text in every run, whatever other rows are in the batch, and on every backend up to rounding. The id of a
+/// row is the index of its prompt in the batch, unless its [`Request`](crate::decode::Request) sets one.
 ///
 /// ```
 /// use eft_core::Sampling;

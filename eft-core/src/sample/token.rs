@@ -1,7 +1,7 @@
 use crate::TokenId;
 use crate::backend::Pick;
 
-/// A token that was chosen, with what is known of it.
+/// A generated token, with the statistics reported for it.
 ///
 /// ```
 /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
@@ -26,11 +26,11 @@ pub struct Token {
     /// Its log-probability in the distribution that it was drawn from: after processors, temperature and filters.
     /// In greedy decoding there is neither temperature nor filter.
     pub processed_log_prob: f32,
-    /// The likeliest tokens of the combined distribution, likeliest first: as many as
-    /// [`Decoding::alternatives`](super::Decoding::alternatives) asks for.
+    /// The likeliest tokens of the combined distribution, likeliest first: the number is
+    /// [`Decoding::alternatives`](super::Decoding::alternatives).
     pub alternatives: Vec<Pick>,
     /// What each term of the combination contributed, if [`Decoding::attribution`](super::Decoding::attribution)
-    /// asks for it.
+    /// requests it.
     pub attribution: Option<Attribution>,
     /// The probability mass of the tokens that a black box reports; `None` if no term is a black box.
     pub known_mass: Option<f32>,
@@ -83,8 +83,8 @@ pub struct TermShare {
     pub weight: Option<f32>,
     /// The token's log-probability in the term's own distribution.
     pub log_prob: f32,
-    /// For each rival, `log π(token) − log π(rival)` in nats in the term's own distribution: above zero where the
-    /// term alone prefers the token. It says nothing of the term's sign in the combination.
+    /// For each rival, `log π(token) − log π(rival)` in nats in the term's own distribution: above zero where the term
+    /// alone prefers the token. It does not depend on the term's sign in the combination.
     pub margins: Vec<f32>,
     /// For each rival, `w·(log π(token) − log π(rival))` in nats, where `w` is the weight: above zero where the term
     /// made the combination prefer the token. Empty if there is no weight.

@@ -103,8 +103,8 @@ impl<'a> ChunkBeamSearch<'a> {
         self
     }
 
-    /// Limits how many tokens are sampled from the base, over all rows. Texts that have not ended by then are candidates
-    /// as they are.
+    /// Limits how many tokens are sampled from the base, over all rows. Texts that have not ended by then become
+    /// candidates unfinished.
     pub fn budget(mut self, tokens: usize) -> Self {
         self.settings.budget = Some(tokens);
         self

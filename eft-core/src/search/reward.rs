@@ -57,7 +57,7 @@ impl<B: Backend> Guide for ImplicitReward<B> {
                 );
                 return Err(Error::Unsupported { who: self.tuned.name(), what });
             }
-            // The ids of the prompt mean something else to the guide, unless it was given a prompt of its own.
+            // The ids of the prompt mean something else to the guide, unless it was given a separate prompt.
             _ if matches!(prompt, Prompt::Tokens(_)) && !matches!(self.tuned.node(), Node::Under(..)) => {
                 let what = "a prompt in the token ids of another vocabulary";
                 return Err(Error::Unsupported { who: self.tuned.name(), what: what.into() });
@@ -70,7 +70,7 @@ impl<B: Backend> Guide for ImplicitReward<B> {
     }
 }
 
-/// What the guide's models read.
+/// The input of the guide's models.
 enum Input<'a, B: Backend> {
     /// The base's tokens.
     Tokens,

@@ -3,7 +3,7 @@ use crate::backend::Backend;
 use crate::vocab::Common;
 use crate::{Error, Result, TokenId};
 
-/// What [`Source::check`] found out about the vocabularies of a combination.
+/// The result of [`Source::check`]: how the vocabularies of a combination fit together.
 ///
 /// ```
 /// use eft_core::{from_fn, Host, Vocab};

@@ -1,4 +1,4 @@
-//! What a source is made of.
+//! The nodes that a source consists of.
 use std::sync::Arc;
 
 use super::{Rule, Source};
@@ -28,7 +28,7 @@ pub(crate) struct Leaf<B: Backend> {
 }
 
 impl<B: Backend> Node<B> {
-    /// The sources directly beneath, in the order in which they were written.
+    /// The direct children of the node, in the order in which they were written.
     pub(crate) fn children(&self) -> Box<dyn DoubleEndedIterator<Item = &Source<B>> + '_> {
         match self {
             Self::Leaf(_) | Self::Opaque(_) => Box::new(std::iter::empty()),
@@ -38,7 +38,7 @@ impl<B: Backend> Node<B> {
         }
     }
 
-    /// Takes the sources directly beneath out of the node, which is left without any.
+    /// Moves the direct children out of the node, which then has none.
     pub(super) fn take_children(&mut self, out: &mut Vec<Source<B>>) {
         match std::mem::replace(self, Self::Sum(Vec::new())) {
             Self::Leaf(_) | Self::Opaque(_) => {}

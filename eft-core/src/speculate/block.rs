@@ -19,7 +19,7 @@ pub(super) struct Speculation {
     scheduler: DraftScheduler,
     report: Report,
     /// The draft is a term of the target that shares no pass with the other terms: its score row after the last token
-    /// that it wrote costs a pass of its own.
+    /// that it wrote costs another pass.
     alone: bool,
     started: bool,
 }

@@ -28,7 +28,7 @@ pub(super) struct DraftRow {
     pub(super) tokens: Vec<TokenId>,
     /// The log-probability of each token in the distribution it was drawn from.
     pub(super) log_probs: Vec<f32>,
-    /// The last token would end the text. It is not pushed, and nothing is asked of the target after it.
+    /// The last token would end the text. It is not pushed, and the target does not score the position after it.
     pub(super) ends: bool,
 }
 

@@ -65,7 +65,7 @@ const LONGEST: usize = 16;
 /// A source that is decoded speculatively: see the [module](self).
 ///
 /// It remembers the acceptance rate and the costs that it measured, for the texts that follow, and shares them with its
-/// clones. So generate many texts from one `Speculative` rather than from a new one each.
+/// clones. So generate many texts from one `Speculative` rather than each from a new one.
 ///
 /// ```
 /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};

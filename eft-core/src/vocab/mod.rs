@@ -1,6 +1,6 @@
-//! [`Vocab`]: what the token ids of a model stand for, and when the scores of two models may be added.
+//! [`Vocab`]: the tokens that a model's ids stand for, and whether the scores of two models may be added.
 //!
-//! The width of a score row is not the size of the vocabulary. Rows are padded (152,064 scores for a tokenizer of
+//! The width of a score row is not the size of the vocabulary. Score rows are padded (152,064 scores for a tokenizer of
 //! 151,665 tokens), and fine-tuning may add a token or two. The scores of padding are untrained and can win after a
 //! subtraction, so combinations are cut to the *real* tokens that all terms share. Nor do equal widths prove equal
 //! vocabularies, so tokens are compared by their bytes.

@@ -1,7 +1,7 @@
 //! [`Tokens`]: the bytes of a vocabulary's tokens, and their hash.
 use std::sync::Arc;
 
-/// What is known of the tokens. It is shared by clones, since a vocabulary takes megabytes.
+/// The bytes of the tokens, as far as known. Clones share them, since a vocabulary takes megabytes.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Tokens {
     /// The bytes of each token by its id; `None` if the id stands for no token.

@@ -96,7 +96,7 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
         Ok(self)
     }
 
-    /// Returns the events' iterator, to go on with.
+    /// Returns the iterator of the events.
     pub fn into_inner(self) -> I {
         self.events
     }
