@@ -1,6 +1,7 @@
 //! Measures forward passes, compares them with llama.cpp and with eager transformers, and measures what shared weights save.
 //!
-//! The rounds of all contestants alternate, and medians are compared. Environment variables choose what is measured:
+//! Rounds of all programs under comparison alternate, and medians are compared. Environment variables choose the
+//! measurements:
 //! - `EFT_MODELS`: a folder of GGUF files, compared with llama.cpp if `EFT_LLAMA_PYTHON` names an interpreter with
 //!   `xllamacpp`;
 //! - `EFT_F32`: a folder of a model in safetensors, compared with eager transformers if `EFT_PYTHON` names an interpreter

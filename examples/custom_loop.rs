@@ -1,4 +1,4 @@
-//! Decoding loops of your own over `large + α·(tuned − untuned)`, and a measurement of what the sum is worth.
+//! Decoding loops of your own over `large + α·(tuned − untuned)`, and a measurement of how much the sum gains.
 //!
 //! ```sh
 //! cargo run --release --example custom_loop -- "When I "

@@ -1,4 +1,4 @@
-//! Makes a source from inference code of your own: an [`Engine`], which holds the weights, and a [`Session`], which holds
+//! Makes a source from your own inference code: an [`Engine`], which holds the weights, and a [`Session`], which holds
 //! the caches. Then everything that takes a source (streaming, batches, scoring, combinations) takes your model.
 //!
 //! ```sh

@@ -16,7 +16,7 @@ const ROWS: usize = 16;
 /// The distributions of a model.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Distribution {
-    /// What is added to the logit of the token that the model prefers.
+    /// The number added to the logit of the token that the model prefers.
     pub(crate) margin: f32,
     /// The probability that this is the token that models with an `agreement` of 1 prefer after the same text.
     pub(crate) agreement: f64,

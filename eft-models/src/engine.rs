@@ -28,8 +28,8 @@ pub struct DecoderEngine<N: Nn> {
 }
 
 impl<N: Nn> DecoderEngine<N> {
-    /// Loads a model. Without a vocabulary, one of unknown tokens is made up under the model's name; such a model can
-    /// only be combined with itself.
+    /// Loads a model. Without a `vocab`, the engine gets an anonymous one, named after the model; such a model can only
+    /// be combined with itself.
     ///
     /// # Errors
     /// * [`crate::Error::BadTensor`] if a tensor is missing, has another shape than the spec says, or cannot be read.
@@ -42,7 +42,7 @@ impl<N: Nn> DecoderEngine<N> {
     /// are held in memory once, and read once in each pass, for all adapters together.
     ///
     /// # Errors
-    /// * Those of [`load`](Self::load).
+    /// * The errors of [`load`](Self::load).
     /// * [`crate::Error::BadTensor`] if an adapter does not fit the base, or has a tensor that its configuration does
     ///   not select.
     /// * [`crate::Error::Config`] if a pattern in an adapter's configuration takes too long to match.
@@ -79,7 +79,7 @@ impl<N: Nn> Engine for DecoderEngine<N> {
 
     fn open(&self, rows: &[EngineRow]) -> Result<Opened<N::Backend>> {
         self.spec.check(rows)?;
-        // A poisoned lock is no danger: nothing is ever written to the weights.
+        // A poisoned lock is harmless: nothing is ever written to the weights.
         let decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner).share(&self.nn);
         let caches = decoder.caches(&self.nn, rows.len());
         let products = decoder.products();

@@ -126,7 +126,7 @@ pub trait Nn: Clone + Send + Sync + 'static {
     ) -> Result<Tensor<Self>>;
 
     /// Causal attention with a cache. For each span, writes its keys and values to the cache of its row after the first
-    /// `span.past` tokens, overwriting what may be there; then each query attends to the tokens of its row up to its own
+    /// `span.past` tokens, overwriting any old entries; then each query attends to the tokens of its row up to its own
     /// position, or to the last `spec.window` of them.
     ///
     /// `query` is tokens × (`spec.heads` · `spec.head_dim`), `key` and `value` are tokens × (`spec.kv_heads` ·
@@ -145,8 +145,8 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// Returns an empty cache for `rows` rows.
     fn cache(&self, rows: usize, spec: &AttentionSpec) -> Self::Cache;
 
-    /// Replaces row `i` of a cache by its old row `rows[i]`. `lengths` is the number of tokens in each old row; what the
-    /// cache holds after them need not be kept.
+    /// Replaces row `i` of a cache by its old row `rows[i]`. `lengths` is the number of tokens in each old row; later
+    /// entries of the cache need not be kept.
     fn select(&self, cache: &mut Self::Cache, rows: &[usize], lengths: &[usize]) -> Result<()>;
 
     /// Returns the elementwise sum.

@@ -39,7 +39,7 @@ impl Rope {
     }
 
     /// The number of positions that these angles are made for; `None` without a limit. A longer text would need other
-    /// angles at all its positions, so what is cached of its beginning would be wrong.
+    /// angles at all its positions, so the cached keys of its beginning would be wrong.
     pub fn limit(&self) -> Option<usize> {
         self.limit
     }

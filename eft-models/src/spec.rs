@@ -26,7 +26,7 @@ pub struct DecoderSpec {
     pub eos: Vec<TokenId>,
     /// The name of the token embedding, without `.weight`.
     pub embedding: String,
-    /// The name of the learned position embedding, without `.weight`; `None` if there is none.
+    /// The name of the learned position embedding, without `.weight`; `None` if the model has no such embedding.
     pub positions: Option<String>,
     /// The factor that embeddings are multiplied by.
     pub embedding_scale: f32,

@@ -22,7 +22,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The name is that of no model: neither a folder or file that this build can load, nor an id on the hub.
+    /// No model has this name: it is neither a folder or file that this build can load, nor an id on the hub.
     #[error("`{name}` {reason}")]
     NotFound {
         /// The name as it was given.
@@ -30,12 +30,13 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// No folder or file has the name, and a file of the model with this id could not be had from the hub or its cache.
+    /// No folder or file has the name, and a file of the model with this id could not be obtained from the hub or its
+    /// cache.
     #[error("there is no folder or file `{id}` here, and on the Hugging Face hub, {file} {reason}")]
     Hub {
         /// The model's id.
         id: String,
-        /// The file that was asked for.
+        /// The requested file.
         file: String,
         /// What went wrong, and what to do.
         reason: String,

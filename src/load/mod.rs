@@ -20,7 +20,7 @@
 //! ```
 //!
 //! # Weights are shared within a load
-//! Each load has weights of its own. Sources that differ only in adapter or prompt are made from one load, by
+//! Each load has its own copy of the weights. Sources that differ only in adapter or prompt are made from one load, by
 //! [`Source::adapter`] and [`Source::under`]: they share its weights, and run as rows of one forward pass.
 //!
 //! ```no_run
@@ -91,9 +91,10 @@ use resolve::{Resolved, resolve};
 ///
 /// # Errors
 /// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.
-/// * [`Error::Hub`] if a file of the model can be had neither from the hub nor from its cache.
+/// * [`Error::Hub`] if a file of the model cannot be obtained from the hub or its cache.
 /// * [`Error::Files`] if a file is missing, broken or not supported.
-/// * [`Error::Core`] if the files contradict each other, such as a vocabulary and the model's width.
+/// * [`Error::Core`] if the files contradict each other, for example if the vocabulary is larger than the model's
+///   logits are wide.
 #[cfg(feature = "candle")]
 pub fn load(name: impl Into<String>) -> Result<Source<Candle>> {
     Loader::new(name).load()

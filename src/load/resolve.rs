@@ -15,7 +15,7 @@ pub(super) enum Resolved {
     Gguf(PathBuf),
 }
 
-/// Returns the model's files, downloaded if need be, and the name that it gets.
+/// Returns the model's files, downloaded if necessary, and the name that the model gets.
 pub(super) fn resolve(loader: &Loader) -> Result<(Resolved, String)> {
     let path = Path::new(&loader.name);
     let name = |found: &str| loader.given_name.clone().unwrap_or_else(|| found.to_owned());

@@ -1,4 +1,4 @@
-//! The facade's list of what it re-exports from `eft_core`.
+//! The facade's list of the names that it re-exports from `eft_core` is complete.
 use std::collections::BTreeSet;
 use std::path::Path;
 

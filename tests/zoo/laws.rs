@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::zoo;
 
-/// The four models that have weights of their own.
+/// The four models with their own weights, as opposed to adapters.
 pub(crate) const MODELS: [&str; 4] = ["base-small", "tuned-small", "base-large", "tuned-large"];
 
 /// The largest difference from the logits of transformers.

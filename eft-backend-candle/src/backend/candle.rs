@@ -90,7 +90,7 @@ impl Backend for Candle {
 
     const NAME: &'static str = "candle";
 
-    /// Rows and columns; no rows and no columns if the tensor is no matrix.
+    /// Rows and columns; (0, 0) if the tensor is not a matrix.
     fn shape(&self, tensor: &Tensor) -> (usize, usize) {
         tensor.dims2().unwrap_or((0, 0))
     }

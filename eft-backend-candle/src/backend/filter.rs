@@ -14,7 +14,7 @@ pub(super) fn filter(constants: &Constants, scores: &Tensor, filter: &Filter) ->
         return Ok(scores);
     }
     let Softmax { shifted, mut weights, log_sum, .. } = Softmax::of(&scores)?;
-    // What a dropped token gets: −∞, or NaN in an unsound row, whose unsound entries may be dropped too.
+    // The score of a dropped token: −∞, or NaN in an unsound row, whose unsound entries may be dropped too.
     let sound = log_sum.eq(&log_sum)?;
     let excluded = where_cond(&sound, &scalar(f32::NEG_INFINITY, &scores)?, &scalar(f32::NAN, &scores)?)?;
     let mut kept = scores.clone();

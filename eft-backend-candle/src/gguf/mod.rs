@@ -87,7 +87,7 @@ impl Gguf {
     /// Opens a file as [`open`](Self::open) does, but reads all of it into memory at once. It may change afterwards.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open).
+    /// The errors of [`open`](Self::open).
     pub fn open_in_memory(file: impl AsRef<Path>) -> Result<Self> {
         Self::read(file.as_ref().into(), false)
     }
@@ -232,7 +232,7 @@ impl std::fmt::Debug for Gguf {
 /// would be undefined behaviour. Replacing it by renaming another file to its name is fine.
 ///
 /// # Errors
-/// * Those of [`Gguf::open`].
+/// * The errors of [`Gguf::open`].
 /// * [`Error::BadTensor`] if a tensor that the architecture needs is missing or has an unexpected shape.
 /// * [`Error::Core`] if candle fails.
 pub fn load_gguf(file: impl AsRef<Path>, candle: &Candle) -> Result<Source<Candle>> {

@@ -4,9 +4,10 @@
 //! processor has been tested.** No gradients are tracked: each operation runs under a guard, in whatever thread.
 //!
 //! # Truncation and draws
-//! No vocabulary-wide row is sorted. `topk` finds the last token of a top-k set. The last token of a top-p set is looked
-//! for among the first 256 tokens, then among sixteen times as many, and so on until their mass suffices; one flag, sent
-//! to the host, says whether it does. Draws use cumulative sums in `f64` (in `f32` on Metal, which has no `f64`).
+//! No vocabulary-wide row is sorted. `topk` finds the last token of a top-k set. The last token of a top-p set is
+//! searched for among the first 256 tokens, then among sixteen times as many, and so on until their mass suffices; one
+//! flag, sent to the host, reports whether it does. Draws use cumulative sums in `f64` (in `f32` on Metal, which has no
+//! `f64`).
 //!
 //! # Traffic
 //! To the device: uniforms, token ids and masks. To the host: picks, the numbers that were requested, and the flag of a

@@ -7,8 +7,8 @@ use super::goldens::{model, texts};
 use super::{Verdict, require};
 use crate::Nn;
 
-/// Checks that speculative decoding gives the texts of plain decoding, that searches sample what the base samples and
-/// score what the guide scores, and that threads that share a model do not disturb each other.
+/// Checks that speculative decoding gives the texts of plain decoding, that searches sample and score as the base and
+/// the guide do, and that threads that share a model do not disturb each other.
 ///
 /// # Errors
 /// The first check that fails, in words.

@@ -32,7 +32,7 @@ pub use reference::{ReferenceCache, ReferenceLinear, ReferenceNn};
 
 use std::error::Error;
 
-/// The result of a check: what it measured, or what was wrong.
+/// The result of a check: the measurement, or an error that describes the fault.
 pub type Verdict<T> = Result<T, Box<dyn Error>>;
 
 /// How far a logit may be from the reference at most.

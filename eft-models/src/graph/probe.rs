@@ -1,4 +1,4 @@
-//! What a graph's caches can do, found out with a few tokens when it is loaded.
+//! Tests with a few tokens what a graph's caches support, when the graph is loaded.
 //!
 //! The same tokens are run in one pass, over a cache, and over a cache with masked slots. The logits after the last one
 //! are compared: their root mean square difference, in standard deviations of the logits, must be explained by rounding.
@@ -28,7 +28,7 @@ const TOLERATED: f32 = 4.0;
 /// deviations, which is an error of 0.018 (step / √12), in each of 64 layers.
 const MAX_NOISE: f32 = 0.15;
 
-/// What was found out.
+/// The result of the test.
 #[derive(Debug)]
 pub(super) struct Probed {
     /// The number of columns of the logits.
@@ -51,7 +51,7 @@ impl Precision {
     }
 }
 
-/// Finds out how the caches of a graph can be used.
+/// Tests how the caches of a graph can be used.
 pub(super) fn probe<G: Graph>(graph: &G, settings: &GraphSettings) -> Result<Probed> {
     let caps = graph.caps();
     // Every vocabulary has a token 0. The logits after it say how large the vocabulary is.
@@ -102,8 +102,8 @@ pub(super) fn probe<G: Graph>(graph: &G, settings: &GraphSettings) -> Result<Pro
             settings.name
         )
     });
-    // The bound without the noise: other tokens in a pass change what a graph with quantised activations computes, so
-    // its rows run by themselves.
+    // The noise is not added to the bound here: in a graph with quantised activations, other rows of a pass change a
+    // row's logits, so its rows must run separately.
     let may_mask = plan.multi_token && !settings.sliding_window && !caps.one_row && caps.masked;
     plan.masked_slots = may_mask && differs(&[(&[0, 4, 4], 1), (&[1, 5], 2), (&[2, 3], 4)])? <= rounding;
     Ok(Probed { width, plan, warning })

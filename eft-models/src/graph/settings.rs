@@ -1,7 +1,7 @@
-//! [`GraphSettings`]: what a graph does not say about its model.
+//! [`GraphSettings`]: facts about a model that its graph does not contain.
 use eft_core::TokenId;
 
-/// What a graph does not say about its model.
+/// Facts about a model that its graph does not contain.
 ///
 /// ```
 /// use eft_models::graph::GraphSettings;

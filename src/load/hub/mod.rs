@@ -17,7 +17,7 @@ const SIDECARS: [&str; 4] =
 const INDEX: &str = "model.safetensors.index.json";
 const WHOLE: &str = "model.safetensors";
 
-/// Splits a name into an id and the GGUF or ONNX file after a colon, if there is one. `None` if it is no id.
+/// Splits a name into an id and the GGUF or ONNX file after a colon, if there is one. `None` if the name is not an id.
 pub(super) fn parse_id(name: &str) -> Option<(&str, Option<&str>)> {
     let (id, file) = name.split_once(':').map_or((name, None), |(id, file)| (id, Some(file)));
     let part = |part: &str| {
@@ -120,7 +120,7 @@ fn usual_onnx(repository: &Repository<'_>) -> Result<String> {
     })
 }
 
-/// Fetches the files next to the weights that there are.
+/// Fetches those files next to the weights that exist.
 fn fetch_sidecars(repository: &Repository<'_>, loader: &Loader) -> Result<()> {
     let named = match &loader.template {
         Template::Own(Some(name)) => Some(format!("additional_chat_templates/{name}.jinja")),
