@@ -250,7 +250,7 @@ pub enum Error {
         /// The position: the number of tokens after the prompt.
         position: usize,
     },
-    /// An earlier failure left the caches of a session inconsistent. Open it again to go on.
+    /// An earlier failure left the caches of a session inconsistent. Open it again to continue.
     #[error("the session is unusable after an earlier failure: {cause}")]
     Poisoned {
         /// The messages of the earlier failure and of its sources.

@@ -40,8 +40,8 @@ impl Prompt {
         Self::Chat(vec![Message::new("user", text)])
     }
 
-    /// Returns the prompt as a conversation that begins with this system message, in place of any it had. Plain text
-    /// becomes a message by the user.
+    /// Returns the prompt as a conversation that begins with this system message, which replaces an earlier one. Plain
+    /// text becomes a message by the user.
     ///
     /// ```
     /// use eft_core::{Message, Prompt};

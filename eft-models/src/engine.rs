@@ -160,7 +160,7 @@ impl<N: Nn> Session for DecoderSession<N> {
 }
 
 impl<N: Nn> DecoderSession<N> {
-    /// An error if the session is poisoned.
+    /// Returns an error if the session is poisoned.
     fn healthy(&self) -> Result<()> {
         match &self.poison {
             Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),

@@ -93,8 +93,8 @@ use resolve::{Resolved, resolve};
 /// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.
 /// * [`Error::Hub`] if a file of the model cannot be obtained from the hub or its cache.
 /// * [`Error::Files`] if a file is missing, broken or not supported.
-/// * [`Error::Core`] if the files contradict each other, for example if the vocabulary is larger than the model's
-///   logits are wide.
+/// * [`Error::Core`] if the files contradict each other, for example if the width of a vocabulary is not that of the
+///   model's logits.
 #[cfg(feature = "candle")]
 pub fn load(name: impl Into<String>) -> Result<Source<Candle>> {
     Loader::new(name).load()

@@ -60,7 +60,7 @@ pub enum TokenKind {
     Normal,
     /// Stands for text without a token.
     Unknown,
-    /// A special token, such as an end of turn: it stands for no text.
+    /// A special token, for example the end of a turn: it has no text.
     Control,
     /// Text that is matched before any merge applies.
     UserDefined,

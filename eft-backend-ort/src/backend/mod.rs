@@ -36,7 +36,7 @@
 //! | `operation.rs` | which graph an operation needs: the key that graphs are kept by |
 //! | `runtime.rs` | the environment, the options and the compiled graphs |
 //!
-//! There is no `cutoff.rs`, since one `TopK` inside the graph finds the last token of a nucleus.
+//! This backend has no `cutoff.rs`, since one `TopK` inside the graph finds the last token of a nucleus.
 mod choose;
 mod clamp;
 mod edit;

@@ -1,7 +1,7 @@
 //! [`Torch`]: the backend that keeps scores in libtorch's tensors, on one device.
 //!
 //! Each operation is a handful of tensor operations for all rows of a call, the same on every device. **Only the
-//! processor has been tested.** No gradients are tracked: each operation runs under a guard, in whatever thread.
+//! processor has been tested.** No gradients are tracked, in any thread: each operation runs under a guard.
 //!
 //! # Truncation and draws
 //! No vocabulary-wide row is sorted. `topk` finds the last token of a top-k set. The last token of a top-p set is

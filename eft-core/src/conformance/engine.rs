@@ -52,7 +52,7 @@ struct EngineModel<'a, B: Backend> {
 }
 
 impl<B: Backend> EngineModel<'_, B> {
-    /// The row as it is opened: its prompt, less the tokens that were dropped from it.
+    /// The row as it is opened: its prompt without the tokens that were dropped from it.
     fn prompt(&self, row: &Row) -> EngineRow {
         let mut prompt = self.rows[row.prompt].clone();
         prompt.tokens.truncate(prompt.tokens.len() - row.dropped);

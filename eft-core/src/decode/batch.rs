@@ -14,8 +14,8 @@ use crate::{Error, Result, TokenId, Vocab};
 
 /// The texts of a batch of prompts: an iterator over [`Event`]s, row by row within each step.
 ///
-/// Rows that have ended leave the batch, so the models run only the rows that go on. The text of a row does not depend
-/// on the rows beside it, except for the last bits of the models' own arithmetic. A prompt that the models refuse is an
+/// Rows that have ended leave the batch, so the models run only unfinished rows. The text of a row does not depend on
+/// the other rows, except through rounding in the models' own arithmetic. A prompt that the models refuse is an
 /// [`Event::Failed`] of its row; an error while the models run ends all rows, and the iterator with them.
 ///
 /// ```
@@ -64,10 +64,10 @@ struct Row {
 
 impl<B: Backend> Batch<B> {
     /// Generates from an evaluator by its first root, after the tokens that have been pushed to it. Random numbers and
-    /// processors go on as if the text had never been interrupted.
+    /// processors continue as if the text had never been interrupted.
     ///
-    /// A conversation goes on in the same way: [`into_evaluator`](Self::into_evaluator), [`Evaluator::reopen`], and
-    /// here again, with another seed.
+    /// To continue a conversation, call [`into_evaluator`](Self::into_evaluator), [`Evaluator::reopen`], and then this
+    /// function again with another seed.
     ///
     /// ```
     /// use eft_core::decode::Batch;
@@ -199,7 +199,7 @@ impl<B: Backend> Batch<B> {
         self.stepper.report()
     }
 
-    /// Generates one token for each row that goes on, or several if they are drafted.
+    /// Generates one token for each unfinished row, or several if they are drafted.
     fn step(&mut self) -> Result<()> {
         let starts: Vec<_> = (0..self.evaluator.rows()).map(|row| self.evaluator.pushed(row).len()).collect();
         let chosen = self.choose(&starts).map_err(|error| {
@@ -298,7 +298,7 @@ enum Taken {
     Ended { unused: usize },
     /// The text has reached its limit of tokens.
     Full { last: TokenId },
-    /// The text goes on.
+    /// The text continues.
     GoesOn { last: Option<TokenId> },
 }
 

@@ -25,7 +25,7 @@ pub enum Event {
         finished: Finished,
     },
     /// The row cannot be generated, for instance because its prompt is empty or longer than a model's context. The
-    /// other rows go on. This is the only event of its row.
+    /// other rows continue. This is the only event of its row.
     Failed {
         /// The row.
         row: usize,

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub struct Report {
     /// The tokens chosen, over all rows, including those that ended a text.
     pub tokens: usize,
-    /// The passes of the target's models over a block, each over all rows that go on.
+    /// The passes of the target's models over a block, each over all unfinished rows.
     pub blocks: usize,
     /// The passes of the target's models without a draft: to measure what they cost, where nothing can be drafted, and
     /// where drafting does not pay.

@@ -93,7 +93,8 @@ impl StopRules {
         }
     }
 
-    /// Returns why a text ends with its last token, and how many tokens at its end only ended it; `None` if it goes on.
+    /// Returns why a text ends with its last token, and how many tokens at its end only ended it; `None` if it
+    /// continues.
     pub(crate) fn end(&self, text: &[TokenId]) -> Option<(FinishReason, usize)> {
         let last = *text.last()?;
         if self.ids.contains(&last) {

@@ -28,7 +28,7 @@ pub(crate) struct PlannedModel<B: Backend> {
 }
 
 impl<B: Backend> Model<B> {
-    /// Whether both have the same weights and so can run in one pass, under whatever adapters.
+    /// Whether both have the same weights and so can run in one pass, even under different adapters.
     pub(crate) fn shares_passes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Engine { engine: a, .. }, Self::Engine { engine: b, .. }) => Arc::ptr_eq(a, b),

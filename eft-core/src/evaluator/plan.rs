@@ -190,7 +190,7 @@ fn fold<B: Backend>(name: &str, terms: &[FlatTerm<B>]) -> Result<Expr<B>> {
             None => folded.push(Folded { expr, sum: *weight, magnitude: weight.abs() }),
         }
     }
-    // λ and 1 − λ in f32 need not sum to exactly 1: what is left is rounding, and not worth a forward pass.
+    // λ and 1 − λ in f32 need not sum to exactly 1: the difference is rounding error, and not worth a forward pass.
     let rounding = 4.0 * f64::from(f32::EPSILON);
     let mut left: Vec<_> = folded
         .into_iter()

@@ -86,8 +86,8 @@ impl<B: Backend> ModelRows<B> {
     }
 }
 
-/// Turns a session whose rows hold `read` into one on the rows of `group`; `None` if that fails for whatever reason,
-/// since a fresh session serves as well.
+/// Turns a session whose rows hold `read` into one on the rows of `group`; `None` if that fails for any reason, since a
+/// new session can be opened instead.
 fn resume<B: Backend>(
     mut session: Box<dyn Session<Backend = B>>,
     read: Vec<EngineRow>,

@@ -165,7 +165,7 @@ impl<B: Backend> Evaluator<B> {
         self.pushed.iter().map(|p| p.len()..p.len() + 1).collect()
     }
 
-    /// Refuses to go on if an earlier failure has left the sessions out of step.
+    /// Returns an error if an earlier failure has left the sessions out of step.
     pub(super) fn check_poison(&self) -> Result<()> {
         match &self.poison {
             Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),

@@ -75,7 +75,7 @@ impl Decoding {
         self
     }
 
-    /// Removes the limit of tokens: a text goes on until a stop or a full context ends it, or for ever.
+    /// Removes the limit of tokens: a text continues until a stop or a full context ends it, or for ever.
     pub fn unlimited(mut self) -> Self {
         self.max_tokens = None;
         self

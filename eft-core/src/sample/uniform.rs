@@ -4,7 +4,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// The stable identity of a row, from which its random numbers are computed.
 ///
 /// It stays the same while rows join, leave or change places in a batch, so the text of a row does not depend on the
-/// rows beside it.
+/// other rows.
 ///
 /// ```
 /// use eft_core::sample::RowId;

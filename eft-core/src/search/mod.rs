@@ -3,8 +3,8 @@
 //! Chunk beam search keeps the `width` best texts (the beam). Each round extends every one of them by a chunk of tokens
 //! in `successors` different ways, scores the results with a [`Guide`], and keeps the best. The guide's default,
 //! [`ImplicitReward`], is `log π_tuned(y | x) − log π_untuned(y | x)` of a text `y` for a prompt `x`. The large model's
-//! logits are not needed, and it may have another vocabulary than the small models: even a [`BlackBox`] that only samples
-//! text will do. Zhou et al. 2024, *Weak-to-Strong Search*, arXiv 2405.19262, algorithm 1.
+//! logits are not needed, and it may have another vocabulary than the small models: even a [`BlackBox`] that only
+//! samples text can be used. Zhou et al. 2024, *Weak-to-Strong Search*, arXiv 2405.19262, algorithm 1.
 //!
 //! ```
 //! use eft_core::search::{ChunkBeamSearch, ImplicitReward};

@@ -12,10 +12,10 @@ use crate::{Error, Prompt, Result, Source, TokenId, Vocab};
 /// The guide of weak-to-strong search: scores a text `y` for a prompt `x` by `log π_tuned(y | x) − log π_untuned(y | x)`,
 /// in nats. Zhou et al. 2024, arXiv 2405.19262.
 ///
-/// If the guide's models share the base's vocabulary, they score its tokens. If not, they score its text: it is tokenized
-/// for the tuned model ([`Renderer::continuation`](crate::Renderer::continuation)) and follows the prompt as each of the
-/// two models renders it. Every token is scored once, except those at the end of a chunk that are tokenized differently
-/// once the text goes on.
+/// If the guide's models share the base's vocabulary, they score its tokens. If not, they score its text: it is
+/// tokenized for the tuned model ([`Renderer::continuation`](crate::Renderer::continuation)) and follows the prompt as
+/// each of the two models renders it. Every token is scored once, except those at the end of a chunk that are tokenized
+/// differently when the text continues.
 ///
 /// ```
 /// use eft_core::search::{ChunkBeamSearch, ImplicitReward};
@@ -121,7 +121,7 @@ impl<B: Backend> GuideSession for RewardSession<'_, B> {
             if tokens.len() > self.capacity {
                 tokens = known.to_vec();
             }
-            // The end of a text may be tokenized differently once the text goes on.
+            // The end of a text may be tokenized differently when the text continues.
             let kept = known.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
             drop.push(pushed.len() - kept);
             fresh.push(tokens.split_off(kept));

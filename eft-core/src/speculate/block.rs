@@ -98,7 +98,7 @@ impl<B: Backend> Stepper<B> for Speculation {
         self.learn(&draft, &verified, began.elapsed().as_secs_f64());
 
         // The evaluator keeps the accepted tokens but the last one, which the batch pushes once it knows that the text
-        // goes on. The sampler forgets the draft and remembers the accepted tokens.
+        // continues. The sampler forgets the draft and remembers the accepted tokens.
         let pushed = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len() - draft.starts[row]);
         let drop: Vec<_> = pushed
             .zip(&verified.tokens)

@@ -79,7 +79,7 @@ impl<B: Backend> Draft<B> {
             let mut pushes = vec![Vec::new(); lengths.len()];
             let drawn = std::mem::take(&mut writing);
             for (&row, pick) in drawn.iter().zip(picks) {
-                // A draft whose scores are unsound writes nothing more; the target goes on alone.
+                // A draft whose scores are unsound writes nothing more; the target continues alone.
                 if pick.log_prob.is_nan() {
                     continue;
                 }

@@ -33,9 +33,9 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
-//! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is left alone and
-//! tried again now and then. Sampling draws other random numbers here than in plain decoding, and block lengths follow
-//! measured times, so one seed gives a text of the right distribution but not always the same text.
+//! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is switched off,
+//! and tried again now and then. Sampling draws other random numbers here than in plain decoding, and block lengths
+//! follow measured times, so one seed gives a text of the right distribution but not always the same text.
 //! [`Speculative::same_text`] gives exactly the text of plain sampling.
 mod acceptance;
 mod agreement;

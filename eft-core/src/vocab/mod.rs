@@ -74,7 +74,7 @@ impl Vocab {
         Self::sparse(name, tokens.into_iter().map(|t| Some(t.into())))
     }
 
-    /// Creates a vocabulary like [`new`](Self::new), with `None` for ids that stand for no token.
+    /// Creates a vocabulary like [`new`](Self::new), with `None` for ids without a token.
     ///
     /// ```
     /// let vocab = eft_core::Vocab::sparse("v", [Some(b"a".to_vec()), None, Some(b"b".to_vec())])?;
@@ -131,7 +131,7 @@ impl Vocab {
         Ok(self)
     }
 
-    /// Marks tokens as special: they stand for no text.
+    /// Marks tokens as special: they have no text.
     ///
     /// # Errors
     /// [`Error::BadVocab`] if an id is past the tokens.
@@ -191,7 +191,7 @@ impl Vocab {
         self.tokens.len().min(self.width)
     }
 
-    /// Returns the bytes of a token; `None` if the id stands for no token or the bytes are not known.
+    /// Returns the bytes of a token; `None` if the id has no token or the bytes are not known.
     pub fn bytes(&self, id: TokenId) -> Option<&[u8]> {
         match &self.tokens {
             Tokens::Known(tokens) => tokens.get(id as usize)?.as_deref(),
@@ -199,7 +199,7 @@ impl Vocab {
         }
     }
 
-    /// Returns the bytes of the ordinary tokens among `ids`, one after another. Special tokens stand for no text.
+    /// Returns the bytes of the ordinary tokens among `ids`, one after another. Special tokens have no text.
     ///
     /// ```
     /// let vocab = eft_core::Vocab::new("v", ["He", "llo", "</s>"])?.with_eos([2])?;
@@ -215,7 +215,7 @@ impl Vocab {
             .collect()
     }
 
-    /// Returns the ids below [`real`](Self::real) that stand for no token. Their scores are untrained and excluded.
+    /// Returns the ids below [`real`](Self::real) that have no token. Their scores are untrained and excluded.
     pub fn unassigned(&self) -> Vec<TokenId> {
         match &self.tokens {
             Tokens::Known(tokens) => {
@@ -225,7 +225,7 @@ impl Vocab {
         }
     }
 
-    /// Returns whether a token is special: it stands for no text.
+    /// Returns whether a token is special, which means that it has no text.
     pub fn is_special(&self, id: TokenId) -> bool {
         self.special.contains(&id)
     }
@@ -249,7 +249,7 @@ impl Vocab {
     ///
     /// # Errors
     /// [`Error::VocabMismatch`] with the first id, below the size of both, that stands for different ordinary tokens;
-    /// with id 0 if nothing shows that the ids mean the same, since a vocabulary is anonymous.
+    /// or with id 0 if a vocabulary is anonymous, so that nothing shows that the ids mean the same.
     pub fn relation(&self, other: &Self) -> Result<Relation> {
         let common = self.real().min(other.real());
         let extra = self.real().max(other.real()) - common;

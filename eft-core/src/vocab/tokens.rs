@@ -4,7 +4,7 @@ use std::sync::Arc;
 /// The bytes of the tokens, as far as known. Clones share them, since a vocabulary takes megabytes.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Tokens {
-    /// The bytes of each token by its id; `None` if the id stands for no token.
+    /// The bytes of each token by its id; `None` if the id has no token.
     Known(Arc<[Option<Box<[u8]>>]>),
     /// Only the number of tokens.
     Anonymous(usize),

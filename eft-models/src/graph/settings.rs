@@ -15,9 +15,9 @@ use eft_core::TokenId;
 pub struct GraphSettings {
     /// The model's name, for messages and for formulas of combined models.
     pub name: String,
-    /// How many tokens a row can hold, prompt included; `None`, the default, without a limit.
+    /// How many tokens a row can hold, prompt included; `None`, the default, for no limit.
     pub context: Option<usize>,
-    /// End-of-sequence ids of the vocabulary that is made up if none is given; none by default.
+    /// The end-of-sequence ids of the anonymous vocabulary that is used if none is given; empty by default.
     pub eos: Vec<TokenId>,
     /// How many bytes of weights one forward pass reads; 0, the default, if unknown.
     pub bytes: u64,
@@ -40,7 +40,7 @@ impl GraphSettings {
         Self { context: tokens.into(), ..self }
     }
 
-    /// Sets the end-of-sequence ids of the vocabulary that is made up if none is given.
+    /// Sets the end-of-sequence ids of the anonymous vocabulary that is used if none is given.
     pub fn eos(self, ids: impl Into<Vec<TokenId>>) -> Self {
         Self { eos: ids.into(), ..self }
     }

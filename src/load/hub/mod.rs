@@ -10,7 +10,7 @@ use super::error::Result;
 use super::loader::{Loader, Template};
 use repository::Repository;
 
-/// The files next to the weights and their configuration that are of use here.
+/// The files next to the weights and their configuration that are used here.
 const SIDECARS: [&str; 4] =
     ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 
