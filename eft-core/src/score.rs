@@ -89,7 +89,7 @@ impl<B: Backend> Source<B> {
     ///
     /// # Errors
     /// * [`Error::EmptyBatch`] if there are no pairs.
-    /// * The errors of [`score`](Self::score), of any pair.
+    /// * Any error of [`score`](Self::score), for any pair: none is then scored.
     pub fn score_batch<P: Into<Prompt>>(
         &self,
         pairs: impl IntoIterator<Item = (P, Vec<TokenId>)>,
@@ -107,7 +107,10 @@ impl<B: Backend> Source<B> {
 /// Rafailov et al. 2023, arXiv 2305.18290, equation 5.
 ///
 /// # Errors
-/// The errors of [`Source::score`], of either model.
+/// * [`Error::EmptyPrompt`] or [`Error::CannotRender`] if a model cannot turn the prompt into tokens.
+/// * [`Error::TokenOutOfRange`] if a token is not among those that both models have.
+/// * [`Error::ContextFull`] if prompt and continuation are longer than a model's context.
+/// * Any other error of [`Source::score`], for either model.
 pub fn implicit_reward<B: Backend>(
     tuned: &Source<B>,
     untuned: &Source<B>,

@@ -55,7 +55,11 @@ impl Checkpoint {
     /// change afterwards.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open).
+    /// * [`Error::AdapterFolder`] if the folder holds a PEFT adapter instead of a model.
+    /// * [`Error::Io`] if a file is missing or cannot be read.
+    /// * [`Error::BadFile`] if a file is not JSON, or is a truncated or corrupt safetensors file.
+    /// * [`Error::UnknownArchitecture`] if the `model_type` is not supported.
+    /// * [`Error::Config`] if a field is missing or has an unsupported value.
     pub fn open_in_memory(folder: impl AsRef<Path>) -> Result<Self> {
         Self::with_files(folder.as_ref(), TensorFile::read)
     }

@@ -42,7 +42,9 @@ impl<N: Nn> DecoderEngine<N> {
     /// are held in memory once, and read once in each pass, for all adapters together.
     ///
     /// # Errors
-    /// * The errors of [`load`](Self::load).
+    /// * [`crate::Error::BadTensor`] if a tensor of the base is missing, has another shape than the spec says, or cannot be
+    ///   read.
+    /// * [`crate::Error::Core`] if the vocabulary's width is not the model's, or if the device fails.
     /// * [`crate::Error::BadTensor`] if an adapter does not fit the base, or has a tensor that its configuration does
     ///   not select.
     /// * [`crate::Error::Config`] if a pattern in an adapter's configuration takes too long to match.

@@ -104,7 +104,10 @@ impl Loader {
     /// Loads the model, to run on the processor by candle.
     ///
     /// # Errors
-    /// The same as those of [`load()`], and [`Error::Files`] for an adapter that is missing, broken or not supported.
+    /// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.
+    /// * [`Error::Hub`] if a file of the model cannot be obtained from the hub or its cache.
+    /// * [`Error::Files`] if a file or an adapter is missing, broken or not supported.
+    /// * [`Error::Core`] if the files contradict each other, or the vocabulary does not fit the model.
     #[cfg(feature = "candle")]
     pub fn load(&self) -> Result<Source<Candle>> {
         Ok(self.load_on(CandleNn::new(Candle::cpu()))?.source)
@@ -114,7 +117,10 @@ impl Loader {
     /// another implementation of [`Nn`].
     ///
     /// # Errors
-    /// The same as those of [`load`](Self::load), and [`Error::Core`] if the library fails.
+    /// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.
+    /// * [`Error::Hub`] if a file of the model cannot be obtained from the hub or its cache.
+    /// * [`Error::Files`] if a file or an adapter is missing, broken or not supported.
+    /// * [`Error::Core`] if the files contradict each other, the vocabulary does not fit the model, or the library fails.
     pub fn load_on<N: Nn>(&self, nn: N) -> Result<Model<N::Backend>> {
         self.on_warning.check_optimised();
         match resolve(self)? {

@@ -87,7 +87,12 @@ impl Gguf {
     /// Opens a file as [`open`](Self::open) does, but reads all of it into memory at once. It may change afterwards.
     ///
     /// # Errors
-    /// The errors of [`open`](Self::open).
+    /// * [`Error::Io`] if the file cannot be read.
+    /// * [`Error::BadFile`] if the header contradicts itself or the file's length.
+    /// * [`Error::UnknownArchitecture`] if the architecture is not supported.
+    /// * [`Error::Config`] if a field is missing or has an unsupported value.
+    /// * [`Error::BadTensor`] if a tensor lies past the end of the file, or has an unsupported type or shape.
+    /// * [`Error::Core`] if the tokens of the file do not form a vocabulary.
     pub fn open_in_memory(file: impl AsRef<Path>) -> Result<Self> {
         Self::read(file.as_ref().into(), false)
     }
@@ -232,9 +237,12 @@ impl std::fmt::Debug for Gguf {
 /// would be undefined behaviour. Replacing it by renaming another file to its name is fine.
 ///
 /// # Errors
-/// * The errors of [`Gguf::open`].
-/// * [`Error::BadTensor`] if a tensor that the architecture needs is missing or has an unexpected shape.
-/// * [`Error::Core`] if candle fails.
+/// * [`Error::Io`] if the file cannot be read.
+/// * [`Error::BadFile`] if the header contradicts itself or the file's length.
+/// * [`Error::UnknownArchitecture`] if the architecture is not supported.
+/// * [`Error::Config`] if a field is missing or has an unsupported value.
+/// * [`Error::BadTensor`] if a tensor is missing, lies past the end of the file, or has an unexpected type or shape.
+/// * [`Error::Core`] if the tokens of the file do not form a vocabulary, or if candle fails.
 pub fn load_gguf(file: impl AsRef<Path>, candle: &Candle) -> Result<Source<Candle>> {
     let gguf = Gguf::open(file)?;
     let vocab = gguf.vocab().cloned();

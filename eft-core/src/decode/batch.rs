@@ -181,7 +181,7 @@ impl<B: Backend> Batch<B> {
     /// A row that has ended, or does not exist, is ignored.
     ///
     /// # Errors
-    /// The errors of [`Evaluator::select`]; all rows have ended then.
+    /// Any error of a model that drops the row; all rows have ended then.
     pub fn retire(&mut self, row: usize) -> Result<()> {
         self.events.retain(|event| event.row() != row);
         let others: Vec<_> = (0..self.active.len()).filter(|index| self.active[*index] != row).collect();

@@ -90,8 +90,8 @@ impl<B: Backend> Source<B> {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`generate`](Self::generate), if they are not the fault of a single prompt, or if no prompt can be
-    /// opened.
+    /// Any error of [`generate`](Self::generate) that is not the fault of a single prompt; and the error of the first
+    /// prompt if no prompt can be opened.
     pub fn generate_batch<R: Into<Request>>(
         &self,
         requests: impl IntoIterator<Item = R>,

@@ -74,7 +74,11 @@ impl<B: Backend> Evaluator<B> {
     /// A model that both roots run is left out unless it shares its passes with a model that only `root` runs.
     ///
     /// # Errors
-    /// The errors of [`eval`](Self::eval).
+    /// * [`Error::Unknown`] if the index of a root is out of range.
+    /// * [`Error::Shape`] unless there is a range for each row.
+    /// * [`Error::ContextFull`] if the pushed tokens do not fit into a model's context.
+    /// * [`Error::Poisoned`] after an earlier failure.
+    /// * Any other error of [`eval`](Self::eval), such as a failure of a model.
     #[doc(hidden)]
     pub fn run_without(&mut self, root: usize, draft: usize, at: &[Range<usize>]) -> Result<()> {
         self.check_positions(at)?;
@@ -97,7 +101,7 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// * [`Error::Shape`] unless there is a position for each row.
-    /// * The errors of [`eval`](Self::eval).
+    /// * Any error of [`eval`](Self::eval), such as a root index out of range, a full context, or a failure of a model.
     pub fn eval_from(&mut self, root: usize, from: &[usize]) -> Result<Scores<B>> {
         check::per_row("positions", self.rows(), from.len())?;
         let at: Vec<_> =
@@ -108,7 +112,10 @@ impl<B: Backend> Evaluator<B> {
     /// Returns the scores of a root for the next token of each row: one score row for each row of the batch.
     ///
     /// # Errors
-    /// The errors of [`eval`](Self::eval).
+    /// * [`Error::Unknown`] if the root index is out of range.
+    /// * [`Error::ContextFull`] if the pushed tokens do not fit into a model's context.
+    /// * [`Error::Poisoned`] after an earlier failure.
+    /// * Any other error of [`eval`](Self::eval), such as a failure of a model.
     pub fn eval_last(&mut self, root: usize) -> Result<Scores<B>> {
         let at = self.last_positions();
         self.eval(root, &at)

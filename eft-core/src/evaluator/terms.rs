@@ -41,7 +41,8 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// * [`Error::Shape`](crate::Error::Shape) unless there is a range for each row and a list for each position.
     /// * [`Error::TokenOutOfRange`](crate::Error::TokenOutOfRange) if a token is not shared by all models of the root.
-    /// * The errors of [`eval`](Self::eval).
+    /// * Any other error of [`eval`](Self::eval), such as a root index out of range, a full context, or a failure of a
+    ///   model.
     pub fn term_log_probs(
         &mut self,
         root: usize,

@@ -151,7 +151,8 @@ impl<'a> ChunkBeamSearch<'a> {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`run`](Self::run).
+    /// The same errors as [`run`](Self::run): an invalid setting, a guide that cannot score texts of this base, or a
+    /// failure of the base or the guide.
     pub fn run_watched(
         &self,
         prompt: impl Into<Prompt>,
