@@ -217,7 +217,7 @@ def report_stage(folders):
     """Prints the tables of the README, and saves their data beside this file."""
     results = [json.loads((folder / "results.json").read_text()) for folder in folders]
     asked = corpus.questions("test")
-    lines = ["| right, word for word | short | long | portrait | all | seeds' spread |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = ["| right, word for word | short | long | portrait | all | each seed |", "| --- | --- | --- | --- | --- | --- |"]
     for name in results[0]["hits"]:
         cells = []
         for kinds in (("short",), ("long",), ("portrait",), ("short", "long", "portrait")):
