@@ -81,7 +81,7 @@ impl Checkpoint {
         Ok(Self { name, folder: folder.into(), spec, files, tensors })
     }
 
-    /// The checkpoint's name: its folder's, unless [`named`](Self::named) changed it.
+    /// Returns the checkpoint's name: that of its folder, unless [`named`](Self::named) changed it.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -92,17 +92,17 @@ impl Checkpoint {
         Self { name: name.into(), ..self }
     }
 
-    /// The folder that was opened.
+    /// Returns the folder that was opened.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The architecture of the model.
+    /// Returns the architecture of the model.
     pub fn spec(&self) -> &DecoderSpec {
         &self.spec
     }
 
-    /// The size of all tensors in bytes.
+    /// Returns the size of all tensors in bytes.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(TensorFile::size).sum()
     }

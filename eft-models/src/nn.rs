@@ -43,10 +43,11 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// The keys and values of one layer, for all rows of the batch.
     type Cache: Send;
 
-    /// The backend.
+    /// Returns the backend.
     fn backend(&self) -> &Self::Backend;
 
-    /// Whether weights may be passed as quantised blocks; `false` by default. If not, the loader dequantises them.
+    /// Returns whether weights may be passed as quantised blocks; `false` by default. If not, the loader dequantises
+    /// them.
     fn takes_blocks(&self) -> bool {
         false
     }

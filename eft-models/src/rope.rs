@@ -25,7 +25,7 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// The unscaled embedding: the angle of pair `i` of `dim / 2` is `theta^(−2i/dim)` per position.
+    /// Creates the unscaled embedding: the angle of pair `i` of `dim / 2` is `theta^(−2i/dim)` per position.
     pub fn plain(theta: f64, dim: usize) -> Self {
         // In f32, as PyTorch computes it.
         let exponent = |i: usize| (2 * i) as f32 / dim as f32;
@@ -33,13 +33,13 @@ impl Rope {
         Self { inverse_frequencies, magnitude: 1.0, limit: None }
     }
 
-    /// The number of channels that are rotated. The other channels of a wider head stay unchanged.
+    /// Returns the number of channels that are rotated. The other channels of a wider head stay unchanged.
     pub fn dim(&self) -> usize {
         2 * self.inverse_frequencies.len()
     }
 
-    /// The number of positions that these angles are made for; `None` without a limit. A longer text would need other
-    /// angles at all its positions, so the cached keys of its beginning would be wrong.
+    /// Returns the number of positions that these angles are made for; `None` if there is no limit. A longer text would
+    /// need other angles at all its positions, so the cached keys of its beginning would be wrong.
     pub fn limit(&self) -> Option<usize> {
         self.limit
     }

@@ -203,7 +203,7 @@ impl LinearSpec {
         Self { name, inputs, outputs, bias, layout: Layout::OutIn }
     }
 
-    /// The shape of the stored weight.
+    /// Returns the shape of the stored weight.
     pub fn stored_shape(&self) -> [usize; 2] {
         match self.layout {
             Layout::OutIn | Layout::Grouped { .. } => [self.outputs, self.inputs],
@@ -213,7 +213,7 @@ impl LinearSpec {
 }
 
 impl LayerSpec {
-    /// The linear layers of the block.
+    /// Returns the linear layers of the block.
     pub fn linears(&self) -> Vec<&LinearSpec> {
         let mut linears = match &self.attention.projection {
             Projection::Separate { query, key, value } => vec![query, key, value],
@@ -230,7 +230,7 @@ impl LayerSpec {
 }
 
 impl DecoderSpec {
-    /// The linear layers of all blocks, without the output head.
+    /// Returns the linear layers of all blocks, without the output head.
     pub fn linears(&self) -> Vec<&LinearSpec> {
         self.layers.iter().flat_map(LayerSpec::linears).collect()
     }

@@ -137,7 +137,7 @@ impl TokenizerFields {
         }))
     }
 
-    /// The file that the fields were read from.
+    /// Returns the file that the fields were read from.
     pub fn file(&self) -> &Path {
         &self.file
     }

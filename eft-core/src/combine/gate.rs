@@ -2,7 +2,7 @@ use crate::backend::{Backend, ScoreRow, Term};
 use crate::source::Rule;
 use crate::{Error, Result, Source};
 
-/// `sure` at positions where `max π_sure ≥ γ`, else `unsure`.
+/// Returns a source that equals `sure` at positions where `max π_sure ≥ γ`, and `unsure` elsewhere.
 ///
 /// Nudging keeps the base model where it is certain, and takes the small tuned model where it is not. Fei et al. 2024,
 /// arXiv 2410.09300.

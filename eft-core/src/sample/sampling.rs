@@ -76,7 +76,7 @@ impl Sampling {
         self
     }
 
-    /// Whether the likeliest token is always taken.
+    /// Returns whether the likeliest token is always taken.
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0
     }

@@ -60,7 +60,7 @@ impl Adapter {
         Ok(Self { name, folder: folder.into(), tensors, config })
     }
 
-    /// The adapter's name: its folder's, unless [`named`](Self::named) changed it.
+    /// Returns the adapter's name: that of its folder, unless [`named`](Self::named) changed it.
     pub fn name(&self) -> &str {
         &self.name
     }

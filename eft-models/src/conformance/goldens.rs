@@ -47,7 +47,7 @@ pub struct Golden {
 }
 
 impl Golden {
-    /// The golden of a family, by the name of its folder.
+    /// Reads the golden of a family, by the name of its folder.
     ///
     /// # Errors
     /// If a file is missing or cannot be parsed.
@@ -58,7 +58,7 @@ impl Golden {
         Ok(Self { prompts: lists("prompts")?, greedy: lists("greedy")?, folder })
     }
 
-    /// The golden of an adapter, over the prompts of its base. It has no greedy texts.
+    /// Reads the golden of an adapter, over the prompts of its base. It has no greedy texts.
     ///
     /// # Errors
     /// If a file is missing or cannot be parsed.
@@ -66,7 +66,7 @@ impl Golden {
         Ok(Self { folder: folder(name), greedy: Vec::new(), ..Self::family(base)? })
     }
 
-    /// The folder of the checkpoint or adapter.
+    /// Returns the folder of the checkpoint or adapter.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -29,7 +29,7 @@ pub struct GraphSettings {
 }
 
 impl GraphSettings {
-    /// The defaults, for a model of the given name.
+    /// Creates the default settings for a model of the given name.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self { name, context: None, eos: Vec::new(), bytes: 0, sliding_window: false, max_tokens: 256 }
