@@ -1,4 +1,5 @@
-//! Measures forward passes, compares them with llama.cpp and with eager transformers, and measures what shared weights save.
+//! Measures forward passes, compares them with llama.cpp and with eager transformers, and measures the time saved by
+//! sharing weights.
 //!
 //! Rounds of all programs under comparison alternate, and medians are compared. Environment variables choose the
 //! measurements:

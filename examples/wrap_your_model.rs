@@ -77,8 +77,8 @@ impl Session for NgramSession {
             }
             spans.push(first..scores.len() / SYMBOLS);
         }
-        // A model on a device need not upload its scores: they already are a tensor of its backend. What fails after the
-        // caches have changed must be undone, so that the call can be repeated.
+        // A model on a device need not upload its scores: they already are a tensor of its backend. If a step fails
+        // after the caches have changed, the change must be undone, so that the call can be repeated.
         let tensor = Host.upload(&scores, SYMBOLS).inspect_err(|_| {
             self.rows.iter_mut().zip(feed).for_each(|(state, feed)| state.forget(feed.tokens.len()));
         })?;

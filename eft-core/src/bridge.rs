@@ -74,7 +74,7 @@ struct BridgeSession<A: Backend, B> {
     session: Box<dyn Session<Backend = A>>,
     from: A,
     to: B,
-    /// The failure that left the inner session ahead of what the caller knows.
+    /// The failure after which the inner session holds tokens that the caller has not fed successfully.
     poison: Option<String>,
 }
 

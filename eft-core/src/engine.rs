@@ -131,7 +131,7 @@ pub struct EngineSpec<B: Backend> {
     pub vocab: Arc<Vocab>,
     /// How many tokens a row can hold, prompt included; `None` if there is no limit.
     pub context: Option<usize>,
-    /// How many bytes one forward pass reads, which is what decoding costs while it is bound by memory; 0 if unknown.
+    /// How many bytes one forward pass reads, which determines its time while it is bound by memory; 0 if unknown.
     pub bytes: u64,
     /// The names of the adapters that rows can run under.
     pub adapters: Vec<String>,

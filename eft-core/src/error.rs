@@ -51,7 +51,7 @@ pub enum Error {
     BadVocab {
         /// The name of the vocabulary.
         vocab: String,
-        /// What is wrong with it.
+        /// A description of the fault.
         reason: String,
     },
     /// An end-of-sequence id lies outside the tokens that all terms share, so generation could never stop at it.
@@ -167,7 +167,7 @@ pub enum Error {
         row: usize,
         /// The position: the number of tokens after the prompt.
         position: usize,
-        /// What is wrong with the scores.
+        /// The fault of the scores.
         fault: Fault,
     },
     /// A weight is not a finite number.
@@ -216,12 +216,12 @@ pub enum Error {
         /// The names that exist.
         known: String,
     },
-    /// A backend, source or rule cannot do what was requested.
+    /// A backend, source or rule does not support a request.
     #[error("{who} does not support {what}")]
     Unsupported {
         /// The backend, source or rule.
         who: String,
-        /// What it cannot do.
+        /// The request that it does not support.
         what: String,
     },
     /// A term cannot turn a prompt into tokens.
@@ -231,7 +231,7 @@ pub enum Error {
         term: String,
         /// The form of the prompt.
         what: &'static str,
-        /// What is missing: a tokenizer or a chat template, for instance.
+        /// The missing part: a tokenizer or a chat template, for instance.
         missing: String,
     },
     /// A rule that needs complete score rows was given the top tokens of a black box.

@@ -83,7 +83,7 @@ pub fn from_top<B: Backend>(
     Source::new(engine.form(Form::Partial))
 }
 
-/// An [`Engine`] made of a function: what [`from_fn`] uses, for models that also have adapters or a limited context.
+/// An [`Engine`] made of a function, as [`from_fn`] makes one, for models that also have adapters or a limited context.
 ///
 /// ```
 /// use eft_core::{EngineSpec, FnEngine, Host, Source, Vocab};

@@ -178,8 +178,8 @@ impl<B: Backend> Scores<B> {
         }
     }
 
-    /// Checks what a source returned against what was requested: `wanted[i]` positions for row `i`, a tensor that holds
-    /// them, and at least `width` columns.
+    /// Checks the scores that a source returned against the request: `wanted[i]` positions for row `i`, a tensor that
+    /// holds them, and at least `width` columns.
     pub(crate) fn check(&self, backend: &B, term: &str, wanted: &[usize], width: usize) -> Result<()> {
         let wrong = |what: &str, expected: String, got: usize| {
             Err(Error::shape(format!("scores of `{term}`: {what}"), expected, got))

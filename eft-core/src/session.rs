@@ -203,7 +203,7 @@ pub trait Session: Send {
 pub struct RowFeed {
     /// The tokens; may be empty.
     pub tokens: Vec<TokenId>,
-    /// For how many of the tokens, counted from the last, the scores of what follows are wanted: 0 to all of them.
+    /// The number of tokens, counted from the last, whose following scores are wanted: 0 to all of them.
     pub wanted: usize,
 }
 

@@ -106,7 +106,7 @@ struct DecoderSession<N: Nn> {
     spec: EngineSpec<N::Backend>,
     decoder: Decoder<N>,
     caches: Vec<N::Cache>,
-    /// The number of tokens in each row. Caches may hold more: what follows is overwritten by the next pass, so a
+    /// The number of tokens in each row. Caches may hold more: later entries are overwritten by the next pass, so a
     /// rollback, and undoing a failed pass, cost nothing.
     lengths: Vec<usize>,
     adapters: Vec<Option<usize>>,

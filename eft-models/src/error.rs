@@ -32,7 +32,7 @@ pub enum Error {
         file: PathBuf,
         /// The field; nested fields are separated by dots.
         field: String,
-        /// What is wrong with it.
+        /// A description of the fault.
         reason: String,
     },
     /// The architecture is not supported.
@@ -60,7 +60,7 @@ pub enum Error {
     BadFile {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// A description of the fault.
         reason: String,
     },
     /// A tensor is missing, or has another shape or type than expected.
@@ -70,10 +70,10 @@ pub enum Error {
         file: PathBuf,
         /// The tensor's name.
         tensor: String,
-        /// What is wrong with it.
+        /// A description of the fault.
         reason: String,
     },
-    /// The vocabulary or the backend refused what was read.
+    /// The vocabulary or the backend refused the model's data.
     #[error(transparent)]
     Core(#[from] eft_core::Error),
 }

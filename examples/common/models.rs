@@ -40,7 +40,7 @@ impl Load for eft::ort::Ort {
     }
 }
 
-/// What an example does with the models, for any backend.
+/// The part of an example that uses the models, for any backend.
 pub(crate) trait Run {
     fn run<B: eft::Backend>(&self, models: Models<B>) -> Result<()>;
 }

@@ -27,7 +27,7 @@ pub enum Error {
     NotFound {
         /// The name as it was given.
         name: String,
-        /// What is wrong with it.
+        /// A description of the fault.
         reason: String,
     },
     /// No folder or file has the name, and a file of the model with this id could not be obtained from the hub or its
@@ -38,7 +38,7 @@ pub enum Error {
         id: String,
         /// The requested file.
         file: String,
-        /// What went wrong, and what to do.
+        /// The reason of the failure, and advice.
         reason: String,
     },
     /// A checkpoint, tokenizer or template is broken or not supported.
@@ -48,7 +48,7 @@ pub enum Error {
     #[cfg(feature = "ort")]
     #[error(transparent)]
     Onnx(#[from] eft_backend_ort::Error),
-    /// A vocabulary or a backend refuses what was read.
+    /// A vocabulary or a backend refuses the model's data.
     #[error(transparent)]
     Core(#[from] eft_core::Error),
 }

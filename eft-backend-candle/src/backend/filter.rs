@@ -7,7 +7,7 @@ use super::cutoff::Cutoff;
 use super::softmax::Softmax;
 use super::tensor::{scalar, where_cond};
 
-/// Divides by the temperature, and excludes what top-k, top-p and min-p drop.
+/// Divides by the temperature, and excludes the tokens that top-k, top-p and min-p drop.
 pub(super) fn filter(constants: &Constants, scores: &Tensor, filter: &Filter) -> Result<Tensor> {
     let scores = scale(scores, filter.temperature)?;
     if !filter.truncates() {

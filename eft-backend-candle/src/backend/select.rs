@@ -26,7 +26,7 @@ pub(super) fn select(constants: &Constants, weights: &Tensor, targets: &Tensor) 
     block.affine(columns as f64, 0.0)? + column
 }
 
-/// What [`select`] finds, given the cumulative sums `ends` of the weights.
+/// The columns that [`select`] finds, given the cumulative sums `ends` of the weights.
 fn first_above(constants: &Constants, weights: &Tensor, ends: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let (n, width) = weights.dims2()?;
     let m = targets.dim(1)?;

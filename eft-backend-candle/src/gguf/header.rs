@@ -1,4 +1,4 @@
-//! Reads the header of a GGUF file with candle's reader, after checking what that reader takes on trust.
+//! Reads the header of a GGUF file with candle's reader, after checks that candle's reader does not make.
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Error as IoError, ErrorKind, Read, Result as IoResult, Seek};

@@ -142,7 +142,7 @@ impl TokenizerFields {
         &self.file
     }
 
-    /// Returns an error that names a field of the file and what is wrong with it.
+    /// Returns an error that names a field of the file and the reason why it is invalid.
     pub fn wrong(&self, field: &str, reason: impl Into<String>) -> Error {
         Error::Config { file: self.file.clone(), field: field.into(), reason: reason.into() }
     }

@@ -1,4 +1,4 @@
-//! [`Config`]: what `config.json` and `generation_config.json` beside a model say. Either may be missing.
+//! [`Config`]: the contents of `config.json` and `generation_config.json` next to a model. Either may be missing.
 use std::path::Path;
 
 use eft_core::TokenId;

@@ -31,7 +31,7 @@ impl LayerCache {
         &mut self.rows[row]
     }
 
-    /// Replaces row `i` by the first `lengths[rows[i]]` tokens of what row `rows[i]` was.
+    /// Replaces row `i` by the first `lengths[rows[i]]` tokens of the former row `rows[i]`.
     pub(super) fn select(&mut self, rows: &[usize], lengths: &[usize]) -> Result<(), TchError> {
         fork(&mut self.rows, rows, |cache, row| {
             cache.as_ref().map(|cache| cache.copy(lengths[row] as i64)).transpose()

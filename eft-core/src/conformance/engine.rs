@@ -7,7 +7,7 @@ use crate::{Engine, EngineRow, Opened, Prompt, Scores, TokenId, Vocab};
 /// Checks an engine on its own sessions, with nothing between them and the test: the laws of
 /// [`check_source`](super::check_source), on rows under every adapter and on bare ones, and also
 ///
-/// * that opening on `ab` gives what opening on `a` and extending by `b` gives;
+/// * that opening on `ab` gives the same scores as opening on `a` and extending by `b`;
 /// * that a row has room for exactly [`EngineSpec::context`](crate::EngineSpec::context) tokens, prompt included, and
 ///   reports `usize::MAX` if there is no limit;
 /// * that a session that reports a rollback limit beyond the tokens fed can go back into its prompt;

@@ -223,7 +223,7 @@ pub fn draw(row: &[f32], uniform: f64) -> TokenId {
 /// Checks that `token` is the one drawn from a sound row by a uniform number within `tolerance` of `uniform`.
 ///
 /// # Errors
-/// A description of what is wrong.
+/// A description of the fault.
 pub fn check_draw(row: &[f32], uniform: f64, token: TokenId, tolerance: f64) -> Result<(), String> {
     let log_probs = log_softmax(row);
     let own = log_probs[token as usize].exp();

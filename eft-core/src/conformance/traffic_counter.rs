@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term};
 use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, TokenId, Vocab};
 
-/// A backend that does what `B` does and counts what is copied. Clones share their counts. See the [module](self) for an
-/// example.
+/// A backend that works as `B` does, and counts the numbers that are copied. Clones share their counts. See the
+/// [module](self) for an example.
 #[derive(Debug, Clone)]
 pub struct TrafficCounter<B> {
     inner: B,
@@ -56,7 +56,7 @@ impl<B: Backend> TrafficCounter<B> {
         Self { inner, counters: Arc::default() }
     }
 
-    /// Returns what was copied so far.
+    /// Returns the counts so far.
     pub fn traffic(&self) -> Traffic {
         Traffic {
             row_floats: self.counters.row_floats.load(Ordering::Relaxed),

@@ -1,4 +1,4 @@
-//! Attribution: what each term contributed to the choice of a token over its rivals.
+//! Attribution: the contribution of each term to the choice of a token over its rivals.
 use crate::Result;
 use crate::backend::Backend;
 use crate::evaluator::Evaluator;

@@ -292,7 +292,7 @@ impl<B: Backend> Batch<B> {
     }
 }
 
-/// What became of the tokens chosen for a row.
+/// The effect of newly chosen tokens on the text of a row.
 enum Taken {
     /// They end the text, and the last `unused` of them come after its end.
     Ended { unused: usize },

@@ -4,7 +4,7 @@ use super::stop::Finished;
 use crate::Error;
 use crate::sample::Token;
 
-/// What happens to one row of a [`Batch`](super::Batch).
+/// An event of one row of a [`Batch`](super::Batch): a token, the end of its text, or a failure.
 ///
 /// Rows are counted over the samples of all requests, in their order: if every request asks for one sample, the row is
 /// the index of the request.
@@ -29,7 +29,7 @@ pub enum Event {
     Failed {
         /// The row.
         row: usize,
-        /// What is wrong with it.
+        /// A description of the fault.
         error: Arc<Error>,
     },
 }

@@ -23,7 +23,7 @@ pub struct Report {
     pub tokens: usize,
     /// The passes of the target's models over a block, each over all unfinished rows.
     pub blocks: usize,
-    /// The passes of the target's models without a draft: to measure what they cost, where nothing can be drafted, and
+    /// The passes of the target's models without a draft: to measure their time, where nothing can be drafted, and
     /// where drafting does not pay.
     pub plain_steps: usize,
     /// The passes of the draft.

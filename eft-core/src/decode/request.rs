@@ -1,8 +1,8 @@
 use crate::sample::check_sequences;
 use crate::{Error, Prompt, Result, TokenId};
 
-/// One text to generate, or several samples of it: a prompt, and what differs from the [`Decoding`](super::Decoding) of
-/// the batch.
+/// One text to generate, or several samples of it: a prompt, and the settings that differ from the
+/// [`Decoding`](super::Decoding) of the batch.
 ///
 /// Every prompt converts into a request without settings, so prompts can be passed wherever requests are expected.
 ///

@@ -89,8 +89,8 @@ impl<B: Backend> Evaluator<B> {
         Ok(())
     }
 
-    /// Makes row `i` what row `rows[i]` was: copies a row that is named twice, drops a row that is not named, and
-    /// reorders. The batch then has `rows.len()` rows.
+    /// Makes row `i` a copy of the former row `rows[i]`: copies a row that is named twice, drops a row that is not
+    /// named, and reorders. The batch then has `rows.len()` rows.
     ///
     /// ```
     /// use eft_core::{from_fn, Evaluator, Host, Vocab};

@@ -83,7 +83,7 @@ impl<B: Backend> PlannedModel<B> {
 }
 
 impl Inputs {
-    /// Makes row `i` what row `rows[i]` was.
+    /// Makes row `i` a copy of the former row `rows[i]`.
     pub(crate) fn select(&mut self, rows: &[usize]) {
         match self {
             Self::Ids(ids) => *ids = rows.iter().map(|row| ids[*row].clone()).collect(),

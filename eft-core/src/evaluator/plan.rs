@@ -1,5 +1,5 @@
-//! From combinations and prompts to what must run: each model renders the prompts, sums are flattened, equal terms are
-//! added up, and terms that are the same model on the same token ids share its rows.
+//! Plans which models must run for combinations and prompts: each model renders the prompts, sums are flattened, equal
+//! terms are added up, and terms that are the same model on the same token ids share its rows.
 use std::borrow::Cow;
 
 use super::expr::{Expr, Root, WrittenTerm};

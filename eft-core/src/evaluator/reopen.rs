@@ -10,7 +10,7 @@ use crate::{EngineRow, Opened, Prompt, Result, RowFeed, Session, TokenId};
 
 impl<B: Backend> Evaluator<B> {
     /// Starts again from other prompts, keeping in each model's cache the longest prefix that a new prompt shares with
-    /// what the model has read: an old prompt and the tokens fed after it.
+    /// the tokens that the model has read: an old prompt and the tokens fed after it.
     ///
     /// The number of prompts may differ from the number of rows. Each prompt continues from the row that shares most
     /// with it, and several may continue from one row. Usually the prompts are conversations with the next turn added.

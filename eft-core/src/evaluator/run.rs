@@ -45,7 +45,7 @@ struct PassError {
 
 impl<B: Backend> Evaluator<B> {
     /// Makes sure that the models have scores at the positions. Everything is checked before anything is run. If a
-    /// model fails, the others have read tokens that it has not; the next call feeds only what is missing.
+    /// model fails, the others have read tokens that it has not; the next call feeds only the missing tokens.
     pub(super) fn run(&mut self, models: &[usize], at: &[Range<usize>]) -> Result<()> {
         let mut passes = Vec::new();
         for session in 0..self.sessions.len() {
@@ -125,7 +125,7 @@ impl<B: Backend> Evaluator<B> {
             };
             let (term, row) = (&self.models[open.models[row / rows]].name, row % rows);
             if *drop > limit {
-                // A session can drop all that it was fed after its prompt, so what it cannot drop is in the prompt.
+                // A session can drop all tokens fed after its prompt, so a token that it cannot drop is in the prompt.
                 return Err(Error::Forgotten { row, position: 0 });
             }
             if feed.tokens.len() > room {

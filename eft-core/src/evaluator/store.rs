@@ -77,7 +77,7 @@ impl<B: Backend> ScoreStore<B> {
         self.forget_unused();
     }
 
-    /// Makes row `i` what row `rows[i]` was.
+    /// Makes row `i` a copy of the former row `rows[i]`.
     pub(crate) fn select(&mut self, rows: &[usize]) {
         self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
         self.forget_unused();

@@ -300,7 +300,7 @@ impl<B: Backend> Sampler<B> {
         Ok(())
     }
 
-    /// Makes row `i` a copy of what row `rows[i]` was. Copies of one row draw the same random numbers until
+    /// Makes row `i` a copy of the former row `rows[i]`. Copies of one row draw the same random numbers until
     /// [`rename`](Self::rename) gives them different ids.
     ///
     /// # Errors

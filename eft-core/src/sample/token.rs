@@ -29,14 +29,14 @@ pub struct Token {
     /// The likeliest tokens of the combined distribution, likeliest first: the number is
     /// [`Decoding::alternatives`](super::Decoding::alternatives).
     pub alternatives: Vec<Pick>,
-    /// What each term of the combination contributed, if [`Decoding::attribution`](super::Decoding::attribution)
+    /// The contribution of each term of the combination, if [`Decoding::attribution`](super::Decoding::attribution)
     /// requests it.
     pub attribution: Option<Attribution>,
     /// The probability mass of the tokens that a black box reports; `None` if no term is a black box.
     pub known_mass: Option<f32>,
 }
 
-/// What each term of a combination contributed to the choice of a token over its likeliest rivals.
+/// The contributions of the terms of a combination to the choice of a token over its likeliest rivals.
 ///
 /// For a weighted sum with scores `Σₖ wₖ·log πₖ`, the shares `wₖ·(log πₖ(token) − log πₖ(rival))` of all terms add up
 /// to `log p(token) − log p(rival)` in the combined distribution `p`. Shares are differences within one distribution,
@@ -72,7 +72,7 @@ impl Attribution {
     }
 }
 
-/// What one term contributed: part of an [`Attribution`].
+/// The contribution of one term: part of an [`Attribution`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TermShare {

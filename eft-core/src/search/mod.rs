@@ -110,7 +110,7 @@ impl<'a> ChunkBeamSearch<'a> {
         self
     }
 
-    /// Sets how the base samples and what ends its texts: a [`Sampling`](crate::Sampling) or a [`Decoding`]. The maximum
+    /// Sets how the base samples and when its texts end: a [`Sampling`](crate::Sampling) or a [`Decoding`]. The maximum
     /// number of tokens is that of the [`Decoding`], too.
     pub fn decoding(mut self, decoding: impl Into<Decoding>) -> Self {
         self.settings.decoding = decoding.into();

@@ -31,7 +31,7 @@ pub trait Proposer: Send + Sync {
     ///
     /// # Errors
     /// * [`Error::InvalidParameter`] if a setting is outside its range.
-    /// * [`Error::Unsupported`] if `decoding` requests what the proposer cannot do.
+    /// * [`Error::Unsupported`] if `decoding` requests something that the proposer does not support.
     /// * The errors of [`Source::generate`].
     fn open(&self, prompt: &Prompt, decoding: &Decoding) -> Result<Box<dyn ProposerSession + '_>>;
 }

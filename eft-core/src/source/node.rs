@@ -12,7 +12,7 @@ pub(crate) enum Node<B: Backend> {
     Leaf(Leaf<B>),
     /// A source of which only the [`LogitSource`] interface is known.
     Opaque(Arc<dyn LogitSource<Backend = B>>),
-    /// A weighted sum. Weights are products of what the user wrote, in double precision.
+    /// A weighted sum. Weights are products of the user's weights, in double precision.
     Sum(Vec<(f64, Source<B>)>),
     /// A function of the parts' log-probabilities.
     Rule(Arc<dyn Rule<B>>, Vec<Source<B>>),

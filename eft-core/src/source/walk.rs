@@ -37,7 +37,7 @@ impl Extent {
     }
 }
 
-/// A model of a combination: a leaf or an opaque source, and what applies to it.
+/// A model of a combination: a leaf or an opaque source, with its weight and prompt transforms.
 pub(crate) struct WrittenModel<'a, B: Backend> {
     pub(crate) source: &'a Source<B>,
     /// The product of the weights of all sums around it.

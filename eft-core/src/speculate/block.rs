@@ -34,8 +34,8 @@ impl Speculation {
         Ok(Self { acceptance, scheduler, report: Report::default(), alone, started: false })
     }
 
-    /// How many tokens to draft for each row: what the scheduler advises, within the tokens still to be written (the
-    /// last of which is the target's own) and the room of the models' contexts.
+    /// How many tokens to draft for each row: the scheduler's choice, limited by the number of tokens still to be
+    /// written (the last of which is the target's own) and the room of the models' contexts.
     fn lengths<B: Backend>(&self, evaluator: &Evaluator<B>, bounds: &Bounds<'_>) -> Vec<usize> {
         let length = self.scheduler.next();
         let left = bounds.left.iter().zip(evaluator.room());

@@ -1,4 +1,4 @@
-//! [`LoraConfig`]: what an `adapter_config.json` says.
+//! [`LoraConfig`]: the contents of an `adapter_config.json`.
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;

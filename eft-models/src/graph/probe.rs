@@ -19,8 +19,8 @@ const DEPTH: f32 = 256.0;
 /// Terms of a dot product. Those of 16-bit numbers are summed in 32 bits, so this counts for 32 bits only.
 const WIDTH: f32 = 4096.0;
 
-/// A difference of more than this many times what rounding explains is an error. Between once and this many times, it is
-/// a warning.
+/// A difference larger than this multiple of the difference that rounding explains is an error. A smaller one, above
+/// the explained difference, is a warning.
 const TOLERATED: f32 = 4.0;
 
 /// How much a position's logits may vary with the tokens after it. Graphs that quantise activations as they come do

@@ -63,7 +63,7 @@ impl Pieces {
         self.ended = true;
     }
 
-    /// Takes a token. Returns what can be yielded, and how the text ended, if it did.
+    /// Takes a token. Returns the piece that can be yielded, if any, and how the text ended, if it did.
     pub(super) fn push(&mut self, token: Token) -> (Option<Piece>, Option<Finished>) {
         let text = self.detokenizer.push(token.id);
         self.tokens.push_back((self.held.len(), token));
