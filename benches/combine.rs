@@ -40,8 +40,8 @@ fn main() {
     }
 }
 
-/// The logits of a base, a tuned and an untuned model: equal up to noise, normally distributed with a standard deviation of
-/// 2.5, except for a hundred tokens that fit the context.
+/// The logits of a base, a tuned and an untuned model: equal up to noise, normally distributed with a standard
+/// deviation of 2.5, except for a hundred tokens that fit the context.
 fn rows(width: usize) -> Vec<f32> {
     let uniform = |stream: u64, i: usize| {
         let mut x =

@@ -5,8 +5,8 @@
 //! cargo run --release --example wrap_your_model -- "Alice was"
 //! ```
 //!
-//! The model here, in `common/ngram.rs`, is an n-gram model that is trained on a text of 20 KB when the program starts. It
-//! stands for any code that has weights, caches, and a function from both to the scores of the next token. With
+//! The model here, in `common/ngram.rs`, is an n-gram model that is trained on a text of 20 KB when the program starts.
+//! It stands for any code that has weights, caches, and a function from both to the scores of the next token. With
 //! `--features conformance` the test kit checks the wrapper as well.
 mod common;
 

@@ -3,8 +3,8 @@
 //! untuned.
 //!
 //! This crate is the facade. It re-exports `eft_core`, the algebra of logit sources, and has one module for each tensor
-//! library that a feature enables (`candle` by default, `ort`, `tch`), tokenizers and chat templates (`text`), and models
-//! by name (`load`; on the Hugging Face hub with the feature `hub`).
+//! library that a feature enables (`candle` by default, `ort`, `tch`), tokenizers and chat templates (`text`), and
+//! models by name (`load`; on the Hugging Face hub with the feature `hub`).
 //!
 //! ```
 //! use eft::{from_fn, Host, Sampling, Vocab};

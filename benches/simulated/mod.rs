@@ -1,5 +1,6 @@
-//! Simulated models whose passes cost as much as those of a memory-bound model: each pass reads weights of a given size once,
-//! for any number of rows. Their scores are made up, so that a draft agrees with its target with a given probability.
+//! Simulated models whose passes cost as much as those of a memory-bound model: each pass reads weights of a given size
+//! once, for any number of rows. Their scores are made up, so that a draft agrees with its target with a given
+//! probability.
 use std::sync::Arc;
 
 use eft_core::host::HostTensor;

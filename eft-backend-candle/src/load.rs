@@ -27,8 +27,8 @@ use crate::{Candle, CandleNn};
 /// prompts are token ids.
 ///
 /// Unlike `eft::load`, this function reads no tokenizer. Two models can be combined only if both are loaded with the
-/// same `vocab`, by which the caller asserts that their token ids mean the same. A model loaded without a vocabulary can
-/// be combined only with itself and its own adapters.
+/// same `vocab`, by which the caller asserts that their token ids mean the same. A model loaded without a vocabulary
+/// can be combined only with itself and its own adapters.
 ///
 /// # The files must not change
 /// Weights are mapped into memory (see [`Checkpoint::open`]). The files must not be changed or truncated in place as

@@ -11,8 +11,8 @@ use crate::{Torch, TorchNn};
 /// prompts of token ids.
 ///
 /// Only sources over one vocabulary can be combined. So give all models the same `vocab`, and make sure that their ids
-/// mean the same tokens: unlike `eft::Loader`, this function reads no tokenizer and cannot check it. Without a `vocab`, a
-/// model can be combined with itself only.
+/// mean the same tokens: unlike `eft::Loader`, this function reads no tokenizer and cannot check it. Without a `vocab`,
+/// a model can be combined with itself only.
 ///
 /// ```
 /// use eft_backend_tch::{Torch, TorchNn, load};

@@ -1,8 +1,8 @@
 //! [`Engine`]: a model of your own, which takes token ids and keeps KV caches.
 //!
-//! An engine is weights. [`Source::new`](crate::Source::new) makes a source of it. Several sources over one engine, with
-//! other adapters or other prompts, run as rows of one forward pass, so that decoding reads the weights once for all
-//! of them.
+//! An engine is weights. [`Source::new`](crate::Source::new) makes a source of it. Several sources over one engine,
+//! with other adapters or other prompts, run as rows of one forward pass, so that decoding reads the weights once for
+//! all of them.
 //!
 //! Most engines keep a cache for each row, as here. A model that is a function of all its tokens is an
 //! [`FnEngine`](crate::FnEngine) already.

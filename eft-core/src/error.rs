@@ -25,8 +25,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failure of an operation of this crate.
 ///
-/// A `row` is the index of a sequence in its batch. A `position` counts the tokens that follow the prompt: the scores at
-/// position 0 are those after the prompt itself. A `term` is the name of a source in a combination.
+/// A `row` is the index of a sequence in its batch. A `position` counts the tokens that follow the prompt: the scores
+/// at position 0 are those after the prompt itself. A `term` is the name of a source in a combination.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,7 +1,8 @@
 //! [`Prompt`]: the beginning of a text, before a tokenizer or a chat template is applied.
 //!
 //! Each model of a combination renders the prompt in its own way: a tuned model may need its chat template where a base
-//! model takes plain text. So combinations are opened on prompts, and each model's [`Renderer`] makes token ids of them.
+//! model takes plain text. So combinations are opened on prompts, and each model's [`Renderer`] makes token ids of
+//! them.
 //!
 //! ```
 //! use eft_core::{Message, Prompt};

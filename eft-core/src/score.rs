@@ -26,8 +26,8 @@ use crate::{Prompt, Result, Source, TokenId};
 /// The memory, in bytes, that the scores of one pass may take for each model, over all rows of a batch: 128 MiB, or one
 /// position in each row where that takes more (as much as a step of generation takes).
 ///
-/// A position takes 4 bytes for each token of the vocabulary; at 152,000 tokens a pass scores 220 positions. To use less
-/// memory, score fewer pairs in one call.
+/// A position takes 4 bytes for each token of the vocabulary; at 152,000 tokens a pass scores 220 positions. To use
+/// less memory, score fewer pairs in one call.
 pub const PASS_BYTES: usize = 128 << 20;
 
 /// A number for each token of a continuation, and their sum.

@@ -1,4 +1,5 @@
-//! Vocabularies that are combined in practice: with padded rows, added tokens, renamed special tokens, other tokenizers.
+//! Vocabularies that are combined in practice: with padded rows, added tokens, renamed special tokens, other
+//! tokenizers.
 mod common;
 
 use common::*;

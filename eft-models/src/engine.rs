@@ -38,12 +38,12 @@ impl<N: Nn> DecoderEngine<N> {
         Self::with_adapters(nn, weights, &[], vocab)
     }
 
-    /// Loads a model with LoRA adapters, which rows can run under: see [`eft_core::Source::adapter`]. The base's weights
-    /// are held in memory once, and read once in each pass, for all adapters together.
+    /// Loads a model with LoRA adapters, which rows can run under: see [`eft_core::Source::adapter`]. The base's
+    /// weights are held in memory once, and read once in each pass, for all adapters together.
     ///
     /// # Errors
-    /// * [`crate::Error::BadTensor`] if a tensor of the base is missing, has another shape than the spec says, or cannot be
-    ///   read.
+    /// * [`crate::Error::BadTensor`] if a tensor of the base is missing, has another shape than the spec says, or
+    ///   cannot be read.
     /// * [`crate::Error::Core`] if the vocabulary's width is not the model's, or if the device fails.
     /// * [`crate::Error::BadTensor`] if an adapter does not fit the base, or has a tensor that its configuration does
     ///   not select.

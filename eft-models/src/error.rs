@@ -13,7 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a model or adapter cannot be loaded.
 ///
-/// Messages do not repeat their [`source`](std::error::Error::source): print the whole chain, as `{:#}` of `anyhow` does.
+/// Messages do not repeat their [`source`](std::error::Error::source): print the whole chain, as `{:#}` of `anyhow`
+/// does.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,7 +1,8 @@
 //! [`Rope`]: rotary position embeddings, which rotate pairs of channels by angles that grow with the position.
 //!
-//! Su et al. 2021, arXiv 2104.09864, equation 15. Variants for longer contexts: linear (Chen et al. 2023, arXiv 2306.15595),
-//! that of Llama 3, YaRN (Peng et al. 2023, arXiv 2309.00071), LongRoPE (Ding et al. 2024, arXiv 2402.13753).
+//! Su et al. 2021, arXiv 2104.09864, equation 15. Variants for longer contexts: linear (Chen et al. 2023, arXiv
+//! 2306.15595), that of Llama 3, YaRN (Peng et al. 2023, arXiv 2309.00071), LongRoPE (Ding et al. 2024, arXiv
+//! 2402.13753).
 //!
 //! ```
 //! use eft_models::rope::Rope;
@@ -51,8 +52,8 @@ impl Rope {
         angles.map(|a| (self.magnitude * a.cos(), self.magnitude * a.sin())).unzip()
     }
 
-    /// Reads the embedding for heads of width `head_dim` from `rope_parameters`, or from the fields of older files. `kind`
-    /// is the type of layer, for configurations with parameters for each type.
+    /// Reads the embedding for heads of width `head_dim` from `rope_parameters`, or from the fields of older files.
+    /// `kind` is the type of layer, for configurations with parameters for each type.
     pub(crate) fn read(config: &Config<'_>, head_dim: usize, kind: Option<&str>) -> Result<Self> {
         let parameters = config.object("rope_parameters");
         let of_kind = parameters.as_ref().and_then(|p| p.object(kind?));
@@ -85,8 +86,8 @@ impl Rope {
         }
     }
 
-    /// Divides the angle of each pair by its own factor, as GGUF files store scaled embeddings. Returns `None` unless there
-    /// is a positive factor for each pair.
+    /// Divides the angle of each pair by its own factor, as GGUF files store scaled embeddings. Returns `None` unless
+    /// there is a positive factor for each pair.
     #[must_use]
     pub fn with_frequency_divisors(mut self, factors: &[f32]) -> Option<Self> {
         let fits = factors.len() == self.inverse_frequencies.len();

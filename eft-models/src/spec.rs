@@ -55,8 +55,8 @@ pub struct LayerSpec {
     pub mlp: MlpSpec,
     /// The norm on the output of the feed-forward part, before it is added to the residual stream.
     pub mlp_post_norm: Option<NormSpec>,
-    /// Whether attention and the feed-forward part read the same hidden states and are both added to them, instead of one
-    /// after the other.
+    /// Whether attention and the feed-forward part read the same hidden states and are both added to them, instead of
+    /// one after the other.
     pub parallel: bool,
 }
 

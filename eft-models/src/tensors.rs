@@ -18,7 +18,8 @@ pub struct RawTensor<'a> {
     pub shape: Vec<usize>,
     /// The type of its entries.
     pub dtype: Dtype,
-    /// The entries in row-major order, little-endian. This is a handle: a mapped file stays mapped as long as one exists.
+    /// The entries in row-major order, little-endian. This is a handle: a mapped file stays mapped as long as one
+    /// exists.
     pub bytes: Bytes,
 }
 

@@ -8,8 +8,8 @@ pub(crate) const SYMBOLS: usize = 257;
 /// The amount that every count is lowered by, in favour of symbols that were never seen in the context.
 const DISCOUNT: f32 = 0.9;
 
-/// Predicts a symbol from the `order - 1` symbols before it. The counts of the longest known context are interpolated with
-/// those of each shorter one (Kneser and Ney 1995).
+/// Predicts a symbol from the `order - 1` symbols before it. The counts of the longest known context are interpolated
+/// with those of each shorter one (Kneser and Ney 1995).
 #[derive(Clone)]
 pub(crate) struct Ngram {
     order: usize,

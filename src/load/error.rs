@@ -5,7 +5,8 @@
 //! assert!(matches!(error, eft::load::Error::NotFound { .. }));
 //! ```
 //!
-//! It converts into [`eft::Error`](crate::Error), so `?` works in a function that returns [`eft::Result`](crate::Result):
+//! It converts into [`eft::Error`](crate::Error), so `?` works in a function that returns
+//! [`eft::Result`](crate::Result):
 //!
 //! ```
 //! fn answer(model: &str) -> eft::Result<String> {

@@ -41,8 +41,8 @@
 //! libraries, `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_CACHE` are respected.
 //!
 //! # The files must not change
-//! Weights are mapped into memory. A file must not be changed or truncated in place as long as the model exists: that would
-//! be undefined behaviour. Replacing it, by renaming another file to its name, is fine.
+//! Weights are mapped into memory. A file must not be changed or truncated in place as long as the model exists: that
+//! would be undefined behaviour. Replacing it, by renaming another file to its name, is fine.
 //!
 //! # Warnings
 //! A load can succeed and still have something to report: see [`Warning`]. Warnings are printed to standard error
@@ -86,8 +86,8 @@ use resolve::{Resolved, resolve};
 /// ```
 ///
 /// # The files must not change
-/// Weights are mapped into memory. The files must not be changed or truncated in place as long as the model exists: that
-/// would be undefined behaviour. Replacing a file by renaming another to its name is fine.
+/// Weights are mapped into memory. The files must not be changed or truncated in place as long as the model exists:
+/// that would be undefined behaviour. Replacing a file by renaming another to its name is fine.
 ///
 /// # Errors
 /// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.
@@ -120,7 +120,8 @@ impl Loader {
     /// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.
     /// * [`Error::Hub`] if a file of the model cannot be obtained from the hub or its cache.
     /// * [`Error::Files`] if a file or an adapter is missing, broken or not supported.
-    /// * [`Error::Core`] if the files contradict each other, the vocabulary does not fit the model, or the library fails.
+    /// * [`Error::Core`] if the files contradict each other, the vocabulary does not fit the model, or the library
+    ///   fails.
     pub fn load_on<N: Nn>(&self, nn: N) -> Result<Model<N::Backend>> {
         self.on_warning.check_optimised();
         match resolve(self)? {

@@ -151,8 +151,8 @@ impl Renderer for TextRenderer {
         }
     }
 
-    /// Encodes the text without the tokens that begin a sequence. A tokenizer that puts a space before every text does so
-    /// here, too.
+    /// Encodes the text without the tokens that begin a sequence. A tokenizer that puts a space before every text does
+    /// so here, too.
     fn continuation(&self, _term: &str, text: &str) -> Result<Vec<TokenId>> {
         self.tokenizer.encode(text, false)
     }

@@ -94,8 +94,8 @@ impl Tokenizer {
         &self.file
     }
 
-    /// Returns the token ids of a text. If it is the `whole` of a sequence, or its beginning, it gets the tokens that the
-    /// tokenizer puts before or after one; a first token that the text spells out already is not repeated.
+    /// Returns the token ids of a text. If it is the `whole` of a sequence, or its beginning, it gets the tokens that
+    /// the tokenizer puts before or after one; a first token that the text spells out already is not repeated.
     ///
     /// Special tokens that the text spells out become special tokens.
     ///

@@ -105,8 +105,8 @@ fn questions(file: &str) -> Vec<Question> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The effect that the papers report: the up-scaled model has the form of the small tuned model and the facts of the large
-/// base.
+/// The effect that the papers report: the up-scaled model has the form of the small tuned model and the facts of the
+/// large base.
 pub(crate) fn up_scaling_answers<B: Backend>(model: impl Fn(&str) -> Source<B>) {
     let (large, small, tuned) = (model("base-large"), model("base-small"), model("tuned-small"));
     let asked: Vec<Question> = ["test-short", "test-long"].map(questions).into_iter().flatten().collect();

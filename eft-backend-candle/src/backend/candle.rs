@@ -44,8 +44,8 @@ impl Candle {
         Self::new(Device::Cpu)
     }
 
-    /// Sets whether operations on the processor use candle's tensor operations, as they do on a GPU. The results are the
-    /// same up to rounding, and slower. This is for tests.
+    /// Sets whether operations on the processor use candle's tensor operations, as they do on a GPU. The results are
+    /// the same up to rounding, and slower. This is for tests.
     #[must_use]
     pub fn generic(self, generic: bool) -> Self {
         Self { generic, ..self }

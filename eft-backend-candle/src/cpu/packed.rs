@@ -147,8 +147,8 @@ struct Tile<'a> {
     to: Range<usize>,
 }
 
-/// Computes the products of a tile's outputs with `M` rows. Independent of the kind of block, so that it is compiled once
-/// for all kinds.
+/// Computes the products of a tile's outputs with `M` rows. Independent of the kind of block, so that it is compiled
+/// once for all kinds.
 #[inline(always)]
 fn sums<S: Simd, D: Dot<S>, const M: usize>(
     simd: S,

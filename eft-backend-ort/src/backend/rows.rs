@@ -1,4 +1,4 @@
-//! Rows that lie in any tensors, as one input of a graph.
+//! Score rows that lie in any tensors, as one input of a graph.
 use eft_core::{Backend, Result, ScoreRow};
 use ort::value::{DynValue, TensorElementType};
 

@@ -40,8 +40,8 @@ impl LayerCache {
 }
 
 impl RowCache {
-    /// Writes keys and values, (key heads, tokens, head width) each, after the first `past` tokens of a row, and returns
-    /// those of all tokens from `first` on.
+    /// Writes keys and values, (key heads, tokens, head width) each, after the first `past` tokens of a row, and
+    /// returns those of all tokens from `first` on.
     pub(super) fn append(
         slot: &mut Option<Self>,
         past: i64,

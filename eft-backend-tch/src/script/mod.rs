@@ -17,8 +17,8 @@
 //! | present | the tensors of `past` with the new slots after the old ones |
 //!
 //! A query attends to its own slot and those before it, except masked ones. A module without a cache returns logits and
-//! an empty list, or logits alone, and is fed all tokens in each pass. Modules must be scripted, not traced, since a trace
-//! is valid only for the shapes that it was made with. `scripts/export.py` of this crate is an example.
+//! an empty list, or logits alone, and is fed all tokens in each pass. Modules must be scripted, not traced, since a
+//! trace is valid only for the shapes that it was made with. `scripts/export.py` of this crate is an example.
 //!
 //! A module is tested with a few tokens when it is loaded, and refused if its logits with a cache differ from those
 //! without. If it attends to masked slots it is accepted, and each row runs in a separate pass.

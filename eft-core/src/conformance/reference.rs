@@ -1,9 +1,9 @@
 //! Reference implementations of the operations of [`Backend`](crate::Backend), in plain `f64` and on single rows. Every
 //! backend is compared with them.
 //!
-//! A row is a slice with one score for each token id, and logarithms are natural. Where the contract asks for an unsound
-//! result, every entry is NaN here. A backend rounds, so a probability mass that is within rounding of a boundary may
-//! end up on either side of it: [`check_filter`] and [`check_draw`] allow for that, and for nothing else.
+//! A row is a slice with one score for each token id, and logarithms are natural. Where the contract asks for an
+//! unsound result, every entry is NaN here. A backend rounds, so a probability mass that is within rounding of a
+//! boundary may end up on either side of it: [`check_filter`] and [`check_draw`] allow for that, and for nothing else.
 //!
 //! ```
 //! use eft_core::Filter;

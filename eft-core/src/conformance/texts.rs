@@ -6,8 +6,9 @@ use crate::{Decoding, Host, Sampling, Source, TokenId, Vocab, from_fn};
 
 const WIDTH: usize = 600;
 
-/// Checks that a source on this backend obeys the laws of sources, and that a combination of such sources gives the same
-/// tokens as on the host: for greedy decoding, and for sampling under every filter and a processor, with the same seed.
+/// Checks that a source on this backend obeys the laws of sources, and that a combination of such sources gives the
+/// same tokens as on the host: for greedy decoding, and for sampling under every filter and a processor, with the same
+/// seed.
 ///
 /// ```no_run
 /// use eft_core::{Host, conformance::check_texts};

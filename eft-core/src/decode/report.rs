@@ -80,8 +80,8 @@ impl Report {
         ratio(plain + self.undrafted_time?.as_secs_f64(), took)
     }
 
-    /// Returns the seconds saved over plain decoding, as estimated from the plain steps in between; negative if drafting
-    /// cost more than it gained.
+    /// Returns the seconds saved over plain decoding, as estimated from the plain steps in between; negative if
+    /// drafting cost more than it gained.
     pub fn seconds_saved(&self) -> Option<f64> {
         let took = self.draft_time.as_secs_f64() + self.block_time.as_secs_f64();
         Some(self.undrafted_time?.as_secs_f64() - took)

@@ -8,8 +8,8 @@ impl<B: Backend> Evaluator<B> {
     /// Returns the error that names the term at fault for the unusable scores of a root at one position.
     ///
     /// That is the first term with a NaN, with +∞ or without any finite score, or with −∞ where the term is subtracted.
-    /// If all terms are sound one by one, it is the root itself. Score rows are downloaded to find it, so call this only
-    /// once something is wrong: when a [`Pick`](crate::Pick) has a log-probability of NaN.
+    /// If all terms are sound one by one, it is the root itself. Score rows are downloaded to find it, so call this
+    /// only once something is wrong: when a [`Pick`](crate::Pick) has a log-probability of NaN.
     ///
     /// The error is [`Error::BadScores`], unless the root index is out of range or a download fails.
     ///

@@ -29,8 +29,8 @@ impl<B: Backend> Evaluator<B> {
     /// ```
     ///
     /// # Errors
-    /// The same errors as [`open`](Self::open), such as a prompt that cannot be rendered or is too long, or a failure of a
-    /// model. An error found before any model ran leaves the evaluator as it was; a later one poisons it.
+    /// The same errors as [`open`](Self::open), such as a prompt that cannot be rendered or is too long, or a failure
+    /// of a model. An error found before any model ran leaves the evaluator as it was; a later one poisons it.
     pub fn reopen(&mut self, prompts: &[Prompt]) -> Result<()> {
         let plan = Plan::new(&self.sources, prompts, self.options.every_term)?;
         plan.models.iter().try_for_each(PlannedModel::check)?;

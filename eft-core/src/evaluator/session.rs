@@ -34,8 +34,8 @@ impl<B: Backend> EvaluatorSession<B> {
     /// row's next token. See [`Evaluator::reopen`].
     ///
     /// # Errors
-    /// Any error of [`Evaluator::reopen`] or [`Evaluator::eval`], such as a prompt that cannot be rendered or is too long,
-    /// or a failure of a model.
+    /// Any error of [`Evaluator::reopen`] or [`Evaluator::eval`], such as a prompt that cannot be rendered or is too
+    /// long, or a failure of a model.
     pub fn reopen(&mut self, prompts: &[Prompt]) -> Result<Scores<B>> {
         self.evaluator.reopen(prompts)?;
         self.current()
@@ -116,8 +116,8 @@ impl<B: Backend> Source<B> {
     /// ```
     ///
     /// # Errors
-    /// Any error of [`Evaluator::open`], such as a prompt that cannot be rendered or is too long, vocabularies that do not
-    /// fit together, or a failure of a model.
+    /// Any error of [`Evaluator::open`], such as a prompt that cannot be rendered or is too long, vocabularies that do
+    /// not fit together, or a failure of a model.
     pub fn session(&self, prompts: &[Prompt]) -> Result<(EvaluatorSession<B>, Scores<B>)> {
         self.session_with(prompts, OpenOptions::default())
     }
@@ -125,8 +125,8 @@ impl<B: Backend> Source<B> {
     /// Opens the source on prompts with options: see [`session`](Self::session).
     ///
     /// # Errors
-    /// Any error of [`Evaluator::open`], such as a prompt that cannot be rendered or is too long, vocabularies that do not
-    /// fit together, or a failure of a model.
+    /// Any error of [`Evaluator::open`], such as a prompt that cannot be rendered or is too long, vocabularies that do
+    /// not fit together, or a failure of a model.
     pub fn session_with(
         &self,
         prompts: &[Prompt],

@@ -12,7 +12,8 @@ use crate::{Result, TokenId};
 pub struct TermLogProbs {
     /// The name of the term.
     pub name: String,
-    /// Its weight in the sum. For a part of a rule: the part's [weight](crate::Rule::weight) by the rule, if it has one.
+    /// Its weight in the sum. For a part of a rule: the part's [weight](crate::Rule::weight) by the rule, if it has
+    /// one.
     pub weight: Option<f32>,
     /// For each requested position, the natural log-probabilities of the requested tokens, normalised over the tokens
     /// that all models of the root share. `None` if the term cancels and is not run: see

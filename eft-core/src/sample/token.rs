@@ -78,8 +78,8 @@ impl Attribution {
 pub struct TermShare {
     /// The term's name.
     pub name: String,
-    /// The term's weight in the sum, or the [weight](crate::Rule::weight) that a rule gives to its part; `None` if it gives
-    /// none.
+    /// The term's weight in the sum, or the [weight](crate::Rule::weight) that a rule gives to its part; `None` if it
+    /// gives none.
     pub weight: Option<f32>,
     /// The token's log-probability in the term's own distribution.
     pub log_prob: f32,

@@ -26,8 +26,8 @@ pub trait Proposer: Send + Sync {
     /// Returns the vocabulary of its tokens; `None` if it returns only text.
     fn vocab(&self) -> Option<&Arc<Vocab>>;
 
-    /// Starts a session with one row, whose continuation is empty. The maximum number of tokens in `decoding` is left to
-    /// the search.
+    /// Starts a session with one row, whose continuation is empty. The maximum number of tokens in `decoding` is left
+    /// to the search.
     ///
     /// # Errors
     /// * [`Error::InvalidParameter`] if a setting is outside its range.

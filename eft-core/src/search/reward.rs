@@ -9,8 +9,8 @@ use crate::score::score_pushed;
 use crate::source::Node;
 use crate::{Error, Prompt, Result, Source, TokenId, Vocab};
 
-/// The guide of weak-to-strong search: scores a text `y` for a prompt `x` by `log π_tuned(y | x) − log π_untuned(y | x)`,
-/// in nats. Zhou et al. 2024, arXiv 2405.19262.
+/// The guide of weak-to-strong search: scores a text `y` for a prompt `x` by
+/// `log π_tuned(y | x) − log π_untuned(y | x)`, in nats. Zhou et al. 2024, arXiv 2405.19262.
 ///
 /// If the guide's models share the base's vocabulary, they score its tokens. If not, they score its text: it is
 /// tokenized for the tuned model ([`Renderer::continuation`](crate::Renderer::continuation)) and follows the prompt as

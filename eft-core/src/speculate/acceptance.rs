@@ -9,7 +9,8 @@ use crate::sample::scored_position::ScoredPosition;
 pub(super) enum Acceptance {
     /// If the target picks the same token: greedily, or with the same random number.
     Agreement,
-    /// With probability `min(1, p / q)`, where the target gives the token the probability `p` and the draft gave it `q`.
+    /// With probability `min(1, p / q)`, where the target gives the token the probability `p` and the draft gave it
+    /// `q`.
     Rejection,
 }
 

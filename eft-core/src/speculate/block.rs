@@ -42,7 +42,8 @@ impl Speculation {
         left.map(|(left, room)| length.min(left.saturating_sub(1)).min(room)).collect()
     }
 
-    /// Reports a block to the scheduler, and adds it to the report. `target` is the time of the verification in seconds.
+    /// Reports a block to the scheduler, and adds it to the report. `target` is the time of the verification in
+    /// seconds.
     fn learn<B: Backend>(&mut self, draft: &Draft<B>, verified: &Verified, target: f64) {
         let rows = draft.rows.len();
         let (first, others) = draft.seconds;

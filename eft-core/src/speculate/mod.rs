@@ -3,8 +3,8 @@
 //!
 //! The text is that of plain decoding: greedy decoding gives the same tokens, and sampling draws from the same
 //! distribution. A token `x` that the draft drew from its distribution `q` is accepted with probability
-//! `min(1, p(x) / q(x))`, where `p` is the target's distribution; the first rejected token is replaced by one drawn from
-//! `max(p − q, 0)`, normalised. Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
+//! `min(1, p(x) / q(x))`, where `p` is the target's distribution; the first rejected token is replaced by one drawn
+//! from `max(p − q, 0)`, normalised. Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
 //!
 //! The draft is usually a term of its target: `tuned` of `large + (tuned − untuned)`, as in Mitchell et al. 2023, arXiv
 //! 2310.12962. None of its score rows is then computed twice.

@@ -96,8 +96,8 @@ impl Vocab {
         Self::of(name.into(), Tokens::Known(tokens.into()))
     }
 
-    /// Creates a vocabulary of which only the size is known. Its scores can be added to those of an anonymous vocabulary
-    /// of the same name and size and to no others, since nothing else shows that the ids mean the same.
+    /// Creates a vocabulary of which only the size is known. Its scores can be added to those of an anonymous
+    /// vocabulary of the same name and size and to no others, since nothing else shows that the ids mean the same.
     ///
     /// # Errors
     /// [`Error::BadVocab`] if the size is 0.
@@ -301,8 +301,8 @@ impl Vocab {
         }
     }
 
-    /// Returns a vocabulary of the first `real` tokens of this one, whose score rows are exactly as wide. `eos` may hold
-    /// ids past them: that a text could end by no other id is an error when it is generated, not here.
+    /// Returns a vocabulary of the first `real` tokens of this one, whose score rows are exactly as wide. `eos` may
+    /// hold ids past them: that a text could end by no other id is an error when it is generated, not here.
     pub(crate) fn cut(&self, name: String, real: usize, eos: BTreeSet<TokenId>) -> Self {
         let tokens = match &self.tokens {
             Tokens::Known(tokens) if tokens.len() != real => Tokens::Known(tokens[..real].into()),

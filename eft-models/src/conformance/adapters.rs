@@ -13,8 +13,8 @@ const ADAPTERS: [(&str, &[&str]); 3] = [
     ("falcon-new", &["falcon-new-lora"]),
 ];
 
-/// Checks logits under adapters against those of PEFT, and that rows under different adapters give the same logits in one
-/// pass as alone. Returns the largest difference from PEFT for each adapter.
+/// Checks logits under adapters against those of PEFT, and that rows under different adapters give the same logits in
+/// one pass as alone. Returns the largest difference from PEFT for each adapter.
 ///
 /// # Errors
 /// The first check that fails, in words.

@@ -1,7 +1,8 @@
 //! Tests with a few tokens what a graph's caches support, when the graph is loaded.
 //!
 //! The same tokens are run in one pass, over a cache, and over a cache with masked slots. The logits after the last one
-//! are compared: their root mean square difference, in standard deviations of the logits, must be explained by rounding.
+//! are compared: their root mean square difference, in standard deviations of the logits, must be explained by
+//! rounding.
 use eft_core::TokenId;
 use eft_core::backend::{Backend, score_rows};
 

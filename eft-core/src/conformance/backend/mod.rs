@@ -13,8 +13,8 @@ use checker::{Checker, Rows};
 /// The widths of the rows, up to the widest vocabulary in use.
 const WIDTHS: [usize; 5] = [1, 2, 7, 1000, 262_144];
 
-/// Checks every operation of a backend against its [reference](super::reference), on rows of 1 to 262,144 columns. Wrong
-/// arguments must be refused, and unsound rows must stay unsound.
+/// Checks every operation of a backend against its [reference](super::reference), on rows of 1 to 262,144 columns.
+/// Wrong arguments must be refused, and unsound rows must stay unsound.
 ///
 /// ```no_run
 /// use eft_core::{Host, conformance::check_backend};

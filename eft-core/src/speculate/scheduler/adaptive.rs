@@ -195,9 +195,9 @@ impl Adaptive {
     }
 }
 
-/// The cost of a block without a draft: a plain step, less the pass of the draft's own row if the draft is a term of its
-/// target, and a whole plain step if it is not. Half a draft pass is subtracted in either case, so the error is at most
-/// half a draft pass, which the first measured blocks outweigh.
+/// The cost of a block without a draft: a plain step, less the pass of the draft's own row if the draft is a term of
+/// its target, and a whole plain step if it is not. Half a draft pass is subtracted in either case, so the error is at
+/// most half a draft pass, which the first measured blocks outweigh.
 fn undrafted(draft: f64, plain: f64) -> f64 {
     plain - 0.5 * draft.min(plain)
 }

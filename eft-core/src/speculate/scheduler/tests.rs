@@ -24,8 +24,8 @@ fn cost_after(tokens: usize, acceptance: f64, costs: Costs, seed: u64, memory: &
     cost_measured(tokens, acceptance, costs, seed, memory, 0.0)
 }
 
-/// The same with noise in the measured times: this share of them is exponentially distributed, and one time in fifty it is
-/// three times as long.
+/// The same with noise in the measured times: this share of them is exponentially distributed, and one time in fifty it
+/// is three times as long.
 fn cost_measured(
     tokens: usize,
     acceptance: f64,
