@@ -14,8 +14,8 @@ mod plain;
 
 pub(crate) use matrix::{Matrix, products};
 
-/// How much larger the work must be to be split by a thread outside rayon's pool. Such a thread does not take part in
-/// the work: it hands it to the pool and sleeps until it is done, which costs more than waking a worker from inside.
+/// How much larger the work must be to be split by a thread outside rayon's pool. Such a thread does not share the
+/// work: it hands it to the pool and sleeps until it is done, which costs more than waking a worker from inside.
 const OUTSIDE_POOL: usize = 32;
 
 /// Whether work of this size is split over the threads of rayon's pool. `threshold` is the size from which that pays on

@@ -111,7 +111,7 @@ fn survivors(row: &[f32], filter: &Filter) -> usize {
 /// Checks that `got` is `row` filtered, where masses and ratios are compared up to a relative `tolerance`.
 ///
 /// # Errors
-/// A description of the first difference.
+/// Returns a description of the first difference.
 pub fn check_filter(row: &[f32], filter: &Filter, got: &[f32], tolerance: f32) -> Result<(), String> {
     if !is_sound(row) {
         return if is_sound(got) { Err("an unsound row became sound".into()) } else { Ok(()) };
@@ -223,7 +223,7 @@ pub fn draw(row: &[f32], uniform: f64) -> TokenId {
 /// Checks that `token` is the one drawn from a sound row by a uniform number within `tolerance` of `uniform`.
 ///
 /// # Errors
-/// A description of the fault.
+/// Returns a description of the fault.
 pub fn check_draw(row: &[f32], uniform: f64, token: TokenId, tolerance: f64) -> Result<(), String> {
     let log_probs = log_softmax(row);
     let own = log_probs[token as usize].exp();

@@ -21,7 +21,7 @@ use crate::{Error, LogitSource, Opened, Prompt, RowFeed, Scores, Vocab};
 /// before the engine sees them and so hides mistakes of the engine: use [`check_engine`](super::check_engine) for it.
 ///
 /// # Errors
-/// The first law that does not hold.
+/// Returns the first law that does not hold.
 pub fn check_source<B: Backend>(source: &dyn LogitSource<Backend = B>, test: &SourceTest) -> Result {
     refuses(source.open(&[]), "opening an empty batch is refused", |e| {
         matches!(e, Error::EmptyBatch { .. })

@@ -18,7 +18,7 @@ const WIDTH: usize = 600;
 /// ```
 ///
 /// # Errors
-/// The first law that does not hold.
+/// Returns the first law that does not hold.
 pub fn check_texts<B: Backend>(backend: &B) -> Result {
     let test = SourceTest::new([vec![0], vec![1, 0, 1], vec![5, 9]]);
     let source = model(backend, 1)?;

@@ -20,7 +20,7 @@ use crate::{Sampling, Source};
 /// ```
 ///
 /// # Errors
-/// The first law that does not hold.
+/// Returns the first law that does not hold.
 pub fn check_traffic<B: Backend>(source: &Source<B>, test: &SourceTest) -> Result {
     let counter = TrafficCounter::new(source.backend().clone());
     let part = |name: &str| count_traffic(source.clone(), &counter).named(name);

@@ -203,7 +203,7 @@ impl<B: Backend> Batch<B> {
     fn step(&mut self) -> Result<()> {
         let starts: Vec<_> = (0..self.evaluator.rows()).map(|row| self.evaluator.pushed(row).len()).collect();
         let chosen = self.choose(&starts).map_err(|error| {
-            // The scores at fault are looked for before they are dropped.
+            // The term at fault is searched for before its scores are dropped.
             let error =
                 in_row(self.evaluator.explain(0, error), |row| self.active.get(row).copied().unwrap_or(row));
             undo(&mut self.evaluator, &mut self.sampler, &starts);

@@ -23,7 +23,7 @@ pub(crate) enum Inputs {
 pub(crate) struct PlannedModel<B: Backend> {
     pub(crate) model: Model<B>,
     pub(crate) inputs: Inputs,
-    /// The name of the term that needs it; of several, the first.
+    /// The name of the first term that needs it.
     pub(crate) name: String,
 }
 

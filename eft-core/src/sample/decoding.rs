@@ -115,7 +115,7 @@ impl Decoding {
     /// Checks that every setting is in its range.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] names the first setting that is not.
+    /// [`Error::InvalidParameter`] for the first setting that is not.
     pub fn validate(&self) -> Result<()> {
         self.sampling.validate()?;
         check_sequences(&self.stop_sequences)

@@ -277,7 +277,7 @@ impl<B: Backend> Sampler<B> {
         for (scored, (pick, log_prob)) in positions.iter().zip(picks.iter().zip(log_probs)) {
             if pick.log_prob.is_nan() || log_prob.is_nan() {
                 // The step has failed, so the row may be downloaded to find the reason. If the combined scores are
-                // sound, the processors have spoilt them.
+                // sound, the processors have made them unsound.
                 let scores = self.backend.download(&[scored.scores], width)?;
                 let fault = fault(&scores, false).unwrap_or(Fault::NothingAllowed);
                 let (row, position) = (scored.row, scored.position);

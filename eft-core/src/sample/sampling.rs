@@ -84,7 +84,7 @@ impl Sampling {
     /// Checks that every setting is in its range.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] names the first setting that is not.
+    /// [`Error::InvalidParameter`] for the first setting that is not.
     pub fn validate(&self) -> Result<()> {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return Err(Error::parameter("temperature", self.temperature, "a finite number, 0 or above"));

@@ -101,8 +101,8 @@ impl<B: Backend> Source<B> {
 
 impl<B: Backend> Speculative<B> {
     /// Drafts with this source: a term of the target, or any other source over the same tokens. By default the draft is
-    /// the term with a positive weight whose passes read the fewest bytes; of several, or if the sizes are not known,
-    /// the one that is written last.
+    /// the term with a positive weight whose passes read the fewest bytes. If several do, or if the sizes are not
+    /// known, it is the one that is written last.
     pub fn draft(mut self, draft: &Source<B>) -> Self {
         self.draft = Some(draft.clone());
         self.memory = Memory::default();

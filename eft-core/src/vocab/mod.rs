@@ -17,7 +17,7 @@
 //!     .with_eos([2])?;
 //!
 //! let relation = base.relation(&tuned)?;
-//! assert_eq!(relation.common, 3); // neither the padding nor `<pad>` takes part
+//! assert_eq!(relation.common, 3); // the padding and `<pad>` are left out
 //! assert_eq!(relation.renamed, [2]); // a special token with another name: usable, worth a warning
 //!
 //! let other = Vocab::new("other", [b"b".to_vec(), b"a".to_vec()])?;
@@ -89,7 +89,7 @@ impl Vocab {
         tokens: impl IntoIterator<Item = Option<Vec<u8>>>,
     ) -> Result<Self> {
         let mut tokens: Vec<_> = tokens.into_iter().map(|t| t.map(Vec::into_boxed_slice)).collect();
-        // Nothing past the last real token can take part in a combination.
+        // Ids past the last real token are never part of a combination.
         while tokens.last().is_some_and(Option::is_none) {
             tokens.pop();
         }

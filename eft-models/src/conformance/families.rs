@@ -10,7 +10,7 @@ use crate::Nn;
 /// that take several passes. Returns the largest difference of the logits for each family.
 ///
 /// # Errors
-/// The first check that fails, in words.
+/// Returns the first check that fails, in words.
 pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     let mut differences = Vec::new();
     for family in FAMILIES {

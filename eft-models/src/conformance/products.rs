@@ -17,7 +17,7 @@ const TOKENS: [usize; 9] = [1, 2, 3, 4, 5, 8, 17, 64, 130];
 /// entries are representable in bf16, so that no type that a library computes in rounds them.
 ///
 /// # Errors
-/// The first product that differs by more, or a product with rows of another width that was not refused.
+/// Returns the first product that differs by more, or a product with rows of another width that was not refused.
 pub fn check_products<N: Nn>(nn: &N, tolerance: f64) -> Verdict<f64> {
     let mut worst = 0.0f64;
     for shape in SHAPES {

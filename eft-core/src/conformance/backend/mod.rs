@@ -24,7 +24,7 @@ const WIDTHS: [usize; 5] = [1, 2, 7, 1000, 262_144];
 /// ```
 ///
 /// # Errors
-/// The first law that does not hold.
+/// Returns the first law that does not hold.
 pub fn check_backend<B: Backend>(backend: &B) -> Result {
     for width in WIDTHS {
         let rows: Vec<_> = KINDS.iter().map(|kind| kind.row(width, 11)).collect();

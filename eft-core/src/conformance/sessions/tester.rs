@@ -1,4 +1,4 @@
-//! [`Tester`]: the oracle that the scores of sessions are compared with.
+//! [`Tester`]: the reference that the scores of sessions are compared with.
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use crate::backend::{Backend, score_rows};
 use crate::conformance::{Law, Result, SourceTest, require};
 use crate::{Form, Opened, Scores, TokenId, Vocab};
 
-/// A source or an engine, as the laws of sessions see it.
+/// A source or an engine whose sessions are checked.
 pub(in super::super) trait Model<B: Backend> {
     fn backend(&self) -> &B;
 
