@@ -117,7 +117,7 @@ impl LiteralEncoder {
         }
         text.push_str(&Self::unmark(&marked[end..]));
         let encoding = self.copy.encode(&text[..], false).map_err(|e| e.to_string())?;
-        let wrong = || "its special tokens cannot be told from text".to_owned();
+        let wrong = || "its special tokens cannot be distinguished from text".to_owned();
         let (mut ids, mut placed) = (Vec::new(), Vec::new());
         for (id, (start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
             let mapped = self.ids.get(id).copied().unwrap_or(*id);

@@ -78,7 +78,7 @@ fn check_rows<N: Nn>(nn: &N, embedding: &N::Linear, weight: &Matrix) -> Verdict<
     let expected: Vec<_> =
         ids.iter().flat_map(|id| &weight.numbers[id * columns..][..columns]).copied().collect();
     require(found == expected, || {
-        format!("an embedding of {rows} × {columns}: other rows than were asked for")
+        format!("an embedding of {rows} × {columns}: other rows than were requested")
     })
 }
 

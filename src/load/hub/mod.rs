@@ -79,7 +79,7 @@ pub(super) fn fetch_onnx(loader: &Loader, id: &str, file: Option<&str>) -> Resul
     let repository = Repository::open(loader, id)?;
     let file = match file {
         Some(file) if file.ends_with(".onnx") => file.to_owned(),
-        Some(file) => return Err(repository.error(file, "is no ONNX file")),
+        Some(file) => return Err(repository.error(file, "is not an ONNX file")),
         None => usual_onnx(&repository)?,
     };
     let model = repository.file(&file)?;
