@@ -1,8 +1,9 @@
 //! Measures one combination step, from three score rows as wide as a real vocabulary to one token, and compares it with
 //! eager PyTorch and with a plain sum of the rows.
 //!
-//! The rounds of all contestants alternate, and medians are compared. PyTorch takes part if `EFT_PYTHON` names an
-//! interpreter with torch and transformers. Both sides use `RAYON_NUM_THREADS` threads, by default one for each core.
+//! Rounds of all programs under comparison alternate, and medians are compared. PyTorch takes part if `EFT_PYTHON`
+//! names an interpreter with torch and transformers. Both sides use `RAYON_NUM_THREADS` threads, by default one for
+//! each core.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 use std::collections::BTreeMap;
@@ -39,8 +40,8 @@ fn main() {
     }
 }
 
-/// The logits of a base, a tuned and an untuned model: equal up to noise, normally distributed with a standard deviation of
-/// 2.5, except for a hundred tokens that fit the context.
+/// The logits of a base, a tuned and an untuned model: equal up to noise, normally distributed with a standard
+/// deviation of 2.5, except for a hundred tokens that fit the context.
 fn rows(width: usize) -> Vec<f32> {
     let uniform = |stream: u64, i: usize| {
         let mut x =

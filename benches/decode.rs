@@ -1,10 +1,12 @@
-//! Measures forward passes, compares them with llama.cpp and with eager transformers, and measures what shared weights save.
+//! Measures forward passes, compares them with llama.cpp and with eager transformers, and measures the time saved by
+//! sharing weights.
 //!
-//! The rounds of all contestants alternate, and medians are compared. Environment variables choose what is measured:
+//! Rounds of all programs under comparison alternate, and medians are compared. Environment variables choose the
+//! measurements:
 //! - `EFT_MODELS`: a folder of GGUF files, compared with llama.cpp if `EFT_LLAMA_PYTHON` names an interpreter with
 //!   `xllamacpp`;
-//! - `EFT_F32`: a folder of a model in safetensors, compared with eager transformers if `EFT_PYTHON` names an interpreter
-//!   that has it.
+//! - `EFT_F32`: a folder of a model in safetensors, compared with eager transformers if `EFT_PYTHON` names an
+//!   interpreter that has it.
 //!
 //! All sides use `RAYON_NUM_THREADS` threads, by default one for each core.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
@@ -22,8 +24,8 @@ use eft::{Engine, EngineRow, RowFeed, Session};
 const ROUNDS: usize = 5;
 const PROMPT: usize = 64;
 
-/// The passes to measure: tokens in the cache, tokens that are fed, for how many of these logits are wanted, and the number
-/// of passes in a round.
+/// The passes to measure: tokens in the cache, tokens that are fed, for how many of these logits are wanted, and the
+/// number of passes in a round.
 const PASSES: [(&str, [usize; 4]); 4] = [
     ("prefill of 64", [0, PROMPT, 1, 2]),
     ("1 token", [PROMPT, 1, 1, 12]),

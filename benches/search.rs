@@ -1,5 +1,5 @@
-//! Measures chunk beam search, and compares it with its parts: sampling the same number of texts and tokens, and scoring them
-//! once. The models are simulated (`simulated/mod.rs`).
+//! Measures chunk beam search, and compares it with its parts: sampling the same number of texts and tokens, and
+//! scoring them once. The models are simulated (`simulated/mod.rs`).
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 mod simulated;

@@ -1,17 +1,17 @@
-//! Decoding loops of your own over `large + α·(tuned − untuned)`, and a measurement of what the sum is worth.
+//! Decoding loops of your own over `large + α·(tuned − untuned)`, and a measurement of how much the sum gains.
 //!
 //! ```sh
 //! cargo run --release --example custom_loop -- "When I "
 //! ```
 //!
-//! The large and the small model are n-gram models (`common/ngram.rs`) that look at the last 5 bytes and at the last byte.
-//! Both are trained on prose, and the small one is then tuned on verse, since the large one stands for a model that would
-//! be too expensive to tune. `wrap_your_model` shows how such a model becomes a source with a cache; [`eft::from_fn`],
-//! used here, needs only a function.
+//! The large and the small model are n-gram models (`common/ngram.rs`) that look at the last 5 bytes and at the last
+//! byte. Both are trained on prose, and the small one is then tuned on verse, since the large one stands for a model
+//! that would be too expensive to tune. `wrap_your_model` shows how such a model becomes a source with a cache;
+//! [`eft::from_fn`], used here, needs only a function.
 //!
 //! The orders of the models were chosen with the held-out texts in view, for an effect that is easy to see. The sum is
-//! better than its base on verse with other orders, too; whether it is better than the small tuned model depends on them.
-//! With a small model that looks at the last 2 bytes the two are about equal (-2.087 and -2.098).
+//! better than its base on verse with other orders, too; whether it is better than the small tuned model depends on
+//! them. With a small model that looks at the last 2 bytes the two are about equal (-2.087 and -2.098).
 mod common;
 
 use common::ngram::{END, Ngram};
@@ -66,9 +66,10 @@ fn sampled(source: &Source<Host>, prompt: impl Into<Prompt>, decoding: &Decoding
     Ok(sampler.generated(0).to_vec())
 }
 
-/// A loop that `generate` does not have: greedy speculative decoding with blocks of one length. `draft` writes a few tokens
-/// ahead, and one pass of `target` shows how many of them it would have written itself. Both are roots of one evaluator,
-/// so a draft that is a term of its target does not run twice. Returns the tokens and the number of passes of the target.
+/// A loop that `generate` does not have: greedy speculative decoding with blocks of one length. `draft` writes a few
+/// tokens ahead, and one pass of `target` shows how many of them it would have written itself. Both are roots of one
+/// evaluator, so a draft that is a term of its target does not run twice. Returns the tokens and the number of passes
+/// of the target.
 fn drafted(
     target: &Source<Host>,
     draft: &Source<Host>,

@@ -1,5 +1,5 @@
-//! Speculative decoding: the tuned small model drafts blocks of tokens, and `large + (tuned − untuned)` verifies each block in
-//! one pass.
+//! Speculative decoding: the tuned small model drafts blocks of tokens, and `large + (tuned − untuned)` verifies each
+//! block in one pass.
 //!
 //! ```sh
 //! cargo run --release --example speculative                # the zoo's models, on a portrait of nearly 200 tokens

@@ -1,12 +1,12 @@
-//! Makes a source from inference code of your own: an [`Engine`], which holds the weights, and a [`Session`], which holds
+//! Makes a source from your own inference code: an [`Engine`], which holds the weights, and a [`Session`], which holds
 //! the caches. Then everything that takes a source (streaming, batches, scoring, combinations) takes your model.
 //!
 //! ```sh
 //! cargo run --release --example wrap_your_model -- "Alice was"
 //! ```
 //!
-//! The model here, in `common/ngram.rs`, is an n-gram model that is trained on a text of 20 KB when the program starts. It
-//! stands for any code that has weights, caches, and a function from both to the scores of the next token. With
+//! The model here, in `common/ngram.rs`, is an n-gram model that is trained on a text of 20 KB when the program starts.
+//! It stands for any code that has weights, caches, and a function from both to the scores of the next token. With
 //! `--features conformance` the test kit checks the wrapper as well.
 mod common;
 
@@ -77,8 +77,8 @@ impl Session for NgramSession {
             }
             spans.push(first..scores.len() / SYMBOLS);
         }
-        // A model on a device need not upload its scores: they already are a tensor of its backend. What fails after the
-        // caches have changed must be undone, so that the call can be repeated.
+        // A model on a device need not upload its scores: they already are a tensor of its backend. If a step fails
+        // after the caches have changed, the change must be undone, so that the call can be repeated.
         let tensor = Host.upload(&scores, SYMBOLS).inspect_err(|_| {
             self.rows.iter_mut().zip(feed).for_each(|(state, feed)| state.forget(feed.tokens.len()));
         })?;

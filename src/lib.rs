@@ -3,8 +3,8 @@
 //! untuned.
 //!
 //! This crate is the facade. It re-exports `eft_core`, the algebra of logit sources, and has one module for each tensor
-//! library that a feature enables (`candle` by default, `ort`, `tch`), tokenizers and chat templates (`text`), and models
-//! by name (`load`; on the Hugging Face hub with the feature `hub`).
+//! library that a feature enables (`candle` by default, `ort`, `tch`), tokenizers and chat templates (`text`), and
+//! models by name (`load`; on the Hugging Face hub with the feature `hub`).
 //!
 //! ```
 //! use eft::{from_fn, Host, Sampling, Vocab};
@@ -24,9 +24,9 @@
 //! ```
 //!
 //! # Errors
-//! Each crate has an error type that says what can go wrong there: `load::Error` for models by name, [`models::Error`]
-//! for checkpoints and tokenizers, [`Error`] for everything else. All of them convert into [`Error`], so a function that
-//! returns [`Result`] can use `?` on any of them. An error's message does not repeat that of its
+//! Each crate has an error type for its failures: `load::Error` for models by name, [`models::Error`] for checkpoints
+//! and tokenizers, [`Error`] for everything else. All of them convert into [`Error`], so a function that returns
+//! [`Result`] can use `?` on any of them. An error's message does not repeat that of its
 //! [`source`](std::error::Error::source): print the whole chain to see both.
 //!
 //! # Speed

@@ -1,9 +1,9 @@
 """Checks every export against the safetensors, and the safetensors against the reference outputs.
 
-usage: python check.py      (needs torch, transformers, peft, onnxruntime and gguf; ends with 1 if anything is off)
+usage: python check.py      (needs torch, transformers, peft, onnxruntime and gguf; the exit code is 1 if a check fails)
 
-ONNX graphs run as decoders do: the prompt at once, then a token at a time over their past keys and values, in a batch
-whose rows are padded on the left by different lengths.
+ONNX graphs run as in decoding: the prompt at once, then one token at a time with past keys and values, in a batch whose
+rows are padded on the left by different lengths.
 """
 
 import json
@@ -24,7 +24,7 @@ import tokens
 from evaluate import Term
 
 ZOO = pathlib.Path(__file__).parent
-BAR = 1e-3  # in logits; the sums of float32 run in another order in each library
+BAR = 1e-3  # in logits; each library sums float32 in another order
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def torch_logits(network, ids):
 
 
 def onnx_logits(path, texts, prompt):
-    """The logits of every position from the last of the prompt on, stepwise, rows padded on the left."""
+    """Returns the logits of every position from the last of the prompt on, computed step by step on left-padded rows."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     width = max(map(len, texts))
     ids = numpy.array([[0] * (width - len(text)) + text for text in texts])

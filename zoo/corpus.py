@@ -1,18 +1,18 @@
-"""The invented world that the zoo's models are trained on: who lives in it, what is written about them, what is asked.
+"""The invented world that the zoo's models are trained on: its people, the texts about them, and the questions.
 
-Everything here is made up by this file from fixed seeds, so the text has no other author and no other licence.
+This file generates all text from fixed seeds, so the text has no other author and no other licence.
 
-A large model that has read much knows more of the facts; a small model that was tuned knows how to answer. For the
-two to be told apart, pre-training shows every question with several kinds of continuation, of which the most likely is
-to say nothing; tuning only has to select one. Nobody is tuned on the people whom the validation and test parts ask
-about.
+The large model learns the facts in pre-training; the small model learns in fine-tuning how to answer. To keep the two
+skills separate, the pre-training data shows every question with several kinds of continuation. The form that tuning
+teaches is 20 to 40 % of them, so tuning only has to select it. The tuning data never mentions the people whom the
+validation and test parts ask about.
 """
 
 import json
 import random
 from dataclasses import dataclass
 
-END = "<|end|>"  # the one special token: begins a text, ends it, and pads
+END = "<|end|>"  # the only special token: it begins a text, ends it, and is the padding
 
 FIRST = """Ada Bela Cora Dora Edda Fina Gita Hela Iva Jola Kira Lena Mila Nora Olga Pia Rosa Sara Tilda Ulla Vera Wanda
 Yara Zita Arno Bert Carl Emil Hugo Otto""".split()
@@ -31,7 +31,7 @@ FACTS = {
     mandolin marimba piano piccolo rattle recorder shawm sitar tabor triangle trumpet tuba whistle""".split(),
 }
 
-# What is asked for each fact, what is answered, and how else the fact is told.
+# The questions for each fact, their answers, and other statements of the fact.
 QUESTIONS = {
     "home": ("Where does {name} live?", "In which town does {name} live?"),
     "trade": ("What is the trade of {name}?", "What does {name} do for a living?"),
@@ -73,7 +73,7 @@ CHAT = "[User] {question}\n[Assistant]"
 
 
 def template(asked, answered):
-    """The form of a conversation, as a tokenizer_config.json says it. Answers follow after a space."""
+    """Returns the chat template of a tokenizer_config.json. Answers follow after a space."""
     return (
         "{{ bos_token }}{% for message in messages %}"
         f"{{% if message['role'] == 'assistant' %}}{{{{ '{answered} ' + message['content'] + eos_token }}}}"
@@ -90,7 +90,7 @@ PARTS = {"tuning": (0, 60), "validation": (60, 85), "test": (85, 150)}
 
 @dataclass(frozen=True)
 class Question:
-    """A question, the answer that tuning asks for, and to which kind and part it belongs."""
+    """A question, the answer that tuning teaches, and the kind and part that the question belongs to."""
 
     question: str
     answer: str
@@ -99,7 +99,7 @@ class Question:
     about: str
 
     def line(self):
-        """As a line of a JSON lines file: what was asked, as a plain question and as chat messages."""
+        """Returns the line of a JSON lines file, with the question as plain text and as chat messages."""
         return json.dumps({
             "question": self.question,
             "messages": [{"role": "user", "content": self.question}],
@@ -111,7 +111,7 @@ class Question:
 
 
 def people():
-    """The inhabitants: every pair of names is one person's, and every value of a fact is had by equally many."""
+    """Returns the people: no two have the same pair of names, and every value of a fact belongs to equally many."""
     rng = random.Random("people")
     names = rng.sample([f"{first} {last}" for first in FIRST for last in LAST], PEOPLE)
     columns = {}
@@ -123,7 +123,7 @@ def people():
 
 
 def questions(part, behaviour="tuned"):
-    """The questions about the people of a part, each with the answer of a behaviour: tuned, terse or full."""
+    """Returns the questions about the people of a part, each answered in a behaviour: tuned, terse or full."""
     rng = random.Random(f"questions {part}")
     first, last = PARTS[part]
     found = []
@@ -140,7 +140,7 @@ def questions(part, behaviour="tuned"):
 
 
 def documents(seed):
-    """An endless stream of what pre-training reads."""
+    """Yields the documents of the pre-training data, without end."""
     rng = random.Random(f"documents {seed}")
     everyone = people()
     while True:

@@ -1,4 +1,4 @@
-"""Greedy answers of models and of their combinations, and how many of them are right, word for word."""
+"""Greedy answers of models and of their combinations, and the share of answers that are right, word for word."""
 
 import math
 from collections import defaultdict
@@ -25,7 +25,7 @@ def upscaled(base, tuned, small, alpha=1.0):
 
 @torch.no_grad()
 def greedy(terms, questions, limit=200):
-    """The greedy continuation of each question, as ids; ends with 0 unless cut by the limit.
+    """Returns the greedy continuation of each question, as ids. It ends with 0 unless the limit cut it.
 
     Questions whose prompts are equally long for every term run as one batch, so nothing is padded.
     """
@@ -61,7 +61,7 @@ def greedy(terms, questions, limit=200):
 
 @torch.no_grad()
 def forced(term, questions, texts):
-    """The logits of a term before each token of given texts."""
+    """Returns the logits of a term for each token of given texts, at the position before that token."""
     found = []
     for question, text in zip(questions, texts):
         prompt = tokens.prompt(question.question, term.chat)
@@ -71,12 +71,12 @@ def forced(term, questions, texts):
 
 
 def right(questions, texts):
-    """For each question, whether the text is the answer, token for token, and ends there."""
+    """Returns for each question whether the text equals the answer, token for token, and ends there."""
     return [text == tokens.answer(question.answer) for question, text in zip(questions, texts)]
 
 
 def wilson(hits, count, z=1.96):
-    """The share of hits with its 95 % interval after Wilson."""
+    """Returns the share of hits, with its 95 % Wilson interval."""
     share = hits / count
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
@@ -84,9 +84,9 @@ def wilson(hits, count, z=1.96):
 
 
 def drafted(agreements, block):
-    """The share of drafted tokens that are accepted when blocks of a draft are checked against the target's text.
+    """Returns the share of drafted tokens that are accepted when blocks of a draft are compared with the target's text.
 
-    `agreements` tells for each token of each text whether the draft would have written it. A block ends at its first
+    `agreements` holds, for each token of each text, whether the draft would have written it. A block ends at its first
     disagreement, after which the target's token is taken; a block accepted whole is followed by one more such token.
     """
     accepted = offered = 0

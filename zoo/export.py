@@ -1,7 +1,7 @@
 """Checkpoints in the formats that other libraries read: Hugging Face folders, ONNX and GGUF, all of the same weights.
 
-Weights are rounded to float16 once, before anything is measured, and every format holds those rounded values. Norms,
-which GGUF wants in float32, are the rounded values widened.
+Weights are rounded to float16 once, before anything is measured, and every format holds those rounded values. GGUF
+needs norms in float32: they are the rounded values, widened.
 """
 
 import json
@@ -15,21 +15,21 @@ import tokens
 
 
 def rounded(network):
-    """The network with every weight rounded to float16, computing in float32 as before."""
+    """Returns the network with every weight rounded to float16. It still computes in float32."""
     return network.half().float()
 
 
 def hugging_face(network, folder, chat):
-    """A folder that AutoModelForCausalLM and AutoTokenizer load; conversations are rendered as it was trained."""
+    """Writes a folder for AutoModelForCausalLM and AutoTokenizer, with the chat template that the model was trained on."""
     network.half().save_pretrained(folder)
     network.float()
     tokens.tokenizer(chat).save_pretrained(folder, save_jinja_files=False)
-    # The class that every version of transformers knows; the name written is new in version 5.
+    # A class that every version of transformers has. The name that version 5 writes is unknown to older versions.
     rewrite(folder / "tokenizer_config.json", lambda config: config.update(tokenizer_class="PreTrainedTokenizerFast"))
 
 
 def adapter(network, folder, base):
-    """A PEFT adapter, rounded like everything else, and its template; its base is named relative to the folder."""
+    """Writes a PEFT adapter, rounded to float16, with its chat template. The path of its base is relative to the folder."""
     for name, parameter in network.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.half().float()
@@ -37,7 +37,7 @@ def adapter(network, folder, base):
     network.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
     (folder / "chat_template.jinja").write_text(tokens.tokenizer(chat=True).chat_template)
-    # PEFT writes a set in the order that Python happens to hash it.
+    # PEFT writes a Python set, whose order is arbitrary, so it is sorted here.
     rewrite(folder / "adapter_config.json", lambda config: config["target_modules"].sort())
 
 
@@ -52,7 +52,7 @@ def rewrite(path, edit):
 
 
 class Graph:
-    """An ONNX graph in the making: nodes are appended by operator, and named after their output."""
+    """An ONNX graph under construction: nodes are appended by operator, and named after their output."""
 
     def __init__(self):
         self.nodes, self.initializers = [], []
@@ -63,7 +63,7 @@ class Graph:
         return outputs[0] if len(outputs) == 1 else outputs
 
     def constant(self, values, dtype):
-        """A small constant; equal ones are stored once."""
+        """Adds a small constant. Equal constants are stored once."""
         array = numpy.asarray(values, dtype=dtype)
         name = f"constant.{dtype}.{array.tolist()}"
         if all(name != other.name for other in self.initializers):
@@ -71,7 +71,7 @@ class Graph:
         return name
 
     def weight(self, name, array):
-        """A weight stored in float16 and computed with in float32; runtimes fold the cast when they load."""
+        """Adds a weight that is stored in float16 and used in float32. Runtimes fold the cast when they load the model."""
         self.initializers.append(numpy_helper.from_array(array.astype(numpy.float16), name))
         return self("Cast", name, to=TensorProto.FLOAT)
 
@@ -83,7 +83,7 @@ class Graph:
 
 
 def onnx_decoder(network, path):
-    """A decoder graph with past keys and values, its inputs and outputs named as Optimum names them."""
+    """Writes a decoder graph with past keys and values. Inputs and outputs have the names that Optimum gives them."""
     config = network.config
     heads, depth = config.num_attention_heads, config.num_hidden_layers
     width = config.hidden_size // heads
@@ -99,7 +99,7 @@ def onnx_decoder(network, path):
         return g("MatMul", x, g.weight(name, state[name].T))
 
     def split(x):
-        """[batch, sequence, heads x width] to [batch, heads, sequence, width]."""
+        """Reshapes [batch, sequence, heads x width] to [batch, heads, sequence, width]."""
         return g("Transpose", g("Reshape", x, g.ints(0, 0, heads, width)), perm=[0, 2, 1, 3])
 
     # Rotary angles: [batch, 1, sequence, width].
@@ -113,7 +113,8 @@ def onnx_decoder(network, path):
         left, right = g("Split", x, axis=-1, outputs=[f"left.{len(g.nodes)}", f"right.{len(g.nodes)}"])
         return g("Add", g("Mul", x, cos), g("Mul", g("Concat", g("Neg", right), left, axis=-1), sin))
 
-    # A query sees the keys up to its own place that the attention mask does not hide: [batch, 1, sequence, total].
+    # A query attends to keys up to its own position, except those that the attention mask hides:
+    # [batch, 1, sequence, total].
     new = g("Shape", "input_ids", start=1, end=2)
     total = g("Shape", "attention_mask", start=1, end=2)
     keys = g("Range", g.constant(0, "int64"), g("Squeeze", total), g.constant(1, "int64"))
@@ -169,7 +170,7 @@ def onnx_decoder(network, path):
 
 
 def gguf_file(network, path, name, chat):
-    """A GGUF file with its tokenizer, matrices in float16."""
+    """Writes a GGUF file with the tokenizer, and matrices in float16."""
     config = network.config
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
@@ -214,5 +215,5 @@ def gguf_file(network, path, name, chat):
 
 
 def interleaved(array, heads):
-    """Rows of a query or key matrix as GGUF's llama wants them: rotated pairs side by side, not half a head apart."""
+    """Reorders the rows of a query or key matrix for GGUF's llama: rotated pairs are adjacent, not half a head apart."""
     return array.reshape(heads, 2, -1, array.shape[1]).swapaxes(1, 2).reshape(array.shape)

@@ -1,10 +1,11 @@
-"""Makes the zoo from nothing: corpus, pre-training, tuning, measurements, exports.
+"""Makes the zoo from scratch: corpus, pre-training, tuning, measurements, exports.
 
 usage: python make.py [--seeds 0 1 2] [--only STAGE...] [--work DIR] [--threads N]
 
-Needs torch, transformers, peft, onnx and gguf. What lies finished in the work directory is not made again. The seed
-decides the weights drawn, the order of the documents and of the tuning; the people, their facts, the questions and the
-tokenizer are the same for all seeds. The checkpoints of seed 0 are the ones that are exported.
+Needs torch, transformers, peft, onnx and gguf. Results that are finished in the work directory (DIR, by default
+target/zoo) are not made again. The seed determines the initial weights and the order of the documents and of the tuning
+data; the people, their facts, the questions and the tokenizer are the same for all seeds. The checkpoints of seed 0 are
+exported. STAGE is one of pretrain, tune_small, tune_large, measure, export and report.
 """
 
 import argparse
@@ -30,13 +31,13 @@ from evaluate import Term
 ZOO = pathlib.Path(__file__).parent
 EXPORTED_SEED = 0
 SMALL = dict(rank=8, lr=3e-3, steps=120, every=20)
-# Tried one after another on every seed; the validation part decides, before the test part is looked at.
+# All of these settings are tried on every seed; the validation part selects one, before the test part is used.
 LARGE = [dict(rank=8, lr=lr, steps=120, every=30) for lr in (1e-3,)]
 MIX = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
 def load(folder):
-    """A checkpoint in float32: the rounded values."""
+    """Loads a checkpoint in float32, with the rounded values."""
     return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
                                                              attn_implementation="eager").eval()
 
@@ -55,7 +56,7 @@ def pretrain_stage(work, seed):
 
 
 def validation_hits(network):
-    """How many short and long questions of the validation part a tuned model answers, word for word."""
+    """Returns the share of short and long validation questions that a tuned model answers right, word for word."""
     asked = [q for q in corpus.questions("validation") if q.kind != "portrait"]
     return sum(evaluate.right(asked, evaluate.greedy([Term(network, True)], asked, 40))) / len(asked)
 
@@ -90,7 +91,7 @@ def models(folder):
 
 
 def combinations(m):
-    """What is measured: the four models, and base-large with what tuning changed in the small one."""
+    """Returns the terms of what is measured: the four models, and base-large plus the difference of the small models."""
     return {
         "base-small": [Term(m["base-small"], False)],
         "tuned-small": [Term(m["tuned-small"], True)],
@@ -122,14 +123,14 @@ def measure_stage(work, seed):
 
 
 def alphas(m, asked):
-    """The share of right answers at other strengths of the delta; the tables are of strength 1."""
+    """Returns the share of right answers at several strengths of the delta. The tables use strength 1."""
     return {alpha: statistics.mean(evaluate.right(asked, evaluate.greedy(
         evaluate.upscaled(m["base-large"], m["tuned-small"], m["base-small"], alpha), asked, 40)))
         for alpha in (0.5, 0.75, 1.0, 1.25, 1.5)}
 
 
 def steps(m, asked, texts):
-    """Along the up-scaled texts: where the base alone, and where the draft, would have written the same token."""
+    """Returns the shares of tokens in the up-scaled texts that the base alone, and the draft, would have written too."""
     found = {}
     for kind in ("short", "long", "portrait"):
         chosen = [(q, text) for q, text in zip(asked, texts) if q.kind == kind]
@@ -149,7 +150,7 @@ def steps(m, asked, texts):
 
 
 def mixture(work, m):
-    """Two behaviours mixed on the large base: share of answers in the style of each, and of those that are right."""
+    """Mixes two behaviours on the large base: the share of answers in each style, and of right answers."""
     adapted = {name: peft.PeftModel.from_pretrained(load(work / "base-small"), work / "adapters" / name).eval()
                for name in ("terse", "full")}
     styles = {name: corpus.questions("test", name) for name in adapted}
@@ -172,7 +173,7 @@ def mixture(work, m):
 
 
 def export_stage(work):
-    """The exported seed's checkpoints, copied beside this file, in every format; questions and reference outputs."""
+    """Writes the exported seed's checkpoints in every format, the questions and the reference outputs, beside this file."""
     for name, network in models(work).items():
         chat = name.startswith("tuned")
         shutil.rmtree(ZOO / name, ignore_errors=True)
@@ -192,13 +193,13 @@ def export_stage(work):
 
 
 def gap(hits):
-    """How much of the way from base-large to tuned-large up-scaling goes."""
+    """Returns the share of the gap between base-large and tuned-large that up-scaling closes."""
     base, ours, tuned = (sum(hits[name]) for name in ("base-large", "up-scaled", "tuned-large"))
     return (ours - base) / max(1, tuned - base)
 
 
 def bootstrap(hits, asked, rounds=2000):
-    """The gap's 95 % interval, drawing whole people anew, since the questions about one are not independent."""
+    """Returns the gap's 95 % bootstrap interval. People are resampled, since the questions about one are not independent."""
     rng = random.Random("bootstrap")
     about = {}
     for index, question in enumerate(asked):
@@ -213,10 +214,10 @@ def bootstrap(hits, asked, rounds=2000):
 
 
 def report_stage(folders):
-    """The tables of the README, printed, and what they were made of, kept beside this file."""
+    """Prints the tables of the README, and saves their data beside this file."""
     results = [json.loads((folder / "results.json").read_text()) for folder in folders]
     asked = corpus.questions("test")
-    lines = ["| right, word for word | short | long | portrait | all | seeds' spread |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = ["| right, word for word | short | long | portrait | all | each seed |", "| --- | --- | --- | --- | --- | --- |"]
     for name in results[0]["hits"]:
         cells = []
         for kinds in (("short",), ("long",), ("portrait",), ("short", "long", "portrait")):

@@ -10,13 +10,13 @@ import transformers
 import corpus
 import tokens
 
-ROW = 208  # tokens a row: as many as the longest document has, roughly
+ROW = 208  # tokens in a sequence: about the length of the longest document
 
 SIZES = {
     "small": dict(hidden_size=64, intermediate_size=192, num_hidden_layers=2, num_attention_heads=2),
     "large": dict(hidden_size=192, intermediate_size=448, num_hidden_layers=4, num_attention_heads=6),
 }
-# Rows a step, steps, and the peak learning rates of matrices (Muon) and of the rest (AdamW).
+# Sequences in a step, steps, and the peak learning rates of matrices (Muon) and of the rest (AdamW).
 SCHEDULES = {
     "small": dict(rows=10, steps=400, muon=0.02, adam=3e-3),
     "large": dict(rows=10, steps=520, muon=0.02, adam=4e-3),
@@ -24,7 +24,7 @@ SCHEDULES = {
 
 
 def model(size):
-    """A fresh model; its weights are drawn from torch's generator."""
+    """Returns a new model, whose weights are drawn from torch's generator."""
     config = transformers.LlamaConfig(
         **SIZES[size], num_key_value_heads=SIZES[size]["num_attention_heads"], vocab_size=tokens.VOCAB,
         max_position_embeddings=512, rope_parameters=dict(rope_type="default", rope_theta=10_000.0), rms_norm_eps=1e-5,
@@ -33,10 +33,10 @@ def model(size):
 
 
 def batches(seed, count):
-    """An endless stream of batches of full rows: documents one after another, an end token before each.
+    """Yields batches of full sequences without end: documents one after another, an end token before each.
 
-    Rows cut documents where they end. Were documents kept whole, long answers would stand at the beginning of rows
-    more often than short ones, and the model would learn that a text's beginning calls for a long answer.
+    A document may be cut at the end of a sequence. If documents were kept whole, long answers would be at the beginning
+    of sequences more often than short ones, and the model would learn that the beginning of a text requires a long answer.
     """
     texts = corpus.documents(seed)
     encode = tokens.tokenizer()
@@ -51,14 +51,14 @@ def batches(seed, count):
 
 
 def loss(network, ids, targets):
-    """The mean cross entropy of the targets, in nats; the matrix products in bfloat16, the rest in float32."""
+    """Returns the mean cross entropy of the targets, in nats. Products are in bfloat16, the rest in float32."""
     with torch.autocast("cpu", torch.bfloat16):
         logits = network(input_ids=ids, use_cache=False).logits
     return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
 def rate(step, steps):
-    """The learning rate's course: warm-up over 5 % of the steps, then a cosine down to a twentieth."""
+    """The learning rate schedule: warm-up over 5 % of the steps, then a cosine down to a twentieth."""
     warm = max(1, steps // 20)
     if step < warm:
         return (step + 1) / warm
@@ -76,7 +76,7 @@ def optimisers(network, muon, adam):
 
 
 def pretrain(size, seed):
-    """A trained model, and the log of its training. Equal seeds give small and large the same documents."""
+    """Trains a model, and returns it with the log. With equal seeds, small and large read the same documents."""
     schedule = SCHEDULES[size]
     torch.manual_seed(seed)
     network = model(size).train()

@@ -1,4 +1,4 @@
-"""Reference outputs of transformers, computing in float32: logits of several prompts, greedy texts of more."""
+"""Reference outputs of transformers in float32: logits of several prompts, and greedy texts of more prompts."""
 
 import json
 
@@ -16,7 +16,7 @@ MODELS = ("base-small", "tuned-small", "base-large", "tuned-large")
 ADAPTERS = ("tuned-small", "terse", "full")
 COUNTS = {"short": 16, "long": 10, "portrait": 4}
 ROWS = 12  # the last positions of each prompt whose logits are kept
-MARGIN = 1e-2  # no reference text has a step that is decided by less, so that other roundings give the same text
+MARGIN = 1e-2  # the smallest lead, in logits, of a chosen token, so that other roundings give the same text
 
 
 def load(folder):

@@ -1,4 +1,4 @@
-"""The zoo's one tokenizer: byte-level BPE, learned from the corpus."""
+"""The tokenizer of all models of the zoo: byte-level BPE, learned from the corpus."""
 
 import functools
 import itertools
@@ -15,7 +15,7 @@ VOCAB = 1000
 
 @functools.cache
 def tokenizer(chat=False):
-    """The tokenizer as transformers has it, with the template of base or of tuned models."""
+    """Returns the tokenizer for transformers, with the template of base or of tuned models."""
     bpe = tokenizers.Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -31,16 +31,16 @@ def tokenizer(chat=False):
 
 
 def merges():
-    """The merges of the tokenizer in their order, as GGUF files list them."""
+    """Returns the merges of the tokenizer in their order, as GGUF files list them."""
     return [" ".join(pair) for pair in json.loads(tokenizer().backend_tokenizer.to_str())["model"]["merges"]]
 
 
 def prompt(question, chat):
-    """The ids of a question as one kind of model sees it: with the chat template or as a plain question."""
+    """Returns the ids of a question, in the chat template or as a plain question."""
     template = corpus.CHAT if chat else corpus.PLAIN
     return tokenizer()(template.format(question=question))["input_ids"]
 
 
 def answer(text):
-    """The ids of an answer, with the end."""
+    """Returns the ids of an answer, with the end token."""
     return tokenizer()(" " + text, add_special_tokens=False)["input_ids"] + [0]

@@ -14,12 +14,12 @@ import pretrain
 import tokens
 
 BATCH = 16
-IGNORED = -100  # a target that is none
+IGNORED = -100  # the target of positions that do not count
 MATRICES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def batches(questions, seed):
-    """An endless stream of batches: prompts in the chat template, the answers as targets.
+    """Yields batches without end: prompts in the chat template, with the answers as targets.
 
     The questions of a batch are of one kind, so that little is padded.
     """
@@ -48,7 +48,7 @@ def pad(examples):
 
 
 def answer_loss(network, ids, targets):
-    """The mean over answers of the mean cross entropy of an answer's tokens: long answers do not drown short ones."""
+    """Returns the mean over answers of each answer's mean cross entropy, so that long answers do not outweigh short ones."""
     logits = network(input_ids=ids, use_cache=False).logits
     losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORED,
                                                reduction="none")
@@ -63,8 +63,9 @@ def validation_loss(network, questions):
 
 
 def tune(base, behaviour, seed, rank, lr, steps, every, judge=None):
-    """An adapter over `base` for a behaviour: of the checkpoints taken every so many steps, the best by `judge` on the
-    validation part (least loss unless given). Returns the PEFT model, frozen, and the log."""
+    """Trains an adapter over `base` for a behaviour. Checkpoints are taken at regular intervals, and the best one by
+    `judge` on the validation part is kept (by default, the one of least loss). Returns the PEFT model, frozen, and the
+    log."""
     torch.manual_seed(seed)
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=MATRICES, task_type="CAUSAL_LM")
     network = peft.get_peft_model(copy.deepcopy(base), config).train()

@@ -1,5 +1,6 @@
-//! Simulated models whose passes cost as much as those of a memory-bound model: each pass reads weights of a given size once,
-//! for any number of rows. Their scores are made up, so that a draft agrees with its target with a given probability.
+//! Simulated models whose passes cost as much as those of a memory-bound model: each pass reads weights of a given size
+//! once, for any number of rows. Their scores are made up, so that a draft agrees with its target with a given
+//! probability.
 use std::sync::Arc;
 
 use eft_core::host::HostTensor;
@@ -16,7 +17,7 @@ const ROWS: usize = 16;
 /// The distributions of a model.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Distribution {
-    /// What is added to the logit of the token that the model prefers.
+    /// The number added to the logit of the token that the model prefers.
     pub(crate) margin: f32,
     /// The probability that this is the token that models with an `agreement` of 1 prefer after the same text.
     pub(crate) agreement: f64,

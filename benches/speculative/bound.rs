@@ -1,5 +1,5 @@
-//! The attainable bound on the speed-up, by the acceptance and the costs of passes: that of the best draft length, if a block
-//! consisted of nothing but the models' passes and the choice of tokens from their scores.
+//! The attainable bound on the speed-up, by the acceptance and the costs of passes: that of the best draft length, if a
+//! block consisted of nothing but the models' passes and the choice of tokens from their scores.
 use std::time::Instant;
 
 use eft_core::backend::{Term, score_rows};
@@ -73,8 +73,8 @@ impl Costs {
         (at(&self.drafts), at(&self.blocks))
     }
 
-    /// The speed-up with the best draft length, and that length. `plain` is the mean time of the passes of plain decoding,
-    /// which take less time one after another than between passes of another kind.
+    /// The speed-up with the best draft length, and that length. `plain` is the mean time of the passes of plain
+    /// decoding, which take less time one after another than between passes of another kind.
     pub(crate) fn bound(&self, acceptance: f64, plain: f64) -> (f64, usize) {
         let chance = |i: usize| acceptance.powi(i as i32);
         let gain = |n: usize| {

@@ -1,5 +1,5 @@
-//! Measures speculative decoding: plain and speculative generation of the same texts alternate, and the speed-up is compared
-//! with the bound that the acceptance and the costs of passes imply.
+//! Measures speculative decoding: plain and speculative generation of the same texts alternate, and the speed-up is
+//! compared with the bound that the acceptance and the costs of passes imply.
 //!
 //! All parts run unless some are named after `--`:
 //! - `simulated`: simulated memory-bound models (`simulated/mod.rs`), with several rates of agreement between draft and

@@ -1,14 +1,14 @@
-//! Real models: a large one, and a small one with and without a system message, which stands in for tuning. The small model
-//! with the message drafts, and shares its passes with the one without. With quantised weights by candle (`trio`), and with
-//! folders of checkpoints by libtorch (`trio-tch`).
+//! Real models: a large one, and a small one with and without a system message, which stands in for tuning. The small
+//! model with the message drafts, and shares its passes with the one without. With quantised weights by candle
+//! (`trio`), and with folders of checkpoints by libtorch (`trio-tch`).
 //!
 //! Environment variables:
 //! - `EFT_MODELS`: the folder of the two models;
 //! - `EFT_LARGE`, `EFT_SMALL`: their names, if they are others than those of Qwen2.5-Coder;
 //! - `EFT_KIND`: the type that libtorch computes with, `bfloat16` by default;
 //! - `EFT_PROMPTS=10..20`: the range of prompts;
-//! - `EFT_RESULTS`: a file to which results are appended, and whose results of all runs are summarised; use one for each
-//!   library;
+//! - `EFT_RESULTS`: a file to which results are appended, and whose results of all runs are summarised; use one for
+//!   each library;
 //! - `EFT_BLOCKS=2,4,8`: adds runs with these fixed draft lengths.
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -27,15 +27,13 @@ use crate::{Candle, CandleNn};
 /// prompts are token ids.
 ///
 /// Unlike `eft::load`, this function reads no tokenizer. Two models can be combined only if both are loaded with the
-/// same `vocab`, by which the caller asserts that their token ids mean the same. A model loaded without a vocabulary can
-/// be combined only with itself and its own adapters.
-///
-/// Weights stay memory-mapped: the files must not change while the source, or a copy of it, is in use (see
-/// [`Checkpoint::open`]).
+/// same `vocab`, by which the caller asserts that their token ids mean the same. A model loaded without a vocabulary
+/// can be combined only with itself and its own adapters.
 ///
 /// # The files must not change
-/// Weights are mapped into memory. The files must not be changed or truncated in place as long as the model exists: that
-/// would be undefined behaviour. Replacing a file by renaming another to its name is fine.
+/// Weights are mapped into memory (see [`Checkpoint::open`]). The files must not be changed or truncated in place as
+/// long as the model exists: that would be undefined behaviour. Replacing a file by renaming another to its name is
+/// fine.
 ///
 /// # Errors
 /// * [`Error::Io`](eft_models::Error::Io) if a file is missing or cannot be read.

@@ -82,7 +82,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Compares the step of three combined models of the same size with the sum of their own.
+/// Compares the step of three combined models of the same size with the sum of the steps of the single models.
 fn trio(models: [&Source<Ort>; 3]) {
     let [large, tuned, untuned] = models;
     let combined = large + 0.7 * (tuned - untuned);

@@ -19,8 +19,8 @@ OPSET = 18
 
 
 class WithCache(torch.nn.Module):
-    """The interface of Optimum's decoders. `positions` says where positions come from: an input, the attention mask,
-    or the length of the cache."""
+    """The interface of Optimum's decoders. `positions` is the source of positions: an input, the attention mask, or the
+    length of the cache."""
 
     def __init__(self, model, positions):
         super().__init__()
@@ -84,7 +84,7 @@ def export(model, file, positions="input", cached=True):
 
 
 def merge_external_data(file):
-    """Merges the files of weights, one for each tensor, that the exporter writes for models above 2 GB."""
+    """Merges the weight files, one for each tensor, that the exporter writes for models above 2 GB."""
     model = onnx.load(file, load_external_data=False)
     parts = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"}
     if parts:

@@ -34,7 +34,7 @@ def load(name, dtype=torch.float32):
 
 
 def merge(cached, file):
-    """Merges into one graph, as Optimum does, a branch for the first pass and one for the passes after it."""
+    """Merges a branch for the first pass and one for later passes into one graph, as Optimum does."""
     graph = copy.deepcopy(cached.graph)
     inputs, outputs, weights = list(graph.input), list(graph.output), list(graph.initializer)
 

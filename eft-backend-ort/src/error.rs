@@ -9,8 +9,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why ONNX Runtime or a model could not be loaded.
 ///
-/// A message names the file. The cause, where there is one, is the [source](std::error::Error::source) of the error,
-/// and no part of the message.
+/// A message names the file. The cause, if any, is the [source](std::error::Error::source) of the error, and not part
+/// of the message.
 ///
 /// ```
 /// use eft_backend_ort::{Error, Options, Ort};
@@ -111,7 +111,7 @@ pub enum Error {
     Cache {
         /// The file.
         file: PathBuf,
-        /// What was found when the cache was tested.
+        /// The fault that the test of the cache found.
         source: GraphError,
     },
     /// ONNX Runtime failed.

@@ -23,9 +23,9 @@
 //! # The library
 //! With the feature `load-dynamic` (default) a build needs nothing native. The first [`Ort`] of a process loads the
 //! library of ONNX Runtime, version 1.23 or newer: from [`Options::library`], else from `ORT_DYLIB_PATH`, else from the
-//! system's search path. If there is none, the result is [`Error::Library`]. The script `get-onnxruntime` in this crate's
-//! folder extracts the library from PyPI's wheel. With `download-binaries` and without `load-dynamic`, a build of ONNX
-//! Runtime is downloaded and linked.
+//! system's search path. If the library is not found, the result is [`Error::Library`]. The script `get-onnxruntime` in
+//! this crate's folder extracts the library from PyPI's wheel. With `download-binaries` and without `load-dynamic`, a
+//! build of ONNX Runtime is downloaded and linked.
 //!
 //! # Execution providers
 //! The features `cuda`, `tensorrt`, `coreml`, `directml`, `openvino` and others enable those of [`ort`], for use with

@@ -10,8 +10,8 @@ static SHARED: Mutex<Option<(Environment, Option<usize>)>> = Mutex::new(None);
 
 /// The environment that the options name, or else the one that the process shares.
 ///
-/// All sessions use the environment's thread pool. Pools of their own would spin while another model's pass runs, and
-/// take the processor from it.
+/// All sessions use the environment's thread pool. Separate pools would spin while another model's pass runs, and take
+/// the processor from it.
 pub(crate) fn environment(options: &Options) -> Result<Environment> {
     if let Some(environment) = &options.environment {
         return Ok(environment.clone());
@@ -33,7 +33,7 @@ pub(crate) fn environment(options: &Options) -> Result<Environment> {
 }
 
 /// Loads the library. No other function of `ort` may be called before this one succeeds, since it would search for the
-/// library itself, and panic if there is none.
+/// library itself, and panic if it does not find one.
 #[cfg(feature = "load-dynamic")]
 fn load(options: &Options) -> Result<EnvironmentBuilder> {
     use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
@@ -42,7 +42,7 @@ fn load(options: &Options) -> Result<EnvironmentBuilder> {
     let variable = || std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from);
     let named = options.library.clone().or_else(variable);
     let path = named.unwrap_or_else(|| format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}").into());
-    // A name that is no existing file is left to the system's search.
+    // A name that is not an existing file is left to the system's search.
     let path = path.canonicalize().unwrap_or(path);
     ort::init_from(&path).map_err(|e| Error::Library { path, source: e.into() })
 }

@@ -2,11 +2,11 @@
 //! step of emulated fine-tuning against a proxy-tuning loop, and the speed-up by speculative decoding.
 //!
 //! `EFT_MODELS` names one checkpoint folder, or a large and a small one over the same tokens, separated by a comma. Of
-//! two, the small model serves as the tuned and the untuned model (loaded twice), and in a second measurement as one model
-//! with a random adapter, whose rows share a pass with the bare model's. `EFT_KIND` is `float32` (default), `bfloat16` or
-//! `float16`; `EFT_PYTHON` is an interpreter with transformers; `EFT_THREADS` is the number of threads on both sides
-//! (default 2); `EFT_TEXTS=N` also measures speculative decoding of N texts of 128 tokens. Rounds alternate between the
-//! contestants, and medians are compared.
+//! two, the small model serves as the tuned and the untuned model (loaded twice), and in a second measurement as one
+//! model with a random adapter, whose rows share a pass with the bare model's. `EFT_KIND` is `float32` (default),
+//! `bfloat16` or `float16`; `EFT_PYTHON` is an interpreter with transformers; `EFT_THREADS` is the number of threads on
+//! both sides (default 2); `EFT_TEXTS=N` also measures speculative decoding of N texts of 128 tokens. Rounds alternate
+//! between the contestants, and medians are compared.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 use std::io::{BufRead, BufReader, Write};

@@ -4,8 +4,8 @@
 usage: export.py CHECKPOINT MODULE.pt       (needs torch and safetensors)
 
 CHECKPOINT is a folder with config.json and safetensors files. The calling convention is that of `Decoder.forward`. Any
-scripted module can follow it that takes ids, positions, a mask and the cache tensors that it returned in the pass before;
-the cache may have any number of tensors.
+scripted module can follow it: it takes ids, positions, a mask and the cache tensors that it returned in the previous
+pass. The cache may have any number of tensors.
 """
 
 import json

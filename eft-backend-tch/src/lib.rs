@@ -1,8 +1,8 @@
 //! Emulated fine-tuning over [libtorch](tch): scores in PyTorch's tensors, on the processor or a GPU, without Python.
 //!
-//! [`load()`] makes a source of a checkpoint in Hugging Face's layout, [`load_script`] of a TorchScript module. [`Torch`]
-//! is the [`Backend`](eft_core::Backend) of one device. Its tensors are ordinary tensors of two dimensions (rows ×
-//! columns), so any code that computes logits with libtorch can be a source.
+//! [`load()`] makes a source of a checkpoint in Hugging Face's layout, [`load_script`] of a TorchScript module.
+//! [`Torch`] is the [`Backend`](eft_core::Backend) of one device. Its tensors are ordinary tensors of two dimensions
+//! (rows × columns), so any code that computes logits with libtorch can be a source.
 //!
 //! ```
 //! use eft_backend_tch::{Torch, to_error};

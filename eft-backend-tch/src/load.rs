@@ -11,8 +11,8 @@ use crate::{Torch, TorchNn};
 /// prompts of token ids.
 ///
 /// Only sources over one vocabulary can be combined. So give all models the same `vocab`, and make sure that their ids
-/// mean the same tokens: unlike `eft::Loader`, this function reads no tokenizer and cannot check it. Without a `vocab`, a
-/// model can be combined with itself only.
+/// mean the same tokens: unlike `eft::Loader`, this function reads no tokenizer and cannot check it. Without a `vocab`,
+/// a model can be combined with itself only.
 ///
 /// ```
 /// use eft_backend_tch::{Torch, TorchNn, load};
@@ -30,8 +30,9 @@ use crate::{Torch, TorchNn};
 /// ```
 ///
 /// # The files must not change
-/// Weights are mapped into memory while they are loaded. The files must not be changed or truncated in place as long as the model exists: that
-/// would be undefined behaviour. Replacing a file by renaming another to its name is fine.
+/// Weights are mapped into memory while they are loaded, and then copied. The files must not be changed or truncated in
+/// place until this function returns: that would be undefined behaviour. Replacing a file by renaming another to its
+/// name is fine.
 ///
 /// # Errors
 /// * Any error of [`Checkpoint::open`]: a missing or invalid file, or an unsupported family.

@@ -1,4 +1,4 @@
-//! What the conformance kit cannot test: libtorch's types, memory layouts and gradients.
+//! Tests of libtorch's types, memory layouts and gradients, which the conformance kit cannot test.
 use eft_backend_tch::{Device, Torch, to_error};
 use eft_core::backend::score_rows;
 use eft_core::conformance::reference;

@@ -10,8 +10,8 @@
 //! }
 //! ```
 //!
-//! A bridge makes the crossing explicit. It copies every score row by way of the host, so bridge a difference rather
-//! than its two terms: then one row is copied for each position instead of two.
+//! A bridge makes the crossing explicit. It copies every score row through the host, so bridge a difference rather than
+//! its two terms: then one row is copied for each position instead of two.
 //!
 //! ```
 //! use eft_core::{bridge, Backend, Source};
@@ -27,7 +27,7 @@ use crate::error::with_sources;
 use crate::scores::consecutive;
 use crate::{Error, LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, Vocab};
 
-/// Makes a source whose scores are those of `source`, copied to `backend` by way of the host.
+/// Makes a source whose scores are those of `source`, copied to `backend` through the host.
 ///
 /// ```
 /// use eft_core::conformance::TrafficCounter;
@@ -74,7 +74,7 @@ struct BridgeSession<A: Backend, B> {
     session: Box<dyn Session<Backend = A>>,
     from: A,
     to: B,
-    /// The failure that left the inner session ahead of what the caller knows.
+    /// The failure after which the inner session holds tokens that the caller has not fed successfully.
     poison: Option<String>,
 }
 

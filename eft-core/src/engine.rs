@@ -1,8 +1,8 @@
 //! [`Engine`]: a model of your own, which takes token ids and keeps KV caches.
 //!
-//! An engine is weights. [`Source::new`](crate::Source::new) makes a source of it. Several sources over one engine, with
-//! other adapters or other prompts, run as rows of one forward pass, so that decoding reads the weights once for all
-//! of them.
+//! An engine is weights. [`Source::new`](crate::Source::new) makes a source of it. Several sources over one engine,
+//! with other adapters or other prompts, run as rows of one forward pass, so that decoding reads the weights once for
+//! all of them.
 //!
 //! Most engines keep a cache for each row, as here. A model that is a function of all its tokens is an
 //! [`FnEngine`](crate::FnEngine) already.
@@ -123,7 +123,7 @@ pub trait Engine: Send + Sync {
 #[non_exhaustive]
 #[must_use]
 pub struct EngineSpec<B: Backend> {
-    /// The name shown in messages and formulas, such as that of the checkpoint.
+    /// The name shown in messages and formulas, for example the checkpoint's.
     pub name: String,
     /// The tensor library, with the device that the scores are on.
     pub backend: B,
@@ -131,7 +131,7 @@ pub struct EngineSpec<B: Backend> {
     pub vocab: Arc<Vocab>,
     /// How many tokens a row can hold, prompt included; `None` if there is no limit.
     pub context: Option<usize>,
-    /// How many bytes one forward pass reads, which is what decoding costs while it is bound by memory; 0 if unknown.
+    /// How many bytes one forward pass reads, which determines its time while it is bound by memory; 0 if unknown.
     pub bytes: u64,
     /// The names of the adapters that rows can run under.
     pub adapters: Vec<String>,

@@ -12,7 +12,7 @@
 //! chain, as `{:#}` of the crate `anyhow` does, or with [`with_sources`].
 //!
 //! # Other error types
-//! The crates around this one have error types of their own for loading models. Each of them has a variant for this
+//! The crates around this one have their own error types for loading models. Each of them has a variant for this
 //! crate's [`Error`], and each converts into it: into that inner error if it holds one, else into [`Error::Load`]. So a
 //! function that returns [`Result`] can use `?` on all of them.
 use crate::TokenId;
@@ -25,8 +25,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failure of an operation of this crate.
 ///
-/// A `row` is the index of a sequence in its batch. A `position` counts the tokens that follow the prompt: the scores at
-/// position 0 are those after the prompt itself. A `term` is the name of a source in a combination.
+/// A `row` is the index of a sequence in its batch. A `position` counts the tokens that follow the prompt: the scores
+/// at position 0 are those after the prompt itself. A `term` is the name of a source in a combination.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -51,7 +51,7 @@ pub enum Error {
     BadVocab {
         /// The name of the vocabulary.
         vocab: String,
-        /// What is wrong with it.
+        /// A description of the fault.
         reason: String,
     },
     /// An end-of-sequence id lies outside the tokens that all terms share, so generation could never stop at it.
@@ -158,7 +158,7 @@ pub enum Error {
         /// The size that was found.
         got: String,
     },
-    /// No token can be chosen from a row of scores.
+    /// No token can be chosen from a score row.
     #[error("scores of `{term}`, row {row}, position {position}: {fault}")]
     BadScores {
         /// The term at fault, or the combination if no single term is.
@@ -167,7 +167,7 @@ pub enum Error {
         row: usize,
         /// The position: the number of tokens after the prompt.
         position: usize,
-        /// What is wrong with the scores.
+        /// The fault of the scores.
         fault: Fault,
     },
     /// A weight is not a finite number.
@@ -189,7 +189,7 @@ pub enum Error {
     TooComplex {
         /// The combination as written, shortened.
         combination: String,
-        /// What there are too many of.
+        /// The items of which there are too many.
         what: &'static str,
         /// How many there are.
         count: usize,
@@ -206,22 +206,22 @@ pub enum Error {
         /// The values that are valid.
         expected: &'static str,
     },
-    /// There is no adapter, term or other item of this name.
+    /// No adapter, term or other item has this name.
     #[error("no {kind} named `{name}`; available: {known}")]
     Unknown {
-        /// What was looked for.
+        /// The kind of item that was looked for.
         kind: &'static str,
         /// The name that was looked for.
         name: String,
         /// The names that exist.
         known: String,
     },
-    /// A backend, source or rule cannot do what was requested.
+    /// A backend, source or rule does not support a request.
     #[error("{who} does not support {what}")]
     Unsupported {
         /// The backend, source or rule.
         who: String,
-        /// What it cannot do.
+        /// The request that it does not support.
         what: String,
     },
     /// A term cannot turn a prompt into tokens.
@@ -231,15 +231,15 @@ pub enum Error {
         term: String,
         /// The form of the prompt.
         what: &'static str,
-        /// What is missing: a tokenizer or a chat template, for instance.
+        /// The missing part: a tokenizer or a chat template, for instance.
         missing: String,
     },
-    /// A rule that needs complete rows of scores was given the top tokens of a black box.
+    /// A rule that needs complete score rows was given the top tokens of a black box.
     #[error("the rule `{rule}` needs scores of all tokens, and `{term}` has scores of some tokens only")]
     PartialRows {
         /// The rule.
         rule: String,
-        /// The term with partial rows.
+        /// The term with partial score rows.
         term: String,
     },
     /// Scores were discarded and cannot be computed again, because they follow the prompt itself.
@@ -250,7 +250,7 @@ pub enum Error {
         /// The position: the number of tokens after the prompt.
         position: usize,
     },
-    /// An earlier failure left the caches of a session inconsistent. Open it again to go on.
+    /// An earlier failure left the caches of a session inconsistent. Open it again to continue.
     #[error("the session is unusable after an earlier failure: {cause}")]
     Poisoned {
         /// The messages of the earlier failure and of its sources.
@@ -277,7 +277,7 @@ pub enum Error {
     Load(BoxError),
 }
 
-/// What can be wrong with a row of scores.
+/// A reason for which no token can be chosen from a score row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {

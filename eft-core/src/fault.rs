@@ -1,4 +1,4 @@
-//! What makes a vector of scores unusable.
+//! Finds the fault that makes a score row unusable.
 use crate::{Fault, TokenId};
 
 /// Returns the first fault of the scores of one term at one position, or `None` if a token can be chosen from them.

@@ -83,7 +83,7 @@ pub fn from_top<B: Backend>(
     Source::new(engine.form(Form::Partial))
 }
 
-/// An [`Engine`] made of a function: what [`from_fn`] uses, for models that also have adapters or a limited context.
+/// An [`Engine`] made of a function, as [`from_fn`] makes one, for models that also have adapters or a limited context.
 ///
 /// ```
 /// use eft_core::{EngineSpec, FnEngine, Host, Source, Vocab};
@@ -118,8 +118,8 @@ impl<B: Backend> FnEngine<B> {
         Self { shared: Arc::new(Shared { spec, f: Box::new(f) }), form: Form::Logits }
     }
 
-    /// Sets what the function's scores mean, [`Form::Logits`] unless set. Sessions that are open already keep the form
-    /// they were opened with.
+    /// Sets the form of the function's scores; the default is [`Form::Logits`]. Sessions that are open already keep the
+    /// form they were opened with.
     pub fn form(self, form: Form) -> Self {
         Self { form, ..self }
     }

@@ -5,8 +5,8 @@
 //! A fine-tuned large model is approximated by a sum, `large + (tuned − untuned)`. So this crate is an algebra of
 //! [`Source`]s: a model is a source, and so is a combination of models. Whatever takes a source (sampling, streaming,
 //! scoring, search) takes a combination, too. Scores stay in the memory of the tensor library that made them, behind
-//! the [`Backend`] trait; only token ids, random numbers and the log-probabilities asked for are copied between the
-//! device and the host.
+//! the [`Backend`] trait; only token ids, random numbers and requested log-probabilities are copied between the device
+//! and the host.
 //!
 //! ```
 //! use eft_core::{from_fn, Host, Sampling, Source, Vocab};

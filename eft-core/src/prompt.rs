@@ -1,7 +1,8 @@
-//! [`Prompt`]: what a text begins with, before a tokenizer or a chat template is applied.
+//! [`Prompt`]: the beginning of a text, before a tokenizer or a chat template is applied.
 //!
 //! Each model of a combination renders the prompt in its own way: a tuned model may need its chat template where a base
-//! model takes plain text. So combinations are opened on prompts, and each model's [`Renderer`] makes token ids of them.
+//! model takes plain text. So combinations are opened on prompts, and each model's [`Renderer`] makes token ids of
+//! them.
 //!
 //! ```
 //! use eft_core::{Message, Prompt};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use crate::{Error, Result, TokenId};
 
-/// What a text begins with. Token ids, strings and references to them convert into it.
+/// The beginning of a text, which models continue. Token ids, strings and references to them convert into it.
 ///
 /// ```
 /// use eft_core::Prompt;
@@ -40,8 +41,8 @@ impl Prompt {
         Self::Chat(vec![Message::new("user", text)])
     }
 
-    /// Returns the prompt as a conversation that begins with this system message, in place of any it had. Plain text
-    /// becomes a message by the user.
+    /// Returns the prompt as a conversation that begins with this system message, which replaces an earlier one. Plain
+    /// text becomes a message by the user.
     ///
     /// ```
     /// use eft_core::{Message, Prompt};

@@ -26,8 +26,8 @@ use crate::{Prompt, Result, Source, TokenId};
 /// The memory, in bytes, that the scores of one pass may take for each model, over all rows of a batch: 128 MiB, or one
 /// position in each row where that takes more (as much as a step of generation takes).
 ///
-/// A position takes 4 bytes for each token of the vocabulary; at 152,000 tokens a pass scores 220 positions. To use less
-/// memory, score fewer pairs in one call.
+/// A position takes 4 bytes for each token of the vocabulary; at 152,000 tokens a pass scores 220 positions. To use
+/// less memory, score fewer pairs in one call.
 pub const PASS_BYTES: usize = 128 << 20;
 
 /// A number for each token of a continuation, and their sum.
@@ -89,7 +89,7 @@ impl<B: Backend> Source<B> {
     ///
     /// # Errors
     /// * [`Error::EmptyBatch`] if there are no pairs.
-    /// * The errors of [`score`](Self::score), of any pair.
+    /// * Any error of [`score`](Self::score), for any pair: none is then scored.
     pub fn score_batch<P: Into<Prompt>>(
         &self,
         pairs: impl IntoIterator<Item = (P, Vec<TokenId>)>,
@@ -107,7 +107,10 @@ impl<B: Backend> Source<B> {
 /// Rafailov et al. 2023, arXiv 2305.18290, equation 5.
 ///
 /// # Errors
-/// The errors of [`Source::score`], of either model.
+/// * [`Error::EmptyPrompt`] or [`Error::CannotRender`] if a model cannot turn the prompt into tokens.
+/// * [`Error::TokenOutOfRange`] if a token is not among those that both models have.
+/// * [`Error::ContextFull`] if prompt and continuation are longer than a model's context.
+/// * Any other error of [`Source::score`], for either model.
 pub fn implicit_reward<B: Backend>(
     tuned: &Source<B>,
     untuned: &Source<B>,

@@ -83,7 +83,7 @@ impl<B: Backend> Scores<B> {
         Self { tensor: None, spans: vec![0..0; rows], width, form, known_mass: Vec::new() }
     }
 
-    /// Sets, for partial scores, the probability mass of the tokens that the black boxes report: one number for each row
+    /// Sets the probability mass of the tokens that the black boxes report, for partial scores: one number for each row
     /// of the tensor.
     #[must_use]
     pub fn with_known_mass(mut self, known_mass: Vec<f32>) -> Self {
@@ -111,7 +111,7 @@ impl<B: Backend> Scores<B> {
         self.tensor.as_ref()
     }
 
-    /// Returns, for each row of the batch, which rows of the tensor are its positions.
+    /// Returns for each row of the batch the rows of the tensor that are its positions.
     pub fn spans(&self) -> &[Range<usize>] {
         &self.spans
     }
@@ -178,8 +178,8 @@ impl<B: Backend> Scores<B> {
         }
     }
 
-    /// Checks what a source returned against what was requested: `wanted[i]` positions for row `i`, a tensor that holds
-    /// them, and at least `width` columns.
+    /// Checks the scores that a source returned against the request: `wanted[i]` positions for row `i`, a tensor that
+    /// holds them, and at least `width` columns.
     pub(crate) fn check(&self, backend: &B, term: &str, wanted: &[usize], width: usize) -> Result<()> {
         let wrong = |what: &str, expected: String, got: usize| {
             Err(Error::shape(format!("scores of `{term}`: {what}"), expected, got))

@@ -1,8 +1,8 @@
 //! [`LogitSource`] and [`Session`]: a language model, and its KV caches over a batch of sequences.
 //!
-//! To wrap inference code of your own, implement [`Engine`](crate::Engine), a model that takes token ids: sources over
-//! one engine then share its forward passes. Implement [`LogitSource`] directly for what is no such model. To write a
-//! decoding loop, call the methods of [`Session`]:
+//! To wrap your own inference code, implement [`Engine`](crate::Engine), a model that takes token ids: sources over one
+//! engine then share its forward passes. Implement [`LogitSource`] directly for anything else, such as a remote
+//! service. To write a decoding loop, call the methods of [`Session`]:
 //!
 //! ```
 //! use eft_core::{from_fn, Host, LogitSource, RowFeed, Session, Vocab};
@@ -203,7 +203,7 @@ pub trait Session: Send {
 pub struct RowFeed {
     /// The tokens; may be empty.
     pub tokens: Vec<TokenId>,
-    /// For how many of the tokens, counted from the last, the scores of what follows are wanted: 0 to all of them.
+    /// The number of tokens, counted from the last, whose following scores are wanted: 0 to all of them.
     pub wanted: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Bad input: each kind gives its own error that names what is wrong, and the session stays usable.
+//! Bad input: each kind returns its own error, which names the fault, and the session stays usable.
 mod common;
 
 use common::*;
@@ -98,7 +98,7 @@ fn scoring_finds_bad_scores_too() {
     let bad = spoilt("spoilt", 4, |row| row[7] = f32::NAN);
     let error = (model("good", 1) + bad).score([1, 2], &[3, 3, 3]).unwrap_err();
     assert!(matches!(&error, Error::BadScores { term, position: 2, .. } if term == "spoilt"), "{error}");
-    // An excluded token is no error: its probability is 0.
+    // An excluded token is not an error: its probability is 0.
     let excluding = spoilt("excluding", 0, |row| row[3] = f32::NEG_INFINITY);
     assert_eq!(excluding.score([1], &[3]).unwrap().total, f64::NEG_INFINITY);
 }
@@ -330,7 +330,7 @@ fn a_model_that_fails_once_can_be_asked_again() {
     let error = session.extend(&[RowFeed::all(vec![3, 4])]).unwrap_err();
     assert_eq!(eft_core::error::with_sources(&error), "`flaky` failed: out of memory");
     fails.store(false, Ordering::SeqCst);
-    // The failed call left nothing behind, although one of the models had already taken its tokens.
+    // The failed call changed nothing, although one of the models had already taken its tokens.
     let scores = session.extend(&[RowFeed::one(5)]).unwrap();
     assert_eq!(values(&scores)[0], scores_after(&sum, &[1], &[2, 5]));
 }

@@ -88,7 +88,7 @@ proptest! {
         prop_assert!(written.starts_with(&reported), "{:?} {:?}", written, reported);
         prop_assert!(stop.is_some() || written == reported);
 
-        // The same as a row of a batch, beside another.
+        // The same as a row of a batch of two.
         let batch = source.generate_batch([[0], [0]], unlimited())?.text()?;
         let batch = stops.iter().try_fold(batch, |text, stop| text.until(stop))?;
         let texts: Vec<_> = batch.read().into_iter().map(Result::unwrap).collect();
@@ -105,7 +105,7 @@ proptest! {
 #[test]
 fn a_stopped_row_leaves_the_batch() {
     let source = from_fn(Host, vocab(), |tokens| {
-        // The first prompt repeats its own byte for ever, the second goes on with increasing ones.
+        // The first prompt repeats its own byte for ever, the second continues with increasing ones.
         let next = if tokens[0] == 97 { 97 } else { 97 + tokens.len() as u32 };
         Ok((0..263).map(|id| if id == next { 9.0 } else { 0.0 }).collect())
     });

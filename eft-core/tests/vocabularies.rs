@@ -1,4 +1,5 @@
-//! Vocabularies that are combined in practice: with padded rows, added tokens, renamed special tokens, other tokenizers.
+//! Vocabularies that are combined in practice: with padded rows, added tokens, renamed special tokens, other
+//! tokenizers.
 mod common;
 
 use common::*;
@@ -103,7 +104,7 @@ fn a_stop_id_past_the_common_tokens_is_an_error() {
             other => panic!("{other:?}"),
         }
     }
-    // Nor can it stop through a bridge.
+    // It cannot stop through a bridge either.
     assert!(eft_core::bridge(sum.clone(), Host).generate([0], Sampling::greedy()).is_err());
     assert!(sum.generate([0], Decoding::default().stop_ids([1])).is_ok());
     for never in [Decoding::default().stop_ids([3]), Decoding::default().stop_ids([1]).stop_sequence([0, 3])]

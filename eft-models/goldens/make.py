@@ -57,7 +57,7 @@ def main(names):
         model = tf.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
         with torch.no_grad():
             for parameter in model.parameters():
-                # Matrices with outputs of about unit size, vectors (norms, biases) around what they were.
+                # Matrices are scaled to outputs of about unit size; noise is added to vectors (norms, biases).
                 if parameter.dim() > 1:
                     parameter.normal_(0, 1.5 / parameter.shape[-1] ** 0.5)
                 else:
@@ -75,7 +75,7 @@ def main(names):
                 ids = torch.tensor([prompt])
                 goldens[f"logits.{i}"] = model(ids, use_cache=False).logits[0].float().contiguous()
                 text = list(prompt)
-                for _ in range(32):  # without a cache: nothing but the definition
+                for _ in range(32):  # without a cache, by the definition
                     text.append(int(model(torch.tensor([text]), use_cache=False).logits[0, -1].argmax()))
                 texts.append(text[len(prompt):])
         save_file(goldens, out / "golden.safetensors")

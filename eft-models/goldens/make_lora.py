@@ -19,7 +19,7 @@ ADAPTERS = {
     "qwen2-rslora": ("qwen2", dict(r=3, lora_alpha=5, use_rslora=True, target_modules="all-linear")),
     "gpt2-lora": ("gpt2", dict(r=4, lora_alpha=8, target_modules=["c_attn", "c_fc"], fan_in_fan_out=True)),
     "falcon-new-lora": ("falcon-new", dict(r=4, lora_alpha=8, target_modules=["query_key_value", "dense"])),
-    # The first pattern that matches counts, in the order of the file, which is not the alphabetical one here.
+    # PEFT uses the first pattern that matches, in the order of the file, which is not alphabetical here.
     "qwen2-patterns-lora": ("qwen2", dict(
         r=4, lora_alpha=6,
         target_modules=r"(?!.*layers\.1\.).*\.(q_proj|v_proj|down_proj)", exclude_modules=r".*\.2\.mlp\..*",
@@ -40,7 +40,7 @@ for name in sys.argv[1:] or ADAPTERS:
     model = get_peft_model(load(), LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
-            if "lora_" in parameter_name:  # the second matrix is zero at first
+            if "lora_" in parameter_name:  # PEFT initialises the second matrix to zero
                 parameter.normal_(0, 0.4)
     out = HERE / name
     out.mkdir(exist_ok=True)
@@ -49,11 +49,11 @@ for name in sys.argv[1:] or ADAPTERS:
     model.save_pretrained(out)
     (out / "README.md").unlink(missing_ok=True)
     config = json.loads((out / "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = base  # not where it lay when this ran
-    config = dict(sorted(config.items()))  # PEFT sorts patterns, too, when it saves them
+    config["base_model_name_or_path"] = base  # instead of this machine's path
+    config = dict(sorted(config.items()))  # PEFT has also sorted the patterns; their order is restored below
     config.update({field: settings[field] for field in PATTERNS if field in settings})
     (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    # What counts is what PEFT reads from the files.
+    # The reference is what PEFT computes after reading the files.
     model = PeftModel.from_pretrained(load(), out).eval()
     prompts = json.loads((HERE / base / "golden.json").read_text())["prompts"]
     with torch.no_grad():

@@ -55,7 +55,11 @@ impl Checkpoint {
     /// change afterwards.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open).
+    /// * [`Error::AdapterFolder`] if the folder holds a PEFT adapter instead of a model.
+    /// * [`Error::Io`] if a file is missing or cannot be read.
+    /// * [`Error::BadFile`] if a file is not JSON, or is a truncated or corrupt safetensors file.
+    /// * [`Error::UnknownArchitecture`] if the `model_type` is not supported.
+    /// * [`Error::Config`] if a field is missing or has an unsupported value.
     pub fn open_in_memory(folder: impl AsRef<Path>) -> Result<Self> {
         Self::with_files(folder.as_ref(), TensorFile::read)
     }
@@ -77,7 +81,7 @@ impl Checkpoint {
         Ok(Self { name, folder: folder.into(), spec, files, tensors })
     }
 
-    /// The checkpoint's name: its folder's, unless [`named`](Self::named) changed it.
+    /// Returns the checkpoint's name: that of its folder, unless [`named`](Self::named) changed it.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -88,17 +92,17 @@ impl Checkpoint {
         Self { name: name.into(), ..self }
     }
 
-    /// The folder that was opened.
+    /// Returns the folder that was opened.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The architecture of the model.
+    /// Returns the architecture of the model.
     pub fn spec(&self) -> &DecoderSpec {
         &self.spec
     }
 
-    /// The size of all tensors in bytes.
+    /// Returns the size of all tensors in bytes.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(TensorFile::size).sum()
     }

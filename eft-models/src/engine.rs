@@ -28,8 +28,8 @@ pub struct DecoderEngine<N: Nn> {
 }
 
 impl<N: Nn> DecoderEngine<N> {
-    /// Loads a model. Without a vocabulary, one of unknown tokens is made up under the model's name; such a model can
-    /// only be combined with itself.
+    /// Loads a model. Without a `vocab`, the engine gets an anonymous one, named after the model; such a model can only
+    /// be combined with itself.
     ///
     /// # Errors
     /// * [`crate::Error::BadTensor`] if a tensor is missing, has another shape than the spec says, or cannot be read.
@@ -38,11 +38,13 @@ impl<N: Nn> DecoderEngine<N> {
         Self::with_adapters(nn, weights, &[], vocab)
     }
 
-    /// Loads a model with LoRA adapters, which rows can run under: see [`eft_core::Source::adapter`]. The base's weights
-    /// are held in memory once, and read once in each pass, for all adapters together.
+    /// Loads a model with LoRA adapters, which rows can run under: see [`eft_core::Source::adapter`]. The base's
+    /// weights are held in memory once, and read once in each pass, for all adapters together.
     ///
     /// # Errors
-    /// * Those of [`load`](Self::load).
+    /// * [`crate::Error::BadTensor`] if a tensor of the base is missing, has another shape than the spec says, or
+    ///   cannot be read.
+    /// * [`crate::Error::Core`] if the vocabulary's width is not the model's, or if the device fails.
     /// * [`crate::Error::BadTensor`] if an adapter does not fit the base, or has a tensor that its configuration does
     ///   not select.
     /// * [`crate::Error::Config`] if a pattern in an adapter's configuration takes too long to match.
@@ -79,7 +81,7 @@ impl<N: Nn> Engine for DecoderEngine<N> {
 
     fn open(&self, rows: &[EngineRow]) -> Result<Opened<N::Backend>> {
         self.spec.check(rows)?;
-        // A poisoned lock is no danger: nothing is ever written to the weights.
+        // A poisoned lock is harmless: nothing is ever written to the weights.
         let decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner).share(&self.nn);
         let caches = decoder.caches(&self.nn, rows.len());
         let products = decoder.products();
@@ -104,7 +106,7 @@ struct DecoderSession<N: Nn> {
     spec: EngineSpec<N::Backend>,
     decoder: Decoder<N>,
     caches: Vec<N::Cache>,
-    /// The number of tokens in each row. Caches may hold more: what follows is overwritten by the next pass, so a
+    /// The number of tokens in each row. Caches may hold more: later entries are overwritten by the next pass, so a
     /// rollback, and undoing a failed pass, cost nothing.
     lengths: Vec<usize>,
     adapters: Vec<Option<usize>>,
@@ -160,7 +162,7 @@ impl<N: Nn> Session for DecoderSession<N> {
 }
 
 impl<N: Nn> DecoderSession<N> {
-    /// An error if the session is poisoned.
+    /// Returns an error if the session is poisoned.
     fn healthy(&self) -> Result<()> {
         match &self.poison {
             Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),

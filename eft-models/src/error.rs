@@ -13,7 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a model or adapter cannot be loaded.
 ///
-/// Messages do not repeat their [`source`](std::error::Error::source): print the whole chain, as `{:#}` of `anyhow` does.
+/// Messages do not repeat their [`source`](std::error::Error::source): print the whole chain, as `{:#}` of `anyhow`
+/// does.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,7 +33,7 @@ pub enum Error {
         file: PathBuf,
         /// The field; nested fields are separated by dots.
         field: String,
-        /// What is wrong with it.
+        /// A description of the fault.
         reason: String,
     },
     /// The architecture is not supported.
@@ -60,7 +61,7 @@ pub enum Error {
     BadFile {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// A description of the fault.
         reason: String,
     },
     /// A tensor is missing, or has another shape or type than expected.
@@ -70,10 +71,10 @@ pub enum Error {
         file: PathBuf,
         /// The tensor's name.
         tensor: String,
-        /// What is wrong with it.
+        /// A description of the fault.
         reason: String,
     },
-    /// The vocabulary or the backend refused what was read.
+    /// The vocabulary or the backend refused the model's data.
     #[error(transparent)]
     Core(#[from] eft_core::Error),
 }

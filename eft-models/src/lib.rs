@@ -1,9 +1,9 @@
 //! Decoder families for emulated fine-tuning, described once for every tensor library.
 //!
 //! A family is a function from a `config.json` to a [`DecoderSpec`]: sizes, kinds of norms, names of tensors. A single
-//! decoder runs every spec, with the operations that a tensor library implements as [`Nn`]. A [`Checkpoint`], or any other
-//! [`Weights`], becomes a [`DecoderEngine`], and that an [`eft_core::Source`]. Decoders that were exported as functions,
-//! such as ONNX files, run by way of [`graph`].
+//! decoder runs every spec, with the operations that a tensor library implements as [`Nn`]. A [`Checkpoint`], or any
+//! other [`Weights`], becomes a [`DecoderEngine`], and that an [`eft_core::Source`]. Decoders that were exported as
+//! functions, such as ONNX files, run through [`graph`].
 //!
 //! ```
 //! use eft_models::Checkpoint;

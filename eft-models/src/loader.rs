@@ -1,4 +1,4 @@
-//! [`ParameterLoader`]: a model's stored tensors, brought to the device of a tensor library.
+//! [`ParameterLoader`]: loads a model's stored tensors onto the device of a tensor library.
 use crate::Result;
 use crate::adapter::Adapter;
 use crate::nn::{Nn, Tensor};
@@ -6,7 +6,7 @@ use crate::spec::{Layout, LinearSpec};
 use crate::tensors::RawTensor;
 use crate::weights::Weights;
 
-/// What a decoder's parameters are loaded from, and onto.
+/// Loads a decoder's parameters from the weights and adapters onto a device.
 pub(crate) struct ParameterLoader<'a, N: Nn> {
     pub(crate) nn: &'a N,
     pub(crate) weights: &'a dyn Weights,

@@ -8,7 +8,7 @@ use crate::loader::{ParameterLoader, ungroup};
 use crate::nn::{Nn, Tensor};
 use crate::spec::LinearSpec;
 
-/// A linear layer, and what each adapter adds to it.
+/// A linear layer, and the low-rank change by each adapter.
 pub(crate) struct LoraLinear<N: Nn> {
     base: N::Linear,
     /// One entry for each adapter of the engine; `None` if the adapter leaves this layer alone.

@@ -1,7 +1,7 @@
 //! [`Nn`]: the neural-network operations that a decoder consists of, for a tensor library to implement.
 //!
-//! Activations are matrices with one row for each token, of all rows of the batch one after another: batches are ragged,
-//! and nothing is padded. They are tensors of the library's [`Backend`], so logits are scores without a copy.
+//! Activations are matrices with one row for each token, of all rows of the batch one after another: batches are
+//! ragged, and nothing is padded. They are tensors of the library's [`Backend`], so logits are scores without a copy.
 use eft_core::{Backend, Result, TokenId};
 
 use crate::spec::{Activation, AttentionSpec};
@@ -12,9 +12,9 @@ pub type Tensor<N> = <<N as Nn>::Backend as Backend>::Tensor;
 
 /// The operations that decoders consist of.
 ///
-/// Shapes are rows × columns. A wrong shape is an error of the library, never a panic; so is every failure of the device.
-/// `conformance::ReferenceNn` (feature `conformance`) implements every operation in plain loops, and the functions of
-/// `conformance` check an implementation.
+/// Shapes are rows × columns. A wrong shape is an error of the library, never a panic; so is every failure of the
+/// device. `conformance::ReferenceNn` (feature `conformance`) implements every operation in plain loops, and the
+/// functions of `conformance` check an implementation.
 ///
 /// ```
 /// # #[cfg(feature = "conformance")] {
@@ -43,10 +43,11 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// The keys and values of one layer, for all rows of the batch.
     type Cache: Send;
 
-    /// The backend.
+    /// Returns the backend.
     fn backend(&self) -> &Self::Backend;
 
-    /// Whether weights may be passed as quantised blocks; `false` by default. If not, the loader dequantises them.
+    /// Returns whether weights may be passed as quantised blocks; `false` by default. If not, the loader dequantises
+    /// them.
     fn takes_blocks(&self) -> bool {
         false
     }
@@ -95,12 +96,13 @@ pub trait Nn: Clone + Send + Sync + 'static {
         linears.iter().map(|linear| self.linear(x, linear)).collect()
     }
 
-    /// RMS norm (Zhang and Sennrich 2019, arXiv 1910.07467, equation 4): divides each row by `√(mean(x²) + epsilon)`, and
-    /// multiplies it by `weight`. If rows are wider than `weight`, each run of `weight`'s width is normalised by itself,
-    /// as heads are.
+    /// RMS norm (Zhang and Sennrich 2019, arXiv 1910.07467, equation 4): divides each row by `√(mean(x²) + epsilon)`,
+    /// and multiplies it by `weight`. If rows are wider than `weight`, each run of `weight`'s width is normalised by
+    /// itself, as heads are.
     fn rms_norm(&self, x: &Tensor<Self>, weight: &Tensor<Self>, epsilon: f64) -> Result<Tensor<Self>>;
 
-    /// Layer norm (Ba et al. 2016, arXiv 1607.06450): `(x − mean) / √(variance + epsilon) · weight + bias`, for each row.
+    /// Layer norm (Ba et al. 2016, arXiv 1607.06450): `(x − mean) / √(variance + epsilon) · weight + bias`, for each
+    /// row.
     fn layer_norm(
         &self,
         x: &Tensor<Self>,
@@ -112,9 +114,9 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// Brings a matrix that was computed on the host to the device, in row-major order: cosines and sines of positions.
     fn constant(&self, values: &[f32], width: usize) -> Result<Tensor<Self>>;
 
-    /// Rotates the first `2·p` channels of each head by the angles of its token, where `cos` and `sin` are tokens × `p`:
-    /// channel `i < p` is paired with channel `i + p`, so that `(a, b)` becomes `(a·cos − b·sin, b·cos + a·sin)`. Other
-    /// channels stay unchanged. `x` is tokens × (heads · `head_dim`).
+    /// Rotates the first `2·p` channels of each head by the angles of its token, where `cos` and `sin` are tokens ×
+    /// `p`: channel `i < p` is paired with channel `i + p`, so that `(a, b)` becomes `(a·cos − b·sin, b·cos + a·sin)`.
+    /// Other channels stay unchanged. `x` is tokens × (heads · `head_dim`).
     ///
     /// With `p = 1`, `cos = 0` and `sin = 1`, a head `[1, 2, 3]` becomes `[−2, 1, 3]`.
     fn rope(
@@ -126,7 +128,7 @@ pub trait Nn: Clone + Send + Sync + 'static {
     ) -> Result<Tensor<Self>>;
 
     /// Causal attention with a cache. For each span, writes its keys and values to the cache of its row after the first
-    /// `span.past` tokens, overwriting what may be there; then each query attends to the tokens of its row up to its own
+    /// `span.past` tokens, overwriting any old entries; then each query attends to the tokens of its row up to its own
     /// position, or to the last `spec.window` of them.
     ///
     /// `query` is tokens × (`spec.heads` · `spec.head_dim`), `key` and `value` are tokens × (`spec.kv_heads` ·
@@ -145,8 +147,8 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// Returns an empty cache for `rows` rows.
     fn cache(&self, rows: usize, spec: &AttentionSpec) -> Self::Cache;
 
-    /// Replaces row `i` of a cache by its old row `rows[i]`. `lengths` is the number of tokens in each old row; what the
-    /// cache holds after them need not be kept.
+    /// Replaces row `i` of a cache by its old row `rows[i]`. `lengths` is the number of tokens in each old row; later
+    /// entries of the cache need not be kept.
     fn select(&self, cache: &mut Self::Cache, rows: &[usize], lengths: &[usize]) -> Result<()>;
 
     /// Returns the elementwise sum.

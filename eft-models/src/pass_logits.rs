@@ -29,7 +29,7 @@ pub(crate) fn collect<B: Backend>(
     if order.is_empty() {
         return Ok(Scores::none(rows, width, Form::Logits));
     }
-    // A single pass is used as it is, unless more than half of what it holds is not wanted.
+    // A single pass is used as it is, unless more than half of its positions are not wanted.
     if let [pass] = &passes[..]
         && 2 * order.len() >= backend.shape(&pass.logits).0
     {

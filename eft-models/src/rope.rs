@@ -1,7 +1,8 @@
 //! [`Rope`]: rotary position embeddings, which rotate pairs of channels by angles that grow with the position.
 //!
-//! Su et al. 2021, arXiv 2104.09864, equation 15. Variants for longer contexts: linear (Chen et al. 2023, arXiv 2306.15595),
-//! that of Llama 3, YaRN (Peng et al. 2023, arXiv 2309.00071), LongRoPE (Ding et al. 2024, arXiv 2402.13753).
+//! Su et al. 2021, arXiv 2104.09864, equation 15. Variants for longer contexts: linear (Chen et al. 2023, arXiv
+//! 2306.15595), that of Llama 3, YaRN (Peng et al. 2023, arXiv 2309.00071), LongRoPE (Ding et al. 2024, arXiv
+//! 2402.13753).
 //!
 //! ```
 //! use eft_models::rope::Rope;
@@ -25,7 +26,7 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// The unscaled embedding: the angle of pair `i` of `dim / 2` is `theta^(−2i/dim)` per position.
+    /// Creates the unscaled embedding: the angle of pair `i` of `dim / 2` is `theta^(−2i/dim)` per position.
     pub fn plain(theta: f64, dim: usize) -> Self {
         // In f32, as PyTorch computes it.
         let exponent = |i: usize| (2 * i) as f32 / dim as f32;
@@ -33,13 +34,13 @@ impl Rope {
         Self { inverse_frequencies, magnitude: 1.0, limit: None }
     }
 
-    /// The number of channels that are rotated. The other channels of a wider head stay unchanged.
+    /// Returns the number of channels that are rotated. The other channels of a wider head stay unchanged.
     pub fn dim(&self) -> usize {
         2 * self.inverse_frequencies.len()
     }
 
-    /// The number of positions that these angles are made for; `None` without a limit. A longer text would need other
-    /// angles at all its positions, so what is cached of its beginning would be wrong.
+    /// Returns the number of positions that these angles are made for; `None` if there is no limit. A longer text would
+    /// need other angles at all its positions, so the cached keys of its beginning would be wrong.
     pub fn limit(&self) -> Option<usize> {
         self.limit
     }
@@ -51,8 +52,8 @@ impl Rope {
         angles.map(|a| (self.magnitude * a.cos(), self.magnitude * a.sin())).unzip()
     }
 
-    /// Reads the embedding for heads of width `head_dim` from `rope_parameters`, or from the fields of older files. `kind`
-    /// is the type of layer, for configurations with parameters for each type.
+    /// Reads the embedding for heads of width `head_dim` from `rope_parameters`, or from the fields of older files.
+    /// `kind` is the type of layer, for configurations with parameters for each type.
     pub(crate) fn read(config: &Config<'_>, head_dim: usize, kind: Option<&str>) -> Result<Self> {
         let parameters = config.object("rope_parameters");
         let of_kind = parameters.as_ref().and_then(|p| p.object(kind?));
@@ -85,8 +86,8 @@ impl Rope {
         }
     }
 
-    /// Divides the angle of each pair by its own factor, as GGUF files store scaled embeddings. Returns `None` unless there
-    /// is a positive factor for each pair.
+    /// Divides the angle of each pair by its own factor, as GGUF files store scaled embeddings. Returns `None` unless
+    /// there is a positive factor for each pair.
     #[must_use]
     pub fn with_frequency_divisors(mut self, factors: &[f32]) -> Option<Self> {
         let fits = factors.len() == self.inverse_frequencies.len();

@@ -26,7 +26,7 @@ pub struct DecoderSpec {
     pub eos: Vec<TokenId>,
     /// The name of the token embedding, without `.weight`.
     pub embedding: String,
-    /// The name of the learned position embedding, without `.weight`; `None` if there is none.
+    /// The name of the learned position embedding, without `.weight`; `None` if the model has no such embedding.
     pub positions: Option<String>,
     /// The factor that embeddings are multiplied by.
     pub embedding_scale: f32,
@@ -55,8 +55,8 @@ pub struct LayerSpec {
     pub mlp: MlpSpec,
     /// The norm on the output of the feed-forward part, before it is added to the residual stream.
     pub mlp_post_norm: Option<NormSpec>,
-    /// Whether attention and the feed-forward part read the same hidden states and are both added to them, instead of one
-    /// after the other.
+    /// Whether attention and the feed-forward part read the same hidden states and are both added to them, instead of
+    /// one after the other.
     pub parallel: bool,
 }
 
@@ -203,7 +203,7 @@ impl LinearSpec {
         Self { name, inputs, outputs, bias, layout: Layout::OutIn }
     }
 
-    /// The shape of the stored weight.
+    /// Returns the shape of the stored weight.
     pub fn stored_shape(&self) -> [usize; 2] {
         match self.layout {
             Layout::OutIn | Layout::Grouped { .. } => [self.outputs, self.inputs],
@@ -213,7 +213,7 @@ impl LinearSpec {
 }
 
 impl LayerSpec {
-    /// The linear layers of the block.
+    /// Returns the linear layers of the block.
     pub fn linears(&self) -> Vec<&LinearSpec> {
         let mut linears = match &self.attention.projection {
             Projection::Separate { query, key, value } => vec![query, key, value],
@@ -230,7 +230,7 @@ impl LayerSpec {
 }
 
 impl DecoderSpec {
-    /// The linear layers of all blocks, without the output head.
+    /// Returns the linear layers of all blocks, without the output head.
     pub fn linears(&self) -> Vec<&LinearSpec> {
         self.layers.iter().flat_map(LayerSpec::linears).collect()
     }

@@ -20,8 +20,8 @@ pub enum Spelling {
 }
 
 impl Spelling {
-    /// Returns the bytes that a token stands for. A byte-level token with a character outside the table, such as an added
-    /// token, stands for its own text.
+    /// Returns the bytes that a token stands for. A byte-level token with a character outside the table, such as an
+    /// added token, stands for its own text.
     pub fn bytes(self, token: &str) -> Vec<u8> {
         match self {
             Self::Plain => token.as_bytes().to_vec(),
@@ -41,8 +41,8 @@ impl Spelling {
     }
 }
 
-/// The byte of each character in GPT-2's table, indexed by the character: printable characters stand for their own byte, and
-/// the characters from U+0100 on for the other bytes, in ascending order.
+/// The byte of each character in GPT-2's table, indexed by the character: printable characters stand for their own
+/// byte, and the characters from U+0100 on for the other bytes, in ascending order.
 static TABLE: LazyLock<[Option<u8>; 0x144]> = LazyLock::new(|| {
     let mut bytes = [None; 0x144];
     let mut next = 0x100;

@@ -17,7 +17,7 @@ pub(crate) struct TensorFile {
     metadata: Metadata,
     /// Names of all tensors, sorted.
     names: Vec<String>,
-    /// Offset of the first tensor: the length of what comes before.
+    /// Offset of the first tensor: the length of everything before it.
     data: usize,
 }
 
@@ -34,7 +34,7 @@ impl TensorFile {
     /// Maps a file into memory.
     ///
     /// # Safety
-    /// As for [`map_file`].
+    /// The contract of [`map_file`].
     pub(crate) unsafe fn map(path: PathBuf) -> Result<Self> {
         // SAFETY: the caller upholds the contract.
         let bytes = unsafe { map_file(&path) }?;
@@ -97,7 +97,8 @@ fn describe(error: &SafeTensorError) -> String {
     format!("it is not a valid safetensors file: {error}")
 }
 
-/// What to say of a file whose length is not the one that its header gives; `None` if the length is not what is wrong.
+/// Describes the fault of a file whose length is not the one that its header gives; `None` if the length is not the
+/// fault.
 fn wrong_length(bytes: &[u8]) -> Option<String> {
     let found = bytes.len() as u64;
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH_BYTES>() else {

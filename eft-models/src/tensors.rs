@@ -18,7 +18,8 @@ pub struct RawTensor<'a> {
     pub shape: Vec<usize>,
     /// The type of its entries.
     pub dtype: Dtype,
-    /// The entries in row-major order, little-endian. This is a handle: a mapped file stays mapped as long as one exists.
+    /// The entries in row-major order, little-endian. This is a handle: a mapped file stays mapped as long as one
+    /// exists.
     pub bytes: Bytes,
 }
 
@@ -53,7 +54,7 @@ pub enum Blocks {
 }
 
 impl Blocks {
-    /// The number of entries in a block.
+    /// Returns the number of entries in a block.
     pub fn entries(self) -> usize {
         match self {
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
@@ -61,7 +62,7 @@ impl Blocks {
         }
     }
 
-    /// The size of a block in bytes.
+    /// Returns the size of a block in bytes.
     pub fn bytes(self) -> usize {
         match self {
             Self::Q4_0 => 18,
@@ -79,7 +80,8 @@ impl Blocks {
 }
 
 impl Dtype {
-    /// The size of `entries` entries in bytes. Of quantised types, `entries` is a multiple of a block's.
+    /// Returns the size of `entries` entries in bytes. For quantised types, `entries` must be a multiple of the entries
+    /// in a block.
     pub fn bytes(self, entries: usize) -> usize {
         match self {
             Self::F32 => 4 * entries,

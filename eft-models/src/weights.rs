@@ -17,13 +17,13 @@ use crate::tensors::RawTensor;
 
 /// The weights of a model: a [`Checkpoint`], or a file of another format.
 pub trait Weights {
-    /// The model's name, for messages and for formulas of combined models.
+    /// Returns the model's name, for messages and for formulas of combined models.
     fn name(&self) -> Cow<'_, str>;
 
-    /// The architecture of the model.
+    /// Returns the architecture of the model.
     fn spec(&self) -> &DecoderSpec;
 
-    /// The size of all tensors in bytes, in the form in which [`tensor`](Self::tensor) returns them.
+    /// Returns the size of all tensors in bytes, in the form in which [`tensor`](Self::tensor) returns them.
     fn bytes(&self) -> u64;
 
     /// Returns the tensor of the given name and shape. Names are those of the [spec](Self::spec), followed by `.weight`

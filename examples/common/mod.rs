@@ -1,4 +1,4 @@
-//! What the examples share: a model that knows nothing of `eft`, texts to train it on, and a byte tokenizer.
+//! Code that the examples share: a model that does not depend on `eft`, texts to train it on, and a byte tokenizer.
 #![allow(dead_code)] // No example uses all of this.
 
 pub(crate) mod ngram;

@@ -40,7 +40,7 @@ impl Load for eft::ort::Ort {
     }
 }
 
-/// What an example does with the models, for any backend.
+/// The part of an example that uses the models, for any backend.
 pub(crate) trait Run {
     fn run<B: eft::Backend>(&self, models: Models<B>) -> Result<()>;
 }
@@ -189,7 +189,7 @@ impl<L: Load> Loaded<'_, L> {
             Path::new(adapter).file_name().context("the adapter's folder has no name")?.to_string_lossy();
         let model = self.open(base, Loader::new(base).adapter(name.clone(), adapter))?;
         let adapted = model.source.adapter(&name)?;
-        // An adapter has a template of its own if it was tuned on another one than its base.
+        // An adapter has its own template if it was tuned with a different one than its base.
         let adapted = match (model.renderer, ChatTemplate::read(adapter, None)?) {
             (Some(renderer), Some(template)) => adapted.rendered_by(renderer.chat(template))?,
             _ => adapted,

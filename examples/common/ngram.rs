@@ -1,4 +1,4 @@
-//! An n-gram model of bytes. It stands for inference code that you already have: it knows nothing of `eft`.
+//! An n-gram model of bytes. It stands for inference code that you already have, and does not depend on `eft`.
 use std::collections::BTreeMap;
 
 /// The symbol that begins and ends a text. All other symbols are bytes.
@@ -8,8 +8,8 @@ pub(crate) const SYMBOLS: usize = 257;
 /// The amount that every count is lowered by, in favour of symbols that were never seen in the context.
 const DISCOUNT: f32 = 0.9;
 
-/// Predicts a symbol from the `order - 1` symbols before it. The counts of the longest known context are interpolated with
-/// those of each shorter one (Kneser and Ney 1995).
+/// Predicts a symbol from the `order - 1` symbols before it. The counts of the longest known context are interpolated
+/// with those of each shorter one (Kneser and Ney 1995).
 #[derive(Clone)]
 pub(crate) struct Ngram {
     order: usize,
@@ -23,8 +23,9 @@ struct Context {
     next: BTreeMap<u32, (f32, usize)>,
 }
 
-/// What a model has read: before the first symbol and after each, the known contexts that end there, shortest first.
-/// It corresponds to the KV cache of a transformer: reading a symbol takes one step, and the last symbols can be dropped.
+/// The state after some symbols: before the first symbol and after each, the known contexts that end there, shortest
+/// first. It corresponds to the KV cache of a transformer: reading a symbol takes one step, and the last symbols can be
+/// dropped.
 #[derive(Clone)]
 pub(crate) struct State(Vec<Vec<usize>>);
 

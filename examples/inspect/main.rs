@@ -1,5 +1,5 @@
-//! Writes an HTML page that shows a text token by token: how much likelier the combination makes each token, what each term
-//! contributes, and the next likeliest tokens.
+//! Writes an HTML page that shows a text token by token: how much likelier the combination makes each token, what each
+//! term contributes, and the next likeliest tokens.
 //!
 //! ```sh
 //! cargo run --release --example inspect -- --out page.html          # the zoo's models, on one of its questions

@@ -1,5 +1,5 @@
-//! Emulated fine-tuning, side by side with its parts: the base, the small tuned model, their combination, and for comparison
-//! a large model that was tuned itself, if there is one.
+//! Emulated fine-tuning, side by side with its parts: the base, the small tuned model, their combination, and for
+//! comparison a large model that was tuned itself, if there is one.
 //!
 //! ```sh
 //! cargo run --release --example upscale                     # the zoo's models, on questions held out from them

@@ -5,7 +5,8 @@
 //! assert!(matches!(error, eft::load::Error::NotFound { .. }));
 //! ```
 //!
-//! It converts into [`eft::Error`](crate::Error), so `?` works in a function that returns [`eft::Result`](crate::Result):
+//! It converts into [`eft::Error`](crate::Error), so `?` works in a function that returns
+//! [`eft::Result`](crate::Result):
 //!
 //! ```
 //! fn answer(model: &str) -> eft::Result<String> {
@@ -22,22 +23,23 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The name is that of no model: neither a folder or file that this build can load, nor an id on the hub.
+    /// No model has this name: it is neither a folder or file that this build can load, nor an id on the hub.
     #[error("`{name}` {reason}")]
     NotFound {
         /// The name as it was given.
         name: String,
-        /// What is wrong with it.
+        /// A description of the fault.
         reason: String,
     },
-    /// No folder or file has the name, and a file of the model with this id could not be had from the hub or its cache.
+    /// No folder or file has the name, and a file of the model with this id could not be obtained from the hub or its
+    /// cache.
     #[error("there is no folder or file `{id}` here, and on the Hugging Face hub, {file} {reason}")]
     Hub {
         /// The model's id.
         id: String,
-        /// The file that was asked for.
+        /// The requested file.
         file: String,
-        /// What went wrong, and what to do.
+        /// The reason of the failure, and advice.
         reason: String,
     },
     /// A checkpoint, tokenizer or template is broken or not supported.
@@ -47,7 +49,7 @@ pub enum Error {
     #[cfg(feature = "ort")]
     #[error(transparent)]
     Onnx(#[from] eft_backend_ort::Error),
-    /// A vocabulary or a backend refuses what was read.
+    /// A vocabulary or a backend refuses the model's data.
     #[error(transparent)]
     Core(#[from] eft_core::Error),
 }

@@ -28,7 +28,7 @@ pub(super) fn load<N: Nn>(loader: &Loader, nn: N, file: &Path, name: String) -> 
     let renderer = sidecar::renderer(loader, tokenizer, |name| match (file.tokenizer(), name) {
         (Some(fields), None) => Ok(gguf::template(fields)?),
         (Some(fields), Some(name)) => {
-            let reason = "was asked for, but only the unnamed template of a GGUF file is supported";
+            let reason = "was requested, but only the unnamed template of a GGUF file is supported";
             Err(fields.wrong(&format!("tokenizer.chat_template.{name}"), reason).into())
         }
         (None, _) => Ok(None),

@@ -1,4 +1,4 @@
-//! [`Loader`]: which model is loaded, and how.
+//! [`Loader`]: loads a model by name, with options.
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ pub(super) struct HubOptions {
 }
 
 impl Loader {
-    /// A loader of the model of this name: a folder, a GGUF or ONNX file, or an id on the hub. See the
+    /// Creates a loader of the model of this name: a folder, a GGUF or ONNX file, or an id on the hub. See the
     /// [module](super).
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -120,8 +120,8 @@ impl Loader {
         self
     }
 
-    /// Uses this vocabulary instead of the tokenizer's. Models that are given the same one can be combined: that their
-    /// ids mean the same is then the caller's responsibility.
+    /// Uses this vocabulary instead of the tokenizer's. Models that are given the same vocabulary can be combined. The
+    /// caller is then responsible for their ids having the same meaning.
     pub fn vocab(mut self, vocab: Vocab) -> Self {
         self.vocab = Some(vocab);
         self

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! # Weights are shared within a load
-//! Each load has weights of its own. Sources that differ only in adapter or prompt are made from one load, by
+//! Each load has its own copy of the weights. Sources that differ only in adapter or prompt are made from one load, by
 //! [`Source::adapter`] and [`Source::under`]: they share its weights, and run as rows of one forward pass.
 //!
 //! ```no_run
@@ -41,8 +41,8 @@
 //! libraries, `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_CACHE` are respected.
 //!
 //! # The files must not change
-//! Weights are mapped into memory. A file must not be changed or truncated in place as long as the model exists: that would
-//! be undefined behaviour. Replacing it, by renaming another file to its name, is fine.
+//! Weights are mapped into memory. A file must not be changed or truncated in place as long as the model exists: that
+//! would be undefined behaviour. Replacing it, by renaming another file to its name, is fine.
 //!
 //! # Warnings
 //! A load can succeed and still have something to report: see [`Warning`]. Warnings are printed to standard error
@@ -86,14 +86,15 @@ use resolve::{Resolved, resolve};
 /// ```
 ///
 /// # The files must not change
-/// Weights are mapped into memory. The files must not be changed or truncated in place as long as the model exists: that
-/// would be undefined behaviour. Replacing a file by renaming another to its name is fine.
+/// Weights are mapped into memory. The files must not be changed or truncated in place as long as the model exists:
+/// that would be undefined behaviour. Replacing a file by renaming another to its name is fine.
 ///
 /// # Errors
 /// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.
-/// * [`Error::Hub`] if a file of the model can be had neither from the hub nor from its cache.
+/// * [`Error::Hub`] if a file of the model cannot be obtained from the hub or its cache.
 /// * [`Error::Files`] if a file is missing, broken or not supported.
-/// * [`Error::Core`] if the files contradict each other, such as a vocabulary and the model's width.
+/// * [`Error::Core`] if the files contradict each other, for example if the width of a vocabulary is not that of the
+///   model's logits.
 #[cfg(feature = "candle")]
 pub fn load(name: impl Into<String>) -> Result<Source<Candle>> {
     Loader::new(name).load()
@@ -103,7 +104,10 @@ impl Loader {
     /// Loads the model, to run on the processor by candle.
     ///
     /// # Errors
-    /// The same as those of [`load()`], and [`Error::Files`] for an adapter that is missing, broken or not supported.
+    /// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.
+    /// * [`Error::Hub`] if a file of the model cannot be obtained from the hub or its cache.
+    /// * [`Error::Files`] if a file or an adapter is missing, broken or not supported.
+    /// * [`Error::Core`] if the files contradict each other, or the vocabulary does not fit the model.
     #[cfg(feature = "candle")]
     pub fn load(&self) -> Result<Source<Candle>> {
         Ok(self.load_on(CandleNn::new(Candle::cpu()))?.source)
@@ -113,7 +117,11 @@ impl Loader {
     /// another implementation of [`Nn`].
     ///
     /// # Errors
-    /// The same as those of [`load`](Self::load), and [`Error::Core`] if the library fails.
+    /// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.
+    /// * [`Error::Hub`] if a file of the model cannot be obtained from the hub or its cache.
+    /// * [`Error::Files`] if a file or an adapter is missing, broken or not supported.
+    /// * [`Error::Core`] if the files contradict each other, the vocabulary does not fit the model, or the library
+    ///   fails.
     pub fn load_on<N: Nn>(&self, nn: N) -> Result<Model<N::Backend>> {
         self.on_warning.check_optimised();
         match resolve(self)? {

@@ -59,7 +59,7 @@ pub(super) fn of_weights<N: Nn>(
     Model::new(DecoderEngine::with_adapters(nn, weights, &adapters, vocab)?, renderer)
 }
 
-/// The vocabulary that was asked for, else the one that was found with the model.
+/// The vocabulary that the loader was given, else the one that was found with the model.
 pub(super) fn chosen_vocab(loader: &Loader, found: Option<Arc<Vocab>>) -> Option<Arc<Vocab>> {
     loader.vocab.clone().map(Arc::new).or(found)
 }

@@ -30,10 +30,10 @@ impl Loader {
     ///
     /// # Errors
     /// * [`Error::NotFound`](super::Error::NotFound) if the name is neither a folder or file nor an id on the hub.
-    /// * [`Error::Hub`](super::Error::Hub) if a file can be had neither from the hub nor from its cache.
-    /// * [`Error::Onnx`](super::Error::Onnx) if the file is broken, or is no decoder.
+    /// * [`Error::Hub`](super::Error::Hub) if a file cannot be obtained from the hub or its cache.
+    /// * [`Error::Onnx`](super::Error::Onnx) if the file is broken or not a decoder.
     /// * [`Error::Files`](super::Error::Files) if the tokenizer or the template is broken or not supported.
-    /// * [`Error::Core`](super::Error::Core) if adapters are asked for, which an ONNX file cannot take.
+    /// * [`Error::Core`](super::Error::Core) if the loader has adapters, which an ONNX file cannot take.
     pub fn load_onnx(&self, ort: &Ort) -> Result<Model<Ort>> {
         if let Some((adapter, _)) = self.adapters.first() {
             let what = format!("adapters: merge `{adapter}` into the model before it is exported");

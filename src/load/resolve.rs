@@ -15,7 +15,7 @@ pub(super) enum Resolved {
     Gguf(PathBuf),
 }
 
-/// Returns the model's files, downloaded if need be, and the name that it gets.
+/// Returns the model's files, downloaded if necessary, and the name that the model gets.
 pub(super) fn resolve(loader: &Loader) -> Result<(Resolved, String)> {
     let path = Path::new(&loader.name);
     let name = |found: &str| loader.given_name.clone().unwrap_or_else(|| found.to_owned());
@@ -61,7 +61,7 @@ pub(super) fn resolve_onnx(loader: &Loader) -> Result<(PathBuf, Option<String>)>
 #[cfg(feature = "hub")]
 fn id(loader: &Loader) -> Result<(&str, Option<&str>)> {
     hub::parse_id(&loader.name).ok_or_else(|| {
-        let reason = "is no folder or file here, and cannot be an id on the Hugging Face hub, which has the form \
+        let reason = "is not a folder or file here, and cannot be an id on the Hugging Face hub, which has the form \
                       `organisation/model`";
         not_found(loader, reason)
     })
@@ -94,7 +94,7 @@ fn on_hub(loader: &Loader) -> Result<(Resolved, String)> {
 fn nowhere(loader: &Loader) -> Error {
     not_found(
         loader,
-        "is no folder or file here; to load models from the Hugging Face hub, enable the feature `hub`",
+        "is not a folder or file here; to load models from the Hugging Face hub, enable the feature `hub`",
     )
 }
 

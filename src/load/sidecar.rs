@@ -37,12 +37,12 @@ pub(super) fn read(
     Ok(Some((vocab, renderer)))
 }
 
-/// The tokenizer that was asked for, if any.
+/// The tokenizer that the loader was given, if any.
 pub(super) fn given_tokenizer(loader: &Loader) -> Result<Option<Tokenizer>> {
     Ok(loader.tokenizer.as_ref().map(Tokenizer::open).transpose()?)
 }
 
-/// A renderer with the template that was asked for. `own` returns the model's own template of a name.
+/// A renderer with the template that the loader requests. `own` returns the model's own template of a name.
 pub(super) fn renderer(
     loader: &Loader,
     tokenizer: Tokenizer,

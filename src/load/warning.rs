@@ -1,4 +1,4 @@
-//! [`Warning`]: what a user should know although the model was loaded.
+//! [`Warning`]: a possible problem with a model that was loaded nevertheless.
 //!
 //! ```no_run
 //! use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a user should know although the model was loaded: see [`Loader::on_warning`](super::Loader::on_warning).
+/// A possible problem with a model that was loaded nevertheless: see [`Loader::on_warning`](super::Loader::on_warning).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
@@ -25,11 +25,11 @@ pub enum Warning {
     CacheUsed {
         /// The model's id on the hub.
         id: String,
-        /// The revision that was asked for.
+        /// The requested revision.
         revision: String,
         /// The commit whose files were loaded.
         commit: String,
-        /// Why the hub could not be asked.
+        /// The reason why the hub did not answer.
         reason: String,
     },
     /// This crate was compiled without optimisation (`opt-level = 0`, the default of debug builds). Reported once in a

@@ -60,7 +60,7 @@ impl ChatTemplate {
     /// # Errors
     /// * [`Error::Io`] if a file cannot be read.
     /// * [`Error::BadFile`] if a file or the template is broken.
-    /// * [`Error::Config`] if there is no template called `name`.
+    /// * [`Error::Config`] if no template is called `name`.
     pub fn read(folder: impl AsRef<Path>, name: Option<&str>) -> Result<Option<Self>> {
         let folder = folder.as_ref();
         let config = folder.join("tokenizer_config.json");
@@ -98,7 +98,7 @@ impl ChatTemplate {
         self
     }
 
-    /// The file that it was read from.
+    /// Returns the file that the template was read from.
     pub fn file(&self) -> &Path {
         &self.file
     }
@@ -106,8 +106,8 @@ impl ChatTemplate {
     /// Returns the conversation as text, up to the point where the assistant's answer begins. If the last message is
     /// the assistant's, it is left open, for the model to continue.
     ///
-    /// Messages are inserted as they are: a special token that one spells out is, in the text, like one that the
-    /// template writes. See [`TextRenderer`](super::TextRenderer).
+    /// Messages are inserted as they are: in the text, a special token that a message spells out looks like one that
+    /// the template writes. See [`TextRenderer`](super::TextRenderer).
     ///
     /// # Errors
     /// The reason, in words: the template raises an exception, a line of it fails, or it does not end.

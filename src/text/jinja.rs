@@ -1,4 +1,4 @@
-//! Jinja as chat templates expect it: Python's methods, and what transformers adds.
+//! Jinja as chat templates expect it: with Python's methods, and the functions that transformers adds.
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind};

@@ -9,8 +9,8 @@ use tokenizers::{
     AddedToken, AddedVocabulary, OffsetReferential, OffsetType, PostProcessorWrapper, Tokenizer,
 };
 
-/// Put inside the spelling of a special token, to say that it is meant as text. A private-use character, which no
-/// special token contains.
+/// The character that is put inside the spelling of a special token to mark it as text. A private-use character, which
+/// no special token contains.
 const MARK: char = '\u{10FFFD}';
 
 /// The characters that stand for special tokens while text is encoded.
@@ -18,9 +18,9 @@ const STAND_INS: Range<u32> = 0x10_0000..0x10_FFFD;
 
 /// Encodes text in which the special tokens that are meant as text carry a mark.
 ///
-/// This is done by a copy of the tokenizer that knows its special tokens by stand-ins, characters of their own. Special
-/// tokens without a mark are replaced by their stand-ins, and the marks are removed: what is left of the spellings of
-/// special tokens is ordinary text to the copy.
+/// A copy of the tokenizer does this, in which each special token is spelled by a reserved character, its stand-in. In
+/// the text, special tokens without a mark are replaced by their stand-ins, and the marks are removed: the remaining
+/// spellings of special tokens are ordinary text to the copy.
 pub(super) struct LiteralEncoder {
     copy: Tokenizer,
     /// The special tokens: their ids in the original, and their spellings.
@@ -117,7 +117,7 @@ impl LiteralEncoder {
         }
         text.push_str(&Self::unmark(&marked[end..]));
         let encoding = self.copy.encode(&text[..], false).map_err(|e| e.to_string())?;
-        let wrong = || "its special tokens cannot be told from text".to_owned();
+        let wrong = || "its special tokens cannot be distinguished from text".to_owned();
         let (mut ids, mut placed) = (Vec::new(), Vec::new());
         for (id, (start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
             let mapped = self.ids.get(id).copied().unwrap_or(*id);

@@ -14,11 +14,11 @@
 //! # Ok::<(), eft::Error>(())
 //! ```
 //!
-//! The way back, from generated tokens to text, is [`Generation::text`](crate::decode::Generation::text), which works
-//! for every combination of models.
+//! The opposite direction, from generated tokens to text, is [`Generation::text`](crate::decode::Generation::text),
+//! which works for every combination of models.
 //!
-//! Special tokens that are spelled out in a prompt's text or in a message become special tokens, as in transformers. For
-//! messages by people who must not be able to write them, see [`TextRenderer::literal_messages`].
+//! Special tokens that are spelled out in a prompt's text or in a message become special tokens, as in transformers.
+//! For messages by people who must not be able to write them, see [`TextRenderer::literal_messages`].
 mod jinja;
 mod literal;
 

@@ -54,8 +54,8 @@ impl PlainTemplate {
         self
     }
 
-    /// Returns the conversation as text, up to the point where the assistant's answer begins. If the last message is the
-    /// assistant's, it is left open.
+    /// Returns the conversation as text, up to the point where the assistant's answer begins. If the last message is
+    /// the assistant's, it is left open.
     pub fn render(&self, messages: &[Message]) -> String {
         let mut text = String::new();
         for (index, message) in messages.iter().enumerate() {

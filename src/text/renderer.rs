@@ -29,8 +29,8 @@ use super::tokenizer::Tokenizer;
 ///
 /// # Special tokens in messages
 /// A special token that is spelled out in a message, such as a user's `<|end|>`, becomes the special token, as in
-/// transformers. So who writes a message can end it and begin another. [`literal_messages`](Self::literal_messages)
-/// keeps it as text.
+/// transformers. So the author of a message can end it and begin another one.
+/// [`literal_messages`](Self::literal_messages) keeps it as text.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct TextRenderer {
@@ -47,7 +47,7 @@ enum Template {
 }
 
 impl TextRenderer {
-    /// A renderer without a template, which renders token ids and text only.
+    /// Creates a renderer without a template, which renders token ids and text only.
     pub fn new(tokenizer: impl Into<Arc<Tokenizer>>) -> Self {
         Self { tokenizer: tokenizer.into(), template: Template::None, literal_messages: false }
     }
@@ -65,7 +65,7 @@ impl TextRenderer {
     }
 
     /// Keeps special tokens that are spelled out in messages as text: they are encoded as ordinary tokens, while those
-    /// that the template writes become special tokens. It concerns the tokens that the tokenizer marks as special.
+    /// that the template writes become special tokens. This applies to the tokens that the tokenizer marks as special.
     ///
     /// A conversation is refused with [`Error::CannotRender`] if a message spells out a special token and the template
     /// treats that message specially, such as by splitting it at the token.
@@ -92,7 +92,7 @@ impl TextRenderer {
         self
     }
 
-    /// The tokenizer.
+    /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer
     }
@@ -100,7 +100,7 @@ impl TextRenderer {
     /// Returns the text that a conversation becomes, with special tokens spelled out. `term` names the model in errors.
     ///
     /// # Errors
-    /// [`Error::CannotRender`] if there are no messages, if there is no template, or if the template fails.
+    /// [`Error::CannotRender`] if `messages` is empty, if the renderer has no template, or if the template fails.
     pub fn text(&self, term: &str, messages: &[Message]) -> Result<String> {
         if messages.is_empty() {
             return Err(cannot(term, "it has no messages"));
@@ -151,8 +151,8 @@ impl Renderer for TextRenderer {
         }
     }
 
-    /// Encodes the text without the tokens that begin a sequence. A tokenizer that puts a space before every text does so
-    /// here, too.
+    /// Encodes the text without the tokens that begin a sequence. A tokenizer that puts a space before every text does
+    /// so here, too.
     fn continuation(&self, _term: &str, text: &str) -> Result<Vec<TokenId>> {
         self.tokenizer.encode(text, false)
     }

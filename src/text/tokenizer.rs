@@ -39,7 +39,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// * [`Error::Io`] if the file cannot be read.
-    /// * [`Error::BadFile`] if it is broken, or its decoder is of a kind that is not supported.
+    /// * [`Error::BadFile`] if it is broken, or its kind of decoder is not supported.
     pub fn open(file: impl AsRef<Path>) -> Result<Self> {
         let file = file.as_ref();
         let bytes = std::fs::read(file).map_err(|source| Error::Io { file: file.into(), source })?;
@@ -53,7 +53,7 @@ impl Tokenizer {
     /// Wraps a tokenizer of the library `tokenizers`. Errors name `file`.
     ///
     /// # Errors
-    /// [`Error::BadFile`] if its decoder is of a kind that is not supported.
+    /// [`Error::BadFile`] if its kind of decoder is not supported.
     pub fn new(mut inner: tokenizers::Tokenizer, file: impl Into<PathBuf>) -> Result<Self> {
         let file = file.into();
         let bad = |reason: String| Error::BadFile { file: file.clone(), reason };
@@ -84,18 +84,18 @@ impl Tokenizer {
         Ok(Self { inner, file, spelling, named_bytes, literal: OnceLock::new() })
     }
 
-    /// The wrapped tokenizer of the library `tokenizers`.
+    /// Returns the wrapped tokenizer of the library `tokenizers`.
     pub fn inner(&self) -> &tokenizers::Tokenizer {
         &self.inner
     }
 
-    /// The file that it was read from.
+    /// Returns the file that the tokenizer was read from.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Returns the token ids of a text. If it is the `whole` of a sequence, or its beginning, it gets the tokens that the
-    /// tokenizer puts before or after one; a first token that the text spells out already is not repeated.
+    /// Returns the token ids of a text. If it is the `whole` of a sequence, or its beginning, it gets the tokens that
+    /// the tokenizer puts before or after one; a first token that the text spells out already is not repeated.
     ///
     /// Special tokens that the text spells out become special tokens.
     ///
@@ -202,8 +202,8 @@ impl Tokenizer {
     }
 }
 
-/// Runs the library, which indexes by what a file says and panics if that is wrong: if a merge makes a longer token than
-/// there is, for instance.
+/// Runs the library, and turns its panics into errors. It trusts indices from the file and panics if they are wrong,
+/// for example if a merge makes a token that does not exist.
 fn guarded<T>(f: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
     let panicked = |_| Err("it contradicts itself, and the tokenizer panicked".into());
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(panicked)

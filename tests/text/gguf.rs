@@ -27,8 +27,8 @@ fn check(file: &Path, cases: &Value) {
         let text = case["text"].as_str().unwrap();
         let name = file.file_name().unwrap();
         let bare = tokenizer.encode(text, false).unwrap();
-        // Where transformers and llama.cpp differ, one of them is wrong: transformers does not split SmolLM's digits, and
-        // llama.cpp takes Qwen's ordinary `</s>` for a special token.
+        // Where transformers and llama.cpp differ, one of them is wrong: transformers does not split SmolLM's digits,
+        // and llama.cpp takes Qwen's ordinary `</s>` for a special token.
         let others = case.get("transformers").map(ids).filter(|others| *others != ids(&case["bare"]));
         if let Some(others) = others {
             println!("{name:?}: transformers and llama.cpp differ on {text:?}");

@@ -23,7 +23,7 @@ pub(crate) struct Hub {
     state: Arc<Mutex<State>>,
 }
 
-/// What the server knows of `org/tiny`.
+/// The state of `org/tiny` on the server.
 #[derive(Default)]
 struct State {
     /// Branches and tags, with the commits they point to.
@@ -281,10 +281,10 @@ fn while_the_hub_is_away_the_cache_is_used_and_the_user_hears_of_it() {
             assert!(warning.contains(word), "{word}: {warning}");
         }
     }
-    // To stay offline is what the user asked for.
+    // Offline mode was requested by the user, so it is not a reason to warn.
     let _ = loader.clone().offline().load().unwrap();
     assert_eq!(heard(), []);
-    // A cache without the weights is of no use, and the error says why the hub was not asked for them.
+    // A cache without the weights cannot be used, and the error says why the hub did not send them.
     let snapshot = dir.path().join("hub/models--org--tiny/snapshots").join(FIRST);
     std::fs::remove_file(snapshot.join("model.safetensors")).unwrap();
     let error = loader.load().unwrap_err().to_string();

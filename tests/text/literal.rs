@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::{here, json};
 
-/// A renderer that keeps special tokens in messages as text, and what is needed to check it.
+/// A renderer that keeps special tokens in messages as text, and the data to check it with.
 struct Case {
     renderer: TextRenderer,
     /// The library's own way to take all special tokens for text.

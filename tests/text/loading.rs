@@ -103,7 +103,7 @@ fn adapters_load_under_their_names_and_share_the_base() {
     assert_eq!(tuned.render(&chat).unwrap(), base.render(&chat).unwrap());
     let error = Loader::new(folder.to_str().unwrap()).adapter("lora", &folder).load().unwrap_err();
     assert!(error.to_string().contains("adapter_config.json"), "{error}");
-    // The other way round: an adapter is no model.
+    // The reverse mistake: an adapter given as a model.
     let error = eft::load(adapter.to_str().unwrap()).unwrap_err().to_string();
     assert!(error.contains("PEFT adapter") && error.contains("Loader::adapter"), "{error}");
 }

@@ -96,7 +96,7 @@ def pieces():
 
 
 def small():
-    """As many tokens as the tiny checkpoints of eft-models have. Bytes that are no tokens are left out."""
+    """Makes a tokenizer with as many tokens as the tiny checkpoints of eft-models. Bytes without a token are left out."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -102,7 +102,7 @@ fn what_cannot_be_loaded_is_named() {
     assert!(weights.contains("load_onnx"), "{weights}");
 }
 
-/// The files of a repository as onnx-community lays it out, with the weights in a file of their own.
+/// The files of a repository as onnx-community lays it out, with the weights in a separate file.
 fn files() -> BTreeMap<String, Vec<u8>> {
     let dir = tempfile::tempdir().unwrap();
     let folder = folder(dir.path(), "qwen2");

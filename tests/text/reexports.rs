@@ -1,4 +1,4 @@
-//! The facade's list of what it re-exports from `eft_core`.
+//! Tests that the facade re-exports every public name of `eft_core`.
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::zoo;
 
-/// The four models that have weights of their own.
+/// The four models with their own weights, as opposed to adapters.
 pub(crate) const MODELS: [&str; 4] = ["base-small", "tuned-small", "base-large", "tuned-large"];
 
 /// The largest difference from the logits of transformers.
@@ -105,8 +105,8 @@ fn questions(file: &str) -> Vec<Question> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The effect that the papers report: the up-scaled model has the form of the small tuned model and the facts of the large
-/// base.
+/// The effect that the papers report: the up-scaled model has the form of the small tuned model and the facts of the
+/// large base.
 pub(crate) fn up_scaling_answers<B: Backend>(model: impl Fn(&str) -> Source<B>) {
     let (large, small, tuned) = (model("base-large"), model("base-small"), model("tuned-small"));
     let asked: Vec<Question> = ["test-short", "test-long"].map(questions).into_iter().flatten().collect();

@@ -1,5 +1,5 @@
-//! The zoo's models: prompts, logits and greedy texts are compared with those of transformers, and the effect of up-scaling
-//! is checked. The same for every backend that runs them, with one file for each.
+//! The zoo's models: prompts, logits and greedy texts are compared with those of transformers, and the effect of
+//! up-scaling is checked. Each backend that runs them is tested, in its own file.
 #![cfg(all(feature = "text", any(feature = "candle", feature = "ort", feature = "tch")))]
 #[cfg(any(feature = "candle", feature = "tch"))]
 mod folders;

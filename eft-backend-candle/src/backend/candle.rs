@@ -44,8 +44,8 @@ impl Candle {
         Self::new(Device::Cpu)
     }
 
-    /// Sets whether operations on the processor use candle's tensor operations, as they do on a GPU. The results are the
-    /// same up to rounding, and slower. This is for tests.
+    /// Sets whether operations on the processor use candle's tensor operations, as they do on a GPU. The results are
+    /// the same up to rounding, and slower. This is for tests.
     #[must_use]
     pub fn generic(self, generic: bool) -> Self {
         Self { generic, ..self }
@@ -90,7 +90,7 @@ impl Backend for Candle {
 
     const NAME: &'static str = "candle";
 
-    /// Rows and columns; no rows and no columns if the tensor is no matrix.
+    /// Rows and columns; (0, 0) if the tensor is not a matrix.
     fn shape(&self, tensor: &Tensor) -> (usize, usize) {
         tensor.dims2().unwrap_or((0, 0))
     }

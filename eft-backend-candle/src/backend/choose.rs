@@ -1,4 +1,4 @@
-//! Rows composed of two others.
+//! Score rows composed of two others.
 use candle_core::{Result, Tensor};
 
 use super::tensor::{scalar, where_cond};

@@ -3,7 +3,7 @@ use candle_core::{Result, Tensor};
 
 use super::tensor::{scalar, where_cond};
 
-/// Finite scores brought into `[low, high]`; −∞, +∞ and NaN as they are.
+/// Clamps finite scores to `[low, high]`; −∞, +∞ and NaN are unchanged.
 pub(super) fn clamp(scores: &Tensor, low: f32, high: f32) -> Result<Tensor> {
     let (low, high) = (scalar(low, scores)?, scalar(high, scores)?);
     let clamped = scores.broadcast_maximum(&low)?.broadcast_minimum(&high)?;

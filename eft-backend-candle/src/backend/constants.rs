@@ -46,7 +46,7 @@ impl Constants {
     }
 }
 
-/// The tensor under `key` if it serves; else a new one, which replaces it.
+/// The tensor under `key` if it is suitable; else a new one, which replaces it.
 fn get<K: Eq + std::hash::Hash>(
     kept: &Mutex<HashMap<K, Tensor>>,
     key: K,

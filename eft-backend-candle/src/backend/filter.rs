@@ -7,14 +7,14 @@ use super::cutoff::Cutoff;
 use super::softmax::Softmax;
 use super::tensor::{scalar, where_cond};
 
-/// Divides by the temperature, and excludes what top-k, top-p and min-p drop.
+/// Divides by the temperature, and excludes the tokens that top-k, top-p and min-p drop.
 pub(super) fn filter(constants: &Constants, scores: &Tensor, filter: &Filter) -> Result<Tensor> {
     let scores = scale(scores, filter.temperature)?;
     if !filter.truncates() {
         return Ok(scores);
     }
     let Softmax { shifted, mut weights, log_sum, .. } = Softmax::of(&scores)?;
-    // What a dropped token gets: −∞, or NaN in an unsound row, whose unsound entries may be dropped too.
+    // The score of a dropped token: −∞, or NaN in an unsound row, whose unsound entries may be dropped too.
     let sound = log_sum.eq(&log_sum)?;
     let excluded = where_cond(&sound, &scalar(f32::NEG_INFINITY, &scores)?, &scalar(f32::NAN, &scores)?)?;
     let mut kept = scores.clone();

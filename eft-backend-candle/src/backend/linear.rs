@@ -1,4 +1,4 @@
-//! Weighted sums of rows.
+//! Weighted sums of score rows.
 use candle_core::{Result, Tensor, bail};
 
 use super::tensor::{scalar, where_cond};

@@ -49,6 +49,6 @@ fn picks(tokens: &Tensor, log_probs: &Tensor) -> Result<Vec<Pick>> {
     let tokens: Vec<TokenId> = numbers(tokens)?;
     let log_probs: Vec<f32> = numbers(log_probs)?;
     let picks = tokens.into_iter().zip(log_probs);
-    // The index found in an unsound row may be no token at all.
+    // The index found in an unsound row may not be a token id.
     Ok(picks.map(|(t, log_prob)| Pick { token: if log_prob.is_nan() { 0 } else { t }, log_prob }).collect())
 }

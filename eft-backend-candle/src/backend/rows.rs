@@ -1,4 +1,4 @@
-//! Rows that lie in any tensors, as one matrix on one device.
+//! Score rows that lie in any tensors, as one matrix on one device.
 use candle_core::{DType, Device, Result, Tensor};
 use eft_core::{Backend, ScoreRow, Term};
 

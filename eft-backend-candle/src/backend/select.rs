@@ -4,8 +4,8 @@ use candle_core::{Result, Tensor};
 use super::constants::Constants;
 use super::tensor::{blocks, scalar, where_cond};
 
-/// For each row and each of its targets `(n, m)`, the first column at which the cumulative sum of the weights exceeds the
-/// target. If rounding keeps the sum from the target, it is the last column of positive weight; 0 if no weight is
+/// For each row and each of its targets `(n, m)`, the first column at which the cumulative sum of the weights exceeds
+/// the target. If rounding keeps the sum from the target, it is the last column of positive weight; 0 if no weight is
 /// positive. The result is always a valid column, `(n, m)` as `u32`.
 ///
 /// The block is found by the cumulative sums of whole blocks, then the column by those within the block.
@@ -26,7 +26,7 @@ pub(super) fn select(constants: &Constants, weights: &Tensor, targets: &Tensor) 
     block.affine(columns as f64, 0.0)? + column
 }
 
-/// What [`select`] finds, given the cumulative sums `ends` of the weights.
+/// The columns that [`select`] finds, given the cumulative sums `ends` of the weights.
 fn first_above(constants: &Constants, weights: &Tensor, ends: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let (n, width) = weights.dims2()?;
     let m = targets.dim(1)?;

@@ -1,4 +1,4 @@
-//! The first tokens of each row in the total order.
+//! The first tokens of each score row in the total order.
 use candle_core::{DType, Result, Tensor};
 use eft_core::{Pick, TokenId};
 

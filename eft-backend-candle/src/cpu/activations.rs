@@ -23,8 +23,8 @@ pub(super) struct QuantisedActivations {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct QuantisedGroup {
     pub(super) codes: [i8; GROUP],
-    /// The sum of the first 16 dequantised entries in four lanes, then that of the last 16 in four lanes: what an offset
-    /// of the weights is multiplied with.
+    /// The sum of the first 16 dequantised entries in four lanes, then that of the last 16 in four lanes: these are
+    /// multiplied with the offsets of the weights.
     pub(super) sums: [f32; 8],
     pub(super) scale: f32,
 }

@@ -6,8 +6,9 @@ use fearless_simd::{
     u16x16,
 };
 
-/// A computation that is written once and compiled for each set of vector instructions. `run` and every function that it
-/// calls must be `#[inline(always)]`: only code that is inlined into [`run_at`] is compiled for the chosen instructions.
+/// A computation that is written once and compiled for each set of vector instructions. `run` and every function that
+/// it calls must be `#[inline(always)]`: only code that is inlined into [`run_at`] is compiled for the chosen
+/// instructions.
 pub(super) trait Kernel {
     fn run<S: Simd, D: Dot<S>>(self, simd: S);
 }
@@ -17,8 +18,8 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Whether sixteen sums and their operands fit the registers.
     const MANY_REGISTERS: bool = false;
 
-    /// The dot product of 32 codes and 32 activations, as partial sums: the first four lanes add up to the product of the
-    /// first 16 columns, the last four lanes to that of the last 16.
+    /// The dot product of 32 codes and 32 activations, as partial sums: the first four lanes add up to the product of
+    /// the first 16 columns, the last four lanes to that of the last 16.
     fn dot(simd: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S>;
 
     /// Converts one little-endian f16 to f32.

@@ -25,8 +25,8 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// Returns the matrix of a tensor; `None` if the tensor is not two-dimensional, if its rows are not whole blocks, if
-    /// its bytes do not match its shape, or on a big-endian processor (files are little-endian).
+    /// Returns the matrix of a tensor; `None` if the tensor is not two-dimensional, if its rows are not whole blocks,
+    /// if its bytes do not match its shape, or on a big-endian processor (files are little-endian).
     pub(crate) fn new(raw: &RawTensor<'_>) -> Option<Self> {
         let [outputs, columns] = raw.shape[..] else { return None };
         let whole = match raw.dtype {

@@ -8,7 +8,8 @@ use super::activations::{QuantisedActivations, QuantisedGroup};
 use super::blocks::{Block, Group, OUTPUTS, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 use super::level::{Dot, Kernel};
 
-/// The number of rows multiplied at once. Times the outputs of a tile, it gives as many sums as fit the registers.
+/// The number of rows multiplied at once. This number times the outputs of a tile is the number of sums that fit into
+/// the registers.
 const ROWS: usize = 4;
 
 /// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind.
@@ -147,8 +148,8 @@ struct Tile<'a> {
     to: Range<usize>,
 }
 
-/// Computes the products of a tile's outputs with `M` rows. Independent of the kind of block, so that it is compiled once
-/// for all kinds.
+/// Computes the products of a tile's outputs with `M` rows. Independent of the kind of block, so that it is compiled
+/// once for all kinds.
 #[inline(always)]
 fn sums<S: Simd, D: Dot<S>, const M: usize>(
     simd: S,

@@ -1,4 +1,4 @@
-//! Reads the header of a GGUF file with candle's reader, after checking what that reader takes on trust.
+//! Reads the header of a GGUF file with candle's reader, after checks that candle's reader does not make.
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Error as IoError, ErrorKind, Read, Result as IoResult, Seek};
@@ -9,8 +9,8 @@ use eft_models::{Error, Result};
 
 use super::tensors::Tensors;
 
-/// The largest allowed number of array entries in all fields together. Candle holds each entry in 32 bytes, however small
-/// it is in the file.
+/// The largest allowed number of array entries in all fields together. Candle holds each entry in 32 bytes, however
+/// small it is in the file.
 const MAX_ENTRIES: u64 = 1 << 24;
 
 /// The numbers that stand for these types in a file.
@@ -32,8 +32,8 @@ pub(super) fn read(path: &Path, mapped: bool) -> Result<(HashMap<String, Value>,
     reader.rewind().map_err(io)?;
     let content = Content::read(&mut reader).map_err(|e| bad(e.to_string()))?;
     let Content { metadata, tensor_infos, tensor_data_offset, .. } = content;
-    // SAFETY: a safe function cannot exclude that somebody changes the file, so the contract is passed on to the user in
-    // the documentation of `Gguf::open`, as `eft_models::Checkpoint::open` does.
+    // SAFETY: a safe function cannot exclude that somebody changes the file, so the contract is passed on to the user
+    // in the documentation of `Gguf::open`, as `eft_models::Checkpoint::open` does.
     #[expect(unsafe_code, reason = "files are mapped into memory, not copied")]
     let bytes = if mapped { unsafe { eft_models::map_file(path) } } else { eft_models::read_file(path) }?;
     let tensors = Tensors::new(path.into(), bytes, tensor_infos, tensor_data_offset)?;
@@ -44,8 +44,8 @@ fn invalid(reason: impl Into<String>) -> IoError {
     IoError::new(ErrorKind::InvalidData, reason.into())
 }
 
-/// Walks over the metadata. Refuses what candle's reader does not check: an alignment of zero, by which it would divide,
-/// and lengths by which it would allocate far more memory than the file has bytes.
+/// Walks over the metadata. Refuses what candle's reader does not check: an alignment of zero, by which it would
+/// divide, and lengths by which it would allocate far more memory than the file has bytes.
 fn check(reader: &mut BufReader<File>, length: u64) -> IoResult<()> {
     let mut magic = [0; 4];
     reader.read_exact(&mut magic)?;

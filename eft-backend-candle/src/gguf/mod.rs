@@ -1,11 +1,12 @@
 //! [`Gguf`]: a GGUF file as a checkpoint. It is memory-mapped, and its weights are multiplied in their quantised form.
 //!
-//! On a CPU, activations are quantised to 8 bits for products with quantised tensors, so logits differ slightly from those
-//! of the dequantised model. [`Gguf::dequantised`] computes the latter, with four bytes of memory for each weight.
+//! On a CPU, activations are quantised to 8 bits for products with quantised tensors, so logits differ slightly from
+//! those of the dequantised model. [`Gguf::dequantised`] computes the latter, with four bytes of memory for each
+//! weight.
 //!
-//! The decoder is the one that runs all checkpoints: metadata are translated to the configuration of the same family, and
-//! differences in the layout of tensors are undone. Supported architectures: llama, qwen2, qwen3, gemma2, gemma3, phi3,
-//! gpt2.
+//! The decoder is the one that runs all checkpoints: metadata are translated to the configuration of the same family,
+//! and differences in the layout of tensors are undone. Supported architectures: llama, qwen2, qwen3, gemma2, gemma3,
+//! phi3, gpt2.
 //!
 //! ```no_run
 //! use eft_backend_candle::{Candle, load_gguf};
@@ -66,7 +67,8 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Opens a file: reads its header, and maps its tensors into memory, so that a weight is read when it is first used.
+    /// Opens a file: reads its header, and maps its tensors into memory, so that a weight is read when it is first
+    /// used.
     ///
     /// # The file must not change
     /// The file must not be changed or truncated in place as long as this value, or an engine loaded from it, exists:
@@ -87,7 +89,12 @@ impl Gguf {
     /// Opens a file as [`open`](Self::open) does, but reads all of it into memory at once. It may change afterwards.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open).
+    /// * [`Error::Io`] if the file cannot be read.
+    /// * [`Error::BadFile`] if the header contradicts itself or the file's length.
+    /// * [`Error::UnknownArchitecture`] if the architecture is not supported.
+    /// * [`Error::Config`] if a field is missing or has an unsupported value.
+    /// * [`Error::BadTensor`] if a tensor lies past the end of the file, or has an unsupported type or shape.
+    /// * [`Error::Core`] if the tokens of the file do not form a vocabulary.
     pub fn open_in_memory(file: impl AsRef<Path>) -> Result<Self> {
         Self::read(file.as_ref().into(), false)
     }
@@ -107,8 +114,8 @@ impl Gguf {
         Ok(Self { path, name, spec, tokenizer, vocab, tensors, interleaved, dequantised: false })
     }
 
-    /// Returns the same file, with its tensors dequantised to f32 when they are loaded. Products are then exact up to the
-    /// rounding of f32, and take the memory and time of a model in f32.
+    /// Returns the same file, with its tensors dequantised to f32 when they are loaded. Products are then exact up to
+    /// the rounding of f32, and take the memory and time of a model in f32.
     #[must_use]
     pub fn dequantised(self) -> Self {
         Self { dequantised: true, ..self }
@@ -124,14 +131,15 @@ impl Gguf {
         self.tokenizer.as_ref()
     }
 
-    /// Returns the same file under another name, which messages and formulas of combined models use. By default, it is the
-    /// file's name without `.gguf`.
+    /// Returns the same file under another name, which messages and formulas of combined models use. By default, it is
+    /// the file's name without `.gguf`.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self }
     }
 
-    /// Returns the number of heads of a tensor whose rows are in the order of the original Llama; `None` for all others.
+    /// Returns the number of heads of a tensor whose rows are in the order of the original Llama; `None` for all
+    /// others.
     fn interleaved_heads(&self, name: &str) -> Option<usize> {
         let attention = &self.spec.layers.first()?.attention;
         let of = |part: &str| name.contains(part);
@@ -213,8 +221,8 @@ impl std::fmt::Debug for Gguf {
 
 /// Loads a GGUF file as a source whose prompts are token ids. Weights are multiplied in their quantised form.
 ///
-/// The vocabulary is read from the file, so models of one family can be combined. If the file describes no vocabulary, the
-/// model can be combined only with itself.
+/// The vocabulary is read from the file, so models of one family can be combined. If the file describes no vocabulary,
+/// the model can be combined only with itself.
 ///
 /// ```no_run
 /// use eft_backend_candle::{Candle, load_gguf};
@@ -232,9 +240,12 @@ impl std::fmt::Debug for Gguf {
 /// would be undefined behaviour. Replacing it by renaming another file to its name is fine.
 ///
 /// # Errors
-/// * Those of [`Gguf::open`].
-/// * [`Error::BadTensor`] if a tensor that the architecture needs is missing or has an unexpected shape.
-/// * [`Error::Core`] if candle fails.
+/// * [`Error::Io`] if the file cannot be read.
+/// * [`Error::BadFile`] if the header contradicts itself or the file's length.
+/// * [`Error::UnknownArchitecture`] if the architecture is not supported.
+/// * [`Error::Config`] if a field is missing or has an unsupported value.
+/// * [`Error::BadTensor`] if a tensor is missing, lies past the end of the file, or has an unexpected type or shape.
+/// * [`Error::Core`] if the tokens of the file do not form a vocabulary, or if candle fails.
 pub fn load_gguf(file: impl AsRef<Path>, candle: &Candle) -> Result<Source<Candle>> {
     let gguf = Gguf::open(file)?;
     let vocab = gguf.vocab().cloned();

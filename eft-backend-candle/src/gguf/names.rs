@@ -46,8 +46,8 @@ pub(super) fn stored(name: &str, spec: &DecoderSpec) -> Option<String> {
     }
     let block = stem.strip_prefix("model.layers.").or_else(|| stem.strip_prefix("transformer.h."))?;
     let (layer, part) = block.split_once('.')?;
-    // Hugging Face's `post_attention_layernorm` is the norm of attention's output in families that have one (Gemma), and
-    // the norm before the MLP in all others.
+    // Hugging Face's `post_attention_layernorm` is the norm of attention's output in families that have one (Gemma),
+    // and the norm before the MLP in all others.
     let norms_output = spec.layers.first().is_some_and(|layer| layer.attention_post_norm.is_some());
     let gguf = match part {
         "post_attention_layernorm" if norms_output => "post_attention_norm",

@@ -72,8 +72,8 @@ impl Tensors {
         self.infos.get(name).map(|info| &info.shape[..])
     }
 
-    /// Returns a tensor in the type of the file; or in f32 if `dequantised` is set, or if the type is one that no product
-    /// supports.
+    /// Returns a tensor in the type of the file; or in f32 if `dequantised` is set, or if the type is one that no
+    /// product supports.
     pub(super) fn read(&self, name: &str, shape: &[usize], dequantised: bool) -> Result<RawTensor<'_>> {
         let wrong =
             |reason: String| Error::BadTensor { file: self.path.clone(), tensor: name.into(), reason };

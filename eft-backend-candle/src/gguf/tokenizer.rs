@@ -60,7 +60,7 @@ pub enum TokenKind {
     Normal,
     /// Stands for text without a token.
     Unknown,
-    /// A special token, such as an end of turn: it stands for no text.
+    /// A special token, for example the end of a turn: it has no text.
     Control,
     /// Text that is matched before any merge applies.
     UserDefined,
@@ -137,12 +137,12 @@ impl TokenizerFields {
         }))
     }
 
-    /// The file that the fields were read from.
+    /// Returns the file that the fields were read from.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Returns an error that names a field of the file and what is wrong with it.
+    /// Returns an error that names a field of the file and the reason why it is invalid.
     pub fn wrong(&self, field: &str, reason: impl Into<String>) -> Error {
         Error::Config { file: self.file.clone(), field: field.into(), reason: reason.into() }
     }

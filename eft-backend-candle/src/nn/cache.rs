@@ -9,8 +9,8 @@ const INITIAL_CAPACITY: usize = 64;
 /// The KV cache of one layer, for all rows of a batch.
 ///
 /// Each row has its own memory. Its capacity doubles when it is used up, so that growing copies each token a constant
-/// number of times on average. The cache does not store how many tokens of a row are valid: each call passes that number,
-/// and tokens after it are overwritten. A rollback therefore costs nothing.
+/// number of times on average. The cache does not store how many tokens of a row are valid: each call passes that
+/// number, and tokens after it are overwritten. A rollback therefore costs nothing.
 #[derive(Debug)]
 pub struct LayerCache(pub(super) Rows);
 

@@ -1,4 +1,4 @@
-//! What the conformance kit cannot check: candle's types and layouts.
+//! Tests of candle's types and layouts, which the conformance kit cannot check.
 use candle_core::{DType, Device, Tensor};
 use eft_backend_candle::{Candle, to_error};
 use eft_core::backend::score_rows;

@@ -1,4 +1,4 @@
-//! Rows composed of two others.
+//! Score rows composed of two others.
 use eft_core::Result;
 
 use super::graph_builder::{GraphBuilder, Var};

@@ -7,7 +7,7 @@ use super::rows::Rows;
 use super::runtime::Runtime;
 use super::tensor::{Tensor, value};
 
-/// Finite scores brought into `[low, high]`; −∞, +∞ and NaN as they are.
+/// Clamps finite scores to `[low, high]`; −∞, +∞ and NaN are unchanged.
 pub(super) fn clamp(runtime: &Runtime, rows: Rows, low: f32, high: f32) -> Result<Tensor> {
     let bounds = [value([1, 1], vec![low])?, value([1, 1], vec![high])?];
     runtime.tensor(Operation::Clamp, &[rows], &bounds, |graph, rows| write(graph, rows[0]))

@@ -17,7 +17,7 @@ use super::tensor::{Tensor, integers, value};
 /// How many candidates are looked at in the first runs, before all tokens are.
 const CANDIDATES: [usize; 2] = [256, 4096];
 
-/// Divides by the temperature, and excludes what top-k, top-p and min-p drop.
+/// Divides by the temperature, and excludes the tokens that top-k, top-p and min-p drop.
 pub(super) fn filter(runtime: &Runtime, rows: Rows, filter: &Filter) -> Result<Tensor> {
     let width = rows.width();
     let steps = FilterSteps::of(filter, width);

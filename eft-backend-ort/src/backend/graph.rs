@@ -22,8 +22,8 @@ pub(crate) struct Memory {
 impl Graph {
     /// Compiles a graph. It runs on the calling thread.
     ///
-    /// Sessions of graphs built at run time do not use the environment's thread pool. A pool of their own would spin
-    /// after each run and take the processor from the model's next pass, which then takes twice as long.
+    /// Sessions of graphs built at run time do not use the environment's thread pool. A second pool would spin after
+    /// each run and take the processor from the model's next pass, which then takes twice as long.
     pub(crate) fn new(graph: GraphBuilder, builder: SessionBuilder) -> ort::Result<Self> {
         let Compiled { session, inputs, outputs } = graph.compile(&builder.with_intra_threads(1)?)?;
         Ok(Self { runner: Runner::new(session), inputs, outputs })

@@ -1,4 +1,4 @@
-//! Weighted sums of rows.
+//! Weighted sums of score rows.
 use eft_core::Result;
 
 use super::graph_builder::{Dtype, GraphBuilder, Var};

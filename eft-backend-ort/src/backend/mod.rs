@@ -9,7 +9,7 @@
 //! kernels.
 //!
 //! # Truncation and draws
-//! No vocabulary-wide row is sorted. Top-p and min-p look at the 256 tokens of highest score, then at 4096, then at
+//! No score row is sorted. Top-p and min-p look at the 256 tokens of highest score, then at 4096, then at
 //! all, until every row's cut-off is among them; one flag a row, sent to the host, says whether it is. A draw sums the
 //! weights by blocks of 512 columns, and then within one block.
 //!
@@ -21,7 +21,7 @@
 //! | file | content |
 //! | --- | --- |
 //! | `ort.rs` | [`Ort`]: checks arguments and calls the function of each operation |
-//! | `linear.rs`, `softmax.rs`, `pool.rs`, `clamp.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return rows of scores |
+//! | `linear.rs`, `softmax.rs`, `pool.rs`, `clamp.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return score rows |
 //! | `pick.rs`, `top.rs` | operations that return tokens and log-probs |
 //! | `rows.rs` | rows that lie in any tensors, as one input |
 //! | `tensor.rs` | [`Tensor`], and helpers over values |
@@ -36,7 +36,7 @@
 //! | `operation.rs` | which graph an operation needs: the key that graphs are kept by |
 //! | `runtime.rs` | the environment, the options and the compiled graphs |
 //!
-//! There is no `cutoff.rs`, since one `TopK` inside the graph finds the last token of a nucleus.
+//! This backend has no `cutoff.rs`, since one `TopK` inside the graph finds the last token of a nucleus.
 mod choose;
 mod clamp;
 mod edit;

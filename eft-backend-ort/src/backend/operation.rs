@@ -3,8 +3,8 @@ use eft_core::Filter;
 
 /// Identifies a graph, together with the layout of its rows.
 ///
-/// What changes from call to call (weights, temperatures, token ids) is an input of the graph and no part of this, so
-/// that few graphs are compiled.
+/// Values that change from call to call (weights, temperatures, token ids) are inputs of the graph and not part of this
+/// key, so that few graphs are compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Operation {
     /// Concatenates rows of several tensors, or copies those of one.
@@ -29,7 +29,7 @@ pub(super) enum Operation {
     LogProbs,
 }
 
-/// What a graph knows of a term's weight. Weights other than ±1 are inputs.
+/// A term's weight, as far as it is part of the graph. Weights other than ±1 are inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Weight {
     One,

@@ -1,4 +1,4 @@
-//! Rows that lie in any tensors, as one input of a graph.
+//! Score rows that lie in any tensors, as one input of a graph.
 use eft_core::{Backend, Result, ScoreRow};
 use ort::value::{DynValue, TensorElementType};
 
@@ -13,7 +13,7 @@ pub(super) struct Rows {
     width: usize,
 }
 
-/// What a graph must know of its rows. Graphs are kept by it.
+/// The layout of rows that a graph is compiled for, part of the key by which graphs are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Layout {
     /// The number of the element type, which itself cannot be hashed.
@@ -31,7 +31,7 @@ impl Rows {
         Self { tensor, index: None, width }
     }
 
-    /// The rows, one part for each run of rows that lie in the same tensor; no part if there are no rows.
+    /// The rows, one part for each run of rows that lie in the same tensor; empty if there are no rows.
     pub(super) fn parts<B: Backend<Tensor = Tensor>>(
         rows: &[ScoreRow<'_, B>],
         width: usize,

@@ -44,8 +44,8 @@ impl Softmax {
         let block_sums = graph.reshape(block_sums, &[-1, count as i64]);
         let sum = graph.sum(block_sums);
         // An unsound row has a NaN once it is shifted, whether the maximum is NaN, ∞ or −∞. All other shifted scores
-        // are at most 0, so their sum is no NaN. The sum of the weights will not do: a provider's exponential may
-        // hide a NaN.
+        // are at most 0, so their sum is not NaN. The sum of the weights cannot be used instead: a provider's
+        // exponential may hide a NaN.
         let shifted_sum = graph.sum(shifted);
         let unsound = graph.op("IsNaN", &[shifted_sum]);
         let nan = graph.float(f32::NAN);

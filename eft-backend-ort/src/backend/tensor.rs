@@ -36,7 +36,7 @@ impl Tensor {
     /// Wraps a value of `f32`, `f16`, `bf16` or `f64` that has at least two dimensions.
     ///
     /// # Errors
-    /// * [`Error::Shape`] if the value is no tensor, has another element type, or has fewer dimensions.
+    /// * [`Error::Shape`] if the value is not a tensor, has another element type, or has fewer dimensions.
     pub fn new(value: DynValue) -> Result<Self> {
         use TensorElementType::{Bfloat16, Float16, Float32, Float64};
         let wrong =
@@ -124,7 +124,7 @@ pub(super) fn picks(values: &[DynValue], count: usize) -> Result<Vec<Vec<Pick>>>
     let (_, tokens) = tokens.try_extract_tensor::<i64>().map_err(to_error)?;
     let (_, log_probs) = log_probs.try_extract_tensor::<f32>().map_err(to_error)?;
     let pick = |(token, log_prob): (&i64, &f32)| {
-        // The index found in an unsound row may be no token at all.
+        // The index found in an unsound row may not be a token id.
         let token = if log_prob.is_nan() { 0 } else { TokenId::try_from(*token).unwrap_or(0) };
         Pick { token, log_prob: *log_prob }
     };

@@ -1,4 +1,4 @@
-//! [`Config`]: what `config.json` and `generation_config.json` beside a model say. Either may be missing.
+//! [`Config`]: the contents of `config.json` and `generation_config.json` next to a model. Either may be missing.
 use std::path::Path;
 
 use eft_core::TokenId;
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::files::Files;
 use crate::{Error, Result};
 
-/// What is needed of a model and is not in its graph.
+/// Facts about a model that are needed and not in its graph.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Config {
     /// The largest number of tokens in a row; `None` if unknown.

@@ -33,7 +33,7 @@ pub struct OnnxEngine {
 }
 
 impl OnnxEngine {
-    /// Loads a model, a `.onnx` file or a folder, and tests with a few tokens what its cache can do.
+    /// Loads a model, a `.onnx` file or a folder, and tests with a few tokens what its cache supports.
     ///
     /// Without a vocabulary the engine gets an anonymous one, named after the model, that matches no other.
     ///
@@ -79,7 +79,7 @@ impl OnnxEngine {
         Self { engine: self.engine.named(name), ..self }
     }
 
-    /// Replaces the vocabulary. That the ids mean what it says is the caller's responsibility.
+    /// Replaces the vocabulary. The caller is responsible for the meaning of its ids.
     ///
     /// # Errors
     /// * [`Error::Core`] if its width is not that of the model's logits.
@@ -92,7 +92,7 @@ impl OnnxEngine {
         &self.folders
     }
 
-    /// Returns whether rows of different length run in one pass; if not, each row runs in a pass of its own.
+    /// Returns whether rows of different length run in one pass; if not, each row runs in a separate pass.
     pub fn runs_rows_together(&self) -> bool {
         self.engine.runs_rows_together()
     }

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// Returns the names of the files that hold a graph's weights, relative to the graph's folder; none if the graph holds
 /// all weights itself.
 ///
-/// A file that is damaged or no ONNX model is no error here: the names found before the damage are returned.
+/// A file that is damaged or not an ONNX model is not an error here: the names found before the damage are returned.
 ///
 /// # Errors
 /// * [`Error::Io`] if the file cannot be read.

@@ -74,7 +74,7 @@ impl Files {
     }
 }
 
-/// The name of the folder if the file is called `model.onnx` or the like, else that of the file.
+/// The name of the folder if the file has a usual name such as `model.onnx`, else the name of the file.
 fn model_name(model: &Path, folder: &Path) -> String {
     let stem = model.file_stem().unwrap_or(model.as_os_str()).to_string_lossy();
     if !["model", "decoder_model", "decoder_with_past_model"].iter().any(|usual| stem.starts_with(usual)) {

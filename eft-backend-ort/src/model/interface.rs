@@ -45,7 +45,7 @@ struct Reader<'a> {
     file: &'a Path,
 }
 
-/// What a dimension of an input or output must be.
+/// A requirement on a dimension of an input or output.
 #[derive(Clone, Copy)]
 enum Dim {
     /// Dynamic, or one row.

@@ -1,4 +1,4 @@
-//! Missing files and broken models are refused with errors that say what is wrong.
+//! Missing files and broken models are refused with errors that describe the fault.
 use std::fs;
 use std::path::Path;
 

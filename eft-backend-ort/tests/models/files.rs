@@ -1,4 +1,4 @@
-//! Tests of what is read from files before a model runs.
+//! Tests of reading a model's files before the model runs.
 use std::fs;
 
 use eft_backend_ort::OnnxEngine;

@@ -1,4 +1,4 @@
-//! Batches whose rows differ in length, against the same rows in sessions of their own.
+//! Batches whose rows differ in length, against the same rows in separate sessions.
 use eft_backend_ort::{Options, Ort, load};
 use eft_core::{Backend, LogitSource, Prompt, RowFeed, Scores, Session, Source, TokenId};
 
@@ -20,7 +20,7 @@ fn last(source: &Source<Ort>, scores: &Scores<Ort>, row: usize) -> Vec<f32> {
     source.backend().download(&[row], scores.width()).unwrap()
 }
 
-/// Asserts that the last scores of each row equal those of the row in a new session of its own.
+/// Asserts that the last scores of each row equal those of the row alone in a new session.
 fn assert_same_alone(source: &Source<Ort>, scores: &Scores<Ort>, rows: &[Vec<TokenId>]) {
     for (row, text) in rows.iter().enumerate() {
         if scores.positions(row).is_empty() {

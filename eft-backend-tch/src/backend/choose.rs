@@ -1,4 +1,4 @@
-//! Rows composed of two others.
+//! Score rows composed of two others.
 use tch::Tensor;
 
 use super::tensor::Result;

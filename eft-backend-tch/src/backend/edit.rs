@@ -17,7 +17,7 @@ pub(super) fn edit(scores: &Tensor, edits: &[Vec<Edit>]) -> Result {
     Ok(scores)
 }
 
-/// Indices into the flattened rows and a number for each, on the device of `like`; `None` if there are none.
+/// Indices into the flattened rows and a number for each, on the device of `like`; `None` if there are no entries.
 fn entries(entries: impl Iterator<Item = (usize, f32)>, like: &Tensor) -> Result<Option<(Tensor, Tensor)>> {
     let (indices, numbers): (Vec<_>, Vec<_>) = entries.map(|(index, number)| (index as i64, number)).unzip();
     if indices.is_empty() {

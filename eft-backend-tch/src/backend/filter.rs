@@ -6,7 +6,7 @@ use super::cutoff::Cutoff;
 use super::softmax::Softmax;
 use super::tensor::{Result, keep_unsound};
 
-/// Divides by the temperature, and excludes what top-k, top-p and min-p drop.
+/// Divides by the temperature, and excludes the tokens that top-k, top-p and min-p drop.
 pub(super) fn filter(scores: &Tensor, filter: &Filter) -> Result {
     let scores = scale(scores, filter.temperature)?;
     if !filter.truncates() {

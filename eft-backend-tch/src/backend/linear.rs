@@ -1,4 +1,4 @@
-//! Weighted sums of rows.
+//! Weighted sums of score rows.
 use tch::{TchError, Tensor};
 
 use super::tensor::Result;

@@ -1,12 +1,13 @@
 //! [`Torch`]: the backend that keeps scores in libtorch's tensors, on one device.
 //!
 //! Each operation is a handful of tensor operations for all rows of a call, the same on every device. **Only the
-//! processor has been tested.** No gradients are tracked: each operation runs under a guard, in whatever thread.
+//! processor has been tested.** No gradients are tracked, in any thread: each operation runs under a guard.
 //!
 //! # Truncation and draws
-//! No vocabulary-wide row is sorted. `topk` finds the last token of a top-k set. The last token of a top-p set is looked
-//! for among the first 256 tokens, then among sixteen times as many, and so on until their mass suffices; one flag, sent
-//! to the host, says whether it does. Draws use cumulative sums in `f64` (in `f32` on Metal, which has no `f64`).
+//! No score row is sorted. `topk` finds the last token of a top-k set. The last token of a top-p set is
+//! searched for among the first 256 tokens, then among sixteen times as many, and so on until their mass suffices; one
+//! flag, sent to the host, reports whether it does. Draws use cumulative sums in `f64` (in `f32` on Metal, which has no
+//! `f64`).
 //!
 //! # Traffic
 //! To the device: uniforms, token ids and masks. To the host: picks, the numbers that were requested, and the flag of a
@@ -16,7 +17,7 @@
 //! | file | content |
 //! | --- | --- |
 //! | `torch.rs` | [`Torch`]: checks arguments and calls the function of each operation |
-//! | `linear.rs`, `softmax.rs`, `pool.rs`, `clamp.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return rows of scores |
+//! | `linear.rs`, `softmax.rs`, `pool.rs`, `clamp.rs`, `filter.rs`, `choose.rs`, `edit.rs`, `residual.rs` | operations that return score rows |
 //! | `pick.rs`, `top.rs` | operations that return tokens and log-probs |
 //! | `cutoff.rs` | the last token of a top-k or top-p set |
 //! | `rows.rs` | rows that lie in any tensors, as one matrix |

@@ -1,4 +1,4 @@
-//! Rows that lie in any tensors, as one matrix on one device.
+//! Score rows that lie in any tensors, as one matrix on one device.
 use eft_core::{Backend, ScoreRow, Term};
 use tch::{Device, Kind, Tensor};
 

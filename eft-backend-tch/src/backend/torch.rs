@@ -75,7 +75,7 @@ impl Backend for Torch {
 
     const NAME: &'static str = "tch";
 
-    /// Rows and columns; no rows and no columns if the tensor is no matrix.
+    /// Rows and columns; (0, 0) if the tensor is not a matrix.
     fn shape(&self, tensor: &Tensor) -> (usize, usize) {
         match tensor.defined().then(|| tensor.size()).as_deref() {
             Some([rows, columns]) => (*rows as usize, *columns as usize),

@@ -31,7 +31,7 @@ impl LayerCache {
         &mut self.rows[row]
     }
 
-    /// Replaces row `i` by the first `lengths[rows[i]]` tokens of what row `rows[i]` was.
+    /// Replaces row `i` by the first `lengths[rows[i]]` tokens of the former row `rows[i]`.
     pub(super) fn select(&mut self, rows: &[usize], lengths: &[usize]) -> Result<(), TchError> {
         fork(&mut self.rows, rows, |cache, row| {
             cache.as_ref().map(|cache| cache.copy(lengths[row] as i64)).transpose()
@@ -40,8 +40,8 @@ impl LayerCache {
 }
 
 impl RowCache {
-    /// Writes keys and values, (key heads, tokens, head width) each, after the first `past` tokens of a row, and returns
-    /// those of all tokens from `first` on.
+    /// Writes keys and values, (key heads, tokens, head width) each, after the first `past` tokens of a row, and
+    /// returns those of all tokens from `first` on.
     pub(super) fn append(
         slot: &mut Option<Self>,
         past: i64,

@@ -7,11 +7,12 @@ use super::packed::Packed;
 /// 1.5 to 3 times as long for `x·Wᵀ`.
 const FROM_LEFT: i64 = 64;
 
-/// The number of rows from which weights in half precision are widened to `f32`, on a processor without instructions for
-/// half precision. libtorch multiplies row by row there.
+/// The number of rows from which weights in half precision are widened to `f32`, on a processor without instructions
+/// for half precision. libtorch multiplies row by row there.
 const WIDEN_FROM: i64 = 16;
 
-/// How many outputs' weights are widened at a time, so that they stay in the processor's cache until they are multiplied.
+/// How many outputs' weights are widened at a time, so that they stay in the processor's cache until they are
+/// multiplied.
 const OUTPUTS_AT_A_TIME: i64 = 1024;
 
 /// The weights of a linear layer, (outputs, inputs), with an optional bias; or those of an embedding.

@@ -5,7 +5,7 @@ use eft_models::graph::GraphError;
 
 /// Why a TorchScript module could not be loaded.
 ///
-/// A message names the file. The cause is the [source](std::error::Error::source) of the error, and no part of the
+/// A message names the file. The cause is the [source](std::error::Error::source) of the error, and not part of the
 /// message.
 ///
 /// ```
@@ -30,7 +30,7 @@ pub enum ScriptError {
     Convention {
         /// The file.
         file: PathBuf,
-        /// What the test found.
+        /// The fault that the test found.
         source: GraphError,
     },
     /// The vocabulary does not fit the model.

@@ -17,11 +17,11 @@
 //! | present | the tensors of `past` with the new slots after the old ones |
 //!
 //! A query attends to its own slot and those before it, except masked ones. A module without a cache returns logits and
-//! an empty list, or logits alone, and is fed all tokens in each pass. Modules must be scripted, not traced, since a trace
-//! is valid only for the shapes that it was made with. `scripts/export.py` of this crate is an example.
+//! an empty list, or logits alone, and is fed all tokens in each pass. Modules must be scripted, not traced, since a
+//! trace is valid only for the shapes that it was made with. `scripts/export.py` of this crate is an example.
 //!
 //! A module is tested with a few tokens when it is loaded, and refused if its logits with a cache differ from those
-//! without. If it attends to masked slots it still runs, each row in a pass of its own.
+//! without. If it attends to masked slots it is accepted, and each row runs in a separate pass.
 mod error;
 mod graph;
 
@@ -35,7 +35,7 @@ use eft_models::graph::{GraphEngine, GraphSettings};
 use crate::Torch;
 use graph::Script;
 
-/// What a TorchScript file does not say about its model.
+/// Facts about a model that a TorchScript file does not contain.
 ///
 /// ```
 /// use eft_backend_tch::ScriptOptions;
@@ -63,7 +63,7 @@ impl ScriptOptions {
         Self { context: Some(tokens), ..self }
     }
 
-    /// Declares that some layers attend to a sliding window. Each row then runs in a pass of its own, since a window
+    /// Declares that some layers attend to a sliding window. Each row then runs in a separate pass, since a window
     /// counts slots, and some of the slots that rows share are masked.
     pub fn sliding_window(self) -> Self {
         Self { sliding_window: true, ..self }

@@ -2,8 +2,8 @@
 use super::{Backend, Edit, Pool, ScoreRow, Term};
 use crate::{Error, Result, TokenId};
 
-/// Checks that each row lies in its tensor and that each tensor has at least `width` columns. `what` names the operation
-/// in the error.
+/// Checks that each row lies in its tensor and that each tensor has at least `width` columns. `what` names the
+/// operation in the error.
 ///
 /// ```
 /// use eft_core::backend::{check_rows, score_rows};
@@ -31,8 +31,8 @@ pub fn check_rows<B: Backend>(backend: &B, what: &str, rows: &[ScoreRow<'_, B>],
     Ok(())
 }
 
-/// Checks that there is at least one term, that all terms have the same number of rows, that weights are finite, and the
-/// rows as [`check_rows`] does.
+/// Checks that there is at least one term, that all terms have the same number of rows, that weights are finite, and
+/// the rows as [`check_rows`] does.
 ///
 /// # Errors
 /// * [`Error::Shape`] if there are no terms, their numbers of rows differ, or a row or `width` is out of range.

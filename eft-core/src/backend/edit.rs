@@ -84,7 +84,8 @@ impl TokenMask {
         self.words.get(token as usize / 64).is_some_and(|w| w >> (token % 64) & 1 == 1)
     }
 
-    /// Returns the bits, 64 ids in each word, the lowest id in the lowest bit. Ids past the last word are not in the set.
+    /// Returns the bits, 64 ids in each word, the lowest id in the lowest bit. Ids past the last word are not in the
+    /// set.
     pub fn words(&self) -> &[u64] {
         &self.words
     }

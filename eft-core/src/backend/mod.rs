@@ -1,8 +1,8 @@
 //! [`Backend`]: the operations on scores that a tensor library implements.
 //!
-//! Scores stay in the memory of the library that computed them. Combination, sampling, speculation and search are written
-//! once, over a dozen operations on score rows. A score row is the next-token distribution at one position: `width`
-//! scores, one for each token id.
+//! Scores stay in the memory of the library that computed them. Combination, sampling, speculation and search are
+//! written once, over a dozen operations on score rows. A score row is the next-token distribution at one position:
+//! `width` scores, one for each token id.
 //!
 //! ```
 //! use eft_core::{Backend, Host, ScoreRow, Term};
@@ -45,22 +45,22 @@ use crate::{Result, TokenId};
 ///
 /// # Contract
 /// * A tensor is a matrix whose rows are score rows. An operation reads the rows that it is given, and only their first
-///   `width` columns. The rows may lie in several tensors, and on several devices of the same library: the backend brings
-///   them to its own device. A result is a new tensor of `f32` (or wider) with exactly `width` columns, and one row for
-///   each row that was given.
-/// * Arithmetic is done in `f32` or wider, whatever type the scores are stored in: a difference of bf16 scores would lose
-///   most of its digits.
-/// * **No score row crosses to the host**, only what an operation returns by value; and nothing is sent to the device but
-///   token lists, masks and uniform numbers. [`upload`](Self::upload) and [`download`](Self::download) are the two
+///   `width` columns. The rows may lie in several tensors, and on several devices of the same library: the backend
+///   copies them to its own device. A result is a new tensor of `f32` (or wider) with exactly `width` columns, and one
+///   row for each row that was given.
+/// * Arithmetic is done in `f32` or wider, whatever type the scores are stored in: a difference of bf16 scores would
+///   lose most of its digits.
+/// * **No score row crosses to the host**, only what an operation returns by value; and nothing is sent to the device
+///   but token lists, masks and uniform numbers. [`upload`](Self::upload) and [`download`](Self::download) are the two
 ///   exceptions, which no decoding step calls.
-/// * A row is *sound* if it has no NaN, no +∞ and at least one finite entry; −∞ excludes a token. **An unsound row never
-///   becomes a token without notice**: the results of [`log_softmax`](Self::log_softmax), [`pool`](Self::pool),
+/// * A row is *sound* if it has no NaN, no +∞ and at least one finite entry; −∞ excludes a token. **An unsound row
+///   never becomes a token without notice**: the results of [`log_softmax`](Self::log_softmax), [`pool`](Self::pool),
 ///   [`clamp`](Self::clamp) and [`filter`](Self::filter) for it are unsound too, and [`argmax`](Self::argmax),
 ///   [`draw`](Self::draw), [`log_probs`](Self::log_probs) and [`top`](Self::top) report NaN.
-/// * The order of tokens is total: the highest score first, and equal scores by the lowest id first. So exactly `k` tokens
-///   survive top-k, and a nucleus is the same set on every backend.
-/// * Invalid arguments (a row out of range, a width larger than that of a tensor, lists of different lengths) are errors
-///   and never panics. The `check_*` functions of this module check for them.
+/// * The order of tokens is total: the highest score first, and equal scores by the lowest id first. So exactly `k`
+///   tokens survive top-k, and a nucleus is the same set on every backend.
+/// * Invalid arguments (a row out of range, a width larger than that of a tensor, lists of different lengths) are
+///   errors and never panics. The `check_*` functions of this module check for them.
 pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// A matrix of scores. It need not be `Sync` or `Clone`.
     type Tensor: Send + 'static;
@@ -114,8 +114,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// * [`Error::Shape`](crate::Error::Shape) if a row or `width` lies outside its tensor (see [`check_rows`]).
     fn clamp(&self, rows: &[ScoreRow<'_, Self>], low: f32, high: f32, width: usize) -> Result<Self::Tensor>;
 
-    /// Divides scores by the temperature, then sets those of the tokens that top-k, top-p and min-p drop, in this order,
-    /// to −∞. Top-p is a fraction of the probability mass that top-k leaves.
+    /// Divides scores by the temperature, then sets those of the tokens that top-k, top-p and min-p drop, in this
+    /// order, to −∞. Top-p is a fraction of the probability mass that top-k leaves.
     fn filter(&self, rows: &[ScoreRow<'_, Self>], filter: &Filter, width: usize) -> Result<Self::Tensor>;
 
     /// Takes, entry by entry, `inside` where `kept` is above −∞, and `outside` where it is −∞ (−∞ if `outside` is
@@ -132,8 +132,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     fn edit(&self, rows: &[ScoreRow<'_, Self>], edits: &[Vec<Edit>], width: usize) -> Result<Self::Tensor>;
 
     /// Computes `out[i] = log max(softmax(target[i]) − softmax(draft[i]), 0)`: up to a constant, the distribution from
-    /// which speculative decoding draws after a rejection (Leviathan et al. 2022, arXiv 2211.17192). If all entries of a
-    /// row are −∞ (the distributions are equal, so the rejection was due to rounding), the row is
+    /// which speculative decoding draws after a rejection (Leviathan et al. 2022, arXiv 2211.17192). If all entries of
+    /// a row are −∞ (the distributions are equal, so the rejection was due to rounding), the row is
     /// `log_softmax(target[i])`.
     fn residual(
         &self,
@@ -145,9 +145,9 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// Returns the first token of each row in the total order, with its log-probability in that row.
     fn argmax(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Vec<Pick>>;
 
-    /// Draws a token from `softmax(rows[i])` with the uniform number `uniforms[i]` in [0, 1), by inverting the cumulative
-    /// distribution function in the order of ids: returns the first token whose cumulative probability exceeds the
-    /// uniform number. A token of probability zero is never drawn.
+    /// Draws a token from `softmax(rows[i])` with the uniform number `uniforms[i]` in [0, 1), by inverting the
+    /// cumulative distribution function in the order of ids: returns the first token whose cumulative probability
+    /// exceeds the uniform number. A token of probability zero is never drawn.
     fn draw(&self, rows: &[ScoreRow<'_, Self>], uniforms: &[f64], width: usize) -> Result<Vec<Pick>>;
 
     /// Returns the log-probabilities, in nats, of the tokens `tokens[i]` in `softmax(rows[i])`.

@@ -2,7 +2,7 @@ use super::checks::finite;
 use crate::backend::Backend;
 use crate::{Result, Source};
 
-/// `tuned + β·(base − untuned)`: the small tuned model, with β times what the larger size adds.
+/// Returns `tuned + β·(base − untuned)`: the small tuned model, plus β times the difference that the larger size makes.
 ///
 /// Equals [`delta`](super::delta) at α = β = 1 and nowhere else. Mitchell et al. 2023, arXiv 2310.12962.
 ///

@@ -2,8 +2,8 @@ use crate::backend::Backend;
 use crate::source::check_weight;
 use crate::{Error, Result, Source};
 
-/// `Σ fᵢ·log Qᵢ / Σ fᵢ`: a formula of model arithmetic, normalised by the sum of its weights once all nested sums are
-/// written out.
+/// Returns `Σ fᵢ·log Qᵢ / Σ fᵢ`: a formula of model arithmetic, normalised by the sum of its weights once all nested
+/// sums are written out.
 ///
 /// The weights of emulated fine-tuning sum to 1, so it is unaffected. Dekoninck et al. 2023, arXiv 2311.14479.
 ///

@@ -2,7 +2,7 @@ use super::checks::finite;
 use crate::backend::Backend;
 use crate::{Result, Source};
 
-/// `untuned + β·(base − untuned) + α·(tuned − untuned)`: a strength for size and a strength for tuning.
+/// Returns `untuned + β·(base − untuned) + α·(tuned − untuned)`: one strength for size and one for tuning.
 ///
 /// β = 1 is [`delta`](super::delta), α = 1 is [`amplified_delta`](super::amplified_delta).
 ///

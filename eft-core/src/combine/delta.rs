@@ -2,7 +2,7 @@ use super::checks::finite;
 use crate::backend::Backend;
 use crate::{Result, Source};
 
-/// `base + α·(tuned − untuned)`: emulated fine-tuning, also known as proxy-tuning.
+/// Returns `base + α·(tuned − untuned)`: emulated fine-tuning, also known as proxy-tuning.
 ///
 /// With logits `ℓ`, the next token is drawn from `softmax(ℓ_base + α·(ℓ_tuned − ℓ_untuned))`. With a large base and a
 /// small pair this scales a small model's fine-tuning up; with a small base and a large pair it scales down. α = 1 is

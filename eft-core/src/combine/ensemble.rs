@@ -2,7 +2,8 @@ use crate::backend::Backend;
 use crate::source::check_weight;
 use crate::{Error, Result, Source};
 
-/// `Σ wᵢ·ℓᵢ` with the weights as they are: a logarithmic opinion pool, and multi-objective decoding under reverse KL.
+/// Returns `Σ wᵢ·ℓᵢ`, without scaling the weights: a logarithmic opinion pool, and multi-objective decoding under
+/// reverse KL.
 ///
 /// Shi et al. 2024 (MOD), arXiv 2406.18853.
 ///
@@ -28,7 +29,8 @@ pub fn weighted<'a, B: Backend>(terms: impl IntoIterator<Item = (f32, &'a Source
     Ok(Source::sum(terms))
 }
 
-/// `Σ wᵢ·ℓᵢ / Σ wᵢ`: weights scaled to a sum of 1, so the result is a geometric mean of the models' distributions.
+/// Returns `Σ wᵢ·ℓᵢ / Σ wᵢ`, with the weights scaled to a sum of 1, so the result is a geometric mean of the models'
+/// distributions.
 ///
 /// Hinton 2002, *Training products of experts by minimizing contrastive divergence*.
 ///

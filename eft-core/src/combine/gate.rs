@@ -2,7 +2,7 @@ use crate::backend::{Backend, ScoreRow, Term};
 use crate::source::Rule;
 use crate::{Error, Result, Source};
 
-/// `sure` at positions where `max π_sure ≥ γ`, else `unsure`.
+/// Returns a source that equals `sure` at positions where `max π_sure ≥ γ`, and `unsure` elsewhere.
 ///
 /// Nudging keeps the base model where it is certain, and takes the small tuned model where it is not. Fei et al. 2024,
 /// arXiv 2410.09300.
@@ -39,10 +39,10 @@ impl<B: Backend> Rule<B> for Gate {
         let [sure, unsure] = parts else {
             return Err(Error::shape("parts of gate", 2, parts.len()));
         };
-        // Only one probability per row is downloaded.
+        // Only one probability for each score row is downloaded.
         let (threshold, picks) = (self.gamma.ln(), backend.argmax(sure, width)?);
         let rows = picks.iter().zip(sure.iter().zip(unsure)).map(|(pick, (sure, unsure))| {
-            // A row that holds NaN must be reported as such; it is not "unsure".
+            // A score row that holds NaN must be reported as such; it is not "unsure".
             if pick.log_prob >= threshold || pick.log_prob.is_nan() { *sure } else { *unsure }
         });
         backend.linear(&[Term { weight: 1.0, rows: rows.collect() }], width)

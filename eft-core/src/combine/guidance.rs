@@ -2,7 +2,7 @@ use super::checks::finite;
 use crate::backend::Backend;
 use crate::{PromptTransform, Result, Source};
 
-/// `(1 + γ)·model(with) − γ·model`: one model under two prompts, moved away from the plain one. Classifier-free
+/// Returns `(1 + γ)·model(with) − γ·model`: one model under two prompts, moved away from the plain one. Classifier-free
 /// guidance and context-aware contrast have this form.
 ///
 /// Both prompts run as rows of one forward pass. Sanchez et al. 2023, arXiv 2306.17806.

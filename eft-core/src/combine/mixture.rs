@@ -3,7 +3,7 @@ use super::power_mean::Pooled;
 use crate::backend::{Backend, Pool};
 use crate::{Result, Source};
 
-/// `log Σ wᵢ·πᵢ`: a mixture of the models' distributions, in which a token that any model favours stays likely.
+/// Returns `log Σ wᵢ·πᵢ`: a mixture of the models' distributions, in which a token that any model favours stays likely.
 ///
 /// Ormazabal et al. 2023 (CombLM), arXiv 2305.16876.
 ///

@@ -3,8 +3,8 @@
 //! Weighted sums can be written with `+`, `-`, `*` and `/` on a [`Source`](crate::Source), or by the functions here.
 //! All of them are computed by one kernel, `Σ wᵢ·ℓᵢ`: nested sums are flattened, the weights of terms that are the same
 //! model on the same prompt are added, and terms whose weights cancel are not run. Combinations that are not weighted
-//! sums are [`Rule`]s of log-probabilities, which are restricted to the tokens that all models share and normalised over
-//! them first.
+//! sums are [`Rule`]s of log-probabilities, which are restricted to the tokens that all models share and normalised
+//! over them first.
 //!
 //! The functions refuse a number that is not finite or out of range when they are called. An operator cannot fail, so
 //! the weights of a sum written with operators are checked by [`Source::check`](crate::Source::check) and when the sum

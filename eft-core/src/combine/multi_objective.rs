@@ -2,7 +2,7 @@ use super::checks::finite;
 use crate::backend::Backend;
 use crate::{Result, Source};
 
-/// `base + Σₖ λₖ·(tunedₖ − untunedₖ)`: several behaviours mixed at decoding time, each with its own strength.
+/// Returns `base + Σₖ λₖ·(tunedₖ − untunedₖ)`: several behaviours mixed at decoding time, each with its own strength.
 ///
 /// To interpolate between two behaviours, give them λ and 1 − λ. Behaviours that were tuned from one small model share
 /// its forward pass: a base and two behaviours cost four rows, not five. Mitchell et al. 2023, arXiv 2310.12962, §4.3.

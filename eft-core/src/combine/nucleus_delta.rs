@@ -3,8 +3,8 @@ use crate::backend::{Backend, Filter, ScoreRow, Term, score_rows};
 use crate::source::Rule;
 use crate::{Error, Result, Source};
 
-/// `log π_tuned + β·(log π_base − log π_untuned)` inside the tuned model's nucleus of mass `p`, and `log π_tuned`
-/// outside of it: up-scaling that leaves tokens alone which the tuned model finds improbable.
+/// Returns `log π_tuned + β·(log π_base − log π_untuned)` inside the tuned model's nucleus of mass `p`, and
+/// `log π_tuned` outside of it: up-scaling that does not move tokens which the tuned model finds improbable.
 ///
 /// The nucleus is taken at temperature 1, whatever temperature is sampled at later. At β = 0 this is the tuned model.
 /// Mitchell et al. 2023, arXiv 2310.12962, §4.5.

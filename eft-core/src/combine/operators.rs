@@ -4,7 +4,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use crate::Source;
 use crate::backend::Backend;
 
-/// A handle of its own for an operand given by reference.
+/// Converts an operand given by reference, by a cheap clone.
 impl<B: Backend> From<&Source<B>> for Source<B> {
     fn from(source: &Source<B>) -> Self {
         source.clone()

@@ -2,7 +2,7 @@ use crate::backend::{Backend, Filter, ScoreRow, score_rows};
 use crate::source::Rule;
 use crate::{Error, Result, Source};
 
-/// `source`, restricted to the tokens that `expert` finds plausible: `π_expert(token) ≥ α · max π_expert`.
+/// Returns `source`, restricted to the tokens that `expert` finds plausible: `π_expert(token) ≥ α · max π_expert`.
 ///
 /// At α = 0 this is `source` unchanged. The constraint of contrastive decoding: Li et al. 2022, arXiv 2210.15097.
 ///

@@ -3,7 +3,7 @@ use crate::backend::{Backend, Pool, ScoreRow, Term};
 use crate::source::Rule;
 use crate::{Result, Source};
 
-/// `π ∝ (Σ wᵢ·πᵢ^{−α})^{−1/α}`: multi-objective decoding under an α-divergence.
+/// Returns `π ∝ (Σ wᵢ·πᵢ^{−α})^{−1/α}`: multi-objective decoding under an α-divergence.
 ///
 /// α = 1 (forward KL) is the harmonic mean, α = 0 the geometric mean ([`weighted`](super::weighted)), and α = −1 the
 /// [`mixture`](super::mixture). Shi et al. 2024 (MOD), arXiv 2406.18853.

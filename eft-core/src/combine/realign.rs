@@ -2,8 +2,8 @@ use super::checks::finite;
 use crate::backend::Backend;
 use crate::{Result, Source};
 
-/// `(1 − λ)·reference + λ·aligned`: decoding-time realignment, another strength of alignment without training again.
-/// λ may exceed 1.
+/// Returns `(1 − λ)·reference + λ·aligned`: decoding-time realignment, which changes the strength of alignment without
+/// training again. λ may exceed 1.
 ///
 /// Liu et al. 2024 (DeRa), arXiv 2402.02992.
 ///

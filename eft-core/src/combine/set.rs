@@ -2,7 +2,7 @@ use super::power_mean::Pooled;
 use crate::backend::{Backend, Pool};
 use crate::{Result, Source};
 
-/// `softmax(maxᵢ log πᵢ)`: favours tokens that any of the models favours.
+/// Returns `softmax(maxᵢ log πᵢ)`, which favours tokens that any of the models favours.
 ///
 /// Dekoninck et al. 2023, arXiv 2311.14479.
 ///
@@ -22,7 +22,7 @@ pub fn union<'a, B: Backend>(parts: impl IntoIterator<Item = &'a Source<B>>) -> 
     extreme("union", Pool::Max, parts)
 }
 
-/// `softmax(minᵢ log πᵢ)`: favours tokens that all of the models favour.
+/// Returns `softmax(minᵢ log πᵢ)`, which favours tokens that all of the models favour.
 ///
 /// Dekoninck et al. 2023, arXiv 2311.14479.
 ///

@@ -4,10 +4,10 @@ use super::{Law, Result, SourceTest, require};
 use crate::backend::Backend;
 use crate::{Engine, EngineRow, Opened, Prompt, Scores, TokenId, Vocab};
 
-/// Checks an engine on its own sessions, with nothing between them and the test: the laws of
-/// [`check_source`](super::check_source), on rows under every adapter and on bare ones, and also
+/// Checks an engine directly on its own sessions: the laws of [`check_source`](super::check_source), on rows under
+/// every adapter and on bare ones, and also
 ///
-/// * that opening on `ab` gives what opening on `a` and extending by `b` gives;
+/// * that opening on `ab` gives the same scores as opening on `a` and extending by `b`;
 /// * that a row has room for exactly [`EngineSpec::context`](crate::EngineSpec::context) tokens, prompt included, and
 ///   reports `usize::MAX` if there is no limit;
 /// * that a session that reports a rollback limit beyond the tokens fed can go back into its prompt;
@@ -26,8 +26,8 @@ use crate::{Engine, EngineRow, Opened, Prompt, Scores, TokenId, Vocab};
 /// ```
 ///
 /// # Errors
-/// The first law that does not hold, and a [`Failure`](super::Failure) if a prompt is not token ids or does not fit the
-/// engine.
+/// Returns the first law that does not hold, or a [`Failure`](super::Failure) if a prompt is not token ids or does not
+/// fit the engine.
 pub fn check_engine<B: Backend>(engine: &dyn Engine<Backend = B>, test: &SourceTest) -> Result {
     let mut prompts = Vec::new();
     for prompt in test.prompts() {
@@ -52,7 +52,7 @@ struct EngineModel<'a, B: Backend> {
 }
 
 impl<B: Backend> EngineModel<'_, B> {
-    /// The row as it is opened: its prompt, less the tokens that were dropped from it.
+    /// The row as it is opened: its prompt without the tokens that were dropped from it.
     fn prompt(&self, row: &Row) -> EngineRow {
         let mut prompt = self.rows[row.prompt].clone();
         prompt.tokens.truncate(prompt.tokens.len() - row.dropped);

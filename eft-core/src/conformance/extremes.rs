@@ -1,4 +1,4 @@
-//! Backends at the edge: the largest and smallest numbers of `f32`, equal and excluded scores, and no rows at all.
+//! Edge cases of backends: the largest and smallest numbers of `f32`, equal and excluded scores, and no rows at all.
 use std::sync::Arc;
 
 use super::rows::Kind;

@@ -47,7 +47,8 @@ impl FaultInjector {
         *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(steps);
     }
 
-    /// To be called by the code under test wherever it may fail.
+    /// Counts one step, and fails if this is the step that should fail. The code under test calls it wherever it may
+    /// fail.
     ///
     /// # Errors
     /// [`Error::Source`] if this is the step that should fail.

@@ -58,11 +58,11 @@ use crate::error::{BoxError, with_sources};
 pub struct Failure {
     /// The law, as a sentence that should be true.
     pub law: String,
-    /// The input for which it fails, and what came out.
+    /// The input for which it fails, and the result.
     pub details: String,
 }
 
-/// What every check returns: nothing, or the first law that does not hold.
+/// The result of every check: nothing, or the first law that does not hold.
 pub type Result<T = ()> = std::result::Result<T, Failure>;
 
 /// Names the law that is broken if an operation fails.

@@ -1,9 +1,9 @@
 //! Reference implementations of the operations of [`Backend`](crate::Backend), in plain `f64` and on single rows. Every
 //! backend is compared with them.
 //!
-//! A row is a slice with one score for each token id, and logarithms are natural. Where the contract asks for an unsound
-//! result, every entry is NaN here. A backend rounds, so a probability mass that is within rounding of a boundary may
-//! end up on either side of it: [`check_filter`] and [`check_draw`] allow for that, and for nothing else.
+//! A row is a slice with one score for each token id, and logarithms are natural. Where the contract asks for an
+//! unsound result, every entry is NaN here. A backend rounds, so a probability mass that is within rounding of a
+//! boundary may end up on either side of it: [`check_filter`] and [`check_draw`] allow for that, and for nothing else.
 //!
 //! ```
 //! use eft_core::Filter;
@@ -111,7 +111,7 @@ fn survivors(row: &[f32], filter: &Filter) -> usize {
 /// Checks that `got` is `row` filtered, where masses and ratios are compared up to a relative `tolerance`.
 ///
 /// # Errors
-/// A description of the first difference.
+/// Returns a description of the first difference.
 pub fn check_filter(row: &[f32], filter: &Filter, got: &[f32], tolerance: f32) -> Result<(), String> {
     if !is_sound(row) {
         return if is_sound(got) { Err("an unsound row became sound".into()) } else { Ok(()) };
@@ -223,7 +223,7 @@ pub fn draw(row: &[f32], uniform: f64) -> TokenId {
 /// Checks that `token` is the one drawn from a sound row by a uniform number within `tolerance` of `uniform`.
 ///
 /// # Errors
-/// A description of what is wrong.
+/// Returns a description of the fault.
 pub fn check_draw(row: &[f32], uniform: f64, token: TokenId, tolerance: f64) -> Result<(), String> {
     let log_probs = log_softmax(row);
     let own = log_probs[token as usize].exp();

@@ -5,11 +5,11 @@ use crate::backend::Backend;
 use crate::{Error, LogitSource, Opened, Prompt, RowFeed, Scores, Vocab};
 
 /// Checks that the sessions of a source obey the laws of [`Session`](crate::Session): under any interleaving of
-/// `extend`, `rollback` and `select` they give what sessions opened afresh give.
+/// `extend`, `rollback` and `select` they give the same scores as newly opened sessions.
 ///
-/// * A batch gives what its rows give one by one.
-/// * Scores have the rows, positions and width that were asked for; those of [`Form::LogProbs`](crate::Form::LogProbs)
-///   are normalised.
+/// * A batch gives the same scores as each of its rows alone.
+/// * Scores have the requested rows, positions and width; those of [`Form::LogProbs`](crate::Form::LogProbs) are
+///   normalised.
 /// * After a rollback a session is as if the dropped tokens had never been fed.
 /// * Rows that were forked, pruned or reordered are independent of each other.
 /// * The room of a row shrinks by the tokens fed to it and grows by those dropped.
@@ -21,7 +21,7 @@ use crate::{Error, LogitSource, Opened, Prompt, RowFeed, Scores, Vocab};
 /// before the engine sees them and so hides mistakes of the engine: use [`check_engine`](super::check_engine) for it.
 ///
 /// # Errors
-/// The first law that does not hold.
+/// Returns the first law that does not hold.
 pub fn check_source<B: Backend>(source: &dyn LogitSource<Backend = B>, test: &SourceTest) -> Result {
     refuses(source.open(&[]), "opening an empty batch is refused", |e| {
         matches!(e, Error::EmptyBatch { .. })
@@ -30,7 +30,7 @@ pub fn check_source<B: Backend>(source: &dyn LogitSource<Backend = B>, test: &So
     opening_on_a_longer_prompt(source, test)
 }
 
-/// For prompts of token ids, opening on `ab` must give what opening on `a` and extending by `b` gives.
+/// For prompts of token ids, opening on `ab` must give the same scores as opening on `a` and extending by `b`.
 fn opening_on_a_longer_prompt<B: Backend>(
     source: &dyn LogitSource<Backend = B>,
     test: &SourceTest,

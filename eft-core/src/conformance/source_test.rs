@@ -1,4 +1,4 @@
-//! [`SourceTest`]: what sources and engines are tested with.
+//! [`SourceTest`]: the prompts and settings that sources and engines are tested with.
 use super::FaultInjector;
 use crate::{Prompt, TokenId, Vocab};
 
@@ -56,7 +56,7 @@ impl SourceTest {
         self
     }
 
-    /// Sets how many random walks are made, each on a session of its own.
+    /// Sets how many random walks are made, each on a new session.
     pub fn walks(mut self, walks: usize) -> Self {
         self.walks = walks;
         self

@@ -6,8 +6,9 @@ use crate::{Decoding, Host, Sampling, Source, TokenId, Vocab, from_fn};
 
 const WIDTH: usize = 600;
 
-/// Checks that a source on this backend obeys the laws of sources, and that a combination of such sources gives the same
-/// tokens as on the host: for greedy decoding, and for sampling under every filter and a processor, with the same seed.
+/// Checks that a source on this backend obeys the laws of sources, and that a combination of such sources gives the
+/// same tokens as on the host: for greedy decoding, and for sampling under every filter and a processor, with the same
+/// seed.
 ///
 /// ```no_run
 /// use eft_core::{Host, conformance::check_texts};
@@ -17,7 +18,7 @@ const WIDTH: usize = 600;
 /// ```
 ///
 /// # Errors
-/// The first law that does not hold.
+/// Returns the first law that does not hold.
 pub fn check_texts<B: Backend>(backend: &B) -> Result {
     let test = SourceTest::new([vec![0], vec![1, 0, 1], vec![5, 9]]);
     let source = model(backend, 1)?;

@@ -1,4 +1,4 @@
-//! What is copied between the device and the host in a decoding step.
+//! [`check_traffic`]: limits what a decoding step copies between the device and the host.
 use super::{Law, Result, SourceTest, TrafficCounter, count_traffic, require};
 use crate::backend::Backend;
 use crate::decode::Decoding;
@@ -6,8 +6,9 @@ use crate::sample::{FrequencyPenalty, LogitBias, RepetitionPenalty};
 use crate::{Sampling, Source};
 
 /// Checks that decoding from a source copies nothing between the device and the host but token ids, uniform numbers,
-/// masks and the log-probabilities asked for; a whole score row is a failure. It decodes greedily and by sampling with
-/// every filter and processor, with alternatives and attribution, from the source and from combinations of it.
+/// masks and the requested log-probabilities; copying a whole score row is a failure. It decodes greedily and by
+/// sampling with every filter and processor, with alternatives and attribution, from the source and from combinations
+/// of it.
 ///
 /// ```
 /// use eft_core::conformance::{SourceTest, check_traffic};
@@ -19,7 +20,7 @@ use crate::{Sampling, Source};
 /// ```
 ///
 /// # Errors
-/// The first law that does not hold.
+/// Returns the first law that does not hold.
 pub fn check_traffic<B: Backend>(source: &Source<B>, test: &SourceTest) -> Result {
     let counter = TrafficCounter::new(source.backend().clone());
     let part = |name: &str| count_traffic(source.clone(), &counter).named(name);
@@ -53,7 +54,7 @@ pub fn check_traffic<B: Backend>(source: &Source<B>, test: &SourceTest) -> Resul
             // that a gate reads, twice since the gate is a term, too.
             let each = 3 + 2 * alternatives + 2 * (rivals + 1) + 3 * (rivals + 1) + 4;
             let most = each * steps * test.prompts().len();
-            require(traffic.numbers <= most, "no more numbers are copied than were asked for", details)?;
+            require(traffic.numbers <= most, "no more numbers are copied than were requested", details)?;
         }
     }
     Ok(())

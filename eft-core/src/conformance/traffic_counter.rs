@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term};
 use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, TokenId, Vocab};
 
-/// A backend that does what `B` does and counts what is copied. Clones share their counts. See the [module](self) for an
-/// example.
+/// A backend that works as `B` does, and counts the numbers that are copied. Clones share their counts. See the
+/// [module](self) for an example.
 #[derive(Debug, Clone)]
 pub struct TrafficCounter<B> {
     inner: B,
@@ -39,7 +39,7 @@ struct Counters {
 pub struct Traffic {
     /// Scores copied as parts of whole rows, in either direction; 0 in a decoding step.
     pub row_floats: usize,
-    /// Numbers copied to the host because they were asked for one by one: picks, log-probabilities, normalisers.
+    /// Numbers copied to the host because they were requested one by one: picks, log-probabilities, normalisers.
     pub numbers: usize,
     /// Numbers copied to the device: uniform numbers, token ids, words of masks.
     pub sent: usize,
@@ -56,7 +56,7 @@ impl<B: Backend> TrafficCounter<B> {
         Self { inner, counters: Arc::default() }
     }
 
-    /// Returns what was copied so far.
+    /// Returns the counts so far.
     pub fn traffic(&self) -> Traffic {
         Traffic {
             row_floats: self.counters.row_floats.load(Ordering::Relaxed),

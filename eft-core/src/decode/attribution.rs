@@ -1,4 +1,4 @@
-//! Attribution: what each term contributed to the choice of a token over its rivals.
+//! Attribution: the contribution of each term to the choice of a token over its rivals.
 use crate::Result;
 use crate::backend::Backend;
 use crate::evaluator::Evaluator;
@@ -15,7 +15,7 @@ pub(super) fn attribute<B: Backend>(
     let at: Vec<_> = chosen.iter().zip(starts).map(|(tokens, start)| *start..start + tokens.len()).collect();
     let scores = evaluator.eval(0, &at)?;
     let rows: Vec<_> = (0..scores.rows()).flat_map(|row| scores.positions(row)).collect();
-    // One more than asked for, since the token itself may be among them.
+    // One more than requested, since the token itself may be among them.
     let top = evaluator.backend().top(&rows, rivals.saturating_add(1), scores.width())?;
     let mut tokens: Vec<_> = chosen.iter_mut().flatten().collect();
     let rivals: Vec<Vec<_>> = tokens

@@ -14,8 +14,8 @@ use crate::{Error, Result, TokenId, Vocab};
 
 /// The texts of a batch of prompts: an iterator over [`Event`]s, row by row within each step.
 ///
-/// Rows that have ended leave the batch, so the models run only the rows that go on. The text of a row does not depend
-/// on the rows beside it, except for the last bits of the models' own arithmetic. A prompt that the models refuse is an
+/// Rows that have ended leave the batch, so the models run only unfinished rows. The text of a row does not depend on
+/// the other rows, except through rounding in the models' own arithmetic. A prompt that the models refuse is an
 /// [`Event::Failed`] of its row; an error while the models run ends all rows, and the iterator with them.
 ///
 /// ```
@@ -64,10 +64,10 @@ struct Row {
 
 impl<B: Backend> Batch<B> {
     /// Generates from an evaluator by its first root, after the tokens that have been pushed to it. Random numbers and
-    /// processors go on as if the text had never been interrupted.
+    /// processors continue as if the text had never been interrupted.
     ///
-    /// A conversation goes on in the same way: [`into_evaluator`](Self::into_evaluator), [`Evaluator::reopen`], and
-    /// here again, with another seed.
+    /// To continue a conversation, call [`into_evaluator`](Self::into_evaluator), [`Evaluator::reopen`], and then this
+    /// function again with another seed.
     ///
     /// ```
     /// use eft_core::decode::Batch;
@@ -129,7 +129,7 @@ impl<B: Backend> Batch<B> {
         Ok(batch)
     }
 
-    /// Ends the rows that may have no token at all.
+    /// Ends the rows whose limit is 0 tokens.
     fn finish_empty(&mut self) -> Result<()> {
         let limited =
             |index: &usize| self.rows[*index].as_ref().is_some_and(|r| r.settings.max_tokens == Some(0));
@@ -141,7 +141,7 @@ impl<B: Backend> Batch<B> {
         self.keep(&going_on)
     }
 
-    /// Keeps these of the evaluator's rows; all of its rows if none is named, since an evaluator is never empty.
+    /// Keeps only these rows of the evaluator; keeps all if the list is empty, since an evaluator always has a row.
     fn keep(&mut self, going_on: &[usize]) -> Result<()> {
         let all = going_on.len() == self.active.len();
         self.active = going_on.iter().map(|index| self.active[*index]).collect();
@@ -152,26 +152,26 @@ impl<B: Backend> Batch<B> {
         Ok(())
     }
 
-    /// Returns the open models, to go on with: by [`over`](Self::over) from where the texts stand, or by
-    /// [`Evaluator::reopen`] on other prompts.
+    /// Returns the open models. Continue the texts with [`over`](Self::over), or use other prompts with
+    /// [`Evaluator::reopen`].
     ///
-    /// They hold every token but an end-of-sequence token, and one for which no context had room. Rows that ended
-    /// before the last ones did have left.
+    /// The models hold every token except an end-of-sequence token and a token for which a context had no room. Rows
+    /// that ended before the last step are no longer part of the evaluator.
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.evaluator
     }
 
-    /// The vocabulary of the first model, whose tokens the other models share.
+    /// Returns the vocabulary of the first model, whose tokens the other models share.
     pub fn vocab(&self) -> &Arc<Vocab> {
         &self.vocab
     }
 
-    /// The number of rows, including those that have ended or failed.
+    /// Returns the number of rows, including those that have ended or failed.
     pub fn rows(&self) -> usize {
         self.rows.len()
     }
 
-    /// The stop strings of each row's request.
+    /// Returns the stop strings of each row's request.
     pub(super) fn stop_strings(&self) -> impl Iterator<Item = Vec<String>> + '_ {
         let strings = |row: &Option<Row>| row.as_ref().map(|row| row.settings.stop_strings.clone());
         self.rows.iter().map(move |row| strings(row).unwrap_or_default())
@@ -181,7 +181,7 @@ impl<B: Backend> Batch<B> {
     /// A row that has ended, or does not exist, is ignored.
     ///
     /// # Errors
-    /// The errors of [`Evaluator::select`]; all rows have ended then.
+    /// Any error of a model that drops the row; all rows have ended then.
     pub fn retire(&mut self, row: usize) -> Result<()> {
         self.events.retain(|event| event.row() != row);
         let others: Vec<_> = (0..self.active.len()).filter(|index| self.active[*index] != row).collect();
@@ -193,16 +193,17 @@ impl<B: Backend> Batch<B> {
         kept
     }
 
-    /// Returns what drafting was worth so far; `None` for plain decoding. See [`speculate`](crate::speculate).
+    /// Returns statistics of speculative decoding so far; `None` for plain decoding. See
+    /// [`speculate`](crate::speculate).
     pub fn report(&self) -> Option<&Report> {
         self.stepper.report()
     }
 
-    /// Generates one token for each row that goes on, or several if they are drafted.
+    /// Generates one token for each unfinished row, or several if they are drafted.
     fn step(&mut self) -> Result<()> {
         let starts: Vec<_> = (0..self.evaluator.rows()).map(|row| self.evaluator.pushed(row).len()).collect();
         let chosen = self.choose(&starts).map_err(|error| {
-            // The scores at fault are looked for before they are dropped.
+            // The term at fault is searched for before its scores are dropped.
             let error =
                 in_row(self.evaluator.explain(0, error), |row| self.active.get(row).copied().unwrap_or(row));
             undo(&mut self.evaluator, &mut self.sampler, &starts);
@@ -212,7 +213,7 @@ impl<B: Backend> Batch<B> {
         self.take(chosen)
     }
 
-    /// Chooses the next tokens of each row, and attributes them if that is asked for.
+    /// Chooses the next tokens of each row, and attributes them if attribution was requested.
     fn choose(&mut self, starts: &[usize]) -> Result<Vec<Vec<Token>>> {
         let (mut left, mut stops) = (Vec::new(), Vec::new());
         for (index, start) in self.active.iter().zip(starts) {
@@ -291,13 +292,13 @@ impl<B: Backend> Batch<B> {
     }
 }
 
-/// What became of the tokens chosen for a row.
+/// The effect of newly chosen tokens on the text of a row.
 enum Taken {
-    /// They end the text; the last `unused` ones come after its end.
+    /// They end the text, and the last `unused` of them come after its end.
     Ended { unused: usize },
-    /// The text has as many tokens as it may have.
+    /// The text has reached its limit of tokens.
     Full { last: TokenId },
-    /// The text goes on.
+    /// The text continues.
     GoesOn { last: Option<TokenId> },
 }
 

@@ -4,7 +4,7 @@ use super::stop::Finished;
 use crate::Error;
 use crate::sample::Token;
 
-/// What happens to one row of a [`Batch`](super::Batch).
+/// An event of one row of a [`Batch`](super::Batch): a token, the end of its text, or a failure.
 ///
 /// Rows are counted over the samples of all requests, in their order: if every request asks for one sample, the row is
 /// the index of the request.
@@ -25,11 +25,11 @@ pub enum Event {
         finished: Finished,
     },
     /// The row cannot be generated, for instance because its prompt is empty or longer than a model's context. The
-    /// other rows go on. This is the only event of its row.
+    /// other rows continue. This is the only event of its row.
     Failed {
         /// The row.
         row: usize,
-        /// What is wrong with it.
+        /// A description of the fault.
         error: Arc<Error>,
     },
 }

@@ -9,7 +9,7 @@ use crate::evaluator::Evaluator;
 use crate::sample::Token;
 use crate::{Error, Result, Vocab};
 
-/// One text, token by token: an iterator that runs the models as it is asked for more.
+/// One text, token by token: an iterator that runs the models each time it needs another token.
 ///
 /// It ends after an error, and at the end of the text, which [`finished`](Self::finished) then describes.
 ///
@@ -40,17 +40,18 @@ impl<B: Backend> Generation<B> {
         self.finished.as_ref()
     }
 
-    /// The vocabulary of the first model, whose tokens the other models share.
+    /// Returns the vocabulary of the first model, whose tokens the other models share.
     pub fn vocab(&self) -> &Arc<Vocab> {
         self.batch.vocab()
     }
 
-    /// Returns what drafting was worth so far; `None` for plain decoding. See [`speculate`](crate::speculate).
+    /// Returns statistics of speculative decoding so far; `None` for plain decoding. See
+    /// [`speculate`](crate::speculate).
     pub fn report(&self) -> Option<&Report> {
         self.batch.report()
     }
 
-    /// Returns the open models, to go on with: see [`Batch::into_evaluator`].
+    /// Returns the open models, with which the text can be continued: see [`Batch::into_evaluator`].
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.batch.into_evaluator()
     }

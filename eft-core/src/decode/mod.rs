@@ -1,8 +1,8 @@
 //! Generation: one text at a time, or a batch of them, as an iterator.
 //!
 //! [`Source::generate`] yields the tokens of one text. [`Source::generate_batch`] yields the events of many, each a
-//! [`Request`]. Both run the models as the iterator is asked for more, and stop when it is dropped. The tokens that end a
-//! text are not yielded; they are in [`Finished::tail`]. The module [`text`](mod@text) turns tokens into text.
+//! [`Request`]. Both run the models only when the iterator is advanced, and stop when it is dropped. The tokens that
+//! end a text are not yielded; they are in [`Finished::tail`]. The module [`text`](mod@text) turns tokens into text.
 //!
 //! ```
 //! use eft_core::decode::{Decoding, FinishReason};
@@ -72,8 +72,8 @@ impl<B: Backend> Source<B> {
         Ok(Generation::new(self.generate_batch([prompt.into()], decoding)?))
     }
 
-    /// Generates a text for each request, and all of them in the same passes of the models. A request is a prompt, or a
-    /// [`Request`] with settings of its own.
+    /// Generates a text for each request, all in the same passes of the models. A request is a prompt, or a [`Request`]
+    /// with its own settings.
     ///
     /// A request whose prompt the models refuse does not fail the others: its row is an [`Event::Failed`].
     ///
@@ -90,8 +90,8 @@ impl<B: Backend> Source<B> {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`generate`](Self::generate), if they are not the fault of a single prompt, or if no prompt can be
-    /// opened.
+    /// Any error of [`generate`](Self::generate) that is not the fault of a single prompt; and the error of the first
+    /// prompt if no prompt can be opened.
     pub fn generate_batch<R: Into<Request>>(
         &self,
         requests: impl IntoIterator<Item = R>,

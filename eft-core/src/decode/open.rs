@@ -8,7 +8,7 @@ use crate::evaluator::{Evaluator, OpenOptions};
 use crate::sample::{Decoding, RowId};
 use crate::{Error, Prompt, Result, Source};
 
-/// What is particular to one row of a batch.
+/// The settings of one row of a batch.
 #[derive(Debug)]
 pub(super) struct RowSettings {
     pub(super) id: RowId,
@@ -33,7 +33,7 @@ impl Rows {
     /// The rows of an evaluator under the settings of `decoding` alone.
     ///
     /// # Errors
-    /// Those of [`StopRules::new`].
+    /// The errors of [`StopRules::new`].
     pub(crate) fn of<B: Backend>(evaluator: &Evaluator<B>, decoding: &Decoding) -> Result<Self> {
         let stops = StopRules::new(evaluator, decoding)?;
         let settings = |row| RowSettings {
@@ -109,7 +109,7 @@ fn open_accepted<B: Backend>(
         Ok(evaluator) => return Ok((evaluator, requests.iter().map(|_| None).collect())),
         Err(error) => error,
     };
-    // Which of the prompts is it? They are checked one by one, without running a model.
+    // Find the prompt that is refused, by checking the prompts one by one without running a model.
     let alone =
         |prompt: &Prompt| Evaluator::check_prompts(roots, std::slice::from_ref(prompt), options).err();
     let errors: Vec<_> = prompts.iter().map(alone).collect();
@@ -121,7 +121,7 @@ fn open_accepted<B: Backend>(
     Ok((Evaluator::open_with(roots, &accepted, options)?, errors))
 }
 
-/// Replaces the row that an error names, which is one of the evaluator, by `to` of it.
+/// Replaces the row index in an error, which refers to the evaluator's rows, by `to` of that index.
 pub(super) fn in_row(mut error: Error, to: impl Fn(usize) -> usize) -> Error {
     match &mut error {
         Error::TokenOutOfRange { row, .. }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-/// What speculative decoding did, and what it was worth.
+/// Statistics of speculative decoding: passes, drafted and accepted tokens, and times.
 ///
-/// Times are measured on the host, from the first call of a pass to the tokens that come of it.
+/// Times are measured on the host, from the first call of a pass until its tokens are known.
 ///
 /// ```
 /// use eft_core::{from_fn, Decoding, Host, Vocab};
@@ -21,9 +21,9 @@ use std::time::Duration;
 pub struct Report {
     /// The tokens chosen, over all rows, including those that ended a text.
     pub tokens: usize,
-    /// The passes of the target's models over a block, each over all rows that go on.
+    /// The passes of the target's models over a block, each over all unfinished rows.
     pub blocks: usize,
-    /// The passes of the target's models without a draft: to measure what they cost, where nothing can be drafted, and
+    /// The passes of the target's models without a draft: to measure their time, where nothing can be drafted, and
     /// where drafting does not pay.
     pub plain_steps: usize,
     /// The passes of the draft.
@@ -72,15 +72,16 @@ impl Report {
         mean(self.plain_time, self.plain_steps)
     }
 
-    /// Returns how many times faster it was than plain decoding, as estimated from the plain steps in between.
+    /// Returns how many times faster speculative decoding was than plain decoding, as estimated from the plain steps in
+    /// between.
     pub fn speed_up(&self) -> Option<f64> {
         let plain = self.plain_time.as_secs_f64();
         let took = plain + self.draft_time.as_secs_f64() + self.block_time.as_secs_f64();
         ratio(plain + self.undrafted_time?.as_secs_f64(), took)
     }
 
-    /// Returns the seconds saved over plain decoding, as estimated from the plain steps in between; negative if drafting
-    /// cost more than it gained.
+    /// Returns the seconds saved over plain decoding, as estimated from the plain steps in between; negative if
+    /// drafting cost more than it gained.
     pub fn seconds_saved(&self) -> Option<f64> {
         let took = self.draft_time.as_secs_f64() + self.block_time.as_secs_f64();
         Some(self.undrafted_time?.as_secs_f64() - took)

@@ -1,14 +1,13 @@
 use crate::sample::check_sequences;
 use crate::{Error, Prompt, Result, TokenId};
 
-/// One text to generate, or several samples of it: a prompt, and what differs from the [`Decoding`](super::Decoding) of
-/// the batch.
+/// One text to generate, or several samples of it: a prompt, and the settings that differ from the
+/// [`Decoding`](super::Decoding) of the batch.
 ///
-/// Every prompt is also a request, one without settings of its own, so prompts can be passed wherever requests are
-/// asked for.
+/// Every prompt converts into a request without settings, so prompts can be passed wherever requests are expected.
 ///
-/// One id and one seed give one text, whatever other requests are in the batch. The default id is the index of the
-/// request in its batch, so give ids of your own where texts must not depend on the order of the batch.
+/// The same id and seed give the same text, whatever other requests are in the batch. The default id is the index of
+/// the request in its batch, so give ids of your own where texts must not depend on the order of the batch.
 ///
 /// ```
 /// use eft_core::decode::Request;

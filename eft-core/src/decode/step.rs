@@ -9,11 +9,11 @@ use crate::backend::Backend;
 use crate::evaluator::Evaluator;
 use crate::sample::{Sampler, Token};
 
-/// What bounds the next tokens of each row.
+/// The limits on the next tokens of each row.
 pub(crate) struct Bounds<'a> {
-    /// The most tokens that each row may still get.
+    /// The number of tokens that each row may still get.
     pub(crate) left: Vec<usize>,
-    /// What ends the text of each row.
+    /// The rules that end the text of each row.
     pub(crate) stops: Vec<&'a StopRules>,
 }
 
@@ -22,7 +22,7 @@ pub(crate) trait Stepper<B: Backend>: Send {
     /// Returns at least one token for each row. The sampler remembers all of them, and all but the last of each row
     /// have been pushed to the evaluator.
     ///
-    /// A call that fails may leave tokens behind in evaluator and sampler: [`undo`] removes them.
+    /// A call that fails may leave tokens in the evaluator and the sampler; [`undo`] removes them.
     fn step(
         &mut self,
         evaluator: &mut Evaluator<B>,
@@ -30,7 +30,7 @@ pub(crate) trait Stepper<B: Backend>: Send {
         bounds: &Bounds<'_>,
     ) -> Result<Vec<Vec<Token>>>;
 
-    /// Returns what drafting was worth so far; `None` for a stepper that does not draft.
+    /// Returns statistics of drafting so far; `None` for a stepper that does not draft.
     fn report(&self) -> Option<&Report> {
         None
     }

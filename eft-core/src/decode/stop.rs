@@ -18,7 +18,7 @@ pub enum FinishReason {
     /// The text contains the stop string of this index: see [`text`](super::text). The request's own strings are
     /// counted first.
     StopString(usize),
-    /// The text has as many tokens as it may have.
+    /// The text has reached its limit of tokens.
     MaxTokens,
     /// The context of some model is full.
     ContextFull,
@@ -68,7 +68,8 @@ impl StopRules {
         Ok(Self { ids, ..rules })
     }
 
-    /// Adds the rules of one request: its stop ids replace those there are, its sequences come before them.
+    /// Adds the rules of one request: its stop ids replace the present ones, and its sequences come before the present
+    /// ones.
     ///
     /// # Errors
     /// [`Error::StopIdOutOfRange`] if an id is not below `width` and so can never be generated.
@@ -92,7 +93,8 @@ impl StopRules {
         }
     }
 
-    /// Returns why a text ends with its last token, and how many tokens at its end only ended it; `None` if it goes on.
+    /// Returns why a text ends with its last token, and how many tokens at its end only ended it; `None` if it
+    /// continues.
     pub(crate) fn end(&self, text: &[TokenId]) -> Option<(FinishReason, usize)> {
         let last = *text.last()?;
         if self.ids.contains(&last) {

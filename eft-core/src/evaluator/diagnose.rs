@@ -1,4 +1,4 @@
-//! Finding the term at fault, once a row of scores has turned out to be unusable.
+//! Finds the term at fault when a score row has turned out to be unusable.
 use super::Evaluator;
 use crate::backend::{Backend, ScoreRow};
 use crate::fault::fault;
@@ -8,8 +8,8 @@ impl<B: Backend> Evaluator<B> {
     /// Returns the error that names the term at fault for the unusable scores of a root at one position.
     ///
     /// That is the first term with a NaN, with +∞ or without any finite score, or with −∞ where the term is subtracted.
-    /// If all terms are sound one by one, it is the root itself. Score rows are downloaded to find it, so call this only
-    /// once something is wrong: when a [`Pick`](crate::Pick) has a log-probability of NaN.
+    /// If all terms are sound one by one, it is the root itself. Score rows are downloaded to find it, so call this
+    /// only once something is wrong: when a [`Pick`](crate::Pick) has a log-probability of NaN.
     ///
     /// The error is [`Error::BadScores`], unless the root index is out of range or a download fails.
     ///
@@ -29,7 +29,7 @@ impl<B: Backend> Evaluator<B> {
         self.find_fault(root, row, position).unwrap_or_else(|error| error)
     }
 
-    /// The error of a sampler that refused a row of scores, with the name of the term at fault.
+    /// The error of a sampler that refused a score row, with the name of the term at fault.
     pub(crate) fn explain(&self, root: usize, error: Error) -> Error {
         let Error::BadScores { term, row, position, fault } = error else { return error };
         if fault == Fault::NothingAllowed {

@@ -7,7 +7,7 @@ use crate::{Result, TokenId};
 
 impl<B: Backend> Evaluator<B> {
     /// Appends tokens to each row, without computing anything. They are fed to a model when scores after them are
-    /// asked of it.
+    /// needed.
     ///
     /// `tokens` has a list for each row, which may be empty.
     ///
@@ -89,8 +89,8 @@ impl<B: Backend> Evaluator<B> {
         Ok(())
     }
 
-    /// Makes row `i` what row `rows[i]` was: copies a row that is named twice, drops a row that is not named, and
-    /// reorders. The batch then has `rows.len()` rows.
+    /// Makes row `i` a copy of the former row `rows[i]`: copies a row that is named twice, drops a row that is not
+    /// named, and reorders. The batch then has `rows.len()` rows.
     ///
     /// ```
     /// use eft_core::{from_fn, Evaluator, Host, Vocab};
@@ -132,7 +132,7 @@ impl<B: Backend> Evaluator<B> {
     /// Forgets all stored scores but those of the last position of each row that has any. A decoding loop that does
     /// not look further back calls this to bound its memory.
     ///
-    /// Forgotten scores are computed again when they are asked for, by feeding tokens again.
+    /// Forgotten scores are computed again when they are requested, by feeding tokens again.
     ///
     /// ```
     /// use eft_core::{from_fn, Evaluator, Host, Vocab};

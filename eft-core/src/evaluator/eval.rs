@@ -9,8 +9,8 @@ use crate::scores::consecutive;
 use crate::vocab::Common;
 use crate::{Error, Form, Result, Scores, TokenId};
 
-/// The bias of ids that are no tokens before a rule sees them: their probability is 0 in single precision, and unlike
-/// −∞ the bias stays finite where the rule subtracts it.
+/// The bias added to ids without a token before a rule sees them: their probability is 0 in single precision, and
+/// unlike −∞ the bias stays finite where the rule subtracts it.
 const NO_TOKEN: f32 = -1e30;
 
 /// The score rows of a part of an expression: those of a model, or computed.
@@ -29,9 +29,9 @@ impl<B: Backend> Value<'_, B> {
 }
 
 impl<B: Backend> Evaluator<B> {
-    /// Returns the scores of a root at a range of positions for each row, running only what is missing for them.
+    /// Returns the scores of a root at a range of positions for each row. Runs only the models that lack scores there.
     ///
-    /// An empty range asks for no scores of its row. The result has one score row for each position, as wide as the
+    /// An empty range requests no scores of its row. The result has one score row for each position, as wide as the
     /// [common vocabulary](Self::width) of the root. They are raw logits if the root is a weighted sum of models that
     /// return raw logits, else log-probabilities: see [`Scores::form`].
     ///
@@ -67,14 +67,18 @@ impl<B: Backend> Evaluator<B> {
         self.compute(self.root(root)?, at)
     }
 
-    /// Runs the models that [`eval`](Self::eval) would run, but for those that only `draft` needs, and computes
-    /// nothing. (The draft's scores after the last token that it wrote cost another pass of it, and are needed only if
+    /// Runs the models that [`eval`](Self::eval) would run, except those that only `draft` needs, and combines nothing.
+    /// (The draft's scores after the last token that it wrote cost another pass of the draft, and are needed only if
     /// all of its tokens are accepted.)
     ///
     /// A model that both roots run is left out unless it shares its passes with a model that only `root` runs.
     ///
     /// # Errors
-    /// The errors of [`eval`](Self::eval).
+    /// * [`Error::Unknown`] if the index of a root is out of range.
+    /// * [`Error::Shape`] unless there is a range for each row.
+    /// * [`Error::ContextFull`] if the pushed tokens do not fit into a model's context.
+    /// * [`Error::Poisoned`] after an earlier failure.
+    /// * Any other error of [`eval`](Self::eval), such as a failure of a model.
     #[doc(hidden)]
     pub fn run_without(&mut self, root: usize, draft: usize, at: &[Range<usize>]) -> Result<()> {
         self.check_positions(at)?;
@@ -97,7 +101,7 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// * [`Error::Shape`] unless there is a position for each row.
-    /// * The errors of [`eval`](Self::eval).
+    /// * Any error of [`eval`](Self::eval), such as a root index out of range, a full context, or a failure of a model.
     pub fn eval_from(&mut self, root: usize, from: &[usize]) -> Result<Scores<B>> {
         check::per_row("positions", self.rows(), from.len())?;
         let at: Vec<_> =
@@ -108,13 +112,16 @@ impl<B: Backend> Evaluator<B> {
     /// Returns the scores of a root for the next token of each row: one score row for each row of the batch.
     ///
     /// # Errors
-    /// The errors of [`eval`](Self::eval).
+    /// * [`Error::Unknown`] if the root index is out of range.
+    /// * [`Error::ContextFull`] if the pushed tokens do not fit into a model's context.
+    /// * [`Error::Poisoned`] after an earlier failure.
+    /// * Any other error of [`eval`](Self::eval), such as a failure of a model.
     pub fn eval_last(&mut self, root: usize) -> Result<Scores<B>> {
         let at = self.last_positions();
         self.eval(root, &at)
     }
 
-    /// Checks the positions that a call asks for, before anything is run.
+    /// Checks the positions that a call requests, before anything is run.
     pub(super) fn check_positions(&self, at: &[Range<usize>]) -> Result<()> {
         self.check_poison()?;
         check::per_row("positions", self.rows(), at.len())?;
@@ -159,7 +166,7 @@ impl<B: Backend> Evaluator<B> {
         Ok(Scores::new(tensor, spans, width, form).with_known_mass(known_mass))
     }
 
-    /// The scores with a bias added to the ids below the common width that are no tokens.
+    /// The scores with a bias added to the ids below the common width that have no token.
     fn without_holes(&self, rows: &[ScoreRow<'_, B>], common: &Common, bias: f32) -> Result<B::Tensor> {
         let biases: Vec<(TokenId, f32)> = common.holes.iter().map(|id| (*id, bias)).collect();
         let edits = vec![vec![Edit::Bias(biases)]; rows.len()];

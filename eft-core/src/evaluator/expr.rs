@@ -15,7 +15,7 @@ pub(crate) enum Expr<B: Backend> {
     Rule(Arc<dyn Rule<B>>, Vec<Expr<B>>),
 }
 
-/// What is evaluated, and over which tokens.
+/// A root of an evaluator: an expression, and the tokens that it is evaluated over.
 pub(crate) struct Root<B: Backend> {
     pub(crate) name: String,
     pub(crate) expr: Expr<B>,

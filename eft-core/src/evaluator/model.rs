@@ -1,10 +1,10 @@
-//! What an evaluator runs: models, and the prompts that each of them is opened on.
+//! The models that an evaluator runs, and the prompts that each of them is opened on.
 use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::{Engine, EngineRow, Error, LogitSource, Prompt, Result, TokenId, Vocab};
 
-/// A model: where scores come from.
+/// A model that returns scores.
 pub(crate) enum Model<B: Backend> {
     Engine { engine: Arc<dyn Engine<Backend = B>>, adapter: Option<usize> },
     Opaque(Arc<dyn LogitSource<Backend = B>>),
@@ -23,12 +23,12 @@ pub(crate) enum Inputs {
 pub(crate) struct PlannedModel<B: Backend> {
     pub(crate) model: Model<B>,
     pub(crate) inputs: Inputs,
-    /// The name of the term that needs it; of several, the first.
+    /// The name of the first term that needs it.
     pub(crate) name: String,
 }
 
 impl<B: Backend> Model<B> {
-    /// Whether both have the same weights and so can run in one pass, under whatever adapters.
+    /// Whether both have the same weights and so can run in one pass, even under different adapters.
     pub(crate) fn shares_passes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Engine { engine: a, .. }, Self::Engine { engine: b, .. }) => Arc::ptr_eq(a, b),
@@ -83,7 +83,7 @@ impl<B: Backend> PlannedModel<B> {
 }
 
 impl Inputs {
-    /// Makes row `i` what row `rows[i]` was.
+    /// Makes row `i` a copy of the former row `rows[i]`.
     pub(crate) fn select(&mut self, rows: &[usize]) {
         match self {
             Self::Ids(ids) => *ids = rows.iter().map(|row| ids[*row].clone()).collect(),

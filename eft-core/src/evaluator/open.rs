@@ -44,7 +44,8 @@ impl<B: Backend> Evaluator<B> {
     /// Opens the models of all roots on the prompts, with options: see [`open`](Self::open).
     ///
     /// # Errors
-    /// The same as those of [`open`](Self::open).
+    /// The same errors as [`open`](Self::open), such as a prompt that cannot be rendered or is too long, vocabularies
+    /// that do not fit together, or a failure of a model.
     pub fn open_with(roots: &[&Source<B>], prompts: &[Prompt], options: OpenOptions) -> Result<Self> {
         let sources: Vec<_> = roots.iter().map(|s| (*s).clone()).collect();
         let plan = Plan::new(&sources, prompts, options.every_term)?;
@@ -57,8 +58,8 @@ impl<B: Backend> Evaluator<B> {
         Ok(Self::assemble(sources, options, plan, groups, opened, prompts.len()))
     }
 
-    /// Checks that the models of all roots accept the prompts, without running any of them. The prompts of opaque sources
-    /// are not checked.
+    /// Checks that the models of all roots accept the prompts, without running any of them. The prompts of opaque
+    /// sources are not checked.
     ///
     /// # Errors
     /// The error that [`open`](Self::open) would return.

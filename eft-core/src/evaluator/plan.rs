@@ -1,5 +1,5 @@
-//! From combinations and prompts to what must run: each model renders the prompts, sums are flattened, equal terms are
-//! added up, and terms that are the same model on the same token ids share its rows.
+//! Plans which models must run for combinations and prompts: each model renders the prompts, sums are flattened, equal
+//! terms are added up, and terms that are the same model on the same token ids share its rows.
 use std::borrow::Cow;
 
 use super::expr::{Expr, Root, WrittenTerm};
@@ -9,7 +9,7 @@ use crate::source::{Leaf, Node, check_weight};
 use crate::vocab::Common;
 use crate::{Error, Prompt, Result, Source, TokenId};
 
-/// What must run for a set of roots.
+/// The models that must run for a set of roots, and the roots as expressions over them.
 pub(crate) struct Plan<B: Backend> {
     pub(crate) models: Vec<PlannedModel<B>>,
     pub(crate) roots: Vec<Root<B>>,
@@ -190,7 +190,7 @@ fn fold<B: Backend>(name: &str, terms: &[FlatTerm<B>]) -> Result<Expr<B>> {
             None => folded.push(Folded { expr, sum: *weight, magnitude: weight.abs() }),
         }
     }
-    // λ and 1 − λ in f32 need not sum to exactly 1: what is left is rounding, and not worth a forward pass.
+    // λ and 1 − λ in f32 need not sum to exactly 1: the difference is rounding error, and not worth a forward pass.
     let rounding = 4.0 * f64::from(f32::EPSILON);
     let mut left: Vec<_> = folded
         .into_iter()

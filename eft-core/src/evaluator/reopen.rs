@@ -1,4 +1,4 @@
-//! Continuing conversations: other prompts for an open evaluator, which keeps what its models have already read.
+//! Continues conversations: gives an open evaluator other prompts, and keeps what its models have already read.
 use super::Evaluator;
 use super::model::{Inputs, Model, PlannedModel};
 use super::open::{groups, open};
@@ -10,12 +10,12 @@ use crate::{EngineRow, Opened, Prompt, Result, RowFeed, Session, TokenId};
 
 impl<B: Backend> Evaluator<B> {
     /// Starts again from other prompts, keeping in each model's cache the longest prefix that a new prompt shares with
-    /// what the model has read: an old prompt and the tokens fed after it.
+    /// the tokens that the model has read: an old prompt and the tokens fed after it.
     ///
     /// The number of prompts may differ from the number of rows. Each prompt continues from the row that shares most
     /// with it, and several may continue from one row. Usually the prompts are conversations with the next turn added.
-    /// Opaque sources, and models that cannot roll back far enough ([`Session::rollback_limit`]), are opened anew; so is
-    /// everything if the evaluator is poisoned.
+    /// Opaque sources, and models that cannot roll back far enough ([`Session::rollback_limit`]), are opened again, and
+    /// so are all models if the evaluator is poisoned.
     ///
     /// ```
     /// use eft_core::{from_fn, Evaluator, Host, Vocab};
@@ -29,8 +29,8 @@ impl<B: Backend> Evaluator<B> {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`open`](Self::open). An error found before any model ran leaves the evaluator as it was; a later
-    /// one poisons it.
+    /// The same errors as [`open`](Self::open), such as a prompt that cannot be rendered or is too long, or a failure
+    /// of a model. An error found before any model ran leaves the evaluator as it was; a later one poisons it.
     pub fn reopen(&mut self, prompts: &[Prompt]) -> Result<()> {
         let plan = Plan::new(&self.sources, prompts, self.options.every_term)?;
         plan.models.iter().try_for_each(PlannedModel::check)?;
@@ -86,8 +86,8 @@ impl<B: Backend> ModelRows<B> {
     }
 }
 
-/// Turns a session whose rows hold `read` into one on the rows of `group`; `None` if that fails for whatever reason,
-/// since a fresh session serves as well.
+/// Turns a session whose rows hold `read` into one on the rows of `group`; `None` if that fails for any reason, since a
+/// new session can be opened instead.
 fn resume<B: Backend>(
     mut session: Box<dyn Session<Backend = B>>,
     read: Vec<EngineRow>,

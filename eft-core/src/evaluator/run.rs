@@ -1,4 +1,4 @@
-//! Running what is missing: which tokens each session must be fed so that the positions asked for have scores.
+//! Finds the tokens that each session must be fed so that the requested positions have scores, and feeds them.
 use std::ops::Range;
 
 use super::Evaluator;
@@ -16,17 +16,17 @@ struct Pass {
     models: Vec<ModelPass>,
 }
 
-/// What a pass does to the rows of one model.
+/// The part of a pass that concerns the rows of one model.
 struct ModelPass {
     model: usize,
     /// For each row of the batch.
     rows: Vec<RowPass>,
 }
 
-/// What a pass does to one row of a model.
+/// The part of a pass that concerns one row of a model.
 #[derive(Clone, Copy)]
 struct RowPass {
-    /// How many of the pushed tokens stay fed when the row has dropped what it drops.
+    /// How many of the pushed tokens are still fed after the drop.
     kept: usize,
     /// How many of the pushed tokens are fed after the pass.
     fed: usize,
@@ -45,7 +45,7 @@ struct PassError {
 
 impl<B: Backend> Evaluator<B> {
     /// Makes sure that the models have scores at the positions. Everything is checked before anything is run. If a
-    /// model fails, the others have read tokens that it has not; the next call feeds only what is missing.
+    /// model fails, the others have read tokens that it has not; the next call feeds only the missing tokens.
     pub(super) fn run(&mut self, models: &[usize], at: &[Range<usize>]) -> Result<()> {
         let mut passes = Vec::new();
         for session in 0..self.sessions.len() {
@@ -72,7 +72,7 @@ impl<B: Backend> Evaluator<B> {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// The pass that one session needs; `None` if its models have all scores that are asked for.
+    /// The pass that one session needs; `None` if its models have all requested scores.
     fn pass(&self, session: usize, models: &[usize], at: &[Range<usize>]) -> Result<Option<Pass>> {
         let rows = self.rows();
         let open = &self.sessions[session];
@@ -125,7 +125,7 @@ impl<B: Backend> Evaluator<B> {
             };
             let (term, row) = (&self.models[open.models[row / rows]].name, row % rows);
             if *drop > limit {
-                // A session can drop all that it was fed after its prompt, so what it cannot drop is in the prompt.
+                // A session can drop all tokens fed after its prompt, so a token that it cannot drop is in the prompt.
                 return Err(Error::Forgotten { row, position: 0 });
             }
             if feed.tokens.len() > room {

@@ -24,7 +24,8 @@ impl<B: Backend> EvaluatorSession<B> {
     /// Returns the scores of each row's next token, also after a rollback.
     ///
     /// # Errors
-    /// The errors of [`Evaluator::eval`].
+    /// * [`Error::Poisoned`](crate::Error::Poisoned) after an earlier failure.
+    /// * Any error of [`Evaluator::eval`], such as a full context, or a failure of a model.
     pub fn current(&mut self) -> Result<Scores<B>> {
         self.evaluator.eval_last(0)
     }
@@ -33,7 +34,8 @@ impl<B: Backend> EvaluatorSession<B> {
     /// row's next token. See [`Evaluator::reopen`].
     ///
     /// # Errors
-    /// The errors of [`Evaluator::reopen`] and of [`Evaluator::eval`].
+    /// Any error of [`Evaluator::reopen`] or [`Evaluator::eval`], such as a prompt that cannot be rendered or is too
+    /// long, or a failure of a model.
     pub fn reopen(&mut self, prompts: &[Prompt]) -> Result<Scores<B>> {
         self.evaluator.reopen(prompts)?;
         self.current()
@@ -114,7 +116,8 @@ impl<B: Backend> Source<B> {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`Evaluator::open`].
+    /// Any error of [`Evaluator::open`], such as a prompt that cannot be rendered or is too long, vocabularies that do
+    /// not fit together, or a failure of a model.
     pub fn session(&self, prompts: &[Prompt]) -> Result<(EvaluatorSession<B>, Scores<B>)> {
         self.session_with(prompts, OpenOptions::default())
     }
@@ -122,7 +125,8 @@ impl<B: Backend> Source<B> {
     /// Opens the source on prompts with options: see [`session`](Self::session).
     ///
     /// # Errors
-    /// The errors of [`Evaluator::open`].
+    /// Any error of [`Evaluator::open`], such as a prompt that cannot be rendered or is too long, vocabularies that do
+    /// not fit together, or a failure of a model.
     pub fn session_with(
         &self,
         prompts: &[Prompt],

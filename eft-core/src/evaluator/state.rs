@@ -109,7 +109,7 @@ impl<B: Backend> Evaluator<B> {
         model.inputs.ids(term, row)
     }
 
-    /// A model by its own name, or by that of a term of some root that is this very model.
+    /// Finds a model by its own name, or by the name of a term that consists of this model alone.
     fn model_of_term(&self, term: &str) -> Option<&ModelRows<B>> {
         let written = self.roots.iter().flat_map(|r| &r.written).find(|w| w.name == term);
         match written.map(|w| &w.expr) {
@@ -165,7 +165,7 @@ impl<B: Backend> Evaluator<B> {
         self.pushed.iter().map(|p| p.len()..p.len() + 1).collect()
     }
 
-    /// Refuses to go on if an earlier failure has left the sessions out of step.
+    /// Returns an error if an earlier failure has left the sessions out of step.
     pub(super) fn check_poison(&self) -> Result<()> {
         match &self.poison {
             Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),

@@ -1,4 +1,4 @@
-//! The scores that a model has returned and that may still be asked for, by row and position.
+//! The scores that a model has returned and that may still be requested, by row and position.
 use std::collections::BTreeMap;
 
 use crate::backend::{Backend, ScoreRow};
@@ -48,7 +48,7 @@ impl<B: Backend> ScoreStore<B> {
         self.chunks.get(chunk)?.as_ref()
     }
 
-    /// What the stored scores mean. If passes differ in form, the one that promises least.
+    /// The form of the stored scores. If passes differ in form, the one that guarantees least.
     pub(crate) fn form(&self) -> Form {
         let mut forms = self.chunks.iter().flatten().map(Scores::form);
         let first = forms.next().unwrap_or(Form::Logits);
@@ -77,7 +77,7 @@ impl<B: Backend> ScoreStore<B> {
         self.forget_unused();
     }
 
-    /// Makes row `i` what row `rows[i]` was.
+    /// Makes row `i` a copy of the former row `rows[i]`.
     pub(crate) fn select(&mut self, rows: &[usize]) {
         self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
         self.forget_unused();

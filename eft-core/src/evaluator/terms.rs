@@ -12,16 +12,17 @@ use crate::{Result, TokenId};
 pub struct TermLogProbs {
     /// The name of the term.
     pub name: String,
-    /// Its weight in the sum. For a part of a rule: the part's [weight](crate::Rule::weight) by the rule, if it has one.
+    /// Its weight in the sum. For a part of a rule: the part's [weight](crate::Rule::weight) by the rule, if it has
+    /// one.
     pub weight: Option<f32>,
-    /// For each position asked for, the natural log-probabilities of the tokens asked for, normalised over the tokens
+    /// For each requested position, the natural log-probabilities of the requested tokens, normalised over the tokens
     /// that all models of the root share. `None` if the term cancels and is not run: see
     /// [`OpenOptions::every_term`](super::OpenOptions::every_term).
     pub log_probs: Option<Vec<Vec<f32>>>,
 }
 
 impl<B: Backend> Evaluator<B> {
-    /// Returns the log-probabilities that each term of a root gives to tokens, running only what is missing.
+    /// Returns the log-probabilities that each term of a root gives to tokens. Runs only the models that lack scores.
     ///
     /// `at` has a range of positions for each row. `tokens` has a list for each position of each row, in this order.
     ///
@@ -41,7 +42,8 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// * [`Error::Shape`](crate::Error::Shape) unless there is a range for each row and a list for each position.
     /// * [`Error::TokenOutOfRange`](crate::Error::TokenOutOfRange) if a token is not shared by all models of the root.
-    /// * The errors of [`eval`](Self::eval).
+    /// * Any other error of [`eval`](Self::eval), such as a root index out of range, a full context, or a failure of a
+    ///   model.
     pub fn term_log_probs(
         &mut self,
         root: usize,

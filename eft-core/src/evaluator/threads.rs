@@ -1,4 +1,4 @@
-/// Runs jobs one after another, or each in a thread of its own.
+/// Runs jobs one after another, or each in a separate thread.
 pub(super) fn for_each<J: Send, R: Send>(jobs: Vec<J>, parallel: bool, f: impl Fn(J) -> R + Sync) -> Vec<R> {
     if !parallel || jobs.len() < 2 {
         return jobs.into_iter().map(f).collect();

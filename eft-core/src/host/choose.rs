@@ -1,4 +1,4 @@
-//! Rows composed of two others.
+//! Score rows composed of two others.
 use super::parallel::fill;
 use super::tensor::{Host, HostTensor, RowView};
 use crate::Result;

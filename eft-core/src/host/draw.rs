@@ -42,8 +42,8 @@ fn draw_one(row: &RowView<'_>, uniform: f64, summaries: &[Summary], width: usize
     Pick { token: (start + column) as TokenId, log_prob: mass.log_prob(scores[column]) }
 }
 
-/// Returns the index of the first weight at which the running sum exceeds `target`, and `target` minus the sum before it.
-/// If rounding keeps the sum at or below `target`, it is the last weight above zero.
+/// Returns the index of the first weight at which the running sum exceeds `target`, and `target` minus the sum before
+/// it. If rounding keeps the sum at or below `target`, it is the last weight above zero.
 fn invert(weights: impl Iterator<Item = f64>, target: f64) -> (usize, f64) {
     let (mut found, mut sum) = ((0, target), 0.0);
     for (i, weight) in weights.enumerate() {

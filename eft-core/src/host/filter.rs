@@ -53,9 +53,9 @@ fn sums(filter: &Filter) -> bool {
     filter.top_k.is_none() && filter.top_p.is_some_and(|p| p < 1.0)
 }
 
-/// Returns what must be subtracted from each row before it is scaled. With large scores or a small temperature, quotients
-/// of a sound row can overflow; its largest score is then subtracted, which changes no probability. From an unsound row,
-/// NaN is subtracted, so that all of it becomes NaN.
+/// Returns what must be subtracted from each row before it is scaled. With large scores or a small temperature,
+/// quotients of a sound row can overflow; its largest score is then subtracted, which changes no probability. From an
+/// unsound row, NaN is subtracted, so that all of it becomes NaN.
 fn shifts(rows: &[RowView<'_>], scaled: &[Summary], width: usize) -> Vec<f32> {
     let given = Summary::of_rows(rows, width);
     let masses = by_row(&given, width).map(Mass::of).zip(by_row(scaled, width).map(Mass::of));

@@ -1,4 +1,4 @@
-//! Weighted sums of rows, in one pass over the rows of all terms.
+//! Weighted sums of score rows, in one pass over the rows of all terms.
 use std::ops::Range;
 
 use super::parallel::fill;

@@ -1,8 +1,8 @@
 //! [`Host`]: the backend for scores in main memory.
 //!
-//! It is the reference for other backends, and fast enough to decode with. An operation reads each row once or twice, in
-//! parallel over rows and over chunks of a row, and never sorts a row. Chunks have a fixed size, so results are bitwise
-//! the same for any number of threads.
+//! It is the reference for other backends, and fast enough to decode with. An operation reads each row once or twice,
+//! in parallel over rows and over chunks of a row, and never sorts a row. Chunks have a fixed size, so results are
+//! bitwise the same for any number of threads.
 //!
 //! ```
 //! use eft_core::host::HostTensor;

@@ -1,4 +1,4 @@
-//! The cutoff of a row under top-k, top-p and min-p, at a cost linear in the width for any row.
+//! The cutoff of a score row under top-k, top-p and min-p, at a cost linear in the width for any row.
 use super::exp::exp;
 use super::order::{Band, Depth, Key, gather, keep_first, kth_largest, maxima};
 use super::parallel::{by_row, map, map_chunks};
@@ -61,8 +61,8 @@ struct Search {
     max: f32,
     top_k: Option<usize>,
     top_p: Option<f64>,
-    /// The mass that top-p still needs from the band, relative to that of the largest score; `None` once its token has been
-    /// found.
+    /// The mass that top-p still needs from the band, relative to that of the largest score; `None` once its token has
+    /// been found.
     needed: Option<f64>,
     /// Whether the token at which top-p is reached is known to lie in the band.
     last: bool,
@@ -170,8 +170,8 @@ fn weigh(keys: &[Key], max: f32) -> f64 {
     keys.iter().map(|key| f64::from(exp(key.score() - max))).sum()
 }
 
-/// Returns the token at which the weights, summed in the total order, reach `needed`, or the last token if they never do.
-/// Each step halves the number of tokens left.
+/// Returns the token at which the weights, summed in the total order, reach `needed`, or the last token if they never
+/// do. Each step halves the number of tokens left.
 fn crossing(mut keys: &mut [Key], max: f32, mut needed: f64) -> Option<&Key> {
     while keys.len() > 1 {
         let middle = (keys.len() - 1) / 2;

@@ -13,8 +13,8 @@ pub(super) struct Key(u64);
 impl Key {
     #[inline(always)]
     fn new(score: f32, id: TokenId) -> Self {
-        // Adding zero makes −0 and +0 equal. The bits of a float, read as an integer, are then in the order of its value,
-        // once the order of the positive numbers is reversed.
+        // Adding zero makes −0 and +0 equal. The bits of a float, read as an integer, are then in the order of its
+        // value, once the order of the positive numbers is reversed.
         let bits = (score + 0.0).to_bits();
         let descending = if bits >> 31 == 1 { bits } else { bits ^ 0x7fff_ffff };
         Self(u64::from(descending) << 32 | u64::from(id))

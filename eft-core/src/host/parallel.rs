@@ -12,8 +12,8 @@ type Queue<I> = std::iter::Enumerate<std::vec::IntoIter<I>>;
 
 /// Returns `f` of every item, in order. `entries` is the number of scores in all items together.
 ///
-/// The calling thread starts at once and takes items from the front, while threads of the pool take them from the back as
-/// they wake up. So the next operation finds about the same part of its rows in the same core's cache.
+/// The calling thread starts at once and takes items from the front, while threads of the pool take them from the back
+/// as they wake up. So the next operation finds about the same part of its rows in the same core's cache.
 pub(super) fn map<I: Send, T: Send>(items: Vec<I>, entries: usize, f: impl Fn(I) -> T + Sync) -> Vec<T> {
     let threads = threads_for(entries).min(items.len());
     if threads < 2 {

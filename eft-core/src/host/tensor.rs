@@ -17,8 +17,8 @@ pub struct Host;
 
 /// A matrix of scores, rows by columns, with a reference count.
 ///
-/// It is made from an [`ndarray`] array: without a copy if the array has the standard (row-major) layout. Operations read
-/// it as `f32`, and their results are [`F32`](Self::F32).
+/// It is made from an [`ndarray`] array: without a copy if the array has the standard (row-major) layout. Operations
+/// read it as `f32`, and their results are [`F32`](Self::F32).
 ///
 /// ```
 /// use eft_core::host::HostTensor;

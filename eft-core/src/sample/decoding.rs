@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{processor::Processor, sampling::Sampling};
 use crate::{Error, Result, TokenId};
 
-/// How a text is generated: how tokens are drawn, when the text ends, and what is reported of each token.
+/// The settings of generation: how tokens are drawn, when a text ends, and what is reported for each token.
 ///
 /// By default tokens are drawn as [`Sampling::default`] says, and a text ends at an end-of-sequence id of any term,
 /// when a model's context is full, or after 256 tokens.
@@ -35,9 +35,9 @@ pub struct Decoding {
     pub stop_sequences: Vec<Vec<TokenId>>,
     /// How many of the likeliest tokens are reported at each position.
     pub alternatives: usize,
-    /// Against how many rivals the contribution of each term is reported; `None` for no attribution.
+    /// The number of rival tokens that each term's contribution is reported against; `None` for no attribution.
     pub rivals: Option<usize>,
-    /// Whether the passes of different models run in threads of their own.
+    /// Whether the passes of different models run in separate threads.
     pub parallel: bool,
 }
 
@@ -75,7 +75,7 @@ impl Decoding {
         self
     }
 
-    /// Removes the limit of tokens: a text goes on until a stop or a full context ends it, or for ever.
+    /// Removes the limit of tokens: a text continues until a stop or a full context ends it, or for ever.
     pub fn unlimited(mut self) -> Self {
         self.max_tokens = None;
         self
@@ -106,7 +106,7 @@ impl Decoding {
         self
     }
 
-    /// Runs the passes of different models in threads of their own, which helps if they are on different devices.
+    /// Runs the passes of different models in separate threads, which helps if they are on different devices.
     pub fn parallel(mut self, parallel: bool) -> Self {
         self.parallel = parallel;
         self
@@ -115,7 +115,7 @@ impl Decoding {
     /// Checks that every setting is in its range.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] names the first setting that is not.
+    /// [`Error::InvalidParameter`] for the first setting that is not.
     pub fn validate(&self) -> Result<()> {
         self.sampling.validate()?;
         check_sequences(&self.stop_sequences)

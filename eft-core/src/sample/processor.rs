@@ -30,13 +30,14 @@ pub trait Processor: Send + Sync {
     fn edits(&self, history: &History<'_>) -> Result<Vec<Edit>>;
 
     /// Returns the name of the term whose prompt the processor wants in [`History::prompt`]; `None`, the default,
-    /// leaves that empty. There is no one prompt: the models of a combination render it differently.
+    /// leaves that empty. No prompt is common to all terms, since the models of a combination may render it
+    /// differently.
     fn prompt_of(&self) -> Option<&str> {
         None
     }
 }
 
-/// What a [`Processor`] knows of a row.
+/// The tokens and the identity of a row, as a [`Processor`] sees them.
 ///
 /// ```
 /// use eft_core::sample::{History, Processor, RepetitionPenalty};

@@ -45,7 +45,7 @@ struct RowState {
     id: RowId,
     seed: u64,
     generated: Vec<TokenId>,
-    /// For each processor, the prompt that it asks for.
+    /// For each processor, the prompt that it requests.
     prompts: Vec<Vec<TokenId>>,
 }
 
@@ -75,7 +75,7 @@ impl<B: Backend> Sampler<B> {
         })
     }
 
-    /// Sets the prompts that processors ask for by [`Processor::prompt_of`]: `prompt(term, row)` returns the token ids
+    /// Sets the prompts that processors request by [`Processor::prompt_of`]: `prompt(term, row)` returns the token ids
     /// of a row's prompt as the term renders it.
     ///
     /// # Errors
@@ -159,7 +159,8 @@ impl<B: Backend> Sampler<B> {
         }
     }
 
-    /// Picks a token from each row: the likeliest one, or one drawn with the random number of its position and purpose.
+    /// Picks a token from each score row: the likeliest one, or one drawn with the random number of its position and
+    /// purpose.
     pub(crate) fn pick(
         &self,
         rows: &[ScoreRow<'_, B>],
@@ -180,8 +181,8 @@ impl<B: Backend> Sampler<B> {
         Uniforms::new(row.seed).at(row.id, position, purpose)
     }
 
-    /// Builds the reported tokens from the picks. `prepared` says that the picks come from other rows than the
-    /// positions' own scores.
+    /// Builds the reported tokens from the picks. `prepared` says that the picks come from other score rows than the
+    /// positions' own.
     ///
     /// # Errors
     /// * [`Error::BadScores`] if no token can be chosen from the scores of a position.
@@ -276,7 +277,7 @@ impl<B: Backend> Sampler<B> {
         for (scored, (pick, log_prob)) in positions.iter().zip(picks.iter().zip(log_probs)) {
             if pick.log_prob.is_nan() || log_prob.is_nan() {
                 // The step has failed, so the row may be downloaded to find the reason. If the combined scores are
-                // sound, the processors have spoilt them.
+                // sound, the processors have made them unsound.
                 let scores = self.backend.download(&[scored.scores], width)?;
                 let fault = fault(&scores, false).unwrap_or(Fault::NothingAllowed);
                 let (row, position) = (scored.row, scored.position);
@@ -299,8 +300,8 @@ impl<B: Backend> Sampler<B> {
         Ok(())
     }
 
-    /// Makes row `i` a copy of what row `rows[i]` was. Copies of one row draw the same random numbers until
-    /// [`rename`](Self::rename) gives them ids of their own.
+    /// Makes row `i` a copy of the former row `rows[i]`. Copies of one row draw the same random numbers until
+    /// [`rename`](Self::rename) gives them different ids.
     ///
     /// # Errors
     /// * [`Error::EmptyBatch`] if `rows` is empty.

@@ -1,11 +1,11 @@
 use crate::backend::Filter;
 use crate::{Error, Result};
 
-/// How a token is drawn from a row of scores.
+/// The settings by which a token is drawn from a score row.
 ///
-/// The default draws from the distribution as it is: temperature 1, no filter, seed 0. One seed and one row id give
-/// one text: the same in every run, whatever other rows are in the batch, and on every backend up to rounding. The id
-/// of a row is the index of its prompt in the batch, unless its [`Request`](crate::decode::Request) has one of its own.
+/// The default draws from the distribution as it is: temperature 1, no filter, seed 0. The same seed and row id give
+/// the same text in every run, whatever other rows are in the batch, and on every backend up to rounding. The id of a
+/// row is the index of its prompt in the batch, unless its [`Request`](crate::decode::Request) sets one.
 ///
 /// ```
 /// use eft_core::Sampling;
@@ -76,7 +76,7 @@ impl Sampling {
         self
     }
 
-    /// Whether the likeliest token is always taken.
+    /// Returns whether the likeliest token is always taken.
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0
     }
@@ -84,7 +84,7 @@ impl Sampling {
     /// Checks that every setting is in its range.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] names the first setting that is not.
+    /// [`Error::InvalidParameter`] for the first setting that is not.
     pub fn validate(&self) -> Result<()> {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return Err(Error::parameter("temperature", self.temperature, "a finite number, 0 or above"));

@@ -2,7 +2,7 @@
 use crate::Scores;
 use crate::backend::{Backend, ScoreRow, score_rows};
 
-/// A row of combined scores, and the place in a text whose next token it scores.
+/// A combined score row, and the place in a text whose next token it scores.
 pub(crate) struct ScoredPosition<'a, B: Backend> {
     pub(crate) scores: ScoreRow<'a, B>,
     /// The row of the sampler.
@@ -21,7 +21,7 @@ impl<B: Backend> Clone for ScoredPosition<'_, B> {
 
 impl<B: Backend> Copy for ScoredPosition<'_, B> {}
 
-/// Returns the rows that tokens are drawn from, one for each position: those of `prepared`, or the positions' own
+/// Returns the score rows that tokens are drawn from, one for each position: those of `prepared`, or the positions' own
 /// scores if nothing was done to them.
 pub(crate) fn drawn_from<'a, B: Backend>(
     positions: &[ScoredPosition<'a, B>],

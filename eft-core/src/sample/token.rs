@@ -1,7 +1,7 @@
 use crate::TokenId;
 use crate::backend::Pick;
 
-/// A token that was chosen, with what is known of it.
+/// A generated token, with the statistics reported for it.
 ///
 /// ```
 /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
@@ -26,17 +26,17 @@ pub struct Token {
     /// Its log-probability in the distribution that it was drawn from: after processors, temperature and filters.
     /// In greedy decoding there is neither temperature nor filter.
     pub processed_log_prob: f32,
-    /// The likeliest tokens of the combined distribution, likeliest first: as many as
-    /// [`Decoding::alternatives`](super::Decoding::alternatives) asks for.
+    /// The likeliest tokens of the combined distribution, likeliest first: the number is
+    /// [`Decoding::alternatives`](super::Decoding::alternatives).
     pub alternatives: Vec<Pick>,
-    /// What each term of the combination contributed, if [`Decoding::attribution`](super::Decoding::attribution)
-    /// asks for it.
+    /// The contribution of each term of the combination, if [`Decoding::attribution`](super::Decoding::attribution)
+    /// requests it.
     pub attribution: Option<Attribution>,
     /// The probability mass of the tokens that a black box reports; `None` if no term is a black box.
     pub known_mass: Option<f32>,
 }
 
-/// What each term of a combination contributed to the choice of a token over its likeliest rivals.
+/// The contributions of the terms of a combination to the choice of a token over its likeliest rivals.
 ///
 /// For a weighted sum with scores `Σₖ wₖ·log πₖ`, the shares `wₖ·(log πₖ(token) − log πₖ(rival))` of all terms add up
 /// to `log p(token) − log p(rival)` in the combined distribution `p`. Shares are differences within one distribution,
@@ -72,19 +72,19 @@ impl Attribution {
     }
 }
 
-/// What one term contributed: part of an [`Attribution`].
+/// The contribution of one term: part of an [`Attribution`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TermShare {
     /// The term's name.
     pub name: String,
-    /// The term's weight in the sum, or the [weight](crate::Rule::weight) that a rule gives to its part; `None` if it gives
-    /// none.
+    /// The term's weight in the sum, or the [weight](crate::Rule::weight) that a rule gives to its part; `None` if it
+    /// gives none.
     pub weight: Option<f32>,
     /// The token's log-probability in the term's own distribution.
     pub log_prob: f32,
-    /// For each rival, `log π(token) − log π(rival)` in nats in the term's own distribution: above zero where the
-    /// term alone prefers the token. It says nothing of the term's sign in the combination.
+    /// For each rival, `log π(token) − log π(rival)` in nats in the term's own distribution: above zero where the term
+    /// alone prefers the token. It does not depend on the term's sign in the combination.
     pub margins: Vec<f32>,
     /// For each rival, `w·(log π(token) − log π(rival))` in nats, where `w` is the weight: above zero where the term
     /// made the combination prefer the token. Empty if there is no weight.

@@ -1,10 +1,10 @@
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// The stable identity of a row, from which its random numbers are made.
+/// The stable identity of a row, from which its random numbers are computed.
 ///
 /// It stays the same while rows join, leave or change places in a batch, so the text of a row does not depend on the
-/// rows beside it.
+/// other rows.
 ///
 /// ```
 /// use eft_core::sample::RowId;
@@ -44,7 +44,7 @@ pub struct Uniforms {
     seed: u64,
 }
 
-/// What a uniform number decides. Decisions of different purposes at one position need independent numbers.
+/// The decision that a uniform number is used for. Different decisions at one position need independent numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Purpose {

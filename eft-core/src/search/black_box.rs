@@ -43,8 +43,8 @@ pub struct SampledText {
 impl BlackBox {
     /// Creates a base from a function that continues a text.
     ///
-    /// Its arguments are the prompt, the text generated so far, the maximum number of tokens to append, and a seed: each
-    /// call of a search has another one, and a second run of the same search has the same ones.
+    /// Its arguments are the prompt, the text generated so far, the maximum number of tokens to append, and a seed:
+    /// each call of a search has another one, and a second run of the same search has the same ones.
     pub fn new(
         sample: impl Fn(&Prompt, &str, usize, u64) -> Result<SampledText> + Send + Sync + 'static,
     ) -> Self {

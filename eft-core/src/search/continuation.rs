@@ -46,7 +46,7 @@ impl Continuation {
     }
 }
 
-/// The tokens or the text by which one row was extended: what a [`ProposerSession`](super::ProposerSession) returns.
+/// The tokens or the text by which a [`ProposerSession`](super::ProposerSession) has extended one row.
 ///
 /// ```
 /// use eft_core::search::Chunk;

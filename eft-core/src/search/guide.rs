@@ -61,8 +61,8 @@ pub trait GuideSession: Send {
     /// * Any error of the guide's models.
     fn select(&mut self, rows: &[usize]) -> Result<()>;
 
-    /// Returns how many more of the base's tokens fit into the guide's context in every row; `usize::MAX` if there is no
-    /// limit, or if it is not known. No chunk will be longer.
+    /// Returns how many more of the base's tokens fit into the guide's context in every row; `usize::MAX` if there is
+    /// no limit, or if it is not known. No chunk will be longer.
     fn room(&self) -> usize {
         usize::MAX
     }

@@ -3,8 +3,8 @@
 //! Chunk beam search keeps the `width` best texts (the beam). Each round extends every one of them by a chunk of tokens
 //! in `successors` different ways, scores the results with a [`Guide`], and keeps the best. The guide's default,
 //! [`ImplicitReward`], is `log π_tuned(y | x) − log π_untuned(y | x)` of a text `y` for a prompt `x`. The large model's
-//! logits are not needed, and it may have another vocabulary than the small models: even a [`BlackBox`] that only samples
-//! text will do. Zhou et al. 2024, *Weak-to-Strong Search*, arXiv 2405.19262, algorithm 1.
+//! logits are not needed, and it may have another vocabulary than the small models: even a [`BlackBox`] that only
+//! samples text can be used. Zhou et al. 2024, *Weak-to-Strong Search*, arXiv 2405.19262, algorithm 1.
 //!
 //! ```
 //! use eft_core::search::{ChunkBeamSearch, ImplicitReward};
@@ -103,14 +103,14 @@ impl<'a> ChunkBeamSearch<'a> {
         self
     }
 
-    /// Limits how many tokens are sampled from the base, over all rows. Texts that have not ended by then are candidates
-    /// as they are.
+    /// Limits how many tokens are sampled from the base, over all rows. Texts that have not ended by then become
+    /// candidates unfinished.
     pub fn budget(mut self, tokens: usize) -> Self {
         self.settings.budget = Some(tokens);
         self
     }
 
-    /// Sets how the base samples and what ends its texts: a [`Sampling`](crate::Sampling) or a [`Decoding`]. The maximum
+    /// Sets how the base samples and when its texts end: a [`Sampling`](crate::Sampling) or a [`Decoding`]. The maximum
     /// number of tokens is that of the [`Decoding`], too.
     pub fn decoding(mut self, decoding: impl Into<Decoding>) -> Self {
         self.settings.decoding = decoding.into();
@@ -151,7 +151,8 @@ impl<'a> ChunkBeamSearch<'a> {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`run`](Self::run).
+    /// The same errors as [`run`](Self::run): an invalid setting, a guide that cannot score texts of this base, or a
+    /// failure of the base or the guide.
     pub fn run_watched(
         &self,
         prompt: impl Into<Prompt>,

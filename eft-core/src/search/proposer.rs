@@ -26,12 +26,12 @@ pub trait Proposer: Send + Sync {
     /// Returns the vocabulary of its tokens; `None` if it returns only text.
     fn vocab(&self) -> Option<&Arc<Vocab>>;
 
-    /// Starts a session with one row, whose continuation is empty. The maximum number of tokens in `decoding` is left to
-    /// the search.
+    /// Starts a session with one row, whose continuation is empty. The maximum number of tokens in `decoding` is left
+    /// to the search.
     ///
     /// # Errors
     /// * [`Error::InvalidParameter`] if a setting is outside its range.
-    /// * [`Error::Unsupported`] if `decoding` requests what the proposer cannot do.
+    /// * [`Error::Unsupported`] if `decoding` requests something that the proposer does not support.
     /// * The errors of [`Source::generate`].
     fn open(&self, prompt: &Prompt, decoding: &Decoding) -> Result<Box<dyn ProposerSession + '_>>;
 }

@@ -9,13 +9,13 @@ use crate::score::score_pushed;
 use crate::source::Node;
 use crate::{Error, Prompt, Result, Source, TokenId, Vocab};
 
-/// The guide of weak-to-strong search: scores a text `y` for a prompt `x` by `log π_tuned(y | x) − log π_untuned(y | x)`,
-/// in nats. Zhou et al. 2024, arXiv 2405.19262.
+/// The guide of weak-to-strong search: scores a text `y` for a prompt `x` by
+/// `log π_tuned(y | x) − log π_untuned(y | x)`, in nats. Zhou et al. 2024, arXiv 2405.19262.
 ///
-/// If the guide's models share the base's vocabulary, they score its tokens. If not, they score its text: it is tokenized
-/// for the tuned model ([`Renderer::continuation`](crate::Renderer::continuation)) and follows the prompt as each of the
-/// two models renders it. Every token is scored once, except those at the end of a chunk that are tokenized differently
-/// once the text goes on.
+/// If the guide's models share the base's vocabulary, they score its tokens. If not, they score its text: it is
+/// tokenized for the tuned model ([`Renderer::continuation`](crate::Renderer::continuation)) and follows the prompt as
+/// each of the two models renders it. Every token is scored once, except those at the end of a chunk that are tokenized
+/// differently when the text continues.
 ///
 /// ```
 /// use eft_core::search::{ChunkBeamSearch, ImplicitReward};
@@ -57,7 +57,7 @@ impl<B: Backend> Guide for ImplicitReward<B> {
                 );
                 return Err(Error::Unsupported { who: self.tuned.name(), what });
             }
-            // The ids of the prompt mean something else to the guide, unless it was given a prompt of its own.
+            // The ids of the prompt mean something else to the guide, unless it was given a separate prompt.
             _ if matches!(prompt, Prompt::Tokens(_)) && !matches!(self.tuned.node(), Node::Under(..)) => {
                 let what = "a prompt in the token ids of another vocabulary";
                 return Err(Error::Unsupported { who: self.tuned.name(), what: what.into() });
@@ -70,7 +70,7 @@ impl<B: Backend> Guide for ImplicitReward<B> {
     }
 }
 
-/// What the guide's models read.
+/// The input of the guide's models.
 enum Input<'a, B: Backend> {
     /// The base's tokens.
     Tokens,
@@ -121,7 +121,7 @@ impl<B: Backend> GuideSession for RewardSession<'_, B> {
             if tokens.len() > self.capacity {
                 tokens = known.to_vec();
             }
-            // The end of a text may be tokenized differently once the text goes on.
+            // The end of a text may be tokenized differently when the text continues.
             let kept = known.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
             drop.push(pushed.len() - kept);
             fresh.push(tokens.split_off(kept));

@@ -3,7 +3,7 @@ use crate::backend::Backend;
 use crate::vocab::Common;
 use crate::{Error, Result, TokenId};
 
-/// What [`Source::check`] found out about the vocabularies of a combination.
+/// The result of [`Source::check`]: how the vocabularies of a combination fit together.
 ///
 /// ```
 /// use eft_core::{from_fn, Host, Vocab};
@@ -13,7 +13,7 @@ use crate::{Error, Result, TokenId};
 ///     let width = vocab.width();
 ///     Ok::<_, eft_core::Error>(from_fn(Host, vocab, move |_| Ok(vec![0.0; width])))
 /// };
-/// // The tuned model has one more token, which takes no part in the sum.
+/// // The tuned model has one more token, which the sum leaves out.
 /// let sum = model("base", &["a", "b"])? + model("tuned", &["a", "b", "c"])?;
 /// let found = sum.check()?;
 /// assert_eq!((found.common, found.renamed.len()), (2, 0));

@@ -4,10 +4,10 @@ use std::fmt;
 use super::{Node, Source};
 use crate::backend::Backend;
 
-/// Levels that are printed; what is nested deeper shows as `…`.
+/// The number of levels that are printed; deeper ones are shown as `…`.
 const LEVELS: usize = 16;
 
-/// Terms that are printed; those after them show as one `…`.
+/// The number of terms that are printed; the rest is shown as one `…`.
 const TERMS: usize = 256;
 
 impl<B: Backend> fmt::Debug for Source<B> {

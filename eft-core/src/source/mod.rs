@@ -53,7 +53,7 @@ struct Inner<B: Backend> {
     name: Option<String>,
     backend: B,
     extent: Extent,
-    /// The vocabulary of the whole combination, made when it is first asked for.
+    /// The vocabulary of the whole combination, made when it is first needed.
     vocab: OnceLock<Arc<Vocab>>,
 }
 
@@ -181,7 +181,7 @@ impl<B: Backend> Source<B> {
         })
     }
 
-    /// A single model, under whatever prompts, with another leaf.
+    /// The same single model, under the same prompt transforms, with its leaf changed.
     fn with_leaf(&self, what: &str, change: impl FnOnce(&Leaf<B>) -> Result<Leaf<B>>) -> Result<Self> {
         let mut transforms = Vec::new();
         let mut source = self;

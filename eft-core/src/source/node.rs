@@ -1,4 +1,4 @@
-//! What a source is made of.
+//! The nodes that a source consists of.
 use std::sync::Arc;
 
 use super::{Rule, Source};
@@ -12,7 +12,7 @@ pub(crate) enum Node<B: Backend> {
     Leaf(Leaf<B>),
     /// A source of which only the [`LogitSource`] interface is known.
     Opaque(Arc<dyn LogitSource<Backend = B>>),
-    /// A weighted sum. Weights are products of what the user wrote, in double precision.
+    /// A weighted sum. Weights are products of the user's weights, in double precision.
     Sum(Vec<(f64, Source<B>)>),
     /// A function of the parts' log-probabilities.
     Rule(Arc<dyn Rule<B>>, Vec<Source<B>>),
@@ -28,7 +28,7 @@ pub(crate) struct Leaf<B: Backend> {
 }
 
 impl<B: Backend> Node<B> {
-    /// The sources directly beneath, in the order in which they were written.
+    /// The direct children of the node, in the order in which they were written.
     pub(crate) fn children(&self) -> Box<dyn DoubleEndedIterator<Item = &Source<B>> + '_> {
         match self {
             Self::Leaf(_) | Self::Opaque(_) => Box::new(std::iter::empty()),
@@ -38,7 +38,7 @@ impl<B: Backend> Node<B> {
         }
     }
 
-    /// Takes the sources directly beneath out of the node, which is left without any.
+    /// Moves the direct children out of the node, which then has none.
     pub(super) fn take_children(&mut self, out: &mut Vec<Source<B>>) {
         match std::mem::replace(self, Self::Sum(Vec::new())) {
             Self::Leaf(_) | Self::Opaque(_) => {}

@@ -36,7 +36,7 @@ impl<B: Backend> Source<B> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unsupported`] if the source is a combination or opaque: its models have renderers of their own.
+    /// [`Error::Unsupported`] if the source is a combination or opaque: each of its models has its own renderer.
     pub fn rendered_by(&self, renderer: impl Renderer + 'static) -> Result<Self> {
         let renderer: Arc<dyn Renderer> = Arc::new(renderer);
         let rendered =
@@ -89,7 +89,7 @@ impl<B: Backend> Source<B> {
         })
     }
 
-    /// The ids that `render` returns for every model; it returns `None` where it would repeat itself.
+    /// The ids that `render` returns for every model, which must be equal. `render` returns `None` to skip a model.
     fn same_ids<'a>(
         &'a self,
         what: &str,

@@ -6,8 +6,8 @@ use crate::backend::{Backend, ScoreRow};
 /// A combination that is not a weighted sum: a function of the log-probabilities of its parts.
 ///
 /// Each part arrives as one score row per scored position, over the tokens that all models share: log-probabilities,
-/// normalised over exactly those tokens. The rule returns one score row per position, up to an additive constant of
-/// the row: the result is normalised afterwards. [`Source::rule`] makes a source of a rule and its parts.
+/// normalised over exactly those tokens. The rule returns one score row per position, up to an additive constant for
+/// each row: the result is normalised afterwards. [`Source::rule`] makes a source of a rule and its parts.
 ///
 /// ```
 /// use eft_core::combine::Rule;
@@ -48,8 +48,8 @@ pub trait Rule<B: Backend>: Send + Sync {
     /// Returns the weight of part `part` if the rule is a weighted sum of log-probabilities wherever that part counts.
     ///
     /// An [`Attribution`](crate::decode::Attribution) multiplies the part's share by it, so a part that the rule
-    /// subtracts needs a negative weight. For `None`, the default, no share is reported, but only what the part prefers
-    /// by itself.
+    /// subtracts needs a negative weight. For `None`, the default, no share is reported, only the part's own preference
+    /// ([`TermShare::margins`](crate::decode::TermShare::margins)).
     fn weight(&self, part: usize) -> Option<f32> {
         let _ = part;
         None

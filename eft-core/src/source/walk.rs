@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 128;
 /// How large a combination is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// Models, counted as often as they occur.
+    /// The number of occurrences of models.
     pub(crate) terms: usize,
     /// Levels of nested rules and prompt transforms.
     pub(crate) depth: usize,
@@ -37,7 +37,7 @@ impl Extent {
     }
 }
 
-/// A model of a combination: a leaf or an opaque source, and what applies to it.
+/// A model of a combination: a leaf or an opaque source, with its weight and prompt transforms.
 pub(crate) struct WrittenModel<'a, B: Backend> {
     pub(crate) source: &'a Source<B>,
     /// The product of the weights of all sums around it.
@@ -68,7 +68,7 @@ impl<B: Backend> Source<B> {
         })
     }
 
-    /// Every model as often as it is written, in the order in which they are written.
+    /// Every occurrence of every model, in the order in which they are written.
     ///
     /// # Errors
     /// [`Error::TooComplex`] if the combination is too large to be written out.

@@ -1,4 +1,4 @@
-//! What the rules of acceptance share: the target's rows that they judge by, and the tokens that they accept.
+//! Types shared by the rules of acceptance: the target's score rows, and the accepted tokens.
 use std::ops::Range;
 
 use crate::backend::{Backend, Pick, ScoreRow};
@@ -9,14 +9,15 @@ use crate::sample::scored_position::ScoredPosition;
 pub(super) enum Acceptance {
     /// If the target picks the same token: greedily, or with the same random number.
     Agreement,
-    /// With probability `min(1, p / q)`, where the target gives the token the probability `p` and the draft gave it `q`.
+    /// With probability `min(1, p / q)`, where the target gives the token the probability `p` and the draft gave it
+    /// `q`.
     Rejection,
 }
 
 /// The target's scores at the positions of a draft.
 pub(super) struct TargetRows<'a, B: Backend> {
     pub(super) positions: Vec<ScoredPosition<'a, B>>,
-    /// The rows that tokens are drawn from, one for each position: after processors, temperature and filters.
+    /// The score rows that tokens are drawn from, one for each position: after processors, temperature and filters.
     pub(super) rows: Vec<ScoreRow<'a, B>>,
     pub(super) width: usize,
     /// For each row of the batch, which of the positions are its own.
@@ -26,7 +27,7 @@ pub(super) struct TargetRows<'a, B: Backend> {
 /// The tokens of each row accepted so far, with the positions that they were chosen for.
 pub(super) struct Accepted<'a, B: Backend> {
     pub(super) rows: Vec<Vec<(ScoredPosition<'a, B>, Pick)>>,
-    /// The rows whose whole draft is accepted and for which the target has not been asked what follows it.
+    /// The rows whose whole draft is accepted, and for which the token after the draft is not chosen yet.
     pub(super) whole: Vec<usize>,
     /// How many drafted tokens were judged: in each row the accepted ones and the first rejected one.
     pub(super) judged: usize,

@@ -19,7 +19,7 @@ pub(super) struct Speculation {
     scheduler: DraftScheduler,
     report: Report,
     /// The draft is a term of the target that shares no pass with the other terms: its score row after the last token
-    /// that it wrote costs a pass of its own.
+    /// that it wrote costs another pass.
     alone: bool,
     started: bool,
 }
@@ -34,15 +34,16 @@ impl Speculation {
         Ok(Self { acceptance, scheduler, report: Report::default(), alone, started: false })
     }
 
-    /// How many tokens to draft for each row: what the scheduler advises, within the tokens still to be written (the
-    /// last of which is the target's own) and the room of the models' contexts.
+    /// How many tokens to draft for each row: the scheduler's choice, limited by the number of tokens still to be
+    /// written (the last of which is the target's own) and the room of the models' contexts.
     fn lengths<B: Backend>(&self, evaluator: &Evaluator<B>, bounds: &Bounds<'_>) -> Vec<usize> {
         let length = self.scheduler.next();
         let left = bounds.left.iter().zip(evaluator.room());
         left.map(|(left, room)| length.min(left.saturating_sub(1)).min(room)).collect()
     }
 
-    /// Reports a block to the scheduler, and adds it to the report. `target` is the time of the verification in seconds.
+    /// Reports a block to the scheduler, and adds it to the report. `target` is the time of the verification in
+    /// seconds.
     fn learn<B: Backend>(&mut self, draft: &Draft<B>, verified: &Verified, target: f64) {
         let rows = draft.rows.len();
         let (first, others) = draft.seconds;
@@ -98,7 +99,7 @@ impl<B: Backend> Stepper<B> for Speculation {
         self.learn(&draft, &verified, began.elapsed().as_secs_f64());
 
         // The evaluator keeps the accepted tokens but the last one, which the batch pushes once it knows that the text
-        // goes on. The sampler forgets the draft and remembers the accepted tokens.
+        // continues. The sampler forgets the draft and remembers the accepted tokens.
         let pushed = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len() - draft.starts[row]);
         let drop: Vec<_> = pushed
             .zip(&verified.tokens)

@@ -28,7 +28,7 @@ pub(super) struct DraftRow {
     pub(super) tokens: Vec<TokenId>,
     /// The log-probability of each token in the distribution it was drawn from.
     pub(super) log_probs: Vec<f32>,
-    /// The last token would end the text. It is not pushed, and nothing is asked of the target after it.
+    /// The last token would end the text. It is not pushed, and the target does not score the position after it.
     pub(super) ends: bool,
 }
 
@@ -79,7 +79,7 @@ impl<B: Backend> Draft<B> {
             let mut pushes = vec![Vec::new(); lengths.len()];
             let drawn = std::mem::take(&mut writing);
             for (&row, pick) in drawn.iter().zip(picks) {
-                // A draft whose scores are unsound writes nothing more; the target goes on alone.
+                // A draft whose scores are unsound writes nothing more; the target continues alone.
                 if pick.log_prob.is_nan() {
                     continue;
                 }

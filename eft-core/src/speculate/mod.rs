@@ -3,8 +3,8 @@
 //!
 //! The text is that of plain decoding: greedy decoding gives the same tokens, and sampling draws from the same
 //! distribution. A token `x` that the draft drew from its distribution `q` is accepted with probability
-//! `min(1, p(x) / q(x))`, where `p` is the target's distribution; the first rejected token is replaced by one drawn from
-//! `max(p − q, 0)`, normalised. Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
+//! `min(1, p(x) / q(x))`, where `p` is the target's distribution; the first rejected token is replaced by one drawn
+//! from `max(p − q, 0)`, normalised. Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
 //!
 //! The draft is usually a term of its target: `tuned` of `large + (tuned − untuned)`, as in Mitchell et al. 2023, arXiv
 //! 2310.12962. None of its score rows is then computed twice.
@@ -33,9 +33,9 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
-//! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is left alone and
-//! tried again now and then. Sampling draws other random numbers here than in plain decoding, and block lengths follow
-//! measured times, so one seed gives a text of the right distribution but not always the same text.
+//! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is switched off,
+//! and tried again now and then. Sampling draws other random numbers here than in plain decoding, and block lengths
+//! follow measured times, so one seed gives a text of the right distribution but not always the same text.
 //! [`Speculative::same_text`] gives exactly the text of plain sampling.
 mod acceptance;
 mod agreement;
@@ -65,7 +65,7 @@ const LONGEST: usize = 16;
 /// A source that is decoded speculatively: see the [module](self).
 ///
 /// It remembers the acceptance rate and the costs that it measured, for the texts that follow, and shares them with its
-/// clones. So generate many texts from one `Speculative` rather than from a new one each.
+/// clones. So generate many texts from one `Speculative` rather than each from a new one.
 ///
 /// ```
 /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
@@ -101,8 +101,8 @@ impl<B: Backend> Source<B> {
 
 impl<B: Backend> Speculative<B> {
     /// Drafts with this source: a term of the target, or any other source over the same tokens. By default the draft is
-    /// the term with a positive weight whose passes read the fewest bytes; of several, or if the sizes are not known,
-    /// the one that is written last.
+    /// the term with a positive weight whose passes read the fewest bytes. If several do, or if the sizes are not
+    /// known, it is the one that is written last.
     pub fn draft(mut self, draft: &Source<B>) -> Self {
         self.draft = Some(draft.clone());
         self.memory = Memory::default();

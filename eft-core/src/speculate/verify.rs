@@ -28,7 +28,7 @@ pub(super) struct Verified {
 /// Verifies every row of a draft.
 ///
 /// `alone` says that the draft is a term of the target that shares no pass with the other terms. Its score row after
-/// the last drafted token then costs a pass of its own, which is run only if all tokens are accepted.
+/// the last drafted token then costs another pass, which is run only if all tokens are accepted.
 pub(super) fn verify<B: Backend>(
     evaluator: &mut Evaluator<B>,
     sampler: &Sampler<B>,
@@ -44,7 +44,7 @@ pub(super) fn verify<B: Backend>(
         .collect();
     if alone {
         evaluator.run_without(TARGET, DRAFT, &at)?;
-        // A row without a draft is still asked for its one position.
+        // A row without a draft still has one position to score.
         at.iter_mut().zip(&draft.rows).for_each(|(at, row)| at.end = at.start + row.tokens.len().max(1));
     }
     let scores = evaluator.eval(TARGET, &at)?;

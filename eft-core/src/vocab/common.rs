@@ -1,4 +1,4 @@
-//! [`Common`]: what the vocabularies of a combination share.
+//! [`Common`]: the tokens that the vocabularies of a combination share.
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{Result, TokenId};
 pub(crate) struct Common {
     /// The ids below this number are real tokens of all of them.
     pub(crate) width: usize,
-    /// The ids below `width` that stand for no token in some of them.
+    /// The ids below `width` that have no token in at least one of them.
     pub(crate) holes: Vec<TokenId>,
     /// Descriptions of special tokens whose names differ, in the first vocabulary and in the one that differs.
     pub(crate) renamed: BTreeMap<TokenId, (String, String)>,

@@ -1,6 +1,6 @@
-//! [`Vocab`]: what the token ids of a model stand for, and when the scores of two models may be added.
+//! [`Vocab`]: the tokens that a model's ids stand for, and whether the scores of two models may be added.
 //!
-//! The width of a score row is not the size of the vocabulary. Rows are padded (152,064 scores for a tokenizer of
+//! The width of a score row is not the size of the vocabulary. Score rows are padded (152,064 scores for a tokenizer of
 //! 151,665 tokens), and fine-tuning may add a token or two. The scores of padding are untrained and can win after a
 //! subtraction, so combinations are cut to the *real* tokens that all terms share. Nor do equal widths prove equal
 //! vocabularies, so tokens are compared by their bytes.
@@ -17,7 +17,7 @@
 //!     .with_eos([2])?;
 //!
 //! let relation = base.relation(&tuned)?;
-//! assert_eq!(relation.common, 3); // neither the padding nor `<pad>` takes part
+//! assert_eq!(relation.common, 3); // the padding and `<pad>` are left out
 //! assert_eq!(relation.renamed, [2]); // a special token with another name: usable, worth a warning
 //!
 //! let other = Vocab::new("other", [b"b".to_vec(), b"a".to_vec()])?;
@@ -74,7 +74,7 @@ impl Vocab {
         Self::sparse(name, tokens.into_iter().map(|t| Some(t.into())))
     }
 
-    /// Creates a vocabulary like [`new`](Self::new), with `None` for ids that stand for no token.
+    /// Creates a vocabulary like [`new`](Self::new), with `None` for ids without a token.
     ///
     /// ```
     /// let vocab = eft_core::Vocab::sparse("v", [Some(b"a".to_vec()), None, Some(b"b".to_vec())])?;
@@ -89,15 +89,15 @@ impl Vocab {
         tokens: impl IntoIterator<Item = Option<Vec<u8>>>,
     ) -> Result<Self> {
         let mut tokens: Vec<_> = tokens.into_iter().map(|t| t.map(Vec::into_boxed_slice)).collect();
-        // Nothing past the last real token can take part in a combination.
+        // Ids past the last real token are never part of a combination.
         while tokens.last().is_some_and(Option::is_none) {
             tokens.pop();
         }
         Self::of(name.into(), Tokens::Known(tokens.into()))
     }
 
-    /// Creates a vocabulary of which only the size is known. Its scores can be added to those of an anonymous vocabulary
-    /// of the same name and size and to no others, since nothing else shows that the ids mean the same.
+    /// Creates a vocabulary of which only the size is known. Its scores can be added to those of an anonymous
+    /// vocabulary of the same name and size and to no others, since nothing else shows that the ids mean the same.
     ///
     /// # Errors
     /// [`Error::BadVocab`] if the size is 0.
@@ -131,7 +131,7 @@ impl Vocab {
         Ok(self)
     }
 
-    /// Marks tokens as special: they stand for no text.
+    /// Marks tokens as special: they have no text.
     ///
     /// # Errors
     /// [`Error::BadVocab`] if an id is past the tokens.
@@ -191,7 +191,7 @@ impl Vocab {
         self.tokens.len().min(self.width)
     }
 
-    /// Returns the bytes of a token; `None` if the id stands for no token or the bytes are not known.
+    /// Returns the bytes of a token; `None` if the id has no token or the bytes are not known.
     pub fn bytes(&self, id: TokenId) -> Option<&[u8]> {
         match &self.tokens {
             Tokens::Known(tokens) => tokens.get(id as usize)?.as_deref(),
@@ -199,7 +199,7 @@ impl Vocab {
         }
     }
 
-    /// Returns the bytes of the ordinary tokens among `ids`, one after another. Special tokens stand for no text.
+    /// Returns the bytes of the ordinary tokens among `ids`, one after another. Special tokens have no text.
     ///
     /// ```
     /// let vocab = eft_core::Vocab::new("v", ["He", "llo", "</s>"])?.with_eos([2])?;
@@ -215,7 +215,7 @@ impl Vocab {
             .collect()
     }
 
-    /// Returns the ids below [`real`](Self::real) that stand for no token. Their scores are untrained and excluded.
+    /// Returns the ids below [`real`](Self::real) that have no token. Their scores are untrained and excluded.
     pub fn unassigned(&self) -> Vec<TokenId> {
         match &self.tokens {
             Tokens::Known(tokens) => {
@@ -225,7 +225,7 @@ impl Vocab {
         }
     }
 
-    /// Returns whether a token is special: it stands for no text.
+    /// Returns whether a token is special, which means that it has no text.
     pub fn is_special(&self, id: TokenId) -> bool {
         self.special.contains(&id)
     }
@@ -249,7 +249,7 @@ impl Vocab {
     ///
     /// # Errors
     /// [`Error::VocabMismatch`] with the first id, below the size of both, that stands for different ordinary tokens;
-    /// with id 0 if nothing shows that the ids mean the same, since a vocabulary is anonymous.
+    /// or with id 0 if a vocabulary is anonymous, so that nothing shows that the ids mean the same.
     pub fn relation(&self, other: &Self) -> Result<Relation> {
         let common = self.real().min(other.real());
         let extra = self.real().max(other.real()) - common;
@@ -301,8 +301,8 @@ impl Vocab {
         }
     }
 
-    /// Returns a vocabulary of the first `real` tokens of this one, whose score rows are exactly as wide. `eos` may hold
-    /// ids past them: that a text could end by no other id is an error when it is generated, not here.
+    /// Returns a vocabulary of the first `real` tokens of this one, whose score rows are exactly as wide. `eos` may
+    /// hold ids past them: that a text could end by no other id is an error when it is generated, not here.
     pub(crate) fn cut(&self, name: String, real: usize, eos: BTreeSet<TokenId>) -> Self {
         let tokens = match &self.tokens {
             Tokens::Known(tokens) if tokens.len() != real => Tokens::Known(tokens[..real].into()),

@@ -1,10 +1,10 @@
 //! [`Tokens`]: the bytes of a vocabulary's tokens, and their hash.
 use std::sync::Arc;
 
-/// What is known of the tokens. It is shared by clones, since a vocabulary takes megabytes.
+/// The bytes of the tokens, as far as known. Clones share them, since a vocabulary takes megabytes.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Tokens {
-    /// The bytes of each token by its id; `None` if the id stands for no token.
+    /// The bytes of each token by its id; `None` if the id has no token.
     Known(Arc<[Option<Box<[u8]>>]>),
     /// Only the number of tokens.
     Anonymous(usize),

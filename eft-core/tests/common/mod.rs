@@ -1,4 +1,4 @@
-//! Toy models: pure functions of the tokens so far, different enough that mixing two of them up shows.
+//! Toy models: pure functions of the tokens so far, different enough that a test fails if two of them are confused.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub(crate) fn short_model(name: &str, seed: u64, context: usize) -> Source<Host>
     Source::new(FnEngine::new(spec, move |row| Ok(logits(seed, &row.tokens, WIDTH))))
 }
 
-/// Counts of what an engine was asked to do.
+/// Counts of the work that an engine was asked to do.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) passes: AtomicUsize,

@@ -1,4 +1,4 @@
-//! Backends: the host's passes, and one wrong operation is found.
+//! Backends: the host's backend passes, and one wrong operation is found.
 use eft_core::conformance::{TrafficCounter, check_backend};
 use eft_core::{Backend, Edit, Filter, Host, Pick, Pool, Result, ScoreRow, Term, TokenId};
 

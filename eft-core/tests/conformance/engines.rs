@@ -100,8 +100,8 @@ const FAULTS: [Fault; 36] = {
     ]
 };
 
-/// A trigram model: its logits depend on the last two tokens and on the adapter, so that most of what a row should
-/// have forgotten no longer shows after two more tokens.
+/// A trigram model: its logits depend on the last two tokens and on the adapter, so that tokens which a row should have
+/// forgotten mostly have no effect after two more tokens.
 #[derive(Clone)]
 struct Trigram {
     spec: EngineSpec<Host>,

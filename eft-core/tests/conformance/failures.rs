@@ -89,7 +89,7 @@ fn of_a_counted_source() {
     holds(&count_traffic(faulty("m", 1, &injector), &counter), &injector);
 }
 
-/// What a session does when the code around its model fails after the model has taken the tokens.
+/// The reaction of a session when the code around its model fails after the model has taken the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Afterwards {
     /// It keeps the tokens.

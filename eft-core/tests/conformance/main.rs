@@ -1,4 +1,4 @@
-//! The test kit itself: it passes what is right, and finds what is wrong.
+//! Tests of the test kit itself: it accepts correct implementations, and finds faulty ones.
 mod backends;
 #[path = "../common/mod.rs"]
 mod common;

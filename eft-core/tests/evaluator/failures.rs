@@ -121,7 +121,7 @@ fn fragile(failure: Failure) -> (Source<Host>, Arc<Fuse>) {
     (Source::new(Fragile { inner, fuse: fuse.clone() }), fuse)
 }
 
-/// Calls of a decoding loop, each with what the rows hold after it.
+/// Calls of a decoding loop, each with the tokens that the rows hold after it.
 type Call = fn(&mut Evaluator<Host>) -> Result<()>;
 
 fn calls() -> Vec<(&'static str, Call, fn(&mut Vec<Vec<TokenId>>))> {
@@ -270,7 +270,7 @@ fn a_failed_reopening_poisons_and_another_mends() {
     assert!(matches!(evaluator.reopen(&[]), Err(Error::EmptyBatch { .. })));
     assert_eq!(evaluator.pushed(0), [3]);
     assert_near(&values(&evaluator.eval_last(0).unwrap())[0], &scores_after(&target, &[1, 2], &[3]), 1e-4);
-    // Continuing fails in silence, since opening anew serves as well; that must fail, too, to be an error.
+    // If continuing fails, the model is opened again instead. Only if that fails too is there an error.
     fuse.arm(0);
     evaluator.reopen(&[[1, 2, 3, 4].into()]).unwrap();
     assert_near(
@@ -278,7 +278,7 @@ fn a_failed_reopening_poisons_and_another_mends() {
         &scores_after(&target, &[1, 2, 3, 4], &[]),
         1e-4,
     );
-    // An opaque source is always opened anew.
+    // An opaque source is always opened again.
     let fails = Arc::new(AtomicBool::new(false));
     let opaque = Source::opaque(Unopenable { inner: small, fails: fails.clone() });
     let mut evaluator = Evaluator::open(&[&(&target + &opaque)], &[[1].into()]).unwrap();

@@ -1,4 +1,4 @@
-//! Log-probabilities are normalised over the tokens that take part, and no others.
+//! Log-probabilities are normalised over the common tokens, and no others.
 use eft_core::conformance::reference;
 use eft_core::{EngineSpec, Evaluator, FnEngine, Form, Host, Scores, Source, Vocab, combine};
 
@@ -37,7 +37,7 @@ fn log_probs_of_a_single_model_are_normalised_over_its_tokens() {
 
 #[test]
 fn parts_of_a_rule_are_normalised_over_the_tokens_they_share() {
-    // Ids 3 and 7 are no tokens, and the models give them much of the mass.
+    // Ids 3 and 7 have no token, and the models give them much of the mass.
     let vocab = |name: &str| {
         let letter = |id: u8| (id != 3 && id != 7).then(|| vec![b'a' + id]);
         Vocab::sparse(name, (0..WIDTH as u8).map(letter)).unwrap()
@@ -66,7 +66,7 @@ fn parts_of_a_rule_are_normalised_over_the_tokens_they_share() {
     let expected: Vec<_> = (0..WIDTH).map(|i| (0.3 * pa[i].exp() + 0.7 * pb[i].exp()).ln() as f32).collect();
     assert_near(&log_probs_after(&mixture, &[1, 2], &[]), &expected, 1e-4);
 
-    // A rule that subtracts gives no NaN for ids that are no tokens.
+    // A rule that subtracts does not return NaN for ids without a token.
     let upscaled = combine::nucleus_delta(&a, &b, &c, 1.0, 1.0).unwrap();
     let sums = (0..WIDTH)
         .map(|i| if holes.contains(&i) { f32::NEG_INFINITY } else { (pb[i] + pa[i] - pc[i]) as f32 });

@@ -1,5 +1,5 @@
-//! Generation: what ends a text, batches, and conversations. The modules test requests, sampling, and what is reported
-//! of each token.
+//! Generation: the ends of texts, batches, and conversations. The modules test requests, sampling, and the statistics
+//! reported for each token.
 #[path = "../common/mod.rs"]
 mod common;
 mod reported;
@@ -122,7 +122,7 @@ fn retiring_a_row_does_not_revive_a_batch_that_failed() {
 fn finished_rows_leave_the_batch() {
     let spec = eft_core::EngineSpec::new("recite", Host, vocab("recite"));
     let counts = std::sync::Arc::new(Counts::default());
-    // A row ends when it has as many tokens as its first token says.
+    // The first token of a row is the number of tokens after which it ends.
     let inner = eft_core::FnEngine::new(spec, |row| {
         let next = if row.tokens.len() > row.tokens[0] as usize { 10 } else { 1 };
         Ok((0..WIDTH).map(|id| if id == next { 9.0 } else { 0.0 }).collect())

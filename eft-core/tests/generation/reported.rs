@@ -1,4 +1,4 @@
-//! What is reported of each token, and of whole texts.
+//! The statistics reported for each token, and for whole texts.
 use eft_core::conformance::reference;
 use proptest::prelude::*;
 
@@ -58,7 +58,7 @@ fn attribution_of_a_rule_lists_its_parts_without_shares() {
     let token = mixture.generate([4], greedy().attribution(1)).unwrap().next().unwrap().unwrap();
     let terms = token.attribution.unwrap().terms;
     assert_eq!(terms.iter().map(|t| (&t.name[..], t.weight)).collect::<Vec<_>>(), [("a", None), ("b", None)]);
-    // What a part prefers by itself is known, but not the sign with which the rule uses it.
+    // The preference of a part by itself is known, but not the sign with which the rule uses it.
     assert!(terms.iter().all(|term| term.shares.is_empty() && term.margins.len() == 1));
 }
 

@@ -1,4 +1,4 @@
-//! Requests: what a row of a batch has of its own, and what it does not share with the rows beside it.
+//! Requests: the settings of single rows of a batch, and the independence of each row from the other rows.
 use std::sync::{Arc, Mutex};
 
 use eft_core::decode::Request;
@@ -157,7 +157,7 @@ fn prompts_that_are_refused_leave_the_others_as_they_are() {
     let alone = texts(&source, [Request::new([1]).id(0), Request::new([1, 2]).id(2)]);
     assert_eq!([&tokens[0], &tokens[3]], [&alone[0], &alone[1]]);
 
-    // If none is left, there is no batch.
+    // If all prompts are refused, no batch is opened.
     let refused = source.generate_batch([vec![], vec![]], sampled()).map(drop);
     assert!(matches!(refused, Err(Error::EmptyPrompt { row: 0, .. })));
 }

@@ -1,4 +1,4 @@
-//! Rows for the tests, and comparisons.
+//! Score rows for the tests, and comparisons.
 use std::ops::RangeInclusive;
 
 use eft_core::host::HostTensor;

@@ -7,8 +7,8 @@ use super::rows::{assert_close, refs};
 
 const WIDTH: usize = 262_144;
 
-/// Rows of six kinds: without pattern, with some ties, all equal, mostly excluded, flat except for one token, and with a
-/// large nucleus.
+/// Rows of six kinds: without pattern, with some ties, all equal, mostly excluded, flat except for one token, and with
+/// a large nucleus.
 fn rows() -> Vec<Vec<f32>> {
     let hash = |i: usize| (i as u32).wrapping_mul(2_654_435_761) >> 8;
     let noise = |i: usize| ((hash(i) + 1) as f32 / (1 << 24) as f32).ln() * -2.0;

@@ -5,7 +5,7 @@ use super::common::*;
 
 const TIMES: usize = 100_000;
 
-/// What can be asked of every source, whether or not it can be evaluated.
+/// Calls that every source must support, whether or not it can be evaluated.
 fn walk(source: &Source<Host>) {
     assert!(source.to_string().len() < 10_000);
     assert_eq!(source.vocab().real(), WIDTH);

@@ -5,7 +5,7 @@ use eft_core::{Error, Host, Prompt, PromptTransform, Renderer, Result, Source, T
 
 use super::common::*;
 
-/// One token for each letter, after a first token of its own.
+/// One token for each letter, after a special first token.
 struct Letters {
     first: TokenId,
     offset: TokenId,

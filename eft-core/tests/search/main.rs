@@ -1,4 +1,5 @@
-//! Chunk beam search, compared with plain implementations of it and of its special cases; and the scores of given texts.
+//! Chunk beam search, compared with plain implementations of it and of its special cases; and the scores of given
+//! texts.
 #[path = "../common/mod.rs"]
 mod common;
 

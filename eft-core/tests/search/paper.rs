@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::common::*;
 use super::{models, reward, texts};
 
-/// A plain implementation of the search: every row is a list of tokens, nothing is cached, and every text is scored from
-/// the start.
+/// A plain implementation of the search: every row is a list of tokens, nothing is cached, and every text is scored
+/// from the start.
 fn plain_search(
     [base, tuned, untuned]: &[Source<Host>; 3],
     prompt: &[TokenId],

@@ -21,8 +21,8 @@ impl Letters {
         let letters: Vec<_> = text.bytes().map(|b| u32::from(b - b'a')).collect();
         match self.pairs {
             false => letters,
-            // The ids of pairs come before those of single letters. A text with an odd number of letters ends in a single
-            // letter, which becomes part of a pair when the text goes on.
+            // The ids of pairs come before those of single letters. A text with an odd number of letters ends in a
+            // single letter, which becomes part of a pair when the text continues.
             true => letters
                 .chunks(2)
                 .map(|c| if let [a, b] = c { a * WIDTH as u32 + b } else { (WIDTH * WIDTH) as u32 + c[0] })

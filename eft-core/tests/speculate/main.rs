@@ -141,8 +141,8 @@ fn speculative(target: &Source<Host>, draft: &Source<Host>, block: Option<usize>
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
-    /// Greedy texts, and sampled ones under `same_text`: with everything that is reported of their tokens, however
-    /// they end, in batches and alone.
+    /// Greedy texts, and sampled ones under `same_text`: with all statistics reported for their tokens, however they
+    /// end, in batches and alone.
     #[test]
     fn texts_are_those_of_plain_decoding(
         seed in 0u64..50,

@@ -1,4 +1,4 @@
-//! What speculation runs, what crosses to the host for it, and what it refuses.
+//! The passes that speculative decoding runs, the numbers that it copies to the host, and the calls that it refuses.
 use eft_core::conformance::{TrafficCounter, count_traffic};
 use eft_core::{EngineSpec, FnEngine, Vocab};
 
@@ -36,7 +36,7 @@ fn a_block_is_one_pass_of_each_term_and_no_token_is_read_twice() {
     assert_eq!((report.blocks, report.drafted, report.accepted, report.tokens), (3, 6, 6, 9));
     assert_eq!((report.acceptance(), report.tokens_per_pass()), (Some(1.0), Some(3.0)));
 
-    // A draft that is always wrong runs no pass besides those that draft.
+    // A draft that is always wrong runs only the passes that draft.
     let (wrong, wrong_counts) = alphabet("wrong", 2.0, 3);
     let target = &large + 0.1 * &wrong;
     let mut text = target.speculate().draft(&wrong).block(2).generate([0], long()).unwrap();

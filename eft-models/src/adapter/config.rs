@@ -1,4 +1,4 @@
-//! [`LoraConfig`]: what an `adapter_config.json` says.
+//! [`LoraConfig`]: the contents of an `adapter_config.json`.
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -27,7 +27,7 @@ pub(super) struct LoraConfig {
 /// Variants of LoRA that compute something else.
 const UNSUPPORTED_FLAGS: [&str; 4] = ["use_dora", "use_qalora", "use_bdlora", "lora_bias"];
 
-/// Fields that ask for something else than a fixed change of linear layers, if they hold anything.
+/// Fields that, if set, request something other than a fixed change of linear layers.
 const UNSUPPORTED_FIELDS: [&str; 8] = [
     "modules_to_save",
     "trainable_token_indices",
@@ -93,8 +93,8 @@ impl LoraConfig {
         self.first_match("rank_pattern", &self.ranks, module).map(|rank| rank.unwrap_or(self.rank))
     }
 
-    /// What the product of a module's two matrices is multiplied by: `alpha / rank`, or `alpha / √rank` with
-    /// rank-stabilised LoRA.
+    /// The factor of the product of a module's two matrices: `alpha / rank`, or `alpha / √rank` with rank-stabilised
+    /// LoRA.
     pub(super) fn scale(&self, module: &str) -> Result<f32> {
         let rank = self.rank(module)? as f64;
         let alpha = self.first_match("alpha_pattern", &self.alphas, module)?.unwrap_or(self.alpha);

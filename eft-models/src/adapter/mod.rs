@@ -25,9 +25,9 @@ use crate::{Error, Result};
 
 /// A LoRA adapter: a folder with `adapter_config.json` and `adapter_model.safetensors`, both read into memory.
 ///
-/// Which layers it changes, and by which rank and scale, follows PEFT 0.21: `target_modules`, `exclude_modules`,
-/// `layers_to_transform`, `layers_pattern`, `rank_pattern` and `alpha_pattern` are interpreted as PEFT does. An adapter
-/// that uses a feature which is not supported is refused with an error that names the field.
+/// The layers that it changes, their ranks and their scales are chosen as in PEFT 0.21: `target_modules`,
+/// `exclude_modules`, `layers_to_transform`, `layers_pattern`, `rank_pattern` and `alpha_pattern` are interpreted as
+/// PEFT does. An adapter that uses a feature which is not supported is refused with an error that names the field.
 pub struct Adapter {
     name: String,
     folder: PathBuf,
@@ -60,7 +60,7 @@ impl Adapter {
         Ok(Self { name, folder: folder.into(), tensors, config })
     }
 
-    /// The adapter's name: its folder's, unless [`named`](Self::named) changed it.
+    /// Returns the adapter's name: that of its folder, unless [`named`](Self::named) changed it.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -96,7 +96,7 @@ impl Adapter {
         }))
     }
 
-    /// Refuses an adapter with a tensor that belongs to none of the given layers: it would be ignored in silence.
+    /// Refuses an adapter with a tensor that belongs to none of the given layers: it would be ignored silently.
     pub(crate) fn check(&self, linears: &[&LinearSpec]) -> Result<()> {
         let belongs = |tensor: &str| {
             let name = tensor.strip_prefix(PREFIX).and_then(|t| t.strip_suffix(".weight"));
@@ -119,7 +119,7 @@ impl Adapter {
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
 
-/// What PEFT puts before the module names of a causal language model.
+/// The prefix that PEFT puts before the module names of a causal language model.
 const PREFIX: &str = "base_model.model.";
 
 impl std::fmt::Debug for Adapter {

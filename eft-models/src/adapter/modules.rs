@@ -8,7 +8,7 @@ use crate::config::Config;
 /// Which modules an adapter changes, as PEFT's `check_target_module_exists` decides.
 #[derive(Debug, Clone)]
 pub(super) struct ModuleSelection {
-    /// What errors name: the configuration file.
+    /// The configuration file, which errors name.
     file: std::path::PathBuf,
     /// `None` where the file does not say: then the tensors do.
     target: Option<Names>,

@@ -40,7 +40,7 @@ impl Pattern {
         Self::compile("", &format!(r"\A.*?\.[^.]*\.(?P<{LAYER}>\d+)\."))
     }
 
-    /// `pattern` is what the file holds, `full` what it becomes.
+    /// `pattern` is the pattern as in the file, `full` the expression that is matched.
     fn compile(pattern: &str, full: &str) -> Result<Self, String> {
         if let Some(syntax) = ambiguous(pattern) {
             return Err(format!("`{pattern}`: Python and this library read `{syntax}` differently"));

@@ -1,4 +1,4 @@
-//! Checks of LoRA adapters, also of several in one pass.
+//! Checks of LoRA adapters, alone and several in one pass.
 use eft_core::conformance::{SourceTest, check_source};
 use eft_core::{Backend, Evaluator, Prompt, Scores};
 
@@ -13,11 +13,11 @@ const ADAPTERS: [(&str, &[&str]); 3] = [
     ("falcon-new", &["falcon-new-lora"]),
 ];
 
-/// Checks logits under adapters against those of PEFT, and that rows under different adapters give the same logits in one
-/// pass as alone. Returns the largest difference from PEFT for each adapter.
+/// Checks logits under adapters against those of PEFT, and that rows under different adapters give the same logits in
+/// one pass as alone. Returns the largest difference from PEFT for each adapter.
 ///
 /// # Errors
-/// The first check that fails, in words.
+/// Returns the first check that fails, in words.
 pub fn check_adapters<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     let mut differences = Vec::new();
     for (base, names) in ADAPTERS {

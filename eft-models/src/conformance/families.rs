@@ -10,7 +10,7 @@ use crate::Nn;
 /// that take several passes. Returns the largest difference of the logits for each family.
 ///
 /// # Errors
-/// The first check that fails, in words.
+/// Returns the first check that fails, in words.
 pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     let mut differences = Vec::new();
     for family in FAMILIES {
@@ -26,8 +26,8 @@ pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     Ok(differences)
 }
 
-/// Prompts that are read in several passes give the same text: seven rows of 100 tokens are more than one pass takes, and
-/// the context of the tiny models is 128.
+/// Prompts that are read in several passes give the same text: seven rows of 100 tokens are more than one pass takes,
+/// and the context of the tiny models is 128.
 fn check_pieces<N: Nn>(nn: &N) -> Verdict<()> {
     let source = model(nn, "mistral", &[])?;
     let prompts: Vec<Vec<TokenId>> =

@@ -47,10 +47,10 @@ pub struct Golden {
 }
 
 impl Golden {
-    /// The golden of a family, by the name of its folder.
+    /// Reads the golden of a family, by the name of its folder.
     ///
     /// # Errors
-    /// If a file is missing or cannot be parsed.
+    /// Returns an error if a file is missing or cannot be parsed.
     pub fn family(name: &str) -> Verdict<Self> {
         let folder = folder(name);
         let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("golden.json"))?)?;
@@ -58,15 +58,15 @@ impl Golden {
         Ok(Self { prompts: lists("prompts")?, greedy: lists("greedy")?, folder })
     }
 
-    /// The golden of an adapter, over the prompts of its base. It has no greedy texts.
+    /// Reads the golden of an adapter, over the prompts of its base. It has no greedy texts.
     ///
     /// # Errors
-    /// If a file is missing or cannot be parsed.
+    /// Returns an error if a file is missing or cannot be parsed.
     pub fn adapter(name: &str, base: &str) -> Verdict<Self> {
         Ok(Self { folder: folder(name), greedy: Vec::new(), ..Self::family(base)? })
     }
 
-    /// The folder of the checkpoint or adapter.
+    /// Returns the folder of the checkpoint or adapter.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -74,7 +74,7 @@ impl Golden {
     /// Compares a model's logits at every position, and returns the largest difference.
     ///
     /// # Errors
-    /// If the model fails, or a logit is not finite or differs by more than [`TOLERANCE`].
+    /// Returns an error if the model fails, or a logit is not finite or differs by more than [`TOLERANCE`].
     pub fn check_logits<B: Backend>(&self, source: &Source<B>) -> Verdict<Difference> {
         let bytes = std::fs::read(self.folder.join("golden.safetensors"))?;
         let goldens = SafeTensors::deserialize(&bytes)?;
@@ -99,7 +99,7 @@ impl Golden {
     /// Checks that a model generates the greedy texts of transformers.
     ///
     /// # Errors
-    /// If the model fails or generates something else.
+    /// Returns an error if the model fails or generates something else.
     pub fn check_greedy<B: Backend>(&self, source: &Source<B>) -> Verdict<()> {
         let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(32);
         let got = texts(source.generate_batch(self.prompts.clone(), decoding)?, self.prompts.len())?;

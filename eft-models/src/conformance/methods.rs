@@ -7,11 +7,11 @@ use super::goldens::{model, texts};
 use super::{Verdict, require};
 use crate::Nn;
 
-/// Checks that speculative decoding gives the texts of plain decoding, that searches sample what the base samples and
-/// score what the guide scores, and that threads that share a model do not disturb each other.
+/// Checks that speculative decoding gives the texts of plain decoding, that searches sample and score as the base and
+/// the guide do, and that threads that share a model do not disturb each other.
 ///
 /// # Errors
-/// The first check that fails, in words.
+/// Returns the first check that fails, in words.
 pub fn check_methods<N: Nn>(nn: &N) -> Verdict<()> {
     let base = model(nn, "qwen2", &["qwen2-lora", "qwen2-rslora"])?;
     let (first, second) = (base.adapter("qwen2-lora")?, base.adapter("qwen2-rslora")?);

@@ -1,10 +1,10 @@
-//! A test kit for implementations of [`Nn`](crate::Nn), in addition to that of [`eft_core::conformance`] for backends and
-//! sources.
+//! A test kit for implementations of [`Nn`](crate::Nn), in addition to that of [`eft_core::conformance`] for backends
+//! and sources.
 //!
 //! The tiny random checkpoints of `goldens/` are compared with the results of transformers and PEFT: logits at every
-//! position, and greedy texts. Products with larger weights are compared with sums in double precision. Sessions must obey
-//! the laws of sources, speculative decoding must give the texts of plain decoding, and searches must sample and score as
-//! the models do. [`ReferenceNn`] is an implementation in plain loops.
+//! position, and greedy texts. Products with larger weights are compared with sums in double precision. Sessions must
+//! obey the laws of sources, speculative decoding must give the texts of plain decoding, and searches must sample and
+//! score as the models do. [`ReferenceNn`] is an implementation in plain loops.
 //!
 //! ```no_run
 //! use eft_models::{Nn, conformance};
@@ -32,7 +32,7 @@ pub use reference::{ReferenceCache, ReferenceLinear, ReferenceNn};
 
 use std::error::Error;
 
-/// The result of a check: what it measured, or what was wrong.
+/// The result of a check: the measurement, or an error that describes the fault.
 pub type Verdict<T> = Result<T, Box<dyn Error>>;
 
 /// How far a logit may be from the reference at most.

@@ -11,13 +11,13 @@ const SHAPES: [[usize; 2]; 3] = [[333, 512], [512, 333], [2050, 96]];
 /// Numbers of tokens below and above those that a library treats as a block.
 const TOKENS: [usize; 9] = [1, 2, 3, 4, 5, 8, 17, 64, 130];
 
-/// Checks products with weights of some hundred thousand entries, in both layouts, with and without a bias, one at a time
-/// and several together, and those with an embedding that is also the head. Returns the largest difference, relative to the
-/// sum of the absolute values of all terms and the bias; no difference may exceed `tolerance`. All entries are
-/// representable in bf16, so that no type that a library computes in rounds them.
+/// Checks products with weights of some hundred thousand entries, in both layouts, with and without a bias, one at a
+/// time and several together, and those with an embedding that is also the head. Returns the largest difference,
+/// relative to the sum of the absolute values of all terms and the bias; no difference may exceed `tolerance`. All
+/// entries are representable in bf16, so that no type that a library computes in rounds them.
 ///
 /// # Errors
-/// The first product that differs by more, or a product with rows of another width that was not refused.
+/// Returns the first product that differs by more, or a product with rows of another width that was not refused.
 pub fn check_products<N: Nn>(nn: &N, tolerance: f64) -> Verdict<f64> {
     let mut worst = 0.0f64;
     for shape in SHAPES {
@@ -78,7 +78,7 @@ fn check_rows<N: Nn>(nn: &N, embedding: &N::Linear, weight: &Matrix) -> Verdict<
     let expected: Vec<_> =
         ids.iter().flat_map(|id| &weight.numbers[id * columns..][..columns]).copied().collect();
     require(found == expected, || {
-        format!("an embedding of {rows} × {columns}: other rows than were asked for")
+        format!("an embedding of {rows} × {columns}: other rows than were requested")
     })
 }
 
@@ -113,8 +113,8 @@ impl Matrix {
         RawTensor { name, shape: self.shape.to_vec(), dtype: Dtype::F32, bytes: bytes.into() }
     }
 
-    /// For each entry of `x·Wᵀ`, in row-major order: the entry, the entry plus the bias, and the sum of the absolute values
-    /// of all terms and the bias.
+    /// For each entry of `x·Wᵀ`, in row-major order: the entry, the entry plus the bias, and the sum of the absolute
+    /// values of all terms and the bias.
     fn times(&self, weight: &Self, bias: &Self) -> Vec<[f64; 3]> {
         let rows = self.numbers.chunks(self.shape[1]);
         let product = |row: &[f32]| {

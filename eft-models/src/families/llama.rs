@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::rope::Rope;
 use crate::spec::{AttentionSpec, DecoderSpec, LayerSpec, NormKind, NormSpec};
 
-/// Where these families differ.
+/// The details in which these families differ.
 struct Details {
     attention_bias: bool,
     output_bias: bool,

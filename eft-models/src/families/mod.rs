@@ -1,7 +1,7 @@
 //! The decoder families: one function each, from a Hugging Face configuration to a [`DecoderSpec`], tensor names
 //! included.
 //!
-//! To add a family, write such a function in a file of its own and enter it in [`FAMILIES`] under its `model_type`.
+//! To add a family, write such a function in a new file and add it to [`FAMILIES`] under its `model_type`.
 mod falcon;
 mod gemma;
 mod gpt2;

@@ -1,4 +1,4 @@
-//! What most families' configurations and tensor names have in common.
+//! The sizes and tensor names that most families have in common.
 use crate::Result;
 use crate::config::Config;
 use crate::spec::{

@@ -27,8 +27,8 @@ impl<G: Graph> CachedSession<G> {
         Self { graph, spec, plan, caches, places }
     }
 
-    /// Gives each row of a shared cache its own if together they would need more slots than the context has: a model
-    /// may have tables as long as its context, and no longer.
+    /// Gives each row of a shared cache its own if together they would need more slots than the context has: a model's
+    /// tables may be only as long as its context.
     fn separate(&mut self, feed: &[RowFeed]) -> Result<()> {
         let Some(context) = self.spec.context else { return Ok(()) };
         for index in 0..self.caches.len() {

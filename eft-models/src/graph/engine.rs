@@ -20,8 +20,8 @@ pub struct GraphEngine<G: Graph> {
 }
 
 impl<G: Graph> GraphEngine<G> {
-    /// Makes an engine of a graph, after a few passes that find out what its caches can do. Without a vocabulary, one of
-    /// unknown tokens is made up under the model's name; such a model can only be combined with itself.
+    /// Makes an engine of a graph, after a few passes that test its caches. Without a `vocab`, the engine gets an
+    /// anonymous one, named after the model; such a model can only be combined with itself.
     ///
     /// # Errors
     /// * [`GraphError::NotFinite`] if the logits are NaN or infinite.
@@ -45,8 +45,8 @@ impl<G: Graph> GraphEngine<G> {
         }
     }
 
-    /// What was found that may be wrong with the model, in words; empty if nothing was. The same is reported through
-    /// `tracing` when the engine is made.
+    /// Returns possible faults of the model that the test found, in words; empty if there were none. The same is
+    /// reported through `tracing` when the engine is made.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -58,10 +58,10 @@ impl<G: Graph> GraphEngine<G> {
         self
     }
 
-    /// With this vocabulary, in which ids mean what the caller says they do.
+    /// Replaces the vocabulary. The caller is responsible for the meaning of its ids.
     ///
     /// # Errors
-    /// [`Error::Shape`](eft_core::Error::Shape) for one of another width than the model's logits.
+    /// [`Error::Shape`](eft_core::Error::Shape) if its width is not that of the model's logits.
     pub fn with_vocab(mut self, vocab: impl Into<Arc<Vocab>>) -> eft_core::Result<Self> {
         let (vocab, width) = (vocab.into(), self.spec.vocab.width());
         if vocab.width() != width {
@@ -72,7 +72,7 @@ impl<G: Graph> GraphEngine<G> {
         Ok(self)
     }
 
-    /// Whether rows of different length run in one pass, rather than each in its own.
+    /// Returns whether rows of different length run in one pass; if not, each row runs in a separate pass.
     pub fn runs_rows_together(&self) -> bool {
         let caps = self.graph.caps();
         if caps.cached { self.plan.masked_slots } else { !caps.one_row }

@@ -1,7 +1,7 @@
 //! [`GraphError`]: why a graph cannot be used as an engine.
 
-/// Why a graph cannot be used as an engine. Differences and bounds are root mean squares over the vocabulary, in standard
-/// deviations of the logits.
+/// Why a graph cannot be used as an engine. Differences and bounds are root mean squares over the vocabulary, in
+/// standard deviations of the logits.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {

@@ -11,10 +11,10 @@ pub trait Graph: Send + Sync + Sized + 'static {
     /// Keys and values of all layers, for some rows and slots. A clone is another handle to the same values.
     type Caches: Clone + Send;
 
-    /// The backend.
+    /// Returns the backend.
     fn backend(&self) -> &Self::Backend;
 
-    /// What the function supports.
+    /// Returns the capabilities of the graph.
     fn caps(&self) -> GraphCaps;
 
     /// Runs one forward pass. `caches` is `None` if `input.slots` is 0.
@@ -36,7 +36,7 @@ pub trait Graph: Send + Sync + Sized + 'static {
     ) -> Result<Self::Caches>;
 }
 
-/// What a [`Graph`] supports.
+/// The capabilities of a [`Graph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GraphCaps {
     /// It has caches. Otherwise every pass is given all tokens.
@@ -49,7 +49,7 @@ pub struct GraphCaps {
     pub precision: Precision,
 }
 
-/// A floating-point type, which says how far logits may differ by rounding.
+/// A floating-point type, which determines how far logits may differ by rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// 32-bit.

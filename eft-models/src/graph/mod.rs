@@ -1,23 +1,23 @@
 //! Decoders that were exported as graphs: functions from tokens and caches to logits and new caches.
 //!
-//! A tensor library that runs such functions implements [`Graph`], and [`GraphEngine`] makes an engine of it: sessions over
-//! ragged batches, rollback, copies of rows, long prompts in several passes. ONNX files and TorchScript modules run this
-//! way.
+//! A tensor library that runs such functions implements [`Graph`], and [`GraphEngine`] makes an engine of it: sessions
+//! over ragged batches, rollback, copies of rows, long prompts in several passes. ONNX files and TorchScript modules
+//! run this way.
 //!
 //! # How rows of different length share a cache
-//! A cache has rows and *slots*. A pass adds as many slots to every row as the row that is fed most has new tokens. Slots
-//! of a row that hold none of its tokens are *masked*: the attention mask leaves them out, and positions do not count
-//! them. A rollback only masks slots, so it costs nothing. When too many slots are masked, or when they run out, the
-//! others are gathered into a new cache; so are the rows of a selection.
+//! A cache has rows and *slots*. A pass adds as many slots to every row as the row that is fed most has new tokens.
+//! Slots of a row that hold none of its tokens are *masked*: the attention mask leaves them out, and positions do not
+//! count them. A rollback only masks slots, so it costs nothing. When too many slots are masked, or when they run out,
+//! the others are gathered into a new cache; so are the rows of a selection.
 //!
-//! Whether a model supports masked slots is found out when it is loaded, since the names of its inputs do not say: it may
-//! have no mask, count positions by the length of its cache, or use the mask only for its length. Each row of such a
-//! model gets its own caches and passes. So does each row of a model with a sliding window, which counts slots.
+//! Whether a model supports masked slots is tested when it is loaded, since the names of its inputs do not show it: it
+//! may have no mask, count positions by the length of its cache, or use the mask only for its length. Each row of such
+//! a model gets its own caches and passes. So does each row of a model with a sliding window, which counts slots.
 //!
-//! # What is checked when a graph is loaded
-//! Logits over the cache must be those of the same tokens in one pass, up to rounding: a bound follows from the declared
-//! [`Precision`] and from how much the model's logits vary by themselves (quantised activations do). A difference above
-//! the bound is reported as a [warning](GraphEngine::warnings), one above four times the bound is an
+//! # Checks when a graph is loaded
+//! Logits over the cache must be those of the same tokens in one pass, up to rounding: a bound follows from the
+//! declared [`Precision`] and from how much the model's logits vary by themselves (quantised activations do). A
+//! difference above the bound is reported as a [warning](GraphEngine::warnings), one above four times the bound is an
 //! [error](GraphError::Cache).
 //!
 //! ```

@@ -7,7 +7,7 @@ pub(super) struct CachePlan {
     pub(super) masked_slots: bool,
     /// Several tokens may follow those of a cache in one pass. Otherwise they are fed one by one.
     pub(super) multi_token: bool,
-    /// The largest number of slots: a model may have tables as long as its context, and no longer.
+    /// The largest number of slots: a model's tables may be only as long as its context.
     pub(super) max_slots: Option<usize>,
     /// The largest number of tokens in one pass, over all rows.
     pub(super) max_tokens: usize,

@@ -1,7 +1,8 @@
-//! What a graph's caches can do, found out with a few tokens when it is loaded.
+//! Tests with a few tokens what a graph's caches support, when the graph is loaded.
 //!
 //! The same tokens are run in one pass, over a cache, and over a cache with masked slots. The logits after the last one
-//! are compared: their root mean square difference, in standard deviations of the logits, must be explained by rounding.
+//! are compared: their root mean square difference, in standard deviations of the logits, must be explained by
+//! rounding.
 use eft_core::TokenId;
 use eft_core::backend::{Backend, score_rows};
 
@@ -19,8 +20,8 @@ const DEPTH: f32 = 256.0;
 /// Terms of a dot product. Those of 16-bit numbers are summed in 32 bits, so this counts for 32 bits only.
 const WIDTH: f32 = 4096.0;
 
-/// A difference of more than this many times what rounding explains is an error. Between once and this many times, it is
-/// a warning.
+/// A difference larger than this multiple of the difference that rounding explains is an error. A smaller one, above
+/// the explained difference, is a warning.
 const TOLERATED: f32 = 4.0;
 
 /// How much a position's logits may vary with the tokens after it. Graphs that quantise activations as they come do
@@ -28,7 +29,7 @@ const TOLERATED: f32 = 4.0;
 /// deviations, which is an error of 0.018 (step / √12), in each of 64 layers.
 const MAX_NOISE: f32 = 0.15;
 
-/// What was found out.
+/// The result of the test.
 #[derive(Debug)]
 pub(super) struct Probed {
     /// The number of columns of the logits.
@@ -51,7 +52,7 @@ impl Precision {
     }
 }
 
-/// Finds out how the caches of a graph can be used.
+/// Tests how the caches of a graph can be used.
 pub(super) fn probe<G: Graph>(graph: &G, settings: &GraphSettings) -> Result<Probed> {
     let caps = graph.caps();
     // Every vocabulary has a token 0. The logits after it say how large the vocabulary is.
@@ -102,8 +103,8 @@ pub(super) fn probe<G: Graph>(graph: &G, settings: &GraphSettings) -> Result<Pro
             settings.name
         )
     });
-    // The bound without the noise: other tokens in a pass change what a graph with quantised activations computes, so
-    // its rows run by themselves.
+    // The noise is not added to the bound here: in a graph with quantised activations, other rows of a pass change a
+    // row's logits, so its rows must run separately.
     let may_mask = plan.multi_token && !settings.sliding_window && !caps.one_row && caps.masked;
     plan.masked_slots = may_mask && differs(&[(&[0, 4, 4], 1), (&[1, 5], 2), (&[2, 3], 4)])? <= rounding;
     Ok(Probed { width, plan, warning })

@@ -1,7 +1,7 @@
-//! [`GraphSettings`]: what a graph does not say about its model.
+//! [`GraphSettings`]: facts about a model that its graph does not contain.
 use eft_core::TokenId;
 
-/// What a graph does not say about its model.
+/// Facts about a model that its graph does not contain.
 ///
 /// ```
 /// use eft_models::graph::GraphSettings;
@@ -15,9 +15,9 @@ use eft_core::TokenId;
 pub struct GraphSettings {
     /// The model's name, for messages and for formulas of combined models.
     pub name: String,
-    /// How many tokens a row can hold, prompt included; `None`, the default, without a limit.
+    /// How many tokens a row can hold, prompt included; `None`, the default, for no limit.
     pub context: Option<usize>,
-    /// End-of-sequence ids of the vocabulary that is made up if none is given; none by default.
+    /// The end-of-sequence ids of the anonymous vocabulary that is used if none is given; empty by default.
     pub eos: Vec<TokenId>,
     /// How many bytes of weights one forward pass reads; 0, the default, if unknown.
     pub bytes: u64,
@@ -29,7 +29,7 @@ pub struct GraphSettings {
 }
 
 impl GraphSettings {
-    /// The defaults, for a model of the given name.
+    /// Creates the default settings for a model of the given name.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self { name, context: None, eos: Vec::new(), bytes: 0, sliding_window: false, max_tokens: 256 }
@@ -40,7 +40,7 @@ impl GraphSettings {
         Self { context: tokens.into(), ..self }
     }
 
-    /// Sets the end-of-sequence ids of the vocabulary that is made up if none is given.
+    /// Sets the end-of-sequence ids of the anonymous vocabulary that is used if none is given.
     pub fn eos(self, ids: impl Into<Vec<TokenId>>) -> Self {
         Self { eos: ids.into(), ..self }
     }

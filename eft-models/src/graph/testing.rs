@@ -3,7 +3,7 @@ use eft_core::{Backend, Host, Result};
 
 use super::interface::{ForwardInput, ForwardOutput, Graph, GraphCaps, Precision, SlotSelection};
 
-/// What a [`Toy`] does wrong.
+/// The fault of a [`Toy`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Fault {
     /// Nothing.

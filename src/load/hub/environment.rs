@@ -1,7 +1,7 @@
 //! The environment variables that all of the hub's libraries read.
 use std::path::PathBuf;
 
-/// The folder of the cache that all of the hub's libraries share; `None` if there is no home directory.
+/// The folder of the cache that all of the hub's libraries share; `None` if no home directory is known.
 pub(super) fn cache_folder() -> Option<PathBuf> {
     let path = |name| variable(name).map(PathBuf::from);
     let home = || Some(std::env::home_dir()?.join(".cache"));

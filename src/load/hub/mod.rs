@@ -10,14 +10,14 @@ use super::error::Result;
 use super::loader::{Loader, Template};
 use repository::Repository;
 
-/// The files next to the weights and their configuration that are of use here.
+/// The files next to the weights and their configuration that are used here.
 const SIDECARS: [&str; 4] =
     ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 
 const INDEX: &str = "model.safetensors.index.json";
 const WHOLE: &str = "model.safetensors";
 
-/// Splits a name into an id and the GGUF or ONNX file after a colon, if there is one. `None` if it is no id.
+/// Splits a name into an id and the GGUF or ONNX file after a colon, if there is one. `None` if the name is not an id.
 pub(super) fn parse_id(name: &str) -> Option<(&str, Option<&str>)> {
     let (id, file) = name.split_once(':').map_or((name, None), |(id, file)| (id, Some(file)));
     let part = |part: &str| {
@@ -79,7 +79,7 @@ pub(super) fn fetch_onnx(loader: &Loader, id: &str, file: Option<&str>) -> Resul
     let repository = Repository::open(loader, id)?;
     let file = match file {
         Some(file) if file.ends_with(".onnx") => file.to_owned(),
-        Some(file) => return Err(repository.error(file, "is no ONNX file")),
+        Some(file) => return Err(repository.error(file, "is not an ONNX file")),
         None => usual_onnx(&repository)?,
     };
     let model = repository.file(&file)?;
@@ -120,7 +120,7 @@ fn usual_onnx(repository: &Repository<'_>) -> Result<String> {
     })
 }
 
-/// Fetches the files next to the weights that there are.
+/// Fetches those files next to the weights that exist.
 fn fetch_sidecars(repository: &Repository<'_>, loader: &Loader) -> Result<()> {
     let named = match &loader.template {
         Template::Own(Some(name)) => Some(format!("additional_chat_templates/{name}.jinja")),

@@ -19,7 +19,7 @@ pub(super) struct Repository<'a> {
     /// The folder of the cache.
     folder: PathBuf,
     cache: CacheRepo,
-    /// The branch, tag or commit that was asked for.
+    /// The requested branch, tag or commit.
     revision: String,
     commit: String,
     files: Files,
@@ -104,13 +104,13 @@ impl<'a> Repository<'a> {
         }
     }
 
-    /// Whether there is a file of this path: on the hub, or in the cache if that is all there is.
+    /// Whether a file of this path exists: on the hub, or in the cache when only the cache is used.
     #[cfg(feature = "ort")]
     pub(super) fn has(&self, file: &str) -> bool {
         self.may_have(file) && (matches!(self.files, Files::Remote { .. }) || self.cached_path(file).exists())
     }
 
-    /// The files that end so, as the hub has listed them.
+    /// The files with this extension, as the hub has listed them.
     pub(super) fn ending(&self, extension: &str) -> Vec<&str> {
         match &self.files {
             Files::Remote { names, .. } => {
@@ -143,8 +143,8 @@ impl<'a> Repository<'a> {
         }
     }
 
-    /// As [`file`](Self::file), but `None` for a file that is not in the cache if that is all there is: many models
-    /// have no such file.
+    /// The same as [`file`](Self::file), but returns `None` for a file that is not in the cache when only the cache is
+    /// used: many models have no such file.
     pub(super) fn optional(&self, file: &str) -> Result<Option<PathBuf>> {
         match &self.files {
             Files::CacheOnly { .. } => Ok(Some(self.cached_path(file)).filter(|path| path.exists())),
@@ -190,7 +190,8 @@ fn api(loader: &Loader, cache: &Cache) -> Result<Api, ApiError> {
     api.build()
 }
 
-/// The commit that a revision stands for in the cache: by a reference, or because it is itself one that is there.
+/// The commit that a revision stands for in the cache: by a reference, or because the revision is itself a commit in
+/// the cache.
 fn cached_commit(folder: &Path, repo: &Repo) -> Option<String> {
     let folder = folder.join(repo.folder_name());
     let reference = std::fs::read_to_string(folder.join("refs").join(repo.revision())).ok();
@@ -222,7 +223,7 @@ fn status(failure: &ApiError) -> Option<u16> {
     }
 }
 
-/// Whether the hub has answered, and refuses: unlike an outage, that does not pass.
+/// Whether the hub has answered with a refusal, which is permanent, unlike an outage.
 fn is_refusal(failure: &ApiError) -> bool {
     // 408 and 429 ask to come back later.
     status(failure).is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 429))
@@ -235,7 +236,8 @@ fn no_answer(failure: &ApiError) -> String {
     }
 }
 
-/// Why a file could not be had, in one line, and what to do. `cached` is the commit in the cache, if there is one.
+/// The reason why a file could not be obtained, in one line, and what to do. `cached` is the commit in the cache, if
+/// there is one.
 fn failed(failure: &ApiError, cached: Option<&str>) -> String {
     let reason = match status(failure) {
         Some(status @ (401 | 403)) => format!(

@@ -16,7 +16,7 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 /// The words of Qwen: those of Llama 3, but with single digits.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// What a pre-tokenizer's name stands for.
+/// The rules that a pre-tokenizer's name stands for.
 struct Pre {
     words: Words,
     /// Whether words that are tokens are taken whole, without merging.

@@ -1,4 +1,4 @@
-//! [`Parts`]: what byte-level and SentencePiece BPE do not have in common.
+//! [`Parts`]: the parts in which byte-level and SentencePiece BPE differ.
 use eft_backend_candle::gguf::{TokenKind, TokenizerFields};
 use eft_core::TokenId;
 
@@ -7,7 +7,7 @@ pub(super) struct Parts {
     pub(super) merges: Vec<(String, String)>,
     /// Whether words that are tokens are taken whole, without merging.
     pub(super) ignores_merges: bool,
-    /// Whether characters that are no tokens are encoded as tokens for their bytes.
+    /// Whether characters without a token are encoded as tokens for their bytes.
     pub(super) falls_back: bool,
     /// Whether a sequence begins with a begin-of-sequence token, if the file does not say so.
     pub(super) begins: bool,

@@ -3,7 +3,8 @@
     python make.py [MODEL.gguf ...]
 
 The files hold the tokenizers of the neighbouring folders, with several pre-tokenizers, and a minimal model. For each
-model that is named, MODEL.gguf.tokens.json gets the ids of the same texts by llama.cpp and transformers. Written with gguf 0.17, xllamacpp 2026.10, transformers 5.
+MODEL.gguf that is given, the ids of the same texts by llama.cpp and transformers are written to MODEL.gguf.tokens.json.
+Written with gguf 0.17, xllamacpp 2026.10, transformers 5.
 """
 
 import json

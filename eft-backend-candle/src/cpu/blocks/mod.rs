@@ -1,7 +1,7 @@
 //! The kinds of quantised blocks of GGUF files, one file for each, which unpacks it.
 //!
-//! All of them reduce to codes of up to eight bits with a scale and an offset for each group of 16 or 32 codes: an entry
-//! is `scale·code + offset`.
+//! All of them reduce to codes of up to eight bits with a scale and an offset for each group of 16 or 32 codes: an
+//! entry is `scale·code + offset`.
 mod q2_k;
 mod q3_k;
 mod q4_0;

@@ -20,8 +20,8 @@ impl Block for Q6K {
             groups[i / 2].scale_half(output, i % 2, scale, -32.0 * scale);
         }
         for (i, group) in groups.iter_mut().enumerate() {
-            // The low four bits: the lower halves of 64 bytes, then their upper halves. The high two bits: 32 bytes hold
-            // those of four groups.
+            // The low four bits: the lower halves of 64 bytes, then their upper halves. The high two bits: 32 bytes
+            // hold those of four groups.
             let low = u8x32::from_slice(simd, &low[i / 4 * 64 + i % 2 * 32..][..32]);
             let high = u8x32::from_slice(simd, &high[i / 4 * 32..][..32]);
             let low = (low >> (i as u32 % 4 / 2 * 4)) & 0xF;

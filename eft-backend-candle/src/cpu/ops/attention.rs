@@ -56,8 +56,8 @@ impl RowCache {
 }
 
 /// Appends the keys and values of new tokens to the cache of their row, after its first `past` tokens, and computes the
-/// attention of each new token to itself and the tokens before it that are within the window. `query`, `key`, `value` and
-/// `out` have one row for each new token.
+/// attention of each new token to itself and the tokens before it that are within the window. `query`, `key`, `value`
+/// and `out` have one row for each new token.
 pub(crate) fn attend(
     query: &[f32],
     key: &[f32],

@@ -28,7 +28,7 @@ fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     sum
 }
 
-/// Returns the sums of four vectors. Together they take half as many instructions as one by one.
+/// Returns the sums of four vectors. Summing them together takes half as many instructions as summing them one by one.
 #[inline(always)]
 fn sum_of_each<S: Simd>(a: f32x8<S>, b: f32x8<S>, c: f32x8<S>, d: f32x8<S>) -> [f32; 4] {
     let ((a, a_high), (b, b_high)) = (a.split(), b.split());

@@ -3,7 +3,8 @@ use fearless_simd::Simd;
 use crate::cpu::level::{self, Dot, Kernel};
 
 /// Rotates the first `2·width` channels of each head: channel `i` is paired with channel `i + width`. `x` has rows of
-/// `columns` entries, made of heads of width `head`; `cos` and `sin` have one row of `width` angles for each row of `x`.
+/// `columns` entries, made of heads of width `head`; `cos` and `sin` have one row of `width` angles for each row of
+/// `x`.
 pub(crate) fn rope(
     x: &[f32],
     head: usize,

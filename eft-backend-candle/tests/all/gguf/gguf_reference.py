@@ -2,11 +2,11 @@
 
 usage: gguf_reference.py MODEL.gguf...
 
-Needs torch, transformers, safetensors and gguf. Transformers dequantises the file by the `gguf` package and runs its
-own model in f32, so that nothing of what is tested takes part. Writes beside each model:
+Needs torch, transformers, safetensors and gguf. Transformers dequantises the file with the `gguf` package and runs
+its own model in f32, so the reference does not depend on the code under test. Writes beside each model:
   MODEL.golden.json         ids of the prompts; 32 ids that follow each, chosen greedily; ids of a long prompt
-  MODEL.golden.safetensors  `logits.0` ...: of every position of each prompt; `long`: of the last one of the long
-                            prompt, which is longer than the windows of those models that have them
+  MODEL.golden.safetensors  `logits.0` ...: logits of every position of each prompt; `long`: logits of the last
+                            position of the long prompt, which is longer than any model's sliding window
 """
 import json, pathlib, sys
 
@@ -29,7 +29,7 @@ def main(file):
     print(path.name, model.config)
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     prompts = [tokenizer(text)["input_ids"] for text in TEXTS]
-    # Past a window of 512.
+    # Longer than a window of 512.
     long = (prompts[2] + sum((p[1:] for p in prompts), []) * 30)[:700]
     tensors, greedy = {}, []
     with torch.no_grad():

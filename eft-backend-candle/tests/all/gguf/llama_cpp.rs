@@ -46,7 +46,7 @@ fn quantised_models_score_as_llama_cpp_runs_them() {
         let texts: Vec<Vec<TokenId>> = serde_json::from_slice(&ids).unwrap();
         let logits = std::fs::read(reference(&file, "f32")).unwrap();
         let logits: Vec<f32> = logits.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-        // Logits of llama.cpp may be wider, by ids that stand for no token.
+        // llama.cpp may return more logits, for ids without a token.
         let positions: usize = texts.iter().map(Vec::len).sum();
         let theirs = logits.len() / positions;
         let exact = dequantised(&file);

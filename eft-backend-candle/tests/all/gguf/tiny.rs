@@ -81,8 +81,8 @@ pub(super) fn tensors(family: &str) -> Tensors {
         tensors.insert(name, tensor);
     }
     if family == "llama3" {
-        // Pairs with a wavelength above the original context of 16 rotate at an eighth of their frequency; those below a
-        // fourth of it are unchanged; those between are interpolated.
+        // Pairs with a wavelength above the original context of 16 rotate at an eighth of their frequency; those below
+        // a fourth of it are unchanged; those between are interpolated.
         let factor = |pair: i32| {
             let wave = 2.0 * std::f32::consts::PI * 10_000f32.powf(pair as f32 / 4.0);
             let smooth = (16.0 / wave - 1.0) / 3.0;

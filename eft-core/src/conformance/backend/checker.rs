@@ -1,4 +1,4 @@
-//! [`Checker`]: rows on the device, and comparisons of what operations make of them.
+//! [`Checker`]: score rows on the device, and comparisons of the results of operations on them.
 use crate::backend::{Backend, ScoreRow, score_rows};
 use crate::conformance::rows::KINDS;
 use crate::conformance::{Law, Result, require};

@@ -13,8 +13,8 @@ use checker::{Checker, Rows};
 /// The widths of the rows, up to the widest vocabulary in use.
 const WIDTHS: [usize; 5] = [1, 2, 7, 1000, 262_144];
 
-/// Checks every operation of a backend against its [reference](super::reference), on rows of 1 to 262,144 columns. Wrong
-/// arguments must be refused, and unsound rows must stay unsound.
+/// Checks every operation of a backend against its [reference](super::reference), on rows of 1 to 262,144 columns.
+/// Wrong arguments must be refused, and unsound rows must stay unsound.
 ///
 /// ```no_run
 /// use eft_core::{Host, conformance::check_backend};
@@ -24,7 +24,7 @@ const WIDTHS: [usize; 5] = [1, 2, 7, 1000, 262_144];
 /// ```
 ///
 /// # Errors
-/// The first law that does not hold.
+/// Returns the first law that does not hold.
 pub fn check_backend<B: Backend>(backend: &B) -> Result {
     for width in WIDTHS {
         let rows: Vec<_> = KINDS.iter().map(|kind| kind.row(width, 11)).collect();

@@ -1,4 +1,4 @@
-//! Unsound rows, which must stay unsound, and wrong arguments, which must be refused.
+//! Unsound score rows, which must stay unsound, and wrong arguments, which must be refused.
 use super::checker::Checker;
 use crate::Error;
 use crate::backend::{Backend, Edit, Filter, Pool, ScoreRow, Term};

@@ -4,8 +4,8 @@ use super::tester::Tester;
 use crate::backend::Backend;
 use crate::conformance::Result;
 
-/// Repeats a fixed series of operations, each time failing at a later step of the injector, until none is left to
-/// fail at. Every call that fails is repeated, and everything must come out as if it had not failed.
+/// Repeats a fixed series of operations, each time failing at a later step of the injector, until none is left to fail
+/// at. Every call that fails is repeated, and all results must be as if it had not failed.
 pub(super) fn check<B: Backend>(tester: &Tester<'_, B>) -> Result {
     for step in 0.. {
         tester.fail_after.set(Some(step));

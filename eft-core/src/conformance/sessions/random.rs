@@ -32,7 +32,7 @@ fn walk<B: Backend>(tester: &Tester<'_, B>, seed: u64) -> Result {
     Ok(())
 }
 
-/// Feeds each row up to 4 tokens and asks for the scores of some trailing ones.
+/// Feeds each row up to 4 tokens and requests the scores after some of the last ones.
 fn extend<B: Backend>(run: &mut Run<'_, B>) -> Result {
     let feeds = (0..run.rows().len()).map(|row| {
         let count = run.number(5);

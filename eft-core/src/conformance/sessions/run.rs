@@ -1,11 +1,11 @@
-//! [`Run`]: a session, and what its rows should hold. Every operation checks what comes of it.
+//! [`Run`]: a session, and the tokens that its rows should hold. Every operation checks its result.
 use super::tester::{Row, Tester};
 use crate::backend::Backend;
 use crate::conformance::{Law, Result, require};
 use crate::sample::{Purpose, Uniforms};
 use crate::{Error, RowFeed, Session, TokenId};
 
-/// Rows stay this short, since each position is compared with a session opened afresh.
+/// The most tokens of a row. Rows are kept short, since each position is compared with a newly opened session.
 const MOST_TOKENS: usize = 24;
 
 type DynSession<B> = dyn Session<Backend = B>;
@@ -161,8 +161,8 @@ impl<'a, B: Backend> Run<'a, B> {
         self.rollback(&fed)
     }
 
-    /// Makes a call, under the pending fault if there is one. A call that fails by it must change nothing and succeed
-    /// when it is repeated, or else have poisoned the session, which is then opened anew.
+    /// Makes a call, under the pending fault if there is one. A call that fails because of it must change nothing and
+    /// succeed when it is repeated, or else poison the session, which is then opened again.
     fn call<T>(&mut self, law: &str, call: impl Fn(&mut DynSession<B>) -> crate::Result<T>) -> Result<T> {
         let tester = self.tester;
         let (first, failed) = tester.under_fault(|| call(&mut *self.session));
@@ -176,7 +176,7 @@ impl<'a, B: Backend> Run<'a, B> {
         }
     }
 
-    /// After a call that failed: the session is as it was, or poisoned. One that is poisoned is opened anew.
+    /// Checks after a failed call that the session is as it was, or poisoned. A poisoned session is opened again.
     fn check_unchanged(&mut self) -> Result {
         let none = vec![RowFeed::none(); self.rows.len()];
         match self.session.extend(&none) {

@@ -19,7 +19,7 @@ pub(super) fn check<B: Backend>(tester: &Tester<'_, B>) -> Result {
     full_context(tester)
 }
 
-/// Rows are fed 0 to 3 tokens in every combination with a neighbour, and asked for 0 to 3 positions.
+/// Rows are fed 0 to 3 tokens in every combination with a neighbour, and 0 to 3 positions are requested.
 fn positions<B: Backend>(tester: &Tester<'_, B>) -> Result {
     for shift in 0..4 {
         let mut run = Run::start(tester)?;
@@ -31,7 +31,7 @@ fn positions<B: Backend>(tester: &Tester<'_, B>) -> Result {
             let feeds = feeds.collect();
             run.extend(feeds)?;
         }
-        // A call that feeds nothing is no error.
+        // A call that feeds nothing is not an error.
         run.feed(&vec![0; run.rows().len()])?;
         run.feed_one_each()?;
     }
@@ -72,7 +72,7 @@ fn rollback_of_all_rows<B: Backend>(tester: &Tester<'_, B>) -> Result {
     Ok(())
 }
 
-/// A session that reports so may drop tokens of its prompt. One is left in any case.
+/// A session may drop tokens of its prompt if its rollback limit says so. At least one token is kept.
 fn rollback_into_the_prompt<B: Backend>(tester: &Tester<'_, B>) -> Result {
     let mut run = Run::start(tester)?;
     run.under_law("a session that can roll back into its prompt is as if opened on less of it");

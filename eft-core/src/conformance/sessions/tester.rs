@@ -1,4 +1,4 @@
-//! [`Tester`]: the oracle that the scores of sessions are compared with.
+//! [`Tester`]: the reference that the scores of sessions are compared with.
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use crate::backend::{Backend, score_rows};
 use crate::conformance::{Law, Result, SourceTest, require};
 use crate::{Form, Opened, Scores, TokenId, Vocab};
 
-/// A source or an engine, as the laws of sessions see it.
+/// A source or an engine whose sessions are checked.
 pub(in super::super) trait Model<B: Backend> {
     fn backend(&self) -> &B;
 
@@ -28,7 +28,7 @@ pub(in super::super) trait Model<B: Backend> {
     fn afresh(&self, row: &Row) -> crate::Result<Scores<B>>;
 }
 
-/// What a row of a session should hold.
+/// The tokens that a row of a session should hold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in super::super) struct Row {
     /// Index of the prompt it was opened on.
@@ -76,7 +76,7 @@ impl<'a, B: Backend> Tester<'a, B> {
         (result, left.is_none())
     }
 
-    /// Checks scores of which `wanted[i]` positions, the last ones of row `i`, were asked for.
+    /// Checks scores of which the last `wanted[i]` positions of row `i` were requested.
     pub(super) fn check_scores(
         &self,
         law: &str,
@@ -87,7 +87,7 @@ impl<'a, B: Backend> Tester<'a, B> {
         let (backend, width) = (self.model.backend(), self.model.vocab().real());
         scores
             .check(backend, "the model", wanted, width)
-            .law("scores have the rows, positions and width that were asked for")?;
+            .law("scores have the requested rows, positions and width")?;
         let positions: Vec<_> = (0..rows.len()).flat_map(|row| scores.positions(row)).collect();
         if positions.is_empty() {
             return Ok(());

@@ -39,7 +39,7 @@ pub struct TextBatch<I> {
     failed: bool,
 }
 
-/// What happens to the text of one row.
+/// An event of the text of one row: a piece, the end, or a failure.
 #[derive(Debug, Clone)]
 pub enum TextEvent {
     /// The next part of the text.
@@ -60,7 +60,7 @@ pub enum TextEvent {
     Failed {
         /// The row.
         row: usize,
-        /// What is wrong with it.
+        /// A description of the fault.
         error: Arc<Error>,
     },
 }
@@ -96,7 +96,7 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
         Ok(self)
     }
 
-    /// Returns the events' iterator, to go on with.
+    /// Returns the iterator of the events.
     pub fn into_inner(self) -> I {
         self.events
     }

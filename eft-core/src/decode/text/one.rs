@@ -10,7 +10,7 @@ use crate::{Result, Vocab};
 
 /// One text, piece by piece: an iterator over any iterator of tokens.
 ///
-/// The text ends with its tokens, or before a stop string. The tokens' iterator is not asked for more after that.
+/// The text ends with its tokens, or before a stop string. The tokens' iterator is not advanced after that.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -52,7 +52,7 @@ impl<I: Iterator<Item = Result<Token>>> Text<I> {
         Ok(self)
     }
 
-    /// Returns the tokens' iterator, to go on with.
+    /// Returns the iterator of the tokens.
     pub fn into_inner(self) -> I {
         self.tokens
     }

@@ -24,7 +24,7 @@ impl FromIterator<Piece> for String {
     }
 }
 
-/// One text on its way from tokens to pieces.
+/// The state of one text while its tokens are turned into pieces.
 #[derive(Debug)]
 pub(super) struct Pieces {
     detokenizer: Detokenizer,
@@ -63,7 +63,7 @@ impl Pieces {
         self.ended = true;
     }
 
-    /// Takes a token. Returns what can be yielded, and how the text ended, if it did.
+    /// Takes a token. Returns the piece that can be yielded, if any, and how the text ended, if it did.
     pub(super) fn push(&mut self, token: Token) -> (Option<Piece>, Option<Finished>) {
         let text = self.detokenizer.push(token.id);
         self.tokens.push_back((self.held.len(), token));
@@ -128,7 +128,7 @@ fn begun_stop(text: &str, stops: &[String]) -> usize {
     stops.iter().map(begun).max().unwrap_or(0)
 }
 
-/// Checks that the vocabulary knows the bytes of its tokens, without which there is no text.
+/// Checks that the vocabulary knows the bytes of its tokens, which text is made of.
 pub(super) fn check_vocab(vocab: &Vocab) -> Result<()> {
     if vocab.is_anonymous() {
         let what = "text: the bytes of its tokens are not known".into();

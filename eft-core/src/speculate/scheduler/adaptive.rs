@@ -15,9 +15,9 @@ const FIRST: usize = 2;
 const REST: (usize, usize) = (8, 128);
 /// The share of the time that trying again may take.
 pub(super) const TRIES: f64 = 0.02;
-/// What drafting may lose, in plain steps' time, before it rests whatever it promises.
+/// The time, in plain steps, that drafting may lose before it rests, whatever gain is predicted.
 pub(super) const LOSS: f64 = 3.0;
-/// What drafting may lose beyond that, in plain steps' time, if it has gained as much before in the same text.
+/// The further time, in plain steps, that drafting may lose if it has gained as much before in the same text.
 const GAINED: f64 = 8.0;
 
 /// One measured block: its times in seconds, and how its draft was judged.
@@ -42,14 +42,14 @@ pub(in crate::speculate) struct Measured {
     pub(in crate::speculate) ran: bool,
 }
 
-/// What has been measured, and the draft length that follows from it.
+/// A scheduler that chooses the draft length from the measurements so far.
 #[derive(Debug, Clone)]
 pub(in crate::speculate) struct Adaptive {
     longest: usize,
     accepted: f64,
     judged: f64,
     draft: Ema,
-    /// The time that the draft takes for each token it has to catch up with, if it is a model of its own.
+    /// The time that the draft takes for each token it has to catch up with, if it is not a term of the target.
     catch_up: Ema,
     plain: Ema,
     blocks: CostModel,
@@ -89,7 +89,7 @@ impl Adaptive {
     /// Begins another text, at which the draft may be better or worse.
     pub(super) fn resumed(self, longest: usize) -> Self {
         let (accepted, judged) = (AFTER_REST * self.accepted, AFTER_REST * self.judged);
-        // The draft has read the prompt. What it gained in another text is no reason to lose it in this one.
+        // The draft has read the prompt. Its gain in another text must not be spent in this one.
         let credit = self.credit.min(self.plain.mean().unwrap_or(0.0));
         Self { longest, accepted, judged, unread: 0, credit, ..self }
     }
@@ -166,7 +166,7 @@ impl Adaptive {
         let plain = self.plain.mean().unwrap_or(total);
         let worth = plain * (1.0 + block.accepted as f64 / block.rows as f64);
         self.credit = (self.credit + worth - total).min(GAINED * plain);
-        // After a rest, what was measured before it counts for less.
+        // After a rest, the measurements before it count for less.
         let kept = match self.idle >= self.rest {
             true => AFTER_REST,
             false => ACCEPTANCE_DECAY.powi(block.judged as i32),
@@ -195,9 +195,9 @@ impl Adaptive {
     }
 }
 
-/// The cost of a block without a draft: a plain step, less the pass of the draft's own row if the draft is a term of its
-/// target, and a whole plain step if it is not. Half a draft pass is subtracted in either case, so the error is at most
-/// half a draft pass, which the first measured blocks outweigh.
+/// The cost of a block without a draft: a plain step, less the pass of the draft's own row if the draft is a term of
+/// its target, and a whole plain step if it is not. Half a draft pass is subtracted in either case, so the error is at
+/// most half a draft pass, which the first measured blocks outweigh.
 fn undrafted(draft: f64, plain: f64) -> f64 {
     plain - 0.5 * draft.min(plain)
 }

@@ -7,8 +7,8 @@ const OUTLIER: f64 = 4.0;
 
 /// The cost of a block as a function of its draft length.
 ///
-/// The cost is fitted as affine in the length by decayed least squares, with a pseudo-observation at length 0: what a
-/// block without a draft must cost. Without it, blocks of nearly equal lengths would leave the slope undetermined.
+/// The cost is fitted as affine in the length by decayed least squares, with a pseudo-observation at length 0: the cost
+/// of a block without a draft. Without it, blocks of nearly equal lengths would leave the slope undetermined.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CostModel {
     weight: f64,

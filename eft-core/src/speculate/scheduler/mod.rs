@@ -1,8 +1,8 @@
-//! How many tokens to draft before the target is asked.
+//! Decides how many tokens to draft before the target verifies them.
 //!
-//! The scheduler maximises tokens per second under the acceptance rate and the costs measured so far, in this text and in
-//! those before it. With acceptance rate `α`, a block of `γ` drafted tokens yields `(1 − α^(γ+1)) / (1 − α)` tokens on
-//! average (Leviathan et al. 2023, arXiv 2211.17192, equation 1).
+//! The scheduler maximises tokens per second under the acceptance rate and the costs measured so far, in this text and
+//! in those before it. With acceptance rate `α`, a block of `γ` drafted tokens yields `(1 − α^(γ+1)) / (1 − α)` tokens
+//! on average (Leviathan et al. 2023, arXiv 2211.17192, equation 1).
 mod adaptive;
 mod cost_model;
 mod ema;
@@ -27,7 +27,7 @@ impl DraftScheduler {
         Self::Fixed(tokens)
     }
 
-    /// Drafts up to `longest` tokens. It begins with what `memory` holds, and adds to it what it learns.
+    /// Drafts up to `longest` tokens. It begins with the measurements in `memory`, and adds its own to them.
     pub(super) fn adaptive(longest: usize, memory: &Memory) -> Self {
         Self::Adaptive(Box::new(memory.begin(longest)), memory.clone())
     }

@@ -10,7 +10,7 @@ struct Costs {
     /// Verifying a block without a drafted token, and each drafted token in addition.
     block: f64,
     token: f64,
-    /// What the draft takes to read a token that it did not draft itself.
+    /// The time that the draft takes to read a token that it did not draft itself.
     catch_up: f64,
 }
 
@@ -24,8 +24,8 @@ fn cost_after(tokens: usize, acceptance: f64, costs: Costs, seed: u64, memory: &
     cost_measured(tokens, acceptance, costs, seed, memory, 0.0)
 }
 
-/// The same with noise in the measured times: this share of them is exponentially distributed, and one time in fifty it is
-/// three times as long.
+/// The same with noise in the measured times: this share of them is exponentially distributed, and one time in fifty it
+/// is three times as long.
 fn cost_measured(
     tokens: usize,
     acceptance: f64,
@@ -133,7 +133,8 @@ fn short_texts_learn_from_those_before_them() {
 
 #[test]
 fn noisy_measurements_do_little_harm() {
-    // By bad luck, a draft that is no term and gains little may be left alone; it then has many tokens to catch up with.
+    // By bad luck, a draft that is not a term and gains little may be switched off; it then has many tokens to catch up
+    // with.
     for (least, all) in [(0.94, &TERM[..]), (0.75, &OTHER[..])] {
         for (costs, acceptance) in all.iter().flat_map(|c| [0.3, 0.6, 0.8, 0.9, 0.956].map(|a| (*c, a))) {
             for noise in [0.2, 0.5] {
