@@ -79,7 +79,7 @@ fn renamed_and_reserved_special_tokens_are_reported_and_usable() {
 }
 
 #[test]
-fn ids_that_stand_for_no_token_are_never_generated() {
+fn unassigned_ids_are_never_generated() {
     let tokens = [Some("a"), None, Some("b"), None].map(|t| t.map(|t| t.as_bytes().to_vec()));
     let vocab = Vocab::sparse("gaps", tokens).unwrap().with_width(4).unwrap();
     assert_eq!((vocab.real(), vocab.unassigned()), (3, vec![1]));

@@ -9,9 +9,9 @@ use crate::scores::consecutive;
 use crate::vocab::Common;
 use crate::{Error, Form, Result, Scores, TokenId};
 
-/// The bias of ids that are no tokens before a rule sees them: their probability is 0 in single precision, and unlike
+/// The bias of [unassigned](crate::Vocab::unassigned) ids before a rule sees them: their probability is 0 in single precision, and unlike
 /// −∞ the bias stays finite where the rule subtracts it.
-const NO_TOKEN: f32 = -1e30;
+const UNASSIGNED_BIAS: f32 = -1e30;
 
 /// The score rows of a part of an expression: those of a model, or computed.
 pub(super) enum Value<'a, B: Backend> {
@@ -145,8 +145,8 @@ impl<B: Backend> Evaluator<B> {
             return Ok(scores);
         }
         let mut value = self.value(&root.expr, at, &root.common)?;
-        if !root.common.holes.is_empty() {
-            let tensor = self.without_holes(&value.rows(), &root.common, f32::NEG_INFINITY)?;
+        if !root.common.unassigned.is_empty() {
+            let tensor = self.bias_unassigned(&value.rows(), &root.common, f32::NEG_INFINITY)?;
             value = Value::Computed(tensor, count);
         }
         let known_mass = self.known_mass(&value, &partial, at, width)?;
@@ -159,9 +159,9 @@ impl<B: Backend> Evaluator<B> {
         Ok(Scores::new(tensor, spans, width, form).with_known_mass(known_mass))
     }
 
-    /// The scores with a bias added to the ids below the common width that are no tokens.
-    fn without_holes(&self, rows: &[ScoreRow<'_, B>], common: &Common, bias: f32) -> Result<B::Tensor> {
-        let biases: Vec<(TokenId, f32)> = common.holes.iter().map(|id| (*id, bias)).collect();
+    /// The scores with a bias added to the unassigned ids.
+    fn bias_unassigned(&self, rows: &[ScoreRow<'_, B>], common: &Common, bias: f32) -> Result<B::Tensor> {
+        let biases: Vec<(TokenId, f32)> = common.unassigned.iter().map(|id| (*id, bias)).collect();
         let edits = vec![vec![Edit::Bias(biases)]; rows.len()];
         self.backend.edit(rows, &edits, common.width)
     }
@@ -170,7 +170,7 @@ impl<B: Backend> Evaluator<B> {
     fn alias(&self, root: &Root<B>, at: &[Range<usize>]) -> Option<Scores<B>> {
         let Expr::Model(model) = root.expr else { return None };
         let (store, width) = (&self.models[model].scores, root.common.width);
-        if !root.common.holes.is_empty() || store.form() == Form::Partial {
+        if !root.common.unassigned.is_empty() || store.form() == Form::Partial {
             return None;
         }
         let mut chunk = None;
@@ -233,8 +233,8 @@ impl<B: Backend> Evaluator<B> {
                         }
                     }
                     let mut value = self.value(part, at, common)?;
-                    if !common.holes.is_empty() {
-                        value = Value::Computed(self.without_holes(&value.rows(), common, NO_TOKEN)?, count);
+                    if !common.unassigned.is_empty() {
+                        value = Value::Computed(self.bias_unassigned(&value.rows(), common, UNASSIGNED_BIAS)?, count);
                     }
                     normalised.push(self.backend.log_softmax(&value.rows(), width)?);
                 }
