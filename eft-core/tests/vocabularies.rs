@@ -71,7 +71,7 @@ fn renamed_and_reserved_special_tokens_are_reported_and_usable() {
     };
     let (base, chat) = (vocab("base", Some("<|reserved_0|>")), vocab("chat", Some("<|im_start|>")));
     assert_eq!(base.relation(&chat).unwrap().renamed, [2]);
-    assert_eq!(base.relation(&vocab("hole", None)).unwrap().renamed, [2]);
+    assert_eq!(base.relation(&vocab("reserved", None)).unwrap().renamed, [2]);
     let source = |v: Vocab| from_fn(Host, v, |_| Ok(vec![0.0, 1.0, 2.0, 3.0]));
     let check = (source(base) + source(chat)).check().unwrap();
     assert_eq!(check.renamed[0].0, 2);
