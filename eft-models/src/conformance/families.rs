@@ -15,12 +15,12 @@ pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     let mut differences = Vec::new();
     for family in FAMILIES {
         let (golden, engine) = (Golden::family(family)?, engine(nn, family, &[])?);
-        let test = SourceTest::new(golden.prompts.clone()).tolerance(1e-3).steps(20);
+        let test = SourceTest::new(golden.prompts.clone()).tolerance(1e-3).steps(20).walks(2);
         let mut checked = check_engine(&engine, &test);
         let source = Source::new(engine);
         differences.push(golden.check_logits(&source)?);
         golden.check_greedy(&source)?;
-        checked = checked.and_then(|()| check_source(&source, &test.clone().walks(1)));
+        checked = checked.and_then(|()| check_source(&source, &test.clone().walks(1).steps(10)));
         checked = checked.and_then(|()| check_traffic(&source, &test));
         checked.map_err(|failure| format!("{family}: {failure}"))?;
     }
