@@ -12,6 +12,11 @@
 //! let chat = Prompt::chat("How do magnets work?");
 //! assert_eq!(chat, Prompt::Chat(vec![Message::new("user", "How do magnets work?")]));
 //! ```
+//!
+//! # Special tokens in texts
+//! A special token that is spelled out in a text or in a message, such as a user's `<|im_end|>`, becomes the special token
+//! when the rendered prompt is tokenized, as in transformers. So whoever writes a message can end it and begin another.
+//! The option `literal_messages` of the facade's `TextRenderer` keeps such spellings in messages as text.
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -31,7 +36,8 @@ pub enum Prompt {
     Tokens(Vec<TokenId>),
     /// Plain text, for a tokenizer.
     Text(String),
-    /// A conversation, for a chat template and a tokenizer.
+    /// A conversation, for a chat template and a tokenizer. Special tokens that are spelled out in a message become
+    /// special tokens unless the renderer keeps them as text: see the [module](self).
     Chat(Vec<Message>),
 }
 
@@ -154,7 +160,8 @@ impl From<&Prompt> for Prompt {
 pub struct Message {
     /// The speaker: `system`, `user`, `assistant`, or another role that the chat template supports.
     pub role: String,
-    /// The text of the message.
+    /// The text of the message. Special tokens that are spelled out in it become special tokens unless the renderer keeps
+    /// them as text: see the [module](self).
     pub content: String,
 }
 

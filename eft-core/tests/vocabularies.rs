@@ -72,7 +72,7 @@ fn renamed_and_reserved_special_tokens_are_reported_and_usable() {
     };
     let (base, chat) = (vocab("base", Some("<|reserved_0|>")), vocab("chat", Some("<|im_start|>")));
     assert_eq!(base.relation(&chat).unwrap().renamed, [2]);
-    assert_eq!(base.relation(&vocab("hole", None)).unwrap().renamed, [2]);
+    assert_eq!(base.relation(&vocab("reserved", None)).unwrap().renamed, [2]);
     let source = |v: Vocab| from_fn(Host, v, |_| Ok(vec![0.0, 1.0, 2.0, 3.0]));
     let check = (source(base) + source(chat)).check().unwrap();
     assert_eq!(check.renamed[0].0, 2);
@@ -80,7 +80,7 @@ fn renamed_and_reserved_special_tokens_are_reported_and_usable() {
 }
 
 #[test]
-fn ids_that_stand_for_no_token_are_never_generated() {
+fn unassigned_ids_are_never_generated() {
     let tokens = [Some("a"), None, Some("b"), None].map(|t| t.map(|t| t.as_bytes().to_vec()));
     let vocab = Vocab::sparse("gaps", tokens).unwrap().with_width(4).unwrap();
     assert_eq!((vocab.real(), vocab.unassigned()), (3, vec![1]));

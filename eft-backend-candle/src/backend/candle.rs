@@ -5,9 +5,9 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use eft_core::backend::{
     check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
-    check_tokens, check_uniforms,
+    check_tokens, check_uniforms, check_upload,
 };
-use eft_core::{Backend, Edit, Error, Filter, Host, Pick, Pool, Result, ScoreRow, Term, TokenId};
+use eft_core::{Backend, Edit, Filter, Host, Pick, Pool, Result, ScoreRow, Term, TokenId};
 
 use super::constants::Constants;
 use super::error::to_error;
@@ -100,9 +100,7 @@ impl Backend for Candle {
     }
 
     fn upload(&self, scores: &[f32], width: usize) -> Result<Tensor> {
-        if width == 0 || !scores.len().is_multiple_of(width) {
-            return Err(Error::shape("upload", format!("whole rows of {width}"), scores.len()));
-        }
+        check_upload(scores, width)?;
         Tensor::from_slice(scores, (scores.len() / width, width), &self.device).map_err(to_error)
     }
 

@@ -29,6 +29,11 @@ fn speculation_and_search_match_plain_decoding() {
 }
 
 #[test]
+fn calls_that_fail_change_nothing() {
+    passed(conformance::check_failures(&nn()));
+}
+
+#[test]
 fn products_with_larger_weights_match_f64() {
     println!("{:.1e}", passed(conformance::check_products(&nn(), 1e-6)));
 }

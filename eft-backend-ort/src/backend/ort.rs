@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use eft_core::backend::{
     check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
-    check_tokens, check_uniforms, score_rows,
+    check_tokens, check_uniforms, check_upload, score_rows,
 };
-use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
+use eft_core::{Backend, Edit, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
 use ort::session::builder::SessionBuilder;
 
 use super::graph::Memory;
@@ -89,9 +89,7 @@ impl Backend for Ort {
     }
 
     fn upload(&self, scores: &[f32], width: usize) -> Result<Tensor> {
-        if width == 0 || !scores.len().is_multiple_of(width) {
-            return Err(Error::shape("upload", format!("whole rows of {width}"), scores.len()));
-        }
+        check_upload(scores, width)?;
         let host = Tensor::new(value([scores.len() / width, width], scores.to_vec())?)?;
         if self.options().device == Device::CPU || scores.is_empty() {
             return Ok(host);

@@ -1,9 +1,9 @@
 //! [`Torch`]: checks the arguments of each operation and calls the function that does it.
 use eft_core::backend::{
     check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
-    check_tokens, check_uniforms,
+    check_tokens, check_uniforms, check_upload,
 };
-use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
+use eft_core::{Backend, Edit, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
 use tch::{Device, TchError, Tensor, no_grad_guard};
 
 use super::error::to_error;
@@ -88,9 +88,7 @@ impl Backend for Torch {
     }
 
     fn upload(&self, scores: &[f32], width: usize) -> Result<Tensor> {
-        if width == 0 || !scores.len().is_multiple_of(width) {
-            return Err(Error::shape("upload", format!("whole rows of {width}"), scores.len()));
-        }
+        check_upload(scores, width)?;
         let tensor = || {
             let rows = (scores.len() / width) as i64;
             Tensor::f_from_slice(scores)?.f_view([rows, width as i64])?.f_to(self.device)

@@ -2,8 +2,30 @@
 use super::{Backend, Edit, Pool, ScoreRow, Term};
 use crate::{Error, Result, TokenId};
 
-/// Checks that each row lies in its tensor and that each tensor has at least `width` columns. `what` names the
-/// operation in the error.
+/// Checks the arguments of [`Backend::upload`]: `scores` is whole rows of `width` numbers, or empty.
+///
+/// ```
+/// use eft_core::Error;
+/// use eft_core::backend::check_upload;
+///
+/// assert!(check_upload(&[0.0, 1.0, 2.0, 3.0], 2).is_ok());
+/// assert!(matches!(check_upload(&[0.0, 1.0, 2.0], 2), Err(Error::Shape { .. })));
+/// ```
+///
+/// # Errors
+/// [`Error::Shape`] if `width` is 0 or does not divide the number of scores.
+pub fn check_upload(scores: &[f32], width: usize) -> Result<()> {
+    if width == 0 {
+        return Err(Error::shape("upload", "a width of at least 1", width));
+    }
+    match scores.len().is_multiple_of(width) {
+        true => Ok(()),
+        false => Err(Error::shape("upload", format!("whole rows of {width} scores"), scores.len())),
+    }
+}
+
+/// Checks that each row lies in its tensor and that each tensor has at least `width` columns. `what` names the operation
+/// in the error.
 ///
 /// ```
 /// use eft_core::backend::{check_rows, score_rows};

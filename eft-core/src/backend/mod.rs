@@ -30,7 +30,7 @@ mod row;
 
 pub use checks::{
     check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
-    check_tokens, check_uniforms,
+    check_tokens, check_uniforms, check_upload,
 };
 pub use edit::{Edit, TokenMask};
 pub use filter::Filter;

@@ -5,6 +5,7 @@ use super::attribution::attribute;
 use super::event::Event;
 use super::open::{RowSettings, Rows, in_row};
 use super::report::Report;
+use super::request::Request;
 use super::step::{Bounds, Plain, Stepper, undo};
 use super::stop::{FinishReason, Finished, StopMatcher};
 use crate::backend::Backend;
@@ -64,7 +65,8 @@ struct Row {
 
 impl<B: Backend> Batch<B> {
     /// Generates from an evaluator by its first root, after the tokens that have been pushed to it. Random numbers and
-    /// processors continue as if the text had never been interrupted.
+    /// processors continue as if the text had never been interrupted. Every row has the settings of `decoding`, and its index
+    /// as its id; [`over_requests`](Self::over_requests) gives each row settings of its own.
     ///
     /// To continue a conversation, call [`into_evaluator`](Self::into_evaluator), [`Evaluator::reopen`], and then this
     /// function again with another seed.
@@ -89,6 +91,42 @@ impl<B: Backend> Batch<B> {
     /// * [`Error::Unknown`] if a processor asks for the prompt of a term that does not exist.
     pub fn over(evaluator: Evaluator<B>, decoding: Decoding) -> Result<Self> {
         let rows = Rows::of(&evaluator, &decoding)?;
+        Self::start(evaluator, decoding, rows, Box::new(Plain))
+    }
+
+    /// Generates from an evaluator as [`over`](Self::over) does, each row with the id, seed, stops and limit of a request.
+    /// A text that was interrupted goes on as it would have in one go if its request is passed again.
+    ///
+    /// The requests are those of the evaluator's rows, in their order; one for several samples continues as many rows.
+    /// Their prompts are not read again. Limits count the tokens that are generated from now on.
+    ///
+    /// ```
+    /// use eft_core::decode::{Batch, Request};
+    /// use eft_core::{from_fn, Decoding, Host, Vocab};
+    ///
+    /// let vocab = Vocab::new("abc", ["a", "b", "c"])?;
+    /// let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0, 2.0]));
+    /// let request = Request::new([0]).id(7).seed(3);
+    /// let decoding = |tokens| Decoding::default().max_tokens(tokens);
+    /// let whole = model.generate_batch([request.clone()], decoding(6))?.text()?.read();
+    ///
+    /// let mut first = model.generate_batch([request.clone()], decoding(4))?.text()?;
+    /// first.by_ref().for_each(drop);
+    /// let rest = Batch::over_requests(first.into_inner().into_evaluator(), [request], decoding(2))?.text()?.read();
+    /// assert!(whole[0].as_ref().unwrap().ends_with(rest[0].as_ref().unwrap()));
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// * [`Error::Shape`] unless the requests have a sample for each row of the evaluator.
+    /// * The errors of [`over`](Self::over).
+    pub fn over_requests<R: Into<Request>>(
+        evaluator: Evaluator<B>,
+        requests: impl IntoIterator<Item = R>,
+        decoding: Decoding,
+    ) -> Result<Self> {
+        let requests: Vec<_> = requests.into_iter().map(Into::into).collect();
+        let rows = Rows::of_requests(&evaluator, &requests, &decoding)?;
         Self::start(evaluator, decoding, rows, Box::new(Plain))
     }
 
@@ -152,8 +190,8 @@ impl<B: Backend> Batch<B> {
         Ok(())
     }
 
-    /// Returns the open models. Continue the texts with [`over`](Self::over), or use other prompts with
-    /// [`Evaluator::reopen`].
+    /// Returns the open models. Continue the texts with [`over`](Self::over) or [`over_requests`](Self::over_requests), or
+    /// use other prompts with [`Evaluator::reopen`].
     ///
     /// The models hold every token except an end-of-sequence token and a token for which a context had no room. Rows
     /// that ended before the last step are no longer part of the evaluator.

@@ -1,11 +1,14 @@
 //! Opening an evaluator on the prompts of a batch of requests.
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::request::Request;
 use super::stop::StopRules;
 use crate::backend::Backend;
+use crate::check;
 use crate::evaluator::{Evaluator, OpenOptions};
 use crate::sample::{Decoding, RowId};
+use crate::scores::consecutive;
 use crate::{Error, Prompt, Result, Source};
 
 /// The settings of one row of a batch.
@@ -35,16 +38,57 @@ impl Rows {
     /// # Errors
     /// The errors of [`StopRules::new`].
     pub(crate) fn of<B: Backend>(evaluator: &Evaluator<B>, decoding: &Decoding) -> Result<Self> {
-        let stops = StopRules::new(evaluator, decoding)?;
-        let settings = |row| RowSettings {
-            id: RowId::from(row as u64),
-            seed: decoding.sampling.seed,
-            max_tokens: decoding.max_tokens,
-            stops: stops.clone(),
-            stop_strings: Vec::new(),
-        };
-        let active: Vec<_> = (0..evaluator.rows()).collect();
-        Ok(Self { settings: active.iter().map(|row| settings(*row)).collect(), active, refused: Vec::new() })
+        let plain = vec![Request::new([]); evaluator.rows()];
+        Self::of_requests(evaluator, &plain, decoding)
+    }
+
+    /// The rows of an evaluator, each of which continues a sample of a request.
+    ///
+    /// # Errors
+    /// * [`Error::Shape`] unless there is a sample for each row.
+    /// * [`Error::InvalidParameter`] if a setting of a request is out of its range.
+    /// * [`Error::StopIdOutOfRange`] or [`Error::StopIdCut`] if a stop id can never be generated.
+    pub(crate) fn of_requests<B: Backend>(
+        evaluator: &Evaluator<B>,
+        requests: &[Request],
+        decoding: &Decoding,
+    ) -> Result<Self> {
+        requests.iter().try_for_each(Request::validate)?;
+        let samples: Vec<_> = requests.iter().map(|request| request.samples).collect();
+        let total = samples.iter().fold(0usize, |total, samples| total.saturating_add(*samples));
+        check::per_row("samples of the requests", evaluator.rows(), total)?;
+        let rules = StopRules::new(evaluator, decoding)?;
+        let (width, mut rows) = (evaluator.width(0)?, Self::none());
+        for ((index, request), of_request) in requests.iter().enumerate().zip(consecutive(samples)) {
+            let stops = rules.of_request(request.stop_ids.as_ref(), &request.stop_sequences, width)?;
+            rows.add(of_request, index, request, &stops, decoding);
+        }
+        Ok(rows)
+    }
+
+    fn none() -> Self {
+        Self { active: Vec::new(), settings: Vec::new(), refused: Vec::new() }
+    }
+
+    /// Adds the rows of a request, which is number `index` of its batch.
+    fn add(
+        &mut self,
+        rows: Range<usize>,
+        index: usize,
+        request: &Request,
+        stops: &StopRules,
+        decoding: &Decoding,
+    ) {
+        for (sample, row) in rows.enumerate() {
+            self.active.push(row);
+            self.settings.push(RowSettings {
+                id: RowId { request: request.id.unwrap_or(index as u64), sample: sample as u64 },
+                seed: request.seed.unwrap_or(decoding.sampling.seed),
+                max_tokens: request.max_tokens.or(decoding.max_tokens),
+                stops: stops.clone(),
+                stop_strings: request.stop_strings.clone(),
+            });
+        }
     }
 }
 
@@ -67,7 +111,7 @@ pub(crate) fn open<B: Backend>(
 
     let stops = StopRules::new(&evaluator, decoding)?;
     let width = evaluator.width(0)?;
-    let mut rows = Rows { active: Vec::new(), settings: Vec::new(), refused: Vec::new() };
+    let mut rows = Rows::none();
     // For each row, the row of the evaluator that has read its prompt.
     let (mut origins, mut next, mut prompts) = (Vec::new(), 0, 0..);
     for (index, (request, error)) in requests.iter().zip(errors).enumerate() {
@@ -80,17 +124,8 @@ pub(crate) fn open<B: Backend>(
         }
         let Some(origin) = prompts.next() else { break };
         let stops = stops.of_request(request.stop_ids.as_ref(), &request.stop_sequences, width)?;
-        for (sample, row) in of_request.enumerate() {
-            origins.push(origin);
-            rows.active.push(row);
-            rows.settings.push(RowSettings {
-                id: RowId { request: request.id.unwrap_or(index as u64), sample: sample as u64 },
-                seed: request.seed.unwrap_or(decoding.sampling.seed),
-                max_tokens: request.max_tokens.or(decoding.max_tokens),
-                stops: stops.clone(),
-                stop_strings: request.stop_strings.clone(),
-            });
-        }
+        origins.extend(of_request.clone().map(|_| origin));
+        rows.add(of_request, index, request, &stops, decoding);
     }
     if origins.len() > evaluator.rows() {
         evaluator.select(&origins)?;

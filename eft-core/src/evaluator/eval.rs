@@ -3,15 +3,16 @@ use std::ops::Range;
 
 use super::Evaluator;
 use super::expr::{Expr, Root};
+use super::state::ModelRows;
 use crate::backend::{Backend, Edit, ScoreRow, Term, score_rows};
 use crate::check;
 use crate::scores::consecutive;
 use crate::vocab::Common;
 use crate::{Error, Form, Result, Scores, TokenId};
 
-/// The bias added to ids without a token before a rule sees them: their probability is 0 in single precision, and
-/// unlike −∞ the bias stays finite where the rule subtracts it.
-const NO_TOKEN: f32 = -1e30;
+/// The bias of [unassigned](crate::Vocab::unassigned) ids before a rule sees them: their probability is 0 in single
+/// precision, and unlike −∞ the bias stays finite where the rule subtracts it.
+const UNASSIGNED_BIAS: f32 = -1e30;
 
 /// The score rows of a part of an expression: those of a model, or computed.
 pub(super) enum Value<'a, B: Backend> {
@@ -67,19 +68,42 @@ impl<B: Backend> Evaluator<B> {
         self.compute(self.root(root)?, at)
     }
 
-    /// Runs the models that [`eval`](Self::eval) would run, except those that only `draft` needs, and combines nothing.
-    /// (The draft's scores after the last token that it wrote cost another pass of the draft, and are needed only if
-    /// all of its tokens are accepted.)
+    /// Runs the models that [`eval`](Self::eval) would run for `root`, except for those that `draft` runs as well, and
+    /// combines nothing. A later [`eval`](Self::eval) of these positions runs only the rest.
     ///
-    /// A model that both roots run is left out unless it shares its passes with a model that only `root` runs.
+    /// Speculative decoding verifies a draft by a term of its target with it: the draft's own scores after its last token
+    /// cost another pass, and are needed only if all of its tokens are accepted.
+    ///
+    /// A model that both roots run is not left out if a model that only `root` runs shares its session, since one pass
+    /// then runs both.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// use eft_core::{from_fn, Evaluator, Host, Vocab};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let calls = Arc::new(AtomicUsize::new(0));
+    /// let counter = calls.clone();
+    /// let small = from_fn(Host, vocab.clone(), move |_| {
+    ///     counter.fetch_add(1, Ordering::Relaxed);
+    ///     Ok(vec![0.0, 1.0])
+    /// });
+    /// let large = from_fn(Host, vocab, |_| Ok(vec![1.0, 0.0]));
+    /// let mut evaluator = Evaluator::open(&[&(&large + &small), &small], &[vec![0].into()])?;
+    /// evaluator.push(&[vec![1, 1]])?;
+    ///
+    /// let before = calls.load(Ordering::Relaxed);
+    /// evaluator.run_without(0, 1, &[1..3])?;
+    /// assert_eq!(calls.load(Ordering::Relaxed), before);
+    /// evaluator.eval(0, &[1..3])?;
+    /// assert_eq!(calls.load(Ordering::Relaxed), before + 2);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// * [`Error::Unknown`] if the index of a root is out of range.
-    /// * [`Error::Shape`] unless there is a range for each row.
-    /// * [`Error::ContextFull`] if the pushed tokens do not fit into a model's context.
-    /// * [`Error::Poisoned`] after an earlier failure.
-    /// * Any other error of [`eval`](Self::eval), such as a failure of a model.
-    #[doc(hidden)]
+    /// The errors of [`eval`](Self::eval).
     pub fn run_without(&mut self, root: usize, draft: usize, at: &[Range<usize>]) -> Result<()> {
         self.check_positions(at)?;
         let left_out = self.of_draft_alone(root, draft)?;
@@ -152,8 +176,8 @@ impl<B: Backend> Evaluator<B> {
             return Ok(scores);
         }
         let mut value = self.value(&root.expr, at, &root.common)?;
-        if !root.common.holes.is_empty() {
-            let tensor = self.without_holes(&value.rows(), &root.common, f32::NEG_INFINITY)?;
+        if !root.common.unassigned.is_empty() {
+            let tensor = self.bias_unassigned(&value.rows(), &root.common, f32::NEG_INFINITY)?;
             value = Value::Computed(tensor, count);
         }
         let known_mass = self.known_mass(&value, &partial, at, width)?;
@@ -166,9 +190,9 @@ impl<B: Backend> Evaluator<B> {
         Ok(Scores::new(tensor, spans, width, form).with_known_mass(known_mass))
     }
 
-    /// The scores with a bias added to the ids below the common width that have no token.
-    fn without_holes(&self, rows: &[ScoreRow<'_, B>], common: &Common, bias: f32) -> Result<B::Tensor> {
-        let biases: Vec<(TokenId, f32)> = common.holes.iter().map(|id| (*id, bias)).collect();
+    /// The scores with a bias added to the unassigned ids.
+    fn bias_unassigned(&self, rows: &[ScoreRow<'_, B>], common: &Common, bias: f32) -> Result<B::Tensor> {
+        let biases: Vec<(TokenId, f32)> = common.unassigned.iter().map(|id| (*id, bias)).collect();
         let edits = vec![vec![Edit::Bias(biases)]; rows.len()];
         self.backend.edit(rows, &edits, common.width)
     }
@@ -177,7 +201,7 @@ impl<B: Backend> Evaluator<B> {
     fn alias(&self, root: &Root<B>, at: &[Range<usize>]) -> Option<Scores<B>> {
         let Expr::Model(model) = root.expr else { return None };
         let (store, width) = (&self.models[model].scores, root.common.width);
-        if !root.common.holes.is_empty() || store.form() == Form::Partial {
+        if !root.common.unassigned.is_empty() || store.form() == Form::Partial {
             return None;
         }
         let mut chunk = None;
@@ -240,8 +264,11 @@ impl<B: Backend> Evaluator<B> {
                         }
                     }
                     let mut value = self.value(part, at, common)?;
-                    if !common.holes.is_empty() {
-                        value = Value::Computed(self.without_holes(&value.rows(), common, NO_TOKEN)?, count);
+                    if !common.unassigned.is_empty() {
+                        value = Value::Computed(
+                            self.bias_unassigned(&value.rows(), common, UNASSIGNED_BIAS)?,
+                            count,
+                        );
                     }
                     normalised.push(self.backend.log_softmax(&value.rows(), width)?);
                 }
@@ -283,11 +310,21 @@ impl<B: Backend> Evaluator<B> {
         for &model in partial {
             let rows = self.rows_of_model(model, at)?;
             let left = self.backend.choose(&value.rows(), &rows, None, width)?;
-            let mass = self
-                .backend
-                .log_normalizers(&score_rows(&left, rows.len()), width)?
-                .into_iter()
-                .map(f32::exp);
+            let left = self.backend.log_normalizers(&score_rows(&left, rows.len()), width)?;
+            let ModelRows { model, scores, .. } = &self.models[model];
+            let positions = at.iter().enumerate().flat_map(|(row, at)| at.clone().map(move |p| (row, p)));
+            let reported: Vec<_> = positions.map(|(row, p)| scores.known_mass(row, p)).collect();
+            // A source that is itself a combination reports how much its black boxes know, and its scores are normalised
+            // over that. So the tokens that are left have a share of the reported mass.
+            let all = match reported.iter().any(Option::is_some) {
+                true => self.backend.log_normalizers(&rows, model.vocab().real())?,
+                false => vec![0.0; rows.len()],
+            };
+            let mass =
+                reported.iter().zip(left.iter().zip(&all)).map(|(reported, (left, all))| match reported {
+                    Some(reported) if *left > f32::NEG_INFINITY => reported * (left - all).exp(),
+                    _ => left.exp(),
+                });
             known_mass = match known_mass.is_empty() {
                 true => mass.collect(),
                 false => known_mass.iter().zip(mass).map(|(a, b)| a.min(b)).collect(),

@@ -39,6 +39,12 @@ impl<B: Backend> ScoreStore<B> {
         Some(ScoreRow::new(self.chunks[chunk].as_ref()?.tensor()?, index))
     }
 
+    /// The probability mass that the model reports to know at a position: see [`Scores::known_mass`].
+    pub(crate) fn known_mass(&self, row: usize, position: usize) -> Option<f32> {
+        let (chunk, index) = self.locate(row, position)?;
+        self.chunk(chunk)?.known_mass_at(index)
+    }
+
     /// The chunk and the row of its tensor that hold a position.
     pub(crate) fn locate(&self, row: usize, position: usize) -> Option<(usize, usize)> {
         self.rows.get(row)?.get(&position).copied()

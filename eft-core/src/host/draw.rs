@@ -1,5 +1,5 @@
 //! Drawing a token by inverting the cumulative distribution function in the order of ids.
-use super::exp::exp;
+use super::math::exp;
 use super::parallel::{CHUNK, by_row, map};
 use super::summary::{BLOCK, Mass, Summary, block_sums};
 use super::tensor::{Host, RowView};

@@ -21,9 +21,9 @@ mod choose;
 mod clamp;
 mod draw;
 mod edit;
-mod exp;
 mod filter;
 mod linear;
+pub mod math;
 mod nucleus;
 mod order;
 mod parallel;
@@ -34,13 +34,10 @@ mod summary;
 mod tensor;
 mod vector;
 
-/// Shared with the candle backend's kernels for the processor; not part of the interface.
-#[doc(hidden)]
-pub use exp::exp;
 pub use tensor::{Host, HostTensor};
 
-use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term};
-use crate::{Error, Result, TokenId};
+use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term, check_upload};
+use crate::{Result, TokenId};
 
 impl Backend for Host {
     type Tensor = HostTensor;
@@ -56,9 +53,7 @@ impl Backend for Host {
     }
 
     fn upload(&self, scores: &[f32], width: usize) -> Result<HostTensor> {
-        if width == 0 || !scores.len().is_multiple_of(width) {
-            return Err(Error::shape("upload", format!("a multiple of {width} scores"), scores.len()));
-        }
+        check_upload(scores, width)?;
         HostTensor::from_rows(scores.to_vec(), width)
     }
 

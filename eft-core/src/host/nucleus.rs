@@ -1,5 +1,5 @@
 //! The cutoff of a score row under top-k, top-p and min-p, at a cost linear in the width for any row.
-use super::exp::exp;
+use super::math::exp;
 use super::order::{Band, Depth, Key, gather, keep_first, kth_largest, maxima};
 use super::parallel::{by_row, map, map_chunks};
 use super::summary::{BLOCK, Mass, Summary};

@@ -1,6 +1,6 @@
 //! Merging log-probabilities entry by entry: power means, maximum, minimum.
-use super::exp::{exp, ln};
 use super::linear::weighted;
+use super::math::{exp, ln};
 use super::parallel::{by_row, create};
 use super::summary::{Mass, Summary};
 use super::tensor::{Host, HostTensor};

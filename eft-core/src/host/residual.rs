@@ -1,5 +1,5 @@
 //! The positive part of the target distribution minus the draft distribution.
-use super::exp::{exp, ln};
+use super::math::{exp, ln};
 use super::parallel::{by_row, create};
 use super::softmax::normalize;
 use super::summary::{Mass, masses};

@@ -1,6 +1,6 @@
 //! Statistics of a score row, computed in one pass: its largest score, the sum of its exponentials, and whether it is
 //! sound.
-use super::exp::{EXP_ZERO, exp};
+use super::math::{EXP_ZERO, exp};
 use super::parallel::{CHUNK, by_row, map_chunks};
 use super::tensor::RowView;
 use super::vector::vectorized;

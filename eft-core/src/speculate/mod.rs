@@ -176,6 +176,23 @@ impl<B: Backend> Speculative<B> {
         self.start(evaluator, decoding, rows)
     }
 
+    /// Generates from an evaluator as [`over`](Self::over) does, each row with the id, seed, stops and limit of a request,
+    /// as [`Batch::over_requests`] does.
+    ///
+    /// # Errors
+    /// * The errors of [`over`](Self::over).
+    /// * [`Error::Shape`] unless the requests have a sample for each row of the evaluator.
+    pub fn over_requests<R: Into<Request>>(
+        &self,
+        evaluator: Evaluator<B>,
+        requests: impl IntoIterator<Item = R>,
+        decoding: Decoding,
+    ) -> Result<Batch<B>> {
+        let requests: Vec<_> = requests.into_iter().map(Into::into).collect();
+        let rows = Rows::of_requests(&evaluator, &requests, &decoding)?;
+        self.start(evaluator, decoding, rows)
+    }
+
     fn start(&self, evaluator: Evaluator<B>, decoding: Decoding, rows: Rows) -> Result<Batch<B>> {
         let (target, draft) = (evaluator.width(0)?, evaluator.width(1)?);
         Common::of(evaluator.vocabs(0)?.iter().chain(evaluator.vocabs(1)?))?;

@@ -10,8 +10,8 @@ use crate::{Result, TokenId};
 pub(crate) struct Common {
     /// The ids below this number are real tokens of all of them.
     pub(crate) width: usize,
-    /// The ids below `width` that have no token in at least one of them.
-    pub(crate) holes: Vec<TokenId>,
+    /// The ids below `width` that stand for no token in some of them.
+    pub(crate) unassigned: Vec<TokenId>,
     /// Descriptions of special tokens whose names differ, in the first vocabulary and in the one that differs.
     pub(crate) renamed: BTreeMap<TokenId, (String, String)>,
     /// The ids that end a text in any of them.
@@ -39,7 +39,7 @@ impl Common {
             }
             seen.push(vocab);
         }
-        common.holes = unassigned.into_iter().filter(|id| (*id as usize) < common.width).collect();
+        common.unassigned = unassigned.into_iter().filter(|id| (*id as usize) < common.width).collect();
         Ok(common)
     }
 }

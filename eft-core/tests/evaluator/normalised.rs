@@ -37,27 +37,27 @@ fn log_probs_of_a_single_model_are_normalised_over_its_tokens() {
 
 #[test]
 fn parts_of_a_rule_are_normalised_over_the_tokens_they_share() {
-    // Ids 3 and 7 have no token, and the models give them much of the mass.
+    // Ids 3 and 7 are unassigned, and the models give them much of the mass.
     let vocab = |name: &str| {
         let letter = |id: u8| (id != 3 && id != 7).then(|| vec![b'a' + id]);
         Vocab::sparse(name, (0..WIDTH as u8).map(letter)).unwrap()
     };
-    let holes = [3, 7];
+    let unassigned = [3, 7];
     let raw = |seed: u64| {
         let mut row = logits(seed, &[1, 2], WIDTH);
-        holes.iter().for_each(|id| row[*id] += 2.0 * seed as f32);
+        unassigned.iter().for_each(|id| row[*id] += 2.0 * seed as f32);
         row
     };
     let source = |name: &str, seed: u64| {
         eft_core::from_fn(Host, vocab(name), move |tokens| {
             let mut row = logits(seed, tokens, WIDTH);
-            holes.iter().for_each(|id| row[*id] += 2.0 * seed as f32);
+            unassigned.iter().for_each(|id| row[*id] += 2.0 * seed as f32);
             Ok(row)
         })
     };
     let normalised = |seed: u64| {
         let mut row = raw(seed);
-        holes.iter().for_each(|id| row[*id] = f32::NEG_INFINITY);
+        unassigned.iter().for_each(|id| row[*id] = f32::NEG_INFINITY);
         reference::log_softmax(&row)
     };
     let (a, b, c) = (source("a", 1), source("b", 2), source("c", 3));
@@ -66,10 +66,10 @@ fn parts_of_a_rule_are_normalised_over_the_tokens_they_share() {
     let expected: Vec<_> = (0..WIDTH).map(|i| (0.3 * pa[i].exp() + 0.7 * pb[i].exp()).ln() as f32).collect();
     assert_near(&log_probs_after(&mixture, &[1, 2], &[]), &expected, 1e-4);
 
-    // A rule that subtracts does not return NaN for ids without a token.
+    // A rule that subtracts gives no NaN for unassigned ids.
     let upscaled = combine::nucleus_delta(&a, &b, &c, 1.0, 1.0).unwrap();
     let sums = (0..WIDTH)
-        .map(|i| if holes.contains(&i) { f32::NEG_INFINITY } else { (pb[i] + pa[i] - pc[i]) as f32 });
+        .map(|i| if unassigned.contains(&i) { f32::NEG_INFINITY } else { (pb[i] + pa[i] - pc[i]) as f32 });
     let expected: Vec<_> =
         reference::log_softmax(&sums.collect::<Vec<_>>()).into_iter().map(|x| x as f32).collect();
     assert_near(&log_probs_after(&upscaled, &[1, 2], &[]), &expected, 1e-4);

@@ -14,7 +14,7 @@ use eft_core::sample::{
 };
 use eft_core::{
     Decoding, Evaluator, Filter, Form, Host, LogitSource, PromptTransform, RowFeed, Sampler, Sampling,
-    Session, Source, Token, TokenId, combine, from_fn, from_top,
+    Session, Source, Token, TokenId, bridge, combine, from_fn, from_top,
 };
 use proptest::prelude::*;
 

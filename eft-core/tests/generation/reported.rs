@@ -109,6 +109,42 @@ fn a_black_box_is_combined_on_the_tokens_it_reports() {
 }
 
 #[test]
+fn sources_around_a_black_box_report_how_much_it_knows() {
+    let black_box = |seed: u64, known: usize| {
+        from_top(Host, vocab(&format!("top {known}")), move |tokens| {
+            let top = reference::top(&logits(seed, tokens, WIDTH), known);
+            Ok(top.into_iter().map(|(id, p)| (id, p as f32)).collect())
+        })
+    };
+    let (wide, narrow) = (black_box(4, 5), black_box(5, 3));
+    let difference = model("tuned", 1) - model("untuned", 2);
+    let proxy = &wide + &difference;
+    let mass = |source: &Source<Host>| -> Vec<f32> {
+        let (mut session, first) = source.session(&[[3].into(), [5, 1].into()]).unwrap();
+        let second = session.extend(&[RowFeed::none(), RowFeed::all(vec![0, 2])]).unwrap();
+        vec![first.known_mass(0), first.known_mass(1), second.known_mass(1)]
+            .into_iter()
+            .map(Option::unwrap)
+            .collect()
+    };
+    let pairs = [
+        (bridge(wide.clone(), Host), wide.clone()),
+        (bridge(proxy.clone(), Host) - &difference, wide.clone()),
+        (Source::opaque(wide.clone()) + &difference, wide.clone()),
+        (Source::opaque(proxy.clone()) - &difference, wide.clone()),
+        // Tokens that one of two black boxes does not know are unknown to both.
+        (Source::opaque(wide.clone()) + &narrow, &wide + &narrow),
+        (bridge(wide.clone(), Host) + Source::opaque(bridge(narrow.clone(), Host)), &wide + &narrow),
+    ];
+    for (source, direct) in pairs {
+        let (got, expected) = (mass(&source), mass(&direct));
+        assert!(expected.iter().all(|mass| (0.01..0.999).contains(mass)), "{expected:?}");
+        let near = got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(near, "{source}: {got:?}, expected {expected:?}");
+    }
+}
+
+#[test]
 fn scores_of_texts_are_sums_of_log_probs() {
     let source = model("a", 1) + (model("b", 2) - model("c", 3));
     // More tokens than are scored at once, and rows of different lengths.

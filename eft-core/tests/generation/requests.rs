@@ -56,6 +56,67 @@ fn speculation_keeps_to_requests_too() {
     assert_eq!(drafted, texts(&source, requests()));
 }
 
+#[test]
+fn an_interrupted_text_goes_on_under_its_own_id_seed_and_stops() {
+    let (source, draft) = (model("m", 1), model("draft", 2));
+    let decoding = |tokens| sampled().max_tokens(tokens);
+    let read = |batch: &mut Batch<Host>, texts: &mut [Vec<TokenId>]| {
+        batch.filter_map(|event| token_of(event.unwrap())).for_each(|(row, id)| texts[row].push(id));
+    };
+    let request = |tokens: TokenId, id| Request::new([tokens]).id(id);
+    // The last text ends at two tokens in its second half.
+    let mut free = vec![Vec::new()];
+    read(&mut source.generate_batch([request(3, 5)], decoding(9)).unwrap(), &mut free);
+    let requests =
+        || [request(1, 7).seed(9), request(2, 3).samples(2), request(3, 5).stop_sequence(&free[0][5..7])];
+    let mut whole = vec![Vec::new(); 4];
+    read(&mut source.generate_batch(requests(), decoding(9)).unwrap(), &mut whole);
+    assert_eq!(whole.iter().map(Vec::len).collect::<Vec<_>>(), [9, 9, 9, 5]);
+
+    let speculative = source.speculate().draft(&draft).block(2).same_text();
+    for cut in [1, 4] {
+        let halves = |drafted: bool, own: bool| {
+            let mut texts = vec![Vec::new(); 4];
+            let prompts = [1, 2, 2, 3].map(|token| [token].into());
+            let evaluator = Evaluator::open(&[&source, &draft], &prompts).unwrap();
+            let mut first = Batch::over_requests(evaluator, requests(), decoding(cut)).unwrap();
+            read(&mut first, &mut texts);
+            let (evaluator, left) = (first.into_evaluator(), decoding(9 - cut));
+            let mut rest = match (drafted, own) {
+                (true, _) => speculative.over_requests(evaluator, requests(), left).unwrap(),
+                (false, true) => Batch::over_requests(evaluator, requests(), left).unwrap(),
+                (false, false) => Batch::over(evaluator, left).unwrap(),
+            };
+            read(&mut rest, &mut texts);
+            texts
+        };
+        assert_eq!(halves(false, true), whole);
+        assert_eq!(halves(true, true), whole);
+        // Under other settings, every text goes on in another way.
+        assert!(halves(false, false).iter().zip(&whole).all(|(text, whole)| text != whole));
+    }
+}
+
+#[test]
+fn requests_that_continue_an_evaluator_are_one_for_each_row() {
+    let model = recite(&[1, 2, 3, 4, 5, 6, 7]);
+    let opened = || Evaluator::open(&[&model], &[[0].into(), [0].into()]).unwrap();
+    let over = |requests: Vec<Request>| Batch::over_requests(opened(), requests, greedy());
+    let text = over(vec![Request::new([0]).max_tokens(2), Request::new([0]).until("d")]).unwrap();
+    let texts: Vec<_> = text.text().unwrap().read().into_iter().map(Result::unwrap).collect();
+    assert_eq!(texts, ["bc", "bc"]);
+
+    for wrong in [vec![], vec![Request::new([0])], vec![Request::new([0]).samples(3)]] {
+        assert!(matches!(over(wrong).map(drop), Err(Error::Shape { .. })));
+    }
+    let wrong = vec![Request::new([0]).samples(usize::MAX), Request::new([0]).samples(2)];
+    assert!(matches!(over(wrong).map(drop), Err(Error::Shape { .. })));
+    let wrong = vec![Request::new([0]).samples(0), Request::new([0]).samples(2)];
+    assert!(matches!(over(wrong).map(drop), Err(Error::InvalidParameter { .. })));
+    let wrong = vec![Request::new([0]).samples(2).stop_ids([99])];
+    assert!(matches!(over(wrong).map(drop), Err(Error::StopIdOutOfRange { id: 99, .. })));
+}
+
 fn token_of(event: Event) -> Option<(usize, TokenId)> {
     match event {
         Event::Token { row, token } => Some((row, token.id)),

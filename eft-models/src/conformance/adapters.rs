@@ -1,8 +1,8 @@
-//! Checks of LoRA adapters, alone and several in one pass.
-use eft_core::conformance::{SourceTest, check_source};
-use eft_core::{Backend, Evaluator, Prompt, Scores};
+//! Checks of LoRA adapters, also of several in one pass.
+use eft_core::conformance::{SourceTest, check_engine, check_source};
+use eft_core::{Backend, Evaluator, Prompt, Scores, Source};
 
-use super::goldens::{Difference, Golden, model};
+use super::goldens::{Difference, Golden, engine, model};
 use super::{Verdict, require};
 use crate::{Adapter, Checkpoint, DecoderEngine, Error, Nn};
 
@@ -13,15 +13,19 @@ const ADAPTERS: [(&str, &[&str]); 3] = [
     ("falcon-new", &["falcon-new-lora"]),
 ];
 
-/// Checks logits under adapters against those of PEFT, and that rows under different adapters give the same logits in
-/// one pass as alone. Returns the largest difference from PEFT for each adapter.
+/// Checks logits under adapters against those of PEFT, and that rows under different adapters, and under none, obey the
+/// laws of engines and give the same logits in one pass as alone. Returns the largest difference from PEFT for each
+/// adapter.
 ///
 /// # Errors
 /// Returns the first check that fails, in words.
 pub fn check_adapters<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     let mut differences = Vec::new();
     for (base, names) in ADAPTERS {
-        let source = model(nn, base, names)?;
+        let engine = engine(nn, base, names)?;
+        let test = SourceTest::new([vec![3], vec![14, 15, 9]]).tolerance(1e-3).steps(20);
+        check_engine(&engine, &test).map_err(|failure| format!("{base} with adapters: {failure}"))?;
+        let source = Source::new(engine);
         Golden::family(base)?.check_logits(&source)?;
         for name in names {
             differences.push(Golden::adapter(name, base)?.check_logits(&source.adapter(name)?)?);

@@ -1,25 +1,27 @@
 //! Checks of every family, without adapters.
-use eft_core::conformance::{SourceTest, check_source, check_traffic};
-use eft_core::{Decoding, Sampling, TokenId};
+use eft_core::conformance::{SourceTest, check_engine, check_source, check_traffic};
+use eft_core::{Decoding, Sampling, Source, TokenId};
 
-use super::goldens::{Difference, FAMILIES, Golden, model, texts};
+use super::goldens::{Difference, FAMILIES, Golden, engine, model, texts};
 use super::{Verdict, require};
 use crate::Nn;
 
-/// Checks the logits and greedy texts of every family against those of transformers, the laws of sources, and prompts
-/// that take several passes. Returns the largest difference of the logits for each family.
+/// Checks the logits and greedy texts of every family against those of transformers, the laws of engines and of sources,
+/// and prompts that take several passes. Returns the largest difference of the logits for each family.
 ///
 /// # Errors
 /// Returns the first check that fails, in words.
 pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     let mut differences = Vec::new();
     for family in FAMILIES {
-        let (golden, source) = (Golden::family(family)?, model(nn, family, &[])?);
+        let (golden, engine) = (Golden::family(family)?, engine(nn, family, &[])?);
+        let test = SourceTest::new(golden.prompts.clone()).tolerance(1e-3).steps(20).walks(2);
+        let mut checked = check_engine(&engine, &test);
+        let source = Source::new(engine);
         differences.push(golden.check_logits(&source)?);
         golden.check_greedy(&source)?;
-        let test = SourceTest::new(golden.prompts).tolerance(1e-3);
-        let checked =
-            check_source(&source, &test.clone().steps(30)).and_then(|()| check_traffic(&source, &test));
+        checked = checked.and_then(|()| check_source(&source, &test.clone().walks(1).steps(10)));
+        checked = checked.and_then(|()| check_traffic(&source, &test));
         checked.map_err(|failure| format!("{family}: {failure}"))?;
     }
     check_pieces(nn)?;

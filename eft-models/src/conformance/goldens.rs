@@ -111,12 +111,17 @@ fn folder(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "goldens", name].iter().collect()
 }
 
-/// The model of a family, with adapters.
-pub(super) fn model<N: Nn>(nn: &N, family: &str, adapters: &[&str]) -> crate::Result<Source<N::Backend>> {
+/// The engine of a family, with adapters.
+pub(super) fn engine<N: Nn>(nn: &N, family: &str, adapters: &[&str]) -> crate::Result<DecoderEngine<N>> {
     let adapters =
         adapters.iter().map(|name| Adapter::open(folder(name))).collect::<crate::Result<Vec<_>>>()?;
     let checkpoint = Checkpoint::open(folder(family))?;
-    Ok(Source::new(DecoderEngine::with_adapters(nn.clone(), &checkpoint, &adapters, None)?))
+    DecoderEngine::with_adapters(nn.clone(), &checkpoint, &adapters, None)
+}
+
+/// The model of a family, with adapters.
+pub(super) fn model<N: Nn>(nn: &N, family: &str, adapters: &[&str]) -> crate::Result<Source<N::Backend>> {
+    Ok(Source::new(engine(nn, family, adapters)?))
 }
 
 /// Runs a batch to its end, and returns the tokens of each row.

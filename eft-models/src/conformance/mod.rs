@@ -2,9 +2,10 @@
 //! and sources.
 //!
 //! The tiny random checkpoints of `goldens/` are compared with the results of transformers and PEFT: logits at every
-//! position, and greedy texts. Products with larger weights are compared with sums in double precision. Sessions must
-//! obey the laws of sources, speculative decoding must give the texts of plain decoding, and searches must sample and
-//! score as the models do. [`ReferenceNn`] is an implementation in plain loops.
+//! position, and greedy texts. Products with larger weights are compared with sums in double precision. Sessions must obey
+//! the laws of engines and of sources, also when an operation fails; speculative decoding must give the texts of plain
+//! decoding; and searches must sample and score as the models do. [`ReferenceNn`] is an implementation in plain loops, and
+//! [`FaultyNn`] makes any implementation fail.
 //!
 //! ```no_run
 //! use eft_models::{Nn, conformance};
@@ -13,18 +14,23 @@
 //!     println!("{:?}", conformance::check_families(library)?);
 //!     println!("{:?}", conformance::check_adapters(library)?);
 //!     println!("{}", conformance::check_products(library, 1e-6)?);
+//!     conformance::check_failures(library)?;
 //!     conformance::check_methods(library)
 //! }
 //! ```
 mod adapters;
+mod failures;
 mod families;
+mod faults;
 mod goldens;
 mod methods;
 mod products;
 mod reference;
 
 pub use adapters::check_adapters;
+pub use failures::check_failures;
 pub use families::check_families;
+pub use faults::FaultyNn;
 pub use goldens::{Difference, FAMILIES, Golden};
 pub use methods::check_methods;
 pub use products::check_products;

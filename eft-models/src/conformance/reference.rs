@@ -323,7 +323,7 @@ impl Nn for ReferenceNn {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{check_adapters, check_families, check_products};
+    use super::super::{check_adapters, check_failures, check_families, check_products};
     use super::*;
 
     #[test]
@@ -334,6 +334,11 @@ mod tests {
     #[test]
     fn adapters_are_those_of_peft() {
         check_adapters(&ReferenceNn).unwrap();
+    }
+
+    #[test]
+    fn calls_that_fail_change_nothing() {
+        check_failures(&ReferenceNn).unwrap();
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Attention of new tokens to the KV cache of their row.
-use eft_core::host::exp;
+use eft_core::host::math::exp;
 use eft_models::spec::AttentionSpec;
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;

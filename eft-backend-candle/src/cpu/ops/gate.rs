@@ -1,4 +1,4 @@
-use eft_core::host::exp;
+use eft_core::host::math::exp;
 use eft_models::spec::Activation;
 use fearless_simd::Simd;
 

@@ -1,5 +1,17 @@
-//! The exponential and the logarithm as polynomials without branches, which the compiler can turn into vector
-//! instructions on any processor.
+//! The exponential and the logarithm in single precision, for kernels of your own: polynomials without branches, which the
+//! compiler can turn into vector instructions on any processor.
+//!
+//! ```
+//! use eft_core::host::math::{exp, ln};
+//!
+//! // A stable softmax: no exponent is above zero.
+//! let scores = [1.0f32, 3.0, f32::NEG_INFINITY];
+//! let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+//! let sum: f32 = scores.iter().map(|score| exp(score - largest)).sum();
+//! let log_probs = scores.map(|score| score - largest - ln(sum));
+//! assert!((log_probs[0] + 2.126928).abs() < 1e-6);
+//! assert_eq!(log_probs[2], f32::NEG_INFINITY);
+//! ```
 
 /// [`exp`] is zero below this number. The smallest normal `f32` is `exp(-87.336)`.
 pub(super) const EXP_ZERO: f32 = -87.33;
@@ -7,7 +19,7 @@ pub(super) const EXP_ZERO: f32 = -87.33;
 /// Returns `exp(x)` for `x ≤ 0`, within 2 ulp: exactly 0 below −87.33 and for −∞, exactly 1 for 0, NaN for NaN.
 ///
 /// ```
-/// assert_eq!(eft_core::host::exp(0.0), 1.0);
+/// assert_eq!(eft_core::host::math::exp(0.0), 1.0);
 /// ```
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
@@ -27,8 +39,12 @@ pub fn exp(x: f32) -> f32 {
 }
 
 /// Returns `ln(x)` for `x ≥ 0`, within 2 ulp: −∞ below the smallest normal number, NaN for NaN.
+///
+/// ```
+/// assert_eq!(eft_core::host::math::ln(1.0), 0.0);
+/// ```
 #[inline(always)]
-pub(super) fn ln(x: f32) -> f32 {
+pub fn ln(x: f32) -> f32 {
     const SQRT_HALF: f32 = std::f32::consts::FRAC_1_SQRT_2;
     let bits = x.to_bits().wrapping_sub(SQRT_HALF.to_bits());
     let exponent = ((bits as i32) >> 23) as f32;
