@@ -30,8 +30,8 @@ use crate::{Torch, TorchNn};
 /// ```
 ///
 /// # The files must not change
-/// Weights are mapped into memory while they are loaded. The files must not be changed or truncated in place as long as the model exists: that
-/// would be undefined behaviour. Replacing a file by renaming another to its name is fine.
+/// Weights are mapped into memory while they are loaded. The files must not be changed or truncated in place as long as
+/// the model exists: that would be undefined behaviour. Replacing a file by renaming another to its name is fine.
 ///
 /// # Errors
 /// * Any error of [`Checkpoint::open`]: a missing or invalid file, or an unsupported family.
