@@ -129,7 +129,7 @@ def broken():
     """Writes graphs of a few nodes that are not quite decoders, and one that is: it has a table as long as its context."""
 
     def write(name, ids=("rows", "new"), ids_type=TensorProto.INT64, past=("rows", 1, "past", 2), present_type=TensorProto.FLOAT,
-              logits=("rows", "new", 8), logits_type=TensorProto.FLOAT, forgets=False, opset=OPSET, table=None):
+              logits=("rows", "new", 8), logits_type=TensorProto.FLOAT, forgets=False, opset=OPSET, table=None, drift=None):
         entry = helper.make_tensor_value_info
         constant = lambda name, value: onnx.numpy_helper.from_array(np.array(value), name)
         inputs = [entry("input_ids", ids_type, ids), entry("past_key_values.0.key", TensorProto.FLOAT, past)]
@@ -160,12 +160,24 @@ def broken():
                             helper.make_node("Gather", ["table", "last slot"], ["nothing"])]
             nodes[-1].input[0] = "looked up"
             nodes[-1:-1] = [helper.make_node("Add", ["grown", "nothing"], ["looked up"])]
+        if drift:
+            # The logits over a cache differ from those of one pass by a little for each slot.
+            cast = next(node for node in nodes if node.op_type == "Cast" and node.output[0] == "cast")
+            cast.input[0] = "drifted"
+            at = nodes.index(cast)
+            nodes[at:at] = [helper.make_node("Shape", ["past_key_values.0.key"], ["past slots"], start=2, end=3),
+                            helper.make_node("Cast", ["past slots"], ["past number"], to=TensorProto.FLOAT),
+                            helper.make_node("Mul", ["past number", "drift"], ["past drift"]),
+                            helper.make_node("Mul", ["past drift", "sine"], ["added"]),
+                            helper.make_node("Add", ["sine", "added"], ["drifted"])]
         order = ["Shape"] if forgets else []
         nodes.sort(key=lambda node: node.op_type not in order)
         weights = [constant("last", [-1]), constant("middle", [1, 3]), constant("flat", [-1, 8]),
                    constant("directions", np.arange(1, 9, dtype=np.float32) / 7)]
         if table:
             weights += [constant("one", [1]), constant("table", np.zeros(table, np.float32))]
+        if drift:
+            weights.append(constant("drift", np.array([drift], np.float32)))
         graph = helper.make_graph(nodes, name, inputs, outputs, weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
         file = HERE / "broken" / f"{name}.onnx" if table is None else HERE / name / "model.onnx"
@@ -181,6 +193,8 @@ def broken():
     write("flat-logits", logits=("positions", 8))
     write("half-present", present_type=TensorProto.FLOAT16)
     write("forgetful", forgets=True)
+    # Between once and four times what rounding explains in 32 bits.
+    write("drifting", drift=1.2e-4)
     write("future-opset", opset=99)
     write("table", table=16)
     (HERE / "table/config.json").write_text('{"max_position_embeddings": 16}\n')

@@ -14,6 +14,8 @@ use crate::{Ort, Result};
 /// mean the same tokens: this function reads no tokenizer and cannot check it. Without a `vocab`, a model can be
 /// combined with itself only.
 ///
+/// [`OnnxEngine::load`] also gives access to the [warnings](OnnxEngine::warnings) that the tests of the model gave.
+///
 /// ```no_run
 /// use eft_backend_ort::{Ort, load};
 /// use eft_core::{Sampling, Vocab};

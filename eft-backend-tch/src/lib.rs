@@ -39,6 +39,6 @@ pub mod script;
 pub use backend::{Torch, to_error};
 pub use load::load;
 pub use nn::TorchNn;
-pub use script::{ScriptError, ScriptOptions, load_script};
+pub use script::{ScriptEngine, ScriptError, ScriptOptions, load_script};
 
 pub use tch::{Device, Kind};

@@ -1,6 +1,6 @@
 //! Every family and adapter against transformers and PEFT, with the kit of eft-models; and in half precision.
 use eft_backend_tch::{Kind, Torch, TorchNn};
-use eft_core::conformance::{SourceTest, check_source};
+use eft_core::conformance::{SourceTest, check_engine, check_source};
 use eft_core::{Error, Source};
 use eft_models::conformance::{self, FAMILIES, Golden};
 use eft_models::{Blocks, Checkpoint, DecoderEngine, Dtype, Nn, RawTensor};
@@ -21,6 +21,17 @@ fn families_match_transformers() {
 #[test]
 fn adapters_match_peft() {
     checked(conformance::check_adapters(&nn())).iter().for_each(|found| println!("{found:?}"));
+}
+
+#[test]
+fn sessions_of_a_checkpoint_obey_the_laws() {
+    for family in ["llama", "gemma2"] {
+        let golden = checked(Golden::family(family));
+        let checkpoint = Checkpoint::open(golden.folder()).unwrap();
+        let engine = DecoderEngine::load(nn(), &checkpoint, None).unwrap();
+        let test = SourceTest::new(golden.prompts.clone()).tolerance(1e-3);
+        check_engine(&engine, &test).unwrap_or_else(|failure| panic!("{family}: {failure}"));
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 use std::error::Error as _;
 use std::path::PathBuf;
 
-use eft_backend_tch::{ScriptError, ScriptOptions, Torch, load_script};
-use eft_core::conformance::{SourceTest, check_source, check_traffic};
+use eft_backend_tch::{ScriptEngine, ScriptError, ScriptOptions, Torch, load_script};
+use eft_core::conformance::{SourceTest, check_engine, check_source, check_traffic};
 use eft_core::{Decoding, Error, Sampling, Source, TokenId, Vocab};
 use eft_models::conformance::Golden;
 
@@ -21,8 +21,14 @@ fn load(name: &str, options: &ScriptOptions) -> Result<Source<Torch>, ScriptErro
     load_script(file(name), &Torch::cpu(), options, None)
 }
 
+fn engine(name: &str, options: &ScriptOptions) -> ScriptEngine {
+    let engine = ScriptEngine::load(file(name), &Torch::cpu(), options, None).unwrap();
+    assert!(engine.warnings().is_empty(), "{name}: {:?}", engine.warnings());
+    engine
+}
+
 fn model(name: &str) -> Source<Torch> {
-    load(name, &ScriptOptions::default().context(128)).unwrap()
+    Source::new(engine(name, &ScriptOptions::default().context(128)))
 }
 
 #[test]
@@ -31,6 +37,8 @@ fn a_llama_matches_transformers() {
     println!("{:?}", golden.check_logits(&source).unwrap());
     golden.check_greedy(&source).unwrap();
     let test = SourceTest::new(golden.prompts).tolerance(1e-3);
+    let engine = engine("llama", &ScriptOptions::default().context(128));
+    check_engine(&engine, &test).unwrap_or_else(|failure| panic!("{failure}"));
     check_source(&source, &test).unwrap_or_else(|failure| panic!("{failure}"));
     check_traffic(&source, &test).unwrap_or_else(|failure| panic!("{failure}"));
 }
@@ -38,9 +46,11 @@ fn a_llama_matches_transformers() {
 #[test]
 fn modules_with_any_cache_pass_the_conformance_kit() {
     // A cache with masked slots, a module that ignores the mask, a sliding window, no cache.
-    let window = ScriptOptions::default().sliding_window();
-    for source in [model("sums"), model("blind"), load("sums", &window).unwrap(), model("nocache")] {
+    let (all, window) = (ScriptOptions::default().context(128), ScriptOptions::default().sliding_window());
+    for (name, options) in [("sums", &all), ("blind", &all), ("sums", &window), ("nocache", &all)] {
         let test = SourceTest::new([vec![0], vec![1, 7, 1], vec![5, 2, 2, 6]]).tolerance(1e-3);
+        check_engine(&engine(name, options), &test).unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        let source = Source::new(engine(name, options));
         check_source(&source, &test).unwrap_or_else(|failure| panic!("{source}: {failure}"));
         check_traffic(&source, &test).unwrap_or_else(|failure| panic!("{source}: {failure}"));
     }

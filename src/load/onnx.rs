@@ -10,6 +10,7 @@ use super::loader::Loader;
 use super::model::{Model, chosen_vocab};
 use super::resolve::resolve_onnx;
 use super::sidecar;
+use super::warning::Warning;
 
 impl Loader {
     /// Loads the model from an ONNX file, to run by ONNX Runtime.
@@ -40,10 +41,14 @@ impl Loader {
             let who = format!("`{}` as an ONNX file", self.name);
             return Err(CoreError::Unsupported { who, what }.into());
         }
+        self.on_warning.check_optimised();
         let (path, name) = resolve_onnx(self)?;
         let engine = OnnxEngine::load(path, ort, None)?;
         let name = name.unwrap_or_else(|| engine.spec().name.clone());
         let engine = engine.named(&name);
+        for finding in engine.warnings() {
+            self.on_warning.warn(&Warning::Suspect { model: name.clone(), finding: finding.clone() });
+        }
         // An ONNX file may be in a subfolder of the one that holds the tokenizer.
         let folders = engine.folders();
         let folder = folders.iter().find(|folder| folder.join("tokenizer.json").exists());

@@ -32,6 +32,14 @@ pub enum Warning {
         /// The reason why the hub did not answer.
         reason: String,
     },
+    /// A test of the model found something that may be wrong with it: for example, that the logits over its KV cache
+    /// differ from those of the same tokens in one pass by more than rounding explains.
+    Suspect {
+        /// The model's name.
+        model: String,
+        /// What was found.
+        finding: String,
+    },
     /// This crate was compiled without optimisation (`opt-level = 0`, the default of debug builds). Reported once in a
     /// process.
     Unoptimised,
@@ -44,6 +52,7 @@ impl fmt::Display for Warning {
                 f,
                 "`{id}` is loaded from the cache, as of commit {commit}, which may not be the newest of `{revision}`: {reason}"
             ),
+            Self::Suspect { model, finding } => write!(f, "`{model}` may be wrong: {finding}"),
             Self::Unoptimised => f.write_str(
                 "eft was compiled without optimisation, which makes models more than 100 times slower; compile with \
                  `--release`, or add to the Cargo.toml of your workspace:\n\n    [profile.dev.package.\"*\"]\n    \

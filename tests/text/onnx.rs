@@ -2,8 +2,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use eft::load::{Error, Loader};
+use eft::load::{Error, Loader, Warning};
 use eft::ort::Ort;
 use eft::text::PlainTemplate;
 use eft::{Backend, Decoding, Prompt, Sampling, Source};
@@ -80,6 +81,27 @@ fn without_a_tokenizer_token_ids_are_taken() {
     let source = load(&exported("llama"));
     assert!(source.render([1, 2]).is_ok());
     assert!(matches!(source.render("the"), Err(eft::Error::CannotRender { .. })));
+}
+
+#[test]
+fn a_model_with_an_inexact_cache_is_loaded_with_a_warning() {
+    let findings = |path: &str| {
+        let warnings = Arc::new(Mutex::new(Vec::new()));
+        let collected = warnings.clone();
+        let loader = loader(&exported(path)).named("mine");
+        let loader = loader.on_warning(move |warning| collected.lock().unwrap().push(warning.clone()));
+        loader.load_onnx(&ort()).unwrap();
+        let mut warnings = warnings.lock().unwrap().clone();
+        // Reported by whichever test loads a model first.
+        warnings.retain(|warning| *warning != Warning::Unoptimised);
+        warnings
+    };
+    assert_eq!(findings("broken/sound.onnx"), []);
+    let found = findings("broken/drifting.onnx");
+    let [warning @ Warning::Suspect { model, .. }] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(model, "mine");
+    let message = warning.to_string();
+    assert!(message.starts_with("`mine` may be wrong: logits over the cache differ"), "{message}");
 }
 
 #[test]

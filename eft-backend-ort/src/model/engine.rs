@@ -92,6 +92,12 @@ impl OnnxEngine {
         &self.folders
     }
 
+    /// Returns what may be wrong with the model, as sentences; empty if nothing was found. Show them to the user:
+    /// nothing is printed.
+    pub fn warnings(&self) -> &[String] {
+        self.engine.warnings()
+    }
+
     /// Returns whether rows of different length run in one pass; if not, each row runs in a separate pass.
     pub fn runs_rows_together(&self) -> bool {
         self.engine.runs_rows_together()

@@ -2,7 +2,7 @@
 use std::fs;
 use std::path::Path;
 
-use eft_backend_ort::{Error, Options, Ort, load};
+use eft_backend_ort::{Error, OnnxEngine, Options, Ort, load};
 use eft_core::{Prompt, Vocab};
 use proptest::prelude::*;
 
@@ -105,6 +105,16 @@ fn inputs_and_outputs_of_wrong_types_or_shapes_are_named() {
     assert!(matches!(&error, Error::Cache { .. }), "{error}");
     let error = refused(broken("future-opset"));
     assert!(matches!(&error, Error::BadModel { .. }), "{error}");
+}
+
+/// The logits of this model over its cache differ by twice what rounding explains.
+#[test]
+fn a_model_with_an_inexact_cache_is_loaded_with_a_warning() {
+    let engine = OnnxEngine::load(exported("broken/drifting.onnx"), &ort(), None).unwrap();
+    let [warning] = engine.warnings() else { panic!("{:?}", engine.warnings()) };
+    assert!(warning.contains("over the cache differ by 1.2e-4 standard deviations"), "{warning}");
+    let sound = OnnxEngine::load(exported("broken/sound.onnx"), &ort(), None).unwrap();
+    assert!(sound.warnings().is_empty(), "{:?}", sound.warnings());
 }
 
 #[test]

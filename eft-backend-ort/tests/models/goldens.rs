@@ -1,6 +1,6 @@
 //! Tiny exported models against transformers, against onnxruntime in Python, and under the conformance kit.
 use eft_backend_ort::OnnxEngine;
-use eft_core::conformance::{SourceTest, check_source, check_traffic};
+use eft_core::conformance::{SourceTest, check_engine, check_source, check_traffic};
 use eft_core::decode::Event;
 use eft_core::{Backend, Decoding, Prompt, Sampling, Source, TokenId};
 
@@ -93,6 +93,9 @@ fn every_exported_model_passes_the_conformance_kit() {
         let source = model(name);
         let prompts = Golden::read(exported(name)).prompts;
         let test = SourceTest::new(prompts).tolerance(1e-3);
+        let engine = OnnxEngine::load(exported(name), &ort(), None).unwrap();
+        assert!(engine.warnings().is_empty(), "{name}: {:?}", engine.warnings());
+        check_engine(&engine, &test).unwrap_or_else(|e| panic!("{name}: {e}"));
         check_source(&source, &test.clone().steps(60)).unwrap_or_else(|e| panic!("{name}: {e}"));
         check_traffic(&source, &test).unwrap_or_else(|e| panic!("{name}: {e}"));
     }

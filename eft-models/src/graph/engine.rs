@@ -30,9 +30,6 @@ impl<G: Graph> GraphEngine<G> {
     /// * [`GraphError::Core`] if the graph fails, or if the vocabulary's width is not that of the logits.
     pub fn new(graph: G, settings: GraphSettings, vocab: Option<Arc<Vocab>>) -> Result<Self, GraphError> {
         let Probed { width, plan, warning } = probe(&graph, &settings)?;
-        if let Some(warning) = &warning {
-            tracing::warn!("{warning}");
-        }
         let GraphSettings { name, context, eos, bytes, .. } = settings;
         let made_up = Vocab::anonymous(&name, width)?.with_eos(eos)?;
         let mut spec = EngineSpec::new(name, graph.backend().clone(), made_up).bytes(bytes);
@@ -45,8 +42,8 @@ impl<G: Graph> GraphEngine<G> {
         }
     }
 
-    /// Returns possible faults of the model that the test found, in words; empty if there were none. The same is
-    /// reported through `tracing` when the engine is made.
+    /// Returns what may be wrong with the model, as sentences; empty if nothing was found. Show them to the user:
+    /// nothing is printed.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
