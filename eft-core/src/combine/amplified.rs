@@ -2,7 +2,8 @@ use super::checks::finite;
 use crate::backend::Backend;
 use crate::{Result, Source};
 
-/// `tuned + β·(base − untuned)`: the small tuned model, with β times what the larger size adds.
+/// `tuned + β·(base − untuned)`: the small tuned model, plus β times the difference of the large and the small untuned
+/// model.
 ///
 /// Equals [`delta`](super::delta) at α = β = 1 and nowhere else. Mitchell et al. 2023, arXiv 2310.12962.
 ///

@@ -141,7 +141,8 @@ impl<B: Backend> Batch<B> {
         self.keep(&going_on)
     }
 
-    /// Keeps these of the evaluator's rows; all of its rows if none is named, since an evaluator is never empty.
+    /// Makes the active rows of these indices the only active ones, and drops the others from the evaluator and the
+    /// sampler. If none go on, the evaluator and the sampler keep their rows, since they cannot be empty.
     fn keep(&mut self, going_on: &[usize]) -> Result<()> {
         let all = going_on.len() == self.active.len();
         self.active = going_on.iter().map(|index| self.active[*index]).collect();
@@ -155,8 +156,8 @@ impl<B: Backend> Batch<B> {
     /// Returns the open models, to go on with: by [`over`](Self::over) from where the texts stand, or by
     /// [`Evaluator::reopen`] on other prompts.
     ///
-    /// They hold every token but an end-of-sequence token, and one for which no context had room. Rows that ended
-    /// before the last ones did have left.
+    /// They hold every token but an end-of-sequence token, and one for which no context had room. A row is removed when it
+    /// ends, except that the rows that end last, in the same step, stay.
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.evaluator
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 /// What speculative decoding did, and what it was worth.
 ///
-/// Times are measured on the host, from the first call of a pass to the tokens that come of it.
+/// Times are measured on the host, from the start of a pass until tokens have been chosen from its scores.
 ///
 /// ```
 /// use eft_core::{from_fn, Decoding, Host, Vocab};

@@ -92,7 +92,8 @@ impl StopRules {
         }
     }
 
-    /// Returns why a text ends with its last token, and how many tokens at its end only ended it; `None` if it goes on.
+    /// Returns why a text ends with its last token, and the length of the end-of-sequence token or stop sequence that ended
+    /// it, which is not yielded; `None` if the text goes on.
     pub(crate) fn end(&self, text: &[TokenId]) -> Option<(FinishReason, usize)> {
         let last = *text.last()?;
         if self.ids.contains(&last) {

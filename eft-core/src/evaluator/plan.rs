@@ -67,7 +67,8 @@ struct Pending<'a, B: Backend> {
     /// The product of the weights of all sums around it.
     weight: f64,
     prompts: Cow<'a, [Prompt]>,
-    /// The name that a source around it was given, unless that is a sum.
+    /// The name of the prompt transform around it, which its term then gets. `None` if there is no transform directly
+    /// around it, or if it is a sum, whose terms keep their own names.
     name: Option<String>,
 }
 
