@@ -8,8 +8,8 @@
 //! # Ok::<(), ()>(())
 //! ```
 
-/// Replaces row `i` by the old row `rows[i]`. If several entries of `rows` are the same, the old row is moved to the first
-/// of these places. The others get a copy that `copy` makes from the old row and its index.
+/// Replaces row `i` by the old row `rows[i]`. If several entries of `rows` are the same, the old row is moved to the
+/// first of these places. The others get a copy that `copy` makes from the old row and its index.
 ///
 /// # Errors
 /// The first error of `copy`; the rows are then unchanged.

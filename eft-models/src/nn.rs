@@ -102,8 +102,8 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// normalised by itself: with a weight as wide as a head, each head is.
     fn rms_norm(&self, x: &Tensor<Self>, weight: &Tensor<Self>, epsilon: f64) -> Result<Tensor<Self>>;
 
-    /// Layer norm (Ba et al. 2016, arXiv 1607.06450): `(x − mean) / √(variance + epsilon) · weight + bias`, for each row, or
-    /// for each run of columns as in [`rms_norm`](Self::rms_norm) if `weight` and `bias` are narrower than `x`.
+    /// Layer norm (Ba et al. 2016, arXiv 1607.06450): `(x − mean) / √(variance + epsilon) · weight + bias`, for each
+    /// row, or for each run of columns as in [`rms_norm`](Self::rms_norm) if `weight` and `bias` are narrower than `x`.
     fn layer_norm(
         &self,
         x: &Tensor<Self>,

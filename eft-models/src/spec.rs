@@ -56,8 +56,9 @@ pub struct LayerSpec {
     pub mlp: MlpSpec,
     /// The norm on the output of the feed-forward part, before it is added to the residual stream.
     pub mlp_post_norm: Option<NormSpec>,
-    /// If `true`, attention and the feed-forward part both start from the input of the block, before any norm, and both
-    /// outputs are added to it. If `false`, the feed-forward part starts from the sum of the input and attention's output.
+    /// What `mlp_norm` reads: the input of the block if `true`, the sum of this input and attention's output if
+    /// `false`. The input is not normalised before. In both cases, the outputs of attention and of the feed-forward
+    /// part are both added to it.
     pub parallel: bool,
 }
 
@@ -74,8 +75,8 @@ pub struct AttentionSpec {
     pub projection: Projection,
     /// The projection from the concatenated heads back to the hidden width.
     pub output: LinearSpec,
-    /// The norms of the queries and of the keys. A norm as wide as a head normalises each head by itself, as in Qwen3; one
-    /// as wide as all heads together normalises whole rows.
+    /// The norms of the queries and of the keys. A norm as wide as a head normalises each head by itself, as in Qwen3;
+    /// one as wide as all heads together normalises whole rows.
     pub head_norms: Option<(NormSpec, NormSpec)>,
     /// The rotary position embedding; `None` if positions are learned.
     pub rope: Option<Rope>,

@@ -30,8 +30,8 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The name is not that of a folder or file, and as an id on the hub it failed: a file could be neither downloaded from
-    /// the hub nor found in the local cache.
+    /// The name is not that of a folder or file, and as an id on the hub it failed: a file could be neither downloaded
+    /// from the hub nor found in the local cache.
     #[error("there is no folder or file `{id}` here, and on the Hugging Face hub, {file} {reason}")]
     Hub {
         /// The model's id.

@@ -41,8 +41,8 @@ pub(super) fn resolve(loader: &Loader) -> Result<(Resolved, String)> {
     Err(not_found(loader, "is a file, but not a GGUF file, or this build lacks the feature `candle`"))
 }
 
-/// Returns the path of an ONNX file or of a folder that holds one, downloaded if need be, and the model's name. If the name
-/// is `None`, the caller makes it from the path.
+/// Returns the path of an ONNX file or of a folder that holds one, downloaded if need be, and the model's name. If the
+/// name is `None`, the caller makes it from the path.
 #[cfg(feature = "ort")]
 pub(super) fn resolve_onnx(loader: &Loader) -> Result<(PathBuf, Option<String>)> {
     let path = PathBuf::from(&loader.name);

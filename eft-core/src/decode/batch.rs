@@ -156,8 +156,8 @@ impl<B: Backend> Batch<B> {
     /// Returns the open models, to go on with: by [`over`](Self::over) from where the texts stand, or by
     /// [`Evaluator::reopen`] on other prompts.
     ///
-    /// They hold every token but an end-of-sequence token, and one for which no context had room. A row is removed when it
-    /// ends, except that the rows that end last, in the same step, stay.
+    /// They hold every token but an end-of-sequence token, and one for which no context had room. A row is removed when
+    /// it ends, except that the rows that end last, in the same step, stay.
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.evaluator
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// What speculative decoding did, and what it was worth.
+/// The counts and times of speculative decoding so far, and the speed-up estimated from them.
 ///
 /// Times are measured on the host, from the start of a pass until tokens have been chosen from its scores.
 ///

@@ -92,8 +92,8 @@ impl StopRules {
         }
     }
 
-    /// Returns why a text ends with its last token, and the length of the end-of-sequence token or stop sequence that ended
-    /// it, which is not yielded; `None` if the text goes on.
+    /// Returns why a text ends with its last token, and how many tokens are not yielded because they ended it: 1 for an
+    /// end-of-sequence token, the whole length for a stop sequence. `None` if the text goes on.
     pub(crate) fn end(&self, text: &[TokenId]) -> Option<(FinishReason, usize)> {
         let last = *text.last()?;
         if self.ids.contains(&last) {

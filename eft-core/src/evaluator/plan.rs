@@ -67,8 +67,8 @@ struct Pending<'a, B: Backend> {
     /// The product of the weights of all sums around it.
     weight: f64,
     prompts: Cow<'a, [Prompt]>,
-    /// The name of the prompt transform around it, which its term then gets. `None` if there is no transform directly
-    /// around it, or if it is a sum, whose terms keep their own names.
+    /// The name of the outermost of the prompt transforms directly around it, which is reported as its term's name.
+    /// `None` if there is no transform directly around it, or if it is a sum: the terms of a sum keep their own names.
     name: Option<String>,
 }
 

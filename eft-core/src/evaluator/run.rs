@@ -10,8 +10,8 @@ use crate::{Error, Result, RowFeed, Scores, Session};
 /// One pass of one session.
 struct Pass {
     session: usize,
-    /// How many tokens each row of the session drops first. Scores that are no longer stored are computed again by dropping
-    /// their tokens and feeding them once more.
+    /// How many tokens each row of the session drops first. Scores that are no longer stored are computed again by
+    /// dropping their tokens and feeding them once more.
     drop: Vec<usize>,
     feed: Vec<RowFeed>,
     models: Vec<ModelPass>,
@@ -33,8 +33,8 @@ struct RowPass {
     fed: usize,
     /// The first position that is scored.
     start: usize,
-    /// Whether the last token of the prompt is dropped and fed again, because the scores at position 0, which follow it, are
-    /// wanted and no longer stored.
+    /// Whether the last token of the prompt is dropped and fed again, because the scores at position 0, which follow
+    /// it, are wanted and no longer stored.
     refeeds_prompt: bool,
 }
 

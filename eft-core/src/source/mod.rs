@@ -181,8 +181,8 @@ impl<B: Backend> Source<B> {
         })
     }
 
-    /// Returns a single model with its leaf changed, under the same prompt transforms as before. `what` is what an error says
-    /// that other sources do not support.
+    /// Returns a single model with its leaf changed, under the same prompt transforms as before. `what` is what an
+    /// error says that other sources do not support.
     fn with_leaf(&self, what: &str, change: impl FnOnce(&Leaf<B>) -> Result<Leaf<B>>) -> Result<Self> {
         let mut transforms = Vec::new();
         let mut source = self;

@@ -49,7 +49,8 @@ pub trait Rule<B: Backend>: Send + Sync {
     ///
     /// An [`Attribution`](crate::decode::Attribution) multiplies the part's share by it, so a part that the rule
     /// subtracts needs a negative weight. For `None`, the default, no share is reported, but only what the part prefers
-    /// by itself.
+    /// by itself. A part with a negative weight is never the default draft of
+    /// [speculative decoding](crate::speculate).
     fn weight(&self, part: usize) -> Option<f32> {
         let _ = part;
         None

@@ -18,8 +18,8 @@ pub(super) struct SpeculativeStepper {
     acceptance: Acceptance,
     scheduler: DraftScheduler,
     report: Report,
-    /// Whether the draft contains a model of the target that shares no session with the target's other models. Verifying
-    /// a block does not run such a model, so its score row after the last drafted token takes one more pass.
+    /// Whether the draft contains a model of the target that shares no session with the target's other models.
+    /// Verifying a block does not run such a model, so its score row after the last drafted token takes one more pass.
     alone: bool,
     started: bool,
 }

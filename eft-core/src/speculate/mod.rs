@@ -2,9 +2,10 @@
 //! of each of its models.
 //!
 //! Greedy decoding gives the same tokens as without a draft. Sampling draws its tokens from the same distribution, but
-//! gives another text; with [`Speculative::same_text`] it gives the same one. In sampling, a token `x` that the draft drew from its distribution `q` is accepted with probability
-//! `min(1, p(x) / q(x))`, where `p` is the target's distribution; the first rejected token is replaced by one drawn from
-//! `max(p − q, 0)`, normalised. Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
+//! gives another text; with [`Speculative::same_text`] it gives the same one. In sampling, a token `x` that the draft
+//! drew from its distribution `q` is accepted with probability `min(1, p(x) / q(x))`, where `p` is the target's
+//! distribution; the first rejected token is replaced by one drawn from `max(p − q, 0)`, normalised. Leviathan et al.
+//! 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
 //!
 //! The draft is usually a term of its target: `tuned` of `large + (tuned − untuned)`, as in Mitchell et al. 2023, arXiv
 //! 2310.12962. None of its score rows is then computed twice.
@@ -33,9 +34,9 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
-//! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is switched off and
-//! tried again now and then. Since block lengths follow measured times, sampling twice with one seed may give two texts,
-//! unless [`Speculative::block`] fixes the length or [`Speculative::same_text`] is used.
+//! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is switched off
+//! and tried again now and then. Since block lengths follow measured times, sampling twice with one seed may give two
+//! texts, unless [`Speculative::block`] fixes the length or [`Speculative::same_text`] is used.
 mod acceptance;
 mod agreement;
 mod block;
@@ -101,8 +102,8 @@ impl<B: Backend> Source<B> {
 impl<B: Backend> Speculative<B> {
     /// Drafts with this source: a term of the target, or any other source over the same tokens. By default the draft is
     /// the term with a positive weight whose passes read the fewest bytes; of several, or if the sizes are not known,
-    /// the one that is written last. The weight of a rule's part is multiplied by [`Rule::weight`](crate::Rule::weight),
-    /// if the rule has one for it.
+    /// the one that is written last. The weight of a rule's part is multiplied by
+    /// [`Rule::weight`](crate::Rule::weight), if the rule has one for it.
     pub fn draft(mut self, draft: &Source<B>) -> Self {
         self.draft = Some(draft.clone());
         self.memory = Memory::default();

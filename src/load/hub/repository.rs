@@ -96,7 +96,8 @@ impl<'a> Repository<'a> {
         self.id
     }
 
-    /// Whether the commit may have a file of this path: as the hub lists its files, or always if only the cache is used.
+    /// Whether the commit may have a file of this path: as the hub lists its files, or always if only the cache is
+    /// used.
     pub(super) fn may_have(&self, file: &str) -> bool {
         match &self.files {
             Files::Remote { names, .. } => names.contains(file),
@@ -152,8 +153,8 @@ impl<'a> Repository<'a> {
         }
     }
 
-    /// Records in the cache that the revision is at this commit. Call it after all files have been downloaded: until then,
-    /// the revision stays at an older commit, whose files are complete and can be loaded offline.
+    /// Records in the cache that the revision is at this commit. Call it after all files have been downloaded: until
+    /// then, the revision stays at an older commit, whose files are complete and can be loaded offline.
     pub(super) fn keep(&self) -> Result<()> {
         if matches!(self.files, Files::CacheOnly { .. })
             || cached_commit(&self.folder, &self.repo()).as_deref() == Some(&self.commit)
@@ -235,7 +236,8 @@ fn no_answer(failure: &ApiError) -> String {
     }
 }
 
-/// Why a file could not be had, in one line, and what to do. `cached` is the commit in the cache, if there is one.
+/// Says in one line why a file could not be downloaded, and what to do. `cached` is the commit in the cache, if there
+/// is one.
 fn failed(failure: &ApiError, cached: Option<&str>) -> String {
     let reason = match status(failure) {
         Some(status @ (401 | 403)) => format!(

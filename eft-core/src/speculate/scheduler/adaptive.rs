@@ -11,16 +11,17 @@ const PLAIN_EVERY: usize = 64;
 const MARGIN: f64 = 1.02;
 /// The length of the first draft, before any has been measured.
 const FIRST: usize = 2;
-/// The number of plain steps before a draft that does not pay is tried again: at first, and at most. It doubles after each
-/// block of which fewer than half of the judged tokens were accepted, and is 1 after any other block.
+/// The number of plain steps before a draft that does not pay is tried again: at first, and at most. After each block
+/// of which fewer than half of the judged tokens were accepted it doubles, to at least the first number; after any
+/// other block it is 1.
 const REST: (usize, usize) = (8, 128);
 /// The share of the time that trying again may take.
 pub(super) const TRIES: f64 = 0.02;
-/// Once drafting has lost this much time compared with plain decoding, in plain steps, it is switched off for a rest, even
-/// if it is predicted to pay.
+/// Once drafting has lost this much time compared with plain decoding, in plain steps, it is switched off for a rest,
+/// even if it is predicted to pay.
 pub(super) const LOSS: f64 = 3.0;
-/// The most time, in plain steps, that earlier gains in the same text add to what drafting may lose: the credit is capped
-/// at this.
+/// The most time, in plain steps, that earlier gains in the same text add to what drafting may lose: the credit is
+/// capped at this.
 const GAINED: f64 = 8.0;
 
 /// One measured block: its times in seconds, and how its draft was judged.
@@ -65,8 +66,8 @@ pub(in crate::speculate) struct Adaptive {
     unread: usize,
     /// The number of plain steps before the next try.
     rest: usize,
-    /// The seconds that drafting has gained over plain decoding, less those that it has lost, and the share of the time
-    /// that trying again may take. It is capped after each block, and may be negative.
+    /// The seconds that drafting has gained over plain decoding, less those that it has lost, plus the share of the
+    /// plain steps' time that trying again may take. It is capped after each block, and may be negative.
     credit: f64,
 }
 
@@ -93,8 +94,8 @@ impl Adaptive {
     /// Begins another text, at which the draft may be better or worse.
     pub(super) fn resumed(self, longest: usize) -> Self {
         let (accepted, judged) = (AFTER_REST * self.accepted, AFTER_REST * self.judged);
-        // Nothing is unread: the draft has read the prompt. Credit is capped at one plain step, so that this text cannot
-        // lose what drafting gained in others.
+        // Nothing is unread: the draft has read the prompt. Credit is capped at one plain step, so that this text
+        // cannot lose what drafting gained in others.
         let credit = self.credit.min(self.plain.mean().unwrap_or(0.0));
         Self { longest, accepted, judged, unread: 0, credit, ..self }
     }
@@ -192,9 +193,9 @@ impl Adaptive {
             self.draft.add(block.first_draft);
         }
         if let Some(draft) = self.draft.mean().filter(|_| self.unread > 0) {
-            // After a block, the target's own token is unread, and for a draft that is no term of the target also the last
-            // drafted token if it was accepted. The first pass of the next draft reads these in any case, so only the
-            // tokens of plain steps are counted.
+            // After a block, the target's own token is unread, and for a draft that is no term of the target also the
+            // last drafted token if it was accepted. The first pass of the next draft reads these in any case, so only
+            // the tokens of plain steps are counted.
             self.catch_up.add((block.first_draft - draft).max(0.0) / self.unread as f64);
         }
         let plain = self.plain.mean().unwrap_or(block.target);
@@ -204,10 +205,10 @@ impl Adaptive {
 
 /// Estimates the cost of verifying a block of length 0.
 ///
-/// If the draft is not a term of the target, that is a whole plain step. If it is, its own pass has already run when a block
-/// is verified, so that the cost is a plain step less a draft pass; unless the draft shares passes with other terms, when
-/// it is a whole plain step again. The scheduler does not know which holds and subtracts half a draft pass. The error is at
-/// most half a draft pass, and the first measured blocks outweigh it.
+/// If the draft is not a term of the target, that is a whole plain step. If it is, its own pass has already run when a
+/// block is verified, so that the cost is a plain step less a draft pass; unless the draft shares passes with other
+/// terms, when it is a whole plain step again. The scheduler does not know which holds and subtracts half a draft pass.
+/// The error is at most half a draft pass, and the first measured blocks outweigh it.
 fn cost_at_zero(draft: f64, plain: f64) -> f64 {
     plain - 0.5 * draft.min(plain)
 }

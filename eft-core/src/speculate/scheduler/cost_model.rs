@@ -7,8 +7,9 @@ const OUTLIER: f64 = 4.0;
 
 /// The cost of a block as a function of its draft length.
 ///
-/// The cost is fitted as affine in the length by decayed least squares, with a pseudo-observation at length 0: an estimate
-/// from the cost of a plain step. Without it, blocks of nearly equal lengths would leave the slope undetermined.
+/// The cost is fitted as affine in the length by decayed least squares, with a pseudo-observation at length 0: an
+/// estimate from the cost of a plain step. Without it, blocks of nearly equal lengths would leave the slope
+/// undetermined.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CostModel {
     weight: f64,
