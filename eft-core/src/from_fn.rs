@@ -47,6 +47,7 @@ pub fn from_fn<B: Backend>(
 }
 
 /// Makes a source of a black box that reports the log-probabilities of a few tokens only, such as the top 20 of an API.
+/// (For one that returns sampled text and no log-probabilities, see [`search::BlackBox`](crate::search::BlackBox).)
 ///
 /// A combination with such a source is computed on the tokens that every term knows, and
 /// [`Scores::known_mass`] reports how much probability the black box gives them. Log-probabilities are natural

@@ -29,7 +29,8 @@
 //! The modules:
 //! * [`combine`]: the rules for combining models, by name, and how to add one;
 //! * [`decode`] and [`sample`]: generation, its settings, and the statistics reported for each token;
-//! * [`speculate`]: speculative decoding, which gives the same texts in fewer passes of the large model;
+//! * [`speculate`]: speculative decoding: the same greedy texts, or samples from the same distribution, in fewer passes
+//!   of the large model;
 //! * [`search`]: beam search over chunks of a large model's text, guided by small models;
 //! * [`evaluator`]: several expressions over one set of models, for your own decoding loops;
 //! * [`score`]: log-probabilities of given texts, and the implicit reward;

@@ -49,7 +49,7 @@ struct RopeAngles<'a, N: Nn> {
     sin: Tensor<N>,
 }
 
-/// The ragged batch of one forward pass.
+/// The input of one forward pass: the new tokens of all rows, without padding.
 pub(crate) struct RaggedBatch<'a> {
     /// The new tokens of all rows, one row after another.
     pub(crate) ids: &'a [TokenId],

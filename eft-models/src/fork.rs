@@ -3,13 +3,13 @@
 //! ```
 //! let mut caches = vec![String::from("a"), String::from("b")];
 //! eft_models::fork(&mut caches, &[1, 1, 0], |cache, row| Ok::<_, ()>(format!("{cache}{row}")))?;
-//! // The first that names row 1 takes it over, the second gets a copy.
+//! // The first new row made from row 1 is row 1 itself, the second is a copy of it.
 //! assert_eq!(caches, ["b", "b1", "a"]);
 //! # Ok::<(), ()>(())
 //! ```
 
-/// Replaces row `i` by the old row `rows[i]`. The first that names a row takes it over, the others get a copy, which
-/// `copy` makes of the row and its index.
+/// Replaces row `i` by the old row `rows[i]`. If several entries of `rows` are the same, the old row is moved to the
+/// first of these places. The others get a copy that `copy` makes from the old row and its index.
 ///
 /// # Errors
 /// The first error of `copy`; the rows are then unchanged.

@@ -96,13 +96,15 @@ pub trait Nn: Clone + Send + Sync + 'static {
         linears.iter().map(|linear| self.linear(x, linear)).collect()
     }
 
-    /// RMS norm (Zhang and Sennrich 2019, arXiv 1910.07467, equation 4): divides each row by `√(mean(x²) + epsilon)`,
-    /// and multiplies it by `weight`. If rows are wider than `weight`, each run of `weight`'s width is normalised by
-    /// itself, as heads are.
+    /// RMS norm (Zhang and Sennrich 2019, arXiv 1910.07467, equation 4): divides each row by `√(mean(x²) + epsilon)`, and
+    /// multiplies it by `weight`.
+    ///
+    /// The width of `weight` is that of `x`, or divides it. If it is less, each consecutive run of this many columns is
+    /// normalised by itself: with a weight as wide as a head, each head is.
     fn rms_norm(&self, x: &Tensor<Self>, weight: &Tensor<Self>, epsilon: f64) -> Result<Tensor<Self>>;
 
     /// Layer norm (Ba et al. 2016, arXiv 1607.06450): `(x − mean) / √(variance + epsilon) · weight + bias`, for each
-    /// row.
+    /// row, or for each run of columns as in [`rms_norm`](Self::rms_norm) if `weight` and `bias` are narrower than `x`.
     fn layer_norm(
         &self,
         x: &Tensor<Self>,

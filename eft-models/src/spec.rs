@@ -49,14 +49,16 @@ pub struct LayerSpec {
     pub attention: AttentionSpec,
     /// The norm on the output of attention, before it is added to the residual stream.
     pub attention_post_norm: Option<NormSpec>,
-    /// The norm before the feed-forward part; `None` if that reads the same activations as attention.
+    /// The norm before the feed-forward part; `None` if the feed-forward part reads the output of `attention_norm`, as
+    /// attention does.
     pub mlp_norm: Option<NormSpec>,
     /// The feed-forward part.
     pub mlp: MlpSpec,
     /// The norm on the output of the feed-forward part, before it is added to the residual stream.
     pub mlp_post_norm: Option<NormSpec>,
-    /// Whether attention and the feed-forward part read the same hidden states and are both added to them, instead of
-    /// one after the other.
+    /// What `mlp_norm` reads: the input of the block if `true`, the sum of this input and attention's output if
+    /// `false`. The input is not normalised before. In both cases, the outputs of attention and of the feed-forward
+    /// part are both added to it.
     pub parallel: bool,
 }
 
@@ -73,7 +75,8 @@ pub struct AttentionSpec {
     pub projection: Projection,
     /// The projection from the concatenated heads back to the hidden width.
     pub output: LinearSpec,
-    /// The norms of each head of the queries and of the keys.
+    /// The norms of the queries and of the keys. A norm as wide as a head normalises each head by itself, as in Qwen3;
+    /// one as wide as all heads together normalises whole rows.
     pub head_norms: Option<(NormSpec, NormSpec)>,
     /// The rotary position embedding; `None` if positions are learned.
     pub rope: Option<Rope>,
@@ -139,7 +142,7 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// A norm over the last dimension.
+/// A norm over each run of `width` activations of a token: all of them, or one head of queries or keys.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormSpec {
     /// The name of the tensors, without `.weight` and `.bias`.
@@ -157,7 +160,7 @@ pub struct NormSpec {
 pub enum NormKind {
     /// RMS norm: divided by the root mean square, times the weight.
     Rms,
-    /// RMS norm whose weight is stored less one.
+    /// RMS norm that multiplies by the stored weight plus 1, as in Gemma.
     RmsPlusOne,
     /// Layer norm, with weight and bias.
     Layer,

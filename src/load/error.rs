@@ -23,7 +23,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No model has this name: it is neither a folder or file that this build can load, nor an id on the hub.
+    /// The name is neither that of a folder or file that this build can load nor a valid id for the hub.
     #[error("`{name}` {reason}")]
     NotFound {
         /// The name as it was given.
@@ -31,8 +31,8 @@ pub enum Error {
         /// A description of the fault.
         reason: String,
     },
-    /// No folder or file has the name, and a file of the model with this id could not be obtained from the hub or its
-    /// cache.
+    /// The name is not that of a folder or file, and as an id on the hub it failed: a file could be neither downloaded
+    /// from the hub nor found in the local cache.
     #[error("there is no folder or file `{id}` here, and on the Hugging Face hub, {file} {reason}")]
     Hub {
         /// The model's id.

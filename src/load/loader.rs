@@ -24,7 +24,7 @@ use crate::text::plain::PlainTemplate;
 #[must_use = "a loader loads nothing until `load`, `load_on` or `load_onnx` is called"]
 pub struct Loader {
     pub(super) name: String,
-    /// The name that the model gets, if it is not to be made from its folder, file or id.
+    /// The model's name; if `None`, it is made from the folder, file or id.
     pub(super) given_name: Option<String>,
     /// The names and folders of adapters.
     pub(super) adapters: Vec<(String, PathBuf)>,

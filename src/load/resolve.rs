@@ -15,7 +15,7 @@ pub(super) enum Resolved {
     Gguf(PathBuf),
 }
 
-/// Returns the model's files, downloaded if necessary, and the name that the model gets.
+/// Returns the model's files, downloaded if need be, and the model's name.
 pub(super) fn resolve(loader: &Loader) -> Result<(Resolved, String)> {
     let path = Path::new(&loader.name);
     let name = |found: &str| loader.given_name.clone().unwrap_or_else(|| found.to_owned());
@@ -41,7 +41,8 @@ pub(super) fn resolve(loader: &Loader) -> Result<(Resolved, String)> {
     Err(not_found(loader, "is a file, but not a GGUF file, or this build lacks the feature `candle`"))
 }
 
-/// Returns an ONNX file, or a folder that has one, and the name that the model gets, unless that is made from its path.
+/// Returns the path of an ONNX file or of a folder that holds one, downloaded if need be, and the model's name. If the
+/// name is `None`, the caller makes it from the path.
 #[cfg(feature = "ort")]
 pub(super) fn resolve_onnx(loader: &Loader) -> Result<(PathBuf, Option<String>)> {
     let path = PathBuf::from(&loader.name);

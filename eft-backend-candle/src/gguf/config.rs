@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 use super::metadata::{Metadata, whole};
 use super::tensors::Tensors;
 
+/// The values of `general.architecture` whose metadata can be translated. The rest of the family is defined by
+/// `eft_models`.
 const KNOWN: [&str; 7] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "gpt2"];
 
 /// Fields that differ only in their name: that of Hugging Face, that of GGUF (after the architecture's prefix), and

@@ -194,8 +194,8 @@ impl Nn for CandleNn {
     }
 
     fn layer_norm(&self, x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
-        let norm = x.contiguous().and_then(|x| ops::layer_norm(&x, weight, bias, epsilon as f32));
-        norm.map_err(to_error)
+        let width = weight.elem_count();
+        by_runs(x, width, |x| ops::layer_norm(x, weight, bias, epsilon as f32)).map_err(to_error)
     }
 
     fn constant(&self, values: &[f32], width: usize) -> Result<Tensor> {

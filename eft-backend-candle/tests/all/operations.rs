@@ -1,9 +1,11 @@
 //! Tests of candle's types and layouts, which the conformance kit cannot check.
 use candle_core::{DType, Device, Tensor};
-use eft_backend_candle::{Candle, to_error};
+use eft_backend_candle::{Candle, CandleNn, to_error};
 use eft_core::backend::score_rows;
 use eft_core::conformance::reference;
-use eft_core::{Backend, Error, Filter, ScoreRow, Term};
+use eft_core::{Backend, Error, Filter, Host, ScoreRow, Term};
+use eft_models::Nn;
+use eft_models::conformance::ReferenceNn;
 
 fn both() -> [Candle; 2] {
     [Candle::cpu(), Candle::cpu().generic(true)]
@@ -108,4 +110,27 @@ fn errors_name_candle() {
     let backend = Candle::from(Device::Cpu);
     assert_eq!(format!("{backend:?}"), "Candle { device: Cpu, generic: false, .. }");
     assert!(backend.device().is_cpu());
+}
+
+#[test]
+fn norms_treat_each_run_of_their_width_by_itself() {
+    let (weight, bias, x) = ([1.0, 2.0, 0.5], [0.0, -1.0, 3.0], noise(12, 5));
+    let constant = |numbers: &[f32], width| ReferenceNn.constant(numbers, width).unwrap();
+    let (wide, of_weight, of_bias) = (constant(&x, 6), constant(&weight, 3), constant(&bias, 3));
+    let normed = ReferenceNn.layer_norm(&wide, &of_weight, &of_bias, 1e-5).unwrap();
+    let expected = Host.download(&score_rows(&normed, 2), 6).unwrap();
+
+    let vector = |numbers: &[f32]| Tensor::new(numbers, &Device::Cpu).unwrap();
+    let (weight, bias) = (vector(&weight), vector(&bias));
+    let rows = |width: usize| matrix(&x.chunks(width).collect::<Vec<_>>());
+    for candle in both() {
+        let nn = CandleNn::new(candle.clone());
+        let layer_norm = |x: &Tensor| download(&candle, &nn.layer_norm(x, &weight, &bias, 1e-5).unwrap());
+        let rms_norm = |x: &Tensor| download(&candle, &nn.rms_norm(x, &weight, 1e-5).unwrap());
+        assert_eq!(layer_norm(&rows(6)), layer_norm(&rows(3)));
+        assert_eq!(rms_norm(&rows(6)), rms_norm(&rows(3)));
+        for (got, expected) in layer_norm(&rows(6)).iter().zip(&expected) {
+            assert!((got - expected).abs() < 1e-5, "{got}, not {expected}");
+        }
+    }
 }

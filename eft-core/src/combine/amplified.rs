@@ -2,7 +2,8 @@ use super::checks::finite;
 use crate::backend::Backend;
 use crate::{Result, Source};
 
-/// Returns `tuned + β·(base − untuned)`: the small tuned model, plus β times the difference that the larger size makes.
+/// `tuned + β·(base − untuned)`: the small tuned model, plus β times the difference of the large and the small untuned
+/// model.
 ///
 /// Equals [`delta`](super::delta) at α = β = 1 and nowhere else. Mitchell et al. 2023, arXiv 2310.12962.
 ///

@@ -4,7 +4,8 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use crate::Source;
 use crate::backend::Backend;
 
-/// Converts an operand given by reference, by a cheap clone.
+/// Clones the source, which copies a handle and no weights. The operators and rules use this for operands given by
+/// reference.
 impl<B: Backend> From<&Source<B>> for Source<B> {
     fn from(source: &Source<B>) -> Self {
         source.clone()

@@ -179,7 +179,8 @@ impl<B: Backend> Batch<B> {
         self.keep(&going_on)
     }
 
-    /// Keeps only these rows of the evaluator; keeps all if the list is empty, since an evaluator always has a row.
+    /// Makes the active rows of these indices the only active ones, and drops the others from the evaluator and the
+    /// sampler. If none go on, the evaluator and the sampler keep their rows, since they cannot be empty.
     fn keep(&mut self, going_on: &[usize]) -> Result<()> {
         let all = going_on.len() == self.active.len();
         self.active = going_on.iter().map(|index| self.active[*index]).collect();
@@ -193,8 +194,8 @@ impl<B: Backend> Batch<B> {
     /// Returns the open models. Continue the texts with [`over`](Self::over) or [`over_requests`](Self::over_requests), or
     /// use other prompts with [`Evaluator::reopen`].
     ///
-    /// The models hold every token except an end-of-sequence token and a token for which a context had no room. Rows
-    /// that ended before the last step are no longer part of the evaluator.
+    /// They hold every token but an end-of-sequence token, and one for which no context had room. A row is removed when
+    /// it ends, except that the rows that end last, in the same step, stay.
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.evaluator
     }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-/// Statistics of speculative decoding: passes, drafted and accepted tokens, and times.
+/// The counts and times of speculative decoding so far, and the speed-up estimated from them.
 ///
-/// Times are measured on the host, from the first call of a pass until its tokens are known.
+/// Times are measured on the host, from the start of a pass until tokens have been chosen from its scores.
 ///
 /// ```
 /// use eft_core::{from_fn, Decoding, Host, Vocab};

@@ -93,8 +93,8 @@ impl StopRules {
         }
     }
 
-    /// Returns why a text ends with its last token, and how many tokens at its end only ended it; `None` if it
-    /// continues.
+    /// Returns why a text ends with its last token, and how many tokens are not yielded because they ended it: 1 for an
+    /// end-of-sequence token, the whole length for a stop sequence. `None` if the text goes on.
     pub(crate) fn end(&self, text: &[TokenId]) -> Option<(FinishReason, usize)> {
         let last = *text.last()?;
         if self.ids.contains(&last) {

@@ -64,7 +64,8 @@ impl<B: Backend> Expr<B> {
         }
     }
 
-    /// The models, and whether each is subtracted. Nothing within a rule is known to be.
+    /// Lists the models, as often as they occur, and whether each is subtracted. Models inside a rule count as not
+    /// subtracted, since what a rule does with their scores is not known.
     pub(crate) fn signs(&self, negative: bool, out: &mut Vec<(usize, bool)>) {
         match self {
             Self::Model(model) => out.push((*model, negative)),

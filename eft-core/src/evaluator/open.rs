@@ -113,7 +113,7 @@ fn unopened<B: Backend>(planned: PlannedModel<B>, rows: usize) -> ModelRows<B> {
     }
 }
 
-/// Which models run in one session, in the order of their first.
+/// Groups the models that run in one session. The groups are in the order of their first models.
 pub(super) fn groups<B: Backend>(models: &[PlannedModel<B>]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (i, planned) in models.iter().enumerate() {

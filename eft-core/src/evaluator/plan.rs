@@ -67,7 +67,8 @@ struct Pending<'a, B: Backend> {
     /// The product of the weights of all sums around it.
     weight: f64,
     prompts: Cow<'a, [Prompt]>,
-    /// The name that a source around it was given, unless that is a sum.
+    /// The name of the outermost of the prompt transforms directly around it, which is reported as its term's name.
+    /// `None` if there is no transform directly around it, or if it is a sum: the terms of a sum keep their own names.
     name: Option<String>,
 }
 

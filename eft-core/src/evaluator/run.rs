@@ -10,7 +10,8 @@ use crate::{Error, Result, RowFeed, Scores, Session};
 /// One pass of one session.
 struct Pass {
     session: usize,
-    /// How many tokens each row of the session drops first: forgotten scores are computed again.
+    /// How many tokens each row of the session drops first. Scores that are no longer stored are computed again by
+    /// dropping their tokens and feeding them once more.
     drop: Vec<usize>,
     feed: Vec<RowFeed>,
     models: Vec<ModelPass>,
@@ -26,13 +27,14 @@ struct ModelPass {
 /// The part of a pass that concerns one row of a model.
 #[derive(Clone, Copy)]
 struct RowPass {
-    /// How many of the pushed tokens are still fed after the drop.
+    /// How many of the pushed tokens the session still holds after tokens are dropped and before others are fed.
     kept: usize,
     /// How many of the pushed tokens are fed after the pass.
     fed: usize,
     /// The first position that is scored.
     start: usize,
-    /// The last token of the prompt is dropped and fed again, since its own scores are wanted.
+    /// Whether the last token of the prompt is dropped and fed again, because the scores at position 0, which follow
+    /// it, are wanted and no longer stored.
     refeeds_prompt: bool,
 }
 

@@ -109,7 +109,8 @@ impl<B: Backend> Evaluator<B> {
         model.inputs.ids(term, row)
     }
 
-    /// Finds a model by its own name, or by the name of a term that consists of this model alone.
+    /// Finds a model by the name of a term of any root. If no term has the name, or the term is not a single model,
+    /// finds the model that itself has the name.
     fn model_of_term(&self, term: &str) -> Option<&ModelRows<B>> {
         let written = self.roots.iter().flat_map(|r| &r.written).find(|w| w.name == term);
         match written.map(|w| &w.expr) {

@@ -116,7 +116,7 @@ impl<B: Backend> Sampler<B> {
     /// Chooses a token for each row from its last position, and remembers it.
     ///
     /// # Errors
-    /// No token is remembered then.
+    /// With any of these errors, no token is remembered:
     /// * [`Error::Shape`] if the scores have another number of rows than the sampler.
     /// * [`Error::BadScores`] if no token can be chosen from the scores of a row.
     /// * [`Error::EditOutOfRange`] if a processor edits a token that the scores do not have.

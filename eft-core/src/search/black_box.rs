@@ -5,7 +5,9 @@ use crate::check;
 use crate::decode::FinishReason;
 use crate::{Decoding, Prompt, Result, Vocab};
 
-/// A base that only samples text: a remote service, for instance, that returns neither tokens nor probabilities.
+/// A base that only samples text: a remote service, for instance, that returns neither tokens nor probabilities. It is
+/// a [`Proposer`] for searches and not a source. (For a service that reports the log-probabilities of a few tokens, see
+/// [`from_top`](crate::from_top), which makes a source.)
 ///
 /// ```
 /// use eft_core::search::{BlackBox, ChunkBeamSearch, Continuation, SampledText};

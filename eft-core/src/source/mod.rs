@@ -96,7 +96,7 @@ impl<B: Backend> Source<B> {
         Self::of(Node::Sum(terms), backend, extent)
     }
 
-    /// This source and another, the latter by a weight. A sum without a name is appended to, not nested.
+    /// Returns `self + weight·other`. If `self` is a sum without a name, `other` becomes one more term of it.
     pub(crate) fn plus(self, weight: f64, other: &Self) -> Self {
         let extent = self.inner.extent.and(other.inner.extent);
         let mut terms = self.into_terms();
@@ -108,7 +108,7 @@ impl<B: Backend> Source<B> {
         Self::sum_of_extent(terms, extent)
     }
 
-    /// This source by a weight. Weights of weights multiply.
+    /// Returns `weight·self`. If `self` is already a weighted source without a name, the weights are multiplied.
     pub(crate) fn times(&self, weight: f64) -> Self {
         let (inner, source) = self.only_term().unwrap_or((1.0, self));
         Self::sum(vec![(weight * inner, source.clone())])
@@ -181,7 +181,8 @@ impl<B: Backend> Source<B> {
         })
     }
 
-    /// The same single model, under the same prompt transforms, with its leaf changed.
+    /// Returns a single model with its leaf changed, under the same prompt transforms as before. `what` is what an
+    /// error says that other sources do not support.
     fn with_leaf(&self, what: &str, change: impl FnOnce(&Leaf<B>) -> Result<Leaf<B>>) -> Result<Self> {
         let mut transforms = Vec::new();
         let mut source = self;

@@ -48,8 +48,9 @@ pub trait Rule<B: Backend>: Send + Sync {
     /// Returns the weight of part `part` if the rule is a weighted sum of log-probabilities wherever that part counts.
     ///
     /// An [`Attribution`](crate::decode::Attribution) multiplies the part's share by it, so a part that the rule
-    /// subtracts needs a negative weight. For `None`, the default, no share is reported, only the part's own preference
-    /// ([`TermShare::margins`](crate::decode::TermShare::margins)).
+    /// subtracts needs a negative weight. For `None`, the default, no share is reported, but only what the part prefers
+    /// by itself. A part with a negative weight is never the default draft of
+    /// [speculative decoding](crate::speculate).
     fn weight(&self, part: usize) -> Option<f32> {
         let _ = part;
         None

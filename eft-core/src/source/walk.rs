@@ -40,14 +40,14 @@ impl Extent {
 /// A model of a combination: a leaf or an opaque source, with its weight and prompt transforms.
 pub(crate) struct WrittenModel<'a, B: Backend> {
     pub(crate) source: &'a Source<B>,
-    /// The product of the weights of all sums around it.
+    /// The product of the weights of all sums around it, and of those that the rules around it report for their parts.
     pub(crate) weight: f64,
     /// The prompt transforms around it, the outermost first: the order in which they apply.
     pub(crate) transforms: Vec<&'a PromptTransform>,
 }
 
 /// A term of a sum that is written out.
-pub(crate) struct WrittenTerm<'a, B: Backend> {
+pub(crate) struct SumTerm<'a, B: Backend> {
     pub(crate) source: &'a Source<B>,
     pub(crate) weight: f64,
 }
@@ -84,11 +84,13 @@ impl<B: Backend> Source<B> {
                     weight: weight * w,
                     transforms: transforms.clone(),
                 })),
-                Node::Rule(_, parts) => stack.extend(parts.iter().rev().map(|source| WrittenModel {
-                    source,
-                    weight,
-                    transforms: transforms.clone(),
-                })),
+                Node::Rule(rule, parts) => {
+                    stack.extend(parts.iter().enumerate().rev().map(|(part, source)| WrittenModel {
+                        source,
+                        weight: weight * f64::from(rule.weight(part).unwrap_or(1.0)),
+                        transforms: transforms.clone(),
+                    }))
+                }
                 Node::Under(transform, source) => {
                     transforms.push(transform);
                     stack.push(WrittenModel { source, weight, transforms });
@@ -102,20 +104,18 @@ impl<B: Backend> Source<B> {
     ///
     /// # Errors
     /// [`Error::TooComplex`] if the combination is too large to be written out.
-    pub(crate) fn terms(&self) -> Result<Vec<WrittenTerm<'_, B>>> {
+    pub(crate) fn terms(&self) -> Result<Vec<SumTerm<'_, B>>> {
         self.check_extent()?;
         let mut terms = Vec::new();
-        let mut stack = vec![WrittenTerm { source: self, weight: 1.0 }];
-        while let Some(WrittenTerm { source, weight }) = stack.pop() {
+        let mut stack = vec![SumTerm { source: self, weight: 1.0 }];
+        while let Some(SumTerm { source, weight }) = stack.pop() {
             match source.node() {
                 Node::Sum(terms) => {
                     let inner = terms.iter().rev();
-                    stack.extend(inner.map(|(w, source)| WrittenTerm { source, weight: weight * w }));
+                    stack.extend(inner.map(|(w, source)| SumTerm { source, weight: weight * w }));
                 }
-                Node::Under(_, source) => stack.push(WrittenTerm { source, weight }),
-                Node::Leaf(_) | Node::Opaque(_) | Node::Rule(..) => {
-                    terms.push(WrittenTerm { source, weight })
-                }
+                Node::Under(_, source) => stack.push(SumTerm { source, weight }),
+                Node::Leaf(_) | Node::Opaque(_) | Node::Rule(..) => terms.push(SumTerm { source, weight }),
             }
         }
         Ok(terms)

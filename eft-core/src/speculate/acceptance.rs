@@ -27,7 +27,8 @@ pub(super) struct TargetRows<'a, B: Backend> {
 /// The tokens of each row accepted so far, with the positions that they were chosen for.
 pub(super) struct Accepted<'a, B: Backend> {
     pub(super) rows: Vec<Vec<(ScoredPosition<'a, B>, Pick)>>,
-    /// The rows whose whole draft is accepted, and for which the token after the draft is not chosen yet.
+    /// The rows whose whole draft is accepted, but which still lack the target's own token after it, since the target
+    /// was not scored there. Only [`verify`](super::verify::verify) with `alone` leaves that position out.
     pub(super) whole: Vec<usize>,
     /// How many drafted tokens were judged: in each row the accepted ones and the first rejected one.
     pub(super) judged: usize,

@@ -14,7 +14,8 @@ pub(super) fn by_agreement<'a, B: Backend>(
     let mut accepted = Accepted::new(draft.rows.len());
     for (row, (drafted, range)) in draft.rows.iter().zip(&target.of_row).enumerate() {
         let own = target.positions[range.clone()].iter().zip(&picks[range.clone()]);
-        // The pick from an unsound row names no token that could agree.
+        // A NaN log-prob marks a pick from an unsound score row. Its token id is meaningless, even if it equals the
+        // draft's.
         let agrees =
             |((_, pick), token): &((_, &crate::Pick), &u32)| pick.token == **token && !pick.log_prob.is_nan();
         let agreeing = own.clone().zip(&drafted.tokens).take_while(agrees).count();

@@ -14,17 +14,17 @@ use crate::sample::{Purpose, Sampler, Token};
 
 /// Speculative decoding of the rows of an evaluator, whose first root is the target and whose second is the draft.
 #[derive(Debug)]
-pub(super) struct Speculation {
+pub(super) struct SpeculativeStepper {
     acceptance: Acceptance,
     scheduler: DraftScheduler,
     report: Report,
-    /// The draft is a term of the target that shares no pass with the other terms: its score row after the last token
-    /// that it wrote costs another pass.
+    /// Whether the draft contains a model of the target that shares no session with the target's other models.
+    /// Verifying a block does not run such a model, so its score row after the last drafted token takes one more pass.
     alone: bool,
     started: bool,
 }
 
-impl Speculation {
+impl SpeculativeStepper {
     pub(super) fn new<B: Backend>(
         evaluator: &Evaluator<B>,
         acceptance: Acceptance,
@@ -76,13 +76,13 @@ impl Speculation {
         report.blocks += 1;
         report.block_time += Duration::from_secs_f64(target);
         if let Some(plain) = self.scheduler.plain() {
-            let undrafted = Duration::from_secs_f64(plain * tokens as f64 / rows as f64);
-            *report.undrafted_time.get_or_insert_default() += undrafted;
+            let in_plain_steps = Duration::from_secs_f64(plain * tokens as f64 / rows as f64);
+            *report.undrafted_time.get_or_insert_default() += in_plain_steps;
         }
     }
 }
 
-impl<B: Backend> Stepper<B> for Speculation {
+impl<B: Backend> Stepper<B> for SpeculativeStepper {
     fn step(
         &mut self,
         evaluator: &mut Evaluator<B>,

@@ -3,8 +3,9 @@ use crate::backend::Backend;
 use crate::source::Node;
 use crate::{Error, Result, Source};
 
-/// Returns the term of a combination with a positive weight whose passes read the fewest bytes. If several do, it is
-/// the one that is written last, which in `large + (tuned − untuned)` is the tuned one.
+/// Returns the term of a combination with a positive weight whose passes read the fewest bytes. Of several, it is the
+/// one that is written last, which in `large + (tuned − untuned)` is the tuned one. A part that a rule subtracts has a
+/// negative weight.
 pub(super) fn default_draft<B: Backend>(target: &Source<B>) -> Result<Source<B>> {
     let models = target.models()?;
     let refuse = |why: &str| Error::Unsupported {

@@ -28,7 +28,7 @@ pub(super) struct DraftRow {
     pub(super) tokens: Vec<TokenId>,
     /// The log-probability of each token in the distribution it was drawn from.
     pub(super) log_probs: Vec<f32>,
-    /// The last token would end the text. It is not pushed, and the target does not score the position after it.
+    /// Whether the last token would end the text. It is then not pushed, and the target is not scored after it.
     pub(super) ends: bool,
 }
 
@@ -125,7 +125,7 @@ impl<B: Backend> Draft<B> {
     }
 
     /// Returns the distribution that the drafted token of this index was drawn from.
-    pub(super) fn drawn_from(&self, row: usize, index: usize) -> Option<ScoreRow<'_, B>> {
+    pub(super) fn distribution(&self, row: usize, index: usize) -> Option<ScoreRow<'_, B>> {
         let pass = self.passes.get(index)?;
         match &pass.prepared {
             Some(tensor) => Some(ScoreRow::new(tensor, pass.rows.iter().position(|r| *r == row)?)),

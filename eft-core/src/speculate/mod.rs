@@ -1,10 +1,11 @@
 //! Speculative decoding of any combination: a cheap model drafts a few tokens, and the target verifies them in one pass
 //! of each of its models.
 //!
-//! The text is that of plain decoding: greedy decoding gives the same tokens, and sampling draws from the same
-//! distribution. A token `x` that the draft drew from its distribution `q` is accepted with probability
-//! `min(1, p(x) / q(x))`, where `p` is the target's distribution; the first rejected token is replaced by one drawn
-//! from `max(p − q, 0)`, normalised. Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
+//! Greedy decoding gives the same tokens as without a draft. Sampling draws its tokens from the same distribution, but
+//! gives another text; with [`Speculative::same_text`] it gives the same one. In sampling, a token `x` that the draft
+//! drew from its distribution `q` is accepted with probability `min(1, p(x) / q(x))`, where `p` is the target's
+//! distribution; the first rejected token is replaced by one drawn from `max(p − q, 0)`, normalised. Leviathan et al.
+//! 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
 //!
 //! The draft is usually a term of its target: `tuned` of `large + (tuned − untuned)`, as in Mitchell et al. 2023, arXiv
 //! 2310.12962. None of its score rows is then computed twice.
@@ -33,10 +34,9 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
-//! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is switched off,
-//! and tried again now and then. Sampling draws other random numbers here than in plain decoding, and block lengths
-//! follow measured times, so one seed gives a text of the right distribution but not always the same text.
-//! [`Speculative::same_text`] gives exactly the text of plain sampling.
+//! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is switched off
+//! and tried again now and then. Since block lengths follow measured times, sampling twice with one seed may give two
+//! texts, unless [`Speculative::block`] fixes the length or [`Speculative::same_text`] is used.
 mod acceptance;
 mod agreement;
 mod block;
@@ -55,7 +55,7 @@ use crate::evaluator::Evaluator;
 use crate::vocab::Common;
 use crate::{Error, Prompt, Result, Source};
 use acceptance::Acceptance;
-use block::Speculation;
+use block::SpeculativeStepper;
 use default_draft::default_draft;
 use scheduler::{DraftScheduler, Memory};
 
@@ -101,8 +101,9 @@ impl<B: Backend> Source<B> {
 
 impl<B: Backend> Speculative<B> {
     /// Drafts with this source: a term of the target, or any other source over the same tokens. By default the draft is
-    /// the term with a positive weight whose passes read the fewest bytes. If several do, or if the sizes are not
-    /// known, it is the one that is written last.
+    /// the term with a positive weight whose passes read the fewest bytes; of several, or if the sizes are not known,
+    /// the one that is written last. The weight of a rule's part is multiplied by
+    /// [`Rule::weight`](crate::Rule::weight), if the rule has one for it.
     pub fn draft(mut self, draft: &Source<B>) -> Self {
         self.draft = Some(draft.clone());
         self.memory = Memory::default();
@@ -208,7 +209,7 @@ impl<B: Backend> Speculative<B> {
             Some(tokens) => DraftScheduler::fixed(tokens),
             None => DraftScheduler::adaptive(self.longest, &self.memory),
         };
-        let speculation = Speculation::new(&evaluator, acceptance, scheduler)?;
-        Batch::start(evaluator, decoding, rows, Box::new(speculation))
+        let stepper = SpeculativeStepper::new(&evaluator, acceptance, scheduler)?;
+        Batch::start(evaluator, decoding, rows, Box::new(stepper))
     }
 }

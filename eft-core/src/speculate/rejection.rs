@@ -17,15 +17,16 @@ pub(super) fn by_rejection<'a, B: Backend>(
 ) -> Result<Accepted<'a, B>> {
     let log_probs = target_log_probs(backend, draft, target)?;
     let mut result = Accepted::new(draft.rows.len());
-    // The first rejected token of each row; and the positions after drafts that are accepted as a whole.
+    // `rejected` lists each row's first rejected token. `own` lists the positions after drafts of which every token was
+    // accepted: there the target draws a token of its own.
     let (mut rejected, mut own) = (Vec::new(), Vec::new());
     for (row, (drafted, range)) in draft.rows.iter().zip(&target.of_row).enumerate() {
         let mut accepted = 0;
         while let Some(&token) = drafted.tokens.get(accepted) {
             let position = target.positions[range.start + accepted];
             let (p, q) = (log_probs[row][accepted], drafted.log_probs[accepted]);
-            // If the target's row is unsound, p is NaN and the token is accepted: the row is refused where tokens are
-            // built.
+            // If the target's score row is unsound, `p` is NaN and this comparison is false. The token is then recorded
+            // with a NaN log-prob, for which `Sampler::build_tokens` returns the error.
             if sampler.uniform(row, position.position, Purpose::Accept) >= f64::from(p - q).exp() {
                 rejected.push((row, accepted));
                 break;
@@ -64,7 +65,7 @@ fn replace<'a, B: Backend>(
     let index: Vec<_> = rejected.iter().map(|(row, i)| target.of_row[*row].start + i).collect();
     let positions: Vec<_> = index.iter().map(|i| target.positions[*i]).collect();
     let of_target: Vec<_> = index.iter().map(|i| target.rows[*i]).collect();
-    let of_draft: Vec<_> = rejected.iter().filter_map(|(row, i)| draft.drawn_from(*row, *i)).collect();
+    let of_draft: Vec<_> = rejected.iter().filter_map(|(row, i)| draft.distribution(*row, *i)).collect();
     let residual = backend.residual(&of_target, &of_draft, width)?;
     let picks =
         sampler.pick(&score_rows(&residual, positions.len()), &positions, Purpose::Residual, width)?;

@@ -27,8 +27,8 @@ pub(super) struct Verified {
 
 /// Verifies every row of a draft.
 ///
-/// `alone` says that the draft is a term of the target that shares no pass with the other terms. Its score row after
-/// the last drafted token then costs another pass, which is run only if all tokens are accepted.
+/// `alone` says that the draft contains a model of the target that shares no session with the target's other models.
+/// Its score row after the last drafted token then takes one more pass, which runs only if all tokens are accepted.
 pub(super) fn verify<B: Backend>(
     evaluator: &mut Evaluator<B>,
     sampler: &Sampler<B>,
@@ -44,7 +44,8 @@ pub(super) fn verify<B: Backend>(
         .collect();
     if alone {
         evaluator.run_without(TARGET, DRAFT, &at)?;
-        // A row without a draft still has one position to score.
+        // The position after the last drafted token is left out, since the draft has no scores there yet. A row for
+        // which nothing was drafted keeps its only position: the target chooses its token there, as in a plain step.
         at.iter_mut().zip(&draft.rows).for_each(|(at, row)| at.end = at.start + row.tokens.len().max(1));
     }
     let scores = evaluator.eval(TARGET, &at)?;

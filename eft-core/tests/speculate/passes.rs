@@ -109,6 +109,12 @@ fn the_draft_is_the_cheapest_positive_term_unless_named() {
     assert_eq!(drafted_by(&(&unknown + (&tuned - &untuned))), "tuned");
     assert_eq!(drafted_by(&(model("large", 1) + (model("tuned", 2) - model("untuned", 3)))), "tuned");
     assert_eq!(drafted_by(&combine::mixture([(0.5, &large), (0.5, &untuned)]).unwrap()), "untuned");
+    // A part that a rule subtracts is not a draft, even if it is the cheapest or the last.
+    for subtracted in [&untuned, &sized("last", 2)] {
+        let careful = combine::nucleus_delta(&large, &tuned, subtracted, 1.0, 0.9).unwrap();
+        assert_eq!(drafted_by(&careful), "tuned");
+        assert_eq!(drafted_by(&(2.0 * &careful)), "tuned");
+    }
     for target in [&large, &(-1.0 * &large - &tuned)] {
         let refused = target.speculate().generate([1], long()).map(drop);
         assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");

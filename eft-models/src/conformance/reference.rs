@@ -198,15 +198,15 @@ impl Nn for ReferenceNn {
         bias: &HostTensor,
         epsilon: f64,
     ) -> Result<HostTensor> {
-        let ((x, width), (weight, _), (bias, _)) = (entries(x)?, entries(weight)?, entries(bias)?);
+        let ((x, width), (weight, run), (bias, _)) = (entries(x)?, entries(weight)?, entries(bias)?);
         let norm = |x: &[f32]| -> Vec<f32> {
-            let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64;
-            let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width as f64;
+            let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / run as f64;
+            let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / run as f64;
             let scale = 1.0 / (variance + epsilon).sqrt();
             let entries = x.iter().zip(&weight).zip(&bias);
             entries.map(|((x, w), b)| ((f64::from(*x) - mean) * scale) as f32 * w + b).collect()
         };
-        Host.upload(&x.chunks(width).flat_map(norm).collect::<Vec<_>>(), width)
+        Host.upload(&x.chunks(run).flat_map(norm).collect::<Vec<_>>(), width)
     }
 
     fn constant(&self, values: &[f32], width: usize) -> Result<HostTensor> {

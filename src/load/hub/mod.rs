@@ -99,7 +99,7 @@ pub(super) fn fetch_onnx(loader: &Loader, id: &str, file: Option<&str>) -> Resul
     Ok(model)
 }
 
-/// The first of the usual paths of ONNX files at which there is one.
+/// Returns the first of the usual paths of ONNX files that exists in the repository.
 #[cfg(feature = "ort")]
 fn usual_onnx(repository: &Repository<'_>) -> Result<String> {
     let paths = eft_backend_ort::model::usual_paths;
@@ -120,7 +120,7 @@ fn usual_onnx(repository: &Repository<'_>) -> Result<String> {
     })
 }
 
-/// Fetches those files next to the weights that exist.
+/// Downloads the tokenizer, templates and other files next to the weights, those of them that the repository has.
 fn fetch_sidecars(repository: &Repository<'_>, loader: &Loader) -> Result<()> {
     let named = match &loader.template {
         Template::Own(Some(name)) => Some(format!("additional_chat_templates/{name}.jinja")),

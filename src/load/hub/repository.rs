@@ -96,7 +96,8 @@ impl<'a> Repository<'a> {
         self.id
     }
 
-    /// Whether the commit may have a file of this path: not if the hub has listed others.
+    /// Whether the commit may have a file of this path: as the hub lists its files, or always if only the cache is
+    /// used.
     pub(super) fn may_have(&self, file: &str) -> bool {
         match &self.files {
             Files::Remote { names, .. } => names.contains(file),
@@ -104,13 +105,13 @@ impl<'a> Repository<'a> {
         }
     }
 
-    /// Whether a file of this path exists: on the hub, or in the cache when only the cache is used.
+    /// Whether there is a file of this path: on the hub, or in the cache if only the cache is used.
     #[cfg(feature = "ort")]
     pub(super) fn has(&self, file: &str) -> bool {
         self.may_have(file) && (matches!(self.files, Files::Remote { .. }) || self.cached_path(file).exists())
     }
 
-    /// The files with this extension, as the hub has listed them.
+    /// The files whose names end with this extension, as the hub lists them; none if only the cache is used.
     pub(super) fn ending(&self, extension: &str) -> Vec<&str> {
         match &self.files {
             Files::Remote { names, .. } => {
@@ -143,8 +144,8 @@ impl<'a> Repository<'a> {
         }
     }
 
-    /// The same as [`file`](Self::file), but returns `None` for a file that is not in the cache when only the cache is
-    /// used: many models have no such file.
+    /// Returns a file as [`file`](Self::file) does, but without an error if only the cache is used and lacks the file:
+    /// `None`, since many models have no such file.
     pub(super) fn optional(&self, file: &str) -> Result<Option<PathBuf>> {
         match &self.files {
             Files::CacheOnly { .. } => Ok(Some(self.cached_path(file)).filter(|path| path.exists())),
@@ -152,8 +153,8 @@ impl<'a> Repository<'a> {
         }
     }
 
-    /// Lets the cache's reference point to the commit. To be called after all files are there: until then, the
-    /// reference stands for an older commit, whose files can still be loaded offline.
+    /// Records in the cache that the revision is at this commit. Call it after all files have been downloaded: until
+    /// then, the revision stays at an older commit, whose files are complete and can be loaded offline.
     pub(super) fn keep(&self) -> Result<()> {
         if matches!(self.files, Files::CacheOnly { .. })
             || cached_commit(&self.folder, &self.repo()).as_deref() == Some(&self.commit)
@@ -236,8 +237,8 @@ fn no_answer(failure: &ApiError) -> String {
     }
 }
 
-/// The reason why a file could not be obtained, in one line, and what to do. `cached` is the commit in the cache, if
-/// there is one.
+/// Says in one line why a file could not be downloaded, and what to do. `cached` is the commit in the cache, if there
+/// is one.
 fn failed(failure: &ApiError, cached: Option<&str>) -> String {
     let reason = match status(failure) {
         Some(status @ (401 | 403)) => format!(

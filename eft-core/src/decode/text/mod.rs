@@ -1,4 +1,4 @@
-//! Text as it is generated: pieces of whole characters, without stop strings.
+//! Text as it is generated: pieces of whole characters, cut before the first stop string.
 //!
 //! ```
 //! use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};

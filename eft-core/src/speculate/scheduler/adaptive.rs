@@ -1,9 +1,9 @@
 use super::cost_model::CostModel;
 use super::ema::Ema;
 
-/// The weight that is left of the acceptance measured so far after each judged token.
+/// The decay factor of the counts of accepted and judged tokens, applied once for each newly judged token.
 const ACCEPTANCE_DECAY: f64 = 0.98;
-/// The same after a rest, and in another text.
+/// The decay factor that is applied to these counts, once, when drafting resumes after a rest and when a text begins.
 const AFTER_REST: f64 = 0.5;
 /// The number of blocks after which a plain step is measured again.
 const PLAIN_EVERY: usize = 64;
@@ -11,13 +11,17 @@ const PLAIN_EVERY: usize = 64;
 const MARGIN: f64 = 1.02;
 /// The length of the first draft, before any has been measured.
 const FIRST: usize = 2;
-/// The number of plain steps before a draft that did not pay is tried again: at first, and at most.
+/// The number of plain steps before a draft that does not pay is tried again: at first, and at most. After each block
+/// of which fewer than half of the judged tokens were accepted it doubles, to at least the first number; after any
+/// other block it is 1.
 const REST: (usize, usize) = (8, 128);
 /// The share of the time that trying again may take.
 pub(super) const TRIES: f64 = 0.02;
-/// The time, in plain steps, that drafting may lose before it rests, whatever gain is predicted.
+/// Once drafting has lost this much time compared with plain decoding, in plain steps, it is switched off for a rest,
+/// even if it is predicted to pay.
 pub(super) const LOSS: f64 = 3.0;
-/// The further time, in plain steps, that drafting may lose if it has gained as much before in the same text.
+/// The most time, in plain steps, that earlier gains in the same text add to what drafting may lose: the credit is
+/// capped at this.
 const GAINED: f64 = 8.0;
 
 /// One measured block: its times in seconds, and how its draft was judged.
@@ -62,7 +66,8 @@ pub(in crate::speculate) struct Adaptive {
     unread: usize,
     /// The number of plain steps before the next try.
     rest: usize,
-    /// Seconds that drafting may still lose.
+    /// The seconds that drafting has gained over plain decoding, less those that it has lost, plus the share of the
+    /// plain steps' time that trying again may take. It is capped after each block, and may be negative.
     credit: f64,
 }
 
@@ -89,7 +94,8 @@ impl Adaptive {
     /// Begins another text, at which the draft may be better or worse.
     pub(super) fn resumed(self, longest: usize) -> Self {
         let (accepted, judged) = (AFTER_REST * self.accepted, AFTER_REST * self.judged);
-        // The draft has read the prompt. Its gain in another text must not be spent in this one.
+        // Nothing is unread: the draft has read the prompt. Credit is capped at one plain step, so that this text
+        // cannot lose what drafting gained in others.
         let credit = self.credit.min(self.plain.mean().unwrap_or(0.0));
         Self { longest, accepted, judged, unread: 0, credit, ..self }
     }
@@ -119,7 +125,7 @@ impl Adaptive {
         }
         // The cost of a try if none of its tokens is accepted.
         let catch_up = self.catch_up.mean().unwrap_or(0.0) * self.unread as f64;
-        let price = draft + catch_up + self.blocks.at(1, undrafted(draft, plain)) - plain;
+        let price = draft + catch_up + self.blocks.at(1, cost_at_zero(draft, plain)) - plain;
         if self.idle >= self.rest && self.credit >= price { 1.min(self.longest) } else { 0 }
     }
 
@@ -129,11 +135,11 @@ impl Adaptive {
         let (mut best, mut best_rate) = (0, MARGIN / plain);
         // One token of the target's own, and each drafted one if all before it are accepted.
         let (mut tokens, mut chance) = (1.0, 1.0);
-        let none = undrafted(draft, plain);
+        let at_zero = cost_at_zero(draft, plain);
         for length in 1..=self.longest {
             chance *= acceptance;
             tokens += chance;
-            let rate = tokens / (length as f64 * draft + self.blocks.at(length, none));
+            let rate = tokens / (length as f64 * draft + self.blocks.at(length, at_zero));
             if rate > best_rate {
                 (best, best_rate) = (length, rate);
             }
@@ -187,17 +193,22 @@ impl Adaptive {
             self.draft.add(block.first_draft);
         }
         if let Some(draft) = self.draft.mean().filter(|_| self.unread > 0) {
-            // After every block there is one token that the draft has not read, which its first pass takes anyway.
+            // After a block, the target's own token is unread, and for a draft that is no term of the target also the
+            // last drafted token if it was accepted. The first pass of the next draft reads these in any case, so only
+            // the tokens of plain steps are counted.
             self.catch_up.add((block.first_draft - draft).max(0.0) / self.unread as f64);
         }
         let plain = self.plain.mean().unwrap_or(block.target);
-        self.blocks.add(block.drafted, block.target, undrafted(self.draft.mean().unwrap_or(0.0), plain));
+        self.blocks.add(block.drafted, block.target, cost_at_zero(self.draft.mean().unwrap_or(0.0), plain));
     }
 }
 
-/// The cost of a block without a draft: a plain step, less the pass of the draft's own row if the draft is a term of
-/// its target, and a whole plain step if it is not. Half a draft pass is subtracted in either case, so the error is at
-/// most half a draft pass, which the first measured blocks outweigh.
-fn undrafted(draft: f64, plain: f64) -> f64 {
+/// Estimates the cost of verifying a block of length 0.
+///
+/// If the draft is not a term of the target, that is a whole plain step. If it is, its own pass has already run when a
+/// block is verified, so that the cost is a plain step less a draft pass; unless the draft shares passes with other
+/// terms, when it is a whole plain step again. The scheduler does not know which holds and subtracts half a draft pass.
+/// The error is at most half a draft pass, and the first measured blocks outweigh it.
+fn cost_at_zero(draft: f64, plain: f64) -> f64 {
     plain - 0.5 * draft.min(plain)
 }

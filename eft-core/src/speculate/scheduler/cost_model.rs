@@ -7,8 +7,9 @@ const OUTLIER: f64 = 4.0;
 
 /// The cost of a block as a function of its draft length.
 ///
-/// The cost is fitted as affine in the length by decayed least squares, with a pseudo-observation at length 0: the cost
-/// of a block without a draft. Without it, blocks of nearly equal lengths would leave the slope undetermined.
+/// The cost is fitted as affine in the length by decayed least squares, with a pseudo-observation at length 0: an
+/// estimate from the cost of a plain step. Without it, blocks of nearly equal lengths would leave the slope
+/// undetermined.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CostModel {
     weight: f64,
@@ -19,10 +20,10 @@ pub(super) struct CostModel {
 }
 
 impl CostModel {
-    /// Adds a measured block. `undrafted` is the cost of a block without a draft.
-    pub(super) fn add(&mut self, length: usize, seconds: f64, undrafted: f64) {
+    /// Adds a measured block. `at_zero` is the estimated cost of a block of length 0.
+    pub(super) fn add(&mut self, length: usize, seconds: f64, at_zero: f64) {
         let x = length as f64;
-        let y = if self.weight == 0.0 { seconds } else { seconds.min(OUTLIER * self.at(length, undrafted)) };
+        let y = if self.weight == 0.0 { seconds } else { seconds.min(OUTLIER * self.at(length, at_zero)) };
         for (sum, new) in [
             (&mut self.weight, 1.0),
             (&mut self.x, x),
@@ -35,9 +36,9 @@ impl CostModel {
     }
 
     /// Predicts the cost of a block in seconds.
-    pub(super) fn at(&self, length: usize, undrafted: f64) -> f64 {
+    pub(super) fn at(&self, length: usize, at_zero: f64) -> f64 {
         let weight = self.weight + ANCHOR;
-        let (x, y) = (self.x / weight, (self.y + ANCHOR * undrafted) / weight);
+        let (x, y) = (self.x / weight, (self.y + ANCHOR * at_zero) / weight);
         let variance = self.xx / weight - x * x;
         // A longer block never costs less.
         let slope = match variance > 1e-9 {

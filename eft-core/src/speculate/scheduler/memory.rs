@@ -15,8 +15,9 @@ impl Memory {
         shared.insert(next).clone()
     }
 
-    /// Adds a block to the shared measurements. Texts that run at once all add their blocks, and none replaces those of
-    /// another. `unread` is the number of tokens of the text that the draft had to catch up with.
+    /// Adds the measurements of a block to the shared state. Texts that are generated at the same time all add to it,
+    /// and none overwrites what another has added. `unread` is the number of tokens that the draft had to catch up with
+    /// in the text of this block.
     pub(super) fn learn(&self, block: &Measured, unread: usize) {
         let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = shared.as_mut() {

@@ -1,4 +1,4 @@
-//! Decides how many tokens to draft before the target verifies them.
+//! How many tokens to draft before the target verifies them.
 //!
 //! The scheduler maximises tokens per second under the acceptance rate and the costs measured so far, in this text and
 //! in those before it. With acceptance rate `α`, a block of `γ` drafted tokens yields `(1 − α^(γ+1)) / (1 − α)` tokens
