@@ -93,10 +93,25 @@ fn every_exported_model_passes_the_conformance_kit() {
         let source = model(name);
         let prompts = Golden::read(exported(name)).prompts;
         let test = SourceTest::new(prompts).tolerance(1e-3);
-        let engine = OnnxEngine::load(exported(name), &ort(), None).unwrap();
-        assert!(engine.warnings().is_empty(), "{name}: {:?}", engine.warnings());
-        check_engine(&engine, &test).unwrap_or_else(|e| panic!("{name}: {e}"));
         check_source(&source, &test.clone().steps(60)).unwrap_or_else(|e| panic!("{name}: {e}"));
         check_traffic(&source, &test).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
+#[test]
+fn sessions_of_exported_models_obey_the_laws() {
+    // A shared cache, a cache for each row, no cache; and a cache without an attention mask.
+    let llama = Golden::read(exported("llama")).prompts;
+    let tests = [
+        ("llama", llama.clone()),
+        ("llama-cache-positions", llama.clone()),
+        ("llama-no-cache", llama),
+        ("broken/sound.onnx", vec![vec![0], vec![1, 7, 1], vec![5, 2]]),
+    ];
+    for (name, prompts) in tests {
+        let engine = OnnxEngine::load(exported(name), &ort(), None).unwrap();
+        assert!(engine.warnings().is_empty(), "{name}: {:?}", engine.warnings());
+        let test = SourceTest::new(prompts).tolerance(1e-3);
+        check_engine(&engine, &test).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
