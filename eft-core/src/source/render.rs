@@ -53,7 +53,7 @@ impl<B: Backend> Source<B> {
     /// * [`Error::CannotRender`] if a model has no tokenizer or no template for this form of prompt.
     /// * [`Error::Unsupported`] if two models make different ids of it (the error names them), or if one is opaque.
     /// * [`Error::TooComplex`] if the combination is too large.
-    /// * Any error of a [`PromptTransform`](crate::PromptTransform).
+    /// * Any error of a [`PromptTransform`].
     pub fn render(&self, prompt: impl Into<Prompt>) -> Result<Vec<TokenId>> {
         let prompt = prompt.into();
         let mut done: Vec<(&Arc<dyn Renderer>, Cow<'_, Prompt>)> = Vec::new();

@@ -121,10 +121,13 @@ fn fragile(failure: Failure) -> (Source<Host>, Arc<Fuse>) {
     (Source::new(Fragile { inner, fuse: fuse.clone() }), fuse)
 }
 
-/// Calls of a decoding loop, each with the tokens that the rows hold after it.
 type Call = fn(&mut Evaluator<Host>) -> Result<()>;
 
-fn calls() -> Vec<(&'static str, Call, fn(&mut Vec<Vec<TokenId>>))> {
+/// What a call does to the tokens of each row.
+type Effect = fn(&mut Vec<Vec<TokenId>>);
+
+/// Calls of a decoding loop, each with its name and its effect.
+fn calls() -> Vec<(&'static str, Call, Effect)> {
     vec![
         ("eval_last", |e| e.eval_last(0).map(drop), |_| ()),
         (

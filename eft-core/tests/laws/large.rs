@@ -66,8 +66,9 @@ fn sums_of_many_terms_and_deep_sums_are_flattened() {
 
 #[test]
 fn rules_and_prompts_nested_too_deeply_are_refused() {
+    type Nest = fn(Source<Host>, &Source<Host>) -> Source<Host>;
     let (a, b) = (model("a", 1), model("b", 2));
-    let nest: [(&str, fn(Source<Host>, &Source<Host>) -> Source<Host>); 3] = [
+    let nest: [(&str, Nest); 3] = [
         ("rules", |x, b| combine::union([&x, b]).unwrap()),
         ("prompts", |x, _| x.under(PromptTransform::prefix([1]))),
         ("rules in sums", |x, b| 0.5 * combine::mixture([(1.0, &x)]).unwrap() + b),
@@ -93,7 +94,7 @@ fn rules_and_prompts_nested_too_deeply_are_refused() {
 fn sums_that_double_in_a_loop_are_refused() {
     let mut x = model("a", 1);
     for _ in 0..64 {
-        x = 0.5 * (&x + (&x).named("again"));
+        x = 0.5 * (&x + x.named("again"));
     }
     walk(&x);
     assert!(matches!(x.check(), Err(Error::TooComplex { .. })));
