@@ -112,7 +112,7 @@ pub enum Error {
         /// The file.
         file: PathBuf,
         /// What was found when the cache was tested.
-        source: GraphError,
+        source: Box<GraphError>,
     },
     /// ONNX Runtime failed.
     #[error("ONNX Runtime failed")]
