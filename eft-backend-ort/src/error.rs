@@ -112,7 +112,7 @@ pub enum Error {
         /// The file.
         file: PathBuf,
         /// The fault that the test of the cache found.
-        source: GraphError,
+        source: Box<GraphError>,
     },
     /// ONNX Runtime failed.
     #[error("ONNX Runtime failed")]

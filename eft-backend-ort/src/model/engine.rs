@@ -68,7 +68,7 @@ impl OnnxEngine {
             .max_tokens(ort.options().max_pass_tokens);
         let engine = GraphEngine::new(decoder, settings, vocab).map_err(|error| match error {
             GraphError::Core(error) => Error::Core(error),
-            error => Error::Cache { file: files.model, source: error },
+            error => Error::Cache { file: files.model, source: Box::new(error) },
         })?;
         Ok(Self { engine, folders: files.folders })
     }

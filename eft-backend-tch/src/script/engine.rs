@@ -57,7 +57,7 @@ impl ScriptEngine {
             None => settings,
         };
         let engine = GraphEngine::new(script, settings, None)
-            .map_err(|source| ScriptError::Convention { file: file.into(), source })?;
+            .map_err(|source| ScriptError::Convention { file: file.into(), source: Box::new(source) })?;
         let engine = if let Some(vocab) = vocab { engine.with_vocab(vocab)? } else { engine };
         Ok(Self { engine })
     }

@@ -31,7 +31,7 @@ pub enum ScriptError {
         /// The file.
         file: PathBuf,
         /// The fault that the test found.
-        source: GraphError,
+        source: Box<GraphError>,
     },
     /// The vocabulary does not fit the model.
     #[error(transparent)]

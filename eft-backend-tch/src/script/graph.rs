@@ -45,8 +45,8 @@ impl Script {
             wanted: 1,
         };
         let tried = script.run(&one, None);
-        let tried =
-            tried.map_err(|error| ScriptError::Convention { file: file.into(), source: error.into() })?;
+        let tried = tried
+            .map_err(|error| ScriptError::Convention { file: file.into(), source: Box::new(error.into()) })?;
         script.precision = tried.1.iter().flat_map(|caches| &caches.0).chain([&tried.0]).fold(
             Precision::F32,
             |coarsest, tensor| match (tensor.kind(), coarsest) {
