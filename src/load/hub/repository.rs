@@ -28,7 +28,7 @@ pub(super) struct Repository<'a> {
 /// Where files that are not in the cache come from.
 enum Files {
     /// From the hub, which has files of these names at the commit.
-    Remote { repo: ApiRepo, names: BTreeSet<String> },
+    Remote { repo: Box<ApiRepo>, names: BTreeSet<String> },
     /// From nowhere, for this reason.
     CacheOnly { reason: String },
 }
@@ -69,7 +69,7 @@ impl<'a> Repository<'a> {
                 }
                 Ok(info) => {
                     let names = info.siblings.into_iter().map(|file| file.rfilename).collect();
-                    (info.sha.clone(), Files::Remote { repo: api.repo(repo(&info.sha)), names })
+                    (info.sha.clone(), Files::Remote { repo: Box::new(api.repo(repo(&info.sha))), names })
                 }
                 Err(failure) if in_cache.is_none() || is_refusal(&failure) => {
                     return Err(error("its list of files", failed(&failure, in_cache.as_deref())));
