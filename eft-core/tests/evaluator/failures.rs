@@ -51,7 +51,7 @@ struct FragileSession {
 }
 
 fn failed() -> Error {
-    Error::source("fragile", "it was told to fail")
+    Error::source("fragile", "it fails on purpose")
 }
 
 impl Engine for Fragile {
@@ -200,7 +200,7 @@ fn a_call_that_fails_changes_nothing_or_poisons() {
                 if gave_up {
                     poisoned += 1;
                     was_poisoned = true;
-                    // Opening anew is the way out, on what the rows held.
+                    // A poisoned evaluator can be used again after it is opened on the tokens that the rows held.
                     let whole: Vec<_> =
                         prompts.iter().zip(&rows).map(|(p, r)| [&p[..], r].concat().into()).collect();
                     evaluator.reopen(&whole).unwrap();

@@ -64,7 +64,7 @@ impl<'a> Repository<'a> {
                 Ok(info) if !is_commit(&info.sha) => {
                     return Err(error(
                         "the commit",
-                        format!("is answered with `{}`, which is none", info.sha),
+                        format!("was reported as `{}`, which is not a commit hash", info.sha),
                     ));
                 }
                 Ok(info) => {
