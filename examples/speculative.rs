@@ -64,8 +64,9 @@ impl Run for Compare<'_> {
 
         let report = generation.report().context("a drafted text without a report")?;
         println!(
-            "accepted: {:.0} % of {} drafted tokens; {:.2} tokens per pass of the target",
+            "accepted: {:.0} % of {} judged tokens ({} drafted); {:.2} tokens per pass of the target",
             100.0 * report.acceptance().unwrap_or(0.0),
+            report.judged,
             report.drafted,
             report.tokens_per_pass().unwrap_or(0.0)
         );

@@ -98,18 +98,20 @@ impl Session for NgramSession {
     }
 }
 
-/// The model as a source that takes text.
-fn wrap(name: &str, model: Ngram) -> Result<Source<Host>> {
+/// The model as an engine.
+fn engine(name: &str, model: Ngram) -> Result<NgramEngine> {
     let spec = EngineSpec::new(name, Host, vocab()?.named(name));
-    let engine = NgramEngine { model: Arc::new(model), spec };
-    Source::new(engine).rendered_by(Bytes)
+    Ok(NgramEngine { model: Arc::new(model), spec })
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let prompt = std::env::args().nth(1).unwrap_or("Alice was".into());
     let (prose, verse) = (Corpus::prose(), Corpus::verse());
-    let carroll = wrap("carroll", Ngram::new(6).trained(prose.training()))?;
-    let shakespeare = wrap("shakespeare", Ngram::new(6).trained(verse.training()))?;
+    let of_carroll = engine("carroll", Ngram::new(6).trained(prose.training()))?;
+    // Sources of this engine take text, which `Bytes` turns into tokens.
+    let carroll = Source::new(of_carroll.clone()).rendered_by(Bytes)?;
+    let of_shakespeare = engine("shakespeare", Ngram::new(6).trained(verse.training()))?;
+    let shakespeare = Source::new(of_shakespeare).rendered_by(Bytes)?;
     let decoding = Decoding::from(Sampling::default().top_p(0.8).seed(3)).max_tokens(200);
 
     print!("A stream, by `{carroll}`:\n  {prompt}");
@@ -147,9 +149,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     #[cfg(feature = "conformance")]
     {
-        use eft::conformance::{SourceTest, check_source};
-        check_source(&carroll, &SourceTest::new(["A", "Alice", "Down, down, down"]))?;
-        println!("\n`{carroll}` has passed the conformance tests of sources.");
+        use eft::conformance::{SourceTest, check_engine, check_source};
+        // The sessions of the engine itself, and the source in combinations, batches and forks.
+        let prompts = ["A", "Alice", "Down, down, down"];
+        check_engine(
+            &of_carroll,
+            &SourceTest::new(prompts.map(|text| text.bytes().map(u32::from).collect::<Vec<_>>())),
+        )?;
+        check_source(&carroll, &SourceTest::new(prompts))?;
+        println!("\n`{carroll}` has passed the conformance tests of engines and of sources.");
     }
     Ok(())
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::pieces::{Piece, Pieces, check_vocab};
 use crate::backend::Backend;
 use crate::decode::generation::Generation;
+use crate::decode::report::Report;
 use crate::decode::request::check_stop_strings;
 use crate::decode::stop::Finished;
 use crate::sample::Token;
@@ -62,6 +63,23 @@ impl<B: Backend> Text<Generation<B>> {
     /// Returns how the text ended; `None` while it has not.
     pub fn finished(&self) -> Option<&Finished> {
         self.finished.as_ref().or(self.tokens.finished())
+    }
+
+    /// Returns statistics of speculative decoding so far; `None` for plain decoding.
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let model = |name: &str| from_fn(Host, vocab.clone().named(name), |_| Ok(vec![0.0, 1.0]));
+    /// let speculative = model("large").speculate().draft(&model("small")).block(2);
+    /// let mut text = speculative.generate([0], Decoding::from(Sampling::greedy()).max_tokens(6))?.text()?;
+    /// text.by_ref().for_each(drop);
+    /// assert_eq!(text.report().and_then(|report| report.acceptance()), Some(1.0));
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    pub fn report(&self) -> Option<&Report> {
+        self.tokens.report()
     }
 }
 
