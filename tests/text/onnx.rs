@@ -184,7 +184,7 @@ fn missing_files_are_named_in_one_line() {
     assert!(escaping.contains("outside its folder"), "{escaping}");
 
     let gguf = error(files(), "org/tiny:model.gguf", "gguf");
-    assert!(gguf.contains("no ONNX file"), "{gguf}");
+    assert!(gguf.contains("is not an ONNX file"), "{gguf}");
     let hub = Hub::new(files());
     let weights = hub.loader("org/tiny:onnx/model.onnx", dir.path()).load().unwrap_err().to_string();
     assert!(weights.contains("load_onnx"), "{weights}");
