@@ -11,9 +11,18 @@ const WIDTH: usize = 11;
 const CONTEXT: usize = 40;
 const SEEDS: u64 = 20;
 
-/// One thing that an engine can do wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+/// Declares the faults once: as an enum, and as the list of all of them.
+macro_rules! faults {
+    ($($fault:ident,)*) => {
+        /// One thing that an engine can do wrong.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        enum Fault { $($fault),* }
+
+        const FAULTS: &[Fault] = &[$(Fault::$fault),*];
+    };
+}
+
+faults! {
     // Rollbacks.
     RollbackDoesNothing,
     RollbackDropsOneTooFew,
@@ -57,48 +66,6 @@ enum Fault {
     OpenTakesTheFirstAdapterForAll,
     OpenForgetsTheFirstToken,
 }
-
-const FAULTS: [Fault; 36] = {
-    use Fault::*;
-    [
-        RollbackDoesNothing,
-        RollbackDropsOneTooFew,
-        RollbackDropsOneTooMany,
-        RollbackDropsTheSameOfEveryRow,
-        RollbackLeavesTheFirstRow,
-        RollbackIsNotChecked,
-        RollbackLimitIsOneTooHigh,
-        RollbackLimitIsZero,
-        SelectDoesNothing,
-        SelectSortsRows,
-        SelectReversesRows,
-        SelectIgnoresForks,
-        SelectSharesCachesOfForks,
-        SelectForgetsTheLastToken,
-        SelectForgetsAdapters,
-        SelectIsNotChecked,
-        FeedsAreNotChecked,
-        FeedsAreNotCheckedForContext,
-        FeedsAreNotCheckedForTokens,
-        FeedsAreNotCheckedForPositions,
-        RefusedFeedsAreTaken,
-        RowsSwapTokens,
-        LogProbsDeclaredOverLogits,
-        ScoresOnePositionEarly,
-        ScoresOfTheFirstPositions,
-        ScoresOfTheWrongRow,
-        ScoresForEveryToken,
-        ScoresOnlyTheLast,
-        ScoresOneColumnTooFew,
-        BatchesLeak,
-        RoomIsOneTooMuch,
-        RoomIsOneTooLittle,
-        RoomIgnoresThePrompt,
-        RoomDoesNotGrowBack,
-        OpenTakesTheFirstAdapterForAll,
-        OpenForgetsTheFirstToken,
-    ]
-};
 
 /// A trigram model: its logits depend on the last two tokens and on the adapter, so that tokens which a row should have
 /// forgotten mostly have no effect after two more tokens.
@@ -344,7 +311,7 @@ fn a_right_engine_passes_whatever_the_seed() {
 fn every_fault_is_found_whatever_the_seed() {
     let mut missed = Vec::new();
     for fault in FAULTS {
-        let engine = Trigram::new(Some(fault));
+        let engine = Trigram::new(Some(*fault));
         let found = (0..SEEDS).filter(|seed| check_engine(&engine, &test(*seed)).is_err()).count();
         if found < SEEDS as usize {
             missed.push(format!("{fault:?}: found for {found} of {SEEDS} seeds"));
