@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use eft_core::search::{ChunkBeamSearch, Continuation, Guide, ImplicitReward};
 use eft_core::{Decoding, Error, Host, Prompt, Sampling, Source, TokenId};
 
-use super::common::*;
 use super::{models, reward};
+use crate::common::*;
 
 #[test]
 fn invalid_settings_are_refused_by_name() {

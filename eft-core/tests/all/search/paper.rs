@@ -4,8 +4,8 @@ use eft_core::search::{ChunkBeamSearch, ImplicitReward, SearchResult};
 use eft_core::{Decoding, Host, Sampling, Source, TokenId};
 use proptest::prelude::*;
 
-use super::common::*;
 use super::{models, reward, texts};
+use crate::common::*;
 
 /// A plain implementation of the search: every row is a list of tokens, nothing is cached, and every text is scored
 /// from the start.

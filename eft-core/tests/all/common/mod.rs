@@ -1,6 +1,4 @@
 //! Toy models: pure functions of the tokens so far, different enough that a test fails if two of them are confused.
-#![allow(dead_code, reason = "each test file uses some of it")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,10 +1,8 @@
 //! Several roots over one set of models, under any sequence of calls that a decoding loop can make.
-#[path = "../common/mod.rs"]
-mod common;
 mod failures;
 mod normalised;
 
-use common::*;
+use crate::common::*;
 use eft_core::conformance::{TrafficCounter, count_traffic};
 use eft_core::{Error, Evaluator, Host, LogitSource, OpenOptions, Prompt, Source, TokenId, bridge, combine};
 use proptest::prelude::*;

@@ -8,8 +8,8 @@ use eft_core::{
     Decoding, EngineSpec, Error, FnEngine, Host, Prompt, Renderer, Result, Source, TokenId, Vocab,
 };
 
-use super::common::*;
 use super::reward;
+use crate::common::*;
 
 /// Renders text as tokens of one letter each, or as tokens of pairs of letters and single letters.
 struct Letters {

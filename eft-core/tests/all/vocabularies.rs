@@ -1,8 +1,7 @@
 //! Vocabularies that are combined in practice: with padded rows, added tokens, renamed special tokens, other
 //! tokenizers.
-mod common;
 
-use common::*;
+use crate::common::*;
 use eft_core::{Decoding, Error, Evaluator, Host, LogitSource, Sampling, Source, TokenId, Vocab, from_fn};
 
 /// A model whose padding, past its real tokens, has the highest scores.

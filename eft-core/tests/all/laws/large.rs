@@ -1,7 +1,7 @@
 //! Combinations built in loops: of any size without a stack overflow, and refused where they are too large to evaluate.
 use eft_core::{Error, Evaluator, Host, PromptTransform, Sampling, Source, combine};
 
-use super::common::*;
+use crate::common::*;
 
 const TIMES: usize = 100_000;
 

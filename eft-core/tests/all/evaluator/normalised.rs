@@ -2,7 +2,7 @@
 use eft_core::conformance::reference;
 use eft_core::{EngineSpec, Evaluator, FnEngine, Form, Host, Scores, Source, Vocab, combine};
 
-use super::common::*;
+use crate::common::*;
 
 /// Log-probabilities over all ids of a vocabulary, whether they are tokens or not.
 fn log_probs_over_all(vocab: Vocab, seed: u64) -> Source<Host> {

@@ -1,7 +1,6 @@
 //! Bad input: each kind returns its own error, which names the fault, and the session stays usable.
-mod common;
 
-use common::*;
+use crate::common::*;
 use eft_core::decode::{Event, FinishReason};
 use eft_core::sample::{AllowedTokens, History, LogitBias, Processor, RepetitionPenalty};
 use eft_core::{

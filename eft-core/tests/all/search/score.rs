@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use eft_core::{EngineSpec, FnEngine, Host, Source, TokenId, Vocab};
 
-use super::common::*;
+use crate::common::*;
 
 #[test]
 fn the_memory_of_a_pass_is_bounded_over_all_rows() {

@@ -7,7 +7,7 @@ use eft_core::{
     Prompt, Result, RowFeed, Scores, Session, Source, TokenId, Vocab,
 };
 
-use super::common::*;
+use crate::common::*;
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,10 @@
 //! Generation: the ends of texts, batches, and conversations. The modules test requests, sampling, and the statistics
 //! reported for each token.
-#[path = "../common/mod.rs"]
-mod common;
 mod reported;
 mod requests;
 mod sampling;
 
-use common::*;
+use crate::common::*;
 use eft_core::decode::{Batch, Event, FinishReason, Finished, Generation};
 use eft_core::sample::{
     AllowedTokens, FrequencyPenalty, History, LogitBias, PresencePenalty, Processor, Purpose,

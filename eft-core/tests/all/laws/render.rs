@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use eft_core::{Error, Host, Prompt, PromptTransform, Renderer, Result, Source, TokenId, combine};
 
-use super::common::*;
+use crate::common::*;
 
 /// One token for each letter, after a special first token.
 struct Letters {

@@ -1,7 +1,5 @@
 //! Chunk beam search, compared with plain implementations of it and of its special cases; and the scores of given
 //! texts.
-#[path = "../common/mod.rs"]
-mod common;
 
 mod failures;
 mod held;
@@ -9,7 +7,7 @@ mod paper;
 mod score;
 mod text;
 
-use common::*;
+use crate::common::*;
 use eft_core::decode::{Event, FinishReason};
 use eft_core::score::implicit_reward;
 use eft_core::{Decoding, Host, Source, TokenId};

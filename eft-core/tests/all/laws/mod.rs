@@ -1,10 +1,8 @@
 //! Laws of combinations, for any models: folding, flattening, and agreement with plain arithmetic.
-#[path = "../common/mod.rs"]
-mod common;
 mod large;
 mod render;
 
-use common::*;
+use crate::common::*;
 use eft_core::conformance::{SourceTest, check_source, check_traffic, reference};
 use eft_core::{
     EngineSpec, Evaluator, FnEngine, Form, Host, PromptTransform, Sampling, Source, TokenId, combine, from_fn,

@@ -8,8 +8,8 @@ use eft_core::decode::FinishReason;
 use eft_core::search::{ChunkBeamSearch, Continuation, ImplicitReward};
 use eft_core::{Decoding, EngineSpec, FnEngine, Host, Prompt, Sampling, Source, TokenId};
 
-use super::common::*;
 use super::texts;
+use crate::common::*;
 
 #[test]
 fn models_hold_only_the_rows_of_open_texts() {

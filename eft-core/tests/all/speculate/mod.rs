@@ -1,11 +1,9 @@
 //! Speculative decoding gives what plain decoding gives: the same tokens when greedy, the same distribution when
 //! sampling.
-#[path = "../common/mod.rs"]
-mod common;
 mod distribution;
 mod passes;
 
-use common::*;
+use crate::common::*;
 use eft_core::decode::{Batch, Event};
 use eft_core::sample::{FrequencyPenalty, RepetitionPenalty};
 use eft_core::speculate::Speculative;

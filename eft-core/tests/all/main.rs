@@ -1,0 +1,12 @@
+//! The tests of the algebra, in one program: most of their time is compiling, and generic code is compiled once a program.
+mod bad_input;
+mod common;
+mod conformance;
+mod evaluator;
+mod generation;
+mod host_ops;
+mod laws;
+mod search;
+mod speculate;
+mod text;
+mod vocabularies;
