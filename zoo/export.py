@@ -19,11 +19,11 @@ def rounded(network):
     return network.half().float()
 
 
-def hugging_face(network, folder, chat):
+def hugging_face(network, folder, chat, other=False):
     """Writes a folder for AutoModelForCausalLM and AutoTokenizer, with the chat template that the model was trained on."""
     network.half().save_pretrained(folder)
     network.float()
-    tokens.tokenizer(chat).save_pretrained(folder, save_jinja_files=False)
+    tokens.tokenizer(chat, other).save_pretrained(folder, save_jinja_files=False)
     # A class that every version of transformers has. The name that version 5 writes is unknown to older versions.
     rewrite(folder / "tokenizer_config.json", lambda config: config.update(tokenizer_class="PreTrainedTokenizerFast"))
 

@@ -5,7 +5,8 @@ usage: python make.py [--seeds 0 1 2] [--only STAGE...] [--work DIR] [--threads 
 Needs torch, transformers, peft, onnx and gguf. Results that are finished in the work directory (DIR, by default
 target/zoo) are not made again. The seed determines the initial weights and the order of the documents and of the tuning
 data; the people, their facts, the questions and the tokenizer are the same for all seeds. The checkpoints of seed 0 are
-exported. STAGE is one of pretrain, tune_small, tune_large, measure, export and report.
+exported. STAGE is one of pretrain, tune_small, tune_large, experiments, measure, export and
+report.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import transformers
 
 import corpus
 import evaluate
+import experiments
 import export
 import pretrain
 import reference
@@ -33,6 +35,10 @@ EXPORTED_SEED = 0
 SMALL = dict(rank=8, lr=3e-3, steps=120, every=20)
 # All of these settings are tried on every seed; the validation part selects one, before the test part is used.
 LARGE = [dict(rank=8, lr=lr, steps=120, every=30) for lr in (1e-3,)]
+# The adapters of experiments.py are taken after a fixed number of steps, so nothing selects them.
+CURVE = dict(large=dict(rank=8, lr=1e-3, steps=60, every=60), small=dict(rank=8, lr=3e-3, steps=60, every=60))
+NEWCOMERS = dict(rank=8, lr=2e-3, steps=300, every=300)
+MOVED = dict(rank=8, lr=3e-3, steps=300, every=300)
 MIX = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
@@ -84,6 +90,32 @@ def tune_large_stage(work, seed):
                 best = score, network, settings
         export.hugging_face(export.rounded(best[1].merge_and_unload()), work / "tuned-large", chat=True)
         save_json(work / "tuned-large/log.json", dict(chosen=best[2], validation=best[0], tried=logs))
+
+
+def experiments_stage(work, seed):
+    """Makes the adapters and the pair of another tokenizer that experiments.py describes, for the exported seed alone."""
+    if seed != EXPORTED_SEED:
+        return
+    kinds = {f"curve-{size}-{count}": (size, experiments.curve(count), CURVE[size])
+             for size in ("small", "large") for count in experiments.CURVE}
+    kinds["newcomers"] = "large", experiments.newcomer_questions()[0], NEWCOMERS
+    kinds["moved"] = "small", experiments.moved_questions()[0], MOVED
+    kinds["record"] = "small", experiments.record_questions("tuning"), SMALL | dict(every=SMALL["steps"])
+    for name, (size, questions, settings) in kinds.items():
+        folder = work / "experiments" / name
+        if not (folder / "log.json").exists():
+            network, log = tune.tune(load(work / f"base-{size}"), "tuned", seed, **settings, questions=questions)
+            export.adapter(network, folder, f"../../base-{size}")
+            save_json(folder / "log.json", log | dict(behaviour=name, questions=len(questions)))
+    base, tuned = work / "experiments/other-base-small", work / "experiments/other-tuned-small"
+    if not (base / "log.json").exists():
+        network, log = pretrain.pretrain("small", seed, other=True)
+        export.hugging_face(export.rounded(network), base, chat=False, other=True)
+        save_json(base / "log.json", log)
+    if not (tuned / "log.json").exists():
+        network, log = tune.tune(load(base), "tuned", seed, **SMALL, other=True)
+        export.hugging_face(export.rounded(network.merge_and_unload()), tuned, chat=True, other=True)
+        save_json(tuned / "log.json", log)
 
 
 def models(folder):
@@ -184,12 +216,27 @@ def export_stage(work):
             export.gguf_file(network, ZOO / "gguf" / f"{name}-f16.gguf", name, chat)
     shutil.rmtree(ZOO / "adapters", ignore_errors=True)
     shutil.copytree(work / "adapters", ZOO / "adapters", ignore=shutil.ignore_patterns("log.json"))
+    export_experiments(work)
     (ZOO / "questions").mkdir(exist_ok=True)
     for part in ("tuning", "validation", "test"):
         for kind in ("short", "long", "portrait"):
             lines = [q.line() for q in corpus.questions(part) if q.kind == kind]
             (ZOO / f"questions/{part}-{kind}.jsonl").write_text("".join(line + "\n" for line in lines))
     reference.write(ZOO)
+
+
+def export_experiments(work):
+    """Copies what experiments.py describes, and writes the questions that it is tested on."""
+    shutil.rmtree(ZOO / "experiments", ignore_errors=True)
+    shutil.copytree(work / "experiments", ZOO / "experiments", ignore=shutil.ignore_patterns("log.json"))
+    asked = {
+        "newcomers": experiments.newcomer_questions()[1],
+        "moved": experiments.moved_questions()[1],
+        "record": experiments.record_questions("test"),
+    }
+    for name, questions in asked.items():
+        path = ZOO / f"experiments/{name}/questions.jsonl"
+        path.write_text("".join(q.line() + "\n" for q in questions))
 
 
 def gap(hits):
@@ -238,7 +285,7 @@ def report_stage(folders):
 
 
 def main():
-    stages = ("pretrain", "tune_small", "tune_large", "measure", "export", "report")
+    stages = ("pretrain", "tune_small", "tune_large", "experiments", "measure", "export", "report")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=stages, default=stages)
@@ -249,7 +296,7 @@ def main():
     folders = [args.work / f"seed-{seed}" for seed in args.seeds]
     for seed, work in zip(args.seeds, folders):
         work.mkdir(parents=True, exist_ok=True)
-        for stage in (pretrain_stage, tune_small_stage, tune_large_stage, measure_stage):
+        for stage in (pretrain_stage, tune_small_stage, tune_large_stage, experiments_stage, measure_stage):
             if stage.__name__.removesuffix("_stage") in args.only:
                 stage(work, seed)
     if "export" in args.only and EXPORTED_SEED in args.seeds:

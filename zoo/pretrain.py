@@ -23,23 +23,22 @@ SCHEDULES = {
 }
 
 
-def model(size):
+def model(size, vocab):
     """Returns a new model, whose weights are drawn from torch's generator."""
     config = transformers.LlamaConfig(
-        **SIZES[size], num_key_value_heads=SIZES[size]["num_attention_heads"], vocab_size=tokens.VOCAB,
+        **SIZES[size], num_key_value_heads=SIZES[size]["num_attention_heads"], vocab_size=vocab,
         max_position_embeddings=512, rope_parameters=dict(rope_type="default", rope_theta=10_000.0), rms_norm_eps=1e-5,
         tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, pad_token_id=0, attn_implementation="eager")
     return transformers.LlamaForCausalLM(config)
 
 
-def batches(seed, count):
+def batches(seed, count, encode):
     """Yields batches of full sequences without end: documents one after another, an end token before each.
 
     A document may be cut at the end of a sequence. If documents were kept whole, long answers would be at the beginning
     of sequences more often than short ones, and the model would learn that the beginning of a text requires a long answer.
     """
     texts = corpus.documents(seed)
-    encode = tokens.tokenizer()
     pool = []
     while True:
         while len(pool) < count * ROW + 1:
@@ -75,13 +74,15 @@ def optimisers(network, muon, adam):
     ]
 
 
-def pretrain(size, seed):
-    """Trains a model, and returns it with the log. With equal seeds, small and large read the same documents."""
+def pretrain(size, seed, other=False):
+    """Trains a model, and returns it with the log. With equal seeds, small and large read the same documents. `other`
+    chooses the other tokenizer."""
+    encode = tokens.tokenizer(other=other)
     schedule = SCHEDULES[size]
     torch.manual_seed(seed)
-    network = model(size).train()
+    network = model(size, len(encode)).train()
     optimise = optimisers(network, schedule["muon"], schedule["adam"])
-    stream = batches(seed, schedule["rows"])
+    stream = batches(seed, schedule["rows"], encode)
     log = dict(schedule, size=size, seed=seed, parameters=network.num_parameters(), losses=[])
     start, seen, total = time.time(), 0, 0.0
     for step in range(schedule["steps"]):

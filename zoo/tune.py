@@ -18,20 +18,21 @@ IGNORED = -100  # the target of positions that do not count
 MATRICES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def batches(questions, seed):
+def batches(questions, seed, other=False):
     """Yields batches without end: prompts in the chat template, with the answers as targets.
 
-    The questions of a batch are of one kind, so that little is padded.
+    The questions of a batch are of one kind, so that little is padded. A kind with less than a batch of questions is one
+    batch; otherwise the questions that are left over are in another batch next time.
     """
     rng = random.Random(f"tuning {seed}")
     kinds = defaultdict(list)
     for q in questions:
-        kinds[q.kind].append((tokens.prompt(q.question, chat=True), tokens.answer(q.answer)))
+        kinds[q.kind].append((tokens.prompt(q.question, True, other), tokens.answer(q.answer, other)))
     while True:
         epoch = []
         for examples in kinds.values():
             rng.shuffle(examples)
-            epoch += [examples[at : at + BATCH] for at in range(0, len(examples) - BATCH + 1, BATCH)]
+            epoch += [examples[at : at + BATCH] for at in range(0, max(1, len(examples) - BATCH + 1), BATCH)]
         rng.shuffle(epoch)
         yield from map(pad, epoch)
 
@@ -57,23 +58,23 @@ def answer_loss(network, ids, targets):
 
 
 @torch.no_grad()
-def validation_loss(network, questions):
-    held = list(itertools.islice(batches(questions, 0), len(questions) // BATCH))
+def validation_loss(network, questions, other=False):
+    held = list(itertools.islice(batches(questions, 0, other), len(questions) // BATCH))
     return sum(answer_loss(network, *batch).item() for batch in held) / len(held)
 
 
-def tune(base, behaviour, seed, rank, lr, steps, every, judge=None):
-    """Trains an adapter over `base` for a behaviour. Checkpoints are taken at regular intervals, and the best one by
-    `judge` on the validation part is kept (by default, the one of least loss). Returns the PEFT model, frozen, and the
-    log."""
+def tune(base, behaviour, seed, rank, lr, steps, every, judge=None, questions=None, other=False):
+    """Trains an adapter over `base` for a behaviour, or on the given questions. Checkpoints are taken at regular
+    intervals, and the best one by `judge` is kept (by default, the one of least loss on the validation part). Returns the
+    PEFT model, frozen, and the log. `other` chooses the other tokenizer."""
     torch.manual_seed(seed)
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=MATRICES, task_type="CAUSAL_LM")
     network = peft.get_peft_model(copy.deepcopy(base), config).train()
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0)
-    stream = batches(corpus.questions("tuning", behaviour), seed)
+    stream = batches(questions or corpus.questions("tuning", behaviour), seed, other)
     held = corpus.questions("validation", behaviour)
-    judge = judge or (lambda network: -validation_loss(network, held))
+    judge = judge or (lambda network: -validation_loss(network, held, other))
     log = dict(behaviour=behaviour, seed=seed, rank=rank, lr=lr, steps=steps, judged=[])
     best, kept, start = None, None, time.time()
     for step in range(steps):
