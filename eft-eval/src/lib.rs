@@ -8,6 +8,7 @@ mod hash;
 pub mod report;
 pub mod run;
 pub mod stats;
+pub mod sweep;
 pub mod task;
 
 pub use error::{Error, Result};

@@ -1,5 +1,6 @@
 //! The page.
-use minijinja::{AutoEscape, Environment, Value};
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
 use super::plot::{Point, plot};
@@ -85,7 +86,7 @@ impl Report {
         let failed = |error: minijinja::Error| Error::Report { what: "page", source: error.into() };
         let mut environment = Environment::new();
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
-        environment.render_str(include_str!("page.html"), Value::from_serialize(&page)).map_err(failed)
+        environment.render_str(include_str!("page.html"), Serde(page)).map_err(failed)
     }
 
     fn plots(&self, summaries: &[Summary]) -> Result<Vec<Plot>> {
