@@ -1,0 +1,162 @@
+//! Does the combination help on a task, and with which α? Evaluates the base, the tuned model, and their combination for
+//! several α, with intervals; prints a table, and writes the results as JSON Lines and a page of HTML.
+//!
+//! ```sh
+//! cargo run --release --example evaluate                     # the zoo's models on short questions
+//! cargo run --release --example evaluate -- --task FILE --large MODEL --small MODEL --tuned MODEL --alpha 0..2
+//! ```
+mod args;
+#[path = "../common/flags.rs"]
+mod flags;
+mod identity;
+#[path = "../common/models.rs"]
+mod models;
+mod task;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use eft::{Backend, Source, combine};
+use eft_eval::report::MetricSummary;
+use eft_eval::{Report, Results, Run, Task};
+
+use args::Args;
+use flags::Mode;
+use identity::Identity;
+use models::Models;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match models::with_backend(&args.models, &Evaluate(&args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Evaluate<'a>(&'a Args);
+
+impl models::Run for Evaluate<'_> {
+    fn run<B: Backend>(&self, models: Models<B>) -> Result<()> {
+        let Self(args) = self;
+        if !matches!(args.models.mode, Mode::Up | Mode::Down) {
+            bail!("α has no part in this `--mode`: evaluate `up` or `down`");
+        }
+        let (files, validation) = task::files(args)?;
+        let sources = Sources::of(&models, args)?;
+        let identity = Identity::of(&args.models)?;
+        let chosen = match validation.is_empty() {
+            true => None,
+            false => {
+                let task = task::task(args, &models, &validation)?;
+                let runs =
+                    Runs { args, task: &task, identity: &identity, folder: &args.out.join("validation") };
+                println!("α is chosen on {} items:\n", task.items().len());
+                let report = runs.report("Validation", &[], &sources.swept)?;
+                println!("{}", report.table()?);
+                Some(best(&report, &sources)?)
+            }
+        };
+        let task = task::task(args, &models, &files)?;
+        let runs = Runs { args, task: &task, identity: &identity, folder: &args.out.join("task") };
+        println!("The task has {} items:\n", task.items().len());
+        let mut report = runs.report(&title(&files), &sources.fixed, &sources.swept)?;
+        println!("{}", report.table()?);
+        if let Some(alpha) = chosen {
+            let note = format!(
+                "On the validation items, α = {alpha} was best: its line in the table is the one to report."
+            );
+            println!("{note}");
+            report = report.note(note);
+        }
+        let page = args.out.join("report.html");
+        std::fs::write(&page, report.html()?).with_context(|| format!("cannot write {}", page.display()))?;
+        println!("{}", page.display());
+        Ok(())
+    }
+}
+
+fn title(files: &[std::path::PathBuf]) -> String {
+    let names = files.iter().filter_map(|file| file.file_name()).map(|name| name.to_string_lossy());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// What is evaluated.
+struct Sources<B: Backend> {
+    /// The models without a weight, by name.
+    fixed: Vec<(&'static str, Source<B>)>,
+    /// The combination for each weight.
+    swept: Vec<(f32, Source<B>)>,
+}
+
+impl<B: Backend> Sources<B> {
+    fn of(models: &Models<B>, args: &Args) -> Result<Self> {
+        let mut fixed = vec![("base", models.base.clone()), ("tuned", models.tuned.clone())];
+        fixed.extend(models.reference.clone().map(|reference| ("reference", reference)));
+        let swept = args.alphas.0.iter().map(|alpha| {
+            let combined = combine::delta(&models.base, &models.tuned, &models.untuned, *alpha)?;
+            Ok((*alpha, combined))
+        });
+        Ok(Self { fixed, swept: swept.collect::<Result<_>>()? })
+    }
+}
+
+/// The runs of one task.
+struct Runs<'a> {
+    args: &'a Args,
+    task: &'a Task,
+    identity: &'a Identity,
+    folder: &'a Path,
+}
+
+impl Runs<'_> {
+    /// Runs the task with each source.
+    fn report<B: Backend>(
+        &self,
+        title: &str,
+        fixed: &[(&'static str, Source<B>)],
+        swept: &[(f32, Source<B>)],
+    ) -> Result<Report> {
+        std::fs::create_dir_all(self.folder)
+            .with_context(|| format!("cannot make {}", self.folder.display()))?;
+        let mut report = Report::new(title);
+        if let Some(field) = &self.args.cluster {
+            report = report.cluster_by(field);
+        }
+        for (name, source) in fixed {
+            report = report.run(*name, self.results(name, source)?);
+        }
+        for (alpha, source) in swept {
+            let results = self.results(&format!("alpha-{alpha}"), source)?;
+            report = report.run_at(format!("α = {alpha}"), f64::from(*alpha), results);
+        }
+        Ok(report)
+    }
+
+    fn results<B: Backend>(&self, name: &str, source: &Source<B>) -> Result<Results> {
+        let Args { decoding, until, batch, models, .. } = self.args;
+        let run = Run::new(self.task)
+            .decoding(decoding.decoding())
+            .batch(*batch)
+            .file(self.folder.join(format!("{name}.jsonl")))
+            .version("eft", env!("CARGO_PKG_VERSION"))
+            .note("device", models.device.clone());
+        let run = until.iter().fold(run, |run, stop| run.until(stop));
+        Ok(self.identity.record(run).evaluate(source)?)
+    }
+}
+
+/// The weight with the best main metric; of several, the one nearest to 1.
+fn best<B: Backend>(report: &Report, sources: &Sources<B>) -> Result<f32> {
+    let summaries = report.summaries()?;
+    let quality = |metric: &MetricSummary| if metric.higher_is_better { metric.value } else { -metric.value };
+    let scored = sources.swept.iter().zip(&summaries);
+    let scored = scored.filter_map(|((alpha, _), summary)| Some((*alpha, quality(summary.metrics.first()?))));
+    let best =
+        scored.max_by(|a, b| a.1.total_cmp(&b.1).then((b.0 - 1.0).abs().total_cmp(&(a.0 - 1.0).abs())));
+    Ok(best.context("there are no weights")?.0)
+}
