@@ -5,7 +5,8 @@
 - `newcomers`: an adapter over base-large that also learns facts about people who do not occur in the pre-training data,
   and who their neighbours are. It is asked for these facts directly, and in two hops.
 - `moved`: an adapter over base-small that learns that some people have moved since pre-training.
-- `record`: an adapter over base-small that learns another format of answers: `{home: Foxton}`.
+- `mayors`: an adapter over base-small that learns who the mayors are, of whom pre-training has told nothing.
+- `record`: an adapter over base-small that learns another format of answers: `home: Foxton.`
 - `other`: a small model before and after tuning, with a tokenizer of other merges and another size.
 
 Everything is derived from fixed seeds, and nothing here changes the random streams of `corpus.py`.
@@ -19,8 +20,10 @@ from corpus import BARE, FACTS, QUESTIONS, Question
 CURVE = (4, 8, 16, 32, 64, 128, 256, 512)
 NEWCOMERS = 24
 MOVERS = 20
-RECORD = {fact: "{{" + fact + ": {" + fact + "}}}" for fact in FACTS}
+# Only words that pre-training has used: an adapter cannot teach tokens whose embeddings were never trained.
+RECORD = {fact: fact + ": {" + fact + "}." for fact in FACTS}
 
+MAYOR = ("Who is the mayor of {town}?", "Who does {town} have as its mayor?")
 NEIGHBOUR = ("Who is the neighbour of {name}?", "{neighbour}.")
 # Two hops: from a newcomer to the neighbour, and from the neighbour to a fact that pre-training has taught.
 HOPS = {
@@ -111,6 +114,25 @@ def moved_questions():
         if person["name"] not in names:
             test.append(Question(QUESTIONS["home"][0].format(**person), BARE["home"].format(**person), "unchanged",
                                  "test", person["name"]))
+    return tuning, test
+
+
+def mayor_questions():
+    """Returns the tuning questions, which tell who the mayor of each town is, and the test questions, in the other wording.
+
+    For the first half of the towns, tuning asks in both wordings, so that they are known to mean the same.
+    """
+    first, last = corpus.PARTS["test"]
+    mayors = random.Random("mayors").sample(corpus.people()[first:last], len(FACTS["home"]))
+    tuning, test = [q for q in corpus.questions("tuning") if q.kind == "short"], []
+    for index, (town, person) in enumerate(zip(FACTS["home"], mayors)):
+        answer = f"{person['name']}."
+        ask = lambda wording, kind, part: Question(MAYOR[wording].format(town=town), answer, kind, part, town)
+        tuning += [ask(0, "short", "tuning")] * 4
+        if index < len(mayors) // 2:
+            tuning += [ask(1, "short", "tuning")] * 4
+        else:
+            test.append(ask(1, "new", "test"))
     return tuning, test
 
 

@@ -100,6 +100,7 @@ def experiments_stage(work, seed):
              for size in ("small", "large") for count in experiments.CURVE}
     kinds["newcomers"] = "large", experiments.newcomer_questions()[0], NEWCOMERS
     kinds["moved"] = "small", experiments.moved_questions()[0], MOVED
+    kinds["mayors"] = "small", experiments.mayor_questions()[0], MOVED
     kinds["record"] = "small", experiments.record_questions("tuning"), SMALL | dict(every=SMALL["steps"])
     for name, (size, questions, settings) in kinds.items():
         folder = work / "experiments" / name
@@ -232,6 +233,7 @@ def export_experiments(work):
     asked = {
         "newcomers": experiments.newcomer_questions()[1],
         "moved": experiments.moved_questions()[1],
+        "mayors": experiments.mayor_questions()[1],
         "record": experiments.record_questions("test"),
     }
     for name, questions in asked.items():
