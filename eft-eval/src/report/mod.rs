@@ -22,6 +22,7 @@ mod html;
 mod metric;
 mod plot;
 mod summary;
+mod sweep;
 mod table;
 
 pub use metric::Metric;

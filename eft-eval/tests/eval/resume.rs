@@ -173,6 +173,50 @@ fn a_file_that_cannot_be_written_is_an_error() {
     );
 }
 
+#[test]
+fn several_sources_together_give_what_each_gives_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (task, single) = (task(12), folder.path().join("alone.jsonl"));
+    let (one, two) = (model(1), model(2));
+    let sources: Vec<_> =
+        [0.0, 0.5, 1.0].map(|alpha| (format!("alpha-{alpha}"), &one + alpha * (&two - &one))).into();
+    let run = run(&task, &single).folder(folder.path());
+    let together = run.evaluate_each(&sources).expect("a run");
+    for ((name, source), results) in sources.iter().zip(&together) {
+        let alone = run.evaluate(source).expect("a run");
+        assert_eq!(alone, *results);
+        let bytes = |file: &Path| fs::read(file).expect("a file");
+        assert!(bytes(&single) == bytes(&folder.path().join(format!("{name}.jsonl"))), "{name}");
+        fs::remove_file(&single).expect("a file");
+    }
+    // Of one that is cut in the middle and one that is missing, all that is missing is computed.
+    let files = ["alpha-0.5", "alpha-1"].map(|name| folder.path().join(format!("{name}.jsonl")));
+    let whole = files.each_ref().map(|file| fs::read(file).expect("a file"));
+    fs::write(&files[0], &whole[0][..whole[0].len() / 2]).expect("a file");
+    fs::remove_file(&files[1]).expect("a file");
+    assert_eq!(run.evaluate_each(&sources).expect("a run"), together);
+    assert!(files.each_ref().map(|file| fs::read(file).expect("a file")) == whole);
+    // A value that is added later runs alone.
+    let (counting, rows) = counted(3);
+    let more: Vec<_> = sources.iter().cloned().chain([("more".to_owned(), counting)]).collect();
+    let added = run.evaluate_each(&more).expect("a run");
+    assert_eq!(added[..3], together);
+    assert!(rows.load(Ordering::Relaxed) > 0);
+    let none: [(&str, Source<Host>); 0] = [];
+    assert_eq!(run.evaluate_each(&none).expect("no runs"), []);
+}
+
+#[test]
+fn names_of_sources_must_be_those_of_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (task, file) = (task(4), folder.path().join("unused.jsonl"));
+    let run = run(&task, &file).folder(folder.path());
+    for names in [["same", "same"], ["", "b"], ["a/b", "c"]] {
+        let sources = names.map(|name| (name, model(1)));
+        assert!(matches!(run.evaluate_each(&sources), Err(Error::Setting { name: "name", .. })), "{names:?}");
+    }
+}
+
 /// The name of the variable that makes [`the_child`] run.
 const CHILD: &str = "EFT_EVAL_TEST_FILE";
 
