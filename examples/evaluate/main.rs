@@ -1,5 +1,5 @@
-//! Does the combination help on a task, and with which α? Evaluates the base, the tuned model, and their combination for
-//! several α, with intervals; prints a table, and writes the results as JSON Lines and a page of HTML.
+//! Does the combination help on a task, and with which α? Evaluates the base, the tuned model, and their combination
+//! for several α, with intervals; prints a table, and writes the results as JSON Lines and a page of HTML.
 //!
 //! ```sh
 //! cargo run --release --example evaluate                     # the zoo's models on short questions

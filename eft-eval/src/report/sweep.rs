@@ -5,8 +5,8 @@ use crate::Result;
 use crate::run::Run;
 
 impl Report {
-    /// Runs a task with a source for each value of a setting, which share the passes of their models, and adds the runs. In
-    /// the [folder](Run::folder) of the run, their files are named after the setting and the value.
+    /// Runs a task with a source for each value of a setting, which share the passes of their models, and adds the
+    /// runs. In the [folder](Run::folder) of the run, their files are named after the setting and the value.
     ///
     /// ```
     /// use eft_core::combine::delta;

@@ -16,12 +16,12 @@
 //! ```
 //!
 //! # Files of results
-//! With [`Run::file`], results are kept in a file of JSON Lines. Its first line is the [`Header`], which holds all that is
-//! needed to repeat the run; each other line is an [`ItemResult`]. Results are appended batch by batch, and when all are
-//! there, they are put into the order of the items. If the run is killed, running it again goes on with the first batch that is
-//! not complete. The finished file is the same, byte for byte, as that of a run that was not interrupted, as far as the
-//! models compute the same numbers for the same batch. So the size of the batches belongs to the header. A run whose header
-//! differs from that of an existing file is refused.
+//! With [`Run::file`], results are kept in a file of JSON Lines. Its first line is the [`Header`], which holds all that
+//! is needed to repeat the run; each other line is an [`ItemResult`]. Results are appended batch by batch, and when all
+//! are there, they are put into the order of the items. If the run is killed, running it again goes on with the first
+//! batch that is not complete. The finished file is the same, byte for byte, as that of a run that was not interrupted,
+//! as far as the models compute the same numbers for the same batch. So the size of the batches belongs to the header.
+//! A run whose header differs from that of an existing file is refused.
 mod header;
 mod likelihood;
 mod result;
@@ -93,9 +93,9 @@ impl<'t> Run<'t> {
 
     /// Sets how texts are generated. Tasks that generate none ignore it.
     ///
-    /// The text of an item depends on the seed and on the item's id, not on the other items. The header records everything
-    /// but [processors](eft_core::sample::Processor), which are functions: it holds their number, so [`note`](Self::note)
-    /// what they do.
+    /// The text of an item depends on the seed and on the item's id, not on the other items. The header records
+    /// everything but [processors](eft_core::sample::Processor), which are functions: it holds their number, so
+    /// [`note`](Self::note) what they do.
     pub fn decoding(mut self, decoding: impl Into<Decoding>) -> Self {
         self.decoding = decoding.into();
         self
@@ -151,15 +151,15 @@ impl<'t> Run<'t> {
 
     /// Runs the task with a source, and returns the results in the order of the items.
     ///
-    /// An item that the models refuse, because it does not fit into their context for example, does not end the run: its
-    /// output is [`Output::Refused`].
+    /// An item that the models refuse, because it does not fit into their context for example, does not end the run:
+    /// its output is [`Output::Refused`].
     ///
     /// # Errors
     /// * [`Error::Core`] if the models of the source do not fit together, or a setting is out of its range.
     /// * [`Error::Models`] if the models fail.
     /// * [`Error::Grader`] or another error of the grader.
-    /// * [`Error::OtherRun`] if the file holds the results of a run with other settings, [`Error::Busy`] if another process
-    ///   is writing it, [`Error::Line`] if it was damaged, and [`Error::File`] if it cannot be read or written.
+    /// * [`Error::OtherRun`] if the file holds the results of a run with other settings, [`Error::Busy`] if another
+    ///   process is writing it, [`Error::Line`] if it was damaged, and [`Error::File`] if it cannot be read or written.
     pub fn evaluate<B: Backend>(&self, source: &Source<B>) -> Result<Results> {
         let mut results = self.run(&[source], &[self.file.clone()])?;
         Ok(results.swap_remove(0))
@@ -167,10 +167,10 @@ impl<'t> Run<'t> {
 
     /// Runs the task with several sources, each with its name, and returns the results of each.
     ///
-    /// Combinations of the same models share passes, so that the values of a sweep cost little more than one of them: see
-    /// [`eft_core::decode::joint`]. The results are those of [`evaluate`](Self::evaluate) for each source, as far as the models
-    /// compute the same numbers for batches of other sizes. Sources whose file in the [folder](Self::folder) is finished do
-    /// not run again, so values can be added to a sweep.
+    /// Combinations of the same models share passes, so that the values of a sweep cost little more than one of them:
+    /// see [`eft_core::decode::joint`]. The results are those of [`evaluate`](Self::evaluate) for each source, as far
+    /// as the models compute the same numbers for batches of other sizes. Sources whose file in the
+    /// [folder](Self::folder) is finished do not run again, so values can be added to a sweep.
     ///
     /// ```
     /// use eft_core::combine::delta;
@@ -289,8 +289,8 @@ fn is_of_item(error: &eft_core::Error) -> bool {
     matches!(error, ContextFull { .. } | EmptyPrompt { .. } | TokenOutOfRange { .. })
 }
 
-/// Runs a function on a batch of items. If the batch fails by the fault of a single item, each item runs alone, and those at
-/// fault are refused.
+/// Runs a function on a batch of items. If the batch fails by the fault of a single item, each item runs alone, and
+/// those at fault are refused.
 fn refusing<T>(
     items: &[&Item],
     run: impl Fn(&[&Item]) -> eft_core::Result<Vec<T>>,

@@ -28,8 +28,8 @@ fn run<'t>(task: &'t Task, file: &Path) -> Run<'t> {
     Run::new(task).quiet().decoding(decoding).batch(BATCH).file(file)
 }
 
-/// The file of a run that was not interrupted, and one that has all batches, in the order in which they were computed, but has not
-/// been put into order.
+/// The file of a run that was not interrupted, and one that has all batches, in the order in which they were computed,
+/// but has not been put into order.
 fn whole_and_unordered(folder: &Path, count: usize) -> (Vec<u8>, Vec<u8>) {
     let whole = folder.join("whole.jsonl");
     run(&task(count), &whole).evaluate(&model(1)).expect("a run");
