@@ -11,7 +11,8 @@ use crate::{Error, Result};
 /// Returns the SHA-256 of a file, or of all files of a folder, in hexadecimal.
 ///
 /// For a file it is what the program `sha256sum` prints. For a folder it is the SHA-256 of a list of its files and
-/// those of its subfolders, in the order of their paths: a line for each, with the hash, two spaces and the relative path with `/`.
+/// those of its subfolders, in the order of their paths: a line for each, with the hash, two spaces and the relative
+/// path with `/`.
 ///
 /// ```
 /// let folder = tempfile::tempdir().unwrap();

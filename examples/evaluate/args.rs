@@ -8,24 +8,24 @@ use eft_eval::{LengthNorm, Normalise};
 
 use super::flags::{DecodingFlags, ModelFlags};
 
-/// Does the combination help on a task, and with which α? Evaluates the base, the tuned model and `base + α·(tuned − untuned)`
-/// for each α, with intervals.
+/// Does the combination help on a task, and with which α? Evaluates the base, the tuned model and `base + α·(tuned −
+/// untuned)` for each α, with intervals.
 ///
-/// Without models and task, those of the zoo answer short questions about people who are not in the texts they were tuned on.
-/// A run that is interrupted goes on where it stopped when it is started again.
+/// Without models and task, those of the zoo answer short questions about people who are not in the texts they were
+/// tuned on. A run that is interrupted goes on where it stopped when it is started again.
 #[derive(Parser)]
 // The flag of one α is replaced by one of several.
 #[command(mut_arg("alpha", |arg| arg.long("one-alpha").hide(true)))]
 pub(crate) struct Args {
-    /// The task, a file of JSON Lines with `prompt`, `question` or `messages`, and `answer`, `references`, `choices` and
-    /// `label`, or `text`; several files are one task
+    /// The task, a file of JSON Lines with `prompt`, `question` or `messages`, and `answer`, `references`, `choices`
+    /// and `label`, or `text`; several files are one task
     #[arg(long, value_name = "FILE")]
     pub(crate) task: Vec<PathBuf>,
     /// Files of the same kind on which α is chosen; the task then only reports what the chosen α does
     #[arg(long, value_name = "FILE", requires = "task")]
     pub(crate) validation: Vec<PathBuf>,
-    /// The weights of the difference that tuning makes: one (`1`), a list (`0,0.5,1`), five values of a range (`0..2`), or any
-    /// number of them (`0..2:9`)
+    /// The weights of the difference that tuning makes: one (`1`), a list (`0,0.5,1`), five values of a range (`0..2`),
+    /// or any number of them (`0..2:9`)
     #[arg(long = "alpha", value_name = "ALPHAS", default_value = "0..2", allow_hyphen_values = true)]
     pub(crate) alphas: Alphas,
     /// How an item is scored

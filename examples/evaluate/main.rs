@@ -1,5 +1,5 @@
-//! Does the combination help on a task, and with which α? Evaluates the base, the tuned model, and their combination for
-//! several α, with intervals; prints a table, and writes the results as JSON Lines and a page of HTML.
+//! Does the combination help on a task, and with which α? Evaluates the base, the tuned model, and their combination
+//! for several α, with intervals; prints a table, and writes the results as JSON Lines and a page of HTML.
 //!
 //! ```sh
 //! cargo run --release --example evaluate                     # the zoo's models on short questions
@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use eft::{Backend, Source, combine};
 use eft_eval::report::MetricSummary;
-use eft_eval::{Report, Results, Run, Task};
+use eft_eval::{Report, Run, Task};
 
 use args::Args;
 use flags::Mode;
@@ -121,32 +121,26 @@ impl Runs<'_> {
         fixed: &[(&'static str, Source<B>)],
         swept: &[(f32, Source<B>)],
     ) -> Result<Report> {
-        std::fs::create_dir_all(self.folder)
-            .with_context(|| format!("cannot make {}", self.folder.display()))?;
-        let mut report = Report::new(title);
-        if let Some(field) = &self.args.cluster {
-            report = report.cluster_by(field);
-        }
-        for (name, source) in fixed {
-            report = report.run(*name, self.results(name, source)?);
-        }
-        for (alpha, source) in swept {
-            let results = self.results(&format!("alpha-{alpha}"), source)?;
-            report = report.run_at(format!("α = {alpha}"), f64::from(*alpha), results);
-        }
-        Ok(report)
-    }
-
-    fn results<B: Backend>(&self, name: &str, source: &Source<B>) -> Result<Results> {
-        let Args { decoding, until, batch, models, .. } = self.args;
+        let Args { decoding, until, batch, models, cluster, .. } = self.args;
         let run = Run::new(self.task)
             .decoding(decoding.decoding())
             .batch(*batch)
-            .file(self.folder.join(format!("{name}.jsonl")))
+            .folder(self.folder)
             .version("eft", env!("CARGO_PKG_VERSION"))
             .note("device", models.device.clone());
-        let run = until.iter().fold(run, |run, stop| run.until(stop));
-        Ok(self.identity.record(run).evaluate(source)?)
+        let run = self.identity.record(until.iter().fold(run, |run, stop| run.until(stop)));
+
+        let named = fixed.iter().map(|(name, source)| ((*name).to_owned(), source.clone()));
+        let weighted = swept.iter().map(|(alpha, source)| (format!("alpha-{alpha}"), source.clone()));
+        let mut results = run.evaluate_each(&named.chain(weighted).collect::<Vec<_>>())?.into_iter();
+        let mut report = cluster.iter().fold(Report::new(title), |report, field| report.cluster_by(field));
+        for ((name, _), results) in fixed.iter().zip(results.by_ref()) {
+            report = report.run(*name, results);
+        }
+        for ((alpha, _), results) in swept.iter().zip(results) {
+            report = report.run_at(format!("α = {alpha}"), f64::from(*alpha), results);
+        }
+        Ok(report)
     }
 }
 

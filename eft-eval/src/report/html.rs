@@ -54,9 +54,9 @@ struct Details {
 }
 
 impl Report {
-    /// Returns a page of HTML: the table, a plot of each metric, some of the items on which the runs differ, and what is
-    /// needed to repeat each run. The page needs no other file and asks no other host for anything. It is light or dark as
-    /// the reader's system is.
+    /// Returns a page of HTML: the table, a plot of each metric, some of the items on which the runs differ, and what
+    /// is needed to repeat each run. The page needs no other file and asks no other host for anything. It is light or
+    /// dark as the reader's system is.
     ///
     /// # Errors
     /// * The errors of [`summaries`](Self::summaries).

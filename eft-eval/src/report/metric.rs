@@ -7,8 +7,8 @@ use crate::{Error, Result};
 
 /// A number that is computed from the results of a run: the ratio of a sum over items to another one.
 ///
-/// For a mean, the second sum is the number of items; for nats a token, it is the number of tokens. Items that were refused are
-/// left out.
+/// For a mean, the second sum is the number of items; for nats a token, it is the number of tokens. Items that were
+/// refused are left out.
 ///
 /// ```
 /// use eft_core::{from_fn, Host, Vocab};
@@ -39,8 +39,9 @@ const BITS_A_BYTE: &str = "bits a byte";
 impl Results {
     /// Returns the metrics of the run. The first is the main one.
     ///
-    /// Texts have one: the mean of their scores. Choices have the share of items whose likeliest choice is the right one, under
-    /// each of the three [norms](LengthNorm), the task's own first. Texts that were given have nats a token and bits a byte.
+    /// Texts have one: the mean of their scores. Choices have the share of items whose likeliest choice is the right
+    /// one, under each of the three [norms](LengthNorm), the task's own first. Texts that were given have nats a token
+    /// and bits a byte.
     ///
     /// # Errors
     /// [`Error::Results`] if the run has no items, or outputs of several kinds.
@@ -164,8 +165,8 @@ impl Metric {
         self.parts.iter().map(|parts| parts.map(ratio).filter(|value| value.is_finite()))
     }
 
-    /// Returns the bootstrap interval over clusters of items; `None` if there are fewer than two clusters, or the number is not
-    /// finite.
+    /// Returns the bootstrap interval over clusters of items; `None` if there are fewer than two clusters, or the
+    /// number is not finite.
     ///
     /// # Errors
     /// A [`StatsError`] if a setting of the bootstrap is out of its range, or if there is not a cluster for each item.

@@ -22,6 +22,7 @@ mod html;
 mod metric;
 mod plot;
 mod summary;
+mod sweep;
 mod table;
 
 pub use metric::Metric;
@@ -32,8 +33,8 @@ use crate::stats::Bootstrap;
 
 /// The runs of one task, side by side. See the [module](self).
 ///
-/// The first run is the base that the others are compared with, on the same items. Intervals are percentile intervals of
-/// a bootstrap over the items, or over [clusters](Self::cluster_by) of them.
+/// The first run is the base that the others are compared with, on the same items. Intervals are percentile intervals
+/// of a bootstrap over the items, or over [clusters](Self::cluster_by) of them.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Report {
@@ -82,8 +83,9 @@ impl Report {
         self
     }
 
-    /// Resamples clusters of items instead of items: those that have the same value in a field. Use it if the items are not
-    /// independent, such as several questions about one person. The sign test, which needs independent items, is left out.
+    /// Resamples clusters of items instead of items: those that have the same value in a field. Use it if the items are
+    /// not independent, such as several questions about one person. The sign test, which needs independent items, is
+    /// left out.
     pub fn cluster_by(mut self, field: impl Into<String>) -> Self {
         self.cluster = Some(field.into());
         self

@@ -27,8 +27,8 @@ pub(super) struct Point<'a> {
     pub(super) metric: &'a MetricSummary,
 }
 
-/// Plots the runs of a sweep against their setting, with the other runs as horizontal lines; without a sweep, a line for each
-/// run. Returns nothing if there are no numbers to plot.
+/// Plots the runs of a sweep against their setting, with the other runs as horizontal lines; without a sweep, a line
+/// for each run. Returns nothing if there are no numbers to plot.
 pub(super) fn plot(points: &[Point<'_>]) -> Result<Option<String>> {
     let finite: Vec<_> = points.iter().filter(|point| point.metric.value.is_finite()).collect();
     let Some(first) = finite.first() else { return Ok(None) };

@@ -58,8 +58,8 @@ impl Report {
     /// Returns what each run shows.
     ///
     /// # Errors
-    /// [`Error::Results`] if there are no runs, if runs do not have the same items and metrics, if an item does not have the
-    /// field of the clusters, or if no statistics can be computed.
+    /// [`Error::Results`] if there are no runs, if runs do not have the same items and metrics, if an item does not
+    /// have the field of the clusters, or if no statistics can be computed.
     pub fn summaries(&self) -> Result<Vec<Summary>> {
         let Some(first) = self.runs.first() else {
             return Err(Error::Results { run: self.title.clone(), reason: "have no runs".into() });

@@ -11,8 +11,8 @@ pub(super) struct Cells {
 }
 
 impl Report {
-    /// Returns a table for the terminal: for each run its metrics with their intervals, and the comparison of the main one
-    /// with the base.
+    /// Returns a table for the terminal: for each run its metrics with their intervals, and the comparison of the main
+    /// one with the base.
     ///
     /// # Errors
     /// The errors of [`summaries`](Self::summaries).

@@ -97,8 +97,8 @@ pub struct ChoiceScore {
 }
 
 impl Results {
-    /// Reads a file of results. Those of a run that is not finished are in the order in which they were written, and a line
-    /// that is being written is left out.
+    /// Reads a file of results. Those of a run that is not finished are in the order in which they were written, and a
+    /// line that is being written is left out.
     ///
     /// # Errors
     /// * [`Error::File`] if the file cannot be read.

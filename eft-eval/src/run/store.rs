@@ -123,6 +123,11 @@ impl<'a> Store<'a> {
         Ok(lines)
     }
 
+    /// Whether the file has all results, in order.
+    pub(super) fn is_finished(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.finished)
+    }
+
     /// Whether the results of a batch are there.
     pub(super) fn has(&self, batch: &[usize]) -> bool {
         batch.iter().all(|index| self.done[*index].is_some())

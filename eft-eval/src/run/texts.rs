@@ -1,5 +1,5 @@
 //! Generating texts and grading them.
-use eft_core::decode::{FinishReason, Request, TextEvent};
+use eft_core::decode::{FinishReason, Joint, Request, TextEvent, Variant};
 use eft_core::{Backend, Decoding, Source};
 
 use super::refusing;
@@ -14,15 +14,24 @@ enum Generated {
     Refused(String),
 }
 
+/// The outputs of each source.
 pub(super) fn outputs<B: Backend>(
-    source: &Source<B>,
+    sources: &[&Source<B>],
     items: &[&Item],
     grader: &dyn Grader,
     decoding: &Decoding,
     until: &[String],
-) -> Result<Vec<Output>> {
-    let run = |items: &[&Item]| generate(source, items, decoding, until);
-    let generated = refusing(items, run, Generated::Refused)?;
+) -> Result<Vec<Vec<Output>>> {
+    let run = |items: &[&Item]| generate(sources, items, decoding, until);
+    let refuse = |reason: String| sources.iter().map(|_| Generated::Refused(reason.clone())).collect();
+    let mut of_sources: Vec<_> = sources.iter().map(|_| Vec::new()).collect();
+    for of_item in refusing(items, run, refuse)? {
+        of_sources.iter_mut().zip(of_item).for_each(|(of_source, generated)| of_source.push(generated));
+    }
+    of_sources.into_iter().map(|generated| graded(items, generated, grader)).collect()
+}
+
+fn graded(items: &[&Item], generated: Vec<Generated>, grader: &dyn Grader) -> Result<Vec<Output>> {
     let answers: Vec<_> = items.iter().zip(&generated).filter_map(|(item, g)| g.answer(item)).collect();
     let grades = if answers.is_empty() { Vec::new() } else { grader.grade(&answers)? };
     if grades.len() != answers.len() {
@@ -52,34 +61,55 @@ impl Generated {
     }
 }
 
-/// Generates a text for each item.
+/// Generates for each item the text of each source.
 fn generate<B: Backend>(
-    source: &Source<B>,
+    sources: &[&Source<B>],
     items: &[&Item],
     decoding: &Decoding,
     until: &[String],
-) -> eft_core::Result<Vec<Generated>> {
+) -> eft_core::Result<Vec<Vec<Generated>>> {
     let requests = items.iter().filter_map(|item| {
         let request = Request::new(item.prompt.as_ref()?).id(seed_of(&item.id));
         Some(until.iter().fold(request, |request, stop| request.until(stop)))
     });
-    let mut rows: Vec<_> = items.iter().map(|_| (String::new(), 0)).collect();
-    let mut ends: Vec<_> = items.iter().map(|_| None).collect();
-    for event in source.generate_batch(requests, decoding)?.text()? {
+    let rows = sources.len() * items.len();
+    let generated = match sources {
+        [source] => read(source.generate_batch(requests, decoding)?.text()?, rows)?,
+        _ => {
+            let variants = sources.iter().map(|source| Variant::new((*source).clone(), decoding));
+            read(Joint::open(variants, requests)?.text()?, rows)?
+        }
+    };
+    // The rows of a source come one after another.
+    let mut of_items: Vec<_> = items.iter().map(|_| Vec::new()).collect();
+    for (row, generated) in generated.into_iter().enumerate() {
+        of_items[row % items.len()].push(generated);
+    }
+    Ok(of_items)
+}
+
+/// Reads the texts of all rows to their ends.
+fn read(
+    events: impl Iterator<Item = eft_core::Result<TextEvent>>,
+    rows: usize,
+) -> eft_core::Result<Vec<Generated>> {
+    let mut texts = vec![(String::new(), 0); rows];
+    let mut ends: Vec<_> = texts.iter().map(|_| None).collect();
+    for event in events {
         match event? {
             TextEvent::Piece { row, piece } => {
-                let (text, tokens) = &mut rows[row];
+                let (text, tokens) = &mut texts[row];
                 text.push_str(&piece.text);
                 *tokens += piece.tokens.len();
             }
             TextEvent::Finished { row, finished } => {
-                rows[row].1 += finished.tail.len();
+                texts[row].1 += finished.tail.len();
                 ends[row] = Some(Ok(finished.reason));
             }
             TextEvent::Failed { row, error } => ends[row] = Some(Err(error)),
         }
     }
-    let generated = rows.into_iter().zip(ends).map(|((text, tokens), end)| match end {
+    let generated = texts.into_iter().zip(ends).map(|((text, tokens), end)| match end {
         Some(Ok(finish)) => Generated::Text { text, tokens, finish },
         Some(Err(error)) => Generated::Refused(eft_core::error::with_sources(&*error).to_string()),
         None => Generated::Refused("its text has no end".into()),

@@ -19,8 +19,8 @@ pub struct Choices {
     delimiter: Option<String>,
 }
 
-/// What the log-likelihood of a choice is divided by before choices are compared. Results hold all three; this is the one
-/// that decides.
+/// What the log-likelihood of a choice is divided by before choices are compared. Results hold all three; this is the
+/// one that decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -41,8 +41,8 @@ impl Choices {
         self
     }
 
-    /// Sets what is written between the prompt and each choice. By default it is a space after a prompt that is text, and
-    /// nothing in a conversation.
+    /// Sets what is written between the prompt and each choice. By default it is a space after a prompt that is text,
+    /// and nothing in a conversation.
     pub fn delimiter(mut self, delimiter: impl Into<String>) -> Self {
         self.delimiter = Some(delimiter.into());
         self

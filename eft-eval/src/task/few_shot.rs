@@ -10,8 +10,8 @@ use crate::hash::seed_of;
 /// Demonstrations before every prompt: questions with their answers, drawn from a list.
 ///
 /// They are the same in every run with the same seed. An item that is itself in the list is not its own demonstration.
-/// In a text, a demonstration is the question, a space, the answer and an empty line. In a conversation, it is a message
-/// by the user and one by the assistant; a system message stays in front of them.
+/// In a text, a demonstration is the question, a space, the answer and an empty line. In a conversation, it is a
+/// message by the user and one by the assistant; a system message stays in front of them.
 ///
 /// ```
 /// use eft_core::Prompt;

@@ -61,8 +61,8 @@ pub struct Answer<'a> {
     pub item: &'a Item,
     /// The text that was generated.
     pub text: &'a str,
-    /// Whether the text ended by itself, at an end-of-sequence token. A stop string, the limit of tokens or a full context
-    /// ends it otherwise.
+    /// Whether the text ended by itself, at an end-of-sequence token. A stop string, the limit of tokens or a full
+    /// context ends it otherwise.
     pub ended: bool,
 }
 

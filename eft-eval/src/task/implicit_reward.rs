@@ -7,8 +7,8 @@ use crate::{Error, Result};
 /// Scores an answer `y` to a prompt `x` by `β·[log π_tuned(y | x) − log π_untuned(y | x)]`, in nats: the reward that
 /// tuning has maximised, up to a function of the prompt. Rafailov et al. 2023, arXiv 2305.18290, equation 5.
 ///
-/// The two models tokenize the text themselves, so they may have another vocabulary, and run on another backend, than the
-/// source that is evaluated. If the text ended by itself, their end-of-sequence token is scored, too.
+/// The two models tokenize the text themselves, so they may have another vocabulary, and run on another backend, than
+/// the source that is evaluated. If the text ended by itself, their end-of-sequence token is scored, too.
 ///
 /// ```
 /// use eft_core::{from_fn, Host, Vocab};

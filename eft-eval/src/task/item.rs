@@ -122,7 +122,8 @@ impl Item {
         self.references.first().or_else(choice).map(String::as_str)
     }
 
-    /// A guess at how much the models have to read and write for the item, in bytes. Items of similar size share a batch.
+    /// A guess at how much the models have to read and write for the item, in bytes. Items of similar size share a
+    /// batch.
     pub(crate) fn size(&self) -> usize {
         let prompt = match &self.prompt {
             None => 0,

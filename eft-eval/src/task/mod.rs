@@ -103,8 +103,8 @@ impl Task {
 
     /// Creates the task of measuring the log-likelihood of each item's text.
     ///
-    /// A text follows the prompt of its item. Without a prompt, it follows the token that begins a text; if the tokenizer has no
-    /// such token, the first token of the text is not scored.
+    /// A text follows the prompt of its item. Without a prompt, it follows the token that begins a text; if the
+    /// tokenizer has no such token, the first token of the text is not scored.
     ///
     /// ```
     /// use eft_eval::{Item, Items, Task};

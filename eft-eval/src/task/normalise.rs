@@ -23,8 +23,8 @@ pub enum Normalise {
     Trim,
     /// White space at both ends is removed, and letters become lower case.
     LowerCase,
-    /// As in the official evaluation of SQuAD (Rajpurkar et al. 2016, arXiv 1606.05250): letters become lower case, ASCII
-    /// punctuation and the words `a`, `an` and `the` are removed, and white space becomes single spaces.
+    /// As in the official evaluation of SQuAD (Rajpurkar et al. 2016, arXiv 1606.05250): letters become lower case,
+    /// ASCII punctuation and the words `a`, `an` and `the` are removed, and white space becomes single spaces.
     Squad,
 }
 

@@ -10,9 +10,9 @@ use crate::{Error, Result};
 
 /// Counts an answer as right if its last number equals that of a reference, up to a tolerance.
 ///
-/// Numbers may have a sign, commas between groups of three digits, a decimal point and an exponent. The number `x` of an
-/// answer is right if `|x − r| ≤ max(absolute, relative·|r|)` for the number `r` of a reference. Both tolerances are 0 by
-/// default.
+/// Numbers may have a sign, commas between groups of three digits, a decimal point and an exponent. The number `x` of
+/// an answer is right if `|x − r| ≤ max(absolute, relative·|r|)` for the number `r` of a reference. Both tolerances are
+/// 0 by default.
 ///
 /// ```
 /// use eft_eval::{Item, Items, NumericMatch, Task};

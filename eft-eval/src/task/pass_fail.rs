@@ -38,8 +38,8 @@ impl PassFail {
         Self { name: name.into(), version: String::new(), test: Box::new(test) }
     }
 
-    /// Sets the version of the function. Change it when the function changes, so that a file of results is not continued
-    /// with another function than it was begun with.
+    /// Sets the version of the function. Change it when the function changes, so that a file of results is not
+    /// continued with another function than it was begun with.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
         self

@@ -92,7 +92,8 @@ fn hashes_are_those_of_sha256sum() {
     std::fs::write(folder.path().join("b/a"), "abc").expect("a file");
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     assert_eq!(eft_eval::content_hash(folder.path().join("c")).expect("a hash"), empty);
-    // printf '%s  b/a\n%s  c\n' "$(printf abc | sha256sum | head -c 64)" "$(sha256sum </dev/null | head -c 64)" | sha256sum
+    // printf '%s  b/a\n%s  c\n' "$(printf abc | sha256sum | head -c 64)" "$(sha256sum </dev/null | head -c 64)" |
+    // sha256sum
     let whole = "e50cb1de79667b96c522f3a52c36d01bd0f39534a385a57a0055fe5905b8192c";
     assert_eq!(eft_eval::content_hash(folder.path()).expect("a hash"), whole);
     assert!(matches!(eft_eval::content_hash(folder.path().join("none")), Err(Error::File { .. })));

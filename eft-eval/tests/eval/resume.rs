@@ -28,8 +28,8 @@ fn run<'t>(task: &'t Task, file: &Path) -> Run<'t> {
     Run::new(task).quiet().decoding(decoding).batch(BATCH).file(file)
 }
 
-/// The file of a run that was not interrupted, and one that has all batches, in the order in which they were computed, but has not
-/// been put into order.
+/// The file of a run that was not interrupted, and one that has all batches, in the order in which they were computed,
+/// but has not been put into order.
 fn whole_and_unordered(folder: &Path, count: usize) -> (Vec<u8>, Vec<u8>) {
     let whole = folder.join("whole.jsonl");
     run(&task(count), &whole).evaluate(&model(1)).expect("a run");
@@ -44,12 +44,11 @@ fn whole_and_unordered(folder: &Path, count: usize) -> (Vec<u8>, Vec<u8>) {
     let failing = Task::texts(items(count), failing).expect("a task");
     assert!(matches!(run(&failing, &unordered).evaluate(&model(1)), Err(Error::Grader { .. })));
     let mut unordered = fs::read(unordered).expect("a file");
-    // The lines of the last batch are those that are missing.
-    for line in whole.split_inclusive(|byte| *byte == b'\n') {
-        if !unordered.windows(line.len()).any(|window| window == line) {
-            unordered.extend(line);
-        }
-    }
+    // The last batch has the items with the shortest prompts, in the order of their lengths.
+    let mut order: Vec<_> = (0..count).collect();
+    order.sort_by_key(|n| std::cmp::Reverse(n * 7 % 11));
+    let lines: Vec<_> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    order[count - BATCH..].iter().for_each(|n| unordered.extend(lines[n + 1]));
     assert_eq!(unordered.len(), whole.len());
     assert_ne!(unordered, whole);
     (whole, unordered)
@@ -171,6 +170,50 @@ fn a_file_that_cannot_be_written_is_an_error() {
         matches!(error, Error::File { action: "write", .. }) && error.to_string().contains("no/such"),
         "{error}"
     );
+}
+
+#[test]
+fn several_sources_together_give_what_each_gives_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (task, single) = (task(12), folder.path().join("alone.jsonl"));
+    let (one, two) = (model(1), model(2));
+    let sources: Vec<_> =
+        [0.0, 0.5, 1.0].map(|alpha| (format!("alpha-{alpha}"), &one + alpha * (&two - &one))).into();
+    let run = run(&task, &single).folder(folder.path());
+    let together = run.evaluate_each(&sources).expect("a run");
+    for ((name, source), results) in sources.iter().zip(&together) {
+        let alone = run.evaluate(source).expect("a run");
+        assert_eq!(alone, *results);
+        let bytes = |file: &Path| fs::read(file).expect("a file");
+        assert!(bytes(&single) == bytes(&folder.path().join(format!("{name}.jsonl"))), "{name}");
+        fs::remove_file(&single).expect("a file");
+    }
+    // Of one that is cut in the middle and one that is missing, all that is missing is computed.
+    let files = ["alpha-0.5", "alpha-1"].map(|name| folder.path().join(format!("{name}.jsonl")));
+    let whole = files.each_ref().map(|file| fs::read(file).expect("a file"));
+    fs::write(&files[0], &whole[0][..whole[0].len() / 2]).expect("a file");
+    fs::remove_file(&files[1]).expect("a file");
+    assert_eq!(run.evaluate_each(&sources).expect("a run"), together);
+    assert!(files.each_ref().map(|file| fs::read(file).expect("a file")) == whole);
+    // A value that is added later runs alone.
+    let (counting, rows) = counted(3);
+    let more: Vec<_> = sources.iter().cloned().chain([("more".to_owned(), counting)]).collect();
+    let added = run.evaluate_each(&more).expect("a run");
+    assert_eq!(added[..3], together);
+    assert!(rows.load(Ordering::Relaxed) > 0);
+    let none: [(&str, Source<Host>); 0] = [];
+    assert_eq!(run.evaluate_each(&none).expect("no runs"), []);
+}
+
+#[test]
+fn names_of_sources_must_be_those_of_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (task, file) = (task(4), folder.path().join("unused.jsonl"));
+    let run = run(&task, &file).folder(folder.path());
+    for names in [["same", "same"], ["", "b"], ["a/b", "c"]] {
+        let sources = names.map(|name| (name, model(1)));
+        assert!(matches!(run.evaluate_each(&sources), Err(Error::Setting { name: "name", .. })), "{names:?}");
+    }
 }
 
 /// The name of the variable that makes [`the_child`] run.

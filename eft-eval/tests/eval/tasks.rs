@@ -342,7 +342,7 @@ fn demonstrations_follow_the_system_message() -> eft_eval::Result<()> {
 #[test]
 fn items_that_do_not_fit_are_refused_and_the_others_run() -> eft_eval::Result<()> {
     let spec = EngineSpec::new("short", Host, vocab()).context(20);
-    let source = Source::new(FnEngine::new(spec, |row| Ok(logits(1, row.tokens))))
+    let source = Source::new(FnEngine::new(spec, |row| Ok(logits(1, &row.tokens))))
         .rendered_by(Bytes { begin: true })?;
     let long = "much too long for twenty tokens";
     let item = |id: &str, text: &str| Item::new(id, text).text(" bad").choices(["a", "b"], 0);
