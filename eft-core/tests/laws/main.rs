@@ -2,6 +2,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod large;
+mod learned;
 mod render;
 
 use common::*;
