@@ -21,10 +21,10 @@ pub fn fork<T: Default, E>(
     rows: &[usize],
     copy: impl Fn(&T, usize) -> Result<T, E>,
 ) -> Result<(), E> {
+    let mut taken = vec![false; caches.len()];
     let forks: Vec<_> = rows
         .iter()
-        .enumerate()
-        .map(|(i, row)| rows[..i].contains(row).then(|| copy(&caches[*row], *row)).transpose())
+        .map(|row| std::mem::replace(&mut taken[*row], true).then(|| copy(&caches[*row], *row)).transpose())
         .collect::<Result<_, E>>()?;
     let moved = rows.iter().zip(forks);
     *caches = moved.map(|(row, fork)| fork.unwrap_or_else(|| std::mem::take(&mut caches[*row]))).collect();

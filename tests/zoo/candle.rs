@@ -43,6 +43,11 @@ fn drafted_texts_equal_the_plain_ones() {
 }
 
 #[test]
+fn values_of_a_sweep_write_what_each_writes_alone() {
+    laws::sweeps(|path| folders::model(&nn(), path));
+}
+
+#[test]
 #[ignore = "takes a minute in a release build: every question of the zoo"]
 fn a_thousand_drafted_texts_equal_the_plain_ones() {
     laws::drafts_everything(|path| folders::model(&nn(), path));

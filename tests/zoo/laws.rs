@@ -1,7 +1,7 @@
 //! Tests that the zoo's models must pass on every backend.
 use std::collections::BTreeMap;
 
-use eft::decode::Generation;
+use eft::decode::{Generation, Joint, Request, TextEvent, Variant};
 use eft::{Backend, Decoding, Evaluator, Prompt, Sampling, Source, TokenId};
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -150,4 +150,31 @@ pub(crate) fn drafts_everything<B: Backend>(model: impl Fn(&str) -> Source<B>) {
     let asked: Vec<_> = files.flat_map(|file| questions(&file)).map(|q| q.question).collect();
     assert!(asked.len() > 1000);
     asked.iter().for_each(|question| drafted_as_plain(&upscaled, &tuned, question));
+}
+
+/// Nine values of α that are generated together write what each of them writes alone.
+pub(crate) fn sweeps<B: Backend>(model: impl Fn(&str) -> Source<B>) {
+    let (large, small, tuned) = (model("base-large"), model("base-small"), model("tuned-small"));
+    let upscaled = |alpha: u8| &large + f32::from(alpha) * 0.25 * (&tuned - &small);
+    let requests: Vec<_> =
+        questions("test-short").iter().take(12).map(|q| Request::new(Prompt::chat(&q.question))).collect();
+    for sampling in [Sampling::greedy(), Sampling::default().temperature(0.7).top_p(0.9).seed(3)] {
+        let decoding = Decoding::from(sampling).max_tokens(30);
+        let variants: Vec<_> = (0..9).map(|alpha| Variant::new(upscaled(alpha), &decoding)).collect();
+        let mut texts = Joint::open(variants.clone(), requests.clone()).unwrap().text().unwrap();
+        let mut together = vec![String::new(); 9 * requests.len()];
+        for event in texts.by_ref() {
+            if let TextEvent::Piece { row, piece } = event.unwrap() {
+                together[row].push_str(&piece.text);
+            }
+        }
+        let alone = variants.iter().flat_map(|variant| {
+            let batch = variant.source.generate_batch(requests.clone(), &decoding).unwrap();
+            batch.text().unwrap().read().into_iter().map(Result::unwrap)
+        });
+        assert_eq!(together, alone.collect::<Vec<_>>());
+        let work = texts.into_inner().work();
+        println!("{work:?}");
+        assert!(work.row_steps < work.text_steps / 2);
+    }
 }

@@ -65,6 +65,11 @@ fn drafted_texts_equal_the_plain_ones() {
 }
 
 #[test]
+fn values_of_a_sweep_write_what_each_writes_alone() {
+    laws::sweeps(model);
+}
+
+#[test]
 fn adapters_are_refused() {
     let error = loader("base-small").adapter("terse", zoo("adapters/terse")).load_onnx(&ort()).unwrap_err();
     assert!(matches!(error, Error::Core(eft::Error::Unsupported { .. })), "{error}");

@@ -42,3 +42,8 @@ fn up_scaling_answers_what_neither_of_its_models_can() {
 fn drafted_texts_equal_the_plain_ones() {
     laws::drafts(|path| folders::model(&nn(), path));
 }
+
+#[test]
+fn values_of_a_sweep_write_what_each_writes_alone() {
+    laws::sweeps(|path| folders::model(&nn(), path));
+}

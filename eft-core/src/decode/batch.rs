@@ -3,15 +3,16 @@ use std::sync::Arc;
 
 use super::attribution::attribute;
 use super::event::Event;
-use super::open::{RowSettings, Rows, in_row};
+use super::open::{Rows, in_row};
 use super::report::Report;
 use super::request::Request;
+use super::row::{Row, Taken};
 use super::step::{Bounds, Plain, Stepper, undo};
-use super::stop::{FinishReason, Finished, StopMatcher};
+use super::stop::FinishReason;
 use crate::backend::Backend;
 use crate::evaluator::Evaluator;
 use crate::sample::{Decoding, Sampler, Token};
-use crate::{Error, Result, TokenId, Vocab};
+use crate::{Error, Result, Vocab};
 
 /// The texts of a batch of prompts: an iterator over [`Event`]s, row by row within each step.
 ///
@@ -52,15 +53,6 @@ pub struct Batch<B: Backend> {
     events: VecDeque<Event>,
     /// An error has ended all rows.
     failed: bool,
-}
-
-/// One row of the batch.
-struct Row {
-    settings: RowSettings,
-    /// How many tokens had been pushed when the batch began. They count for processors and random numbers, but not for
-    /// the limit of tokens.
-    before: usize,
-    matcher: StopMatcher,
 }
 
 impl<B: Backend> Batch<B> {
@@ -148,8 +140,7 @@ impl<B: Backend> Batch<B> {
         let total = rows.active.len() + rows.refused.len();
         let mut of_batch: Vec<_> = (0..total).map(|_| None).collect();
         for ((settings, index), pushed) in rows.settings.into_iter().zip(&rows.active).zip(pushed()) {
-            let before = pushed.len();
-            of_batch[*index] = Some(Row { settings, before, matcher: StopMatcher::default() });
+            of_batch[*index] = Some(Row::new(settings, pushed.len()));
         }
         let failed = rows.refused.into_iter().map(|(row, error)| Event::Failed { row, error });
         let mut batch = Self {
@@ -169,8 +160,7 @@ impl<B: Backend> Batch<B> {
 
     /// Ends the rows whose limit is 0 tokens.
     fn finish_empty(&mut self) -> Result<()> {
-        let limited =
-            |index: &usize| self.rows[*index].as_ref().is_some_and(|r| r.settings.max_tokens == Some(0));
+        let limited = |index: &usize| self.rows[*index].as_ref().is_some_and(Row::is_empty);
         let (ended, going_on): (Vec<_>, Vec<_>) =
             (0..self.active.len()).partition(|i| limited(&self.active[*i]));
         for row in ended.iter().map(|i| self.active[*i]).collect::<Vec<_>>() {
@@ -257,8 +247,7 @@ impl<B: Backend> Batch<B> {
         let (mut left, mut stops) = (Vec::new(), Vec::new());
         for (index, start) in self.active.iter().zip(starts) {
             let Some(row) = &self.rows[*index] else { continue };
-            let max = row.settings.max_tokens.unwrap_or(usize::MAX);
-            left.push(max.saturating_sub(start - row.before));
+            left.push(row.left(*start));
             stops.push(&row.settings.stops);
         }
         let bounds = Bounds { left, stops };
@@ -303,42 +292,18 @@ impl<B: Backend> Batch<B> {
 
     /// Yields the tokens of one row, up to the end of its text.
     fn yield_tokens(&mut self, index: usize, tokens: Vec<Token>) -> Taken {
-        let Some(row) = &mut self.rows[index] else { return Taken::Ended { unused: 0 } };
-        let (mut unused, mut last) = (tokens.len(), None);
-        for token in tokens {
-            unused -= 1;
-            let (id, count) = (token.id, token.position + 1 - row.before);
-            last = Some(id);
-            let (yielded, finished) = row.matcher.push(token, &row.settings.stops);
-            self.events.extend(yielded.into_iter().map(|token| Event::Token { row: index, token }));
-            if let Some(finished) = finished {
-                self.events.push_back(Event::Finished { row: index, finished });
-                return Taken::Ended { unused };
-            }
-            if unused == 0 && row.settings.max_tokens.is_some_and(|max| count >= max) {
-                return Taken::Full { last: id };
-            }
+        match &mut self.rows[index] {
+            Some(row) => row.take(index, tokens, &mut self.events),
+            None => Taken::Ended { unused: 0 },
         }
-        Taken::GoesOn { last }
     }
 
     /// Ends a row whose last tokens belong to its text.
     fn finish(&mut self, index: usize, reason: FinishReason) {
-        let held = self.rows[index].as_mut().map_or(Vec::new(), |row| row.matcher.release());
-        self.events.extend(held.into_iter().map(|token| Event::Token { row: index, token }));
-        let finished = Finished { reason, tail: Vec::new() };
-        self.events.push_back(Event::Finished { row: index, finished });
+        if let Some(row) = &mut self.rows[index] {
+            row.finish(index, reason, &mut self.events);
+        }
     }
-}
-
-/// The effect of newly chosen tokens on the text of a row.
-enum Taken {
-    /// They end the text, and the last `unused` of them come after its end.
-    Ended { unused: usize },
-    /// The text has reached its limit of tokens.
-    Full { last: TokenId },
-    /// The text continues.
-    GoesOn { last: Option<TokenId> },
 }
 
 impl<B: Backend> Iterator for Batch<B> {

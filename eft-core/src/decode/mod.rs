@@ -2,7 +2,8 @@
 //!
 //! [`Source::generate`] yields the tokens of one text. [`Source::generate_batch`] yields the events of many, each a
 //! [`Request`]. Both run the models only when the iterator is advanced, and stop when it is dropped. The tokens that
-//! end a text are not yielded; they are in [`Finished::tail`]. The module [`text`](mod@text) turns tokens into text.
+//! end a text are not yielded; they are in [`Finished::tail`]. The module [`text`](mod@text) turns tokens into text, and
+//! [`joint`] generates from many combinations of the same models at once.
 //!
 //! ```
 //! use eft_core::decode::{Decoding, FinishReason};
@@ -23,9 +24,11 @@ mod attribution;
 mod batch;
 mod event;
 mod generation;
+pub mod joint;
 pub(crate) mod open;
 mod report;
 mod request;
+mod row;
 mod sampler;
 pub(crate) mod step;
 pub(crate) mod stop;
@@ -35,6 +38,7 @@ pub use crate::sample::{Attribution, Decoding, TermShare};
 pub use batch::Batch;
 pub use event::Event;
 pub use generation::Generation;
+pub use joint::{Joint, JointWork, Variant};
 pub use report::Report;
 pub use request::Request;
 pub use stop::{FinishReason, Finished};

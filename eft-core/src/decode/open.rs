@@ -57,13 +57,41 @@ impl Rows {
         let samples: Vec<_> = requests.iter().map(|request| request.samples).collect();
         let total = samples.iter().fold(0usize, |total, samples| total.saturating_add(*samples));
         check::per_row("samples of the requests", evaluator.rows(), total)?;
-        let rules = StopRules::new(evaluator, decoding)?;
+        let rules = StopRules::new(evaluator, 0, decoding)?;
         let (width, mut rows) = (evaluator.width(0)?, Self::none());
         for ((index, request), of_request) in requests.iter().enumerate().zip(consecutive(samples)) {
             let stops = rules.of_request(request.stop_ids.as_ref(), &request.stop_sequences, width)?;
             rows.add(of_request, index, request, &stops, decoding);
         }
         Ok(rows)
+    }
+
+    /// The rows of the requests that were not refused, under `decoding`, for a root of an evaluator that has read the
+    /// prompt of each of them in one row. Also returns for each row the row of the evaluator that has read its prompt.
+    ///
+    /// # Errors
+    /// [`Error::StopIdOutOfRange`] or [`Error::StopIdCut`] if a stop id can never be generated.
+    pub(super) fn of_accepted<B: Backend>(
+        evaluator: &Evaluator<B>,
+        root: usize,
+        requests: &[Request],
+        refused: &[Option<Arc<Error>>],
+        decoding: &Decoding,
+    ) -> Result<(Self, Vec<usize>)> {
+        let rules = StopRules::new(evaluator, root, decoding)?;
+        let width = evaluator.width(root)?;
+        let (mut rows, mut origins, mut prompts) = (Self::none(), Vec::new(), 0..evaluator.rows());
+        for ((index, request), of_request) in requests.iter().enumerate().zip(rows_of(requests)) {
+            if let Some(error) = &refused[index] {
+                rows.refused.extend(of_request.map(|row| (row, error.clone())));
+                continue;
+            }
+            let Some(origin) = prompts.next() else { break };
+            let stops = rules.of_request(request.stop_ids.as_ref(), &request.stop_sequences, width)?;
+            origins.extend(of_request.clone().map(|_| origin));
+            rows.add(of_request, index, request, &stops, decoding);
+        }
+        Ok((rows, origins))
     }
 
     fn none() -> Self {
@@ -107,41 +135,26 @@ pub(crate) fn open<B: Backend>(
     decoding.validate()?;
     requests.iter().try_for_each(Request::validate)?;
     let options = OpenOptions { parallel: decoding.parallel, every_term: decoding.rivals.is_some() };
-    let (mut evaluator, errors) = open_accepted(roots, requests, options)?;
-
-    let stops = StopRules::new(&evaluator, decoding)?;
-    let width = evaluator.width(0)?;
-    let mut rows = Rows::none();
-    // For each row, the row of the evaluator that has read its prompt.
-    let (mut origins, mut next, mut prompts) = (Vec::new(), 0, 0..);
-    for (index, (request, error)) in requests.iter().zip(errors).enumerate() {
-        let of_request = next..next + request.samples;
-        next = of_request.end;
-        if let Some(error) = error {
-            let error = Arc::new(in_row(error, |_| of_request.start));
-            rows.refused.extend(of_request.map(|row| (row, error.clone())));
-            continue;
-        }
-        let Some(origin) = prompts.next() else { break };
-        let stops = stops.of_request(request.stop_ids.as_ref(), &request.stop_sequences, width)?;
-        origins.extend(of_request.clone().map(|_| origin));
-        rows.add(of_request, index, request, &stops, decoding);
-    }
+    let (mut evaluator, refused) = open_accepted(roots, requests, options)?;
+    let (rows, origins) = Rows::of_accepted(&evaluator, 0, requests, &refused, decoding)?;
     if origins.len() > evaluator.rows() {
         evaluator.select(&origins)?;
     }
     Ok((evaluator, rows))
 }
 
-/// Opens the roots on every prompt that they accept. Returns the error of each prompt that they do not.
-fn open_accepted<B: Backend>(
+/// Opens the roots on every prompt that they accept. Returns for each request the error if its prompt is refused.
+///
+/// # Errors
+/// The error of [`Evaluator::open`] if no prompt can be opened, or if it is not the fault of a single prompt.
+pub(super) fn open_accepted<B: Backend>(
     roots: &[&Source<B>],
     requests: &[Request],
     options: OpenOptions,
-) -> Result<(Evaluator<B>, Vec<Option<Error>>)> {
+) -> Result<(Evaluator<B>, Vec<Option<Arc<Error>>>)> {
     let prompts: Vec<_> = requests.iter().map(|request| request.prompt.clone()).collect();
     let error = match Evaluator::open_with(roots, &prompts, options) {
-        Ok(evaluator) => return Ok((evaluator, requests.iter().map(|_| None).collect())),
+        Ok(evaluator) => return Ok((evaluator, vec![None; requests.len()])),
         Err(error) => error,
     };
     // Find the prompt that is refused, by checking the prompts one by one without running a model.
@@ -153,11 +166,18 @@ fn open_accepted<B: Backend>(
     if accepted.is_empty() || accepted.len() == errors.len() {
         return Err(error);
     }
-    Ok((Evaluator::open_with(roots, &accepted, options)?, errors))
+    let refused = errors.into_iter().zip(rows_of(requests));
+    let refused = refused.map(|(error, rows)| error.map(|error| Arc::new(in_row(error, |_| rows.start))));
+    Ok((Evaluator::open_with(roots, &accepted, options)?, refused.collect()))
+}
+
+/// The rows of each request among those of all requests: one for each of its samples.
+pub(super) fn rows_of(requests: &[Request]) -> Vec<Range<usize>> {
+    consecutive(requests.iter().map(|request| request.samples))
 }
 
 /// Replaces the row index in an error, which refers to the evaluator's rows, by `to` of that index.
-pub(super) fn in_row(mut error: Error, to: impl Fn(usize) -> usize) -> Error {
+pub(super) fn in_row(mut error: Error, to: impl FnOnce(usize) -> usize) -> Error {
     match &mut error {
         Error::TokenOutOfRange { row, .. }
         | Error::EmptyPrompt { row, .. }

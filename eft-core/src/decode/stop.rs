@@ -44,22 +44,26 @@ pub(crate) struct StopRules {
 }
 
 impl StopRules {
-    /// Collects the rules of `decoding` for the first root of an evaluator: its stop ids, or the end-of-sequence ids of
-    /// all terms, and its stop sequences.
+    /// Collects the rules of `decoding` for a root of an evaluator: its stop ids, or the end-of-sequence ids of all terms,
+    /// and its stop sequences.
     ///
     /// # Errors
     /// * [`Error::StopIdOutOfRange`] if a given id can never be generated.
     /// * [`Error::StopIdCut`] if a model's own end-of-sequence id can never be generated.
-    pub(crate) fn new<B: Backend>(evaluator: &Evaluator<B>, decoding: &Decoding) -> Result<Self> {
+    pub(crate) fn new<B: Backend>(
+        evaluator: &Evaluator<B>,
+        root: usize,
+        decoding: &Decoding,
+    ) -> Result<Self> {
         let sequences = decoding.stop_sequences.clone();
         let rules = Self { ids: decoding.stop_ids.clone().unwrap_or_default(), sequences };
-        let width = evaluator.width(0)?;
+        let width = evaluator.width(root)?;
         rules.check(width)?;
         if decoding.stop_ids.is_some() {
             return Ok(rules);
         }
         let mut ids = Vec::new();
-        for vocab in evaluator.vocabs(0)? {
+        for vocab in evaluator.vocabs(root)? {
             if let Some(&id) = vocab.eos().iter().find(|id| **id as usize >= width) {
                 return Err(Error::StopIdCut { vocab: vocab.name().into(), id, common: width });
             }

@@ -41,6 +41,16 @@ impl<B: Backend> Evaluator<B> {
         Ok(())
     }
 
+    /// Appends a token to each row as [`push`](Self::push) does, and forgets all stored scores. The rows will only be
+    /// evaluated at their new last positions, by roots that have chosen these tokens; so other models need not know them.
+    pub(crate) fn advance(&mut self, tokens: &[TokenId]) -> Result<()> {
+        self.check_poison()?;
+        check::per_row("tokens to push", self.rows(), tokens.len())?;
+        self.pushed.iter_mut().zip(tokens).for_each(|(pushed, token)| pushed.push(*token));
+        self.models.iter_mut().for_each(|model| model.scores.clear());
+        Ok(())
+    }
+
     /// Drops `drop[i]` pushed tokens from the end of row `i`, fed or not, as if they had never been pushed.
     ///
     /// ```

@@ -120,6 +120,57 @@ impl<B: Backend> Evaluator<B> {
         Ok(models.iter().copied().filter(|m| drafts.contains(m) && !shared.contains(&session(m))).collect())
     }
 
+    /// Runs the models that [`eval`](Self::eval) would run for several roots, each at positions of its own, and combines
+    /// nothing. A later [`eval`](Self::eval) of a root at its positions runs nothing.
+    ///
+    /// A model that several roots use runs in one pass over all positions that any of them needs, so rows that differ only
+    /// in their root share its passes. `wanted` has the index of each root, and a range of positions for each row. If a
+    /// model is needed at two ranges of a row, it also scores the positions between them.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// use eft_core::{Evaluator, Host, Vocab, from_fn};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let calls = Arc::new(AtomicUsize::new(0));
+    /// let counter = calls.clone();
+    /// let large = from_fn(Host, vocab.clone(), move |_| {
+    ///     counter.fetch_add(1, Ordering::Relaxed);
+    ///     Ok(vec![1.0, 0.0])
+    /// });
+    /// let small = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0]));
+    /// let mut evaluator = Evaluator::open(&[&large, &(&large + &small)], &[vec![0].into(), vec![1].into()])?;
+    /// evaluator.push(&[vec![1], vec![0]])?;
+    ///
+    /// // The first root is wanted in the first row, and the second root in the other.
+    /// let (first, second) = ([1..2, 0..0], [0..0, 1..2]);
+    /// let before = calls.load(Ordering::Relaxed);
+    /// evaluator.run_roots(&[(0, &first), (1, &second)])?;
+    /// assert_eq!(calls.load(Ordering::Relaxed), before + 2);
+    /// evaluator.eval(0, &first)?;
+    /// evaluator.eval(1, &second)?;
+    /// assert_eq!(calls.load(Ordering::Relaxed), before + 2);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The errors of [`eval`](Self::eval).
+    pub fn run_roots(&mut self, wanted: &[(usize, &[Range<usize>])]) -> Result<()> {
+        let mut of_models: Vec<Option<Vec<Range<usize>>>> = vec![None; self.models.len()];
+        for (root, at) in wanted {
+            self.check_positions(at)?;
+            for model in self.root(*root)?.expr.models() {
+                match &mut of_models[model] {
+                    Some(all) => all.iter_mut().zip(*at).for_each(|(all, at)| *all = hull(all, at)),
+                    none => *none = Some(at.to_vec()),
+                }
+            }
+        }
+        self.run_each(&of_models.iter().map(Option::as_deref).collect::<Vec<_>>())
+    }
+
     /// Returns the scores of a root from position `from[i]` of row `i` to its last position: the one after all pushed
     /// tokens.
     ///
@@ -331,5 +382,14 @@ impl<B: Backend> Evaluator<B> {
             };
         }
         Ok(known_mass)
+    }
+}
+
+/// The smallest range that holds two ranges, of which either may be empty.
+fn hull(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
+    match (a.is_empty(), b.is_empty()) {
+        (true, _) => b.clone(),
+        (_, true) => a.clone(),
+        _ => a.start.min(b.start)..a.end.max(b.end),
     }
 }

@@ -1,10 +1,12 @@
 //! Plans which models must run for combinations and prompts: each model renders the prompts, sums are flattened, equal
 //! terms are added up, and terms that are the same model on the same token ids share its rows.
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::expr::{Expr, Root, WrittenTerm};
 use super::model::{Inputs, Model, PlannedModel};
 use crate::backend::Backend;
+use crate::prompt::Renderer;
 use crate::source::{Leaf, Node, check_weight};
 use crate::vocab::Common;
 use crate::{Error, Prompt, Result, Source, TokenId};
@@ -24,7 +26,7 @@ impl<B: Backend> Plan<B> {
         if sources.is_empty() {
             return Err(Error::shape("roots of an evaluator", "at least one", 0));
         }
-        let mut planner = Planner { models: Vec::new() };
+        let mut planner = Planner { models: Vec::new(), rendered: Vec::new() };
         let mut roots = sources.iter().map(|s| planner.root(s, prompts)).collect::<Result<Vec<Root<B>>>>()?;
 
         let mut used = vec![false; planner.models.len()];
@@ -50,6 +52,15 @@ impl<B: Backend> Plan<B> {
 
 struct Planner<B: Backend> {
     models: Vec<PlannedModel<B>>,
+    /// What has been rendered so far: roots over the same models render the same prompts.
+    rendered: Vec<Rendered>,
+}
+
+/// The token ids that a renderer made of prompts.
+struct Rendered {
+    renderer: Arc<dyn Renderer>,
+    prompts: Vec<Prompt>,
+    ids: Vec<Vec<TokenId>>,
 }
 
 /// A term of a sum that is written out.
@@ -125,7 +136,7 @@ impl<B: Backend> Planner<B> {
                 }
                 Node::Leaf(leaf) => {
                     let name = name();
-                    let inputs = Inputs::Ids(render(leaf, &name, &prompts)?);
+                    let inputs = Inputs::Ids(self.render(leaf, &name, &prompts)?);
                     let model = Model::Engine { engine: leaf.engine.clone(), adapter: leaf.adapter };
                     let expr = Expr::Model(self.model(model, inputs, &name));
                     terms.push(FlatTerm { weight, expr, name, parts: Vec::new() });
@@ -150,6 +161,25 @@ impl<B: Backend> Planner<B> {
         Ok(terms)
     }
 
+    fn render(&mut self, leaf: &Leaf<B>, name: &str, prompts: &[Prompt]) -> Result<Vec<Vec<TokenId>>> {
+        let known =
+            self.rendered.iter().find(|r| Arc::ptr_eq(&r.renderer, &leaf.renderer) && r.prompts == prompts);
+        if let Some(known) = known {
+            return Ok(known.ids.clone());
+        }
+        let rendered = prompts.iter().enumerate().map(|(row, prompt)| {
+            let ids = leaf.renderer.render(name, prompt)?;
+            match ids.is_empty() {
+                true => Err(Error::EmptyPrompt { term: name.into(), row }),
+                false => Ok(ids),
+            }
+        });
+        let ids: Vec<_> = rendered.collect::<Result<_>>()?;
+        let (renderer, prompts) = (leaf.renderer.clone(), prompts.to_vec());
+        self.rendered.push(Rendered { renderer, prompts, ids: ids.clone() });
+        Ok(ids)
+    }
+
     /// The index of a model on some prompts.
     fn model(&mut self, model: Model<B>, inputs: Inputs, name: &str) -> usize {
         let known = self.models.iter().position(|m| m.model.same(&model) && m.inputs == inputs);
@@ -158,20 +188,6 @@ impl<B: Backend> Planner<B> {
             self.models.len() - 1
         })
     }
-}
-
-fn render<B: Backend>(leaf: &Leaf<B>, name: &str, prompts: &[Prompt]) -> Result<Vec<Vec<TokenId>>> {
-    prompts
-        .iter()
-        .enumerate()
-        .map(|(row, prompt)| {
-            let ids = leaf.renderer.render(name, prompt)?;
-            if ids.is_empty() {
-                return Err(Error::EmptyPrompt { term: name.into(), row });
-            }
-            Ok(ids)
-        })
-        .collect()
 }
 
 /// Adds the weights of equal terms and drops terms whose weight comes to zero.

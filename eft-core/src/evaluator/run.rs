@@ -49,9 +49,16 @@ impl<B: Backend> Evaluator<B> {
     /// Makes sure that the models have scores at the positions. Everything is checked before anything is run. If a
     /// model fails, the others have read tokens that it has not; the next call feeds only the missing tokens.
     pub(super) fn run(&mut self, models: &[usize], at: &[Range<usize>]) -> Result<()> {
+        let wanted: Vec<_> = (0..self.models.len()).map(|m| models.contains(&m).then_some(at)).collect();
+        self.run_each(&wanted)
+    }
+
+    /// Makes sure that each model has scores at its positions, as [`run`](Self::run) does. `wanted` has the positions for
+    /// each model, or `None` for a model that is not run.
+    pub(super) fn run_each(&mut self, wanted: &[Option<&[Range<usize>]>]) -> Result<()> {
         let mut passes = Vec::new();
         for session in 0..self.sessions.len() {
-            if let Some(pass) = self.pass(session, models, at)? {
+            if let Some(pass) = self.pass(session, wanted)? {
                 passes.push(pass);
             }
         }
@@ -75,13 +82,14 @@ impl<B: Backend> Evaluator<B> {
     }
 
     /// The pass that one session needs; `None` if its models have all requested scores.
-    fn pass(&self, session: usize, models: &[usize], at: &[Range<usize>]) -> Result<Option<Pass>> {
+    fn pass(&self, session: usize, wanted: &[Option<&[Range<usize>]>]) -> Result<Option<Pass>> {
         let rows = self.rows();
         let open = &self.sessions[session];
         let all = rows * open.models.len();
         let mut pass =
             Pass { session, drop: vec![0; all], feed: vec![RowFeed::none(); all], models: Vec::new() };
-        for &index in open.models.iter().filter(|m| models.contains(m)) {
+        for &index in &open.models {
+            let Some(at) = wanted[index] else { continue };
             let model = &self.models[index];
             let untouched = |&fed: &usize| RowPass { kept: fed, fed, start: 0, refeeds_prompt: false };
             let mut row_passes: Vec<_> = model.fed.iter().map(untouched).collect();

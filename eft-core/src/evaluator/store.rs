@@ -83,6 +83,12 @@ impl<B: Backend> ScoreStore<B> {
         self.forget_unused();
     }
 
+    /// Forgets all positions.
+    pub(crate) fn clear(&mut self) {
+        self.rows.iter_mut().for_each(BTreeMap::clear);
+        self.chunks.clear();
+    }
+
     /// Makes row `i` a copy of the former row `rows[i]`.
     pub(crate) fn select(&mut self, rows: &[usize]) {
         self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();

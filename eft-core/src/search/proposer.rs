@@ -69,7 +69,7 @@ impl<B: Backend> Proposer for Source<B> {
         }
         let options = OpenOptions { parallel: decoding.parallel, ..OpenOptions::default() };
         let evaluator = Evaluator::open_with(&[self], std::slice::from_ref(prompt), options)?;
-        let stops = StopRules::new(&evaluator, decoding)?;
+        let stops = StopRules::new(&evaluator, 0, decoding)?;
         let sampler = Sampler::new(evaluator.backend().clone(), decoding, 1)?
             .with_prompts(|term, row| evaluator.prompt_tokens(term, row))?;
         Ok(Box::new(SamplingSession { evaluator, sampler, stops, places: vec![Some(0)] }))

@@ -257,6 +257,11 @@ impl<B: Backend> Source<B> {
         self.inner.name.as_deref()
     }
 
+    /// Whether both are one value: clones of one source.
+    pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     pub(crate) fn node(&self) -> &Node<B> {
         &self.inner.node
     }

@@ -13,7 +13,8 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 enum Step {
     Push(Vec<Vec<TokenId>>),
-    Eval { root: usize, from: Vec<usize>, lengths: Vec<usize> },
+    /// Several roots, each at positions of its own, which their models are run for at once.
+    Eval(Vec<(usize, Vec<usize>, Vec<usize>)>),
     Rollback(Vec<usize>),
     Select(Vec<usize>),
     Commit,
@@ -24,7 +25,7 @@ fn step() -> impl Strategy<Value = Step> {
     let few = || prop::collection::vec(0usize..8, 4);
     prop_oneof![
         3 => prop::collection::vec(prop::collection::vec(0..WIDTH as TokenId, 0..3), 4).prop_map(Step::Push),
-        4 => (0usize..4, few(), few()).prop_map(|(root, from, lengths)| Step::Eval { root, from, lengths }),
+        4 => prop::collection::vec((0usize..4, few(), few()), 1..3).prop_map(Step::Eval),
         2 => few().prop_map(Step::Rollback),
         1 => prop::collection::vec(0usize..8, 1..4).prop_map(Step::Select),
         1 => Just(Step::Commit),
@@ -63,24 +64,31 @@ proptest! {
                     evaluator.push(&tokens).unwrap();
                     rows.iter_mut().zip(tokens).for_each(|(row, tokens)| row.1.extend(tokens));
                 }
-                Step::Eval { root, from, lengths } => {
-                    let at: Vec<_> = rows
-                        .iter()
-                        .zip(from.iter().zip(&lengths))
-                        .map(|((_, tokens), (from, length))| {
+                Step::Eval(wanted) => {
+                    let at = |(root, from, lengths): (usize, Vec<usize>, Vec<usize>)| {
+                        let rows = rows.iter().zip(from.into_iter().zip(lengths));
+                        let at = rows.map(|((_, tokens), (from, length))| {
                             let from = from % (tokens.len() + 1);
                             from..(from + length).min(tokens.len() + 1)
-                        })
-                        .collect();
-                    let scores = evaluator.eval(root, &at).unwrap();
-                    let mut got = values(&scores).into_iter();
-                    for ((prompt, tokens), at) in rows.iter().zip(&at) {
-                        for position in at.clone() {
-                            let expected = scores_after(&roots[root], prompt, &tokens[..position]);
-                            assert_near(&got.next().unwrap(), &expected, 1e-4);
-                        }
+                        });
+                        (root, at.collect::<Vec<_>>())
+                    };
+                    let wanted: Vec<_> = wanted.into_iter().map(at).collect();
+                    if wanted.len() > 1 {
+                        let all: Vec<_> = wanted.iter().map(|(root, at)| (*root, &at[..])).collect();
+                        evaluator.run_roots(&all).unwrap();
                     }
-                    prop_assert!(got.next().is_none());
+                    for (root, at) in wanted {
+                        let scores = evaluator.eval(root, &at).unwrap();
+                        let mut got = values(&scores).into_iter();
+                        for ((prompt, tokens), at) in rows.iter().zip(&at) {
+                            for position in at.clone() {
+                                let expected = scores_after(&roots[root], prompt, &tokens[..position]);
+                                assert_near(&got.next().unwrap(), &expected, 1e-4);
+                            }
+                        }
+                        prop_assert!(got.next().is_none());
+                    }
                 }
                 Step::Rollback(drop) => {
                     let drop: Vec<_> = rows.iter().zip(drop).map(|((_, t), drop)| drop % (t.len() + 1)).collect();
@@ -140,6 +148,29 @@ fn a_draft_runs_ahead_and_its_rows_serve_the_target() {
     small_counts.take();
     evaluator.eval_last(0).unwrap();
     assert_eq!((large_counts.take(), small_counts.take()), ((1, 1), (1, 2)));
+}
+
+/// Each model runs once, over the rows of all roots that use it; then nothing is left to run.
+#[test]
+fn roots_that_differ_between_rows_share_passes() {
+    let (small, small_counts) = counted("small", 2, &["tuned"]);
+    let (large, large_counts) = counted("large", 1, &[]);
+    let upscaled = &large + (small.adapter("tuned").unwrap() - &small);
+    let prompts = [[1].into(), [2].into(), [3].into()];
+    let mut evaluator = Evaluator::open(&[&large, &upscaled], &prompts).unwrap();
+    evaluator.push(&[vec![4, 5], vec![5, 6], vec![6, 7]]).unwrap();
+    large_counts.take();
+    small_counts.take();
+    let (first, second) = ([1..2, 2..3, 0..0], [2..3, 0..0, 1..3]);
+    evaluator.run_roots(&[(0, &first), (1, &second)]).unwrap();
+    // The large model reads all rows, and the small one under both adapters the first and the last.
+    assert_eq!((large_counts.take(), small_counts.take()), ((1, 6), (1, 8)));
+    let got = [evaluator.eval(0, &first).unwrap(), evaluator.eval(1, &second).unwrap()].map(|s| values(&s));
+    assert_eq!((large_counts.take(), small_counts.take()), ((0, 0), (0, 0)));
+    assert_eq!(got[0], [scores_after(&large, &[1], &[4]), scores_after(&large, &[2], &[5, 6])]);
+    assert_eq!(got[1][0], scores_after(&upscaled, &[1], &[4, 5]));
+    assert!(matches!(evaluator.run_roots(&[(2, &first)]), Err(Error::Unknown { kind: "root", .. })));
+    assert!(matches!(evaluator.run_roots(&[(0, &first[..2])]), Err(Error::Shape { .. })));
 }
 
 #[test]

@@ -78,6 +78,24 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
         Ok(Self { events, retire: None, vocab, rows, stops, ready, failed: false })
     }
 
+    /// Creates the texts of rows that each have a vocabulary and stop strings of their own. `vocab` is that of rows that
+    /// appear later.
+    pub(crate) fn of_rows(
+        events: I,
+        vocab: Arc<Vocab>,
+        rows: Vec<(Arc<Vocab>, Vec<String>)>,
+        retire: fn(&mut I, usize) -> Result<()>,
+    ) -> Result<Self> {
+        rows.iter().try_for_each(|(vocab, _)| check_vocab(vocab))?;
+        let mut batch = Self::new(events, vocab, 0)?.retiring(retire);
+        for (vocab, stops) in rows {
+            let mut pieces = Pieces::new(vocab);
+            stops.into_iter().for_each(|stop| pieces.until(stop));
+            batch.rows.push(pieces);
+        }
+        Ok(batch)
+    }
+
     /// Sets the function that ends a row whose text is no longer wanted, such as [`Batch::retire`].
     #[must_use]
     pub fn retiring(self, retire: fn(&mut I, usize) -> Result<()>) -> Self {
@@ -206,12 +224,8 @@ impl<B: Backend> Batch<B> {
     /// # Errors
     /// [`Error::Unsupported`] if the vocabulary does not know the bytes of its tokens.
     pub fn text(self) -> Result<TextBatch<Self>> {
-        let (vocab, rows) = (self.vocab().clone(), self.rows());
-        let own: Vec<_> = self.stop_strings().collect();
-        let mut batch = TextBatch::new(self, vocab, rows)?.retiring(Self::retire);
-        for (pieces, stops) in batch.rows.iter_mut().zip(own) {
-            stops.into_iter().for_each(|stop| pieces.until(stop));
-        }
-        Ok(batch)
+        let vocab = self.vocab().clone();
+        let rows = self.stop_strings().map(|stops| (vocab.clone(), stops)).collect();
+        TextBatch::of_rows(self, vocab, rows, Self::retire)
     }
 }
