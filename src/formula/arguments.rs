@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use eft_core::{Backend, PromptTransform, Source};
 
-use super::parser::{among, nearest};
+use super::names::{among, nearest};
 use super::{Error, Result};
 
 /// An argument as it was given.

@@ -19,7 +19,7 @@
 //! let again = formula::parse(&careful.to_string(), names)?;
 //! assert_eq!(again.to_string(), "nucleus_delta(tuned, large, small, beta=1, p=0.9)");
 //!
-//! let error = formula::parse("large + smal", names).unwrap_err();
+//! let error = formula::parse("large + smallx", names).unwrap_err();
 //! assert_eq!(error.column(), 9);
 //! assert!(error.message().contains("did you mean `small`?"));
 //! # Ok::<(), eft::Error>(())
@@ -68,6 +68,7 @@ use eft_core::{PromptTransform, combine};
 mod arguments;
 mod error;
 mod lexer;
+mod names;
 mod parser;
 mod rules;
 

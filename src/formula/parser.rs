@@ -2,11 +2,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use eft_core::source::quoted;
 use eft_core::{Backend, Source, combine};
 
 use super::arguments::{Argument, Arguments, Given};
 use super::lexer::{Placed, Token};
+use super::names::{among, nearest};
 use super::{Error, Result, rules};
 
 /// How deeply brackets may be nested.
@@ -304,7 +304,7 @@ impl<'a, B: Backend> Parser<'a, B> {
         if ["nan", "inf", "infinity"].contains(&&name.to_lowercase()[..]) {
             return Error::at(self.text, &span, "weights are finite numbers");
         }
-        // `large-smal` is a difference unless there is such a model, but may be a misspelt name.
+        // `large-smallx` is a difference unless there is such a model, but may be a misspelt name.
         let rest = &self.text[span.start..];
         let run =
             &rest[..rest.find(|c: char| !c.is_alphanumeric() && !"_-./".contains(c)).unwrap_or(rest.len())];
@@ -348,31 +348,5 @@ impl<'a, B: Backend> Parser<'a, B> {
 
     fn advance(&mut self) {
         self.next = (self.next + 1).min(self.tokens.len() - 1);
-    }
-}
-
-/// The known name that is most like an unknown one, if one is like it.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distances = known.map(|k| (strsim::osa_distance(name, k), k));
-    let (distance, nearest) = distances.min()?;
-    (distance <= name.chars().count().div_ceil(3)).then_some(nearest)
-}
-
-/// The end of a message about an unknown name: which one may have been meant, and which there are.
-pub(super) fn among<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    let meant =
-        nearest(name, known.clone()).map_or(String::new(), |n| format!("; did you mean {}?", shown(n)));
-    let all: Vec<_> = known.map(shown).collect();
-    match all.is_empty() {
-        true => "; none is known".into(),
-        false => format!("{meant}; known: {}", all.join(", ")),
-    }
-}
-
-/// A name in backquotes, as it is or as it must be written.
-fn shown(name: &str) -> String {
-    match quoted(name) {
-        name if name.starts_with('`') => name.into(),
-        name => format!("`{name}`"),
     }
 }

@@ -107,11 +107,15 @@ fn names() {
     const KNOWN: &str = "known: `/models/x`, `7B`, `Qwen/Qwen2.5-0.5B`, ````, `a`, `a-b`, `b`, `large`, `small`, `tuned`, \
                          `two words`";
     refused(
-        "large + smal",
-        "        ^^^^",
-        &format!("there is no model `smal`; did you mean `small`?; {KNOWN}"),
+        "large + smallx",
+        "        ^^^^^^",
+        &format!("there is no model `smallx`; did you mean `small`?; {KNOWN}"),
     );
-    refused("large-smal", "      ^^^^", &format!("there is no model `smal`; did you mean `small`?; {KNOWN}"));
+    refused(
+        "large-smallx",
+        "      ^^^^^^",
+        &format!("there is no model `smallx`; did you mean `small`?; {KNOWN}"),
+    );
     refused("elephant*2", "^^^^^^^^", &format!("there is no model `elephant`; {KNOWN}"));
     refused(
         "2*Qwen/Qwen2.5-0.6B",
@@ -126,9 +130,9 @@ fn names() {
     let none = parse::<Host, &str>("x", []).unwrap_err();
     assert_eq!(none.message(), "there is no model `x`; none is known");
     begins(
-        "mixtur(0.5: a, 0.5: b)",
+        "mixturex(0.5: a, 0.5: b)",
         1,
-        "there is no rule `mixtur`; did you mean `mixture`?; known: `adapter`, ",
+        "there is no rule `mixturex`; did you mean `mixture`?; known: `adapter`, ",
     );
     refused("large(small)", "^^^^^", "`large` is a model and not a rule; to multiply, write `*`");
     begins("large[rude]", 6, "no adapter named `rude`; available: polite, tuned-small");
@@ -146,11 +150,11 @@ fn arguments() {
     begins("gate(large, 0.5)", 13, "expected a model (`unsure`), found a number; the rule is written gate(");
     begins("gate(large, small, tuned)", 20, "expected a number (`gamma`), found a model");
     begins("gate(large, small, 0.5, 0.6)", 25, "one argument too many; the rule is written gate(");
-    begins("gate(large, small, gama=0.5)", 20, "there is no argument `gama`; did you mean `gamma`?");
+    begins("gate(large, small, gammax=0.5)", 20, "there is no argument `gammax`; did you mean `gamma`?");
     begins(
-        "delta(large, tuned, small, alfa=0.5)",
+        "delta(large, tuned, small, alphax=0.5)",
         28,
-        "there is no argument `alfa`; did you mean `alpha`?; known: `base`, ",
+        "there is no argument `alphax`; did you mean `alpha`?; known: `base`, ",
     );
     begins("gate(large, small, gamma=0.5, gamma=0.5)", 31, "the argument `gamma` is given twice");
     begins("gate(large, small, gamma=2)", 26, "gamma is 2, but must be from 0 to 1");
@@ -197,10 +201,10 @@ fn depth_is_limited() {
 
 #[test]
 fn long_and_broken_lines_are_shown_in_part() {
-    let error = read("large +\n\n  0.5*smal -\n tuned").unwrap_err();
+    let error = read("large +\n\n  0.5*smallx -\n tuned").unwrap_err();
     assert_eq!((error.line(), error.column()), (3, 7));
-    assert!(error.to_string().starts_with("line 3, column 7: there is no model `smal`"), "{error}");
-    assert!(error.to_string().ends_with("\n    0.5*smal -\n        ^^^^"), "{error}");
+    assert!(error.to_string().starts_with("line 3, column 7: there is no model `smallx`"), "{error}");
+    assert!(error.to_string().ends_with("\n    0.5*smallx -\n        ^^^^^^"), "{error}");
 
     let error = read(&format!("{}+ x{}", "large + ".repeat(100), " + large".repeat(100))).unwrap_err();
     assert_eq!(error.column(), 801);
@@ -221,7 +225,7 @@ fn long_and_broken_lines_are_shown_in_part() {
 
 #[test]
 fn the_error_converts_into_that_of_the_library() {
-    let error: eft::Error = read("smal").unwrap_err().into();
+    let error: eft::Error = read("smallx").unwrap_err().into();
     assert!(matches!(error, eft::Error::Formula(_)));
-    assert!(error.to_string().starts_with("column 1: there is no model `smal`"));
+    assert!(error.to_string().starts_with("column 1: there is no model `smallx`"));
 }
