@@ -59,7 +59,7 @@ proptest! {
             prop_assert!((mixed - f64::from(scored.tokens[position])).abs() < 5e-3, "{position}: {mixed} {scored:?}");
             all.push(weights[0]);
         }
-        prop_assert!(all.iter().any(|w| (w - all[0]).abs() > 1e-3), "the weights do not vary: {all:?}");
+        prop_assert!(all.iter().any(|w| *w != all[0]), "the weights do not vary: {all:?}");
     }
 
     /// For rows as flat and as steep as those of language models.
@@ -70,7 +70,7 @@ proptest! {
         let tensor = Host.upload(&row, width).unwrap();
         let features = MixtureFeatures::entropies().of(&Host, &[score_rows(&tensor, 1)], width).unwrap();
         let expected = entropy(&row.iter().map(|x| f64::from(*x)).collect::<Vec<_>>());
-        prop_assert!((features[0][0] - expected).abs() < 5e-3, "{} {expected}", features[0][0]);
+        prop_assert!((features[0][0] - expected).abs() < 1e-3, "{} {expected}", features[0][0]);
     }
 }
 
@@ -89,7 +89,7 @@ fn a_learned_mixture_obeys_the_laws_of_sources() {
 #[test]
 fn features_of_rows_at_the_edge() {
     let rows = |rows: &[[f32; 3]]| Host.upload(rows.as_flattened(), 3).unwrap();
-    let of = |tensor| {
+    let of = |tensor: <Host as Backend>::Tensor| {
         MixtureFeatures::entropies().with_top(2).of(&Host, &[score_rows(&tensor, 1)], 3).unwrap().remove(0)
     };
     // One token is certain: the entropy is 0, and no second token is known.

@@ -79,9 +79,9 @@ fn texts(from: u32) -> Vec<([u32; 1], Vec<u32>)> {
         .map(|i| {
             let mut last = i % WIDTH as u32;
             let tokens = (0..10).map(|t| {
-                // Every seventh token is one that nobody expects.
+                // Every thirteenth token is one that nobody expects.
                 last =
-                    if (i + t) % 7 == 0 { (last + 5) % WIDTH as u32 } else { (last * 3 + 1) % WIDTH as u32 };
+                    if (i + t) % 13 == 0 { (last + 5) % WIDTH as u32 } else { (last * 3 + 1) % WIDTH as u32 };
                 last
             });
             ([i % WIDTH as u32], tokens.collect())

@@ -76,7 +76,7 @@ impl<B: Backend> Rule<B> for LearnedMixture {
         if merged.len() == 1 {
             return Ok(merged.remove(0).0);
         }
-        let rows = merged.iter().flat_map(|(tensor, rows)| score_rows(tensor, *rows)).collect();
+        let rows = merged.iter().flat_map(|(tensor, rows)| score_rows::<B>(tensor, *rows)).collect();
         backend.linear(&[Term { weight: 1.0, rows }], width)
     }
 }

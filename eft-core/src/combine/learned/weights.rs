@@ -58,7 +58,7 @@ impl MixtureWeights {
     ///   before it (features, for the first), or the last has not one output for each source.
     /// * [`Error::InvalidParameter`] if a number is not finite.
     pub fn new(sources: usize, features: MixtureFeatures, layers: Vec<Layer>) -> Result<Self> {
-        let inputs = sources * features.per_source();
+        let inputs = inputs(sources, features)?;
         Self { sources, features, mean: vec![0.0; inputs], scale: vec![1.0; inputs], layers }.checked()
     }
 
@@ -92,7 +92,7 @@ impl MixtureWeights {
         if self.sources == 0 {
             return Err(Error::shape("`sources`", "at least 1", 0));
         }
-        let mut inputs = self.sources.saturating_mul(self.features.per_source());
+        let mut inputs = inputs(self.sources, self.features)?;
         for (name, numbers) in [("`mean`", &self.mean), ("`scale`", &self.scale)] {
             if numbers.len() != inputs {
                 return Err(Error::shape(
@@ -185,6 +185,16 @@ impl MixtureWeights {
         }
         softmax(&values)
     }
+}
+
+/// The number of features of all sources.
+fn inputs(sources: usize, features: MixtureFeatures) -> Result<usize> {
+    const MOST: usize = 1 << 16;
+    let inputs = features.per_source().saturating_mul(sources);
+    if inputs > MOST {
+        return Err(Error::shape("features of all sources", format!("at most {MOST}"), inputs));
+    }
+    Ok(inputs)
 }
 
 fn softmax(values: &[f64]) -> Vec<f64> {
