@@ -4,7 +4,7 @@
 //!
 //! This crate is the facade. It re-exports `eft_core`, the algebra of logit sources, and has one module for each tensor
 //! library that a feature enables (`candle` by default, `ort`, `tch`), tokenizers and chat templates (`text`), and
-//! models by name (`load`; on the Hugging Face hub with the feature `hub`).
+//! models by name (`load`; on the Hugging Face hub with the feature `hub`). [`formula`] reads combinations as text.
 //!
 //! ```
 //! use eft::{from_fn, Host, Sampling, Vocab};
@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod formula;
 #[cfg(feature = "text")]
 pub mod load;
 #[cfg(feature = "text")]

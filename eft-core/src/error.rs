@@ -272,6 +272,9 @@ pub enum Error {
         /// Its error.
         source: BoxError,
     },
+    /// A formula could not be read. The message and the sources are those of the reader's error.
+    #[error(transparent)]
+    Formula(BoxError),
     /// A model, tokenizer or adapter could not be loaded. The message and the sources are those of the loader's error.
     #[error(transparent)]
     Load(BoxError),

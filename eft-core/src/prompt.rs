@@ -236,48 +236,73 @@ impl Renderer for TokensOnly {
 /// ```
 #[must_use]
 #[derive(Clone)]
-pub struct PromptTransform(Arc<Change>);
+pub struct PromptTransform {
+    change: Arc<Change>,
+    /// The transform as formulas write it, if they can.
+    written: Option<Arc<str>>,
+}
 
 type Change = dyn Fn(&Prompt) -> Result<Prompt> + Send + Sync;
 
 impl PromptTransform {
-    /// Returns the transform that applies a function of your own.
+    /// Returns the transform that applies a function of your own. Printed combinations show it as `…`.
     pub fn new(f: impl Fn(&Prompt) -> Result<Prompt> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(f))
+        Self { change: Arc::new(f), written: None }
+    }
+
+    fn with_written(mut self, written: impl Into<Arc<str>>) -> Self {
+        self.written = Some(written.into());
+        self
+    }
+
+    /// The transform as formulas write it.
+    pub(crate) fn written(&self) -> &str {
+        self.written.as_deref().unwrap_or("…")
     }
 
     /// Returns the transform that replaces every prompt by this one.
     pub fn fixed(prompt: impl Into<Prompt>) -> Self {
         let prompt = prompt.into();
-        Self::new(move |_| Ok(prompt.clone()))
+        let written = match &prompt {
+            Prompt::Tokens(tokens) => Some(format!("prompt={tokens:?}")),
+            Prompt::Text(text) => Some(format!("prompt={text:?}")),
+            Prompt::Chat(_) => None,
+        };
+        let fixed = Self::new(move |_| Ok(prompt.clone()));
+        written.into_iter().fold(fixed, Self::with_written)
     }
 
     /// Returns the transform that sets the system message: see [`Prompt::with_system`].
     pub fn system(text: impl Into<String>) -> Self {
         let text = text.into();
-        Self::new(move |prompt| prompt.with_system(&text))
+        let written = format!("{text:?}");
+        Self::new(move |prompt| prompt.with_system(&text)).with_written(written)
     }
 
     /// Returns the transform that puts token ids before those of the prompt. It fails unless the prompt is token ids.
     pub fn prefix(tokens: impl Into<Vec<TokenId>>) -> Self {
         let before = tokens.into();
-        Self::new(move |prompt| match prompt {
+        let written = format!("prefix={before:?}");
+        let transform = Self::new(move |prompt| match prompt {
             Prompt::Tokens(tokens) => Ok(Prompt::Tokens([&before[..], tokens].concat())),
             Prompt::Text(_) | Prompt::Chat(_) => {
                 Err(Error::Unsupported { who: prompt.form().into(), what: "a prefix of token ids".into() })
             }
-        })
+        });
+        transform.with_written(written)
     }
 
     /// Returns the transform that puts text before that of the prompt. It fails unless the prompt is text.
     pub fn preamble(text: impl Into<String>) -> Self {
         let before = text.into();
-        Self::new(move |prompt| match prompt {
+        let written = format!("preamble={before:?}");
+        let transform = Self::new(move |prompt| match prompt {
             Prompt::Text(text) => Ok(Prompt::Text(format!("{before}{text}"))),
             Prompt::Tokens(_) | Prompt::Chat(_) => {
                 Err(Error::Unsupported { who: prompt.form().into(), what: "a preamble of text".into() })
             }
-        })
+        });
+        transform.with_written(written)
     }
 
     /// Returns the transformed prompt.
@@ -285,12 +310,12 @@ impl PromptTransform {
     /// # Errors
     /// Any error of the function.
     pub fn apply(&self, prompt: &Prompt) -> Result<Prompt> {
-        (self.0)(prompt)
+        (self.change)(prompt)
     }
 }
 
 impl Debug for PromptTransform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PromptTransform(..)")
+        write!(f, "PromptTransform({})", self.written())
     }
 }

@@ -5,6 +5,7 @@
 
 mod error;
 mod hash;
+pub mod mixture;
 pub mod report;
 pub mod run;
 pub mod stats;

@@ -31,6 +31,13 @@ pub(crate) struct ModelFlags {
     /// The probability mass of the tuned model's nucleus, with the mode `filtered`
     #[arg(long, value_name = "P", default_value_t = 0.9)]
     pub(crate) nucleus: f32,
+    /// The combination as a formula of the models `large`, `small` and `tuned`, such as `large + 0.7*(tuned - small)` or
+    /// `nucleus_delta(tuned, large, small, p=0.9)`: see the module `eft::formula`
+    #[arg(long, value_name = "FORMULA", conflicts_with_all = ["mode", "alpha", "beta", "nucleus"])]
+    pub(crate) formula: Option<String>,
+    /// One more model for the formula, as its name and the model or a LoRA adapter of the small one; can be repeated
+    #[arg(long = "model", value_name = "NAME=MODEL", requires = "formula", value_parser = named_model)]
+    pub(crate) others: Vec<(String, String)>,
     /// A system message for the tuned model only, which can stand in for tuning
     #[arg(long, value_name = "TEXT")]
     pub(crate) tuned_system: Option<String>,
@@ -43,6 +50,13 @@ pub(crate) struct ModelFlags {
     /// The type of numbers, with candle or libtorch; candle on the processor is fast with f32 only
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Dtype,
+}
+
+fn named_model(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, model)) if !name.is_empty() && !model.is_empty() => Ok((name.into(), model.into())),
+        _ => Err("expected a name, `=` and a model".into()),
+    }
 }
 
 /// How the models are combined.

@@ -9,7 +9,7 @@ use eft::candle::{Candle, CandleNn, DType, Device};
 use eft::load::{Loader, Model};
 use eft::models::Nn;
 use eft::text::{ChatTemplate, PlainTemplate};
-use eft::{Message, PromptTransform, Source, combine};
+use eft::{Message, PromptTransform, Source, combine, formula};
 
 use super::flags::{Backend, Dtype, Mode, ModelFlags};
 
@@ -143,11 +143,10 @@ impl<B: eft::Backend> Models<B> {
 
         let mut loaded = Loaded { by, sources: HashMap::new() };
         let untuned = if down { &large } else { &small };
-        // An adapter is loaded with its base, which then is not loaded again.
-        let mut tuned = match Path::new(&tuned).join("adapter_config.json").exists() {
-            true => loaded.adapted(untuned, &tuned)?,
-            false => loaded.model(&tuned)?,
-        };
+        let others = flags.others.iter().map(|(_, model)| model);
+        let is_adapter = |model: &&String| Path::new(model).join("adapter_config.json").exists();
+        loaded.with_adapters(untuned, std::iter::once(&tuned).chain(others).filter(is_adapter))?;
+        let mut tuned = loaded.model(&tuned)?;
         let (large, small) = (loaded.model(&large)?, loaded.model(&small)?);
         if let Some(system) = &flags.tuned_system {
             tuned =
@@ -158,6 +157,14 @@ impl<B: eft::Backend> Models<B> {
             (reference, _) => Some(loaded.model(&named(reference, emulated))?),
         };
         let combined = match flags.mode {
+            _ if let Some(text) = &flags.formula => {
+                let mut names =
+                    vec![("large", large.clone()), ("small", small.clone()), ("tuned", tuned.clone())];
+                for (name, model) in &flags.others {
+                    names.push((name, loaded.model(model)?));
+                }
+                formula::parse(text, names.iter().map(|(name, source)| (*name, source)))?
+            }
             Mode::Up => combine::delta(&large, &tuned, &small, flags.alpha)?,
             Mode::Down => combine::delta(&small, &tuned, &large, flags.alpha)?,
             Mode::Amplified => combine::amplified_delta(&large, &tuned, &small, flags.beta)?,
@@ -183,18 +190,30 @@ impl<L: Load> Loaded<'_, L> {
         Ok(self.open(name, Loader::new(name))?.source)
     }
 
-    /// Loads a base with an adapter, which share weights, and returns the base under the adapter.
-    fn adapted(&mut self, base: &str, adapter: &str) -> Result<Source<L::Backend>> {
-        let name =
-            Path::new(adapter).file_name().context("the adapter's folder has no name")?.to_string_lossy();
-        let model = self.open(base, Loader::new(base).adapter(name.clone(), adapter))?;
-        let adapted = model.source.adapter(&name)?;
-        // An adapter has its own template if it was tuned with a different one than its base.
-        let adapted = match (model.renderer, ChatTemplate::read(adapter, None)?) {
-            (Some(renderer), Some(template)) => adapted.rendered_by(renderer.chat(template))?,
-            _ => adapted,
-        };
-        Ok(adapted.named(name))
+    /// Loads a base with its adapters, which share its weights. Without adapters, loads nothing.
+    fn with_adapters<'n>(&mut self, base: &str, adapters: impl Iterator<Item = &'n String>) -> Result<()> {
+        let mut named = Vec::new();
+        for adapter in adapters {
+            let name = Path::new(adapter).file_name().context("the adapter's folder has no name")?;
+            named.push((name.to_string_lossy(), adapter));
+        }
+        named.sort();
+        named.dedup();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let loader =
+            named.iter().fold(Loader::new(base), |l, (name, folder)| l.adapter(name.clone(), folder));
+        let model = self.open(base, loader)?;
+        for (name, folder) in named {
+            let mut adapted = model.source.adapter(&name)?;
+            // An adapter has its own template if it was tuned with a different one than its base.
+            if let (Some(renderer), Some(template)) = (&model.renderer, ChatTemplate::read(folder, None)?) {
+                adapted = adapted.rendered_by(renderer.clone().chat(template))?;
+            }
+            self.sources.insert(folder.clone(), adapted.named(name));
+        }
+        Ok(())
     }
 
     fn open(&mut self, name: &str, loader: Loader) -> Result<Model<L::Backend>> {

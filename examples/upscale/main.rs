@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run --release --example upscale                     # the zoo's models, on questions held out from them
 //! cargo run --release --example upscale -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
+//! cargo run --release --example upscale -- --formula "nucleus_delta(tuned, large, small, p=0.9)"
 //! ```
 mod args;
 #[path = "../common/flags.rs"]
@@ -60,6 +61,7 @@ impl Run for Compare<'_> {
             .context("cannot listen for Ctrl-C")?;
 
         let combined = match args.models.mode {
+            _ if args.models.formula.is_some() => "formula",
             Mode::Up => "up-scaled",
             Mode::Down => "down-scaled",
             Mode::Amplified => "amplified",

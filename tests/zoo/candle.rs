@@ -1,7 +1,7 @@
 //! Folders, GGUF files and adapters, run by candle.
 use eft::candle::{Candle, CandleNn};
 
-use crate::{folders, laws};
+use crate::{folders, laws, mixture};
 
 pub(crate) fn nn() -> CandleNn {
     CandleNn::new(Candle::cpu())
@@ -30,6 +30,12 @@ fn combinations_write_what_transformers_writes() {
 #[test]
 fn logits_are_those_of_transformers() {
     folders::logits(&nn());
+}
+
+#[test]
+fn learned_weights_of_a_mixture_are_better_than_constant_ones() {
+    let small = folders::small(&nn());
+    mixture::learned(&folders::adapted(&nn(), &small, "terse"), &folders::adapted(&nn(), &small, "full"));
 }
 
 #[test]

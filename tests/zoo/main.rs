@@ -4,6 +4,8 @@
 #[cfg(any(feature = "candle", feature = "tch"))]
 mod folders;
 mod laws;
+#[cfg(feature = "candle")]
+mod mixture;
 
 #[cfg(feature = "candle")]
 mod candle;

@@ -13,7 +13,7 @@ use crate::{Error, Result, Source};
 /// # let model = |name: &str| from_fn(Host, vocab.clone(), |_| Ok(vec![0.0, 1.0])).named(name);
 /// # let (base, tuned) = (model("base"), model("tuned"));
 /// let nudged = combine::gate(&base, &tuned, 0.4)?;
-/// assert_eq!(nudged.to_string(), "gate[0.4](base, tuned)");
+/// assert_eq!(nudged.to_string(), "gate(base, tuned, gamma=0.4)");
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 ///
@@ -32,7 +32,11 @@ struct Gate {
 
 impl<B: Backend> Rule<B> for Gate {
     fn name(&self) -> String {
-        format!("gate[{}]", self.gamma)
+        "gate".into()
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![("gamma", self.gamma.to_string())]
     }
 
     fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {

@@ -12,7 +12,7 @@ use crate::{PromptTransform, Result, Source};
 /// # let vocab = Vocab::new("ab", ["a", "b"])?;
 /// # let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0])).named("model");
 /// let guided = combine::guidance(&model, PromptTransform::system("Answer as a pirate."), 0.5)?;
-/// assert_eq!(guided.to_string(), "1.5·model (other prompt) − 0.5·model");
+/// assert_eq!(guided.to_string(), "1.5·under(\"Answer as a pirate.\", model) − 0.5·model");
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 ///

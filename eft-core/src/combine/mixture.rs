@@ -13,7 +13,7 @@ use crate::{Result, Source};
 /// # let model = |name: &str| from_fn(Host, vocab.clone(), |_| Ok(vec![0.0, 1.0])).named(name);
 /// # let (general, medical) = (model("general"), model("medical"));
 /// let mixed = combine::mixture([(0.25, &general), (0.75, &medical)])?;
-/// assert_eq!(mixed.to_string(), "mixture[0.25, 0.75](general, medical)");
+/// assert_eq!(mixed.to_string(), "mixture(0.25: general, 0.75: medical)");
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 ///
@@ -24,5 +24,5 @@ use crate::{Result, Source};
 pub fn mixture<'a, B: Backend>(terms: impl IntoIterator<Item = (f32, &'a Source<B>)>) -> Result<Source<B>> {
     let (weights, parts): (Vec<_>, Vec<_>) = terms.into_iter().map(|(w, s)| (w, s.clone())).unzip();
     convex(&weights)?;
-    Pooled::source(format!("mixture{weights:?}"), Pool::Power(1.0), weights, parts)
+    Pooled { shares: true, ..Pooled::new("mixture", Pool::Power(1.0)) }.source(weights, parts)
 }

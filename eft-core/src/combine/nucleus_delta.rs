@@ -15,7 +15,7 @@ use crate::{Error, Result, Source};
 /// # let model = |name: &str| from_fn(Host, vocab.clone(), |_| Ok(vec![0.0, 1.0])).named(name);
 /// # let (large, tuned, small) = (model("large"), model("tuned"), model("small"));
 /// let careful = combine::nucleus_delta(&large, &tuned, &small, 1.0, 0.9)?;
-/// assert_eq!(careful.to_string(), "nucleus_delta[β=1, p=0.9](tuned, large, small)");
+/// assert_eq!(careful.to_string(), "nucleus_delta(tuned, large, small, beta=1, p=0.9)");
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 ///
@@ -28,8 +28,10 @@ pub fn nucleus_delta<B: Backend>(
     beta: f32,
     p: f32,
 ) -> Result<Source<B>> {
+    if !(p > 0.0 && p <= 1.0) {
+        return Err(Error::parameter("p", p, "above 0 and at most 1"));
+    }
     let nucleus = Filter { top_p: Some(p), ..Filter::default() };
-    nucleus.validate()?;
     finite("beta", beta)?;
     if beta == 0.0 {
         return Ok(tuned.clone());
@@ -44,7 +46,11 @@ struct NucleusDelta {
 
 impl<B: Backend> Rule<B> for NucleusDelta {
     fn name(&self) -> String {
-        format!("nucleus_delta[β={}, p={}]", self.beta, self.nucleus.top_p.unwrap_or(1.0))
+        "nucleus_delta".into()
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![("beta", self.beta.to_string()), ("p", self.nucleus.top_p.unwrap_or(1.0).to_string())]
     }
 
     fn weight(&self, part: usize) -> Option<f32> {

@@ -12,7 +12,7 @@ use crate::{Error, Result, Source};
 /// # let model = |name: &str| from_fn(Host, vocab.clone(), |_| Ok(vec![0.0, 1.0])).named(name);
 /// # let (expert, amateur) = (model("expert"), model("amateur"));
 /// let contrastive = combine::plausibility(&(&expert - &amateur), &expert, 0.1)?;
-/// assert_eq!(contrastive.to_string(), "plausibility[0.1](expert − amateur, expert)");
+/// assert_eq!(contrastive.to_string(), "plausibility(expert − amateur, expert, alpha=0.1)");
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 ///
@@ -34,7 +34,11 @@ struct Plausibility {
 
 impl<B: Backend> Rule<B> for Plausibility {
     fn name(&self) -> String {
-        format!("plausibility[{}]", self.alpha)
+        "plausibility".into()
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![("alpha", self.alpha.to_string())]
     }
 
     fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {

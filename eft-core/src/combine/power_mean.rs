@@ -14,7 +14,7 @@ use crate::{Result, Source};
 /// # let model = |name: &str| from_fn(Host, vocab.clone(), |_| Ok(vec![0.0, 1.0])).named(name);
 /// # let (helpful, harmless) = (model("helpful"), model("harmless"));
 /// let both = combine::power_mean([(0.5, &helpful), (0.5, &harmless)], 1.0)?;
-/// assert_eq!(both.to_string(), "power_mean[α=1][0.5, 0.5](helpful, harmless)");
+/// assert_eq!(both.to_string(), "power_mean(0.5: helpful, 0.5: harmless, alpha=1)");
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 ///
@@ -32,32 +32,43 @@ pub fn power_mean<'a, B: Backend>(
     if alpha == 0.0 {
         return Ok(Source::sum(weights.into_iter().map(f64::from).zip(parts).collect()));
     }
-    Pooled::source(format!("power_mean[α={alpha}]{weights:?}"), Pool::Power(-alpha), weights, parts)
+    let settings = vec![("alpha", alpha.to_string())];
+    Pooled { shares: true, settings, ..Pooled::new("power_mean", Pool::Power(-alpha)) }.source(weights, parts)
 }
 
 /// The rule of all elementwise pools.
 pub(super) struct Pooled {
-    name: String,
-    pool: Pool,
-    weights: Vec<f32>,
+    pub(super) name: &'static str,
+    pub(super) pool: Pool,
+    pub(super) weights: Vec<f32>,
+    /// Whether the weights are printed.
+    pub(super) shares: bool,
+    pub(super) settings: Vec<(&'static str, String)>,
 }
 
 impl Pooled {
-    /// Leaves out parts of weight 0: they would run for nothing.
-    pub(super) fn source<B: Backend>(
-        name: impl Into<String>,
-        pool: Pool,
-        weights: Vec<f32>,
-        parts: Vec<Source<B>>,
-    ) -> Result<Source<B>> {
-        let (weights, parts) = weights.into_iter().zip(parts).filter(|(w, _)| *w > 0.0).unzip();
-        Source::rule(Self { name: name.into(), pool, weights }, Vec::<Source<B>>::from_iter::<Vec<_>>(parts))
+    pub(super) fn new(name: &'static str, pool: Pool) -> Self {
+        Self { name, pool, weights: Vec::new(), shares: false, settings: Vec::new() }
+    }
+
+    /// A source of the rule with these weights. Leaves out parts of weight 0: they would run for nothing.
+    pub(super) fn source<B: Backend>(self, weights: Vec<f32>, parts: Vec<Source<B>>) -> Result<Source<B>> {
+        let (weights, parts): (_, Vec<_>) = weights.into_iter().zip(parts).filter(|(w, _)| *w > 0.0).unzip();
+        Source::rule(Self { weights, ..self }, parts)
     }
 }
 
 impl<B: Backend> Rule<B> for Pooled {
     fn name(&self) -> String {
-        self.name.clone()
+        self.name.into()
+    }
+
+    fn share(&self, part: usize) -> Option<f32> {
+        self.weights.get(part).copied().filter(|_| self.shares)
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        self.settings.clone()
     }
 
     fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {

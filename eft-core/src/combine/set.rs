@@ -43,10 +43,10 @@ pub fn intersection<'a, B: Backend>(parts: impl IntoIterator<Item = &'a Source<B
 }
 
 fn extreme<'a, B: Backend>(
-    name: &str,
+    name: &'static str,
     pool: Pool,
     parts: impl IntoIterator<Item = &'a Source<B>>,
 ) -> Result<Source<B>> {
     let parts: Vec<_> = parts.into_iter().cloned().collect();
-    Pooled::source(name, pool, vec![1.0; parts.len()], parts)
+    Pooled::new(name, pool).source(vec![1.0; parts.len()], parts)
 }

@@ -30,6 +30,7 @@ mod walk;
 
 pub use check::VocabCheck;
 pub(crate) use check::check_weight;
+pub use display::quoted;
 pub(crate) use node::{Leaf, Node};
 pub use rule::Rule;
 use walk::Extent;
@@ -70,7 +71,8 @@ impl<B: Backend> Source<B> {
     /// ```
     pub fn new(engine: impl Engine<Backend = B> + 'static) -> Self {
         let backend = engine.spec().backend.clone();
-        let leaf = Leaf { engine: Arc::new(engine), adapter: None, renderer: Arc::new(TokensOnly) };
+        let leaf =
+            Leaf { engine: Arc::new(engine), adapter: None, base: None, renderer: Arc::new(TokensOnly) };
         Self::of(Node::Leaf(leaf), backend, Extent::ONE)
     }
 
@@ -85,8 +87,16 @@ impl<B: Backend> Source<B> {
         Self { inner: Arc::new(Inner { node, name: None, backend, extent, vocab: OnceLock::new() }) }
     }
 
-    /// A weighted sum of at least one term.
-    pub(crate) fn sum(terms: Vec<(f64, Self)>) -> Self {
+    /// A weighted sum of at least one term. A weight of a weight is multiplied out, and one term of weight 1 is no sum.
+    pub(crate) fn sum(mut terms: Vec<(f64, Self)>) -> Self {
+        for term in &mut terms {
+            if let Some((inner, source)) = term.1.only_term() {
+                *term = (term.0 * inner, source.clone());
+            }
+        }
+        if let [(1.0, source)] = &terms[..] {
+            return source.clone();
+        }
         let extent = terms.iter().map(|(_, s)| s.inner.extent).reduce(Extent::and).unwrap_or(Extent::ONE);
         Self::sum_of_extent(terms, extent)
     }
@@ -108,10 +118,9 @@ impl<B: Backend> Source<B> {
         Self::sum_of_extent(terms, extent)
     }
 
-    /// Returns `weight·self`. If `self` is already a weighted source without a name, the weights are multiplied.
+    /// Returns `weight·self`.
     pub(crate) fn times(&self, weight: f64) -> Self {
-        let (inner, source) = self.only_term().unwrap_or((1.0, self));
-        Self::sum(vec![(weight * inner, source.clone())])
+        Self::sum(vec![(weight, self.clone())])
     }
 
     /// The terms of a sum without a name; else the source itself, as the only one.
@@ -173,17 +182,22 @@ impl<B: Backend> Source<B> {
     /// * [`Error::Unknown`] if the engine has no adapter of this name.
     /// * [`Error::Unsupported`] if the source is a combination or opaque.
     pub fn adapter(&self, name: &str) -> Result<Self> {
-        self.with_leaf("adapters", |leaf| {
+        self.with_leaf("adapters", |leaf, given| {
             let spec = leaf.engine.spec();
             let index = spec.adapters.iter().position(|a| a == name);
             let index = index.ok_or_else(|| spec.unknown_adapter(name.into()))?;
-            Ok(Leaf { adapter: Some(index), ..leaf.clone() })
+            let base = given.map(Into::into).or_else(|| leaf.base.clone());
+            Ok(Leaf { adapter: Some(index), base, ..leaf.clone() })
         })
     }
 
     /// Returns a single model with its leaf changed, under the same prompt transforms as before. `what` is what an
-    /// error says that other sources do not support.
-    fn with_leaf(&self, what: &str, change: impl FnOnce(&Leaf<B>) -> Result<Leaf<B>>) -> Result<Self> {
+    /// error says that other sources do not support. `change` is given the leaf and its given name.
+    fn with_leaf(
+        &self,
+        what: &str,
+        change: impl FnOnce(&Leaf<B>, Option<&str>) -> Result<Leaf<B>>,
+    ) -> Result<Self> {
         let mut transforms = Vec::new();
         let mut source = self;
         while let Node::Under(transform, inner) = source.node() {
@@ -194,7 +208,8 @@ impl<B: Backend> Source<B> {
             let what = format!("{what}: it is not a single model of token ids");
             return Err(Error::Unsupported { who: self.name(), what });
         };
-        let changed = Self::of(Node::Leaf(change(leaf)?), self.inner.backend.clone(), Extent::ONE);
+        let changed =
+            Self::of(Node::Leaf(change(leaf, source.given_name())?), self.inner.backend.clone(), Extent::ONE);
         Ok(transforms.into_iter().rev().fold(changed, |source, t| source.under(t.clone())))
     }
 
@@ -226,7 +241,15 @@ impl<B: Backend> Source<B> {
 
     /// Returns the name that was given; without one, the model's name or the combination as it was written.
     pub fn name(&self) -> String {
-        self.to_string()
+        match (self.given_name(), self.node()) {
+            (Some(name), _) => name.into(),
+            (None, Node::Leaf(leaf)) => match leaf.adapter() {
+                Some(adapter) => format!("{}[{adapter}]", leaf.base()),
+                None => leaf.base().into(),
+            },
+            (None, Node::Opaque(source)) => source.vocab().name().into(),
+            (None, Node::Sum(_) | Node::Rule(..) | Node::Under(..)) => self.to_string(),
+        }
     }
 
     /// The name that was given by [`named`](Self::named).

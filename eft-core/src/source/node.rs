@@ -24,7 +24,21 @@ pub(crate) enum Node<B: Backend> {
 pub(crate) struct Leaf<B: Backend> {
     pub(crate) engine: Arc<dyn Engine<Backend = B>>,
     pub(crate) adapter: Option<usize>,
+    /// The name that the source had to which the adapter was applied, if it was given one.
+    pub(crate) base: Option<String>,
     pub(crate) renderer: Arc<dyn Renderer>,
+}
+
+impl<B: Backend> Leaf<B> {
+    /// The name without the adapter.
+    pub(crate) fn base(&self) -> &str {
+        self.base.as_ref().unwrap_or(&self.engine.spec().name)
+    }
+
+    /// The name of the adapter.
+    pub(crate) fn adapter(&self) -> Option<&str> {
+        Some(&self.engine.spec().adapters[self.adapter?])
+    }
 }
 
 impl<B: Backend> Node<B> {
@@ -63,6 +77,11 @@ impl<B: Backend> Clone for Node<B> {
 
 impl<B: Backend> Clone for Leaf<B> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), adapter: self.adapter, renderer: self.renderer.clone() }
+        Self {
+            engine: self.engine.clone(),
+            adapter: self.adapter,
+            base: self.base.clone(),
+            renderer: self.renderer.clone(),
+        }
     }
 }

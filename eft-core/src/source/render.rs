@@ -40,7 +40,7 @@ impl<B: Backend> Source<B> {
     pub fn rendered_by(&self, renderer: impl Renderer + 'static) -> Result<Self> {
         let renderer: Arc<dyn Renderer> = Arc::new(renderer);
         let rendered =
-            self.with_leaf("a renderer", |leaf| Ok(Leaf { renderer: renderer.clone(), ..leaf.clone() }))?;
+            self.with_leaf("a renderer", |leaf, _| Ok(Leaf { renderer: renderer.clone(), ..leaf.clone() }))?;
         Ok(match self.given_name() {
             Some(name) => rendered.named(name),
             None => rendered,

@@ -18,7 +18,11 @@ use crate::backend::{Backend, ScoreRow};
 ///
 /// impl<B: Backend> Rule<B> for Sharper {
 ///     fn name(&self) -> String {
-///         format!("sharper[{}]", self.0)
+///         "sharper".into()
+///     }
+///
+///     fn settings(&self) -> Vec<(&'static str, String)> {
+///         vec![("by", self.0.to_string())]
 ///     }
 ///
 ///     fn apply(&self, backend: &B, parts: &[Vec<ScoreRow<'_, B>>], width: usize) -> Result<B::Tensor> {
@@ -29,12 +33,25 @@ use crate::backend::{Backend, ScoreRow};
 ///
 /// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |_| Ok(vec![0.0, 1.0]));
 /// let sharper = Source::rule(Sharper(2.0), [model.clone(), model])?;
-/// assert_eq!(sharper.name(), "sharper[2](ab, ab)");
+/// assert_eq!(sharper.name(), "sharper(ab, ab, by=2)");
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 pub trait Rule<B: Backend>: Send + Sync {
-    /// Returns the name of the rule, with its settings, for error messages and for printed combinations.
+    /// Returns the name of the rule, for error messages and for printed combinations.
     fn name(&self) -> String;
+
+    /// Returns the number that printed combinations show before part `part`, if there is one, as in
+    /// `mixture(0.25: general, 0.75: medical)`. The default is `None`.
+    fn share(&self, part: usize) -> Option<f32> {
+        let _ = part;
+        None
+    }
+
+    /// Returns the names and values of the settings that printed combinations show after the parts, as in
+    /// `gate(base, tuned, gamma=0.4)`. The default is none.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     /// Returns the combined scores: a tensor with at least as many rows as each part and at least `width` columns.
     ///

@@ -8,7 +8,7 @@ use crate::prompt::PromptTransform;
 use crate::{Error, Result};
 
 /// The most terms that a combination may have once all its sums and rules are written out.
-const MAX_TERMS: usize = 1 << 18;
+pub(super) const MAX_TERMS: usize = 1 << 18;
 
 /// How many levels of rules and prompt transforms may be nested. (Nested sums are unlimited: they are flattened.)
 const MAX_DEPTH: usize = 128;

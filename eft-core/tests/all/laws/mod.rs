@@ -1,5 +1,6 @@
 //! Laws of combinations, for any models: folding, flattening, and agreement with plain arithmetic.
 mod large;
+mod learned;
 mod render;
 
 use crate::common::*;
