@@ -56,7 +56,7 @@ fn a_wrong_field_is_named() {
         ("phi3-long", "rope_parameters", json!({"rope_type": "longrope", "short_factor": [1, 2, 3]})),
         ("phi3-long", "rope_parameters", json!({"rope_type": "longrope", "short_factor": [1, 2, 3, 0]})),
         ("llama3", "rope_parameters", json!({"rope_type": "llama3"})),
-        ("qwen2", "eos_token_id", json!([1, -2])),
+        ("qwen2", "eos_token_id", json!([1, "two"])),
         ("falcon", "alibi", json!(true)),
         ("gemma3", "layer_types", json!([1, 2, 3])),
     ];

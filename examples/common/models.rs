@@ -9,7 +9,7 @@ use eft::candle::{Candle, CandleNn, DType, Device};
 use eft::load::{Loader, Model};
 use eft::models::Nn;
 use eft::text::{ChatTemplate, PlainTemplate};
-use eft::{Message, PromptTransform, Source, combine};
+use eft::{PromptTransform, Source, combine};
 
 use super::flags::{Backend, Dtype, Mode, ModelFlags};
 
@@ -200,9 +200,9 @@ impl<L: Load> Loaded<'_, L> {
     fn open(&mut self, name: &str, loader: Loader) -> Result<Model<L::Backend>> {
         let mut model = self.by.load(&loader)?;
         if let Some(renderer) = model.renderer.clone()
-            && renderer.text(name, &[Message::new("user", "?")]).is_err()
+            && !renderer.has_template()
         {
-            // A base model has no template.
+            // A base model has no template. One that fails is not replaced: its error says why.
             model.source = model.source.rendered_by(renderer.plain(PlainTemplate::default()))?;
         }
         self.sources.insert(name.into(), model.source.clone());

@@ -96,6 +96,22 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
         Ok(self)
     }
 
+    /// Also ends every text before any of these strings, wherever their tokens begin and end.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] if a string is empty.
+    pub fn until_any<S: Into<String>>(self, stops: impl IntoIterator<Item = S>) -> Result<Self> {
+        stops.into_iter().try_fold(self, Self::until)
+    }
+
+    /// Sets whether the stop string that ends a text is part of it, for all texts. By default it is not, unless a
+    /// [request](crate::decode::Request::keep_stop) says so.
+    #[must_use]
+    pub fn keep_stop(mut self, keep: bool) -> Self {
+        self.rows.iter_mut().for_each(|row| row.keep_stop(keep));
+        self
+    }
+
     /// Returns the iterator of the events.
     pub fn into_inner(self) -> I {
         self.events
@@ -209,8 +225,9 @@ impl<B: Backend> Batch<B> {
         let (vocab, rows) = (self.vocab().clone(), self.rows());
         let own: Vec<_> = self.stop_strings().collect();
         let mut batch = TextBatch::new(self, vocab, rows)?.retiring(Self::retire);
-        for (pieces, stops) in batch.rows.iter_mut().zip(own) {
+        for (pieces, (stops, keep)) in batch.rows.iter_mut().zip(own) {
             stops.into_iter().for_each(|stop| pieces.until(stop));
+            pieces.keep_stop(keep);
         }
         Ok(batch)
     }
