@@ -21,6 +21,9 @@ const ADDED: &str = "added_tokens.json";
 const STANDARD_ROLES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
+/// The roles of tokens that occur in texts.
+const TEXT_ROLES: [&str; 3] = ["bos_token", "eos_token", "unk_token"];
+
 /// What the files beside a `tokenizer.json` say.
 pub(crate) struct TokenizerConfig {
     file: PathBuf,
@@ -39,8 +42,6 @@ pub(crate) struct TokenizerConfig {
 pub(crate) struct Role {
     /// The role, such as `eos_token`.
     pub(crate) name: String,
-    /// The file that names the token.
-    pub(crate) file: PathBuf,
     token: AddedToken,
 }
 
@@ -63,8 +64,7 @@ impl TokenizerConfig {
         let fields = object(&file)?.unwrap_or_default();
         let decodes = fields.get("added_tokens_decoder").is_some_and(|field| !field.is_null());
         let map = if decodes { None } else { object(&map_file)? };
-        let sources = [(&file, &fields)].into_iter().chain(map.as_ref().map(|map| (&map_file, map)));
-        let (roles, extra) = special(sources);
+        let (roles, extra) = special(&fields, map.as_ref());
         let added_by = (file.clone(), "added_tokens_decoder");
         let mut config = Self { file, fields, roles, extra, added: Vec::new(), added_by };
         if decodes {
@@ -111,11 +111,17 @@ impl TokenizerConfig {
         let known = inner.get_added_tokens_decoder().into_values();
         let known = known.chain(self.added.iter().map(|(_, token)| token.clone()));
         let known: BTreeMap<_, _> = known.map(|token| (token.content.clone(), token)).collect();
-        let named = self.roles.iter().map(|role| &role.token).chain(&self.extra);
+        // Only prompts and texts matter here: padding and the like that the model was trained without must not become
+        // tokens that it can choose.
+        let of_text = |role: &&Role| {
+            TEXT_ROLES.contains(&role.name.as_str()) || inner.token_to_id(role.token()).is_some()
+        };
+        let roles = self.roles.iter().filter(of_text).map(|role| &role.token);
+        let named = roles.chain(&self.extra);
         // A list of tokens says more about a token than a role does.
         let named = named.map(|token| known.get(&token.content).unwrap_or(token).clone().special(true));
-        let added = self.added.iter().map(|(_, token)| token.clone()).chain(named);
-        inner.add_tokens(added.collect::<Vec<_>>()).map_err(|e| wrong(e.to_string()))?;
+        let added: Vec<_> = self.added.iter().map(|(_, token)| token.clone()).chain(named).collect();
+        inner.add_tokens(added).map_err(|e| wrong(e.to_string()))?;
         for (id, token) in missing {
             let (token, found) = (&token.content, inner.token_to_id(&token.content));
             if found != Some(*id) {
@@ -188,15 +194,15 @@ impl TokenizerConfig {
     }
 }
 
-/// The special tokens with and without a role, from several files. A later file has precedence.
-fn special<'a>(
-    sources: impl Iterator<Item = (&'a PathBuf, &'a Map<String, Json>)>,
-) -> (Vec<Role>, Vec<AddedToken>) {
+/// The special tokens with and without a role, from `tokenizer_config.json` and from `special_tokens_map.json`, which has
+/// precedence. Only in the former, transformers reads the older name of those without a role.
+fn special(config: &Map<String, Json>, map: Option<&Map<String, Json>>) -> (Vec<Role>, Vec<AddedToken>) {
     let mut roles: BTreeMap<String, Role> = BTreeMap::new();
     let mut extra = Vec::new();
-    for (file, fields) in sources {
-        let list = |name: &str| fields.get(name).filter(|list| !list.is_null());
-        let more = list("extra_special_tokens").or_else(|| list("additional_special_tokens"));
+    let older = config.get("additional_special_tokens").filter(|list| !list.is_null());
+    for (fields, older) in [(Some(config), older), (map, None)] {
+        let Some(fields) = fields else { continue };
+        let more = fields.get("extra_special_tokens").filter(|list| !list.is_null()).or(older);
         for token in more.and_then(Json::as_array).into_iter().flatten() {
             extra.extend(added_token(token, true));
         }
@@ -205,7 +211,7 @@ fn special<'a>(
         for (name, token) in named.chain(more) {
             // Fields such as `add_bos_token` are flags.
             if let Some(token) = added_token(token, true) {
-                roles.insert(name.clone(), Role { name: name.clone(), file: file.clone(), token });
+                roles.insert(name.clone(), Role { name: name.clone(), token });
             }
         }
     }

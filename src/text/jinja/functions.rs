@@ -11,11 +11,12 @@ use super::{invalid, python};
 /// `left % right`: formats a string, or returns the remainder of a division, whose sign is that of the divisor.
 pub(super) fn percent(left: &Value, right: &Value) -> Result<Value, Error> {
     if let Some(text) = left.as_str() {
-        let arguments = match python::items(right).filter(|_| right.is_tuple()) {
+        let mut arguments = match python::items(right).filter(|_| right.is_tuple()) {
             Some(arguments) => arguments,
             None => vec![right.clone()],
         };
-        return format(FormatStyle::Printf, text, &arguments).map(Value::from);
+        let text = without_repr(text, &mut arguments);
+        return format(FormatStyle::Printf, &text, &arguments).map(Value::from);
     }
     let integer =
         |value: &Value| i128::try_from(value.clone()).ok().filter(|_| python::as_float(value).is_none());
@@ -34,6 +35,32 @@ pub(super) fn percent(left: &Value, right: &Value) -> Result<Value, Error> {
         }
         _ => Err(invalid(format!("`%` is not defined for {} and {}", left.kind(), right.kind()))),
     }
+}
+
+/// Replaces the conversions `%r`, which the library lacks, by `%s`, and their arguments by what `repr` makes of them.
+fn without_repr(text: &str, arguments: &mut [Value]) -> String {
+    let mut out = String::new();
+    let (mut rest, mut next) = (text, 0);
+    while let Some(at) = rest.find('%') {
+        let specification = &rest[at + 1..];
+        let end =
+            specification.find(|c: char| !"#0- +.*123456789hlL".contains(c)).unwrap_or(specification.len());
+        next += specification[..end].matches('*').count();
+        let conversion = specification[end..].chars().next();
+        out.push_str(&rest[..=at + end]);
+        rest = &specification[end..];
+        let Some(conversion) = conversion else { break };
+        rest = &rest[conversion.len_utf8()..];
+        match (conversion, arguments.get_mut(next)) {
+            ('r', Some(argument)) => {
+                *argument = Value::from(python::repr(argument));
+                out.push('s');
+            }
+            _ => out.push(conversion),
+        }
+        next += usize::from(conversion != '%');
+    }
+    out + rest
 }
 
 /// The filter `attr`: an attribute of an object. The entries of a dictionary are not attributes.

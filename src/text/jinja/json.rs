@@ -1,6 +1,6 @@
 //! The filter `tojson`, which writes JSON as Python's `json.dumps` does.
 use minijinja::Error;
-use minijinja::value::{Kwargs, Rest, Value, ValueKind, from_args};
+use minijinja::value::{Kwargs, Value, ValueKind};
 
 use super::{invalid, python};
 
@@ -18,10 +18,13 @@ struct Style {
 
 /// Writes JSON, without the HTML escapes of Jinja's own filter. The options are those of transformers: `ensure_ascii`,
 /// `indent`, `separators` and `sort_keys`.
-pub(super) fn tojson(value: &Value, options: Rest<Value>) -> Result<Value, Error> {
-    type Given = Option<Value>;
-    let (ensure_ascii, indent, separators, sort_keys, options): (Given, Given, Given, Given, Kwargs) =
-        from_args(&options)?;
+pub(super) fn tojson(
+    value: &Value,
+    ensure_ascii: Option<Value>,
+    indent: Option<Value>,
+    separators: Option<Value>,
+    options: Kwargs,
+) -> Result<Value, Error> {
     let named = |given: Option<Value>, name: &str| -> Result<Option<Value>, Error> {
         let value = match given {
             Some(value) => Some(value),
@@ -30,7 +33,7 @@ pub(super) fn tojson(value: &Value, options: Rest<Value>) -> Result<Value, Error
         Ok(value.filter(|value| !value.is_none() && !value.is_undefined()))
     };
     let ascii = named(ensure_ascii, "ensure_ascii")?.is_some_and(|flag| flag.is_true());
-    let sorted = named(sort_keys, "sort_keys")?.is_some_and(|flag| flag.is_true());
+    let sorted = named(None, "sort_keys")?.is_some_and(|flag| flag.is_true());
     let indent = named(indent, "indent")?.map(|indent| spaces(&indent)).transpose()?;
     let separators = named(separators, "separators")?.map(|pair| texts(&pair)).transpose()?;
     options.assert_all_used()?;

@@ -59,8 +59,9 @@ CASES = {
     # Properties that `tokenizer.json` does not have.
     "stripping": ([], {"tokenizer_config.json": CLASS | {
         "added_tokens_decoder": {"94": token("<|user|>", lstrip=True, rstrip=True), "95": token("<|end|>")}}}),
-    # An ordinary token with a role, and a token with a role that there is not.
-    "ordinary": ([], {"tokenizer_config.json": CLASS | TEMPLATE | {"eos_token": "the", "pad_token": "<|im_end|>"}}),
+    # An ordinary token with a role. A token with a role that there is not gets the next id, unless it is for padding.
+    "ordinary": ([], {"tokenizer_config.json": CLASS | TEMPLATE | {"eos_token": "the"}}),
+    "new": ([95], {"tokenizer_config.json": CLASS | TEMPLATE | {"eos_token": "<|im_end|>"}}),
     "extra": ([94, 95], {"tokenizer_config.json": CLASS | {
         "extra_special_tokens": ["<|im_start|>", token("<|im_end|>") | {"__type": "AddedToken"}]}}),
     "begins": ([], {"tokenizer_config.json": CLASS | {"bos_token": "<|user|>", "eos_token": "<|end|>", "add_bos_token": True}}),

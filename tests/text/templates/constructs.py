@@ -24,6 +24,8 @@ TALK = [
     {"role": "assistant", "content": "Yes.", "reasoning": "It is -3."},
     {"role": "user", "content": [{"type": "text", "text": "Why?"}, {"type": "image"}]},
 ]
+# The test reads messages by a library that sorts the entries of objects.
+TALK = json.loads(json.dumps(TALK, sort_keys=True))
 DOCUMENTS = [{"title": "Ice", "text": "It is cold.\n"}, {"title": "Fire", "text": "It is hot."}]
 VARIABLES = {"enable_thinking": False, "nested": {"b": [1, 2.5, None, True], "a": {"x": "é"}}, "none_set": None,
              "words": ["one", "two", "three"], "long": {"key_" + str(i): "value " * 3 + str(i) for i in range(6)}}
@@ -50,7 +52,7 @@ CONSTRUCTS = [
     "{% set generation = 'g' %}{{ generation }}",
     # Formatting by `%`.
     "{{ '%s-%d' % ('a', 3) }}", "{{ 'x%s' % 'y' }}", "{{ '%s' % 3 }}{{ '%s' % none }}{{ '%s' % true }}", "{{ '%5.2f|%-5s|%05d|%x|%e' % (3.14159, 'ab', 42, 255, 12345.678) }}",
-    "{{ '%(a)s and %(b)d' % {'a': 'x', 'b': 2} }}", "{{ '100%% %s' % 'sure' }}", "{{ '%r' % 'quoted' }}", "{{ '%s' % ['list', 1] }}", "{{ ('%s' * 2) % ('a', 'b') }}",
+    "{{ '%(a)s and %(b)d' % {'a': 'x', 'b': 2} }}", "{{ '100%% %s' % 'sure' }}", "{{ '%r' % 'quoted' }}{{ '%5d|%-8r|%s' % (1, \"it's\", 2) }}{{ '%*d|%r' % (4, 1, none) }}", "{{ '%s' % ['list', 1] }}", "{{ ('%s' * 2) % ('a', 'b') }}",
     "{{ 'a' + '%s' % 'b' + 'c' }}", "{{ '%s' % words | join('+') }}", "{{ '%s' % (words | length) }}", "{{ '%s %s' | format('a', 2) }}", "{{ '%.3s' % 'abcdef' }}",
     "{{ 7 % 3 }}{{ -7 % 3 }}{{ 7 % -3 }}{{ 7.5 % 2 }}{{ -7.5 % 2 }}", "{{ 2 * 7 % 4 }}{{ 10 - 7 % 4 }}{{ 2 ** 3 % 5 }}", "{% for i in range(5) if i % 2 == 0 %}{{ i }}{% endfor %}",
     "{% if messages | length % 2 %}odd{% else %}even{% endif %}", "{{ 'x' if 3 % 2 else 'y' }}", "{% set n = 17 % 5 %}{{ n }}", "{{ [1 % 2, 5 % 3] }}{{ {'a': 9 % 4}.a }}", "{{ (1 + 6) % (2 + 1) }}", "{{ 7 // 2 }}{{ -7 // 2 }}{{ 7 / 2 }}",
