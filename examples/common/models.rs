@@ -141,7 +141,7 @@ impl<B: eft::Backend> Models<B> {
         let (large, small) = (named(&flags.large, "base-large"), named(&flags.small, "base-small"));
         let tuned = named(&flags.tuned, of_zoo);
 
-        let mut loaded = Loaded { by, sources: HashMap::new() };
+        let mut loaded = Loaded { by, verbose: flags.verbose, sources: HashMap::new() };
         let untuned = if down { &large } else { &small };
         // An adapter is loaded with its base, which then is not loaded again.
         let mut tuned = match Path::new(&tuned).join("adapter_config.json").exists() {
@@ -172,6 +172,7 @@ impl<B: eft::Backend> Models<B> {
 /// The models that were loaded, by name: one that is named twice is loaded once, and runs once.
 struct Loaded<'a, L: Load> {
     by: &'a L,
+    verbose: bool,
     sources: HashMap<String, Source<L::Backend>>,
 }
 
@@ -199,6 +200,9 @@ impl<L: Load> Loaded<'_, L> {
 
     fn open(&mut self, name: &str, loader: Loader) -> Result<Model<L::Backend>> {
         let mut model = self.by.load(&loader)?;
+        if let Some(defaults) = model.defaults.as_ref().filter(|_| self.verbose) {
+            eprintln!("{name} recommends: {defaults}");
+        }
         if let Some(renderer) = model.renderer.clone()
             && !renderer.has_template()
         {

@@ -105,7 +105,7 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
     }
 
     /// Sets whether the stop string that ends a text is part of it, for all texts. By default it is not, unless a
-    /// [request](crate::decode::Request::keep_stop) says so.
+    /// [request](method@crate::decode::Request::keep_stop) says so.
     #[must_use]
     pub fn keep_stop(mut self, keep: bool) -> Self {
         self.rows.iter_mut().for_each(|row| row.keep_stop(keep));
