@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use eft_core::TokenId;
 use eft_models::Result;
 
+use super::kind::TokenKind;
 use super::metadata::Metadata;
-use super::tokenizer::TokenKind;
 
 /// The fields that name such tokens.
 const FIELDS: [&str; 6] = [

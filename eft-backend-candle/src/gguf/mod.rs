@@ -21,6 +21,7 @@
 mod config;
 mod ends;
 mod header;
+mod kind;
 mod metadata;
 mod names;
 mod split;
@@ -37,9 +38,10 @@ use eft_models::spec::{LayerSpec, Layout, NormKind, Projection};
 use eft_models::{DecoderEngine, DecoderSpec, Error, FieldWarning, RawTensor, Result, Weights};
 
 use crate::{Candle, CandleNn};
+pub use kind::TokenKind;
 pub use split::{model_name, parts};
 use tensors::Tensors;
-pub use tokenizer::{TokenKind, TokenizerFields};
+pub use tokenizer::TokenizerFields;
 
 /// An open GGUF file. Its header is in memory, and its tensors are memory-mapped. Of a model that is split into several
 /// files, such as `model-00001-of-00003.gguf`, any of them names all of them: see [`parts`].

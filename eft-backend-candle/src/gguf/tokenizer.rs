@@ -7,6 +7,7 @@ use eft_core::TokenId;
 use eft_models::{Error, Result, Spelling};
 
 use super::ends;
+use super::kind::TokenKind;
 use super::metadata::{Metadata, whole};
 
 /// The field that names the rule by which text is split into words.
@@ -63,38 +64,6 @@ pub struct TokenizerFields {
     pub chat_template: Option<String>,
     /// Further chat templates, by their names.
     pub named_templates: BTreeMap<String, String>,
-}
-
-/// The kind of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TokenKind {
-    /// Ordinary text.
-    Normal,
-    /// Stands for text without a token.
-    Unknown,
-    /// A special token, for example the end of a turn: it has no text.
-    Control,
-    /// Text that is matched before any merge applies.
-    UserDefined,
-    /// An id without a token.
-    Unused,
-    /// One byte, spelled as in `<0x0A>`.
-    Byte,
-}
-
-impl TokenKind {
-    /// The kind for its number in files. Unknown numbers are taken for ordinary text.
-    fn new(number: u64) -> Self {
-        match number {
-            2 => Self::Unknown,
-            3 => Self::Control,
-            4 => Self::UserDefined,
-            5 => Self::Unused,
-            6 => Self::Byte,
-            _ => Self::Normal,
-        }
-    }
 }
 
 impl TokenizerFields {

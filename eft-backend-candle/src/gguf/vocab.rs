@@ -2,7 +2,8 @@
 use eft_core::{TokenId, Vocab};
 use eft_models::{DecoderSpec, Result};
 
-use super::tokenizer::{TokenKind, TokenizerFields};
+use super::kind::TokenKind;
+use super::tokenizer::TokenizerFields;
 
 pub(super) fn read(fields: &TokenizerFields, name: &str, spec: &DecoderSpec) -> Result<Vocab> {
     let ids = || 0..fields.tokens.len() as TokenId;
