@@ -64,8 +64,8 @@ impl<I: Iterator<Item = Result<Token>>> Text<I> {
     /// });
     /// let text = || model.generate([0], Decoding::from(Sampling::greedy()).max_tokens(6))?.text();
     /// let read = |text: eft_core::decode::Text<_>| text.collect::<eft_core::Result<String>>();
-    /// assert_eq!(read(text()?.until_any(["cab", "ab"])?)?, "bc");
-    /// assert_eq!(read(text()?.until_any(["cab", "ab"])?.keep_stop(true))?, "bcab");
+    /// assert_eq!(read(text()?.until_any(["bb", "ab"])?)?, "bc");
+    /// assert_eq!(read(text()?.until_any(["bb", "ab"])?.keep_stop(true))?, "bcab");
     /// # Ok::<(), eft_core::Error>(())
     /// ```
     ///
