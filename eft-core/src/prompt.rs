@@ -157,18 +157,38 @@ impl From<&Prompt> for Prompt {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Message {
     /// The speaker: `system`, `user`, `assistant`, or another role that the chat template supports.
     pub role: String,
     /// The text of the message. Special tokens that are spelled out in it become special tokens unless the renderer keeps
     /// them as text: see the [module](self).
     pub content: String,
+    /// Further fields that the chat template reads, such as `tool_calls`: names, and values as JSON.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub fields: Vec<(String, String)>,
 }
 
 impl Message {
     /// Returns a message by this role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
+        Self { role: role.into(), content: content.into(), fields: Vec::new() }
+    }
+
+    /// Adds a field that the chat template reads, such as `tool_calls`, with its value as JSON. A field `content`
+    /// replaces the text of the message, for templates that read a list of parts; the value `null` removes it.
+    ///
+    /// ```
+    /// use eft_core::Message;
+    ///
+    /// let call = r#"[{"type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}]"#;
+    /// let message = Message::new("assistant", "").field("tool_calls", call);
+    /// assert_eq!(message.fields, [("tool_calls".to_owned(), call.to_owned())]);
+    /// ```
+    #[must_use]
+    pub fn field(mut self, name: impl Into<String>, json: impl Into<String>) -> Self {
+        self.fields.push((name.into(), json.into()));
+        self
     }
 }
 

@@ -46,6 +46,19 @@ FAMILIES = {
     "phi3": lambda: tf.Phi3Config(**GATED, sliding_window=6),
     "phi3-long": lambda: tf.Phi3Config(**GATED, rope_parameters=LONGROPE, original_max_position_embeddings=64),
 }
+SMALL = dict(GATED, num_hidden_layers=1)
+FAMILIES |= {
+    "llama-untied": lambda: tf.LlamaConfig(**SMALL, tie_word_embeddings=False),
+    "llama-partial": lambda: tf.LlamaConfig(**SMALL),
+    "llama-dynamic": lambda: tf.LlamaConfig(**SMALL, rope_parameters=dict(rope_type="dynamic", factor=4.0, rope_theta=10000.0)),
+}
+# Fields that are changed after a model is saved; the results are those of the changed files.
+EDITS = {
+    # Fine-tuned models have been saved with a head of their own, though the configuration ties it to the embedding.
+    "llama-untied": {"tie_word_embeddings": True},
+    # Other families rotate only a part of each head. In this one, transformers does not read the field.
+    "llama-partial": {"partial_rotary_factor": 0.5},
+}
 PROMPTS = [[1, 5, 9, 60, 33, 7, 12, 90, 4, 41, 18, 77, 3], [1, 88], [42, 42, 17, 63, 5, 29, 11]]
 
 
@@ -69,6 +82,10 @@ def main(names):
             old.unlink()
         model.save_pretrained(out)
         (out / "generation_config.json").unlink(missing_ok=True)
+        if name in EDITS:
+            file = out / "config.json"
+            file.write_text(json.dumps(json.loads(file.read_text()) | EDITS[name], indent=2) + "\n")
+            model = tf.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, attn_implementation="eager").eval()
         goldens, texts = {}, []
         with torch.no_grad():
             for i, prompt in enumerate(PROMPTS):

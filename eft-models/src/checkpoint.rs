@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::config;
-use crate::spec::DecoderSpec;
+use crate::spec::{DecoderSpec, LinearSpec};
 use crate::tensor_file::{TensorFile, bad_tensor};
 use crate::tensors::RawTensor;
-use crate::{Error, Result};
+use crate::{Error, FieldWarning, Result};
 
 /// A model on disk, in Hugging Face's layout.
 pub struct Checkpoint {
@@ -27,6 +27,7 @@ pub struct Checkpoint {
     files: Vec<TensorFile>,
     /// From a tensor's name to the index of its file.
     tensors: BTreeMap<String, usize>,
+    warnings: Vec<FieldWarning>,
 }
 
 impl Checkpoint {
@@ -78,7 +79,46 @@ impl Checkpoint {
             tensors.extend(file.names().map(|name| (name.to_string(), index)));
         }
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { name, folder: folder.into(), spec, files, tensors })
+        let warnings = Vec::new();
+        let mut checkpoint = Self { name, folder: folder.into(), spec, files, tensors, warnings };
+        checkpoint.untie()?;
+        Ok(checkpoint)
+    }
+
+    /// Uses the saved output head of a model whose configuration ties the head to the embedding, if the two differ. As
+    /// in transformers, the configuration is then taken for wrong: fine-tuned models have been saved so.
+    fn untie(&mut self) -> Result<()> {
+        let (vocab, hidden) = (self.spec.vocab, self.spec.hidden);
+        let embedding = format!("{}.weight", self.spec.embedding);
+        if self.spec.head.is_some() || self.find(HEAD).is_none() || self.find(&embedding).is_none() {
+            return Ok(());
+        }
+        let (head, own) = (self.tensor(HEAD, &[vocab, hidden])?, self.tensor(&embedding, &[vocab, hidden])?);
+        if (head.dtype, &head.bytes) != (own.dtype, &own.bytes) {
+            let finding = format!(
+                "is true, but `{HEAD}` is saved and differs from `{embedding}`: the saved head is used"
+            );
+            self.warnings.push(FieldWarning::new(
+                self.folder.join("config.json"),
+                "tie_word_embeddings",
+                finding,
+            ));
+            self.spec.head = Some(LinearSpec::new("lm_head".into(), hidden, vocab, false));
+        }
+        Ok(())
+    }
+
+    /// The name under which the files hold a tensor, and the index of its file. If the files have no such name, the name
+    /// without its first part is looked up.
+    fn find(&self, name: &str) -> Option<(&String, usize)> {
+        let short = name.split_once('.').map(|(_, rest)| rest);
+        let found = std::iter::once(name).chain(short).find_map(|n| self.tensors.get_key_value(n));
+        found.map(|(name, file)| (name, *file))
+    }
+
+    /// Returns the fields of the configuration that are wrong, where the model can be loaded nevertheless.
+    pub fn warnings(&self) -> &[FieldWarning] {
+        &self.warnings
     }
 
     /// Returns the checkpoint's name: that of its folder, unless [`named`](Self::named) changed it.
@@ -113,14 +153,17 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::BadTensor`] if the tensor is missing, or has another shape, or a type other than F32, F16 and BF16.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
-        let short = name.split_once('.').map(|(_, rest)| rest);
-        let found = std::iter::once(name).chain(short).find_map(|n| self.tensors.get_key_value(n));
-        let Some((name, &file)) = found else {
+        // A model whose head is tied to its embedding may be saved with the head only.
+        let tied = || self.spec.head.is_none() && name.strip_suffix(".weight") == Some(&self.spec.embedding);
+        let Some((name, file)) = self.find(name).or_else(|| self.find(HEAD).filter(|_| tied())) else {
             return Err(bad_tensor(&self.folder, name, "is missing".into()));
         };
         self.files[file].tensor(name, shape)
     }
 }
+
+/// The name of the output head's tensor.
+const HEAD: &str = "lm_head.weight";
 
 /// Returns the paths of the files that an index of shards (`model.safetensors.index.json`) names, without repetition.
 ///

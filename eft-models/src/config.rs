@@ -140,14 +140,16 @@ impl<'a> Config<'a> {
         texts.map(Some).ok_or_else(|| self.error(field, "is not a list of strings"))
     }
 
-    /// Token ids, given as a single id or as a list; empty if the field is absent or null.
+    /// Token ids, given as a single id or as a list; empty if the field is absent or null. Integers that no token can
+    /// have, such as −1, are left out: files in use have them.
     pub(crate) fn ids(&self, field: &str) -> Result<Vec<u32>> {
         let Some(value) = self.get(field) else { return Ok(Vec::new()) };
         let one = std::slice::from_ref(value);
         let list = value.as_array().map_or(one, Vec::as_slice);
-        let id = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
-        list.iter()
-            .map(|v| id(v).ok_or_else(|| self.error(field, format!("holds {v}; expected token ids"))))
-            .collect()
+        let is_integer = |v: &Value| v.is_i64() || v.is_u64();
+        if let Some(other) = list.iter().find(|v| !is_integer(v)) {
+            return Err(self.error(field, format!("holds {other}; expected token ids")));
+        }
+        Ok(list.iter().filter_map(|v| u32::try_from(v.as_u64()?).ok()).collect())
     }
 }

@@ -37,6 +37,7 @@ pub mod spec;
 pub mod spelling;
 mod tensor_file;
 pub mod tensors;
+pub mod warning;
 pub mod weights;
 
 pub use adapter::Adapter;
@@ -49,4 +50,5 @@ pub use spec::DecoderSpec;
 pub use spelling::Spelling;
 pub use tensor_file::{map_file, read_file};
 pub use tensors::{Blocks, Dtype, RawTensor};
+pub use warning::FieldWarning;
 pub use weights::Weights;

@@ -1,7 +1,7 @@
 //! [`Rope`]: rotary position embeddings, which rotate pairs of channels by angles that grow with the position.
 //!
 //! Su et al. 2021, arXiv 2104.09864, equation 15. Variants for longer contexts: linear (Chen et al. 2023, arXiv
-//! 2306.15595), that of Llama 3, YaRN (Peng et al. 2023, arXiv 2309.00071), LongRoPE (Ding et al. 2024, arXiv
+//! 2306.15595), dynamic up to the original context, that of Llama 3, YaRN (Peng et al. 2023, arXiv 2309.00071), LongRoPE (Ding et al. 2024, arXiv
 //! 2402.13753).
 //!
 //! ```
@@ -15,6 +15,9 @@ use std::f64::consts::PI;
 
 use crate::Result;
 use crate::config::Config;
+
+/// The field with the share of the channels that rotate.
+const PARTIAL: &str = "partial_rotary_factor";
 
 /// The angle of each pair of channels per position.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,34 +56,68 @@ impl Rope {
     }
 
     /// Reads the embedding for heads of width `head_dim` from `rope_parameters`, or from the fields of older files.
-    /// `kind` is the type of layer, for configurations with parameters for each type.
+    /// `kind` is the type of layer, for configurations with parameters for each type. All channels rotate: in most
+    /// families, transformers does not read `partial_rotary_factor`.
     pub(crate) fn read(config: &Config<'_>, head_dim: usize, kind: Option<&str>) -> Result<Self> {
+        let (fields, partial) = Self::fields(config, kind)?;
+        let name = Self::kind(fields.as_ref());
+        if partial != 1.0 && name != "default" {
+            let reason =
+                format!("is {partial}, which this family does not support with positions of type `{name}`");
+            return Err(config.error(PARTIAL, reason));
+        }
+        Self::of(config, fields, head_dim, head_dim)
+    }
+
+    /// Reads the embedding as [`read`](Self::read) does, for a family in which only `partial_rotary_factor` of the
+    /// channels of each head rotate.
+    pub(crate) fn read_partial(config: &Config<'_>, head_dim: usize) -> Result<Self> {
+        let (fields, partial) = Self::fields(config, None)?;
+        Self::of(config, fields, head_dim, (head_dim as f64 * partial) as usize / 2 * 2)
+    }
+
+    /// The object that describes the embedding, if there is one, and the share of the channels that it rotates.
+    fn fields<'a>(config: &Config<'a>, kind: Option<&str>) -> Result<(Option<Config<'a>>, f64)> {
         let parameters = config.object("rope_parameters");
         let of_kind = parameters.as_ref().and_then(|p| p.object(kind?));
         let fields = of_kind.or(parameters).or_else(|| config.object("rope_scaling"));
+        let partial = match &fields {
+            Some(fields) => fields.number_or(PARTIAL, 1.0)?,
+            None => 1.0,
+        };
+        let partial = config.number_or(PARTIAL, partial)?;
+        Ok((fields, partial))
+    }
+
+    /// The type of the embedding that an object describes.
+    fn kind<'a>(fields: Option<&Config<'a>>) -> &'a str {
+        fields.and_then(|fields| fields.text("rope_type").or(fields.text("type"))).unwrap_or("default")
+    }
+
+    /// The embedding that an object describes, of the first `dim` channels of each head.
+    fn of(config: &Config<'_>, fields: Option<Config<'_>>, head_dim: usize, dim: usize) -> Result<Self> {
         let theta = match &fields {
             Some(fields) => fields.number_or("rope_theta", config.number_or("rope_theta", 10_000.0)?)?,
             None => config.number_or("rope_theta", 10_000.0)?,
         };
-        let partial = match &fields {
-            Some(fields) => fields.number_or("partial_rotary_factor", 1.0)?,
-            None => 1.0,
-        };
-        let dim = (head_dim as f64 * config.number_or("partial_rotary_factor", partial)?) as usize / 2 * 2;
         if dim == 0 || dim > head_dim || theta <= 0.0 {
             return Err(config
                 .error("rope_parameters", format!("rotate {dim} of {head_dim} channels by base {theta}")));
         }
         let plain = Self::plain(theta, dim);
+        let kind = Self::kind(fields.as_ref());
         let Some(fields) = fields else { return Ok(plain) };
-        match fields.text("rope_type").or(fields.text("type")).unwrap_or("default") {
+        match kind {
             "default" => Ok(plain),
+            // Up to the context that the model was trained for, it is the plain embedding. After that, each length has
+            // its own angles, so the cached keys of its beginning would be wrong.
+            "dynamic" => Ok(Self { limit: config.optional_size("max_position_embeddings")?, ..plain }),
             "linear" => plain.linear(fields.number("factor")? as f32),
             "llama3" => plain.llama3(&fields),
             "yarn" => plain.yarn(&ContextExtension::read(config, &fields)?, theta, &fields),
             "longrope" | "su" => plain.long(&ContextExtension::read(config, &fields)?, &fields),
             other => {
-                let known = "default, linear, llama3, yarn, longrope";
+                let known = "default, linear, dynamic, llama3, yarn, longrope";
                 Err(fields.error("rope_type", format!("is `{other}`; supported are {known}")))
             }
         }

@@ -22,7 +22,7 @@ pub struct DecoderSpec {
     pub vocab: usize,
     /// How many tokens a row can hold, prompt included.
     pub context: usize,
-    /// The end-of-sequence ids of the configuration.
+    /// The end-of-sequence ids of the configuration, those of them that are below `vocab`.
     pub eos: Vec<TokenId>,
     /// The name of the token embedding, without `.weight`.
     pub embedding: String,

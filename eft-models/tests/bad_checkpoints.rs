@@ -41,7 +41,7 @@ fn read_all(folder: &Path) -> Result<(), Error> {
 
 #[test]
 fn a_wrong_field_is_named() {
-    let cases: [(&str, &str, Value); 17] = [
+    let cases: [(&str, &str, Value); 18] = [
         ("llama", "hidden_size", Value::Null),
         ("llama", "hidden_size", json!(0)),
         ("llama", "hidden_size", json!(1u64 << 40)),
@@ -50,13 +50,14 @@ fn a_wrong_field_is_named() {
         ("llama", "vocab_size", json!("many")),
         ("llama", "num_attention_heads", json!(3)),
         ("llama", "hidden_act", json!("softsign")),
-        ("llama", "rope_parameters", json!({"rope_type": "dynamic"})),
+        ("llama", "rope_parameters", json!({"rope_type": "spiral"})),
         ("llama-yarn", "rope_parameters", json!({"rope_type": "yarn", "factor": -1})),
+        ("llama-linear", "partial_rotary_factor", json!(0.5)),
         ("phi3-long", "rope_parameters", json!({"rope_type": "longrope"})),
         ("phi3-long", "rope_parameters", json!({"rope_type": "longrope", "short_factor": [1, 2, 3]})),
         ("phi3-long", "rope_parameters", json!({"rope_type": "longrope", "short_factor": [1, 2, 3, 0]})),
         ("llama3", "rope_parameters", json!({"rope_type": "llama3"})),
-        ("qwen2", "eos_token_id", json!([1, -2])),
+        ("qwen2", "eos_token_id", json!([1, "two"])),
         ("falcon", "alibi", json!(true)),
         ("gemma3", "layer_types", json!([1, 2, 3])),
     ];
@@ -70,6 +71,41 @@ fn a_wrong_field_is_named() {
             }
             other => panic!("{field} = {value}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn ids_that_no_token_has_are_left_out() {
+    let folder = copy("llama");
+    for ids in [json!([2, -1]), json!([2, 96, 4_294_967_295u32]), json!([2, 1u64 << 40])] {
+        config(folder.path(), |c| c["eos_token_id"] = ids.clone());
+        assert_eq!(Checkpoint::open(folder.path()).unwrap().spec().eos, [2], "{ids}");
+    }
+}
+
+#[test]
+fn a_saved_head_that_differs_from_the_embedding_is_used_and_named() {
+    let untied = Checkpoint::open(golden("llama-untied")).unwrap();
+    assert!(untied.spec().head.is_some());
+    let [warning] = untied.warnings() else { panic!("{:?}", untied.warnings()) };
+    assert_eq!(warning.field, "tie_word_embeddings");
+    assert!(warning.finding.contains("lm_head.weight"), "{warning}");
+
+    // A head that equals the embedding is tied to it, and one of them may be missing.
+    let bytes = std::fs::read(golden("llama3").join("model.safetensors")).unwrap();
+    let embedding = "model.embed_tokens.weight";
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    for kept in [true, false] {
+        let folder = copy("llama3");
+        let mut all: Vec<_> =
+            tensors.tensors().into_iter().filter(|(name, _)| kept || name != embedding).collect();
+        all.push(("lm_head.weight".into(), tensors.tensor(embedding).unwrap()));
+        std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(all, None).unwrap())
+            .unwrap();
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        assert!(checkpoint.spec().head.is_none() && checkpoint.warnings().is_empty());
+        let raw = checkpoint.tensor(embedding, &[96, 32]).unwrap();
+        assert_eq!(raw.bytes, tensors.tensor(embedding).unwrap().data());
     }
 }
 

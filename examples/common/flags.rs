@@ -50,6 +50,9 @@ pub(crate) struct ModelFlags {
     /// The type of numbers, with candle or libtorch; candle on the processor is fast with f32 only
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Dtype,
+    /// Print the settings of generation that the models' files recommend
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 }
 
 fn named_model(text: &str) -> Result<(String, String), String> {

@@ -9,7 +9,7 @@ use eft::candle::{Candle, CandleNn, DType, Device};
 use eft::load::{Loader, Model};
 use eft::models::Nn;
 use eft::text::{ChatTemplate, PlainTemplate};
-use eft::{Message, PromptTransform, Source, combine, formula};
+use eft::{PromptTransform, Source, combine, formula};
 
 use super::flags::{Backend, Dtype, Mode, ModelFlags};
 
@@ -141,7 +141,7 @@ impl<B: eft::Backend> Models<B> {
         let (large, small) = (named(&flags.large, "base-large"), named(&flags.small, "base-small"));
         let tuned = named(&flags.tuned, of_zoo);
 
-        let mut loaded = Loaded { by, sources: HashMap::new() };
+        let mut loaded = Loaded { by, verbose: flags.verbose, sources: HashMap::new() };
         let untuned = if down { &large } else { &small };
         let others = flags.others.iter().map(|(_, model)| model);
         let is_adapter = |model: &&String| Path::new(model).join("adapter_config.json").exists();
@@ -179,6 +179,7 @@ impl<B: eft::Backend> Models<B> {
 /// The models that were loaded, by name: one that is named twice is loaded once, and runs once.
 struct Loaded<'a, L: Load> {
     by: &'a L,
+    verbose: bool,
     sources: HashMap<String, Source<L::Backend>>,
 }
 
@@ -218,10 +219,13 @@ impl<L: Load> Loaded<'_, L> {
 
     fn open(&mut self, name: &str, loader: Loader) -> Result<Model<L::Backend>> {
         let mut model = self.by.load(&loader)?;
+        if let Some(defaults) = model.defaults.as_ref().filter(|_| self.verbose) {
+            eprintln!("{name} recommends: {defaults}");
+        }
         if let Some(renderer) = model.renderer.clone()
-            && renderer.text(name, &[Message::new("user", "?")]).is_err()
+            && !renderer.has_template()
         {
-            // A base model has no template.
+            // A base model has no template. One that fails is not replaced: its error says why.
             model.source = model.source.rendered_by(renderer.plain(PlainTemplate::default()))?;
         }
         self.sources.insert(name.into(), model.source.clone());

@@ -11,7 +11,8 @@ use super::sidecar;
 
 pub(super) fn load<N: Nn>(loader: &Loader, nn: N, folder: &Path, name: String) -> Result<Model<N::Backend>> {
     let checkpoint = Checkpoint::open(folder)?.named(name.clone());
+    loader.on_warning.fields(checkpoint.warnings());
     let spec = checkpoint.spec();
     let (vocab, renderer) = sidecar::read(loader, folder, name, spec.vocab, &spec.eos)?.unzip();
-    model::of_weights(loader, nn, &checkpoint, vocab.map(Arc::new), renderer)
+    model::of_weights(loader, nn, &checkpoint, vocab.map(Arc::new), renderer)?.with_defaults(folder)
 }

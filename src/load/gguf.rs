@@ -11,8 +11,9 @@ use super::model::{self, Model};
 use super::sidecar;
 use crate::text::gguf;
 
-pub(super) fn load<N: Nn>(loader: &Loader, nn: N, file: &Path, name: String) -> Result<Model<N::Backend>> {
-    let file = Gguf::open(file)?.named(name);
+pub(super) fn load<N: Nn>(loader: &Loader, nn: N, path: &Path, name: String) -> Result<Model<N::Backend>> {
+    let file = Gguf::open(path)?.named(name);
+    loader.on_warning.fields(file.warnings());
     let file = if nn.takes_blocks() { file } else { file.dequantised() };
     let tokenizer = match sidecar::given_tokenizer(loader)? {
         Some(tokenizer) => Some(tokenizer),
@@ -25,13 +26,10 @@ pub(super) fn load<N: Nn>(loader: &Loader, nn: N, file: &Path, name: String) -> 
         Some(vocab) => vocab.clone(),
         None => Arc::new(tokenizer.vocab(file.name(), file.spec().vocab)?),
     };
-    let renderer = sidecar::renderer(loader, tokenizer, |name| match (file.tokenizer(), name) {
-        (Some(fields), None) => Ok(gguf::template(fields)?),
-        (Some(fields), Some(name)) => {
-            let reason = "was requested, but only the unnamed template of a GGUF file is supported";
-            Err(fields.wrong(&format!("tokenizer.chat_template.{name}"), reason).into())
-        }
-        (None, _) => Ok(None),
+    let renderer = sidecar::renderer(loader, tokenizer, |name| match file.tokenizer() {
+        Some(fields) => Ok(gguf::template(fields, name)?),
+        None => Ok(None),
     })?;
+    let vocab = Arc::new(sidecar::with_end_of_turn(loader, vocab.as_ref().clone(), &renderer)?);
     model::of_weights(loader, nn, &file, Some(vocab), Some(renderer))
 }

@@ -30,7 +30,10 @@ pub struct Loader {
     pub(super) adapters: Vec<(String, PathBuf)>,
     pub(super) tokenizer: Option<PathBuf>,
     pub(super) template: Template,
+    /// Variables of the model's own template: names, and values as JSON.
+    pub(super) variables: Vec<(String, String)>,
     pub(super) literal_messages: bool,
+    pub(super) ends_at_turns: bool,
     pub(super) vocab: Option<Vocab>,
     pub(super) on_warning: OnWarning,
     #[cfg(feature = "hub")]
@@ -67,7 +70,9 @@ impl Loader {
             adapters: Vec::new(),
             tokenizer: None,
             template: Template::Own(None),
+            variables: Vec::new(),
             literal_messages: false,
+            ends_at_turns: false,
             vocab: None,
             on_warning: OnWarning::default(),
             #[cfg(feature = "hub")]
@@ -106,6 +111,14 @@ impl Loader {
         self
     }
 
+    /// Sets a variable of the model's own chat template, such as `tools`, `documents` or `enable_thinking`, to the value
+    /// of a JSON text: see [`ChatTemplate::json`]. If `tools` are set and the model has a template called `tool_use`,
+    /// that one is used, as in transformers.
+    pub fn template_variable(mut self, name: impl Into<String>, json: impl Into<String>) -> Self {
+        self.variables.push((name.into(), json.into()));
+        self
+    }
+
     /// Uses a plain template instead of the model's own, for a base model.
     pub fn plain(mut self, template: PlainTemplate) -> Self {
         self.template = Template::Plain(template);
@@ -117,6 +130,13 @@ impl Loader {
     /// [`TextRenderer::literal_messages`](crate::text::TextRenderer::literal_messages).
     pub fn literal_messages(mut self) -> Self {
         self.literal_messages = true;
+        self
+    }
+
+    /// Also ends texts at the token with which the model's own chat template ends the assistant's turn, if no file of the
+    /// model says so. Without this, such a token is named in a [`Warning::EndOfTurn`].
+    pub fn end_at_turns(mut self) -> Self {
+        self.ends_at_turns = true;
         self
     }
 

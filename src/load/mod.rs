@@ -47,6 +47,7 @@
 //! # Warnings
 //! A load can succeed and still have something to report: see [`Warning`]. Warnings are printed to standard error
 //! unless [`Loader::on_warning`] sets another function.
+mod defaults;
 mod error;
 mod folder;
 #[cfg(feature = "candle")]
@@ -67,6 +68,7 @@ use eft_backend_candle::{Candle, CandleNn};
 use eft_core::Source;
 use eft_models::Nn;
 
+pub use defaults::GenerationDefaults;
 pub use error::{Error, Result};
 pub use loader::Loader;
 pub use model::Model;

@@ -1,9 +1,11 @@
 //! [`Model`]: a loaded model, made from its weights, its vocabulary and its renderer.
+use std::path::Path;
 use std::sync::Arc;
 
-use eft_core::{Backend, Engine, Source, Vocab};
+use eft_core::{Backend, Decoding, Engine, Prompt, Source, Vocab};
 use eft_models::{Adapter, DecoderEngine, Nn, Weights};
 
+use super::defaults::GenerationDefaults;
 use super::error::Result;
 use super::loader::Loader;
 use crate::text::renderer::TextRenderer;
@@ -29,6 +31,8 @@ pub struct Model<B: Backend> {
     /// The tokenizer and template that render its prompts; `None` for a model without a tokenizer, whose prompts must
     /// be token ids.
     pub renderer: Option<TextRenderer>,
+    /// The settings of generation that the model's authors recommend; `None` if its files do not say.
+    pub defaults: Option<GenerationDefaults>,
 }
 
 impl<B: Backend> Model<B> {
@@ -41,7 +45,39 @@ impl<B: Backend> Model<B> {
             Some(renderer) => source.rendered_by(renderer)?,
             None => source,
         };
-        Ok(Self { source, renderer })
+        Ok(Self { source, renderer, defaults: None })
+    }
+
+    /// The model with the settings of generation in a folder.
+    pub(super) fn with_defaults(self, folder: &Path) -> Result<Self> {
+        Ok(Self { defaults: GenerationDefaults::read(folder)?, ..self })
+    }
+
+    /// Returns the settings of generation after this prompt that the model's authors recommend in
+    /// `generation_config.json`: how tokens are drawn, penalties, excluded tokens and limits. Without such a file, they
+    /// are those of [`Decoding::default`].
+    ///
+    /// They may be used for a combination in which the model is a term.
+    ///
+    /// ```
+    /// use eft::Loader;
+    /// use eft::candle::{Candle, CandleNn};
+    ///
+    /// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/zoo/tuned-small");
+    /// let model = Loader::new(folder).load_on(CandleNn::new(Candle::cpu()))?;
+    /// let decoding = model.decoding("Who is")?.max_tokens(8);
+    /// let text: String = model.source.generate("Who is", decoding)?.text()?.collect::<eft::Result<_>>()?;
+    /// assert!(!text.is_empty());
+    /// # Ok::<(), eft::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// * [`eft_core::Error::CannotRender`] if the model cannot render the prompt.
+    /// * [`eft_core::Error::InvalidParameter`] if a recommended setting is out of its range.
+    pub fn decoding(&self, prompt: impl Into<Prompt>) -> eft_core::Result<Decoding> {
+        let Some(defaults) = &self.defaults else { return Ok(Decoding::default()) };
+        let length = self.source.render(prompt)?.len();
+        defaults.decoding(&self.source.name(), self.source.vocab(), length)
     }
 }
 

@@ -60,6 +60,6 @@ impl Loader {
             Some(vocab) => engine.with_vocab(vocab)?,
             None => engine,
         };
-        Model::new(engine, renderer)
+        Model::new(engine, renderer)?.with_defaults(folder)
     }
 }

@@ -31,8 +31,7 @@ pub(super) fn resolve(loader: &Loader) -> Result<(Resolved, String)> {
     }
     #[cfg(feature = "candle")]
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
-        let found = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
-        return Ok((Resolved::Gguf(path.into()), name(&found)));
+        return Ok((Resolved::Gguf(path.into()), name(&eft_backend_candle::gguf::model_name(path))));
     }
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
         let reason = "is an ONNX file: load it with `Loader::load_onnx`, which needs the feature `ort`";
@@ -74,7 +73,7 @@ fn on_hub(loader: &Loader) -> Result<(Resolved, String)> {
     let name = loader.given_name.clone().unwrap_or_else(|| loader.name.clone());
     #[cfg(feature = "candle")]
     if let Some(file) = file.filter(|file| file.ends_with(".gguf")) {
-        return Ok((Resolved::Gguf(hub::fetch_file(loader, id, file)?), name));
+        return Ok((Resolved::Gguf(hub::fetch_gguf(loader, id, file)?), name));
     }
     if let Some(file) = file {
         let reason = match file.ends_with(".onnx") {

@@ -17,6 +17,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use eft_core::TokenId;
+use eft_models::FieldWarning;
+
 /// A possible problem with a model that was loaded nevertheless: see [`Loader::on_warning`](super::Loader::on_warning).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -31,6 +34,19 @@ pub enum Warning {
         commit: String,
         /// The reason why the hub did not answer.
         reason: String,
+    },
+    /// A field of a file is missing or wrong, and the model was loaded nevertheless: for example, an end-of-sequence id
+    /// that is not a token was ignored.
+    Field(FieldWarning),
+    /// In the model's chat template, this token ends the assistant's turn, but no file of the model says that it ends a
+    /// text, so texts may run on after the turn. [`Loader::end_at_turns`](super::Loader::end_at_turns) ends them there.
+    EndOfTurn {
+        /// The model's name.
+        model: String,
+        /// The token.
+        token: String,
+        /// Its id.
+        id: TokenId,
     },
     /// A test of the model found something that may be wrong with it: for example, that the logits over its KV cache
     /// differ from those of the same tokens in one pass by more than rounding explains.
@@ -51,6 +67,12 @@ impl fmt::Display for Warning {
             Self::CacheUsed { id, revision, commit, reason } => write!(
                 f,
                 "`{id}` is loaded from the cache, as of commit {commit}, which may not be the newest of `{revision}`: {reason}"
+            ),
+            Self::Field(warning) => warning.fmt(f),
+            Self::EndOfTurn { model, token, id } => write!(
+                f,
+                "in the chat template of `{model}`, `{token}` ({id}) ends a turn, but no file of the model says that it ends \
+                 a text: texts may run on after the turn; `Loader::end_at_turns` ends them there"
             ),
             Self::Suspect { model, finding } => write!(f, "`{model}` may be wrong: {finding}"),
             Self::Unoptimised => f.write_str(
@@ -73,6 +95,11 @@ impl OnWarning {
 
     pub(super) fn warn(&self, warning: &Warning) {
         (self.0)(warning);
+    }
+
+    /// Warns of fields.
+    pub(super) fn fields(&self, warnings: &[FieldWarning]) {
+        warnings.iter().for_each(|warning| self.warn(&Warning::Field(warning.clone())));
     }
 
     /// Warns if this crate was compiled without optimisation, the first time that this is called in a process.

@@ -19,6 +19,7 @@
 //!
 //! Special tokens that are spelled out in a prompt's text or in a message become special tokens, as in transformers.
 //! For messages by people who must not be able to write them, see [`TextRenderer::literal_messages`].
+pub(crate) mod config;
 mod jinja;
 mod literal;
 

@@ -92,6 +92,32 @@ impl TextRenderer {
         self
     }
 
+    /// Returns the added token, such as `<|im_end|>`, with which the chat template ends the assistant's turn; `None` if
+    /// there is no chat template, or it ends turns without such a token.
+    ///
+    /// ```
+    /// use eft::text::{ChatTemplate, TextRenderer, Tokenizer};
+    ///
+    /// let tokenizer = Tokenizer::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/byte-level/tokenizer.json"))?;
+    /// let end = tokenizer.id("<|end|>");
+    /// let template = ChatTemplate::new("example", "{% for m in messages %}{{ m.content }} <|end|>{% endfor %}")?;
+    /// assert_eq!(TextRenderer::new(tokenizer).chat(template).end_of_turn(), end);
+    /// # Ok::<(), eft::Error>(())
+    /// ```
+    pub fn end_of_turn(&self) -> Option<TokenId> {
+        let Template::Chat(template) = &self.template else { return None };
+        let talk = [("user", "A"), ("assistant", ANSWER), ("user", "B")];
+        let text = template.render(&talk.map(|(role, text)| Message::new(role, text))).ok()?;
+        let (_, after) = text.split_once(ANSWER)?;
+        let ids = self.tokenizer.encode(after.trim_start(), false).ok()?;
+        ids.first().copied().filter(|id| self.tokenizer.is_added(*id))
+    }
+
+    /// Returns whether there is a template for conversations.
+    pub fn has_template(&self) -> bool {
+        !matches!(self.template, Template::None)
+    }
+
     /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer
@@ -110,7 +136,10 @@ impl TextRenderer {
                 Err(cannot(term, "the model has no chat template; give it one, or a plain template"))
             }
             Template::Chat(template) => template.render(messages).map_err(|reason| cannot(term, reason)),
-            Template::Plain(template) => Ok(template.render(messages)),
+            Template::Plain(template) => match messages.iter().find_map(|message| message.fields.first()) {
+                Some((name, _)) => Err(cannot(term, format!("a plain template has no place for `{name}`"))),
+                None => Ok(template.render(messages)),
+            },
         }
     }
 
@@ -120,14 +149,12 @@ impl TextRenderer {
         if !self.literal_messages {
             return self.tokenizer.encode(&text, whole);
         }
-        let marked = messages.iter().map(|message| self.tokenizer.mark(&message.content));
+        let marked = messages.iter().map(|message| self.marked(message));
         let marked = marked.collect::<Result<Vec<_>, _>>().map_err(|reason| cannot(term, reason))?;
-        if marked.iter().all(|content| matches!(content, Cow::Borrowed(_))) {
+        if marked == messages {
             return self.tokenizer.encode(&text, whole);
         }
-        let messages =
-            messages.iter().zip(marked).map(|(message, content)| Message::new(&message.role, content));
-        let marked = self.text(term, &messages.collect::<Vec<_>>())?;
+        let marked = self.text(term, &marked)?;
         if Tokenizer::unmark(&marked) != text {
             return Err(cannot(
                 term,
@@ -136,7 +163,49 @@ impl TextRenderer {
         }
         self.tokenizer.encode_marked(&marked, whole).map_err(|reason| cannot(term, reason))
     }
+
+    /// A message in which the special tokens that its texts spell out are marked as text.
+    fn marked(&self, message: &Message) -> std::result::Result<Message, String> {
+        let content = self.tokenizer.mark(&message.content)?;
+        let mut marked = Message::new(&message.role, content);
+        for (name, json) in &message.fields {
+            marked = marked.field(name, mark_strings(json, |text| self.tokenizer.mark(text))?);
+        }
+        Ok(marked)
+    }
 }
+
+/// Applies a function to the strings of a JSON text, except for the names of entries. The rest of the text stays as it is,
+/// so entries keep their order.
+fn mark_strings(
+    json: &str,
+    mark: impl Fn(&str) -> std::result::Result<Cow<'_, str>, String>,
+) -> std::result::Result<String, String> {
+    let (mut out, mut rest) = (String::new(), json);
+    while let Some(start) = rest.find('"') {
+        let mut escaped = false;
+        let end = rest[start + 1..].find(|c: char| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        // What is not JSON is refused when the template is rendered.
+        let Some(end) = end.map(|end| start + 1 + end + 1) else { break };
+        let (literal, after) = (&rest[start..end], &rest[end..]);
+        out.push_str(&rest[..start]);
+        match serde_json::from_str::<String>(literal) {
+            Ok(text) if !after.trim_start().starts_with(':') => {
+                out.push_str(&serde_json::Value::from(&*mark(&text)?).to_string());
+            }
+            _ => out.push_str(literal),
+        }
+        rest = after;
+    }
+    Ok(out + rest)
+}
+
+/// What the assistant says when the end of its turn is looked for.
+const ANSWER: &str = "Yes, indeed.";
 
 fn cannot(term: &str, reason: impl Into<String>) -> Error {
     Error::CannotRender { term: term.into(), what: "a conversation", missing: reason.into() }

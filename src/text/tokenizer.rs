@@ -8,6 +8,7 @@ use eft_core::{TokenId, Vocab};
 use eft_models::{Error, Result, Spelling};
 use tokenizers::{Decoder, DecoderWrapper, Encoding, Token};
 
+use super::config::TokenizerConfig;
 use super::literal::LiteralEncoder;
 
 /// A tokenizer in Hugging Face's format.
@@ -35,19 +36,46 @@ pub struct Tokenizer {
 const MAX_ID: TokenId = 1 << 24;
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json`, and nothing that other files in its folder say: see [`read`](Self::read).
     ///
     /// # Errors
     /// * [`Error::Io`] if the file cannot be read.
     /// * [`Error::BadFile`] if it is broken, or its kind of decoder is not supported.
     pub fn open(file: impl AsRef<Path>) -> Result<Self> {
-        let file = file.as_ref();
+        Self::new(Self::parse(file.as_ref())?, file.as_ref())
+    }
+
+    /// Reads the tokenizer of a folder in Hugging Face's layout: `tokenizer.json`, and what the files beside it say
+    /// about its tokens. `tokenizer_config.json` may add tokens to it, makes those special that it gives a role, such as
+    /// `eos_token`, and may set the tokens that begin and end a sequence. In older folders, `special_tokens_map.json` and
+    /// `added_tokens.json` do so. Returns `None` if there is no `tokenizer.json`.
+    ///
+    /// # Errors
+    /// * [`Error::Io`] if a file cannot be read.
+    /// * [`Error::BadFile`] if a file is broken, or the kind of decoder is not supported.
+    /// * [`Error::Config`] if a field that describes tokens is invalid.
+    pub fn read(folder: impl AsRef<Path>) -> Result<Option<Self>> {
+        let folder = folder.as_ref();
+        Self::of_folder(folder, &TokenizerConfig::read(folder)?)
+    }
+
+    /// [`read`](Self::read), where the files beside `tokenizer.json` have been read.
+    pub(crate) fn of_folder(folder: &Path, config: &TokenizerConfig) -> Result<Option<Self>> {
+        let file = folder.join("tokenizer.json");
+        if !file.exists() {
+            return Ok(None);
+        }
+        let mut inner = Self::parse(&file)?;
+        config.extend(&mut inner)?;
+        Self::new(inner, file).map(Some)
+    }
+
+    fn parse(file: &Path) -> Result<tokenizers::Tokenizer> {
         let bytes = std::fs::read(file).map_err(|source| Error::Io { file: file.into(), source })?;
         let bad = |reason: String| Error::BadFile { file: file.into(), reason };
         // The library does not say where a file ends or breaks.
         serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|e| bad(e.to_string()))?;
-        let inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(|e| bad(e.to_string()))?;
-        Self::new(inner, file)
+        guarded(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(|e| bad(e.to_string()))
     }
 
     /// Wraps a tokenizer of the library `tokenizers`. Errors name `file`.
@@ -151,6 +179,11 @@ impl Tokenizer {
 
     fn is_special(&self, id: TokenId) -> bool {
         self.inner.get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)
+    }
+
+    /// Whether a token is matched in a text before any merge.
+    pub(super) fn is_added(&self, id: TokenId) -> bool {
+        self.inner.get_added_tokens_decoder().contains_key(&id)
     }
 
     /// Returns the id of the token that is spelled like this in the file.

@@ -200,3 +200,21 @@ proptest! {
         cases().iter().for_each(|case| case.check(&content));
     }
 }
+
+#[test]
+fn fields_of_messages_are_kept_as_text_too() {
+    let tokenizer = open("byte-level");
+    let end = tokenizer.id("<|end|>").unwrap();
+    let source = "{% for m in messages %}{{ m.calls | tojson }}{{ m.content }}<|end|>{% endfor %}";
+    let renderer = TextRenderer::new(tokenizer).chat(ChatTemplate::new("template", source).unwrap());
+    let calls = r#"[{"name": "a\"<|end|>\n", "z": [1, "<|end|>"], "b": null}]"#;
+    let prompt = Prompt::Chat(vec![Message::new("user", "<|end|>").field("calls", calls)]);
+    let ends = |renderer: &TextRenderer| {
+        renderer.render("it", &prompt).unwrap().into_iter().filter(|id| *id == end).count()
+    };
+    assert_eq!(ends(&renderer), 4);
+    assert_eq!(ends(&renderer.clone().literal_messages()), 1);
+    // A plain template has no place for them.
+    let plain = renderer.plain(PlainTemplate::default()).render("it", &prompt).unwrap_err().to_string();
+    assert!(plain.contains("`calls`"), "{plain}");
+}

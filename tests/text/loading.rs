@@ -1,10 +1,12 @@
 //! Loading folders.
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use eft::load::Loader;
 use eft::text::PlainTemplate;
 use eft::{Decoding, Error, Message, Prompt, Sampling};
 
+use crate::folders::without;
 use crate::here;
 
 const TEMPLATE: &str = "{% for m in messages %}<|user|>{{ m.content }}{{ eos_token }}{% endfor %}\
@@ -51,6 +53,80 @@ fn folders_load_with_tokenizer_and_template() {
         source.generate("the", decoding).unwrap().text().unwrap().collect::<eft::Result<_>>().unwrap();
     assert_eq!(text.as_bytes(), source.vocab().decode(&ids));
     assert!(!text.is_empty());
+}
+
+/// The warnings of loading a model.
+pub(crate) fn warnings(loader: Loader) -> Vec<String> {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hear = heard.clone();
+    let loader = loader.on_warning(move |warning| hear.lock().unwrap().push(warning.to_string()));
+    let _ = loader.load().unwrap();
+    std::mem::take(&mut *heard.lock().unwrap())
+}
+
+#[test]
+fn end_of_sequence_ids_that_are_no_tokens_are_ignored_with_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path(), "llama");
+    let config = folder.join("config.json");
+    let mut fields: serde_json::Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+    for id in [-1i64, 96, 4_294_967_295] {
+        let name = id.to_string();
+        fields["eos_token_id"] = serde_json::json!([2, id]);
+        std::fs::write(&config, fields.to_string()).unwrap();
+        std::fs::write(folder.join("generation_config.json"), format!(r#"{{"eos_token_id": {id}}}"#))
+            .unwrap();
+        let found = warnings(Loader::new(folder.to_str().unwrap()));
+        assert_eq!(found.len(), 2, "{found:?}");
+        for (warning, file) in found.iter().zip(["config.json", "generation_config.json"]) {
+            for word in [file, "`eos_token_id`", &name, "ignored"] {
+                assert!(warning.contains(word), "{word}: {warning}");
+            }
+        }
+        assert_eq!(load(&folder).stop_ids().into_iter().collect::<Vec<_>>(), [2, 95]);
+    }
+}
+
+#[test]
+fn a_token_that_ends_turns_but_no_text_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path(), "llama");
+    let template = "{% for m in messages %}{{ m.content }}\n<|end|>{% endfor %}";
+    let config = serde_json::json!({"eos_token": "<|user|>", "chat_template": template});
+    std::fs::write(folder.join("tokenizer_config.json"), config.to_string()).unwrap();
+    let loader = || Loader::new(folder.to_str().unwrap());
+    let found = warnings(loader());
+    assert!(
+        found.len() == 1 && found[0].contains("`<|end|>` (95)") && found[0].contains("`llama`"),
+        "{found:?}"
+    );
+    let stops = |loader: Loader| loader.load().unwrap().stop_ids().into_iter().collect::<Vec<_>>();
+    assert_eq!(stops(loader().on_warning(|_| ())), [2, 94]);
+    assert!(warnings(loader().end_at_turns()).is_empty());
+    assert_eq!(stops(loader().end_at_turns()), [2, 94, 95]);
+    // A template of the caller's says nothing about the model.
+    assert!(warnings(loader().plain(PlainTemplate::default())).is_empty());
+}
+
+#[test]
+fn texts_end_at_a_token_that_only_the_tokenizers_configuration_adds() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path(), "llama");
+    let write =
+        |file: &str, value: serde_json::Value| std::fs::write(folder.join(file), value.to_string()).unwrap();
+    write("tokenizer.json", without(&[94, 95]));
+    let token = |content| serde_json::json!({"content": content, "special": true, "normalized": false});
+    let added = serde_json::json!({"94": token("<|user|>"), "95": token("<|end|>")});
+    write(
+        "tokenizer_config.json",
+        serde_json::json!({"added_tokens_decoder": added, "eos_token": "<|end|>", "chat_template": TEMPLATE}),
+    );
+    write("generation_config.json", serde_json::json!({"eos_token_id": 94}));
+    let source = load(&folder);
+    assert_eq!(source.stop_ids().into_iter().collect::<Vec<_>>(), [2, 94, 95]);
+    let chat = source.render(Prompt::chat("the")).unwrap();
+    assert_eq!((chat[0], *chat.last().unwrap()), (94, 94));
+    assert!(chat.contains(&95));
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Tokenizers and chat templates, compared with transformers and llama.cpp; loading models by name; and broken files.
 mod broken;
+mod defaults;
 mod errors;
+mod folders;
 mod gguf;
 mod hub;
 mod literal;
 mod loading;
 #[cfg(feature = "ort")]
 mod onnx;
+mod processors;
 mod reexports;
 mod templates;
 mod tokenizers;

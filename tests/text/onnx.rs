@@ -117,8 +117,8 @@ fn what_cannot_be_loaded_is_named() {
     assert!(matches!(&empty, Error::Onnx(_)) && empty.to_string().contains("onnx/model.onnx"), "{empty}");
     let id = "generation_config.json";
     fs::write(folder.join(id), r#"{"eos_token_id": 1000}"#).unwrap();
-    let ends = error(loader(&folder)).to_string();
-    assert!(ends.contains("1000"), "{ends}");
+    // A file in use may have an id past the vocabulary, which is ignored.
+    assert!(loader(&folder).load_onnx(&ort()).is_ok());
     // An ONNX file where weights are expected.
     let weights = loader(&folder.join("model.onnx")).load().unwrap_err().to_string();
     assert!(weights.contains("load_onnx"), "{weights}");

@@ -66,6 +66,92 @@ fn templates_are_found_where_there_are_any() {
     assert_eq!(said(Some("tools")), "tools");
 }
 
+/// A message with the fields of an object.
+fn message(object: &Value) -> Message {
+    let content = object["content"].as_str().unwrap_or_default();
+    let message = Message::new(object["role"].as_str().unwrap(), content);
+    let fields = object.as_object().unwrap().iter();
+    let others = fields.filter(|(name, value)| *name != "role" && !(*name == "content" && value.is_string()));
+    others.fold(message, |message, (name, value)| message.field(name, value.to_string()))
+}
+
+/// The text of the value of an entry in a JSON file, whose entries then keep their order.
+fn text_of<'f>(file: &'f str, entry: &str) -> &'f str {
+    let line = file.lines().find_map(|line| line.strip_prefix(&format!("\"{entry}\": "))).unwrap();
+    line.strip_suffix(',').unwrap()
+}
+
+#[test]
+fn constructs_are_those_of_transformers() {
+    let file = std::fs::read_to_string(here("templates/constructs.json")).unwrap();
+    let golden: Value = serde_json::from_str(&file).unwrap();
+    let messages: Vec<_> = golden["messages"].as_array().unwrap().iter().map(message).collect();
+    let mut wrong = Vec::new();
+    for case in golden["constructs"].as_array().unwrap() {
+        let source = case["source"].as_str().unwrap();
+        let rendered = || {
+            let template = ChatTemplate::new("some/file", source).map_err(|e| e.to_string())?;
+            let names = ["tools", "documents", "enable_thinking", "nested", "none_set", "words", "long"];
+            let set = |template: ChatTemplate, name| template.json(name, text_of(&file, name)).unwrap();
+            names.into_iter().fold(template, set).render(&messages)
+        };
+        match (case["text"].as_str(), rendered()) {
+            (Some(expected), Ok(found)) if found == expected => {}
+            (None, Err(_)) => {}
+            (expected, found) => wrong.push(format!("{source}\n  {expected:?}\n  {found:?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{} constructs differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn messages_are_left_open_as_by_transformers() {
+    for case in json("templates/constructs.json")["prefills"].as_array().unwrap() {
+        let template = ChatTemplate::new("some/file", case["source"].as_str().unwrap()).unwrap();
+        let open = message(&serde_json::json!({"role": "assistant", "content": case["content"]}));
+        let found = template.render(&[Message::new("user", "go"), open]);
+        match case["text"].as_str() {
+            Some(text) => assert_eq!(found.as_deref(), Ok(text), "{case}"),
+            None => assert!(found.is_err(), "{case}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn fields_that_are_not_json_are_named() {
+    let template = ChatTemplate::new("some/file", "{{ messages[0].content }}").unwrap();
+    let error = template.render(&[Message::new("user", "").field("tool_calls", "[1")]).unwrap_err();
+    assert!(error.contains("message 1") && error.contains("tool_calls"), "{error}");
+    let error = template.json("tools", "{").unwrap_err().to_string();
+    assert!(error.contains("some/file") && error.contains("`tools`"), "{error}");
+}
+
+#[test]
+fn templates_without_a_default_refuse_conversations_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let write =
+        |value: Value| std::fs::write(dir.path().join("tokenizer_config.json"), value.to_string()).unwrap();
+    let hello = [Message::new("user", "hello")];
+    let named = serde_json::json!({"rag": "rag {{ messages[0].content }}", "tool_use": "tools"});
+    let list = serde_json::json!([{"name": "rag", "template": "rag {{ messages[0].content }}"}]);
+    for templates in [named, list] {
+        write(serde_json::json!({"chat_template": templates}));
+        let unnamed = ChatTemplate::read(dir.path(), None).unwrap().unwrap();
+        let error = unnamed.render(&hello).unwrap_err();
+        assert!(error.contains("`default`") && error.contains("rag"), "{error}");
+        let rag = ChatTemplate::read(dir.path(), Some("rag")).unwrap().unwrap();
+        assert_eq!(rag.render(&hello).as_deref(), Ok("rag hello"));
+    }
+    write(serde_json::json!({"chat_template": {"default": "d", "rag": "r"}}));
+    assert_eq!(ChatTemplate::read(dir.path(), None).unwrap().unwrap().render(&hello).as_deref(), Ok("d"));
+    for wrong in
+        [serde_json::json!(7), serde_json::json!({"default": 7}), serde_json::json!([{"template": "t"}])]
+    {
+        write(serde_json::json!({"chat_template": wrong}));
+        assert!(matches!(ChatTemplate::read(dir.path(), None), Err(Error::Config { .. })), "{wrong}");
+    }
+}
+
 #[test]
 fn variables_are_the_callers() {
     let source = "{{ 'think' if enable_thinking is not defined or enable_thinking else 'answer' }}{{ extra.a[1] if extra }}";
@@ -86,7 +172,7 @@ fn json_is_pythons() {
     let json = rendered("{{ {'a': [1, {}]} | tojson(indent=2) }}").unwrap();
     assert_eq!(json, "{\n  \"a\": [\n    1,\n    {}\n  ]\n}");
     assert!(rendered("{{ 1 | tojson(indent=99) }}").is_err());
-    assert!(rendered("{{ 1 | tojson(sort_keys=true) }}").is_err());
+    assert!(rendered("{{ 1 | tojson(other=true) }}").is_err());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Conversion of errors of candle.
 use eft_core::Error;
 
-/// Wraps an error of candle as an [`Error::Backend`].
+/// Wraps an error of candle as an [`Error::Backend`], without the backtrace that candle may have put into its message.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -12,5 +12,17 @@ use eft_core::Error;
 /// assert!(matches!(row, Err(Error::Backend { backend: "candle", .. })));
 /// ```
 pub fn to_error(error: candle_core::Error) -> Error {
-    Error::backend("candle", error)
+    Error::backend("candle", without_backtrace(error))
+}
+
+/// The error without the backtrace that candle puts into its message.
+pub(crate) fn without_backtrace(error: candle_core::Error) -> candle_core::Error {
+    use candle_core::Error;
+    let inside = |inner: Box<Error>| Box::new(without_backtrace(*inner));
+    match error {
+        Error::WithBacktrace { inner, .. } => without_backtrace(*inner),
+        Error::WithPath { inner, path } => Error::WithPath { inner: inside(inner), path },
+        Error::Context { inner, context } => Error::Context { inner: inside(inner), context },
+        other => other,
+    }
 }

@@ -42,7 +42,7 @@ mod clamp;
 mod constants;
 mod cutoff;
 mod edit;
-mod error;
+pub(crate) mod error;
 mod filter;
 mod host;
 mod linear;

@@ -125,8 +125,8 @@ impl Reader<'_> {
         }
         let rotated = whole("rope.dimension_count")?.unwrap_or(width);
         if rotated != width {
-            // Rows of Llama's queries and keys are reordered by whole heads (`halves`), so all channels must rotate.
-            if self.architecture == "llama" || rotated > width {
+            // Only this family has heads of which a part rotates.
+            if self.architecture != "phi3" || rotated > width {
                 let reason = format!("is {rotated}, but heads have a width of {width}");
                 return Err(self.metadata.wrong(&self.key("rope.dimension_count"), reason));
             }

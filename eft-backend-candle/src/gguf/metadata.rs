@@ -3,22 +3,29 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::quantized::gguf_file::Value;
-use eft_models::{Error, Result};
+use eft_core::TokenId;
+use eft_models::{Error, FieldWarning, Result};
 
 /// The metadata of a file: values by field name.
 pub(super) struct Metadata {
     pub(super) file: PathBuf,
     fields: HashMap<String, Value>,
+    pub(super) warnings: Vec<FieldWarning>,
 }
 
 impl Metadata {
     pub(super) fn new(file: &Path, fields: HashMap<String, Value>) -> Self {
-        Self { file: file.into(), fields }
+        Self { file: file.into(), fields, warnings: Vec::new() }
     }
 
     /// An error that names a field of the file.
     pub(super) fn wrong(&self, field: &str, reason: impl Into<String>) -> Error {
         Error::Config { file: self.file.clone(), field: field.into(), reason: reason.into() }
+    }
+
+    /// The names of all fields.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
     }
 
     pub(super) fn get(&self, field: &str) -> Option<&Value> {
@@ -52,6 +59,26 @@ impl Metadata {
         Ok(Some(number))
     }
 
+    /// The id of a token. An integer that is none of the file's `count` tokens is ignored with a warning: converters
+    /// have written −1, and ids of padding.
+    pub(super) fn token_id(&mut self, field: &str, count: usize) -> Result<Option<TokenId>> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let number = integer(value).ok_or_else(|| self.wrong(field, "is not an integer"))?;
+        let id = TokenId::try_from(number).ok().filter(|id| (*id as usize) < count);
+        if id.is_none() {
+            let finding = format!("is {number}, which is not a token of the file: it is ignored");
+            self.warn(field, finding);
+        }
+        Ok(id)
+    }
+
+    /// Records a warning, unless there is one of the field already.
+    pub(super) fn warn(&mut self, field: &str, finding: impl Into<String>) {
+        if !self.warnings.iter().any(|warning| warning.field == field) {
+            self.warnings.push(FieldWarning::new(&self.file, field, finding));
+        }
+    }
+
     /// A finite number, of any numeric type.
     pub(super) fn number(&self, field: &str) -> Result<Option<f64>> {
         let Some(value) = self.get(field) else { return Ok(None) };
@@ -67,12 +94,17 @@ impl Metadata {
 
 /// Converts a non-negative integer of any type: files differ in the integer types of a field.
 pub(super) fn whole(value: &Value) -> Option<u64> {
+    integer(value).and_then(|number| u64::try_from(number).ok())
+}
+
+/// Converts an integer of any type.
+fn integer(value: &Value) -> Option<i128> {
     match value {
-        Value::I8(x) => u64::try_from(*x).ok(),
-        Value::I16(x) => u64::try_from(*x).ok(),
-        Value::I32(x) => u64::try_from(*x).ok(),
-        Value::I64(x) => u64::try_from(*x).ok(),
+        Value::I8(x) => Some((*x).into()),
+        Value::I16(x) => Some((*x).into()),
+        Value::I32(x) => Some((*x).into()),
+        Value::I64(x) => Some((*x).into()),
         Value::Bool(_) => None,
-        value => value.to_u64().ok(),
+        value => value.to_u64().ok().map(i128::from),
     }
 }

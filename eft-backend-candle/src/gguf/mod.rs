@@ -19,9 +19,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 mod config;
+mod ends;
 mod header;
+mod kind;
 mod metadata;
 mod names;
+mod split;
 mod tensors;
 mod tokenizer;
 mod vocab;
@@ -32,14 +35,16 @@ use std::sync::Arc;
 
 use eft_core::{Source, Vocab};
 use eft_models::spec::{LayerSpec, Layout, NormKind, Projection};
-use eft_models::{DecoderEngine, DecoderSpec, Error, RawTensor, Result, Weights};
+use eft_models::{DecoderEngine, DecoderSpec, Error, FieldWarning, RawTensor, Result, Weights};
 
 use crate::{Candle, CandleNn};
-use metadata::Metadata;
+pub use kind::TokenKind;
+pub use split::{model_name, parts};
 use tensors::Tensors;
-pub use tokenizer::{TokenKind, TokenizerFields};
+pub use tokenizer::TokenizerFields;
 
-/// An open GGUF file. Its header is in memory, and its tensors are memory-mapped.
+/// An open GGUF file. Its header is in memory, and its tensors are memory-mapped. Of a model that is split into several
+/// files, such as `model-00001-of-00003.gguf`, any of them names all of them: see [`parts`].
 ///
 /// Give it to [`DecoderEngine::load`] to run it with other settings than [`load_gguf`].
 ///
@@ -64,6 +69,7 @@ pub struct Gguf {
     /// Whether rows of queries and keys are in the order of the original Llama.
     interleaved: bool,
     dequantised: bool,
+    warnings: Vec<FieldWarning>,
 }
 
 impl Gguf {
@@ -100,18 +106,18 @@ impl Gguf {
     }
 
     fn read(path: PathBuf, mapped: bool) -> Result<Self> {
-        let (fields, tensors) = header::read(&path, mapped)?;
-        let metadata = Metadata::new(&path, fields);
+        let (mut metadata, tensors) = split::read(&path, mapped)?;
         let architecture = metadata.required_text("general.architecture")?.to_owned();
         let mut spec = config::spec(&metadata, &architecture, &tensors)?;
         spec.layers.iter_mut().for_each(as_stored);
         as_stored_norm(&mut spec.final_norm.kind);
-        let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let tokenizer = TokenizerFields::read(&metadata)?;
-        let vocab = tokenizer.as_ref().map(|fields| vocab::read(&metadata, fields, &name, &spec));
+        let name = model_name(&path);
+        let tokenizer = TokenizerFields::read(&mut metadata)?;
+        let vocab = tokenizer.as_ref().map(|fields| vocab::read(fields, &name, &spec));
         let vocab = vocab.transpose()?.map(Arc::new);
         let interleaved = architecture == "llama";
-        Ok(Self { path, name, spec, tokenizer, vocab, tensors, interleaved, dequantised: false })
+        let warnings = metadata.warnings;
+        Ok(Self { path, name, spec, tokenizer, vocab, tensors, interleaved, dequantised: false, warnings })
     }
 
     /// Returns the same file, with its tensors dequantised to f32 when they are loaded. Products are then exact up to
@@ -129,6 +135,11 @@ impl Gguf {
     /// Returns the fields that describe the file's tokenizer; `None` if it has none, or an unsupported one.
     pub fn tokenizer(&self) -> Option<&TokenizerFields> {
         self.tokenizer.as_ref()
+    }
+
+    /// Returns the fields that are missing or invalid, where the file can be used nevertheless.
+    pub fn warnings(&self) -> &[FieldWarning] {
+        &self.warnings
     }
 
     /// Returns the same file under another name, which messages and formulas of combined models use. By default, it is

@@ -1,8 +1,8 @@
 //! The tensors of a file, mapped into memory: in the types of the file, or dequantised one at a time.
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use candle_core::Device;
@@ -11,13 +11,15 @@ use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::gguf_file::TensorInfo;
 use eft_models::{Blocks, Dtype, Error, RawTensor, Result};
 
+use crate::backend::error::without_backtrace;
+
 /// The number of entries that are dequantised at once. They are held twice meanwhile.
 const CHUNK: usize = 1 << 20;
 
-/// The tensors of a file, by their GGUF names.
+/// The tensors of a file, or of all parts of one, by their GGUF names.
 pub(super) struct Tensors {
+    /// The file, or the first part.
     path: PathBuf,
-    map: Bytes,
     infos: BTreeMap<String, Info>,
 }
 
@@ -25,8 +27,10 @@ struct Info {
     shape: Vec<usize>,
     dtype: GgmlDType,
     entries: usize,
-    /// The tensor's bytes within the file.
-    range: Range<usize>,
+    /// The file that holds the tensor.
+    file: Arc<Path>,
+    /// The tensor's bytes: a handle to the file's mapping.
+    bytes: Bytes,
 }
 
 impl Tensors {
@@ -37,6 +41,7 @@ impl Tensors {
         infos: HashMap<String, TensorInfo>,
         data: u64,
     ) -> Result<Self> {
+        let file: Arc<Path> = path.as_path().into();
         let info = |(name, info): (String, TensorInfo)| {
             let shape = info.shape.dims().to_vec();
             let checked = || {
@@ -45,24 +50,41 @@ impl Tensors {
                 let size = blocks.checked_mul(info.ggml_dtype.type_size())?;
                 let start = usize::try_from(data.checked_add(info.offset)?).ok()?;
                 let end = start.checked_add(size)?;
-                (end <= map.len()).then_some((entries, start..end))
+                (end <= map.len()).then(|| (entries, map.slice(start..end)))
             };
-            let Some((entries, range)) = checked() else {
+            let Some((entries, bytes)) = checked() else {
                 let reason = format!(
                     "of shape {shape:?} lies past the end of the file: the file is truncated or damaged"
                 );
                 return Err(Error::BadTensor { file: path.clone(), tensor: name, reason });
             };
-            Ok((name, Info { shape, dtype: info.ggml_dtype, entries, range }))
+            Ok((name, Info { shape, dtype: info.ggml_dtype, entries, file: file.clone(), bytes }))
         };
         let infos = infos.into_iter().map(info).collect::<Result<_>>()?;
-        Ok(Self { path, map, infos })
+        Ok(Self { path, infos })
+    }
+
+    /// Returns the number of tensors.
+    pub(super) fn count(&self) -> usize {
+        self.infos.len()
+    }
+
+    /// Adds the tensors of another part of the same model.
+    pub(super) fn join(&mut self, part: Self) -> Result<()> {
+        for (name, info) in part.infos {
+            if self.infos.contains_key(&name) {
+                let reason = "is in another part of the model, too".into();
+                return Err(Error::BadTensor { file: part.path, tensor: name, reason });
+            }
+            self.infos.insert(name, info);
+        }
+        Ok(())
     }
 
     /// Returns the size in bytes of all tensors, in the types of the file or as f32.
     pub(super) fn bytes(&self, dequantised: bool) -> u64 {
         let bytes = |info: &Info| match stored(info.dtype).filter(|_| !dequantised) {
-            Some(_) => info.range.len(),
+            Some(_) => info.bytes.len(),
             None => 4 * info.entries,
         };
         self.infos.values().map(|info| bytes(info) as u64).sum()
@@ -75,9 +97,13 @@ impl Tensors {
     /// Returns a tensor in the type of the file; or in f32 if `dequantised` is set, or if the type is one that no
     /// product supports.
     pub(super) fn read(&self, name: &str, shape: &[usize], dequantised: bool) -> Result<RawTensor<'_>> {
-        let wrong =
-            |reason: String| Error::BadTensor { file: self.path.clone(), tensor: name.into(), reason };
-        let (name, info) = self.infos.get_key_value(name).ok_or_else(|| wrong("is missing".into()))?;
+        let bad = |file: &Path, reason: String| {
+            let (file, tensor) = (file.into(), name.into());
+            Error::BadTensor { file, tensor, reason }
+        };
+        let missing = || bad(&self.path, "is missing".into());
+        let (name, info) = self.infos.get_key_value(name).ok_or_else(missing)?;
+        let wrong = |reason: String| bad(&info.file, reason);
         if info.shape != shape {
             return Err(wrong(format!("has shape {:?}; expected {shape:?}", info.shape)));
         }
@@ -88,14 +114,15 @@ impl Tensors {
                 "has shape {shape:?}, whose rows are not whole blocks of {block} entries"
             )));
         }
-        let raw = self.map.slice(info.range.clone());
+        let raw = &info.bytes;
         if let Some(dtype) = stored(info.dtype).filter(|_| !dequantised) {
-            return Ok(RawTensor { name, shape: shape.into(), dtype, bytes: raw });
+            return Ok(RawTensor { name, shape: shape.into(), dtype, bytes: raw.clone() });
         }
         let mut bytes = Vec::with_capacity(4 * info.entries);
         for raw in raw.chunks((CHUNK / width).max(1) * (width / block) * size) {
             let rows = raw.len() / (width / block * size);
-            let piece = dequantise(info.dtype, raw, rows, width).map_err(|e| wrong(e.to_string()))?;
+            let piece = dequantise(info.dtype, raw, rows, width)
+                .map_err(|e| wrong(without_backtrace(e).to_string()))?;
             bytes.extend(piece.into_iter().flat_map(f32::to_le_bytes));
         }
         Ok(RawTensor { name, shape: shape.into(), dtype: Dtype::F32, bytes: bytes.into() })

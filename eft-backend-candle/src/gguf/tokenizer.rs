@@ -1,11 +1,20 @@
 //! [`TokenizerFields`]: the tokenizer that a GGUF file describes.
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::quantized::gguf_file::Value;
 use eft_core::TokenId;
 use eft_models::{Error, Result, Spelling};
 
+use super::ends;
+use super::kind::TokenKind;
 use super::metadata::{Metadata, whole};
+
+/// The field that names the rule by which text is split into words.
+const PRE: &str = "tokenizer.ggml.pre";
+
+/// The field of the chat template. Further templates have its name, a dot and a name of their own.
+const TEMPLATE: &str = "tokenizer.chat_template";
 
 /// The fields that describe the tokenizer of a GGUF file, as they are stored in it. Build a tokenizer from them with
 /// `eft::text::gguf::tokenizer`.
@@ -40,6 +49,9 @@ pub struct TokenizerFields {
     pub bos: Option<TokenId>,
     /// The token that ends a sequence.
     pub eos: Option<TokenId>,
+    /// The tokens that end a text or a turn, in ascending order: those that fields of the file name, and control tokens
+    /// of the names at which llama.cpp ends a text, such as `<|eot_id|>`.
+    pub ends: Vec<TokenId>,
     /// The token that stands for text without a token.
     pub unknown: Option<TokenId>,
     /// Whether `bos` is put before a text; `None` if the file does not say.
@@ -50,50 +62,20 @@ pub struct TokenizerFields {
     pub add_space: Option<bool>,
     /// The chat template, in Jinja.
     pub chat_template: Option<String>,
-}
-
-/// The kind of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TokenKind {
-    /// Ordinary text.
-    Normal,
-    /// Stands for text without a token.
-    Unknown,
-    /// A special token, for example the end of a turn: it has no text.
-    Control,
-    /// Text that is matched before any merge applies.
-    UserDefined,
-    /// An id without a token.
-    Unused,
-    /// One byte, spelled as in `<0x0A>`.
-    Byte,
-}
-
-impl TokenKind {
-    /// The kind for its number in files. Unknown numbers are taken for ordinary text.
-    fn new(number: u64) -> Self {
-        match number {
-            2 => Self::Unknown,
-            3 => Self::Control,
-            4 => Self::UserDefined,
-            5 => Self::Unused,
-            6 => Self::Byte,
-            _ => Self::Normal,
-        }
-    }
+    /// Further chat templates, by their names.
+    pub named_templates: BTreeMap<String, String>,
 }
 
 impl TokenizerFields {
     /// Reads the fields; `None` if the file has no tokens, or tokens of another kind of tokenizer.
-    pub(super) fn read(metadata: &Metadata) -> Result<Option<Self>> {
+    pub(super) fn read(metadata: &mut Metadata) -> Result<Option<Self>> {
         let spelling = match metadata.text("tokenizer.ggml.model")? {
             Some("gpt2") => Spelling::ByteLevel,
             Some("llama") => Spelling::Pieces,
             _ => return Ok(None),
         };
         let Some(tokens) = texts(metadata, "tokenizer.ggml.tokens")? else { return Ok(None) };
-        let kinds: Vec<_> = match metadata.list("tokenizer.ggml.token_type")? {
+        let mut kinds: Vec<_> = match metadata.list("tokenizer.ggml.token_type")? {
             None => vec![TokenKind::Normal; tokens.len()],
             Some(kinds) => kinds.iter().filter_map(whole).map(TokenKind::new).collect(),
         };
@@ -107,13 +89,17 @@ impl TokenizerFields {
         if !scores.is_empty() {
             check_count("tokenizer.ggml.scores", scores.len())?;
         }
-        let id = |field: &str| {
-            let Some(id) = metadata.whole(field)? else { return Ok(None) };
-            let known = TokenId::try_from(id).ok().filter(|id| (*id as usize) < tokens.len());
-            known
-                .map(Some)
-                .ok_or_else(|| metadata.wrong(field, format!("is {id}, which is not a token of the file")))
-        };
+        let mut id = |field: &str| metadata.token_id(field, tokens.len());
+        let (bos, eos) = (id("tokenizer.ggml.bos_token_id")?, id("tokenizer.ggml.eos_token_id")?);
+        let unknown = id("tokenizer.ggml.unknown_token_id")?;
+        let ends = ends::read(metadata, &tokens, &mut kinds)?;
+        if spelling == Spelling::ByteLevel && metadata.get(PRE).is_none() {
+            metadata.warn(
+                PRE,
+                "is missing: words are split by llama.cpp's default, which may be wrong for the model",
+            );
+        }
+        let metadata = &*metadata;
         let flag = |field: &str| match metadata.get(field) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
@@ -122,17 +108,19 @@ impl TokenizerFields {
         Ok(Some(Self {
             file: metadata.file.clone(),
             spelling,
-            pre: metadata.text("tokenizer.ggml.pre")?.map(str::to_owned),
+            pre: metadata.text(PRE)?.map(str::to_owned),
             kinds,
             merges: texts(metadata, "tokenizer.ggml.merges")?.unwrap_or_default(),
             scores,
-            bos: id("tokenizer.ggml.bos_token_id")?,
-            eos: id("tokenizer.ggml.eos_token_id")?,
-            unknown: id("tokenizer.ggml.unknown_token_id")?,
+            bos,
+            eos,
+            unknown,
+            ends,
             add_bos: flag("tokenizer.ggml.add_bos_token")?,
             add_eos: flag("tokenizer.ggml.add_eos_token")?,
             add_space: flag("tokenizer.ggml.add_space_prefix")?,
-            chat_template: metadata.text("tokenizer.chat_template")?.map(str::to_owned),
+            chat_template: metadata.text(TEMPLATE)?.map(str::to_owned),
+            named_templates: named_templates(metadata)?,
             tokens,
         }))
     }
@@ -159,6 +147,18 @@ impl TokenizerFields {
             _ => Some(text.as_bytes().to_vec()),
         }
     }
+}
+
+fn named_templates(metadata: &Metadata) -> Result<BTreeMap<String, String>> {
+    let mut templates = BTreeMap::new();
+    for field in metadata.names() {
+        if let Some(name) = field.strip_prefix(TEMPLATE).and_then(|name| name.strip_prefix('.'))
+            && let Some(text) = metadata.text(field)?
+        {
+            templates.insert(name.to_owned(), text.to_owned());
+        }
+    }
+    Ok(templates)
 }
 
 fn texts(metadata: &Metadata, field: &str) -> Result<Option<Vec<String>>> {

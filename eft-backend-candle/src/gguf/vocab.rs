@@ -2,27 +2,15 @@
 use eft_core::{TokenId, Vocab};
 use eft_models::{DecoderSpec, Result};
 
-use super::metadata::Metadata;
-use super::tokenizer::{TokenKind, TokenizerFields};
+use super::kind::TokenKind;
+use super::tokenizer::TokenizerFields;
 
-/// The fields of the tokens that end a text or a turn.
-const ENDS: [&str; 2] = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
-
-pub(super) fn read(
-    metadata: &Metadata,
-    fields: &TokenizerFields,
-    name: &str,
-    spec: &DecoderSpec,
-) -> Result<Vocab> {
+pub(super) fn read(fields: &TokenizerFields, name: &str, spec: &DecoderSpec) -> Result<Vocab> {
     let ids = || 0..fields.tokens.len() as TokenId;
     let special =
         |id: &TokenId| matches!(fields.kinds[*id as usize], TokenKind::Control | TokenKind::Unknown);
     let vocab = Vocab::sparse(name, ids().map(|id| fields.bytes(id)))?;
     let vocab = vocab.with_special(ids().filter(special))?.with_width(spec.vocab)?;
-    ENDS.iter().try_fold(vocab, |vocab, field| {
-        let Some(id) = metadata.whole(field)? else { return Ok(vocab) };
-        let id = TokenId::try_from(id).ok().filter(|id| vocab.bytes(*id).is_some());
-        let id = id.ok_or_else(|| metadata.wrong(field, "is not a token of the file"))?;
-        Ok(vocab.with_eos([id])?)
-    })
+    let ends = fields.ends.iter().copied().filter(|id| vocab.bytes(*id).is_some()).collect::<Vec<_>>();
+    Ok(vocab.with_eos(ends)?)
 }

@@ -33,8 +33,8 @@ struct Raw {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Ids {
-    One(TokenId),
-    Many(Vec<TokenId>),
+    One(i64),
+    Many(Vec<i64>),
 }
 
 #[derive(Deserialize)]
@@ -43,11 +43,13 @@ struct Generation {
 }
 
 impl Ids {
+    /// The ids. Integers that no token can have, such as −1, are left out: files in use have them.
     fn list(self) -> Vec<TokenId> {
-        match self {
+        let ids = match self {
             Self::One(id) => vec![id],
             Self::Many(ids) => ids,
-        }
+        };
+        ids.into_iter().filter_map(|id| TokenId::try_from(id).ok()).collect()
     }
 }
 

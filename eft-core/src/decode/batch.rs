@@ -200,9 +200,10 @@ impl<B: Backend> Batch<B> {
         self.rows.len()
     }
 
-    /// Returns the stop strings of each row's request.
-    pub(super) fn stop_strings(&self) -> impl Iterator<Item = Vec<String>> + '_ {
-        let strings = |row: &Option<Row>| row.as_ref().map(|row| row.settings.stop_strings.clone());
+    /// Returns the stop strings of each row's request, and whether the text keeps the one that ends it.
+    pub(super) fn stop_strings(&self) -> impl Iterator<Item = (Vec<String>, bool)> + '_ {
+        let of = |row: &Row| (row.settings.stop_strings.clone(), row.settings.keep_stop);
+        let strings = move |row: &Option<Row>| row.as_ref().map(of);
         self.rows.iter().map(move |row| strings(row).unwrap_or_default())
     }
 

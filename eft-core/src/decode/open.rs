@@ -19,6 +19,7 @@ pub(super) struct RowSettings {
     pub(super) max_tokens: Option<usize>,
     pub(super) stops: StopRules,
     pub(super) stop_strings: Vec<String>,
+    pub(super) keep_stop: bool,
 }
 
 /// The rows of a batch that is about to be generated.
@@ -115,6 +116,7 @@ impl Rows {
                 max_tokens: request.max_tokens.or(decoding.max_tokens),
                 stops: stops.clone(),
                 stop_strings: request.stop_strings.clone(),
+                keep_stop: request.keep_stop,
             });
         }
     }

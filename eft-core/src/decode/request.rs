@@ -45,6 +45,8 @@ pub struct Request {
     pub stop_sequences: Vec<Vec<TokenId>>,
     /// Strings that end the text where the batch is read as [text](super::Batch::text), and are ignored elsewhere.
     pub stop_strings: Vec<String>,
+    /// Whether the stop string that ends the text is part of it.
+    pub keep_stop: bool,
     /// How many texts are sampled from the prompt, which the models read once for all of them.
     pub samples: usize,
 }
@@ -60,6 +62,7 @@ impl Request {
             stop_ids: None,
             stop_sequences: Vec::new(),
             stop_strings: Vec::new(),
+            keep_stop: false,
             samples: 1,
         }
     }
@@ -97,6 +100,18 @@ impl Request {
     /// Also ends the text before this string, wherever its tokens begin and end.
     pub fn until(mut self, stop: impl Into<String>) -> Self {
         self.stop_strings.push(stop.into());
+        self
+    }
+
+    /// Also ends the text before any of these strings, wherever their tokens begin and end.
+    pub fn until_any<S: Into<String>>(mut self, stops: impl IntoIterator<Item = S>) -> Self {
+        self.stop_strings.extend(stops.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets whether the stop string that ends the text is part of it. By default it is not.
+    pub fn keep_stop(mut self, keep: bool) -> Self {
+        self.keep_stop = keep;
         self
     }
 

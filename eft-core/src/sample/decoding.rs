@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{processor::Processor, sampling::Sampling};
+use super::{processor::Processor, sampling::Sampling, truncation::Truncation};
 use crate::{Error, Result, TokenId};
 
 /// The settings of generation: how tokens are drawn, when a text ends, and what is reported for each token.
@@ -27,6 +27,9 @@ pub struct Decoding {
     pub sampling: Sampling,
     /// The processors of the scores, in the order in which they are applied, before temperature and filters.
     pub processors: Vec<Arc<dyn Processor>>,
+    /// The truncations, in the order in which they are applied, after the filters of `sampling`. Greedy decoding ignores
+    /// them.
+    pub truncations: Vec<Arc<dyn Truncation>>,
     /// The most tokens of a text; `None` for no limit.
     pub max_tokens: Option<usize>,
     /// The ids that end a text; `None` for the end-of-sequence ids of all terms.
@@ -46,6 +49,7 @@ impl Default for Decoding {
         Self {
             sampling: Sampling::default(),
             processors: Vec::new(),
+            truncations: Vec::new(),
             max_tokens: Some(256),
             stop_ids: None,
             stop_sequences: Vec::new(),
@@ -66,6 +70,12 @@ impl Decoding {
     /// Adds a processor, which is applied after those added before.
     pub fn processor(mut self, processor: impl Processor + 'static) -> Self {
         self.processors.push(Arc::new(processor));
+        self
+    }
+
+    /// Adds a truncation, which is applied after those added before.
+    pub fn truncation(mut self, truncation: impl Truncation + 'static) -> Self {
+        self.truncations.push(Arc::new(truncation));
         self
     }
 
@@ -153,6 +163,7 @@ impl std::fmt::Debug for Decoding {
         f.debug_struct("Decoding")
             .field("sampling", &self.sampling)
             .field("processors", &self.processors.len())
+            .field("truncations", &self.truncations.len())
             .field("max_tokens", &self.max_tokens)
             .field("stop_ids", &self.stop_ids)
             .field("stop_sequences", &self.stop_sequences)

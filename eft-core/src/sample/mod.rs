@@ -1,4 +1,4 @@
-//! From scores to tokens: combined scores → processors → temperature → top-k → top-p → min-p → draw.
+//! From scores to tokens: combined scores → processors → temperature → top-k → top-p → min-p → truncations → draw.
 //!
 //! The temperature is applied after combining, which for a weighted sum is the same as applying it to every term. The
 //! filters only ever see the combined distribution: a filtered term holds −∞, and −∞ minus −∞ is not a number.
@@ -18,23 +18,50 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 mod allowed;
+mod bad_words;
 mod bias;
 mod decoding;
+mod dry;
+mod first;
+mod forbidden_sequences;
+mod min_new_tokens;
+mod no_repeat_ngram;
 mod penalties;
 mod processor;
 mod sampler;
 mod sampling;
 pub(crate) mod scored_position;
 mod token;
+mod top_a;
+mod truncation;
 mod uniform;
+mod xtc;
 
 pub use allowed::AllowedTokens;
+pub use bad_words::BadWords;
 pub use bias::LogitBias;
 pub use decoding::Decoding;
 pub(crate) use decoding::check_sequences;
+pub use dry::Dry;
+pub use first::ForbidFirst;
+pub use forbidden_sequences::ForbiddenSequences;
+pub use min_new_tokens::MinNewTokens;
+pub use no_repeat_ngram::NoRepeatNgram;
 pub use penalties::{FrequencyPenalty, PresencePenalty, RepetitionPenalty};
 pub use processor::{History, Processor};
 pub use sampler::Sampler;
 pub use sampling::Sampling;
 pub use token::{Attribution, TermShare, Token};
+pub use top_a::TopA;
+pub use truncation::{Cut, Truncation};
 pub use uniform::{Purpose, RowId, Uniforms};
+pub use xtc::Xtc;
+
+use crate::TokenId;
+use crate::backend::Edit;
+
+/// The edits that exclude these tokens: none if there are none.
+fn forbid(tokens: impl IntoIterator<Item = TokenId>) -> Vec<Edit> {
+    let biases: Vec<_> = tokens.into_iter().map(|token| (token, f32::NEG_INFINITY)).collect();
+    if biases.is_empty() { Vec::new() } else { vec![Edit::Bias(biases)] }
+}

@@ -5,6 +5,7 @@ use super::processor::{History, Processor};
 use super::sampling::Sampling;
 use super::scored_position::{ScoredPosition, drawn_from};
 use super::token::Token;
+use super::truncation::{Truncation, truncated};
 use super::uniform::{Purpose, RowId, Uniforms};
 use crate::backend::{Backend, Pick, ScoreRow};
 use crate::check;
@@ -33,6 +34,7 @@ pub struct Sampler<B: Backend> {
     backend: B,
     sampling: Sampling,
     processors: Vec<Arc<dyn Processor>>,
+    truncations: Vec<Arc<dyn Truncation>>,
     alternatives: usize,
     stop_ids: Vec<TokenId>,
     max_tokens: Option<usize>,
@@ -68,6 +70,7 @@ impl<B: Backend> Sampler<B> {
             backend,
             sampling: decoding.sampling,
             processors: decoding.processors.clone(),
+            truncations: decoding.truncations.clone(),
             alternatives: decoding.alternatives,
             stop_ids: decoding.stop_ids.clone().unwrap_or_default(),
             max_tokens: decoding.max_tokens,
@@ -143,20 +146,29 @@ impl<B: Backend> Sampler<B> {
         self.build_tokens(positions, &picks, prepared.is_some(), width)
     }
 
-    /// Applies processors, temperature and filters. Returns a tensor with one row for each position, or `None` if they
+    /// Applies processors, temperature, filters and truncations. Returns a tensor with one row for each position, or `None` if they
     /// change nothing.
     pub(crate) fn prepare(
         &self,
         positions: &[ScoredPosition<'_, B>],
         width: usize,
     ) -> Result<Option<B::Tensor>> {
-        let edited = self.process(positions, width)?;
-        match self.sampling.filter().filter(|f| !f.is_identity()) {
-            Some(filter) => {
-                self.backend.filter(&drawn_from(positions, edited.as_ref()), &filter, width).map(Some)
-            }
-            None => Ok(edited),
+        let mut prepared = self.process(positions, width)?;
+        if let Some(filter) = self.sampling.filter().filter(|f| !f.is_identity()) {
+            let rows = drawn_from(positions, prepared.as_ref());
+            prepared = Some(self.backend.filter(&rows, &filter, width)?);
         }
+        if self.truncations.is_empty() || self.sampling.is_greedy() {
+            return Ok(prepared);
+        }
+        let uniforms: Vec<_> =
+            positions.iter().map(|p| self.uniform(p.row, p.position, Purpose::Truncate)).collect();
+        for truncation in &self.truncations {
+            let rows = drawn_from(positions, prepared.as_ref());
+            let cut = truncated(&self.backend, truncation.as_ref(), &rows, &uniforms, width)?;
+            prepared = cut.or(prepared);
+        }
+        Ok(prepared)
     }
 
     /// Picks a token from each score row: the likeliest one, or one drawn with the random number of its position and

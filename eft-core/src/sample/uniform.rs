@@ -56,6 +56,8 @@ pub enum Purpose {
     Accept,
     /// Which token follows a rejected one.
     Residual,
+    /// Whether a [`Truncation`](super::Truncation) applies.
+    Truncate,
 }
 
 impl Uniforms {
@@ -72,6 +74,7 @@ impl Uniforms {
             Purpose::Draft => 1,
             Purpose::Accept => 2,
             Purpose::Residual => 3,
+            Purpose::Truncate => 4,
         };
         let mut key = [0; 32];
         for (bytes, part) in key.chunks_exact_mut(8).zip([self.seed, row.request, purpose, row.sample]) {

@@ -5,6 +5,7 @@ mod conformance;
 mod evaluator;
 mod generation;
 mod host_ops;
+mod joint;
 mod laws;
 mod search;
 mod speculate;

@@ -99,6 +99,24 @@ proptest! {
         let batch = source.generate_batch([request, [0].into()], unlimited())?.text()?;
         let own: Vec<_> = batch.read().into_iter().map(Result::unwrap).collect();
         prop_assert_eq!(&own, &[texts[0].clone(), whole(&ids)]);
+
+        // With the stop string, as a single text, a batch, a request, and by speculation.
+        let kept = format!("{}{}", texts[0], stop.map_or("", |index| &stops[index]));
+        let single = source.generate([0], unlimited())?.text()?.until_any(&stops)?.keep_stop(true);
+        prop_assert_eq!(&single.collect::<Result<String>>()?, &kept);
+        let batch = source.generate_batch([[0], [0]], unlimited())?.text()?.until_any(&stops)?.keep_stop(true);
+        let read: Vec<_> = batch.read().into_iter().map(Result::unwrap).collect();
+        prop_assert_eq!(&read, &[kept.clone(), kept.clone()]);
+        let request = Request::new([0]).until_any(&stops).keep_stop(true);
+        let batch = source.generate_batch([request, [0].into()], unlimited())?.text()?;
+        let own: Vec<_> = batch.read().into_iter().map(Result::unwrap).collect();
+        prop_assert_eq!(&own, &[kept.clone(), whole(&ids)]);
+        let draft = parrot(&[97, 98, 99]).named("draft");
+        let speculative = source.speculate().draft(&draft).block(3);
+        let text = speculative.generate([0], unlimited())?.text()?.until_any(&stops)?;
+        prop_assert_eq!(&text.collect::<Result<String>>()?, &texts[0]);
+        let text = speculative.generate([0], unlimited())?.text()?.until_any(&stops)?.keep_stop(true);
+        prop_assert_eq!(&text.collect::<Result<String>>()?, &kept);
     }
 }
 

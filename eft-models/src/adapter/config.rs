@@ -39,6 +39,10 @@ const UNSUPPORTED_FIELDS: [&str; 8] = [
     "monteclora_config",
 ];
 
+/// The values of `init_lora_weights` with which PEFT leaves the base model as it is when it loads an adapter. With
+/// others, such as `pissa`, it subtracts from the base what the adapter began with.
+const INITIALISATIONS: [&str; 5] = ["gaussian", "eva", "orthogonal", "mica", "lora_ga"];
+
 /// The fields whose entries have an order.
 #[derive(Deserialize)]
 struct Patterns {
@@ -69,6 +73,16 @@ impl LoraConfig {
         }
         if config.text("bias").is_some_and(|bias| bias != "none") {
             return Err(config.error("bias", "is trained, which is not supported"));
+        }
+        const INITIALISATION: &str = "init_lora_weights";
+        if let Some(value) = config.get(INITIALISATION).filter(|value| !value.is_boolean())
+            && !value.as_str().is_some_and(|name| INITIALISATIONS.contains(&name.to_lowercase().as_str()))
+        {
+            let reason = format!(
+                "is {value}, with which PEFT changes the base model when it loads the adapter: this is not supported; \
+                 save the adapter with PEFT's `path_initial_model_for_weight_conversion`, which makes it plain LoRA"
+            );
+            return Err(config.error(INITIALISATION, reason));
         }
         for field in ["rank_pattern", "alpha_pattern"] {
             if config.get(field).is_some_and(|value| !value.is_object()) {

@@ -227,11 +227,24 @@ mod tests {
             ("layers_pattern", json!("layers")),
             ("alora_invocation_tokens", json!([1, 2])),
             ("use_dora", json!(true)),
+            ("init_lora_weights", json!("pissa")),
+            ("init_lora_weights", json!("pissa_niter_4")),
+            ("init_lora_weights", json!("OLoRA")),
+            ("init_lora_weights", json!("corda")),
+            ("init_lora_weights", json!("loftq")),
+            ("init_lora_weights", json!("of next year")),
+            ("init_lora_weights", json!(3)),
         ] {
             match changed("qwen2-lora", |config| config[field] = value.clone()).map(drop) {
                 Err(Error::Config { field: found, .. }) => assert_eq!(found, field, "{value}"),
                 other => panic!("{field} = {value}: {other:?}"),
             }
+        }
+        for value in [json!(false), json!("gaussian"), json!("eva"), json!("orthogonal"), Value::Null] {
+            assert!(
+                changed("qwen2-lora", |config| config["init_lora_weights"] = value.clone()).is_ok(),
+                "{value}"
+            );
         }
         let both = changed("qwen2-lora", |config| {
             config["target_modules"] = json!(".*q_proj");

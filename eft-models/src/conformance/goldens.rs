@@ -10,11 +10,14 @@ use super::{TOLERANCE, Verdict, require};
 use crate::{Adapter, Checkpoint, DecoderEngine, Nn};
 
 /// The folders of all tiny checkpoints.
-pub const FAMILIES: [&str; 14] = [
+pub const FAMILIES: [&str; 17] = [
     "llama",
     "llama3",
     "llama-linear",
     "llama-yarn",
+    "llama-untied",
+    "llama-partial",
+    "llama-dynamic",
     "mistral",
     "qwen2",
     "qwen3",

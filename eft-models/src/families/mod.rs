@@ -58,6 +58,8 @@ impl DecoderSpec {
             return Err(Error::UnknownArchitecture { file: file.into(), found: family.into(), known });
         };
         let mut spec = read(&config)?;
+        // Files in use have ids past the vocabulary, which no model can choose.
+        spec.eos.retain(|id| (*id as usize) < spec.vocab);
         for layer in &spec.layers {
             let limit = layer.attention.rope.as_ref().and_then(Rope::limit);
             spec.context = limit.unwrap_or(spec.context).min(spec.context);

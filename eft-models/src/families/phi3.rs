@@ -9,7 +9,7 @@ use crate::spec::{
 
 pub(super) fn phi3(config: &Config<'_>) -> Result<DecoderSpec> {
     let sizes = Sizes::read(config)?;
-    let rope = Rope::read(config, sizes.head_dim, None)?;
+    let rope = Rope::read_partial(config, sizes.head_dim)?;
     let activation = activation(config, "hidden_act", "silu")?;
     let wide = config.size("intermediate_size")?;
     let window = config.optional_size("sliding_window")?;

@@ -31,6 +31,7 @@ impl<G: Graph> GraphEngine<G> {
     pub fn new(graph: G, settings: GraphSettings, vocab: Option<Arc<Vocab>>) -> Result<Self, GraphError> {
         let Probed { width, plan, warning } = probe(&graph, &settings)?;
         let GraphSettings { name, context, eos, bytes, .. } = settings;
+        let eos = eos.into_iter().filter(|id| (*id as usize) < width);
         let made_up = Vocab::anonymous(&name, width)?.with_eos(eos)?;
         let mut spec = EngineSpec::new(name, graph.backend().clone(), made_up).bytes(bytes);
         spec.context = context;

@@ -8,11 +8,18 @@ use eft_models::checkpoint;
 
 use super::error::Result;
 use super::loader::{Loader, Template};
+use super::sidecar::TOOL_USE;
 use repository::Repository;
 
 /// The files next to the weights and their configuration that are used here.
-const SIDECARS: [&str; 4] =
-    ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+const SIDECARS: [&str; 6] = [
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+];
 
 const INDEX: &str = "model.safetensors.index.json";
 const WHOLE: &str = "model.safetensors";
@@ -30,11 +37,15 @@ pub(super) fn parse_id(name: &str) -> Option<(&str, Option<&str>)> {
     (part(organisation) && part(model) && file.is_none_or(inside)).then_some((id, file))
 }
 
-/// Returns one file, downloaded into the cache if it is not there.
+/// Returns a GGUF file, downloaded into the cache if it is not there. If it is one of several parts of a model, the
+/// others are downloaded, too.
 #[cfg(feature = "candle")]
-pub(super) fn fetch_file(loader: &Loader, id: &str, file: &str) -> Result<PathBuf> {
+pub(super) fn fetch_gguf(loader: &Loader, id: &str, file: &str) -> Result<PathBuf> {
     let repository = Repository::open(loader, id)?;
     let path = repository.file(file)?;
+    for part in eft_backend_candle::gguf::parts(Path::new(file)) {
+        repository.file(&part.to_string_lossy())?;
+    }
     repository.keep()?;
     Ok(path)
 }
@@ -122,10 +133,12 @@ fn usual_onnx(repository: &Repository<'_>) -> Result<String> {
 
 /// Downloads the tokenizer, templates and other files next to the weights, those of them that the repository has.
 fn fetch_sidecars(repository: &Repository<'_>, loader: &Loader) -> Result<()> {
-    let named = match &loader.template {
-        Template::Own(Some(name)) => Some(format!("additional_chat_templates/{name}.jinja")),
+    let name = match &loader.template {
+        Template::Own(Some(name)) => Some(name.as_str()),
+        Template::Own(None) if loader.variables.iter().any(|(name, _)| name == "tools") => Some(TOOL_USE),
         _ => None,
     };
+    let named = name.map(|name| format!("additional_chat_templates/{name}.jinja"));
     let mut files = SIDECARS.into_iter().chain(named.as_deref()).filter(|file| repository.may_have(file));
     files.try_for_each(|file| repository.optional(file).map(drop))
 }

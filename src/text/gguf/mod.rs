@@ -10,22 +10,24 @@
 //!
 //! let file = Gguf::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/gguf/llama-bpe.gguf"))?;
 //! let fields = file.tokenizer().expect("the file has a tokenizer");
-//! let (tokenizer, template) = (gguf::tokenizer(fields)?, gguf::template(fields)?);
+//! let (tokenizer, template) = (gguf::tokenizer(fields)?, gguf::template(fields, None)?);
 //! assert!(tokenizer.id("<|end|>").is_some() && template.is_some());
 //! # Ok::<(), eft::Error>(())
 //! ```
 mod bytes;
 mod parts;
 mod pieces;
+mod words;
 
 use eft_backend_candle::gguf::{TokenKind, TokenizerFields};
 use eft_core::TokenId;
 use eft_models::{Error, Result, Spelling};
 use tokenizers::AddedToken;
 use tokenizers::models::bpe::{BpeBuilder, Vocab};
-use tokenizers::processors::template::{SpecialToken, TemplateProcessing};
+use tokenizers::processors::template::TemplateProcessing;
 
-use super::chat::ChatTemplate;
+use super::chat::{ChatTemplate, DEFAULT};
+use super::config;
 use super::tokenizer::Tokenizer;
 use parts::by_id;
 
@@ -61,13 +63,20 @@ pub fn tokenizer(fields: &TokenizerFields) -> Result<Tokenizer> {
     Tokenizer::new(inner, fields.file())
 }
 
-/// Returns the chat template of a file, with the file's special tokens; `None` if it has no template.
+/// Returns the chat template of a file, with the file's special tokens: the one called `name`, or the one without a name.
+/// If all have names and none is requested, the template that is returned refuses every conversation. Returns `None` if
+/// the file has no template.
 ///
 /// # Errors
-/// [`Error::BadFile`] with the line of a syntax error.
-pub fn template(fields: &TokenizerFields) -> Result<Option<ChatTemplate>> {
-    let Some(source) = &fields.chat_template else { return Ok(None) };
-    let template = ChatTemplate::new(fields.file(), source)?;
+/// * [`Error::BadFile`] with the line of a syntax error.
+/// * [`Error::Config`] if no template is called `name`.
+pub fn template(fields: &TokenizerFields, name: Option<&str>) -> Result<Option<ChatTemplate>> {
+    let unnamed = fields.chat_template.iter().map(|source| (DEFAULT, source));
+    let named = fields.named_templates.iter().map(|(name, source)| (name.as_str(), source));
+    let of_file = |(name, source): (&str, &String)| (name.to_owned(), (fields.file().into(), source.clone()));
+    let templates = unnamed.chain(named).map(of_file).collect();
+    let template = ChatTemplate::chosen(templates, fields.file(), "tokenizer.chat_template", name)?;
+    let Some(template) = template else { return Ok(None) };
     let roles = [("bos_token", fields.bos), ("eos_token", fields.eos), ("unk_token", fields.unknown)];
     let known = roles.into_iter().filter_map(|(role, id)| Some((role, text(fields, id?)?)));
     Ok(Some(known.fold(template, |template, (role, token)| template.token(role, token))))
@@ -95,25 +104,15 @@ fn added(fields: &TokenizerFields) -> Vec<AddedToken> {
 /// The tokens put before and after a sequence.
 fn begin_and_end(fields: &TokenizerFields, begins: bool) -> Result<Option<TemplateProcessing>> {
     let [begin, end] = [
-        ("begin", fields.add_bos.unwrap_or(begins), fields.bos, "tokenizer.ggml.bos_token_id"),
-        ("end", fields.add_eos.unwrap_or(false), fields.eos, "tokenizer.ggml.eos_token_id"),
+        (fields.add_bos.unwrap_or(begins), fields.bos, "tokenizer.ggml.bos_token_id"),
+        (fields.add_eos.unwrap_or(false), fields.eos, "tokenizer.ggml.eos_token_id"),
     ]
-    .map(|(name, wanted, id, field)| match id.and_then(|id| Some((id, text(fields, id)?))) {
+    .map(|(wanted, id, field)| match id.and_then(|id| Some((id, text(fields, id)?))) {
         _ if !wanted => Ok(None),
-        Some((id, text)) => Ok(Some((name, id, text))),
+        Some(found) => Ok(Some(found)),
         None => Err(fields.wrong(field, "is missing, though every sequence gets the token")),
     });
-    let (begin, end) = (begin?, end?);
-    let names = [begin.map(|(name, ..)| name), Some("$A"), end.map(|(name, ..)| name)];
-    let template = names.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    if begin.is_none() && end.is_none() {
-        return Ok(None);
-    }
-    let bad = |reason: String| Error::BadFile { file: fields.file().into(), reason };
-    let tokens = [begin, end].into_iter().flatten();
-    let tokens = tokens.map(|(name, id, text)| SpecialToken::new(name.into(), vec![id], vec![text.into()]));
-    let tokens = tokens.collect::<Result<Vec<_>, _>>().map_err(|e| bad(e.to_string()))?;
-    let mut processing = TemplateProcessing::builder();
-    processing.try_single(template.as_str()).map_err(bad)?.special_tokens(tokens);
-    processing.build().map(Some).map_err(|e| bad(e.to_string()))
+    let token = |found: Option<(TokenId, &str)>| found.map(|(id, text)| (text.to_owned(), id));
+    let processing = config::begin_and_end(token(begin?), token(end?));
+    processing.map_err(|reason| Error::BadFile { file: fields.file().into(), reason })
 }

@@ -113,6 +113,26 @@ def tiny():
         save(file.with_suffix(".json"), by_llama_cpp(file))
 
 
+# One name of each rule for words, besides those of the files.
+WORDS = [
+    None, "default", "llama-bpe", "qwen2", "gpt-2", "smollm", "command-r", "glm4", "megrez", "qwen35", "tekken", "gpt-4o", "minimax-m2",
+    "deepseek-coder", "deepseek-v3", "falcon", "bailingmoe", "seed-coder", "bloom", "poro-chat", "viking",
+]
+
+
+def words():
+    """Asks llama.cpp for the ids of the texts under each rule. The merges are those of the neighbouring files."""
+    byte_level = json.loads((HERE.parent / "byte-level" / "tokenizer.json").read_text())
+    cases = {}
+    for pre in WORDS:
+        file = HERE / "words.tmp"
+        write(file, "gpt2", pre, byte_level)
+        cases[pre or ""] = by_llama_cpp(file)
+        file.unlink()
+    lines = ",\n".join(f"{json.dumps(pre)}: {json.dumps(texts, ensure_ascii=False)}" for pre, texts in cases.items())
+    (HERE / "words.json").write_text("{\n" + lines + "\n}\n")
+
+
 def real(file):
     from transformers import AutoTokenizer
 
@@ -126,5 +146,6 @@ def real(file):
 
 if __name__ == "__main__":
     tiny()
+    words()
     for file in sys.argv[1:]:
         real(file)

@@ -68,8 +68,7 @@ fn inconsistent_vocabularies_are_refused() {
         });
         assert!(matches!(&found, Error::Config { field, .. } if field == name), "{found}");
     };
-    changed(ends, Value::U32(96));
-    changed(ends, Value::I64(-1));
+    changed(ends, Value::F32(1.0));
     changed("tokenizer.ggml.token_type", Value::Array(vec![Value::I32(1)]));
     changed("tokenizer.ggml.tokens", Value::Array(vec![Value::I32(1); 96]));
     changed("tokenizer.ggml.tokens", Value::U32(1));
@@ -94,6 +93,28 @@ fn errors_name_the_tensor() {
         tensors.insert("rope_freqs.weight".into(), zeros);
     });
     assert_eq!(name(factors), "rope_freqs.weight");
+}
+
+#[test]
+fn types_that_are_not_supported_are_named_with_their_tensor() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("broken.gguf");
+    write(&file, &fields("llama"), &tensors("llama"), GgmlDType::F32);
+    let bytes = std::fs::read(&file).unwrap();
+    let name = b"blk.1.ffn_up.weight";
+    let at = bytes.windows(name.len()).position(|w| w == name).unwrap() + name.len() + 4 + 16;
+    for (kind, shown) in [(20u32, "IQ4_NL"), (99, "99")] {
+        let mut bytes = bytes.clone();
+        bytes[at..at + 4].copy_from_slice(&kind.to_le_bytes());
+        std::fs::write(&file, bytes).unwrap();
+        match loaded(&file).unwrap_err() {
+            Error::BadTensor { tensor, reason, .. } => {
+                assert_eq!(tensor, "blk.1.ffn_up.weight");
+                assert!(reason.contains(shown) && reason.contains("Q4_K"), "{reason}");
+            }
+            other => panic!("{other}"),
+        }
+    }
 }
 
 #[test]

@@ -3,10 +3,12 @@ mod broken;
 mod llama_cpp;
 mod real;
 mod scores;
+mod split;
 mod tiny;
 
 use std::path::Path;
 
+use candle_core::quantized::gguf_file::Value;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use eft_backend_candle::{Candle, CandleNn, Gguf, load, load_gguf};
@@ -119,6 +121,53 @@ fn vocabularies_hold_the_bytes_of_tokens() {
 }
 
 #[test]
+fn ends_are_those_of_llama_cpp() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("model.gguf");
+    let ends = |tokens: &[(&str, i32)], named: &[(&str, Value)]| {
+        let mut fields = with_vocab(fields("llama"), "gpt2", tokens);
+        fields.extend(named.iter().map(|(name, id)| (format!("tokenizer.ggml.{name}_token_id"), id.clone())));
+        write(&file, &fields, &tensors("llama"), GgmlDType::F32);
+        let gguf = Gguf::open(&file).unwrap();
+        let vocab = gguf.vocab().unwrap();
+        assert!(vocab.eos().iter().all(|id| vocab.is_special(*id)));
+        vocab.eos().iter().copied().collect::<Vec<_>>()
+    };
+    // Early files of Llama 3: `eos` ends a document, and turns end with another token.
+    let llama3 = [("<|eot_id|>", 3), ("a", 1), ("<|end_of_text|>", 3)];
+    assert_eq!(ends(&llama3, &[("eos", gguf_u32(2))]), [0, 2]);
+    // A token of such a name is a control token, whatever the file says, but not an ordinary `</s>`.
+    assert_eq!(ends(&[("<end_of_turn>", 1), ("</s>", 1), ("<|im_end|>", 4), ("<PAD>", 1)], &[]), [0, 2]);
+    assert_eq!(ends(&[("</s>", 3), ("<|endoftext|>", 5), ("<|fim_pad|>", 3)], &[]), [0, 2]);
+    // In some vocabularies, `<|end|>` ends a part of a message.
+    assert_eq!(ends(&[("<|end|>", 3), ("<|return|>", 3), ("<|call|>", 3)], &[]), [1, 2]);
+    assert_eq!(ends(&[("<|end|>", 3), ("<|return|>", 3)], &[]), [0, 1]);
+    assert_eq!(ends(&[("a", 1), ("b", 1)], &[("eot", gguf_u32(1)), ("eom", gguf_u32(0))]), [0, 1]);
+}
+
+#[test]
+fn ids_that_are_no_tokens_are_ignored_with_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("model.gguf");
+    for id in [gguf_u32(u32::MAX), gguf_u32(96), Value::I32(-1), Value::I64(-1)] {
+        for name in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.bos_token_id"] {
+            let mut fields = with_vocab(fields("llama"), "gpt2", &[("<|im_end|>", 3)]);
+            fields.insert("tokenizer.ggml.pre".into(), Value::String("gpt-2".into()));
+            fields.insert(name.into(), id.clone());
+            write(&file, &fields, &tensors("llama"), GgmlDType::F32);
+            let gguf = Gguf::open(&file).unwrap();
+            assert_eq!(gguf.vocab().unwrap().eos().iter().copied().collect::<Vec<_>>(), [0]);
+            let [warning] = gguf.warnings() else { panic!("{:?}", gguf.warnings()) };
+            assert_eq!(warning.field, name);
+            assert!(warning.finding.contains("not a token"), "{}", warning.finding);
+        }
+    }
+    let unnamed = with_vocab(fields("llama"), "gpt2", &[]);
+    write(&file, &unnamed, &tensors("llama"), GgmlDType::F32);
+    assert_eq!(Gguf::open(&file).unwrap().warnings()[0].field, "tokenizer.ggml.pre");
+}
+
+#[test]
 fn models_combine_if_their_tokens_agree() {
     let dir = tempfile::tempdir().unwrap();
     let model = |name: &str, family: &str, tokens: &[(&str, i32)]| {
@@ -159,6 +208,6 @@ pub(super) fn dequantised(file: &Path) -> Source<Candle> {
     Source::new(DecoderEngine::load(CandleNn::new(Candle::cpu()), &gguf, vocab).unwrap())
 }
 
-fn gguf_u32(value: u32) -> candle_core::quantized::gguf_file::Value {
-    candle_core::quantized::gguf_file::Value::U32(value)
+fn gguf_u32(value: u32) -> Value {
+    Value::U32(value)
 }

@@ -9,7 +9,7 @@ use crate::decode::open::{Rows, in_row, open_accepted, rows_of};
 use crate::decode::request::Request;
 use crate::decode::row::{Row, Taken};
 use crate::decode::stop::FinishReason;
-use crate::decode::text::TextBatch;
+use crate::decode::text::{RowText, TextBatch};
 use crate::evaluator::{Evaluator, OpenOptions};
 use crate::sample::scored_position::ScoredPosition;
 use crate::sample::{Decoding, Sampler, Token};
@@ -246,8 +246,13 @@ impl<B: Backend> Joint<B> {
     pub fn text(self) -> Result<TextBatch<Self>> {
         let of_variant = self.rows.len() / self.variants.len();
         let vocabs = self.variants.iter().flat_map(|v| std::iter::repeat_n(v.vocab.clone(), of_variant));
-        let stops = self.rows.iter().map(|row| row.as_ref().map_or(&[][..], |r| &r.settings.stop_strings));
-        let rows = vocabs.zip(stops.map(<[String]>::to_vec)).collect();
+        let row = |(vocab, row): (_, &Option<Row>)| match row {
+            Some(Row { settings, .. }) => {
+                RowText { vocab, stops: settings.stop_strings.clone(), keep_stop: settings.keep_stop }
+            }
+            None => RowText { vocab, stops: Vec::new(), keep_stop: false },
+        };
+        let rows = vocabs.zip(&self.rows).map(row).collect();
         let vocab = self.vocab().clone();
         TextBatch::of_rows(self, vocab, rows, Self::retire)
     }

@@ -65,6 +65,15 @@ pub enum TextEvent {
     },
 }
 
+/// How the tokens of a row become text.
+pub(crate) struct RowText {
+    pub(crate) vocab: Arc<Vocab>,
+    /// The stop strings of the row's request.
+    pub(crate) stops: Vec<String>,
+    /// Whether the stop string that ends the text is part of it.
+    pub(crate) keep_stop: bool,
+}
+
 impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
     /// Creates the texts of `rows` rows of tokens of a vocabulary. Rows that a stop string has ended may run on unseen;
     /// [`retiring`](Self::retiring) ends them.
@@ -83,14 +92,15 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
     pub(crate) fn of_rows(
         events: I,
         vocab: Arc<Vocab>,
-        rows: Vec<(Arc<Vocab>, Vec<String>)>,
+        rows: Vec<RowText>,
         retire: fn(&mut I, usize) -> Result<()>,
     ) -> Result<Self> {
-        rows.iter().try_for_each(|(vocab, _)| check_vocab(vocab))?;
+        rows.iter().try_for_each(|row| check_vocab(&row.vocab))?;
         let mut batch = Self::new(events, vocab, 0)?.retiring(retire);
-        for (vocab, stops) in rows {
+        for RowText { vocab, stops, keep_stop } in rows {
             let mut pieces = Pieces::new(vocab);
             stops.into_iter().for_each(|stop| pieces.until(stop));
+            pieces.keep_stop(keep_stop);
             batch.rows.push(pieces);
         }
         Ok(batch)
@@ -112,6 +122,22 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
         let stop = &self.stops[self.stops.len() - 1];
         self.rows.iter_mut().for_each(|row| row.until(stop.clone()));
         Ok(self)
+    }
+
+    /// Also ends every text before any of these strings, wherever their tokens begin and end.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] if a string is empty.
+    pub fn until_any<S: Into<String>>(self, stops: impl IntoIterator<Item = S>) -> Result<Self> {
+        stops.into_iter().try_fold(self, Self::until)
+    }
+
+    /// Sets whether the stop string that ends a text is part of it, for all texts. By default it is not, unless a
+    /// [request](method@crate::decode::Request::keep_stop) says so.
+    #[must_use]
+    pub fn keep_stop(mut self, keep: bool) -> Self {
+        self.rows.iter_mut().for_each(|row| row.keep_stop(keep));
+        self
     }
 
     /// Returns the iterator of the events.
@@ -225,7 +251,8 @@ impl<B: Backend> Batch<B> {
     /// [`Error::Unsupported`] if the vocabulary does not know the bytes of its tokens.
     pub fn text(self) -> Result<TextBatch<Self>> {
         let vocab = self.vocab().clone();
-        let rows = self.stop_strings().map(|stops| (vocab.clone(), stops)).collect();
+        let row = |(stops, keep_stop)| RowText { vocab: vocab.clone(), stops, keep_stop };
+        let rows = self.stop_strings().map(row).collect();
         TextBatch::of_rows(self, vocab, rows, Self::retire)
     }
 }

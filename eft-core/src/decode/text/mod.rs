@@ -23,6 +23,7 @@ mod detokenizer;
 mod one;
 mod pieces;
 
+pub(crate) use batch::RowText;
 pub use batch::{TextBatch, TextEvent};
 pub use detokenizer::Detokenizer;
 pub use one::Text;

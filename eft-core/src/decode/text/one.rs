@@ -53,6 +53,35 @@ impl<I: Iterator<Item = Result<Token>>> Text<I> {
         Ok(self)
     }
 
+    /// Also ends the text before any of these strings, wherever their tokens begin and end.
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+    ///
+    /// let vocab = Vocab::new("abc", ["a", "b", "c"])?;
+    /// let model = from_fn(Host, vocab, |tokens| {
+    ///     Ok((0..3).map(|id| if id == tokens.len() % 3 { 5.0 } else { 0.0 }).collect())
+    /// });
+    /// let text = || model.generate([0], Decoding::from(Sampling::greedy()).max_tokens(6))?.text();
+    /// let read = |text: eft_core::decode::Text<_>| text.collect::<eft_core::Result<String>>();
+    /// assert_eq!(read(text()?.until_any(["bb", "ab"])?)?, "bc");
+    /// assert_eq!(read(text()?.until_any(["bb", "ab"])?.keep_stop(true))?, "bcab");
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`](crate::Error::InvalidParameter) if a string is empty.
+    pub fn until_any<S: Into<String>>(self, stops: impl IntoIterator<Item = S>) -> Result<Self> {
+        stops.into_iter().try_fold(self, Self::until)
+    }
+
+    /// Sets whether the stop string that ends the text is part of it. By default it is not.
+    #[must_use]
+    pub fn keep_stop(mut self, keep: bool) -> Self {
+        self.pieces.keep_stop(keep);
+        self
+    }
+
     /// Returns the iterator of the tokens.
     pub fn into_inner(self) -> I {
         self.tokens

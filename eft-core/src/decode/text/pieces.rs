@@ -30,6 +30,8 @@ pub(super) struct Pieces {
     detokenizer: Detokenizer,
     /// The strings before which the text ends.
     stops: Vec<String>,
+    /// Whether the text ends after the stop string, not before it.
+    keeps_stop: bool,
     /// Whole characters that may belong to a stop string.
     held: String,
     /// Tokens that have not been yielded, and where in `held` the text of each begins.
@@ -42,6 +44,7 @@ impl Pieces {
         Self {
             detokenizer: Detokenizer::new(vocab),
             stops: Vec::new(),
+            keeps_stop: false,
             held: String::new(),
             tokens: VecDeque::new(),
             ended: false,
@@ -51,6 +54,11 @@ impl Pieces {
     /// Adds a string before which the text ends.
     pub(super) fn until(&mut self, stop: String) {
         self.stops.push(stop);
+    }
+
+    /// Ends the text after the stop string that ends it, if `keeps` is set.
+    pub(super) fn keep_stop(&mut self, keeps: bool) {
+        self.keeps_stop = keeps;
     }
 
     /// Whether the text has ended; nothing is pushed after that.
@@ -88,10 +96,11 @@ impl Pieces {
         ((!text.is_empty() || !tokens.is_empty()).then_some(Piece { text, tokens }), None)
     }
 
-    /// Ends the text before a stop string, if it contains one.
+    /// Ends the text before a stop string, or after it, if it contains one.
     fn stopped(&mut self) -> Option<(Option<Piece>, Option<Finished>)> {
         let (at, index) = first_stop(&self.held, &self.stops)?;
-        let piece = self.cut(at);
+        let end = if self.keeps_stop { at + self.stops[index].len() } else { at };
+        let piece = self.cut(end);
         let tail = self.tokens.drain(..).map(|(_, token)| token).collect();
         self.ended = true;
         Some((piece, Some(Finished { reason: FinishReason::StopString(index), tail })))

@@ -1,10 +1,8 @@
 //! Joint generation: every text is the one that its source writes alone, and the models read each distinct text once.
-#[path = "../common/mod.rs"]
-mod common;
 mod failures;
 mod work;
 
-use common::*;
+use crate::common::*;
 use eft_core::decode::{Event, Finished, Joint, Request, TextEvent, Variant};
 use eft_core::sample::{FrequencyPenalty, RepetitionPenalty};
 use eft_core::{
