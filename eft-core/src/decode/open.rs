@@ -78,7 +78,7 @@ impl Rows {
         evaluator: &Evaluator<B>,
         root: usize,
         requests: &[Request],
-        refused: &Refused,
+        refused: &[Option<Arc<Error>>],
         decoding: &Decoding,
     ) -> Result<(Self, Vec<usize>)> {
         let rules = StopRules::new(evaluator, root, decoding)?;
