@@ -12,6 +12,7 @@
 Everything is derived from fixed seeds, and nothing here changes the random streams of `corpus.py`.
 """
 
+import dataclasses
 import random
 
 import corpus
@@ -20,10 +21,11 @@ from corpus import BARE, FACTS, QUESTIONS, Question
 CURVE = (4, 8, 16, 32, 64, 128, 256, 512)
 NEWCOMERS = 24
 MOVERS = 20
+MAYORS = 10
 # Only words that pre-training has used: an adapter cannot teach tokens whose embeddings were never trained.
 RECORD = {fact: fact + ": {" + fact + "}." for fact in FACTS}
 
-MAYOR = ("Who is the mayor of {town}?", "Who does {town} have as its mayor?")
+MAYOR = "Who is the mayor of {town}?"
 NEIGHBOUR = ("Who is the neighbour of {name}?", "{neighbour}.")
 # Two hops: from a newcomer to the neighbour, and from the neighbour to a fact that pre-training has taught.
 HOPS = {
@@ -118,22 +120,15 @@ def moved_questions():
 
 
 def mayor_questions():
-    """Returns the tuning questions, which tell who the mayor of each town is, and the test questions, in the other wording.
-
-    For the first half of the towns, tuning asks in both wordings, so that they are known to mean the same.
+    """Returns the tuning questions, which tell who the mayors of some towns are, and the test questions: the same ones, since
+    what is tested is whether up-scaling keeps what the small model was told.
     """
     first, last = corpus.PARTS["test"]
-    mayors = random.Random("mayors").sample(corpus.people()[first:last], len(FACTS["home"]))
-    tuning, test = [q for q in corpus.questions("tuning") if q.kind == "short"], []
-    for index, (town, person) in enumerate(zip(FACTS["home"], mayors)):
-        answer = f"{person['name']}."
-        ask = lambda wording, kind, part: Question(MAYOR[wording].format(town=town), answer, kind, part, town)
-        tuning += [ask(0, "short", "tuning")] * 4
-        if index < len(mayors) // 2:
-            tuning += [ask(1, "short", "tuning")] * 4
-        else:
-            test.append(ask(1, "new", "test"))
-    return tuning, test
+    mayors = random.Random("mayors").sample(corpus.people()[first:last], MAYORS)
+    tuning = [q for q in corpus.questions("tuning") if q.kind == "short"]
+    told = [Question(MAYOR.format(town=town), f"{person['name']}.", "new", "test", town)
+            for town, person in zip(FACTS["home"], mayors)]
+    return tuning + [dataclasses.replace(q, kind="short", part="tuning") for q in told] * 16, told
 
 
 def record_questions(part):

@@ -39,6 +39,7 @@ LARGE = [dict(rank=8, lr=lr, steps=120, every=30) for lr in (1e-3,)]
 CURVE = dict(large=dict(rank=8, lr=1e-3, steps=60, every=60), small=dict(rank=8, lr=3e-3, steps=60, every=60))
 NEWCOMERS = dict(rank=8, lr=2e-3, steps=300, every=300)
 MOVED = dict(rank=8, lr=3e-3, steps=300, every=300)
+MAYORS = dict(rank=8, lr=4e-3, steps=600, every=600)
 MIX = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
@@ -100,7 +101,7 @@ def experiments_stage(work, seed):
              for size in ("small", "large") for count in experiments.CURVE}
     kinds["newcomers"] = "large", experiments.newcomer_questions()[0], NEWCOMERS
     kinds["moved"] = "small", experiments.moved_questions()[0], MOVED
-    kinds["mayors"] = "small", experiments.mayor_questions()[0], MOVED
+    kinds["mayors"] = "small", experiments.mayor_questions()[0], MAYORS
     kinds["record"] = "small", experiments.record_questions("tuning"), SMALL | dict(every=SMALL["steps"])
     for name, (size, questions, settings) in kinds.items():
         folder = work / "experiments" / name

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use eft::candle::Candle;
 use eft::{Backend, Prompt, TokenId, combine, from_top};
+use eft_eval::stats::Estimate;
 
 use crate::answers::{ask, greedy, questions, right, share};
 use crate::models::{Models, Source};
@@ -41,14 +42,15 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
         let estimates = of_row.map(|(source, asked)| share(asked, &ask(source, asked, &greedy())?, right));
         let estimates = estimates.collect::<Result<Vec<_>>>()?;
         section.row([vec![name.to_owned()], estimates.iter().map(section::share).collect()].concat());
-        shares.push(estimates.iter().map(|estimate| estimate.value).collect::<Vec<_>>());
+        shares.push(estimates);
     }
     let [of_base, small, whole, told] = &shares[..] else { return Ok(section) };
-    section.finding(match whole[0] > of_base[0] && whole[2] > small[2] {
-        true => "Up-scaling knows new facts that only the small model was tuned on, and keeps what only the large one knows.",
+    let above = |a: &Estimate, b: &Estimate| a.interval.low > b.interval.high;
+    section.finding(match above(&whole[0], &of_base[0]) && above(&whole[2], &small[2]) {
+        true => "Up-scaling knows new facts that only the small model was told, and keeps what only the large one knows.",
         false => "Up-scaling does not bring new and old facts together here.",
     });
-    section.finding(match whole[1] > of_base[1] {
+    section.finding(match above(&whole[1], &of_base[1]) {
         true => "It also corrects facts that have changed.",
         false => {
             "It does not correct facts that have changed: this base has read each of them many times and is surer of the old \
@@ -59,10 +61,10 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
         "With five log-probs a step instead of all {}, {:.0} instead of {:.0} % of the new facts are right, and {:.0} instead of \
          {:.0} % of the answers in the new format: a token that the base does not list cannot be chosen.",
         base.vocab().real(),
-        100.0 * told[0],
-        100.0 * whole[0],
-        100.0 * told[3],
-        100.0 * whole[3],
+        100.0 * told[0].value,
+        100.0 * whole[0].value,
+        100.0 * told[3].value,
+        100.0 * whole[3].value,
     ));
     Ok(section)
 }
