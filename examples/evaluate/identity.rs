@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use eft_eval::{Run, content_hash};
 
-use super::flags::ModelFlags;
+use super::flags::{Mode, ModelFlags};
 
 /// The hashes of the models, by their roles.
 pub(crate) struct Identity(Vec<(String, String)>);
@@ -14,12 +14,16 @@ impl Identity {
     pub(crate) fn of(flags: &ModelFlags) -> Result<Self> {
         let zoo = |name: &str| format!("{}/zoo/{name}", env!("CARGO_MANIFEST_DIR"));
         let own = flags.large.is_some();
+        let (tuned, reference) = match flags.mode {
+            Mode::Down => ("tuned-large", "tuned-small"),
+            _ => ("tuned-small", "tuned-large"),
+        };
         let mut hashes = Vec::new();
         for (role, name, of_zoo) in [
             ("large", &flags.large, "base-large"),
             ("small", &flags.small, "base-small"),
-            ("tuned", &flags.tuned, "tuned-small"),
-            ("reference", &flags.reference, "tuned-large"),
+            ("tuned", &flags.tuned, tuned),
+            ("reference", &flags.reference, reference),
         ] {
             let name = match name {
                 Some(name) => name.clone(),
