@@ -118,7 +118,7 @@ pub enum Error {
         /// The item, or the batch of items.
         what: String,
         /// The failure.
-        source: eft_core::Error,
+        source: Box<eft_core::Error>,
     },
     /// The combination or its settings are not valid.
     #[error(transparent)]

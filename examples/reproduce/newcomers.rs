@@ -4,7 +4,6 @@ use anyhow::Result;
 use crate::answers::{ask, greedy, questions, right, share};
 use crate::models::Models;
 use crate::section::{Section, percent};
-use crate::superficial::before_and_after;
 
 /// The kinds of questions, with what they ask for.
 const KINDS: [(&str, &str); 4] = [
@@ -17,11 +16,13 @@ const KINDS: [(&str, &str); 4] = [
 /// Adds what tuning on newcomers teaches to the findings.
 pub(crate) fn add(models: &Models, section: &mut Section) -> Result<()> {
     let all = questions("experiments/newcomers/questions.jsonl")?;
+    // Before: tuned on as many questions, none of which is about a newcomer.
+    let (_, before) = &models.large_curve[models.large_curve.len() - 1];
     let mut after_tuning = Vec::new();
     for (kind, what) in KINDS {
         let asked: Vec<_> = all.iter().filter(|question| question.kind == kind).cloned().collect();
-        let [before, after] = before_and_after(models)
-            .map(|(_, source)| ask(source, &asked, &greedy()).and_then(|texts| share(&asked, &texts, right)));
+        let [before, after] = [before, &models.newcomers]
+            .map(|source| ask(source, &asked, &greedy()).and_then(|texts| share(&asked, &texts, right)));
         let (before, after) = (before?, after?);
         section.finding(format!(
             "New knowledge, {what}: right {} before and {} after tuning on newcomers.",

@@ -4,7 +4,7 @@ use eft_eval::stats::PowerLaw;
 
 use crate::answers::{Check, ask, bootstrap, fact, form, greedy, people, questions, right, scores, share};
 use crate::chart::{Chart, Line};
-use crate::models::{Models, Source};
+use crate::models::Models;
 use crate::newcomers;
 use crate::section::{self, Section};
 
@@ -78,11 +78,4 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
     ));
     newcomers::add(models, &mut section)?;
     Ok(section)
-}
-
-/// The models before and after they were tuned on newcomers.
-pub(crate) fn before_and_after(models: &Models) -> [(&'static str, &Source); 2] {
-    // Before: tuned on as many questions, none of which is about a newcomer.
-    let (_, before) = &models.large_curve[models.large_curve.len() - 1];
-    [("before", before), ("after", &models.newcomers)]
 }

@@ -161,7 +161,7 @@ impl<'t> Run<'t> {
     /// * [`Error::OtherRun`] if the file holds the results of a run with other settings, [`Error::Busy`] if another
     ///   process is writing it, [`Error::Line`] if it was damaged, and [`Error::File`] if it cannot be read or written.
     pub fn evaluate<B: Backend>(&self, source: &Source<B>) -> Result<Results> {
-        let mut results = self.run(&[source], &[self.file.clone()])?;
+        let mut results = self.run(&[source], std::slice::from_ref(&self.file))?;
         Ok(results.swap_remove(0))
     }
 
@@ -302,7 +302,7 @@ fn refusing<T>(
             1 => format!("item `{first}`"),
             count => format!("a batch of {count} items, the first of which is `{first}`"),
         };
-        Error::Models { what, source }
+        Error::Models { what, source: Box::new(source) }
     };
     match run(items) {
         Ok(outputs) => return Ok(outputs),

@@ -65,8 +65,10 @@ impl<B: Backend> Grader for ImplicitReward<B> {
     }
 
     fn grade(&self, answers: &[Answer<'_>]) -> Result<Vec<Grade>> {
-        let failed =
-            |source| Error::Models { what: "the answers, which the implicit reward scores".into(), source };
+        let failed = |source| Error::Models {
+            what: "the answers, which the implicit reward scores".into(),
+            source: Box::new(source),
+        };
         let tuned = self.log_probs(&self.tuned, answers).map_err(failed)?;
         let untuned = self.log_probs(&self.untuned, answers).map_err(failed)?;
         Ok(tuned
