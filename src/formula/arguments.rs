@@ -8,6 +8,9 @@ use eft_core::{Backend, PromptTransform, Source};
 use super::names::{among, nearest};
 use super::{Error, Result};
 
+/// The weight of a tuned model, the model, and the same model before it was tuned.
+pub(super) type WeightedPair<B> = (f32, Source<B>, Source<B>);
+
 /// An argument as it was given.
 pub(super) struct Argument<B: Backend> {
     /// The name before `=`.
@@ -182,7 +185,7 @@ impl<'a, B: Backend> Arguments<'a, B> {
     }
 
     /// Takes groups of a weight, a model and another model, to the end.
-    pub(super) fn weighted_pairs(&mut self) -> Result<Vec<(f32, Source<B>, Source<B>)>> {
+    pub(super) fn weighted_pairs(&mut self) -> Result<Vec<WeightedPair<B>>> {
         let mut pairs = Vec::new();
         while self.left.iter().any(|a| a.keyword.is_none()) {
             let (weight, tuned) = self.weight()?;

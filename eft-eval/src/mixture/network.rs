@@ -116,6 +116,7 @@ fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed call is a failed test")]
 mod tests {
     use super::*;
 
