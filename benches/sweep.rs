@@ -19,7 +19,7 @@ const ONE: usize = 4;
 fn main() {
     let [large, tuned, small] = ["base-large", "tuned-small", "base-small"].map(|name| {
         let folder = format!("{}/zoo/{name}", env!("CARGO_MANIFEST_DIR"));
-        Loader::new(folder).load().unwrap().source
+        Loader::new(folder).load().unwrap()
     });
     let sources = ALPHAS.map(|alpha| &large + alpha * (&tuned - &small));
     println!("kind      limit  batch  one, s  mean, s  nine, s  sweep, s  over one  over mean  rows a text");

@@ -141,9 +141,11 @@ def main():
         "resamples": RESAMPLES,
         "means": [mean_case(right, alone), mean_case(by_cluster, uneven), mean_case(scores, uneven)],
         "differences": [
-            difference_case(right, worse, alone),
+            # Not of right and wrong answers to independent items: their mean difference moves in steps of 1/60, and where
+            # a percentile lies between two steps, the random numbers decide which it is.
+            difference_case(scores, rng.normal(1.0, 1.0, 60), alone),
             difference_case(by_cluster, right, uneven),
-            difference_case(scores, rng.normal(1.0, 1.0, 60), uneven),
+            difference_case(right, worse, uneven),
         ],
         "gaps": [gap_case(worse, right, better, alone), gap_case(worse, by_cluster, better, uneven)],
         "sign_tests": [

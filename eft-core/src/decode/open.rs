@@ -32,6 +32,9 @@ pub(crate) struct Rows {
     pub(super) refused: Vec<(usize, Arc<Error>)>,
 }
 
+/// For each request, the reason why the models refuse its prompt, if they do.
+pub(super) type Refused = Vec<Option<Arc<Error>>>;
+
 impl Rows {
     /// The rows of an evaluator under the settings of `decoding` alone.
     ///
@@ -151,7 +154,7 @@ pub(super) fn open_accepted<B: Backend>(
     roots: &[&Source<B>],
     requests: &[Request],
     options: OpenOptions,
-) -> Result<(Evaluator<B>, Vec<Option<Arc<Error>>>)> {
+) -> Result<(Evaluator<B>, Refused)> {
     let prompts: Vec<_> = requests.iter().map(|request| request.prompt.clone()).collect();
     let error = match Evaluator::open_with(roots, &prompts, options) {
         Ok(evaluator) => return Ok((evaluator, vec![None; requests.len()])),

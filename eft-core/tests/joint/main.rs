@@ -119,11 +119,11 @@ fn request() -> impl Strategy<Value = Request> {
 /// Variants of any of the sources. A processor that asks for the prompt of the term `small` needs a source that has one.
 fn variants() -> impl Strategy<Value = Vec<Variant<Host>>> {
     let sources = sources();
-    let small = |source: &Source<Host>| source.to_string().contains("small");
+    // The first one's term cancels, so that it is not run and its prompt is not known; the mixture has no such term.
+    let small = |index: usize| ![0, 7].contains(&index);
     prop::collection::vec((0..sources.len(), decoding()), 1..7).prop_map(move |chosen| {
         let chosen = chosen.into_iter().map(|(index, mut decoding)| {
-            // A term that cancels is not run, and its prompt is not known.
-            if index == 0 || !small(&sources[index]) {
+            if !small(index) {
                 decoding.processors.retain(|processor| processor.prompt_of().is_none());
             }
             Variant::new(sources[index].clone(), decoding)

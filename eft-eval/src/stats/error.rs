@@ -29,12 +29,12 @@ pub enum StatsError {
         /// The number, as text.
         value: String,
     },
-    /// Two lists that belong together differ in length.
-    #[error("{what}: {got}, but there are {expected} items")]
+    /// A list has not one entry for each item or value that it belongs to.
+    #[error("{what}: {got} instead of {expected}")]
     Lengths {
-        /// What the second list holds.
+        /// What the list holds.
         what: &'static str,
-        /// The number of items.
+        /// The number of items or values.
         expected: usize,
         /// The length of the list.
         got: usize,

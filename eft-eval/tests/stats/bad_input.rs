@@ -116,7 +116,7 @@ fn errors_name_what_is_wrong() {
         mean(&[1.0, 2.0], &Clusters::by(["a", "a"])),
         "clusters to resample: 1, but at least 2 are needed"
     );
-    assert_eq!(mean(&[1.0, 2.0], &each(3)), "scores: 2, but there are 3 items");
+    assert_eq!(mean(&[1.0, 2.0], &each(3)), "scores: 2 instead of 3");
     assert_eq!(mean(&[1.0, f64::INFINITY], &each(2)), "score 1 is inf, which is not a finite number");
     assert_eq!(mean(&[f64::MAX, f64::MAX], &each(2)), "the mean is too large for a 64-bit number");
 

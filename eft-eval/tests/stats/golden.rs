@@ -213,7 +213,7 @@ fn resamples_without_a_gap_are_counted() {
 
 #[test]
 fn one_seed_gives_one_interval() {
-    let scores: Vec<_> = (0..50).map(|i| f64::from(i * i % 17)).collect();
+    let scores: Vec<_> = (0..50).map(|i| f64::from(i * i % 17).sqrt()).collect();
     let mean = |seed| Bootstrap::default().seed(seed).mean(&scores, &Clusters::each(50)).unwrap();
     assert_eq!(mean(3), mean(3));
     assert_ne!(mean(3), mean(4));

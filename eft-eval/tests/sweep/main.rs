@@ -1,4 +1,6 @@
 //! Sweeps: the texts are those that each value writes alone, whatever the batches are.
+mod choose;
+
 use eft_core::decode::{Request, Variant};
 use eft_core::sample::FrequencyPenalty;
 use eft_core::{Decoding, EngineSpec, FnEngine, Host, Sampling, Source, TokenId, Vocab, from_fn};
