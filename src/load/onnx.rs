@@ -1,5 +1,4 @@
 //! Loading ONNX files.
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eft_backend_ort::{OnnxEngine, Ort};
@@ -52,14 +51,14 @@ impl Loader {
         // An ONNX file may be in a subfolder of the one that holds the tokenizer.
         let folders = engine.folders();
         let folder = folders.iter().find(|folder| folder.join("tokenizer.json").exists());
-        let folder = folder.or(folders.last()).map_or(Path::new(""), PathBuf::as_path);
+        let folder = folder.or(folders.last()).cloned().unwrap_or_default();
         let placeholder = &engine.spec().vocab;
         let eos: Vec<_> = placeholder.eos().iter().copied().collect();
-        let (vocab, renderer) = sidecar::read(self, folder, name, placeholder.width(), &eos)?.unzip();
+        let (vocab, renderer) = sidecar::read(self, &folder, name, placeholder.width(), &eos)?.unzip();
         let engine = match chosen_vocab(self, vocab.map(Arc::new)) {
             Some(vocab) => engine.with_vocab(vocab)?,
             None => engine,
         };
-        Model::new(engine, renderer)?.with_defaults(folder)
+        Model::new(engine, renderer)?.with_defaults(&folder)
     }
 }
