@@ -97,12 +97,10 @@ impl TokenizerConfig {
         self.roles.iter().find(|role| role.name == name)
     }
 
-    /// Adds the tokens to a tokenizer, makes those special that have a role, and lets sequences begin and end as the
-    /// configuration says.
+    /// Adds the tokens to a tokenizer, and makes those special that have a role.
     ///
     /// # Errors
-    /// [`Error::Config`] if a token that the tokenizer lacks cannot get the id that the files give it, or a field is
-    /// invalid.
+    /// [`Error::Config`] if a token that the tokenizer lacks cannot get the id that the files give it.
     pub(crate) fn extend(&self, inner: &mut tokenizers::Tokenizer) -> Result<()> {
         let (file, field) = &self.added_by;
         let wrong = |reason: String| Error::Config { file: file.clone(), field: (*field).into(), reason };
@@ -131,33 +129,6 @@ impl TokenizerConfig {
                 )));
             }
         }
-        self.begin_and_end(inner)
-    }
-
-    /// Sets the tokens that are put before and after a sequence, if `add_bos_token` or `add_eos_token` is there.
-    fn begin_and_end(&self, inner: &mut tokenizers::Tokenizer) -> Result<()> {
-        let flags = ["add_bos_token", "add_eos_token"];
-        if flags.iter().all(|name| !self.fields.contains_key(*name)) {
-            return Ok(());
-        }
-        let mut added = Vec::new();
-        for (name, role) in flags.into_iter().zip(["bos_token", "eos_token"]) {
-            let wrong =
-                |reason: String| Error::Config { file: self.file.clone(), field: name.into(), reason };
-            let wanted = match self.field(name) {
-                Json::Null => false,
-                Json::Bool(wanted) => *wanted,
-                other => return Err(wrong(format!("is {other}; expected true or false"))),
-            };
-            // transformers ignores the flag of a token that there is not.
-            let token = self.role(role).filter(|_| wanted).map(Role::token);
-            added.push(token.and_then(|token| Some((token, inner.token_to_id(token)?))));
-        }
-        let piece = |token: &Option<(&str, TokenId)>| token.map(|(token, id)| (token.to_owned(), id));
-        let (begin, end) = (piece(&added[0]), piece(&added[1]));
-        let processing = begin_and_end(begin, end);
-        let processing = processing.map_err(|reason| Error::BadFile { file: self.file.clone(), reason })?;
-        inner.with_post_processor(processing);
         Ok(())
     }
 

@@ -47,8 +47,7 @@ impl Tokenizer {
 
     /// Reads the tokenizer of a folder in Hugging Face's layout: `tokenizer.json`, and what the files beside it say
     /// about its tokens. `tokenizer_config.json` may add tokens to it, makes those special that it gives a role, such as
-    /// `eos_token`, and may set the tokens that begin and end a sequence. In older folders, `special_tokens_map.json` and
-    /// `added_tokens.json` do so. Returns `None` if there is no `tokenizer.json`.
+    /// `eos_token`. In older folders, `special_tokens_map.json` and `added_tokens.json` do so. Returns `None` if there is no `tokenizer.json`.
     ///
     /// # Errors
     /// * [`Error::Io`] if a file cannot be read.

@@ -80,7 +80,6 @@ fn invalid_descriptions_of_tokens_name_file_and_field() {
             "tokenizer_config.json",
             "added_tokens_decoder",
         ),
-        (config("add_bos_token", json!("yes")), "tokenizer_config.json", "add_bos_token"),
         (json!({"added_tokens.json": {"<|im_end|>": -1}}), "added_tokens.json", "<|im_end|>"),
         (json!({"added_tokens.json": {"<|im_end|>": 99}}), "added_tokens.json", "token ids"),
     ];
