@@ -7,7 +7,6 @@ use eft_models::{Blocks, Dtype, RawTensor};
 use fearless_simd::Level;
 use proptest::prelude::*;
 
-use super::activations::QuantisedActivations;
 use super::{Matrix, level, ops, packed, plain, products};
 
 const KINDS: [(Blocks, GgmlDType); 10] = [
@@ -62,13 +61,14 @@ proptest! {
 
     #[test]
     fn quantised_products_match_those_of_dequantised_weights(
-        weights in numbers(7 * 512), x in numbers(6 * 512), rows in 1usize..7,
+        weights in numbers(7 * 512), x in numbers(34 * 512),
+        rows in prop_oneof![1usize..7, 7usize..35],
     ) {
         let (outputs, columns) = (7, 512);
         let x = &x[..rows * columns];
         for kind in KINDS {
             let (bytes, plain) = quantised(kind, &weights, columns);
-            let activations = QuantisedActivations::new(x, columns);
+            let activations = packed::Input::new(x, columns, [kind.0].into_iter());
             let mut all = Vec::new();
             for level in levels() {
                 let mut out = vec![0.0; rows * outputs];
