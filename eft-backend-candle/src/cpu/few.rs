@@ -5,7 +5,7 @@ use std::ops::Range;
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdInt, f32x8, i8x32, u8x32};
 
 use super::activations::{GROUP, QuantisedActivations};
-use super::blocks::SuperBlock;
+use super::blocks::{ORDER, SuperBlock};
 use super::level::Dot;
 
 /// The largest number of rows.
@@ -25,7 +25,8 @@ struct Super {
     codes: [[i8; GROUP]; 8],
     /// The scale of each group, in eight lanes.
     scales: [[f32; 8]; 8],
-    /// For each group, the sum of the dequantised entries of its first half, then of its last half, then of all.
+    /// For the first four groups and for the last four, the sums of the dequantised entries of their first halves, then
+    /// of their last halves; and the sums of all eight groups. Each four are in the order of [`ORDER`].
     sums: [[f32; 8]; 3],
 }
 
@@ -36,11 +37,16 @@ impl SuperRows {
         let mut rows = Vec::with_capacity(x.rows() * supers);
         for row in 0..x.rows() {
             for groups in x.row(row).as_chunks::<8>().0 {
-                let [first, last] = [0, 4].map(|lane| groups.map(|group| group.sums[lane]));
+                let half = |i: usize, half: usize| groups[i].sums[4 * half];
+                let sums = |from: usize| std::array::from_fn(|i| half(from + ORDER[i % 4], i / 4));
+                let totals = std::array::from_fn(|i| {
+                    let group = i / 4 * 4 + ORDER[i % 4];
+                    half(group, 0) + half(group, 1)
+                });
                 rows.push(Super {
                     codes: groups.map(|group| group.codes),
                     scales: groups.map(|group| [group.scale; 8]),
-                    sums: [first, last, std::array::from_fn(|i| first[i] + last[i])],
+                    sums: [sums(0), sums(4), totals],
                 });
             }
         }
@@ -111,7 +117,8 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
         let mut products = [zero; M];
         for group in 0..8 {
             let codes = B::codes(simd, block, group);
-            let scales = all.scales.swizzle_dyn_within_blocks(u8x32::from_slice(simd, &REPEAT[group]));
+            let scales = all.scales[group / 4]
+                .swizzle_dyn_within_blocks(u8x32::from_slice(simd, &REPEAT[ORDER[group % 4]]));
             for m in 0..M {
                 let x = &rows[m][i];
                 let dot = D::dot_scaled(simd, codes, i8x32::from_slice(simd, &x.codes[group]), scales);
@@ -119,7 +126,7 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
                 products[m] = dot.to_float::<f32x8<S>>().mul_add(scale, products[m]);
             }
         }
-        let (first, last) = all.offsets();
+        let [first, last] = all.offsets;
         for m in 0..M {
             let of_x = &rows[m][i].sums;
             let offsets = if B::HALF_SCALES {
@@ -139,12 +146,12 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
     out
 }
 
-/// For each of eight numbers of 16 bits, the byte indices that repeat it.
-static REPEAT: [[u8; 32]; 8] = {
-    let mut indices = [[0; 32]; 8];
+/// For each of four numbers of 32 bits, the byte indices that repeat it.
+static REPEAT: [[u8; 32]; 4] = {
+    let mut indices = [[0; 32]; 4];
     let mut i = 0;
-    while i < 8 * 32 {
-        indices[i / 32][i % 32] = (2 * (i / 32) + i % 2) as u8;
+    while i < 4 * 32 {
+        indices[i / 32][i % 32] = (4 * (i / 32) + i % 4) as u8;
         i += 1;
     }
     indices

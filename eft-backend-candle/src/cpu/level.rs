@@ -27,6 +27,9 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Whether [`dot_bytes`](Self::dot_bytes) takes codes of eight bits as signed numbers.
     const SIGNED_BYTES: bool = false;
 
+    /// Whether [`add_products`](Self::add_products) takes codes of eight bits too.
+    const ADDS_BYTES: bool = false;
+
     /// Sums of products of codes and activations, not yet added up to eight lanes.
     type Sum: Copy;
 

@@ -2,7 +2,7 @@
 //! codes of an output are multiplied with all eight at once.
 use std::ops::Range;
 
-use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdInt, f32x8, i8x32, i32x8, u32x8};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdInt, f32x8, i8x32, i32x8, u8x32, u32x8};
 use rayon::prelude::*;
 
 use super::activations::{GROUP, QuantisedActivations};
@@ -86,6 +86,8 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block>(
 ) {
     let bytes = x.groups / B::GROUPS * B::BYTES;
     let blocks = x.blocks.len() / x.groups;
+    // The sums of codes of six bits are added up so often that those of fewer blocks fit the registers.
+    let at_most = if D::NARROW_SUMS && B::LARGEST == 63 { BLOCKS - 1 } else { BLOCKS };
     let mut tile = vec![Group::default(); TILES * CHUNK];
     // For each output of the tiles, the products with all rows.
     let mut sums = vec![[0.0; LANES]; TILES * OUTPUTS * blocks];
@@ -101,10 +103,13 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block>(
                     B::unpack::<S, D>(simd, block, output % OUTPUTS, to);
                 }
             }
-            for block in (0..blocks).step_by(BLOCKS) {
+            let mut block = 0;
+            while block < blocks {
                 let at = Tile { tile: &tile, x, start, groups, block, count };
                 let sums = &mut sums[block..];
-                match blocks - block {
+                let at_once = at_most.min(blocks - block);
+                block += at_once;
+                match at_once {
                     1 => tiles::<S, D, B, 1>(simd, at, blocks, sums),
                     2 => tiles::<S, D, B, 2>(simd, at, blocks, sums),
                     3 => tiles::<S, D, B, 3>(simd, at, blocks, sums),
@@ -148,6 +153,7 @@ fn tiles<S: Simd, D: Dot<S>, B: Block, const M: usize>(
         (false, 0..=15) => tile_sums::<S, D, false, 8, M>(simd, at, stride, sums),
         (false, 16..=31) => tile_sums::<S, D, false, 4, M>(simd, at, stride, sums),
         (false, 32..=63) => tile_sums::<S, D, false, 2, M>(simd, at, stride, sums),
+        (false, _) if D::ADDS_BYTES => tile_sums::<S, D, false, 8, M>(simd, at, stride, sums),
         (false, _) => tile_sums::<S, D, false, 0, M>(simd, at, stride, sums),
         (true, 0..=31) => tile_sums::<S, D, true, 4, M>(simd, at, stride, sums),
         (true, 32..=63) => tile_sums::<S, D, true, 2, M>(simd, at, stride, sums),
@@ -155,8 +161,8 @@ fn tiles<S: Simd, D: Dot<S>, B: Block, const M: usize>(
     }
 }
 
-/// See [`tiles`]. Up to `LIMIT` pairs of products fit in 16 bits, even with the largest codes and activations; with a limit of
-/// 0, codes have eight bits.
+/// See [`tiles`]. Up to `LIMIT` pairs of products fit in 16 bits, even with the largest codes and activations. With a limit
+/// of 0, codes have eight bits.
 #[inline(always)]
 fn tile_sums<S: Simd, D: Dot<S>, const HALF_SCALES: bool, const LIMIT: usize, const M: usize>(
     simd: S,
@@ -197,17 +203,17 @@ fn output_sums<S: Simd, D: Dot<S>, const HALF_SCALES: bool, const LIMIT: usize, 
         let [first_scale, last_scale] = group.scales[output];
         let (first_offset, last_offset) = (group.offsets[output], group.offsets[OUTPUTS + output]);
         if HALF_SCALES {
-            let mut first = [i32x8::splat(simd, 0); M];
-            let mut last = first;
-            dots::<S, D, LIMIT, M, 4>(simd, codes, rows, i, 0, &mut first);
-            dots::<S, D, LIMIT, M, 4>(simd, codes, rows, i, 4, &mut last);
-            for m in 0..M {
-                let x = &rows[m][i];
-                let (first, last) = (first[m].to_float::<f32x8<S>>(), last[m].to_float::<f32x8<S>>());
-                let scaled = first.mul_add(first_scale, last * last_scale);
-                sums[m] = scaled.mul_add(f32x8::from_slice(simd, &x.scales), sums[m]);
-                sums[m] = f32x8::from_slice(simd, &x.sums[0]).mul_add(first_offset, sums[m]);
-                sums[m] = f32x8::from_slice(simd, &x.sums[1]).mul_add(last_offset, sums[m]);
+            for (half, (scale, offset)) in
+                [(first_scale, first_offset), (last_scale, last_offset)].into_iter().enumerate()
+            {
+                let mut dot = [i32x8::splat(simd, 0); M];
+                dots::<S, D, LIMIT, M, 4>(simd, codes, rows, i, 4 * half, &mut dot);
+                for m in 0..M {
+                    let x = &rows[m][i];
+                    let scaled = dot[m].to_float::<f32x8<S>>() * scale;
+                    sums[m] = scaled.mul_add(f32x8::from_slice(simd, &x.scales), sums[m]);
+                    sums[m] = f32x8::from_slice(simd, &x.sums[half]).mul_add(offset, sums[m]);
+                }
             }
         } else {
             let mut all = [i32x8::splat(simd, 0); M];
@@ -235,25 +241,46 @@ fn dots<S: Simd, D: Dot<S>, const LIMIT: usize, const M: usize, const N: usize>(
     from: usize,
     to: &mut [i32x8<S>; M],
 ) {
-    let mut sums = [D::zero(simd); M];
-    for n in 0..N {
-        let codes = u32x8::splat(simd, u32::from_le_bytes(codes[from + n])).bitcast();
-        for m in 0..M {
-            let x = i8x32::from_slice(simd, &rows[m][i].codes[from + n]);
-            if LIMIT == 0 {
-                to[m] = to[m] + D::dot_bytes(simd, codes, x);
-            } else {
-                sums[m] = D::add_products(simd, sums[m], codes, x);
-                if D::NARROW_SUMS && (n + 1) % LIMIT == 0 {
-                    to[m] = to[m] + D::lanes(simd, sums[m]);
-                    sums[m] = D::zero(simd);
+    if LIMIT == 0 || D::NARROW_SUMS && LIMIT <= 4 {
+        // Codes rather than sums are held in registers, because the sums are soon complete.
+        let step = if LIMIT == 0 { 1 } else { LIMIT };
+        for from in (from..from + N).step_by(step) {
+            let mut held = [u8x32::splat(simd, 0); 4];
+            for n in 0..step {
+                held[n] = repeated(simd, codes[from + n]);
+            }
+            for m in 0..M {
+                let mut sum = D::zero(simd);
+                for n in 0..step {
+                    let x = i8x32::from_slice(simd, &rows[m][i].codes[from + n]);
+                    if LIMIT == 0 {
+                        to[m] = to[m] + D::dot_bytes(simd, held[n], x);
+                    } else {
+                        sum = D::add_products(simd, sum, held[n], x);
+                    }
+                }
+                if LIMIT > 0 {
+                    to[m] = to[m] + D::lanes(simd, sum);
                 }
             }
         }
-    }
-    if LIMIT > 0 && !D::NARROW_SUMS {
+    } else {
+        let mut sums = [D::zero(simd); M];
+        for n in from..from + N {
+            let codes = repeated(simd, codes[n]);
+            for m in 0..M {
+                let x = i8x32::from_slice(simd, &rows[m][i].codes[n]);
+                sums[m] = D::add_products(simd, sums[m], codes, x);
+            }
+        }
         for m in 0..M {
             to[m] = to[m] + D::lanes(simd, sums[m]);
         }
     }
+}
+
+/// Repeats four codes for eight rows.
+#[inline(always)]
+fn repeated<S: Simd>(simd: S, codes: [u8; 4]) -> u8x32<S> {
+    u32x8::splat(simd, u32::from_le_bytes(codes)).bitcast()
 }

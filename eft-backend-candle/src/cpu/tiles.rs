@@ -51,12 +51,7 @@ struct Tile<'a> {
 /// Computes the products of a tile's outputs with `M` rows. Independent of the kind of block, so that it is compiled
 /// once for all kinds.
 #[inline(always)]
-fn sums<S: Simd, D: Dot<S>, const M: usize>(
-    simd: S,
-    largest: u8,
-    at: Tile<'_>,
-    out: &mut [&mut [f32]],
-) {
+fn sums<S: Simd, D: Dot<S>, const M: usize>(simd: S, largest: u8, at: Tile<'_>, out: &mut [&mut [f32]]) {
     let sums = if largest == u8::MAX {
         simd.vectorize(
             #[inline(always)]

@@ -26,7 +26,7 @@ pub(super) use q8_0::Q8_0;
 
 use super::level::Dot;
 use fearless_simd::{
-    Bytes, Simd, SimdBase, SimdCombine, SimdInt, SimdWiden, f32x8, i16x16, i32x8, u8x16, u8x32,
+    Bytes, Simd, SimdBase, SimdCombine, SimdInt, SimdSplit, f32x8, i16x16, i32x8, u8x16, u8x32, u32x8,
 };
 
 /// The number of outputs that are unpacked side by side.
@@ -94,21 +94,25 @@ pub(super) trait SuperBlock {
 /// The scales and offsets of a block of 256 entries.
 #[derive(Clone, Copy)]
 pub(super) struct SuperScales<S: Simd> {
-    /// The scales of the first halves of the eight groups, then those of the last halves; to be multiplied with `scale`.
-    pub(super) scales: i16x16<S>,
+    /// The scales of the first four groups and of the last four, each scale twice: first those of the groups' first
+    /// halves, then those of their last halves, each four in the order of [`ORDER`]. They are to be multiplied with
+    /// `scale`.
+    pub(super) scales: [i16x16<S>; 2],
     pub(super) scale: f32,
-    /// The offsets in the same order, to be multiplied with `offset`.
-    pub(super) offsets: i16x16<S>,
+    /// The offsets, to be multiplied with `offset`. If halves have different scales: for the first four groups and for
+    /// the last four, the offsets of the first halves, then those of the last halves. Otherwise, the offsets of all
+    /// eight groups, then zeros. Each four are in the order of [`ORDER`].
+    pub(super) offsets: [f32x8<S>; 2],
     pub(super) offset: f32,
 }
 
-impl<S: Simd> SuperScales<S> {
-    /// The offsets of the first halves, and those of the last halves.
-    #[inline(always)]
-    pub(super) fn offsets(&self) -> (f32x8<S>, f32x8<S>) {
-        let (first, last) = self.offsets.widen();
-        (first.to_float(), last.to_float())
-    }
+/// The order of four groups. In this order, their bytes are repeated by a single instruction.
+pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
+
+/// Converts scales of a [`SuperScales`] to one number each.
+#[inline(always)]
+fn once<S: Simd>([first, last]: [i16x16<S>; 2]) -> [f32x8<S>; 2] {
+    [(first.bitcast::<i32x8<S>>() >> 16).to_float(), (last.bitcast::<i32x8<S>>() >> 16).to_float()]
 }
 
 impl<B: SuperBlock> Block for B {
@@ -120,13 +124,18 @@ impl<B: SuperBlock> Block for B {
     #[inline(always)]
     fn unpack<S: Simd, D: Dot<S>>(simd: S, block: &[u8], output: usize, groups: &mut [Group]) {
         let all = B::scales::<S, D>(simd, block);
-        let (first, last): (i32x8<S>, i32x8<S>) = all.scales.widen();
-        let (first, last) = (first.to_float::<f32x8<S>>() * all.scale, last.to_float::<f32x8<S>>() * all.scale);
-        let (first_offsets, last_offsets) = all.offsets();
-        let (first_offsets, last_offsets) = (first_offsets * all.offset, last_offsets * all.offset);
+        let [first, last] = once(all.scales);
+        let scales = [(first * all.scale).to_array(), (last * all.scale).to_array()];
+        let [first, last] = all.offsets;
+        let offsets = [(first * all.offset).to_array(), (last * all.offset).to_array()];
         for (i, group) in groups.iter_mut().enumerate() {
-            group.scale_half(output, 0, first[i], first_offsets[i]);
-            group.scale_half(output, 1, last[i], last_offsets[i]);
+            for half in 0..2 {
+                let at = ORDER[i % 4];
+                let scale = scales[i / 4][at + 4 * half];
+                let offset =
+                    if B::HALF_SCALES { offsets[i / 4][at + 4 * half] } else { offsets[0][at + i / 4 * 4] };
+                group.scale_half(output, half, scale, offset);
+            }
             B::codes(simd, block, i).store_slice(&mut group.codes[output]);
         }
     }
@@ -146,21 +155,29 @@ fn f16_at<S: Simd, D: Dot<S>>(simd: S, block: &[u8], start: usize) -> f32 {
     D::f16_to_f32(simd, *at::<2>(block, start))
 }
 
-/// For each of 16 numbers of 16 bits, a byte to take it from.
-type Order = [u8; 16];
-
-/// Takes the even ones of 16 bytes, then the odd ones: from the order of columns to first halves, then last halves.
-const HALVES: Order = [0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15];
-
-/// Takes signed bytes in the given order, and widens them to 16 bits.
+/// Repeats bytes four times each. The first four of the eight indices are for the first half of the result and select
+/// bytes of the first half of `bytes`, the last four those of the last halves; each four are put into the order of
+/// [`ORDER`].
 #[inline(always)]
-fn widened<S: Simd>(simd: S, bytes: u8x16<S>, order: &Order) -> i16x16<S> {
-    let mut twice = [0; 32];
-    for (i, byte) in order.iter().enumerate() {
-        (twice[2 * i], twice[2 * i + 1]) = (*byte, *byte);
+fn repeated<S: Simd>(simd: S, bytes: u8x32<S>, from: [u8; 8]) -> u8x32<S> {
+    let mut indices = [0; 32];
+    for (i, index) in indices.iter_mut().enumerate() {
+        *index = from[ORDER[i / 4 % 4] + i / 16 * 4];
     }
-    let twice = u8x32::from_slice(simd, &twice);
-    u8x32::block_splat(bytes).swizzle_dyn_within_blocks(twice).bitcast::<i16x16<S>>() >> 8
+    bytes.swizzle_dyn_within_blocks(u8x32::from_slice(simd, &indices))
+}
+
+/// Takes signed bytes as numbers of 16 bits, each twice. See [`repeated`].
+#[inline(always)]
+fn twice<S: Simd>(simd: S, bytes: u8x32<S>, from: [u8; 8]) -> i16x16<S> {
+    repeated(simd, bytes, from).bitcast::<i16x16<S>>() >> 8
+}
+
+/// Widens signed bytes, one for each half of a group, to the order of [`SuperScales::scales`].
+#[inline(always)]
+fn halves<S: Simd>(simd: S, bytes: u8x16<S>) -> [i16x16<S>; 2] {
+    let bytes = u8x32::block_splat(bytes);
+    [twice(simd, bytes, [0, 2, 4, 6, 1, 3, 5, 7]), twice(simd, bytes, [8, 10, 12, 14, 9, 11, 13, 15])]
 }
 
 /// Takes `count` bits of each byte from bit `from` on, and moves them to bit `to`.
@@ -205,17 +222,26 @@ fn nibbles<S: Simd>(simd: S, bytes: &[u8; 16]) -> u8x32<S> {
 /// block.
 #[inline(always)]
 fn six_bits<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
-    // Four scales and four offsets in the lower six bits of eight bytes, and parts of the others: two bits above each of
-    // these, and four bits of a scale and an offset in each of the last four bytes.
-    let first = u64::from_le_bytes(*at(block, 4));
-    let last = u64::from(u32::from_le_bytes(*at(block, 12)));
-    let low = (last | (last << 28)) & 0x0f0f_0f0f_0f0f_0f0f;
-    let words = [first & 0x3f3f_3f3f_3f3f_3f3f, low | ((first >> 2) & 0x3030_3030_3030_3030)];
-    let bytes = u8x16::from_slice(simd, words.map(u64::to_le_bytes).as_flattened());
+    // An f16 for the scales and one for the offsets; four scales and four offsets in the lower six bits of eight bytes;
+    // and parts of the others: two bits above each of these, and four bits of a scale and an offset in each of the last
+    // four bytes.
+    let header = at::<16>(block, 0);
+    let all = D::f16x8_to_f32(simd, header);
+    let bytes = u8x32::block_splat(u8x16::from_slice(simd, header));
+    let first = bytes & 0x3F;
+    let mut indices = [0; 32];
+    for (i, index) in indices.iter_mut().enumerate() {
+        *index = 12 + i as u8 % 4;
+    }
+    let words = bytes.swizzle_dyn_within_blocks(u8x32::from_slice(simd, &indices)).bitcast::<u32x8<S>>();
+    let shifts = u32x8::from_slice(simd, &[0, 0, 4, 0, 0, 0, 4, 0]);
+    let last = ((words >> shifts).bitcast::<u8x32<S>>() & 0xF) | ((bytes >> 2) & 0x30);
+    let both = first.split().0.combine(last.split().1);
+    let offsets = repeated(simd, both, [8, 9, 10, 11, 8, 9, 10, 11]).bitcast::<u32x8<S>>() >> 24;
     SuperScales {
-        scales: widened(simd, bytes, &[0, 1, 2, 3, 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11]),
-        scale: f16_at::<S, D>(simd, block, 0),
-        offsets: widened(simd, bytes, &[4, 5, 6, 7, 12, 13, 14, 15, 4, 5, 6, 7, 12, 13, 14, 15]),
-        offset: -f16_at::<S, D>(simd, block, 2),
+        scales: [twice(simd, first, [4, 5, 6, 7, 4, 5, 6, 7]), twice(simd, last, [4, 5, 6, 7, 4, 5, 6, 7])],
+        scale: all[0],
+        offsets: [offsets.bitcast::<i32x8<S>>().to_float(), f32x8::splat(simd, 0.0)],
+        offset: -all[1],
     }
 }

@@ -1,7 +1,7 @@
 //! `Q2_K`: codes of two bits. Each 16 entries have a scale and an offset of four bits each, times an f16 for all 256.
 use fearless_simd::{Simd, SimdBase, u8x16, u8x32};
 
-use super::{Dot, HALVES, SuperBlock, SuperScales, at, f16_at, moved, widened};
+use super::{Dot, SuperBlock, SuperScales, at, f16_at, halves, moved, once};
 
 pub(in crate::cpu) struct Q2K;
 
@@ -12,11 +12,11 @@ impl SuperBlock for Q2K {
 
     #[inline(always)]
     fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
-        let halves = u8x16::from_slice(simd, at::<16>(block, 0));
+        let bytes = u8x16::from_slice(simd, at::<16>(block, 0));
         SuperScales {
-            scales: widened(simd, halves & 0xF, &HALVES),
+            scales: halves(simd, bytes & 0xF),
             scale: f16_at::<S, D>(simd, block, 80),
-            offsets: widened(simd, halves >> 4, &HALVES),
+            offsets: once(halves(simd, bytes >> 4)),
             offset: -f16_at::<S, D>(simd, block, 82),
         }
     }

@@ -1,7 +1,7 @@
 //! `Q3_K`: codes of three bits, minus 4. Each 16 entries have a scale of six bits, minus 32, times an f16 for all 256.
 use fearless_simd::{Simd, SimdBase, u8x16, u8x32};
 
-use super::{Dot, HALVES, SuperBlock, SuperScales, at, f16_at, moved, widened};
+use super::{Dot, SuperBlock, SuperScales, at, f16_at, halves, moved, once};
 
 pub(in crate::cpu) struct Q3K;
 
@@ -20,9 +20,10 @@ impl SuperBlock for Q3K {
         let two = |bits: u64| (bits & 0x0303_0303_0303_0303) << 4;
         let words = [four(low) | two(first), four(low >> 4) | two(last)];
         let bytes = u8x16::from_slice(simd, words.map(u64::to_le_bytes).as_flattened());
-        let scales = widened(simd, bytes, &HALVES) - 32;
+        let [first, last] = halves(simd, bytes);
+        let scales = [first - 32, last - 32];
         let scale = f16_at::<S, D>(simd, block, 108);
-        SuperScales { scales, scale, offsets: scales, offset: -4.0 * scale }
+        SuperScales { scales, scale, offsets: once(scales), offset: -4.0 * scale }
     }
 
     #[inline(always)]

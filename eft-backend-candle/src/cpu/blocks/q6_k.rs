@@ -1,7 +1,7 @@
 //! `Q6_K`: codes of six bits, minus 32. Each 16 entries have a signed scale of eight bits, times an f16 for all 256.
 use fearless_simd::{Simd, SimdBase, u8x16, u8x32};
 
-use super::{Dot, HALVES, SuperBlock, SuperScales, at, f16_at, moved, widened};
+use super::{Dot, SuperBlock, SuperScales, at, f16_at, halves, moved, once};
 
 pub(in crate::cpu) struct Q6K;
 
@@ -12,9 +12,9 @@ impl SuperBlock for Q6K {
 
     #[inline(always)]
     fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
-        let scales = widened(simd, u8x16::from_slice(simd, at::<16>(block, 192)), &HALVES);
+        let scales = halves(simd, u8x16::from_slice(simd, at::<16>(block, 192)));
         let scale = f16_at::<S, D>(simd, block, 208);
-        SuperScales { scales, scale, offsets: scales, offset: -32.0 * scale }
+        SuperScales { scales, scale, offsets: once(scales), offset: -32.0 * scale }
     }
 
     #[inline(always)]

@@ -11,6 +11,7 @@ pub(super) struct Vnni;
 
 impl Dot<Avx512> for Vnni {
     const MANY_REGISTERS: bool = true;
+    const ADDS_BYTES: bool = true;
 
     type Sum = i32x8<Avx512>;
 
@@ -202,12 +203,8 @@ impl Dot<Avx2> for Madd {
             fn kernel(simd: Avx2, bits: i32) -> __m256i {
                 let _ = simd;
                 // Repeat each byte eight times, and keep a different bit in each copy.
-                let byte = _mm256_set_epi64x(
-                    0x0303_0303_0303_0303,
-                    0x0202_0202_0202_0202,
-                    0x0101_0101_0101_0101,
-                    0,
-                );
+                let byte =
+                    _mm256_set_epi64x(0x0303_0303_0303_0303, 0x0202_0202_0202_0202, 0x0101_0101_0101_0101, 0);
                 let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), byte);
                 let own = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
                 let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, own), own);
