@@ -2,8 +2,8 @@
 use std::sync::LazyLock;
 
 use fearless_simd::{
-    Bytes, Level, Simd, SimdBase, SimdCombine, SimdSplit, SimdWiden, f32x8, i8x32, i16x16, i32x8, u8x32,
-    u16x16,
+    Bytes, Level, Simd, SimdBase, SimdCombine, SimdSplit, SimdWiden, f32x8, i8x32, i16x16, i32x8, u8x16,
+    u8x32, u16x8, u16x16,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -42,13 +42,12 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Adds sums up to eight lanes: lane `i` has the products of the columns from `4·i` up to `4·i + 4`.
     fn lanes(simd: S, sum: Self::Sum) -> i32x8<S>;
 
-    /// The dot product of 32 codes of up to eight bits and 32 activations, in lanes like those of
-    /// [`lanes`](Self::lanes), or in any lanes of the same half.
+    /// The dot product of 32 codes of up to eight bits and 32 activations, in the lanes of [`lanes`](Self::lanes).
     fn dot_bytes(simd: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S>;
 
     /// The dot product of 32 codes of less than seven bits and 32 activations. The products of the first 16 columns are
     /// multiplied with the first eight scales, which must be equal, and the others with the last eight. The lanes are
-    /// like those of [`dot_bytes`](Self::dot_bytes).
+    /// those of [`lanes`](Self::lanes).
     fn dot_scaled(simd: S, codes: u8x32<S>, activations: i8x32<S>, scales: i16x16<S>) -> i32x8<S>;
 
     /// Converts one little-endian f16 to f32.
@@ -56,6 +55,14 @@ pub(super) trait Dot<S: Simd>: Copy {
 
     /// Converts eight little-endian f16 to f32.
     fn f16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S>;
+
+    /// Converts eight little-endian bf16 to f32.
+    #[inline(always)]
+    fn bf16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S> {
+        let zero = u8x16::splat(simd, 0).bitcast::<u16x8<S>>();
+        let (first, last) = zero.interleave(u8x16::from_slice(simd, bits).bitcast::<u16x8<S>>());
+        first.combine(last).bitcast()
+    }
 
     /// Spreads 32 bits over 32 bytes: 16 for a set bit, 0 for any other. These are the fifth bits of 5-bit codes.
     fn fifth_bits(simd: S, bits: [u8; 4]) -> u8x32<S>;
@@ -136,20 +143,21 @@ impl<S: Simd> Dot<S> for Portable {
             let (first, last) = scales.widen();
             (first.split(), last.split())
         };
-        <Self as Dot<S>>::dot_bytes(simd, codes, activations) * first.combine(last)
+        let dot = <Self as Dot<S>>::add_products(simd, <Self as Dot<S>>::zero(simd), codes, activations);
+        dot * first.combine(last)
     }
 
     #[inline(always)]
     fn dot_bytes(_: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S> {
         let (first_codes, last_codes) = codes.widen();
         let (first, last) = activations.widen();
-        // A product is at most 255 · 127, which fits in 16 bits.
-        let sum = |codes: u16x16<S>, activations: i16x16<S>| {
+        // A product is at most 255 · 127, which fits in 16 bits, but a sum of two does not.
+        let pairs = |codes: u16x16<S>, activations: i16x16<S>| {
             let (a, b) = (codes.bitcast::<i16x16<S>>() * activations).widen();
-            let (a, b) = (a + b).split();
-            a + b
+            a.unzip_low(b) + a.unzip_high(b)
         };
-        sum(first_codes, first).combine(sum(last_codes, last))
+        let (first, last) = (pairs(first_codes, first), pairs(last_codes, last));
+        first.unzip_low(last) + first.unzip_high(last)
     }
 
     #[inline(always)]

@@ -89,6 +89,18 @@ impl Dot<Avx512> for Vnni {
     }
 
     #[inline(always)]
+    fn bf16x8_to_f32(simd: Avx512, bits: &[u8; 16]) -> f32x8<Avx512> {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, bits: __m128i) -> __m256 {
+                let _ = simd;
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
+            }
+        );
+        kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
+    }
+
+    #[inline(always)]
     fn fifth_bits(simd: Avx512, bits: [u8; 4]) -> u8x32<Avx512> {
         fearless_simd::kernel!(
             #[inline(always)]
@@ -191,6 +203,18 @@ impl Dot<Avx2> for Madd {
             fn kernel(simd: Avx2, bits: __m128i) -> __m256 {
                 let _ = simd;
                 _mm256_cvtph_ps(bits)
+            }
+        );
+        kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn bf16x8_to_f32(simd: Avx2, bits: &[u8; 16]) -> f32x8<Avx2> {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx2, bits: __m128i) -> __m256 {
+                let _ = simd;
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
             }
         );
         kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
