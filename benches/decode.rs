@@ -12,14 +12,17 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
 use eft::candle::{Candle, CandleNn, Gguf};
 use eft::models::{Adapter, Checkpoint, DecoderEngine, Weights};
 use eft::{Engine, EngineRow, RowFeed, Session};
+
+mod theirs;
+
+use theirs::{Theirs, median};
 
 const ROUNDS: usize = 5;
 const PROMPT: usize = 64;
@@ -97,17 +100,12 @@ fn ours(model: &Model, [past, new, wanted, rounds]: [usize; 4]) -> Vec<f64> {
     (0..rounds).map(pass).collect()
 }
 
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 /// Compares one model with another program that runs it.
 fn compare(file: &Path, other: &str, python: &str, script: &str) {
     println!("\n{}", file.file_name().unwrap_or(file.as_os_str()).display());
     memory(file);
     let model = load(file);
-    let mut theirs = Theirs::start(python, script, file);
+    let mut theirs = Theirs::start(python, script, file.as_os_str());
     if theirs.is_none() {
         println!("{other} skipped: {python} is not set");
     }
@@ -115,7 +113,7 @@ fn compare(file: &Path, other: &str, python: &str, script: &str) {
     for round in 0..=ROUNDS {
         for ((_, pass), (our, their)) in PASSES.iter().zip(&mut times) {
             let seconds = ours(&model, *pass);
-            let other = theirs.as_mut().map(|theirs| theirs.measure(*pass));
+            let other = theirs.as_mut().map(|theirs| theirs.measure(pass));
             // The first round warms up.
             if round > 0 {
                 our.extend(seconds);
@@ -217,56 +215,4 @@ fn memory_of(file: &Path) {
          {bytes:.0} MB, {:.2} of which that is",
         resident / bytes
     );
-}
-
-/// Another program, which reads and writes one line for each measurement.
-struct Theirs {
-    child: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-}
-
-impl Theirs {
-    fn start(python: &str, script: &str, model: &Path) -> Option<Self> {
-        let python = std::env::var_os(python)?;
-        let script = format!("{}/benches/{script}", env!("CARGO_MANIFEST_DIR"));
-        let mut child = Command::new(python)
-            .args([OsStr::new(&script), model.as_os_str(), OsStr::new(&threads().to_string())])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let mut theirs = Self { child, to, from };
-        while !theirs.line().starts_with("ready") {}
-        Some(theirs)
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        assert!(self.from.read_line(&mut line).unwrap() > 0, "the other program ended");
-        line
-    }
-
-    fn measure(&mut self, pass: [usize; 4]) -> Vec<f64> {
-        let [past, new, wanted, rounds] = pass;
-        writeln!(self.to, "{past} {new} {wanted} {rounds}").unwrap();
-        let seconds = self.line().split_whitespace().map(|seconds| seconds.parse().unwrap()).collect();
-        // Its threads keep spinning for a while after their work.
-        std::thread::sleep(Duration::from_millis(20));
-        seconds
-    }
-}
-
-impl Drop for Theirs {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn threads() -> usize {
-    let set = std::env::var("RAYON_NUM_THREADS").ok().and_then(|threads| threads.parse().ok());
-    set.unwrap_or_else(|| std::thread::available_parallelism().unwrap().get())
 }

@@ -2,9 +2,12 @@
 use std::sync::LazyLock;
 
 use fearless_simd::{
-    Bytes, Level, Simd, SimdBase, SimdCombine, SimdSplit, SimdWiden, f32x8, i8x32, i16x16, i32x8, u8x32,
-    u16x16,
+    Bytes, Level, Simd, SimdBase, SimdCombine, SimdSplit, SimdWiden, f32x8, i8x32, i16x16, i32x8, u8x16,
+    u8x32, u16x8, u16x16,
 };
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 /// A computation that is written once and compiled for each set of vector instructions. `run` and every function that
 /// it calls must be `#[inline(always)]`: only code that is inlined into [`run_at`] is compiled for the chosen
@@ -18,15 +21,48 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Whether sixteen sums and their operands fit the registers.
     const MANY_REGISTERS: bool = false;
 
-    /// The dot product of 32 codes and 32 activations, as partial sums: the first four lanes add up to the product of
-    /// the first 16 columns, the last four lanes to that of the last 16.
-    fn dot(simd: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S>;
+    /// Whether a [`Sum`](Self::Sum) has only 16 bits for two products, so that a few large ones fill it.
+    const NARROW_SUMS: bool = false;
+
+    /// Whether [`dot_bytes`](Self::dot_bytes) takes codes of eight bits as signed numbers.
+    const SIGNED_BYTES: bool = false;
+
+    /// Whether [`add_products`](Self::add_products) takes codes of eight bits too.
+    const ADDS_BYTES: bool = false;
+
+    /// Sums of products of codes and activations, not yet added up to eight lanes.
+    type Sum: Copy;
+
+    /// Sums of no products.
+    fn zero(simd: S) -> Self::Sum;
+
+    /// Adds the products of 32 codes of less than seven bits with 32 activations.
+    fn add_products(simd: S, sum: Self::Sum, codes: u8x32<S>, activations: i8x32<S>) -> Self::Sum;
+
+    /// Adds sums up to eight lanes: lane `i` has the products of the columns from `4·i` up to `4·i + 4`.
+    fn lanes(simd: S, sum: Self::Sum) -> i32x8<S>;
+
+    /// The dot product of 32 codes of up to eight bits and 32 activations, in the lanes of [`lanes`](Self::lanes).
+    fn dot_bytes(simd: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S>;
+
+    /// The dot product of 32 codes of less than seven bits and 32 activations. The products of the first 16 columns are
+    /// multiplied with the first eight scales, which must be equal, and the others with the last eight. The lanes are
+    /// those of [`lanes`](Self::lanes).
+    fn dot_scaled(simd: S, codes: u8x32<S>, activations: i8x32<S>, scales: i16x16<S>) -> i32x8<S>;
 
     /// Converts one little-endian f16 to f32.
     fn f16_to_f32(simd: S, bits: [u8; 2]) -> f32;
 
     /// Converts eight little-endian f16 to f32.
     fn f16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S>;
+
+    /// Converts eight little-endian bf16 to f32.
+    #[inline(always)]
+    fn bf16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S> {
+        let zero = u8x16::splat(simd, 0).bitcast::<u16x8<S>>();
+        let (first, last) = zero.interleave(u8x16::from_slice(simd, bits).bitcast::<u16x8<S>>());
+        first.combine(last).bitcast()
+    }
 
     /// Spreads 32 bits over 32 bytes: 16 for a set bit, 0 for any other. These are the fifth bits of 5-bit codes.
     fn fifth_bits(simd: S, bits: [u8; 4]) -> u8x32<S>;
@@ -75,17 +111,53 @@ pub(super) fn run_at(level: Level, kernel: impl Kernel) {
 struct Portable;
 
 impl<S: Simd> Dot<S> for Portable {
+    type Sum = i32x8<S>;
+
     #[inline(always)]
-    fn dot(_: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S> {
+    fn zero(simd: S) -> Self::Sum {
+        i32x8::splat(simd, 0)
+    }
+
+    #[inline(always)]
+    fn add_products(_: S, sum: Self::Sum, codes: u8x32<S>, activations: i8x32<S>) -> Self::Sum {
         let (first_codes, last_codes) = codes.widen();
         let (first, last) = activations.widen();
-        // A product is at most 255 · 127, which fits in 16 bits.
-        let sum = |codes: u16x16<S>, activations: i16x16<S>| {
-            let (a, b) = (codes.bitcast::<i16x16<S>>() * activations).widen();
-            let (a, b) = (a + b).split();
-            a + b
+        // A product is at most 63 · 127, so a sum of two fits in 16 bits.
+        let products = |codes: u16x16<S>, activations: i16x16<S>| {
+            let (a, b) = (codes.bitcast::<i16x16<S>>() * activations).split();
+            a.unzip_low(b) + a.unzip_high(b)
         };
-        sum(first_codes, first).combine(sum(last_codes, last))
+        let (first, last) = (products(first_codes, first), products(last_codes, last));
+        let (first, last) = (first.unzip_low(last).widen(), first.unzip_high(last).widen());
+        sum + (first.0.combine(first.1) + last.0.combine(last.1))
+    }
+
+    #[inline(always)]
+    fn lanes(_: S, sum: Self::Sum) -> i32x8<S> {
+        sum
+    }
+
+    #[inline(always)]
+    fn dot_scaled(simd: S, codes: u8x32<S>, activations: i8x32<S>, scales: i16x16<S>) -> i32x8<S> {
+        let ((first, _), (last, _)) = {
+            let (first, last) = scales.widen();
+            (first.split(), last.split())
+        };
+        let dot = <Self as Dot<S>>::add_products(simd, <Self as Dot<S>>::zero(simd), codes, activations);
+        dot * first.combine(last)
+    }
+
+    #[inline(always)]
+    fn dot_bytes(_: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S> {
+        let (first_codes, last_codes) = codes.widen();
+        let (first, last) = activations.widen();
+        // A product is at most 255 · 127, which fits in 16 bits, but a sum of two does not.
+        let pairs = |codes: u16x16<S>, activations: i16x16<S>| {
+            let (a, b) = (codes.bitcast::<i16x16<S>>() * activations).widen();
+            a.unzip_low(b) + a.unzip_high(b)
+        };
+        let (first, last) = (pairs(first_codes, first), pairs(last_codes, last));
+        first.unzip_low(last) + first.unzip_high(last)
     }
 
     #[inline(always)]
@@ -123,141 +195,3 @@ static SPREAD: [u64; 256] = {
     }
     table
 };
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use fearless_simd::{Avx2, Avx512, SimdBase, SimdInto, f32x8, i8x32, i32x8, u8x16, u8x32};
-
-    use super::Dot;
-
-    /// Uses the VNNI instruction, which sums four products of bytes.
-    #[derive(Debug, Clone, Copy)]
-    pub(super) struct Vnni;
-
-    impl Dot<Avx512> for Vnni {
-        const MANY_REGISTERS: bool = true;
-
-        #[inline(always)]
-        fn dot(simd: Avx512, codes: u8x32<Avx512>, activations: i8x32<Avx512>) -> i32x8<Avx512> {
-            fearless_simd::kernel!(
-                #[inline(always)]
-                fn kernel(simd: Avx512, codes: __m256i, activations: __m256i) -> __m256i {
-                    let _ = simd;
-                    _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, activations)
-                }
-            );
-            kernel(simd, codes.into(), activations.into()).simd_into(simd)
-        }
-
-        #[inline(always)]
-        fn f16_to_f32(simd: Avx512, bits: [u8; 2]) -> f32 {
-            fearless_simd::kernel!(
-                #[inline(always)]
-                fn kernel(simd: Avx512, bits: i32) -> f32 {
-                    let _ = simd;
-                    _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)))
-                }
-            );
-            kernel(simd, i32::from(u16::from_le_bytes(bits)))
-        }
-
-        #[inline(always)]
-        fn f16x8_to_f32(simd: Avx512, bits: &[u8; 16]) -> f32x8<Avx512> {
-            fearless_simd::kernel!(
-                #[inline(always)]
-                fn kernel(simd: Avx512, bits: __m128i) -> __m256 {
-                    let _ = simd;
-                    _mm256_cvtph_ps(bits)
-                }
-            );
-            kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
-        }
-
-        #[inline(always)]
-        fn fifth_bits(simd: Avx512, bits: [u8; 4]) -> u8x32<Avx512> {
-            fearless_simd::kernel!(
-                #[inline(always)]
-                fn kernel(simd: Avx512, bits: u32) -> __m256i {
-                    let _ = simd;
-                    _mm256_maskz_set1_epi8(bits, 16)
-                }
-            );
-            kernel(simd, u32::from_le_bytes(bits)).simd_into(simd)
-        }
-    }
-
-    /// Sums two products of 16 bits: the AVX2 instruction for bytes sums two products in 16 bits, which can overflow.
-    #[derive(Debug, Clone, Copy)]
-    pub(super) struct Madd;
-
-    impl Dot<Avx2> for Madd {
-        #[inline(always)]
-        fn dot(simd: Avx2, codes: u8x32<Avx2>, activations: i8x32<Avx2>) -> i32x8<Avx2> {
-            fearless_simd::kernel!(
-                #[inline(always)]
-                fn kernel(simd: Avx2, codes: __m256i, activations: __m256i) -> __m256i {
-                    let _ = simd;
-                    let first = _mm256_madd_epi16(
-                        _mm256_cvtepu8_epi16(_mm256_castsi256_si128(codes)),
-                        _mm256_cvtepi8_epi16(_mm256_castsi256_si128(activations)),
-                    );
-                    let last = _mm256_madd_epi16(
-                        _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(codes)),
-                        _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(activations)),
-                    );
-                    // `hadd` gives sums of `first`, then of `last`, within each half: exchange the middle two pairs.
-                    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(first, last))
-                }
-            );
-            kernel(simd, codes.into(), activations.into()).simd_into(simd)
-        }
-
-        #[inline(always)]
-        fn f16_to_f32(simd: Avx2, bits: [u8; 2]) -> f32 {
-            fearless_simd::kernel!(
-                #[inline(always)]
-                fn kernel(simd: Avx2, bits: i32) -> f32 {
-                    let _ = simd;
-                    _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)))
-                }
-            );
-            kernel(simd, i32::from(u16::from_le_bytes(bits)))
-        }
-
-        #[inline(always)]
-        fn f16x8_to_f32(simd: Avx2, bits: &[u8; 16]) -> f32x8<Avx2> {
-            fearless_simd::kernel!(
-                #[inline(always)]
-                fn kernel(simd: Avx2, bits: __m128i) -> __m256 {
-                    let _ = simd;
-                    _mm256_cvtph_ps(bits)
-                }
-            );
-            kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
-        }
-
-        #[inline(always)]
-        fn fifth_bits(simd: Avx2, bits: [u8; 4]) -> u8x32<Avx2> {
-            fearless_simd::kernel!(
-                #[inline(always)]
-                fn kernel(simd: Avx2, bits: i32) -> __m256i {
-                    let _ = simd;
-                    // Repeat each byte eight times, and keep a different bit in each copy.
-                    let byte = _mm256_set_epi64x(
-                        0x0303_0303_0303_0303,
-                        0x0202_0202_0202_0202,
-                        0x0101_0101_0101_0101,
-                        0,
-                    );
-                    let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), byte);
-                    let own = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
-                    let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, own), own);
-                    _mm256_and_si256(set, _mm256_set1_epi8(16))
-                }
-            );
-            kernel(simd, i32::from_le_bytes(bits)).simd_into(simd)
-        }
-    }
-}

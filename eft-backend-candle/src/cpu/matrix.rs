@@ -5,7 +5,6 @@ use bytes::Bytes;
 use eft_models::{Dtype, RawTensor};
 use rayon::prelude::*;
 
-use super::activations::QuantisedActivations;
 use super::{level, packed, plain, runs_in_parallel};
 
 /// The number of multiplications from which a product is split over threads.
@@ -75,8 +74,11 @@ pub(crate) fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     let Some(columns) = matrices.first().map(|m| m.columns) else { return Vec::new() };
     let rows = x.len() / columns;
     let mut outs: Vec<_> = matrices.iter().map(|m| vec![0.0; rows * m.outputs]).collect();
-    let quantised = matrices.iter().any(|m| matches!(m.dtype, Dtype::Quantised(_)));
-    let quantised = quantised.then(|| QuantisedActivations::new(x, columns));
+    let kinds = matrices.iter().filter_map(|m| match m.dtype {
+        Dtype::Quantised(kind) => Some(kind),
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 => None,
+    });
+    let quantised = kinds.clone().next().map(|_| packed::Input::new(x, columns, kinds));
     let input = Input { x, quantised: quantised.as_ref(), columns };
 
     let work: usize = matrices.iter().map(|m| rows * m.outputs * columns).sum();
@@ -100,7 +102,7 @@ pub(crate) fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
 /// The activations, and their quantised form if a matrix is quantised.
 struct Input<'a> {
     x: &'a [f32],
-    quantised: Option<&'a QuantisedActivations>,
+    quantised: Option<&'a packed::Input>,
     columns: usize,
 }
 

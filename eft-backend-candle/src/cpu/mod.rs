@@ -6,11 +6,14 @@
 //! are unpacked to 8-bit codes, multiplied with activations that are quantised to 8 bits too, and summed as integers.
 mod activations;
 mod blocks;
+mod few;
 mod level;
+mod many;
 mod matrix;
 pub(crate) mod ops;
 mod packed;
 mod plain;
+mod tiles;
 
 pub(crate) use matrix::{Matrix, products};
 

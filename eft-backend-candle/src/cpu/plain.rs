@@ -14,6 +14,8 @@ const OUTPUTS: usize = 2;
 const MANY_OUTPUTS: usize = 4;
 /// Up to this many rows, the activations leave most of the L1 cache free.
 const FEW: usize = 16;
+/// Up to this many rows, weights are widened to f32 in registers, again for each [`ROWS`] rows.
+const WIDENED_IN_REGISTERS: usize = 2 * ROWS;
 /// The number of outputs whose weights are widened to f32 at once.
 const TILE: usize = 16;
 
@@ -34,16 +36,103 @@ impl Kernel for Product<'_, '_> {
         let Self { dtype, weights, x, columns, outputs, out } = self;
         let bytes = dtype.bytes(columns);
         let weights = &weights[outputs.start * bytes..outputs.end * bytes];
-        if dtype == Dtype::F32 {
-            tiles::<S, D>(simd, weights, x, columns, 0, out);
-            return;
+        match dtype {
+            Dtype::F16 if out.len() <= WIDENED_IN_REGISTERS => {
+                return tiles::<S, D, F16>(simd, weights, x, columns, 0, out);
+            }
+            Dtype::BF16 if out.len() <= WIDENED_IN_REGISTERS => {
+                return tiles::<S, D, BF16>(simd, weights, x, columns, 0, out);
+            }
+            Dtype::F16 | Dtype::BF16 => {}
+            Dtype::F32 | Dtype::Quantised(_) => return tiles::<S, D, F32>(simd, weights, x, columns, 0, out),
         }
         let mut tile = vec![0; TILE.min(outputs.len()) * 4 * columns];
         for (i, weights) in weights.chunks(TILE * bytes).enumerate() {
             let tile = &mut tile[..weights.len() / bytes * 4 * columns];
             widen::<S, D>(simd, dtype, weights, tile);
-            tiles::<S, D>(simd, tile, x, columns, i * TILE, out);
+            tiles::<S, D, F32>(simd, tile, x, columns, i * TILE, out);
         }
+    }
+}
+
+/// A type of weights.
+trait Entry {
+    /// The size of an entry in bytes.
+    const BYTES: usize;
+    /// Eight entries. They are read as bytes, since weights in a file need not be aligned.
+    type Eight;
+
+    /// Returns the whole eights at the start of `bytes`.
+    fn eights(bytes: &[u8]) -> &[Self::Eight];
+
+    /// Converts eight entries to f32.
+    fn widen<S: Simd, D: Dot<S>>(simd: S, eight: &Self::Eight) -> f32x8<S>;
+
+    /// Converts the entries of `bytes`, of which there are few, one at a time.
+    fn one_by_one(bytes: &[u8]) -> impl Iterator<Item = f32>;
+}
+
+struct F32;
+struct F16;
+struct BF16;
+
+impl Entry for F32 {
+    const BYTES: usize = 4;
+    type Eight = [u8; 32];
+
+    #[inline(always)]
+    fn eights(bytes: &[u8]) -> &[Self::Eight] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn widen<S: Simd, D: Dot<S>>(simd: S, eight: &Self::Eight) -> f32x8<S> {
+        u8x32::from_slice(simd, eight).bitcast()
+    }
+
+    #[inline(always)]
+    fn one_by_one(bytes: &[u8]) -> impl Iterator<Item = f32> {
+        bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
+    }
+}
+
+impl Entry for F16 {
+    const BYTES: usize = 2;
+    type Eight = [u8; 16];
+
+    #[inline(always)]
+    fn eights(bytes: &[u8]) -> &[Self::Eight] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn widen<S: Simd, D: Dot<S>>(simd: S, eight: &Self::Eight) -> f32x8<S> {
+        D::f16x8_to_f32(simd, eight)
+    }
+
+    #[inline(always)]
+    fn one_by_one(bytes: &[u8]) -> impl Iterator<Item = f32> {
+        bytes.as_chunks().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32())
+    }
+}
+
+impl Entry for BF16 {
+    const BYTES: usize = 2;
+    type Eight = [u8; 16];
+
+    #[inline(always)]
+    fn eights(bytes: &[u8]) -> &[Self::Eight] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn widen<S: Simd, D: Dot<S>>(simd: S, eight: &Self::Eight) -> f32x8<S> {
+        D::bf16x8_to_f32(simd, eight)
+    }
+
+    #[inline(always)]
+    fn one_by_one(bytes: &[u8]) -> impl Iterator<Item = f32> {
+        bytes.as_chunks().0.iter().map(|bytes| half::bf16::from_le_bytes(*bytes).to_f32())
     }
 }
 
@@ -67,9 +156,9 @@ fn widen<S: Simd, D: Dot<S>>(simd: S, dtype: Dtype, weights: &[u8], out: &mut [u
     }
 }
 
-/// Multiplies f32 weights with all rows, and writes the outputs from index `to` on.
+/// Multiplies weights with all rows, and writes the outputs from index `to` on.
 #[inline(always)]
-fn tiles<S: Simd, D: Dot<S>>(
+fn tiles<S: Simd, D: Dot<S>, E: Entry>(
     simd: S,
     weights: &[u8],
     x: &[f32],
@@ -78,7 +167,7 @@ fn tiles<S: Simd, D: Dot<S>>(
     out: &mut [&mut [f32]],
 ) {
     let rows = x.len() / columns;
-    let outputs = weights.len() / (4 * columns);
+    let outputs = weights.len() / (E::BYTES * columns);
     // A few outputs at a time over all rows, so that their weights stay in the cache meanwhile; with few rows, in L1.
     let at_once = if rows <= FEW { MANY_OUTPUTS } else { TILE };
     for first in (0..outputs).step_by(at_once) {
@@ -88,16 +177,20 @@ fn tiles<S: Simd, D: Dot<S>>(
             while output < end {
                 let at = Tile { weights, x, columns, row, output, to: to + output };
                 output += match (rows - row, end - output) {
-                    (1, MANY_OUTPUTS..) => sums::<S, MANY_OUTPUTS, 1>(simd, at, out),
-                    (1, _) => sums::<S, 1, 1>(simd, at, out),
-                    (2, MANY_OUTPUTS..) => sums::<S, MANY_OUTPUTS, 2>(simd, at, out),
-                    (2, _) => sums::<S, 1, 2>(simd, at, out),
-                    (3, MANY_OUTPUTS..) if D::MANY_REGISTERS => sums::<S, MANY_OUTPUTS, 3>(simd, at, out),
-                    (_, MANY_OUTPUTS..) if D::MANY_REGISTERS => sums::<S, MANY_OUTPUTS, ROWS>(simd, at, out),
-                    (3, OUTPUTS..) => sums::<S, OUTPUTS, 3>(simd, at, out),
-                    (3, _) => sums::<S, 1, 3>(simd, at, out),
-                    (_, OUTPUTS..) => sums::<S, OUTPUTS, ROWS>(simd, at, out),
-                    (_, _) => sums::<S, 1, ROWS>(simd, at, out),
+                    (1, MANY_OUTPUTS..) => sums::<S, D, E, MANY_OUTPUTS, 1>(simd, at, out),
+                    (1, _) => sums::<S, D, E, 1, 1>(simd, at, out),
+                    (2, MANY_OUTPUTS..) => sums::<S, D, E, MANY_OUTPUTS, 2>(simd, at, out),
+                    (2, _) => sums::<S, D, E, 1, 2>(simd, at, out),
+                    (3, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
+                        sums::<S, D, E, MANY_OUTPUTS, 3>(simd, at, out)
+                    }
+                    (_, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
+                        sums::<S, D, E, MANY_OUTPUTS, ROWS>(simd, at, out)
+                    }
+                    (3, OUTPUTS..) => sums::<S, D, E, OUTPUTS, 3>(simd, at, out),
+                    (3, _) => sums::<S, D, E, 1, 3>(simd, at, out),
+                    (_, OUTPUTS..) => sums::<S, D, E, OUTPUTS, ROWS>(simd, at, out),
+                    (_, _) => sums::<S, D, E, 1, ROWS>(simd, at, out),
                 };
             }
         }
@@ -119,17 +212,21 @@ struct Tile<'a> {
 
 /// Computes the products of `N` outputs with `M` rows. Returns `N`.
 #[inline(always)]
-fn sums<S: Simd, const N: usize, const M: usize>(simd: S, at: Tile<'_>, out: &mut [&mut [f32]]) -> usize {
+fn sums<S: Simd, D: Dot<S>, E: Entry, const N: usize, const M: usize>(
+    simd: S,
+    at: Tile<'_>,
+    out: &mut [&mut [f32]],
+) -> usize {
     simd.vectorize(
         #[inline(always)]
         || {
             let columns = at.columns;
             let whole = columns / 8;
-            let mut weights: [&[[u8; 32]]; N] = [&[]; N];
+            let mut weights: [&[E::Eight]; N] = [&[]; N];
             let mut weights_rest: [&[u8]; N] = [&[]; N];
             for n in 0..N {
-                let row = &at.weights[(at.output + n) * 4 * columns..][..4 * columns];
-                (weights[n], weights_rest[n]) = (&row.as_chunks().0[..whole], &row[32 * whole..]);
+                let row = &at.weights[(at.output + n) * E::BYTES * columns..][..E::BYTES * columns];
+                (weights[n], weights_rest[n]) = (&E::eights(row)[..whole], &row[8 * E::BYTES * whole..]);
             }
             let mut rows: [&[[f32; 8]]; M] = [&[]; M];
             let mut rows_rest: [&[f32]; M] = [&[]; M];
@@ -139,10 +236,9 @@ fn sums<S: Simd, const N: usize, const M: usize>(simd: S, at: Tile<'_>, out: &mu
             }
             let mut sums = [[f32x8::splat(simd, 0.0); M]; N];
             for i in 0..whole {
-                // Read as bytes, since weights in a file need not be aligned.
                 let mut part = [f32x8::splat(simd, 0.0); N];
                 for n in 0..N {
-                    part[n] = u8x32::from_slice(simd, &weights[n][i]).bitcast();
+                    part[n] = E::widen::<S, D>(simd, &weights[n][i]);
                 }
                 for m in 0..M {
                     let x = f32x8::from_slice(simd, &rows[m][i]);
@@ -154,8 +250,8 @@ fn sums<S: Simd, const N: usize, const M: usize>(simd: S, at: Tile<'_>, out: &mu
             for m in 0..M {
                 for n in 0..N {
                     let mut sum = sums[n][m].reduce_sum();
-                    for (weight, x) in weights_rest[n].as_chunks().0.iter().zip(rows_rest[m]) {
-                        sum += f32::from_le_bytes(*weight) * x;
+                    for (weight, x) in E::one_by_one(weights_rest[n]).zip(rows_rest[m]) {
+                        sum += weight * x;
                     }
                     out[at.row + m][at.to + n] = sum;
                 }

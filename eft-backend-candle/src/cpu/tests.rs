@@ -1,13 +1,13 @@
 //! Products with every kind of weights, on every set of instructions, against candle's dequantised weights and sums in
 //! f64.
 #![allow(clippy::unwrap_used, reason = "tests")]
+use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 use eft_models::{Blocks, Dtype, RawTensor};
 use fearless_simd::Level;
 use proptest::prelude::*;
 
-use super::activations::QuantisedActivations;
 use super::{Matrix, level, ops, packed, plain, products};
 
 const KINDS: [(Blocks, GgmlDType); 10] = [
@@ -53,6 +53,17 @@ fn matrix(dtype: Dtype, bytes: Vec<u8>, outputs: usize, columns: usize) -> Matri
     Matrix::new(&raw).unwrap()
 }
 
+/// Multiplies all rows with all outputs, with the instructions of `level`.
+fn product_at(level: Level, kind: Blocks, weights: &[u8], x: &[f32], columns: usize) -> Vec<f32> {
+    let outputs = weights.len() / (columns / kind.entries() * kind.bytes());
+    let activations = packed::Input::new(x, columns, [kind].into_iter());
+    let mut out = vec![0.0; x.len() / columns * outputs];
+    let mut rows: Vec<_> = out.chunks_mut(outputs).collect();
+    let product = packed::Product { kind, weights, x: &activations, outputs: 0..outputs, out: &mut rows };
+    level::run_at(level, product);
+    out
+}
+
 fn numbers(count: usize) -> impl Strategy<Value = Vec<f32>> {
     prop::collection::vec(prop_oneof![8 => -1.0f32..1.0, 1 => -30.0f32..30.0, 1 => Just(0.0)], count)
 }
@@ -62,22 +73,15 @@ proptest! {
 
     #[test]
     fn quantised_products_match_those_of_dequantised_weights(
-        weights in numbers(7 * 512), x in numbers(6 * 512), rows in 1usize..7,
+        weights in numbers(7 * 512), x in numbers(34 * 512),
+        rows in prop_oneof![1usize..7, 7usize..35],
     ) {
         let (outputs, columns) = (7, 512);
         let x = &x[..rows * columns];
         for kind in KINDS {
             let (bytes, plain) = quantised(kind, &weights, columns);
-            let activations = QuantisedActivations::new(x, columns);
-            let mut all = Vec::new();
-            for level in levels() {
-                let mut out = vec![0.0; rows * outputs];
-                let mut parts: Vec<_> = out.chunks_mut(outputs).collect();
-                let (weights, outputs, out_rows) = (&bytes[..], 0..outputs, &mut parts[..]);
-                let product = packed::Product { kind: kind.0, weights, x: &activations, outputs, out: out_rows };
-                level::run_at(level, product);
-                all.push(out);
-            }
+            let mut all: Vec<_> =
+                levels().into_iter().map(|level| product_at(level, kind.0, &bytes, x, columns)).collect();
             all.push(products(x, &[&matrix(Dtype::Quantised(kind.0), bytes, outputs, columns)]).remove(0));
             for (row, x) in x.chunks(columns).enumerate() {
                 for (output, weights) in plain.chunks(columns).enumerate() {
@@ -150,17 +154,76 @@ proptest! {
     }
 }
 
+/// The largest codes and activations fill the integer sums most. The shapes exceed what is multiplied at once: 20 outputs,
+/// 40 groups of columns, five blocks of eight rows.
+#[test]
+fn products_with_the_largest_codes_do_not_overflow() {
+    let (outputs, columns) = (21, 1280);
+    for (kind, candle) in KINDS {
+        let numbers: &[usize] = match kind {
+            Blocks::Q4_0 | Blocks::Q5_0 | Blocks::Q8_0 => &[0],
+            Blocks::Q4_1 | Blocks::Q5_1 | Blocks::Q4K | Blocks::Q5K => &[0, 2],
+            Blocks::Q2K => &[80, 82],
+            Blocks::Q3K => &[108],
+            Blocks::Q6K => &[208],
+        };
+        for (byte, factor) in [(0x00, 0), (0x7f, 0), (0x80, 0), (0xff, 0), (0x5a, 167)] {
+            let count = outputs * columns / kind.entries() * kind.bytes();
+            let mut bytes: Vec<u8> = (0..count).map(|i| byte ^ (i * factor / 3) as u8).collect();
+            for (i, block) in bytes.chunks_mut(kind.bytes()).enumerate() {
+                for at in numbers {
+                    let number = half::f16::from_f32(0.25 + (i % 5) as f32 / 16.0);
+                    block[*at..at + 2].copy_from_slice(&number.to_le_bytes());
+                }
+            }
+            let tensor = qtensor_from_ggml(candle, &bytes, vec![outputs, columns], &Device::Cpu).unwrap();
+            let plain: Vec<f32> =
+                tensor.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            for rows in [1, 2, 3, 4, 5, 9, 33] {
+                // All entries are as large as the largest, so that none is rounded.
+                let sign = |i: usize| {
+                    if i / columns % 3 == i % columns % (1 + i / columns % 5) { 1.0 } else { -1.0 }
+                };
+                let x: Vec<f32> = (0..rows * columns).map(sign).collect();
+                for level in levels() {
+                    let out = product_at(level, kind, &bytes, &x, columns);
+                    for (i, got) in out.iter().enumerate() {
+                        let (x, weights) = (&x[i / outputs * columns..], &plain[i % outputs * columns..]);
+                        let terms = x.iter().zip(weights).take(columns);
+                        let (mut exact, mut size) = (0.0, 0.0);
+                        for (x, weight) in terms {
+                            exact += f64::from(*x) * f64::from(*weight);
+                            size += f64::from(weight.abs());
+                        }
+                        assert!(
+                            (f64::from(*got) - exact).abs() <= 1e-5 * size + 1e-6,
+                            "{kind:?} of {byte:#x}, {level:?}, {rows} rows, number {i}: {got}, not {exact}",
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn nan_and_infinity_are_not_lost() {
-    let weights: Vec<f32> = (0..4 * 64).map(|i| i as f32 / 256.0 - 0.5).collect();
-    let (bytes, _) = quantised((Blocks::Q4_0, GgmlDType::Q4_0), &weights, 64);
-    let matrix = matrix(Dtype::Quantised(Blocks::Q4_0), bytes, 4, 64);
-    for non_finite in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let mut x = vec![1.0; 2 * 64];
-        x[64 + 17] = non_finite;
-        let out = products(&x, &[&matrix]).remove(0);
-        assert!(out[..4].iter().all(|x| x.is_finite()) && out[4..].iter().all(|x| x.is_nan()), "{out:?}");
-        assert!(ops::rms_norm(&x, &[1.0; 64], 1e-5)[64..].iter().any(|x| x.is_nan()));
+    let weights: Vec<f32> = (0..4 * 256).map(|i| i as f32 / 1024.0 - 0.5).collect();
+    for kind in KINDS {
+        let (bytes, _) = quantised(kind, &weights, 256);
+        let matrix = matrix(Dtype::Quantised(kind.0), bytes, 4, 256);
+        for (non_finite, rows) in [(f32::NAN, 2), (f32::INFINITY, 4), (f32::NEG_INFINITY, 9)] {
+            let mut x = vec![1.0; rows * 256];
+            x[256 + 17] = non_finite;
+            let out = products(&x, &[&matrix]).remove(0);
+            for (row, out) in out.chunks(4).enumerate() {
+                assert!(
+                    out.iter().all(|x| x.is_nan() == (row == 1) && !x.is_infinite()),
+                    "{kind:?}: {out:?}"
+                );
+            }
+            assert!(ops::rms_norm(&x, &[1.0; 256], 1e-5)[256..].iter().any(|x| x.is_nan()));
+        }
     }
 }
 

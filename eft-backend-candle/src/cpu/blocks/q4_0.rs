@@ -9,6 +9,7 @@ impl Block for Q4_0 {
     const GROUPS: usize = 1;
     const BYTES: usize = 18;
     const HALF_SCALES: bool = false;
+    const LARGEST: u8 = 15;
 
     #[inline(always)]
     fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {

@@ -1,22 +1,24 @@
 //! `Q4_K`: codes of four bits. Each 32 entries have a scale and an offset of six bits each, times an f16 for all 256.
 use fearless_simd::{Simd, SimdBase, u8x32};
 
-use super::{Block, Dot, Group, six_bits, take};
+use super::{Dot, SuperBlock, SuperScales, at, six_bits};
 
 pub(in crate::cpu) struct Q4K;
 
-impl Block for Q4K {
-    const GROUPS: usize = 8;
+impl SuperBlock for Q4K {
     const BYTES: usize = 144;
     const HALF_SCALES: bool = false;
+    const LARGEST: u8 = 15;
 
     #[inline(always)]
-    fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {
-        six_bits::<S, D>(simd, &mut block, output, groups);
-        for pair in groups.chunks_exact_mut(2) {
-            let bytes = u8x32::from_slice(simd, take::<32>(&mut block));
-            (bytes & 0xF).store_slice(&mut pair[0].codes[output]);
-            (bytes >> 4).store_slice(&mut pair[1].codes[output]);
-        }
+    fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
+        six_bits::<S, D>(simd, block)
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(simd: S, block: &[u8], group: usize) -> u8x32<S> {
+        // The lower halves of 32 bytes, then their upper halves.
+        let bytes = u8x32::from_slice(simd, at::<32>(block, 16 + group / 2 * 32));
+        if group.is_multiple_of(2) { bytes & 0xF } else { bytes >> 4 }
     }
 }

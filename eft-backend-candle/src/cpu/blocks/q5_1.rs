@@ -9,6 +9,7 @@ impl Block for Q5_1 {
     const GROUPS: usize = 1;
     const BYTES: usize = 24;
     const HALF_SCALES: bool = false;
+    const LARGEST: u8 = 31;
 
     #[inline(always)]
     fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {

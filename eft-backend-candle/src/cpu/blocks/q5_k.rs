@@ -1,23 +1,27 @@
 //! `Q5_K`: codes of five bits. Each 32 entries have a scale and an offset of six bits each, times an f16 for all 256.
 use fearless_simd::{Simd, SimdBase, u8x32};
 
-use super::{Block, Dot, Group, six_bits, take};
+use super::{Dot, SuperBlock, SuperScales, at, moved, six_bits};
 
 pub(in crate::cpu) struct Q5K;
 
-impl Block for Q5K {
-    const GROUPS: usize = 8;
+impl SuperBlock for Q5K {
     const BYTES: usize = 176;
     const HALF_SCALES: bool = false;
+    const LARGEST: u8 = 31;
 
     #[inline(always)]
-    fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {
-        six_bits::<S, D>(simd, &mut block, output, groups);
-        let high = u8x32::from_slice(simd, take::<32>(&mut block));
-        for (i, pair) in (0..).step_by(2).zip(groups.chunks_exact_mut(2)) {
-            let bytes = u8x32::from_slice(simd, take::<32>(&mut block));
-            ((bytes & 0xF) | (((high >> i) & 1) << 4)).store_slice(&mut pair[0].codes[output]);
-            ((bytes >> 4) | (((high >> (i + 1)) & 1) << 4)).store_slice(&mut pair[1].codes[output]);
-        }
+    fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
+        six_bits::<S, D>(simd, block)
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(simd: S, block: &[u8], group: usize) -> u8x32<S> {
+        // The lower four bits: the lower halves of 32 bytes, then their upper halves. The fifth: a bit of 32 bytes for
+        // each group.
+        let high = u8x32::from_slice(simd, at::<32>(block, 16));
+        let low = u8x32::from_slice(simd, at::<32>(block, 48 + group / 2 * 32));
+        let low = if group.is_multiple_of(2) { low & 0xF } else { low >> 4 };
+        low | moved(high, group, 1, 4)
     }
 }

@@ -1,0 +1,158 @@
+//! Products of a few rows with blocks of 256 entries: codes are unpacked in registers, and scales are applied to
+//! integers.
+use std::ops::Range;
+
+use fearless_simd::{Simd, SimdBase, SimdFloat, SimdInt, f32x8, i8x32, u8x32};
+
+use super::activations::{GROUP, QuantisedActivations};
+use super::blocks::{ORDER, SuperBlock};
+use super::level::Dot;
+
+/// The largest number of rows.
+pub(super) const FEW: usize = 4;
+
+/// Rows of activations, arranged for blocks of 256 entries.
+pub(super) struct SuperRows {
+    /// The number of groups of 256 columns in a row.
+    supers: usize,
+    rows: Vec<Super>,
+}
+
+/// Eight groups of 32 columns of a row.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
+struct Super {
+    codes: [[i8; GROUP]; 8],
+    /// The scale of each group, in eight lanes.
+    scales: [[f32; 8]; 8],
+    /// For the first four groups and for the last four, the sums of the dequantised entries of their first halves, then
+    /// of their last halves; and the sums of all eight groups. Each four are in the order of [`ORDER`].
+    sums: [[f32; 8]; 3],
+}
+
+impl SuperRows {
+    /// Rearranges rows whose columns are a multiple of 256.
+    pub(super) fn new(x: &QuantisedActivations) -> Self {
+        let supers = x.groups / 8;
+        let mut rows = Vec::with_capacity(x.rows() * supers);
+        for row in 0..x.rows() {
+            for groups in x.row(row).as_chunks::<8>().0 {
+                let half = |i: usize, half: usize| groups[i].sums[4 * half];
+                let sums = |from: usize| std::array::from_fn(|i| half(from + ORDER[i % 4], i / 4));
+                let totals = std::array::from_fn(|i| {
+                    let group = i / 4 * 4 + ORDER[i % 4];
+                    half(group, 0) + half(group, 1)
+                });
+                rows.push(Super {
+                    codes: groups.map(|group| group.codes),
+                    scales: groups.map(|group| [group.scale; 8]),
+                    sums: [sums(0), sums(4), totals],
+                });
+            }
+        }
+        Self { supers, rows }
+    }
+
+    fn row(&self, row: usize) -> &[Super] {
+        &self.rows[row * self.supers..(row + 1) * self.supers]
+    }
+}
+
+/// Multiplies up to [`FEW`] rows with the weights of a range of outputs.
+#[inline(always)]
+pub(super) fn product<S: Simd, D: Dot<S>, B: SuperBlock>(
+    simd: S,
+    weights: &[u8],
+    x: &SuperRows,
+    outputs: Range<usize>,
+    out: &mut [&mut [f32]],
+) {
+    match out.len() {
+        0 => {}
+        1 => sums::<S, D, B, 1>(simd, weights, x, outputs, out),
+        2 => sums::<S, D, B, 2>(simd, weights, x, outputs, out),
+        3 => sums::<S, D, B, 3>(simd, weights, x, outputs, out),
+        _ => sums::<S, D, B, FEW>(simd, weights, x, outputs, out),
+    }
+}
+
+#[inline(always)]
+fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
+    simd: S,
+    weights: &[u8],
+    x: &SuperRows,
+    outputs: Range<usize>,
+    out: &mut [&mut [f32]],
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let mut rows: [&[Super]; M] = [&[]; M];
+            for (m, row) in rows.iter_mut().enumerate() {
+                *row = x.row(m);
+            }
+            let bytes = x.supers * B::BYTES;
+            for (i, output) in outputs.enumerate() {
+                let weights = &weights[output * bytes..][..bytes];
+                let sums = output_sums::<S, D, B, M>(simd, weights, &rows);
+                for m in 0..M {
+                    out[m][i] = sums[m];
+                }
+            }
+        },
+    );
+}
+
+/// The products of one output with `M` rows.
+#[inline(always)]
+fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
+    simd: S,
+    weights: &[u8],
+    rows: &[&[Super]; M],
+) -> [f32; M] {
+    let zero = f32x8::splat(simd, 0.0);
+    let mut sums = [zero; M];
+    for (i, block) in weights.chunks_exact(B::BYTES).enumerate() {
+        let all = B::scales::<S, D>(simd, block);
+        let mut products = [zero; M];
+        for group in 0..8 {
+            let codes = B::codes(simd, block, group);
+            let scales = all.scales[group / 4]
+                .swizzle_dyn_within_blocks(u8x32::from_slice(simd, &REPEAT[ORDER[group % 4]]));
+            for m in 0..M {
+                let x = &rows[m][i];
+                let dot = D::dot_scaled(simd, codes, i8x32::from_slice(simd, &x.codes[group]), scales);
+                let scale = f32x8::from_slice(simd, &x.scales[group]);
+                products[m] = dot.to_float::<f32x8<S>>().mul_add(scale, products[m]);
+            }
+        }
+        let [first, last] = all.offsets;
+        for m in 0..M {
+            let of_x = &rows[m][i].sums;
+            let offsets = if B::HALF_SCALES {
+                let last = last * f32x8::from_slice(simd, &of_x[1]);
+                first.mul_add(f32x8::from_slice(simd, &of_x[0]), last)
+            } else {
+                first * f32x8::from_slice(simd, &of_x[2])
+            };
+            sums[m] = products[m].mul_add(all.scale, sums[m]);
+            sums[m] = offsets.mul_add(all.offset, sums[m]);
+        }
+    }
+    let mut out = [0.0; M];
+    for m in 0..M {
+        out[m] = sums[m].reduce_sum();
+    }
+    out
+}
+
+/// For each of four numbers of 32 bits, the byte indices that repeat it.
+static REPEAT: [[u8; 32]; 4] = {
+    let mut indices = [[0; 32]; 4];
+    let mut i = 0;
+    while i < 4 * 32 {
+        indices[i / 32][i % 32] = (4 * (i / 32) + i % 4) as u8;
+        i += 1;
+    }
+    indices
+};

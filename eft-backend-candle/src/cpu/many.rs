@@ -1,0 +1,286 @@
+//! Products of many rows: the activations of eight rows lie side by side, so that a lane belongs to one row, and a few
+//! codes of an output are multiplied with all eight at once.
+use std::ops::Range;
+
+use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdInt, f32x8, i8x32, i32x8, u8x32, u32x8};
+use rayon::prelude::*;
+
+use super::activations::{GROUP, QuantisedActivations};
+use super::blocks::{Block, Group, OUTPUTS};
+use super::level::Dot;
+use super::runs_in_parallel;
+
+/// The number of rows side by side.
+const LANES: usize = 8;
+/// The number of blocks of rows multiplied at once.
+const BLOCKS: usize = 4;
+/// The number of groups of columns that are unpacked at once. With the rows that they are multiplied with, they fit
+/// into the L1 cache.
+const CHUNK: usize = 16;
+/// The number of tiles of outputs that are unpacked at once.
+const TILES: usize = 4;
+/// The number of activations from which arranging them is split over threads.
+const PARALLEL_THRESHOLD: usize = 1 << 16;
+
+/// Rows of activations, eight side by side.
+pub(super) struct RowBlocks {
+    /// The number of groups in a row.
+    groups: usize,
+    blocks: Vec<Lanes>,
+}
+
+/// 32 columns of eight rows.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
+struct Lanes {
+    /// Four columns of eight rows, then the next four columns of these rows, and so on.
+    codes: [[i8; 4 * LANES]; GROUP / 4],
+    /// For each row, the scale of its codes.
+    scales: [f32; LANES],
+    /// For each row, the sum of the dequantised entries of the first 16 columns, then of the last 16, then of all.
+    sums: [[f32; LANES]; 3],
+}
+
+impl RowBlocks {
+    /// Rearranges rows. Those that are missing to a multiple of eight are zero.
+    pub(super) fn new(x: &QuantisedActivations) -> Self {
+        let groups = x.groups;
+        let zero = Lanes { codes: [[0; 32]; 8], scales: [0.0; 8], sums: [[0.0; 8]; 3] };
+        let mut blocks = vec![zero; x.rows().div_ceil(LANES) * groups];
+        let fill = |(i, block): (usize, &mut [Lanes])| {
+            for lane in 0..LANES.min(x.rows() - i * LANES) {
+                for (group, lanes) in x.row(i * LANES + lane).iter().zip(&mut *block) {
+                    for (codes, all) in group.codes.as_chunks::<4>().0.iter().zip(&mut lanes.codes) {
+                        all.as_chunks_mut().0[lane] = *codes;
+                    }
+                    let [first, last] = [group.sums[0], group.sums[4]];
+                    lanes.scales[lane] = group.scale;
+                    for (sums, sum) in lanes.sums.iter_mut().zip([first, last, first + last]) {
+                        sums[lane] = sum;
+                    }
+                }
+            }
+        };
+        if runs_in_parallel(x.rows() * groups * GROUP, PARALLEL_THRESHOLD) {
+            blocks.par_chunks_mut(groups).enumerate().for_each(fill);
+        } else {
+            blocks.chunks_mut(groups).enumerate().for_each(fill);
+        }
+        Self { groups, blocks }
+    }
+
+    /// The groups from `start` on of a block of rows.
+    fn block(&self, block: usize, start: usize) -> &[Lanes] {
+        &self.blocks[block * self.groups + start..(block + 1) * self.groups]
+    }
+}
+
+/// Multiplies all rows with the weights of a range of outputs.
+#[inline(always)]
+pub(super) fn product<S: Simd, D: Dot<S>, B: Block>(
+    simd: S,
+    weights: &[u8],
+    x: &RowBlocks,
+    outputs: Range<usize>,
+    out: &mut [&mut [f32]],
+) {
+    let bytes = x.groups / B::GROUPS * B::BYTES;
+    let blocks = x.blocks.len() / x.groups;
+    // The sums of codes of six bits are added up so often that those of fewer blocks fit the registers.
+    let at_most = if D::NARROW_SUMS && B::LARGEST == 63 { BLOCKS - 1 } else { BLOCKS };
+    let mut tile = vec![Group::default(); TILES * CHUNK];
+    // For each output of the tiles, the products with all rows.
+    let mut sums = vec![[0.0; LANES]; TILES * OUTPUTS * blocks];
+    for first in outputs.clone().step_by(TILES * OUTPUTS) {
+        let count = (TILES * OUTPUTS).min(outputs.end - first);
+        sums.fill([0.0; LANES]);
+        for start in (0..x.groups).step_by(CHUNK) {
+            let groups = CHUNK.min(x.groups - start);
+            for output in 0..count {
+                let weights = &weights[(first + output) * bytes + start / B::GROUPS * B::BYTES..];
+                let to = tile[output / OUTPUTS * CHUNK..][..groups].chunks_exact_mut(B::GROUPS);
+                for (block, to) in weights.chunks_exact(B::BYTES).zip(to) {
+                    B::unpack::<S, D>(simd, block, output % OUTPUTS, to);
+                }
+            }
+            let mut block = 0;
+            while block < blocks {
+                let at = Tile { tile: &tile, x, start, groups, block, count };
+                let sums = &mut sums[block..];
+                let at_once = at_most.min(blocks - block);
+                block += at_once;
+                match at_once {
+                    1 => tiles::<S, D, B, 1>(simd, at, blocks, sums),
+                    2 => tiles::<S, D, B, 2>(simd, at, blocks, sums),
+                    3 => tiles::<S, D, B, 3>(simd, at, blocks, sums),
+                    _ => tiles::<S, D, B, BLOCKS>(simd, at, blocks, sums),
+                }
+            }
+        }
+        for (row, out) in out.iter_mut().enumerate() {
+            let out = &mut out[first - outputs.start..][..count];
+            for (output, out) in out.iter_mut().enumerate() {
+                *out = sums[output * blocks + row / LANES][row % LANES];
+            }
+        }
+    }
+}
+
+/// What one call of [`tile_sums`] multiplies.
+#[derive(Clone, Copy)]
+struct Tile<'a> {
+    tile: &'a [Group],
+    x: &'a RowBlocks,
+    /// The first group of columns, and the number of groups.
+    start: usize,
+    groups: usize,
+    /// The first block of rows.
+    block: usize,
+    /// The number of outputs.
+    count: usize,
+}
+
+/// Adds the products of a tile with `M` blocks of rows to `sums`, which has `stride` entries for each output. Depends on
+/// the kind of block only by constants, so that it is compiled once for similar kinds.
+#[inline(always)]
+fn tiles<S: Simd, D: Dot<S>, B: Block, const M: usize>(
+    simd: S,
+    at: Tile<'_>,
+    stride: usize,
+    sums: &mut [[f32; LANES]],
+) {
+    match (B::HALF_SCALES, B::LARGEST) {
+        (false, 0..=15) => tile_sums::<S, D, false, 8, M>(simd, at, stride, sums),
+        (false, 16..=31) => tile_sums::<S, D, false, 4, M>(simd, at, stride, sums),
+        (false, 32..=63) => tile_sums::<S, D, false, 2, M>(simd, at, stride, sums),
+        (false, _) if D::ADDS_BYTES => tile_sums::<S, D, false, 8, M>(simd, at, stride, sums),
+        (false, _) => tile_sums::<S, D, false, 0, M>(simd, at, stride, sums),
+        (true, 0..=31) => tile_sums::<S, D, true, 4, M>(simd, at, stride, sums),
+        (true, 32..=63) => tile_sums::<S, D, true, 2, M>(simd, at, stride, sums),
+        (true, _) => tile_sums::<S, D, true, 0, M>(simd, at, stride, sums),
+    }
+}
+
+/// See [`tiles`]. Up to `LIMIT` pairs of products fit in 16 bits, even with the largest codes and activations. With a limit
+/// of 0, codes have eight bits.
+#[inline(always)]
+fn tile_sums<S: Simd, D: Dot<S>, const HALF_SCALES: bool, const LIMIT: usize, const M: usize>(
+    simd: S,
+    at: Tile<'_>,
+    stride: usize,
+    sums: &mut [[f32; LANES]],
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let mut rows: [&[Lanes]; M] = [&[]; M];
+            for (m, row) in rows.iter_mut().enumerate() {
+                *row = &at.x.block(at.block + m, at.start)[..at.groups];
+            }
+            for output in 0..at.count {
+                let tile = &at.tile[output / OUTPUTS * CHUNK..][..at.groups];
+                let sums = &mut sums[output * stride..][..M];
+                output_sums::<S, D, HALF_SCALES, LIMIT, M>(simd, tile, output % OUTPUTS, &rows, sums);
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn output_sums<S: Simd, D: Dot<S>, const HALF_SCALES: bool, const LIMIT: usize, const M: usize>(
+    simd: S,
+    tile: &[Group],
+    output: usize,
+    rows: &[&[Lanes]; M],
+    to: &mut [[f32; LANES]],
+) {
+    let mut sums = [f32x8::splat(simd, 0.0); M];
+    for m in 0..M {
+        sums[m] = f32x8::from_slice(simd, &to[m]);
+    }
+    for (i, group) in tile.iter().enumerate() {
+        let codes = group.codes[output].as_chunks::<4>().0;
+        let [first_scale, last_scale] = group.scales[output];
+        let (first_offset, last_offset) = (group.offsets[output], group.offsets[OUTPUTS + output]);
+        if HALF_SCALES {
+            for (half, (scale, offset)) in
+                [(first_scale, first_offset), (last_scale, last_offset)].into_iter().enumerate()
+            {
+                let mut dot = [i32x8::splat(simd, 0); M];
+                dots::<S, D, LIMIT, M, 4>(simd, codes, rows, i, 4 * half, &mut dot);
+                for m in 0..M {
+                    let x = &rows[m][i];
+                    let scaled = dot[m].to_float::<f32x8<S>>() * scale;
+                    sums[m] = scaled.mul_add(f32x8::from_slice(simd, &x.scales), sums[m]);
+                    sums[m] = f32x8::from_slice(simd, &x.sums[half]).mul_add(offset, sums[m]);
+                }
+            }
+        } else {
+            let mut all = [i32x8::splat(simd, 0); M];
+            dots::<S, D, LIMIT, M, 8>(simd, codes, rows, i, 0, &mut all);
+            for m in 0..M {
+                let x = &rows[m][i];
+                let scaled = all[m].to_float::<f32x8<S>>() * first_scale;
+                sums[m] = scaled.mul_add(f32x8::from_slice(simd, &x.scales), sums[m]);
+                sums[m] = f32x8::from_slice(simd, &x.sums[2]).mul_add(first_offset, sums[m]);
+            }
+        }
+    }
+    for m in 0..M {
+        sums[m].store_slice(&mut to[m]);
+    }
+}
+
+/// Adds the products of `N` times four columns, from the four of index `from` on, of group `i`, to `to`.
+#[inline(always)]
+fn dots<S: Simd, D: Dot<S>, const LIMIT: usize, const M: usize, const N: usize>(
+    simd: S,
+    codes: &[[u8; 4]],
+    rows: &[&[Lanes]; M],
+    i: usize,
+    from: usize,
+    to: &mut [i32x8<S>; M],
+) {
+    if LIMIT == 0 || D::NARROW_SUMS && LIMIT <= 4 {
+        // Codes rather than sums are held in registers, because the sums are soon complete.
+        let step = if LIMIT == 0 { 1 } else { LIMIT };
+        for from in (from..from + N).step_by(step) {
+            let mut held = [u8x32::splat(simd, 0); 4];
+            for n in 0..step {
+                held[n] = repeated(simd, codes[from + n]);
+            }
+            for m in 0..M {
+                let mut sum = D::zero(simd);
+                for n in 0..step {
+                    let x = i8x32::from_slice(simd, &rows[m][i].codes[from + n]);
+                    if LIMIT == 0 {
+                        to[m] = to[m] + D::dot_bytes(simd, held[n], x);
+                    } else {
+                        sum = D::add_products(simd, sum, held[n], x);
+                    }
+                }
+                if LIMIT > 0 {
+                    to[m] = to[m] + D::lanes(simd, sum);
+                }
+            }
+        }
+    } else {
+        let mut sums = [D::zero(simd); M];
+        for n in from..from + N {
+            let codes = repeated(simd, codes[n]);
+            for m in 0..M {
+                let x = i8x32::from_slice(simd, &rows[m][i].codes[n]);
+                sums[m] = D::add_products(simd, sums[m], codes, x);
+            }
+        }
+        for m in 0..M {
+            to[m] = to[m] + D::lanes(simd, sums[m]);
+        }
+    }
+}
+
+/// Repeats four codes for eight rows.
+#[inline(always)]
+fn repeated<S: Simd>(simd: S, codes: [u8; 4]) -> u8x32<S> {
+    u32x8::splat(simd, u32::from_le_bytes(codes)).bitcast()
+}
