@@ -9,6 +9,11 @@ mod laws;
 mod candle;
 #[cfg(feature = "ort")]
 mod ort;
+#[cfg(all(feature = "remote", feature = "candle"))]
+#[path = "../../eft-backend-remote/tests/all/process.rs"]
+mod process;
+#[cfg(all(feature = "remote", feature = "candle"))]
+mod remote;
 #[cfg(feature = "tch")]
 mod tch;
 

@@ -2,6 +2,7 @@
 //! reported for each token.
 #[path = "../common/mod.rs"]
 mod common;
+mod failing_rows;
 mod reported;
 mod requests;
 mod sampling;
