@@ -9,9 +9,14 @@ use crate::candle::nn;
 use crate::process::{Process, program};
 use crate::{folders, laws, zoo};
 
-/// The largest difference of a log-prob from that of the same weights by candle. llama-server multiplies the weights of
-/// an f16 file in f16.
-const TOLERANCE: f32 = 2e-2;
+/// The largest difference of a log-prob from that of the same weights by candle, where the server computes in f32.
+const TOLERANCE: f32 = 2e-3;
+
+/// The same for llama-server, which multiplies the weights of an f16 file in f16.
+const TOLERANCE_F16: f32 = 2e-2;
+
+/// The texts that are generated at the same time: as many as the server has slots.
+const ROWS: usize = 8;
 
 fn connect(url: &str, settings: fn(Remote) -> Remote) -> RemoteModel<Candle> {
     let tokenizer = zoo("base-large").to_string_lossy().into_owned();
@@ -49,17 +54,19 @@ fn asked(step: usize) -> Vec<String> {
     all.step_by(step).map(|question| question.question).collect()
 }
 
-/// The texts of the two sources are the same, all in one batch each.
+/// The texts of the two sources are the same, in batches of a few.
 fn same_texts(remote: &Source<Candle>, local: &Source<Candle>, questions: &[String]) {
     let texts = |source: &Source<Candle>| -> Vec<String> {
-        let prompts = questions.iter().map(Prompt::chat);
-        let decoding = Decoding::from(Sampling::greedy()).max_tokens(240);
-        let texts = source.generate_batch(prompts, decoding).unwrap().text().unwrap().read();
-        texts.into_iter().map(Result::unwrap).collect()
+        let of_batch = |questions: &[String]| {
+            let decoding = Decoding::from(Sampling::greedy()).max_tokens(240);
+            let batch = source.generate_batch(questions.iter().map(Prompt::chat), decoding).unwrap();
+            batch.text().unwrap().read()
+        };
+        questions.chunks(ROWS).flat_map(of_batch).map(Result::unwrap).collect()
     };
     let different = texts(remote).into_iter().zip(texts(local)).filter(|(a, b)| a != b).collect::<Vec<_>>();
     println!("{} of {} texts differ", different.len(), questions.len());
-    assert_eq!(different, []);
+    assert!(different.is_empty(), "{different:?}");
 }
 
 #[test]
@@ -81,7 +88,7 @@ fn all_texts_are_those_without_a_server() {
 
 #[test]
 fn log_probs_are_those_of_candle() {
-    let Some((_process, url)) = server() else { return };
+    let Some((process, url)) = server() else { return };
     let (remote, local) = (connect(&url, |remote| remote).source, folders::model(&nn(), "base-large"));
     let mut worst = 0f32;
     for question in asked(65) {
@@ -103,7 +110,8 @@ fn log_probs_are_those_of_candle() {
         }
     }
     println!("largest difference of a log-prob: {worst:e}");
-    assert!(worst <= TOLERANCE, "{worst}");
+    let tolerance = if process.is_some() { TOLERANCE_F16 } else { TOLERANCE };
+    assert!(worst <= tolerance, "{worst}");
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn a_fault_that_stays_is_an_error_that_names_it() {
 fn changed(kind: Kind, change: fn(&mut f64, &mut TokenId)) -> Fake {
     always(kind, move |request| {
         let mut answer = proper(kind, request);
-        let mut change = |id: TokenId, log_prob: &serde_json::Value| {
+        let change = |id: TokenId, log_prob: &serde_json::Value| {
             let (mut id, mut log_prob) = (id, log_prob.as_f64().unwrap());
             change(&mut log_prob, &mut id);
             (id, log_prob)
