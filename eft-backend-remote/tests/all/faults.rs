@@ -63,7 +63,8 @@ fn a_fault_that_passes_is_not_noticed() {
 
 #[test]
 fn a_fault_that_stays_is_an_error_that_names_it() {
-    let faults: [(fn() -> Reply, &str); 10] = [
+    type Fault = fn() -> Reply;
+    let faults: [(Fault, &str); 10] = [
         (|| Reply::Drop, "cannot be reached (tried 3 times)"),
         (
             || Reply::Status(429, "", r#"{"error":{"message":"slow down"}}"#),

@@ -40,7 +40,7 @@ fn vllm_obeys_the_laws_and_scores_named_tokens() {
 
     // A local term that prefers tokens that are not among the three likeliest.
     let delta = from_fn(Host, vocab.clone(), |tokens| {
-        Ok((0..1000).map(|id| if (id + tokens.len()) % 7 == 0 { 9.0 } else { 0.0 }).collect())
+        Ok((0..1000).map(|id| if (id + tokens.len()) % 13 == 0 { 9.0 } else { 0.0 }).collect())
     });
     let decoding = Decoding::from(Sampling::greedy()).max_tokens(20).stop_ids([]);
     let whole = Source::new(engine) + &delta;
