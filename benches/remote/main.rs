@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! export "$(eft-backend-remote/get-llama-server)"
-//! cargo bench --features remote --bench remote
+//! cargo bench --features remote --bench remote           # or with delays in milliseconds: -- 0 50
 //! ```
 //!
 //! With `EFT_REMOTE_URL` another server of the zoo's `base-large` is measured.
@@ -21,7 +21,7 @@ use eft::load::{Loader, RemoteModel};
 use eft::remote::ProvenSum;
 use eft::{Decoding, Prompt, Sampling, Source, TokenId};
 
-/// The added time of a round trip, in milliseconds.
+/// The added times of a round trip, in milliseconds, unless others are named.
 const DELAYS: [u64; 6] = [0, 10, 20, 50, 100, 200];
 
 /// The question, whose answer has about 190 tokens.
@@ -48,7 +48,8 @@ fn main() {
 
     println!("| delay | log-probs | decoding | tokens/s | round trips a token | bytes a token | accepted |");
     println!("| ---: | --- | --- | ---: | ---: | ---: | ---: |");
-    for delay in DELAYS {
+    let named: Vec<u64> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
+    for delay in if named.is_empty() { DELAYS.to_vec() } else { named } {
         let url = proxy::delaying(&server, Duration::from_millis(delay));
         for top in [None, Some(20)] {
             let large = connect(&url, top);
