@@ -3,7 +3,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 /// The program that an environment variable names; if it names none, says that the test is skipped.
 pub(crate) fn program(variable: &str) -> Option<String> {
@@ -39,6 +40,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // A server that is asked to stop also stops the processes that it has started.
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status();
+        for _ in 0..100 {
+            if asked.as_ref().is_ok_and(ExitStatus::success) && !self.has_ended() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
