@@ -3,8 +3,9 @@
 //! untuned.
 //!
 //! This crate is the facade. It re-exports `eft_core`, the algebra of logit sources, and has one module for each tensor
-//! library that a feature enables (`candle` by default, `ort`, `tch`), tokenizers and chat templates (`text`), and
-//! models by name (`load`; on the Hugging Face hub with the feature `hub`). [`formula`] reads combinations as text.
+//! library that a feature enables (`candle` by default, `ort`, `tch`), models on servers (`remote`), tokenizers and chat
+//! templates (`text`), and models by name (`load`; on the Hugging Face hub with the feature `hub`). [`formula`] reads
+//! combinations as text.
 //!
 //! ```
 //! use eft::{from_fn, Host, Sampling, Vocab};
@@ -73,6 +74,8 @@ pub use load::{Loader, Model};
 pub use eft_backend_candle as candle;
 #[cfg(feature = "ort")]
 pub use eft_backend_ort as ort;
+#[cfg(feature = "remote")]
+pub use eft_backend_remote as remote;
 #[cfg(feature = "tch")]
 pub use eft_backend_tch as tch;
 

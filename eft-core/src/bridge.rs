@@ -95,8 +95,8 @@ impl<A: Backend, B: Backend> BridgeSession<A, B> {
         }
         let tensor = self.to.upload(&self.from.download(&rows, width)?, width)?;
         let spans = consecutive(scores.spans().iter().map(ExactSizeIterator::len));
-        let known_mass: Option<_> = rows.iter().map(|row| scores.known_mass_at(row.index)).collect();
-        Ok(Scores::new(tensor, spans, width, form).with_known_mass(known_mass.unwrap_or_default()))
+        let coverage: Option<_> = rows.iter().map(|row| scores.coverage_at(row.index)).collect();
+        Ok(Scores::new(tensor, spans, width, form).with_coverage(coverage.unwrap_or_default()))
     }
 }
 

@@ -256,6 +256,14 @@ pub enum Error {
         /// The messages of the earlier failure and of its sources.
         cause: String,
     },
+    /// One row of a batch failed and the others did not. The call has changed nothing and can be repeated without the row.
+    #[error("row {row} failed")]
+    RowFailed {
+        /// The row of the batch.
+        row: usize,
+        /// The error of the row.
+        source: Box<Error>,
+    },
     /// A tensor library failed.
     #[error("the {backend} backend failed")]
     Backend {
@@ -316,6 +324,22 @@ impl Error {
     /// Wraps an error of a model, or of the code around it. `name` is that of the model.
     pub fn source(name: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::Source { name: name.into(), source: source.into() }
+    }
+
+    /// Reports that one row of a batch failed, for sessions whose rows can fail one by one. Generation ends that row and
+    /// continues with the others.
+    pub fn row(row: usize, source: Self) -> Self {
+        Self::RowFailed { row, source: Box::new(source) }
+    }
+
+    /// The error of a session whose rows are blocks of `rows` rows of the batch, in terms of the batch.
+    pub(crate) fn of_session(self, rows: usize) -> Self {
+        match self {
+            Self::RowFailed { row, source } => {
+                Self::RowFailed { row: row.checked_rem(rows).unwrap_or(row), source }
+            }
+            other => other,
+        }
     }
 
     /// Wraps an error that occurred while a model was loaded.

@@ -27,6 +27,45 @@ pub enum Form {
     Partial,
 }
 
+/// What is known about one position whose scores are [`Form::Partial`].
+///
+/// ```
+/// use eft_core::scores::Coverage;
+///
+/// let coverage = Coverage::new(0.9).proven(true).missed_mass(0.01);
+/// assert_eq!((coverage.known_mass, coverage.proven), (0.9, Some(true)));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+#[must_use]
+pub struct Coverage {
+    /// The probability mass of the tokens that the black boxes report.
+    pub known_mass: f32,
+    /// Whether the best token that is known has the best score of all tokens; `None` if the source does not say.
+    pub proven: Option<bool>,
+    /// The share of the whole distribution that unknown tokens could have, at most; `None` if the source does not say.
+    pub missed_mass: Option<f32>,
+}
+
+impl Coverage {
+    /// Creates the coverage of a position from the probability mass of the known tokens.
+    pub fn new(known_mass: f32) -> Self {
+        Self { known_mass, proven: None, missed_mass: None }
+    }
+
+    /// Sets whether the best token that is known has the best score of all tokens.
+    pub fn proven(mut self, proven: bool) -> Self {
+        self.proven = Some(proven);
+        self
+    }
+
+    /// Sets the largest share of the whole distribution that unknown tokens could have.
+    pub fn missed_mass(mut self, missed: f32) -> Self {
+        self.missed_mass = Some(missed);
+        self
+    }
+}
+
 /// Next-token scores: a tensor, and the positions of each row of the batch that its score rows belong to.
 ///
 /// The [module](self) has an example.
@@ -35,7 +74,7 @@ pub struct Scores<B: Backend> {
     spans: Vec<Range<usize>>,
     width: usize,
     form: Form,
-    known_mass: Vec<f32>,
+    coverage: Vec<Coverage>,
 }
 
 impl<B: Backend> Scores<B> {
@@ -44,7 +83,7 @@ impl<B: Backend> Scores<B> {
     ///
     /// Whether the spans fit the tensor is checked where the scores are used.
     pub fn new(tensor: B::Tensor, spans: Vec<Range<usize>>, width: usize, form: Form) -> Self {
-        Self { tensor: Some(tensor), spans, width, form, known_mass: Vec::new() }
+        Self { tensor: Some(tensor), spans, width, form, coverage: Vec::new() }
     }
 
     /// Uploads scores that were computed on the host: `rows[i][p]` holds the `width` scores of position `p` of row `i`.
@@ -80,14 +119,23 @@ impl<B: Backend> Scores<B> {
 
     /// Creates scores without any position, for a batch of `rows` rows.
     pub fn none(rows: usize, width: usize, form: Form) -> Self {
-        Self { tensor: None, spans: vec![0..0; rows], width, form, known_mass: Vec::new() }
+        Self { tensor: None, spans: vec![0..0; rows], width, form, coverage: Vec::new() }
     }
 
     /// Sets the probability mass of the tokens that the black boxes report, for partial scores: one number for each row
     /// of the tensor.
     #[must_use]
-    pub fn with_known_mass(mut self, known_mass: Vec<f32>) -> Self {
-        self.known_mass = known_mass;
+    pub fn with_known_mass(self, known_mass: Vec<f32>) -> Self {
+        self.with_coverage(known_mass.into_iter().map(Coverage::new).collect())
+    }
+
+    /// Sets what is known about each position, for partial scores: one entry for each row of the tensor.
+    ///
+    /// [`Token::proven`](crate::Token::proven) and [`Token::missed_mass`](crate::Token::missed_mass) are taken from it if
+    /// the token is chosen from these scores alone, not from a combination of them with others.
+    #[must_use]
+    pub fn with_coverage(mut self, coverage: Vec<Coverage>) -> Self {
+        self.coverage = coverage;
         self
     }
 
@@ -138,12 +186,18 @@ impl<B: Backend> Scores<B> {
     /// Returns the probability mass of the tokens that the black boxes report, at the last position of `row`. `None`
     /// unless the form is [`Form::Partial`] and the source has set it.
     pub fn known_mass(&self, row: usize) -> Option<f32> {
-        self.known_mass_at(self.spans.get(row)?.end.checked_sub(1)?)
+        Some(self.coverage(row)?.known_mass)
     }
 
-    /// The same as [`known_mass`](Self::known_mass), for a row of the tensor.
-    pub(crate) fn known_mass_at(&self, index: usize) -> Option<f32> {
-        self.known_mass.get(index).copied()
+    /// Returns what is known about the last position of `row`. `None` unless the form is [`Form::Partial`] and the
+    /// source has set it.
+    pub fn coverage(&self, row: usize) -> Option<Coverage> {
+        self.coverage_at(self.spans.get(row)?.end.checked_sub(1)?)
+    }
+
+    /// The same as [`coverage`](Self::coverage), for a row of the tensor.
+    pub(crate) fn coverage_at(&self, index: usize) -> Option<Coverage> {
+        self.coverage.get(index).copied()
     }
 
     /// The same scores for the rows of another batch: row `i` takes the positions of row `rows[i]` of this one.
@@ -158,13 +212,7 @@ impl<B: Backend> Scores<B> {
     /// Any error of `f`.
     pub fn map<C: Backend>(self, f: impl FnOnce(B::Tensor) -> Result<C::Tensor>) -> Result<Scores<C>> {
         let tensor = self.tensor.map(f).transpose()?;
-        Ok(Scores {
-            tensor,
-            spans: self.spans,
-            width: self.width,
-            form: self.form,
-            known_mass: self.known_mass,
-        })
+        Ok(Scores { tensor, spans: self.spans, width: self.width, form: self.form, coverage: self.coverage })
     }
 
     /// Returns another handle to the same memory.
@@ -174,7 +222,7 @@ impl<B: Backend> Scores<B> {
             spans: self.spans.clone(),
             width: self.width,
             form: self.form,
-            known_mass: self.known_mass.clone(),
+            coverage: self.coverage.clone(),
         }
     }
 

@@ -7,7 +7,8 @@ use eft::{Decoding, Sampling};
 /// The models, and how they are combined.
 #[derive(Args)]
 pub(crate) struct ModelFlags {
-    /// The large model, untuned: a folder, a GGUF file or an id on the Hugging Face hub
+    /// The large model, untuned: a folder, a GGUF file, an id on the Hugging Face hub, or with the feature `remote` the url
+    /// of a server that runs it, as in http://host:8000/v1#name; it then has the tokenizer of the small one
     #[arg(long, value_name = "MODEL", requires = "small", requires = "tuned")]
     pub(crate) large: Option<String>,
     /// The small model, untuned

@@ -17,6 +17,9 @@ use super::flags::{Backend, Dtype, Mode, ModelFlags};
 trait Load {
     type Backend: eft::Backend;
 
+    /// The backend that holds the scores.
+    fn backend(&self) -> Self::Backend;
+
     fn load(&self, loader: &Loader) -> Result<Model<Self::Backend>>;
 }
 
@@ -26,6 +29,10 @@ struct Tensors<N>(N);
 impl<N: Nn> Load for Tensors<N> {
     type Backend = N::Backend;
 
+    fn backend(&self) -> N::Backend {
+        self.0.backend().clone()
+    }
+
     fn load(&self, loader: &Loader) -> Result<Model<N::Backend>> {
         Ok(loader.load_on(self.0.clone())?)
     }
@@ -34,6 +41,10 @@ impl<N: Nn> Load for Tensors<N> {
 #[cfg(feature = "ort")]
 impl Load for eft::ort::Ort {
     type Backend = Self;
+
+    fn backend(&self) -> Self {
+        self.clone()
+    }
 
     fn load(&self, loader: &Loader) -> Result<Model<Self>> {
         Ok(loader.load_onnx(self)?)
@@ -141,7 +152,8 @@ impl<B: eft::Backend> Models<B> {
         let (large, small) = (named(&flags.large, "base-large"), named(&flags.small, "base-small"));
         let tuned = named(&flags.tuned, of_zoo);
 
-        let mut loaded = Loaded { by, verbose: flags.verbose, sources: HashMap::new() };
+        let mut loaded =
+            Loaded { by, verbose: flags.verbose, tokenizer: small.clone(), sources: HashMap::new() };
         let untuned = if down { &large } else { &small };
         let others = flags.others.iter().map(|(_, model)| model);
         let is_adapter = |model: &&String| Path::new(model).join("adapter_config.json").exists();
@@ -180,6 +192,8 @@ impl<B: eft::Backend> Models<B> {
 struct Loaded<'a, L: Load> {
     by: &'a L,
     verbose: bool,
+    /// The model whose tokenizer one on a server has.
+    tokenizer: String,
     sources: HashMap<String, Source<L::Backend>>,
 }
 
@@ -188,7 +202,10 @@ impl<L: Load> Loaded<'_, L> {
         if let Some(source) = self.sources.get(name) {
             return Ok(source.clone());
         }
-        Ok(self.open(name, Loader::new(name))?.source)
+        let loader = Loader::new(name);
+        #[cfg(feature = "remote")]
+        let loader = loader.tokenizer_of(&self.tokenizer);
+        Ok(self.open(name, loader)?.source)
     }
 
     /// Loads a base with its adapters, which share its weights. Without adapters, loads nothing.
@@ -218,6 +235,12 @@ impl<L: Load> Loaded<'_, L> {
     }
 
     fn open(&mut self, name: &str, loader: Loader) -> Result<Model<L::Backend>> {
+        #[cfg(feature = "remote")]
+        let mut model = match name.starts_with("http://") || name.starts_with("https://") {
+            true => loader.load_remote(self.by.backend())?.into(),
+            false => self.by.load(&loader)?,
+        };
+        #[cfg(not(feature = "remote"))]
         let mut model = self.by.load(&loader)?;
         if let Some(defaults) = model.defaults.as_ref().filter(|_| self.verbose) {
             eprintln!("{name} recommends: {defaults}");

@@ -49,6 +49,10 @@ pub enum Error {
     #[cfg(feature = "ort")]
     #[error(transparent)]
     Onnx(#[from] eft_backend_ort::Error),
+    /// A server cannot be used.
+    #[cfg(feature = "remote")]
+    #[error(transparent)]
+    Remote(#[from] eft_backend_remote::Error),
     /// A vocabulary or a backend refuses the model's data.
     #[error(transparent)]
     Core(#[from] eft_core::Error),
@@ -61,6 +65,8 @@ impl From<Error> for eft_core::Error {
             Error::Files(error) => error.into(),
             #[cfg(feature = "ort")]
             Error::Onnx(error) => error.into(),
+            #[cfg(feature = "remote")]
+            Error::Remote(error) => error.into(),
             error @ (Error::NotFound { .. } | Error::Hub { .. }) => Self::load(error),
         }
     }

@@ -2,6 +2,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "remote")]
+use eft_backend_remote::Remote;
 use eft_core::Vocab;
 
 use super::warning::{OnWarning, Warning};
@@ -29,6 +31,11 @@ pub struct Loader {
     /// The names and folders of adapters.
     pub(super) adapters: Vec<(String, PathBuf)>,
     pub(super) tokenizer: Option<PathBuf>,
+    /// The folder or id whose tokenizer a model on a server has.
+    #[cfg(feature = "remote")]
+    pub(super) tokenizer_of: Option<String>,
+    #[cfg(feature = "remote")]
+    pub(super) remote: RemoteSettings,
     pub(super) template: Template,
     /// Variables of the model's own template: names, and values as JSON.
     pub(super) variables: Vec<(String, String)>,
@@ -69,6 +76,10 @@ impl Loader {
             given_name: None,
             adapters: Vec::new(),
             tokenizer: None,
+            #[cfg(feature = "remote")]
+            tokenizer_of: None,
+            #[cfg(feature = "remote")]
+            remote: RemoteSettings::default(),
             template: Template::Own(None),
             variables: Vec::new(),
             literal_messages: false,
@@ -151,6 +162,54 @@ impl Loader {
     pub fn on_warning(mut self, f: impl Fn(&Warning) + Send + Sync + 'static) -> Self {
         self.on_warning = OnWarning::new(f);
         self
+    }
+}
+
+/// Options for models on servers.
+#[cfg(feature = "remote")]
+impl Loader {
+    /// Takes the tokenizer, the chat template and the end-of-sequence ids of a model on a server from this folder or id
+    /// on the hub. By default they are taken from the folder or id that the server's model is named after.
+    pub fn tokenizer_of(mut self, name: impl Into<String>) -> Self {
+        self.tokenizer_of = Some(name.into());
+        self
+    }
+
+    /// Changes the settings for the server, such as its key or how many log-probs are asked for.
+    ///
+    /// ```no_run
+    /// let loader = eft::Loader::new("https://host/v1#org/model").remote(|remote| remote.key_from("MY_KEY").top(50));
+    /// let large = loader.load_remote(eft::Host)?.source;
+    /// # Ok::<(), eft::Error>(())
+    /// ```
+    pub fn remote(mut self, settings: impl Fn(Remote) -> Remote + Send + Sync + 'static) -> Self {
+        self.remote = RemoteSettings(Some(Arc::new(settings)));
+        self
+    }
+}
+
+/// The function that changes the settings for a server.
+#[cfg(feature = "remote")]
+#[derive(Clone, Default)]
+pub(super) struct RemoteSettings(Option<Arc<ChangeSettings>>);
+
+#[cfg(feature = "remote")]
+type ChangeSettings = dyn Fn(Remote) -> Remote + Send + Sync;
+
+#[cfg(feature = "remote")]
+impl RemoteSettings {
+    pub(super) fn apply(&self, remote: Remote) -> Remote {
+        match &self.0 {
+            Some(change) => change(remote),
+            None => remote,
+        }
+    }
+}
+
+#[cfg(feature = "remote")]
+impl std::fmt::Debug for RemoteSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RemoteSettings(..)")
     }
 }
 

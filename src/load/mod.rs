@@ -3,7 +3,8 @@
 //! A name is a folder in Hugging Face's layout, a GGUF file, or an id on the Hugging Face hub (`organisation/model`;
 //! for a GGUF file there, `organisation/model:file.gguf`). The tokenizer, the chat template and the end-of-sequence ids
 //! are read from the same place. [`Loader`] has the options, and with the feature `ort` it loads ONNX files
-//! (`Loader::load_onnx`).
+//! (`Loader::load_onnx`). With the feature `remote`, a name may also be the url of a server that runs the model
+//! (`Loader::load_remote`).
 //!
 //! ```no_run
 //! use eft::{Prompt, Sampling};
@@ -58,6 +59,8 @@ mod loader;
 mod model;
 #[cfg(feature = "ort")]
 mod onnx;
+#[cfg(feature = "remote")]
+mod remote;
 mod resolve;
 mod sidecar;
 mod warning;
@@ -72,6 +75,8 @@ pub use defaults::GenerationDefaults;
 pub use error::{Error, Result};
 pub use loader::Loader;
 pub use model::Model;
+#[cfg(feature = "remote")]
+pub use remote::RemoteModel;
 pub use warning::Warning;
 
 use resolve::{Resolved, resolve};
@@ -126,6 +131,10 @@ impl Loader {
     ///   fails.
     pub fn load_on<N: Nn>(&self, nn: N) -> Result<Model<N::Backend>> {
         self.on_warning.check_optimised();
+        #[cfg(feature = "remote")]
+        if remote::is_url(&self.name) {
+            return Ok(self.load_remote(nn.backend().clone())?.into());
+        }
         match resolve(self)? {
             (Resolved::Folder(path), name) => folder::load(self, nn, &path, name),
             #[cfg(feature = "candle")]

@@ -60,6 +60,9 @@ pub(super) fn resolve_onnx(loader: &Loader) -> Result<(PathBuf, Option<String>)>
 
 #[cfg(feature = "hub")]
 fn id(loader: &Loader) -> Result<(&str, Option<&str>)> {
+    if loader.name.starts_with("http://") || loader.name.starts_with("https://") {
+        return Err(not_found(loader, "is the url of a server, which needs the feature `remote`"));
+    }
     hub::parse_id(&loader.name).ok_or_else(|| {
         let reason = "is not a folder or file here, and cannot be an id on the Hugging Face hub, which has the form \
                       `organisation/model`";

@@ -95,12 +95,12 @@ pub(crate) fn logits<B: Backend>(models: impl IntoIterator<Item = (String, Sourc
 
 /// A question and its answer.
 #[derive(Deserialize)]
-struct Question {
-    question: String,
+pub(crate) struct Question {
+    pub(crate) question: String,
     answer: String,
 }
 
-fn questions(file: &str) -> Vec<Question> {
+pub(crate) fn questions(file: &str) -> Vec<Question> {
     let lines = std::fs::read_to_string(zoo(&format!("questions/{file}.jsonl"))).unwrap();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -11,6 +11,11 @@ mod mixture;
 mod candle;
 #[cfg(feature = "ort")]
 mod ort;
+#[cfg(all(feature = "remote", feature = "candle"))]
+#[path = "../../eft-backend-remote/tests/all/process.rs"]
+mod process;
+#[cfg(all(feature = "remote", feature = "candle"))]
+mod remote;
 #[cfg(feature = "tch")]
 mod tch;
 

@@ -18,7 +18,8 @@ use crate::{Error, Result, Vocab};
 ///
 /// Rows that have ended leave the batch, so the models run only unfinished rows. The text of a row does not depend on
 /// the other rows, except through rounding in the models' own arithmetic. A prompt that the models refuse is an
-/// [`Event::Failed`] of its row; an error while the models run ends all rows, and the iterator with them.
+/// [`Event::Failed`] of its row, and so is a model's failure at one row ([`Error::RowFailed`]). Any other error while the
+/// models run ends all rows, and the iterator with them.
 ///
 /// ```
 /// use eft_core::decode::Event;
@@ -229,8 +230,19 @@ impl<B: Backend> Batch<B> {
         self.stepper.report()
     }
 
-    /// Generates one token for each unfinished row, or several if they are drafted.
+    /// Generates one token for each unfinished row, or several if they are drafted. A row that fails by itself is ended.
     fn step(&mut self) -> Result<()> {
+        match self.try_step() {
+            Err(Error::RowFailed { row: index, source }) if index < self.active.len() => {
+                let (row, error) = (self.active[index], Arc::new(*source));
+                self.events.push_back(Event::Failed { row, error });
+                self.keep(&(0..self.active.len()).filter(|i| *i != index).collect::<Vec<_>>())
+            }
+            done => done,
+        }
+    }
+
+    fn try_step(&mut self) -> Result<()> {
         let starts: Vec<_> = (0..self.evaluator.rows()).map(|row| self.evaluator.pushed(row).len()).collect();
         let chosen = self.choose(&starts).map_err(|error| {
             // The term at fault is searched for before its scores are dropped.

@@ -24,8 +24,8 @@ pub enum Event {
         /// How the text ended.
         finished: Finished,
     },
-    /// The row cannot be generated, for instance because its prompt is empty or longer than a model's context. The
-    /// other rows continue. This is the only event of its row.
+    /// The row cannot be generated, for instance because its prompt is empty or longer than a model's context, or cannot
+    /// be continued because a model failed at it. The other rows continue. This is the last event of its row.
     Failed {
         /// The row.
         row: usize,

@@ -67,7 +67,7 @@ impl<B: Backend> Iterator for Generation<B> {
                 self.finished = Some(finished);
                 None
             }
-            // A batch whose only prompt is refused does not open, so this is only for completeness.
+            // A model failed at the only row.
             Ok(Event::Failed { error, .. }) => {
                 Some(Err(Arc::try_unwrap(error).unwrap_or_else(|shared| Error::source("the prompt", shared))))
             }

@@ -9,7 +9,7 @@ use crate::check;
 use crate::evaluator::{Evaluator, OpenOptions};
 use crate::sample::{Decoding, RowId};
 use crate::scores::consecutive;
-use crate::{Error, Prompt, Result, Source};
+use crate::{Error, Result, Source};
 
 /// The settings of one row of a batch.
 #[derive(Debug)]
@@ -158,22 +158,42 @@ pub(super) fn open_accepted<B: Backend>(
     options: OpenOptions,
 ) -> Result<(Evaluator<B>, Refused)> {
     let prompts: Vec<_> = requests.iter().map(|request| request.prompt.clone()).collect();
-    let error = match Evaluator::open_with(roots, &prompts, options) {
-        Ok(evaluator) => return Ok((evaluator, vec![None; requests.len()])),
-        Err(error) => error,
-    };
-    // Find the prompt that is refused, by checking the prompts one by one without running a model.
-    let alone =
-        |prompt: &Prompt| Evaluator::check_prompts(roots, std::slice::from_ref(prompt), options).err();
-    let errors: Vec<_> = prompts.iter().map(alone).collect();
-    let accepted = prompts.into_iter().zip(&errors).filter(|(_, error)| error.is_none());
-    let accepted: Vec<_> = accepted.map(|(prompt, _)| prompt).collect();
-    if accepted.is_empty() || accepted.len() == errors.len() {
-        return Err(error);
+    let mut errors: Vec<Option<Error>> = requests.iter().map(|_| None).collect();
+    let mut checked = false;
+    loop {
+        let open: Vec<_> = (0..prompts.len()).filter(|index| errors[*index].is_none()).collect();
+        let accepted: Vec<_> = open.iter().map(|index| prompts[*index].clone()).collect();
+        let error = match Evaluator::open_with(roots, &accepted, options) {
+            Ok(evaluator) => return Ok((evaluator, refused(requests, errors))),
+            Err(error) => error,
+        };
+        match error {
+            // A model failed at one prompt; the others may be read.
+            Error::RowFailed { row, source } if open.len() > 1 && row < open.len() => {
+                errors[open[row]] = Some(*source);
+            }
+            Error::RowFailed { source, .. } => return Err(*source),
+            error if checked => return Err(error),
+            error => {
+                // Find the prompts that are refused, by checking them one by one without running a model.
+                checked = true;
+                for index in &open {
+                    let prompt = std::slice::from_ref(&prompts[*index]);
+                    errors[*index] = Evaluator::check_prompts(roots, prompt, options).err();
+                }
+                let refused = open.iter().filter(|index| errors[**index].is_some()).count();
+                if refused == 0 || refused == open.len() {
+                    return Err(error);
+                }
+            }
+        }
     }
+}
+
+/// The errors of requests, which name their rows among those of all requests.
+fn refused(requests: &[Request], errors: Vec<Option<Error>>) -> Refused {
     let refused = errors.into_iter().zip(rows_of(requests));
-    let refused = refused.map(|(error, rows)| error.map(|error| Arc::new(in_row(error, |_| rows.start))));
-    Ok((Evaluator::open_with(roots, &accepted, options)?, refused.collect()))
+    refused.map(|(error, rows)| error.map(|error| Arc::new(in_row(error, |_| rows.start)))).collect()
 }
 
 /// The rows of each request among those of all requests: one for each of its samples.

@@ -6,7 +6,7 @@ use super::expr::{Expr, Root};
 use super::state::ModelRows;
 use crate::backend::{Backend, Edit, ScoreRow, Term, score_rows};
 use crate::check;
-use crate::scores::consecutive;
+use crate::scores::{Coverage, consecutive};
 use crate::vocab::Common;
 use crate::{Error, Form, Result, Scores, TokenId};
 
@@ -231,14 +231,14 @@ impl<B: Backend> Evaluator<B> {
             let tensor = self.bias_unassigned(&value.rows(), &root.common, f32::NEG_INFINITY)?;
             value = Value::Computed(tensor, count);
         }
-        let known_mass = self.known_mass(&value, &partial, at, width)?;
+        let coverage = self.coverage(&value, &root.expr, &partial, at, width)?;
         let tensor = match value {
             Value::Computed(tensor, _) if raw => tensor,
             value if raw => self.backend.linear(&[Term { weight: 1.0, rows: value.rows() }], width)?,
             value => self.backend.log_softmax(&value.rows(), width)?,
         };
         let spans = consecutive(at.iter().map(Range::len));
-        Ok(Scores::new(tensor, spans, width, form).with_known_mass(known_mass))
+        Ok(Scores::new(tensor, spans, width, form).with_coverage(coverage))
     }
 
     /// The scores with a bias added to the unassigned ids.
@@ -348,23 +348,25 @@ impl<B: Backend> Evaluator<B> {
             .collect()
     }
 
-    /// For each position, the probability mass that black boxes give to the tokens that have a score: the least of any
-    /// of them.
-    fn known_mass(
+    /// What is known about each position: the probability mass that black boxes give to the tokens that have a score,
+    /// the least of any of them. What a black box says of its own scores holds for these if there is nothing else in
+    /// the expression.
+    fn coverage(
         &self,
         value: &Value<'_, B>,
+        expr: &Expr<B>,
         partial: &[usize],
         at: &[Range<usize>],
         width: usize,
-    ) -> Result<Vec<f32>> {
-        let mut known_mass: Vec<f32> = Vec::new();
+    ) -> Result<Vec<Coverage>> {
+        let mut coverage: Vec<Coverage> = Vec::new();
         for &model in partial {
             let rows = self.rows_of_model(model, at)?;
             let left = self.backend.choose(&value.rows(), &rows, None, width)?;
             let left = self.backend.log_normalizers(&score_rows(&left, rows.len()), width)?;
             let ModelRows { model, scores, .. } = &self.models[model];
             let positions = at.iter().enumerate().flat_map(|(row, at)| at.clone().map(move |p| (row, p)));
-            let reported: Vec<_> = positions.map(|(row, p)| scores.known_mass(row, p)).collect();
+            let reported: Vec<_> = positions.map(|(row, p)| scores.coverage(row, p)).collect();
             // A source that is itself a combination reports how much its black boxes know, and its scores are normalised
             // over that. So the tokens that are left have a share of the reported mass.
             let all = match reported.iter().any(Option::is_some) {
@@ -373,15 +375,24 @@ impl<B: Backend> Evaluator<B> {
             };
             let mass =
                 reported.iter().zip(left.iter().zip(&all)).map(|(reported, (left, all))| match reported {
-                    Some(reported) if *left > f32::NEG_INFINITY => reported * (left - all).exp(),
+                    Some(reported) if *left > f32::NEG_INFINITY => reported.known_mass * (left - all).exp(),
                     _ => left.exp(),
                 });
-            known_mass = match known_mass.is_empty() {
-                true => mass.collect(),
-                false => known_mass.iter().zip(mass).map(|(a, b)| a.min(b)).collect(),
+            coverage = match (expr, coverage.is_empty()) {
+                (Expr::Model(_), _) => {
+                    let with = |(mass, of_model): (f32, &Option<Coverage>)| Coverage {
+                        known_mass: mass,
+                        ..of_model.unwrap_or(Coverage::new(mass))
+                    };
+                    mass.zip(&reported).map(with).collect()
+                }
+                (_, true) => mass.map(Coverage::new).collect(),
+                (_, false) => {
+                    coverage.iter().zip(mass).map(|(a, b)| Coverage::new(a.known_mass.min(b))).collect()
+                }
             };
         }
-        Ok(known_mass)
+        Ok(coverage)
     }
 }
 

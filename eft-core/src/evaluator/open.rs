@@ -54,7 +54,8 @@ impl<B: Backend> Evaluator<B> {
         let groups = groups(&plan.models);
         let jobs = groups.iter().map(|group| group.iter().map(|m| &plan.models[*m]).collect()).collect();
         let opened = for_each(jobs, options.parallel, |group: Vec<&PlannedModel<B>>| open(&group));
-        let opened = opened.into_iter().collect::<Result<_>>()?;
+        let opened = opened.into_iter().collect::<Result<_>>();
+        let opened = opened.map_err(|error: Error| error.of_session(prompts.len()))?;
         Ok(Self::assemble(sources, options, plan, groups, opened, prompts.len()))
     }
 

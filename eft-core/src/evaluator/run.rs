@@ -78,7 +78,8 @@ impl<B: Backend> Evaluator<B> {
             };
             first_error = first_error.or(error);
         }
-        first_error.map_or(Ok(()), Err)
+        let rows = self.rows();
+        first_error.map_or(Ok(()), |error| Err(error.of_session(rows)))
     }
 
     /// The pass that one session needs; `None` if its models have all requested scores.

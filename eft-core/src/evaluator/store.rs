@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use crate::backend::{Backend, ScoreRow};
+use crate::scores::Coverage;
 use crate::{Form, Scores};
 
 pub(crate) struct ScoreStore<B: Backend> {
@@ -39,10 +40,10 @@ impl<B: Backend> ScoreStore<B> {
         Some(ScoreRow::new(self.chunks[chunk].as_ref()?.tensor()?, index))
     }
 
-    /// The probability mass that the model reports to know at a position: see [`Scores::known_mass`].
-    pub(crate) fn known_mass(&self, row: usize, position: usize) -> Option<f32> {
+    /// What the model reports to know at a position: see [`Scores::coverage`].
+    pub(crate) fn coverage(&self, row: usize, position: usize) -> Option<Coverage> {
         let (chunk, index) = self.locate(row, position)?;
-        self.chunk(chunk)?.known_mass_at(index)
+        self.chunk(chunk)?.coverage_at(index)
     }
 
     /// The chunk and the row of its tensor that hold a position.

@@ -130,7 +130,7 @@ impl<B: Backend> Sampler<B> {
         let positions: Vec<_> = last
             .map(|(row, last)| {
                 let position = self.rows[row].generated.len();
-                ScoredPosition { scores: last, row, position, known_mass: scores.known_mass(row) }
+                ScoredPosition { scores: last, row, position, coverage: scores.coverage(row) }
             })
             .collect();
         let tokens = self.choose(&positions, scores.width())?;
@@ -221,6 +221,7 @@ impl<B: Backend> Sampler<B> {
             0 => vec![Vec::new(); picks.len()],
             k => self.backend.top(&combined, k, width)?,
         };
+        let undisturbed = self.sampling.is_greedy() && self.processors.is_empty();
         let tokens = positions.iter().zip(picks).zip(log_probs).enumerate();
         let tokens = tokens.map(|(index, ((scored, pick), log_prob))| Token {
             id: pick.token,
@@ -229,7 +230,10 @@ impl<B: Backend> Sampler<B> {
             processed_log_prob: pick.log_prob,
             alternatives: std::mem::take(&mut alternatives[index]),
             attribution: None,
-            known_mass: scored.known_mass,
+            known_mass: scored.coverage.map(|coverage| coverage.known_mass),
+            // A processor may prefer another token than the best one.
+            proven: scored.coverage.and_then(|coverage| coverage.proven).filter(|_| undisturbed),
+            missed_mass: scored.coverage.and_then(|coverage| coverage.missed_mass),
         });
         Ok(tokens.collect())
     }

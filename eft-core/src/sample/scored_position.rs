@@ -1,6 +1,7 @@
 //! Score rows together with the places in their texts whose next tokens they score.
 use crate::Scores;
 use crate::backend::{Backend, ScoreRow, score_rows};
+use crate::scores::Coverage;
 
 /// A combined score row, and the place in a text whose next token it scores.
 pub(crate) struct ScoredPosition<'a, B: Backend> {
@@ -9,8 +10,8 @@ pub(crate) struct ScoredPosition<'a, B: Backend> {
     pub(crate) row: usize,
     /// The number of tokens of that row before this place.
     pub(crate) position: usize,
-    /// The probability mass of the tokens that black boxes report, if a term is one.
-    pub(crate) known_mass: Option<f32>,
+    /// What is known about the place, if a term is a black box.
+    pub(crate) coverage: Option<Coverage>,
 }
 
 impl<B: Backend> Clone for ScoredPosition<'_, B> {
@@ -44,7 +45,7 @@ pub(crate) fn scored_positions<'a, B: Backend>(
             scores: scored,
             row,
             position: first + i,
-            known_mass: scores.known_mass_at(scored.index),
+            coverage: scores.coverage_at(scored.index),
         })
     };
     first.iter().enumerate().flat_map(of_row).collect()

@@ -34,6 +34,12 @@ pub struct Token {
     pub attribution: Option<Attribution>,
     /// The probability mass of the tokens that a black box reports; `None` if no term is a black box.
     pub known_mass: Option<f32>,
+    /// In greedy decoding without processors: whether the token is the one that complete score rows would give, although
+    /// a black box does not report all log-probs. `None` if no source says so.
+    pub proven: Option<bool>,
+    /// The share of the combined distribution that tokens without a score could have, at most; `None` if no source says
+    /// so.
+    pub missed_mass: Option<f32>,
 }
 
 /// The contributions of the terms of a combination to the choice of a token over its likeliest rivals.

@@ -66,12 +66,7 @@ impl<B: Backend> Draft<B> {
             let positions: Vec<_> = writing
                 .iter()
                 .flat_map(|row| scores.positions(*row).into_iter().map(move |scores| (*row, scores)))
-                .map(|(row, scores)| ScoredPosition {
-                    scores,
-                    row,
-                    position: draft.end(row),
-                    known_mass: None,
-                })
+                .map(|(row, scores)| ScoredPosition { scores, row, position: draft.end(row), coverage: None })
                 .collect();
             let prepared = sampler.prepare(&positions, width)?;
             let rows = drawn_from(&positions, prepared.as_ref());

@@ -83,6 +83,20 @@ pub(super) fn fetch_folder(loader: &Loader, id: &str) -> Result<PathBuf> {
     Ok(config.parent().unwrap_or(Path::new("")).into())
 }
 
+/// Returns the folder with the files around a checkpoint (tokenizer, templates, configuration), downloaded into the cache
+/// if they are not there. The weights are not.
+#[cfg(feature = "remote")]
+pub(super) fn fetch_tokenizer(loader: &Loader, id: &str) -> Result<PathBuf> {
+    let repository = Repository::open(loader, id)?;
+    let tokenizer = repository.file("tokenizer.json")?;
+    if repository.may_have("config.json") {
+        repository.optional("config.json")?;
+    }
+    fetch_sidecars(&repository, loader)?;
+    repository.keep()?;
+    Ok(tokenizer.parent().unwrap_or(Path::new("")).into())
+}
+
 /// Returns an ONNX file, by default the first of the usual ones that exists, after downloading it and the files that
 /// belong to it.
 #[cfg(feature = "ort")]

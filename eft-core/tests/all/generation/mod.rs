@@ -1,5 +1,6 @@
 //! Generation: the ends of texts, batches, and conversations. The modules test requests, sampling, and the statistics
 //! reported for each token.
+mod failing_rows;
 mod reported;
 mod requests;
 mod sampling;

@@ -1,0 +1,184 @@
+//! Rows that fail one by one, such as those of a remote model.
+use eft_core::decode::Event;
+use eft_core::scores::Coverage;
+use eft_core::{
+    Engine, EngineRow, EngineSpec, Error, FnEngine, Form, Host, LogitSource, Opened, Prompt, Result, RowFeed,
+    Scores, Session, Source, TokenId, Vocab,
+};
+
+use crate::common::*;
+use crate::greedy;
+
+/// An engine that fails at every row whose tokens contain [`BAD`].
+struct Fails(FnEngine<Host>);
+
+const BAD: TokenId = 9;
+
+impl Fails {
+    fn source(seed: u64) -> Source<Host> {
+        let spec = EngineSpec::new("fails", Host, vocab("fails"));
+        Source::new(Self(FnEngine::new(spec, move |row| Ok(logits(seed, &row.tokens, WIDTH)))))
+    }
+}
+
+/// Fails at the last such row, which is one of the last block of rows of a session.
+fn check<'a>(mut rows: impl DoubleEndedIterator<Item = &'a [TokenId]> + ExactSizeIterator) -> Result<()> {
+    match rows.rposition(|tokens| tokens.contains(&BAD)) {
+        Some(row) => Err(Error::row(row, Error::source("fails", "a bad token"))),
+        None => Ok(()),
+    }
+}
+
+impl Engine for Fails {
+    type Backend = Host;
+
+    fn spec(&self) -> &EngineSpec<Host> {
+        self.0.spec()
+    }
+
+    fn open(&self, rows: &[EngineRow]) -> Result<Opened<Host>> {
+        check(rows.iter().map(|row| &row.tokens[..]))?;
+        let (session, scores) = self.0.open(rows)?;
+        Ok((Box::new(FailsSession(session)), scores))
+    }
+}
+
+struct FailsSession(Box<dyn Session<Backend = Host>>);
+
+impl Session for FailsSession {
+    type Backend = Host;
+
+    fn rollback_limit(&self) -> Vec<usize> {
+        self.0.rollback_limit()
+    }
+
+    fn room(&self) -> Vec<usize> {
+        self.0.room()
+    }
+
+    fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<Host>> {
+        check(feeds.iter().map(|feed| &feed.tokens[..]))?;
+        self.0.extend(feeds)
+    }
+
+    fn rollback(&mut self, drop: &[usize]) -> Result<()> {
+        self.0.rollback(drop)
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<()> {
+        self.0.select(rows)
+    }
+}
+
+/// The tokens of each row, and the rows that failed.
+fn texts(batch: eft_core::decode::Batch<Host>) -> (Vec<Vec<TokenId>>, Vec<usize>) {
+    let (mut texts, mut failed) = (vec![Vec::new(); batch.rows()], Vec::new());
+    for event in batch {
+        match event.unwrap() {
+            Event::Token { row, token } => texts[row].push(token.id),
+            Event::Finished { .. } => {}
+            Event::Failed { row, error } => {
+                assert!(eft_core::error::with_sources(&*error).contains("a bad token"));
+                failed.push(row);
+            }
+        }
+    }
+    (texts, failed)
+}
+
+#[test]
+fn other_rows_continue() {
+    let prompts: Vec<_> = (0..40).map(|id| vec![id % WIDTH as TokenId, id / 4]).collect();
+    // Two terms of one engine are blocks of rows of one session.
+    let fails = Fails::source(5);
+    let prefixed = fails.under(eft_core::PromptTransform::prefix([1]));
+    let source = &fails + 0.5 * prefixed + model("other", 6);
+    let sound =
+        model("m", 5) + 0.5 * model("m", 5).under(eft_core::PromptTransform::prefix([1])) + model("other", 6);
+    let decoding = || greedy().stop_ids([]).max_tokens(6);
+    let whole = |prompt: &Vec<TokenId>| -> Vec<_> {
+        sound.generate(prompt.clone(), decoding()).unwrap().map(|token| token.unwrap().id).collect()
+    };
+    let batches = [
+        source.generate_batch(prompts.clone(), decoding()).unwrap(),
+        source
+            .speculate()
+            .draft(&model("other", 6))
+            .block(3)
+            .generate_batch(prompts.clone(), decoding())
+            .unwrap(),
+    ];
+    for (which, batch) in batches.into_iter().enumerate() {
+        let (texts, failed) = texts(batch);
+        let mut ends = [0; 2];
+        for (row, (prompt, text)) in prompts.iter().zip(&texts).enumerate() {
+            let whole = whole(prompt);
+            // A draft that is not accepted may hold the bad token, too, but then only its row ends early.
+            let bad = prompt.contains(&BAD) || whole[..whole.len() - 1].contains(&BAD);
+            assert!(whole.starts_with(text), "{prompt:?}");
+            assert_eq!(text.len() == whole.len(), !failed.contains(&row));
+            assert!(!bad || failed.contains(&row), "{prompt:?}");
+            assert!(bad || which == 1 || !failed.contains(&row), "{prompt:?}");
+            ends[usize::from(failed.contains(&row))] += 1;
+        }
+        assert!(ends[0] > 5 && ends[1] > 5, "{ends:?}");
+    }
+}
+
+#[test]
+fn the_only_row_that_fails_ends_the_text_with_its_error() {
+    let decoding = greedy().stop_ids([]).max_tokens(20);
+    let prompts = (0..WIDTH as TokenId).filter(|id| *id != BAD);
+    let mut failures = 0;
+    for prompt in prompts {
+        let mut text = Fails::source(5).generate([prompt], &decoding).unwrap();
+        let failed = text.by_ref().filter_map(Result::err).collect::<Vec<_>>();
+        assert!(failed.len() <= 1 && text.next().is_none());
+        failures += failed.iter().filter(|error| matches!(error, Error::Source { .. })).count();
+    }
+    assert!(failures > 0);
+    assert!(matches!(Fails::source(5).generate([BAD], &decoding), Err(Error::Source { .. })));
+}
+
+/// A source that says what it knows about its scores.
+struct Proving(Source<Host>);
+
+impl LogitSource for Proving {
+    type Backend = Host;
+
+    fn backend(&self) -> &Host {
+        self.0.backend()
+    }
+
+    fn vocab(&self) -> &std::sync::Arc<Vocab> {
+        self.0.vocab()
+    }
+
+    fn open(&self, prompts: &[Prompt]) -> Result<Opened<Host>> {
+        let (session, scores) = self.0.open(prompts)?;
+        let rows: Vec<_> = values(&scores).into_iter().map(|row| vec![row]).collect();
+        let scores = Scores::upload(&Host, &rows, WIDTH, Form::Partial)?;
+        let coverage = (0..rows.len()).map(|row| Coverage::new(1.0).proven(row == 0).missed_mass(0.25));
+        Ok((session, scores.with_coverage(coverage.collect())))
+    }
+}
+
+#[test]
+fn what_a_source_knows_is_told_of_its_own_tokens_only() {
+    let proving = Source::opaque(Proving(model("m", 1)));
+    let first = |source: &Source<Host>, decoding: eft_core::Decoding| -> Vec<_> {
+        let batch = source.generate_batch([[1], [2]], decoding.max_tokens(1).stop_ids([])).unwrap();
+        let tokens = batch.filter_map(|event| match event.unwrap() {
+            Event::Token { token, .. } => Some((token.proven, token.missed_mass)),
+            _ => None,
+        });
+        tokens.collect()
+    };
+    assert_eq!(first(&proving, greedy()), [(Some(true), Some(0.25)), (Some(false), Some(0.25))]);
+    let sampled = eft_core::Decoding::default();
+    assert_eq!(first(&proving, sampled), [(None, Some(0.25)); 2]);
+    let biased = greedy().processor(eft_core::sample::LogitBias::new([(1, 0.5)]).unwrap());
+    assert_eq!(first(&proving, biased), [(None, Some(0.25)); 2]);
+    assert_eq!(first(&(&proving + model("n", 2)), greedy()), [(None, None); 2]);
+    assert_eq!(first(&eft_core::bridge(proving, Host), greedy())[0], (Some(true), Some(0.25)));
+}
