@@ -310,7 +310,7 @@ impl<B: Backend> Joint<B> {
                 scores: scores.positions(*row).pop().ok_or_else(missing)?,
                 row: text.sampled,
                 position: sampler.generated(text.sampled).len(),
-                known_mass: scores.known_mass(*row),
+                coverage: scores.coverage(*row),
             });
         }
         sampler.choose(&positions, scores.width()).map_err(|error| {

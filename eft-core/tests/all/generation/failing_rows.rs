@@ -6,8 +6,8 @@ use eft_core::{
     Scores, Session, Source, TokenId, Vocab,
 };
 
+use super::greedy;
 use crate::common::*;
-use crate::greedy;
 
 /// An engine that fails at every row whose tokens contain [`BAD`].
 struct Fails(FnEngine<Host>);
