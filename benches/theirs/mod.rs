@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 /// Another program, which reads and writes one line for each measurement.
-pub struct Theirs {
+pub(crate) struct Theirs {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
@@ -15,7 +15,7 @@ pub struct Theirs {
 impl Theirs {
     /// Starts a script of this folder with one argument and the number of threads; `None` if the variable `python` names
     /// no interpreter. Waits until it is ready.
-    pub fn start(python: &str, script: &str, argument: &OsStr) -> Option<Self> {
+    pub(crate) fn start(python: &str, script: &str, argument: &OsStr) -> Option<Self> {
         let python = std::env::var_os(python)?;
         let script = format!("{}/benches/{script}", env!("CARGO_MANIFEST_DIR"));
         let mut child = Command::new(python)
@@ -38,19 +38,19 @@ impl Theirs {
     }
 
     /// Sends a command, and returns the line that answers it.
-    pub fn ask(&mut self, command: &str) -> String {
+    pub(crate) fn ask(&mut self, command: &str) -> String {
         writeln!(self.to, "{command}").unwrap();
         self.line()
     }
 
     /// Sends a command of numbers, which is answered by the seconds of each pass.
-    pub fn measure(&mut self, command: &[usize]) -> Vec<f64> {
+    pub(crate) fn measure(&mut self, command: &[usize]) -> Vec<f64> {
         let command: Vec<_> = command.iter().map(usize::to_string).collect();
         self.seconds(&command.join(" "))
     }
 
     /// Sends a command, which is answered by the seconds of each pass.
-    pub fn seconds(&mut self, command: &str) -> Vec<f64> {
+    pub(crate) fn seconds(&mut self, command: &str) -> Vec<f64> {
         let answer = self.ask(command);
         // Its threads keep spinning for a while after their work.
         std::thread::sleep(Duration::from_millis(20));
@@ -65,13 +65,13 @@ impl Drop for Theirs {
     }
 }
 
-pub fn median(times: &mut [f64]) -> f64 {
+pub(crate) fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }
 
 /// The number of threads that all programs under comparison use.
-pub fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     let set = std::env::var("RAYON_NUM_THREADS").ok().and_then(|threads| threads.parse().ok());
     set.unwrap_or_else(|| std::thread::available_parallelism().unwrap().get())
 }

@@ -12,7 +12,7 @@ use super::loader::Loader;
 use super::model::{Model, chosen_vocab};
 use super::sidecar;
 use super::warning::Warning;
-use crate::text::chat::read_json;
+use crate::text::config::read_json;
 use crate::text::renderer::TextRenderer;
 
 /// A model that runs on a server.
@@ -29,7 +29,7 @@ pub struct RemoteModel<B: Backend> {
 
 impl<B: Backend> From<RemoteModel<B>> for Model<B> {
     fn from(model: RemoteModel<B>) -> Self {
-        Self { source: model.source, renderer: Some(model.renderer) }
+        Self { source: model.source, renderer: Some(model.renderer), defaults: None }
     }
 }
 

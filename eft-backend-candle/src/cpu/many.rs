@@ -246,21 +246,21 @@ fn dots<S: Simd, D: Dot<S>, const LIMIT: usize, const M: usize, const N: usize>(
         let step = if LIMIT == 0 { 1 } else { LIMIT };
         for from in (from..from + N).step_by(step) {
             let mut held = [u8x32::splat(simd, 0); 4];
-            for n in 0..step {
-                held[n] = repeated(simd, codes[from + n]);
+            for (held, codes) in held.iter_mut().zip(&codes[from..from + step]) {
+                *held = repeated(simd, *codes);
             }
             for m in 0..M {
                 let mut sum = D::zero(simd);
-                for n in 0..step {
+                for (n, held) in held.iter().enumerate().take(step) {
                     let x = i8x32::from_slice(simd, &rows[m][i].codes[from + n]);
                     if LIMIT == 0 {
-                        to[m] = to[m] + D::dot_bytes(simd, held[n], x);
+                        to[m] += D::dot_bytes(simd, *held, x);
                     } else {
-                        sum = D::add_products(simd, sum, held[n], x);
+                        sum = D::add_products(simd, sum, *held, x);
                     }
                 }
                 if LIMIT > 0 {
-                    to[m] = to[m] + D::lanes(simd, sum);
+                    to[m] += D::lanes(simd, sum);
                 }
             }
         }
@@ -274,7 +274,7 @@ fn dots<S: Simd, D: Dot<S>, const LIMIT: usize, const M: usize, const N: usize>(
             }
         }
         for m in 0..M {
-            to[m] = to[m] + D::lanes(simd, sums[m]);
+            to[m] += D::lanes(simd, sums[m]);
         }
     }
 }
