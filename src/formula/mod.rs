@@ -58,7 +58,8 @@
 //!
 //! Any part may be a formula. Arguments are given in this order or by name, such as `gate(base, unsure=tuned, gamma=0.4)`;
 //! `α`, `β`, `γ` and `λ` are accepted as names. Where the table shows a value after `=`, it is the default. Texts stand in
-//! double quotes, with the escapes of Rust.
+//! double quotes, with the escapes of Rust. A rule that is written twice is computed twice, and its weights are not added
+//! up; models that are written twice run once.
 use std::collections::BTreeMap;
 
 use eft_core::{Backend, Source};

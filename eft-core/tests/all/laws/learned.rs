@@ -150,13 +150,14 @@ fn weights_that_do_not_fit_are_refused() {
         ),
         (
             2,
-            vec![layer(&[&[1.0, f64::NAN][..]; 2], &[1.0; 2])],
+            vec![layer(&[&[1.0, f64::NAN], &[1.0, 1.0]], &[1.0; 2])],
             "a number of `layers` is NaN, but must be a finite number",
         ),
     ] {
         assert_eq!(MixtureWeights::new(sources, entropies, layers).unwrap_err().to_string(), message);
     }
-    let fits = || MixtureWeights::new(2, entropies, vec![layer(&[&[1.0, 2.0][..]; 2], &[1.0; 2])]).unwrap();
+    let fits =
+        || MixtureWeights::new(2, entropies, vec![layer(&[&[1.0, 2.0], &[3.0, 4.0]], &[1.0; 2])]).unwrap();
     for (mean, scale, message) in [
         (vec![0.0], vec![1.0; 2], "`mean`: expected 2 numbers, one for each feature, got 1"),
         (vec![0.0; 2], vec![1.0, 0.0], "a number of `scale` is 0, but must be a finite number above 0"),
