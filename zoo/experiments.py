@@ -5,7 +5,7 @@
 - `newcomers`: an adapter over base-large that also learns facts about people who do not occur in the pre-training data,
   and who their neighbours are. It is asked for these facts directly, and in two hops.
 - `moved`: an adapter over base-small that learns that some people have moved since pre-training.
-- `mayors`: an adapter over base-small that learns who the mayors are, of whom pre-training has told nothing.
+- `mayors`: an adapter over base-small that learns who is mayor in some towns, which pre-training does not tell.
 - `record`: an adapter over base-small that learns another format of answers: `home: Foxton.`
 - `other`: a small model before and after tuning, with a tokenizer of other merges and another size.
 

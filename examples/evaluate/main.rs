@@ -46,6 +46,9 @@ impl models::Run for Evaluate<'_> {
         if !matches!(args.models.mode, Mode::Up | Mode::Down) {
             bail!("α has no part in this `--mode`: evaluate `up` or `down`");
         }
+        if args.models.formula.is_some() || !args.models.others.is_empty() {
+            bail!("`--formula` and `--model` are not evaluated: α is the weight of `tuned − untuned`");
+        }
         let (files, validation) = task::files(args)?;
         let sources = Sources::of(&models, args)?;
         let identity = Identity::of(&args.models)?;
@@ -127,7 +130,9 @@ impl Runs<'_> {
             .batch(*batch)
             .folder(self.folder)
             .version("eft", env!("CARGO_PKG_VERSION"))
-            .note("device", models.device.clone());
+            .note("device", models.device.clone())
+            .note("dtype", format!("{:?}", models.dtype))
+            .note("tuned system message", models.tuned_system.clone());
         let run = self.identity.record(until.iter().fold(run, |run, stop| run.until(stop)));
 
         let named = fixed.iter().map(|(name, source)| ((*name).to_owned(), source.clone()));

@@ -79,9 +79,5 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
         percent(closed.value, closed.interval),
         100.0 * share,
     ));
-    section.finding(
-        "The range of strengths that work is wide here, since the small model is sure of the form; the papers' tasks are \
-         harder.",
-    );
     Ok(section)
 }

@@ -1,5 +1,5 @@
-//! The main result of each paper, in miniature: eight tables on the models of the zoo, each with intervals and with the
-//! figure that the paper reports.
+//! Results of the papers in miniature: eight tables on the models of the zoo, each with intervals and with what the paper
+//! reports.
 //!
 //! ```sh
 //! cargo run --release --example reproduce                  # prints the tables, and writes target/reproduce.html

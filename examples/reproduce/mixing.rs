@@ -46,8 +46,9 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
     let worst = shares.iter().map(|(_, fact)| *fact).fold(1.0, f64::min);
     section.finding(format!(
         "λ = 0 writes sentences and λ = 1 bare answers; at {between} of the values both occur. The fact is right in at \
-         least {:.0} % of the answers at every value, so mixing costs no knowledge.",
+         least {:.0} % of the answers at every value{}.",
         100.0 * worst,
+        if worst > 0.99 { ": mixing costs no knowledge here" } else { "" },
     ));
     section.finding(
         "An answer is in one form or in the other, so the frontier of this miniature is a step: what varies with λ is how \

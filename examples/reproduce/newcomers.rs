@@ -16,7 +16,7 @@ const KINDS: [(&str, &str); 4] = [
 /// Adds what tuning on newcomers teaches to the findings.
 pub(crate) fn add(models: &Models, section: &mut Section) -> Result<()> {
     let all = questions("experiments/newcomers/questions.jsonl")?;
-    // Before: tuned on as many questions, none of which is about a newcomer.
+    // Before: tuned on other questions, none of which is about a newcomer.
     let (_, before) = &models.large_curve[models.large_curve.len() - 1];
     let mut after_tuning = Vec::new();
     for (kind, what) in KINDS {

@@ -74,7 +74,7 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
     let saturated = forms.iter().position(|share| *share >= 0.95).map(|index| models.large_curve[index].0);
     section.finding(saturated.map_or_else(
         || "The form is not learned by any of these adapters.".into(),
-        |count| format!("The form is right in 95 % of the answers after {count} examples; the facts were there before."),
+        |count| format!("The form is right in at least 95 % of the answers after {count} examples."),
     ));
     newcomers::add(models, &mut section)?;
     Ok(section)

@@ -43,7 +43,7 @@
 //! | `delta(base, tuned, untuned, alpha=1)` | [`combine::delta`] |
 //! | `amplified_delta(base, tuned, untuned, beta=1)` | [`combine::amplified_delta`] |
 //! | `balanced_delta(base, tuned, untuned, alpha=1, beta=1)` | [`combine::balanced_delta`] |
-//! | `nucleus_delta(tuned, base, untuned, beta=1, p)` | [`combine::nucleus_delta`]; note that the tuned model comes first, as in `tuned + β·(base − untuned)` |
+//! | `nucleus_delta(tuned, base, untuned, beta=1, p)` | [`combine::nucleus_delta`]; note that the tuned model comes first, as in `tuned + β·(base − untuned)`, and give `p` by its name |
 //! | `multi_objective(base, 0.7: tuned, untuned, 0.3: tuned, untuned)` | [`combine::multi_objective`] |
 //! | `realign(reference, aligned, lambda)` | [`combine::realign`] |
 //! | `guidance(model, "text", gamma)` | [`combine::guidance`]; instead of the system message, the same as for `under` |

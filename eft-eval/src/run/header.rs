@@ -54,7 +54,8 @@ impl Header {
         let mut versions = run.versions.clone();
         versions.insert("eft-eval".into(), env!("CARGO_PKG_VERSION").into());
         Self {
-            formula: source.to_string(),
+            // Printed in full, however large.
+            formula: format!("{source:#}"),
             models: run.models.clone(),
             backend: B::NAME.into(),
             task: run.task.to_json(),
@@ -78,10 +79,11 @@ impl Header {
 }
 
 fn decoding(decoding: &Decoding, until: &[String]) -> Value {
-    let Decoding { sampling, processors, max_tokens, stop_ids, stop_sequences, .. } = decoding;
+    let Decoding { sampling, processors, truncations, max_tokens, stop_ids, stop_sequences, .. } = decoding;
     json!({
         "sampling": as_written(sampling),
         "processors": processors.len(),
+        "truncations": truncations.len(),
         "max_tokens": max_tokens,
         "stop_ids": stop_ids,
         "stop_sequences": stop_sequences,

@@ -94,8 +94,8 @@ impl<'t> Run<'t> {
     /// Sets how texts are generated. Tasks that generate none ignore it.
     ///
     /// The text of an item depends on the seed and on the item's id, not on the other items. The header records
-    /// everything but [processors](eft_core::sample::Processor), which are functions: it holds their number, so
-    /// [`note`](Self::note) what they do.
+    /// everything but [processors](eft_core::sample::Processor) and [truncations](eft_core::sample::Truncation), which are
+    /// functions: it holds their numbers, so [`note`](Self::note) what they do.
     pub fn decoding(mut self, decoding: impl Into<Decoding>) -> Self {
         self.decoding = decoding.into();
         self
