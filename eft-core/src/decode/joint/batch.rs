@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::decode::event::Event;
+use crate::decode::joint::variant::{Variant, distinct};
 use crate::decode::joint::work::JointWork;
 use crate::decode::open::{Rows, in_row, open_accepted, rows_of};
 use crate::decode::request::Request;
@@ -12,50 +13,15 @@ use crate::decode::stop::FinishReason;
 use crate::decode::text::{RowText, TextBatch};
 use crate::evaluator::{Evaluator, OpenOptions};
 use crate::sample::scored_position::ScoredPosition;
-use crate::sample::{Decoding, Sampler, Token};
-use crate::{Error, Result, Scores, Source, TokenId, Vocab};
-
-/// One way of generating the texts of a [`Joint`] generation: a source, and the settings of its generation.
-///
-/// ```
-/// use eft_core::decode::Variant;
-/// use eft_core::{Host, Sampling, Vocab, from_fn};
-///
-/// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |_| Ok(vec![0.0, 1.0]));
-/// // Clones of one source are evaluated once, so several temperatures cost no more than one.
-/// let variants = [0.5, 1.0].map(|t| Variant::new(model.clone(), Sampling::default().temperature(t)));
-/// assert_eq!(variants[0].decoding.sampling.temperature, 0.5);
-/// # Ok::<(), eft_core::Error>(())
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-#[must_use]
-pub struct Variant<B: Backend> {
-    /// The source that the texts are generated from.
-    pub source: Source<B>,
-    /// How tokens are drawn, and when a text ends.
-    pub decoding: Decoding,
-}
-
-impl<B: Backend> Variant<B> {
-    /// Makes a variant of a source and of a [`Decoding`] or a [`Sampling`](crate::Sampling).
-    pub fn new(source: Source<B>, decoding: impl Into<Decoding>) -> Self {
-        Self { source, decoding: decoding.into() }
-    }
-}
-
-impl<B: Backend> Clone for Variant<B> {
-    fn clone(&self) -> Self {
-        Self { source: self.source.clone(), decoding: self.decoding.clone() }
-    }
-}
+use crate::sample::{Sampler, Token};
+use crate::{Error, Result, Scores, TokenId, Vocab};
 
 /// The texts of several variants for the same requests: an iterator over [`Event`]s. See the [module](super) for an
 /// example.
 ///
 /// With `n` rows of requests (one for each sample), the texts of variant `v` are the rows `v·n .. (v + 1)·n`, in the
 /// order of the requests. Each is token for token the text that
-/// [`generate_batch`](Source::generate_batch) of its source writes for these requests with its settings, except through
+/// [`generate_batch`](crate::Source::generate_batch) of its source writes for these requests with its settings, except through
 /// rounding in the models' own arithmetic.
 ///
 /// A prompt that a model of any variant refuses is an [`Event::Failed`] for all variants. An error while the models run
@@ -391,19 +357,6 @@ impl<B: Backend> Joint<B> {
         row.finish(text.row, reason, &mut self.events);
         false
     }
-}
-
-/// The distinct sources of the variants, and the index of each variant's source among them.
-fn distinct<B: Backend>(variants: &[Variant<B>]) -> (Vec<&Source<B>>, Vec<usize>) {
-    let mut sources: Vec<&Source<B>> = Vec::new();
-    let roots = variants.iter().map(|variant| {
-        sources.iter().position(|source| source.is_clone_of(&variant.source)).unwrap_or_else(|| {
-            sources.push(&variant.source);
-            sources.len() - 1
-        })
-    });
-    let roots = roots.collect();
-    (sources, roots)
 }
 
 impl<B: Backend> Iterator for Joint<B> {

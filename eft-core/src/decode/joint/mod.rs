@@ -24,7 +24,9 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 mod batch;
+mod variant;
 mod work;
 
-pub use batch::{Joint, Variant};
+pub use batch::Joint;
+pub use variant::Variant;
 pub use work::JointWork;
