@@ -82,8 +82,8 @@ impl<B: Backend> Joint<B> {
     ///
     /// # Errors
     /// * [`Error::EmptyBatch`] if there are no variants or no requests.
-    /// * [`Error::Unsupported`] if a variant asks for [attribution](Decoding::attribution).
-    /// * Any error of [`Source::generate_batch`], for any variant.
+    /// * [`Error::Unsupported`] if a variant asks for [attribution](crate::Decoding::attribution).
+    /// * Any error of [`Source::generate_batch`](crate::Source::generate_batch), for any variant.
     pub fn open<R: Into<Request>>(
         variants: impl IntoIterator<Item = Variant<B>>,
         requests: impl IntoIterator<Item = R>,
