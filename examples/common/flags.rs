@@ -89,7 +89,7 @@ pub(crate) enum Backend {
 }
 
 /// The type of numbers.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Dtype {
     F32,
     F16,
