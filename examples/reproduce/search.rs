@@ -1,5 +1,6 @@
 //! Weak-to-strong search: a small tuned and untuned pair chooses among what the large base writes.
 use anyhow::Result;
+use eft::candle::Candle;
 use eft::decode::{Detokenizer, FinishReason};
 use eft::search::{BlackBox, ChunkBeamSearch, ImplicitReward, Proposer, SampledText};
 use eft::{Decoding, Prompt, Sampling};
@@ -43,17 +44,17 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
         Ok(())
     };
     let whole = |rows| [1, rows, usize::MAX];
-    add("a sample of the base".into(), search(base_large, pair(), whole(1), &asked)?)?;
+    add("a sample of the base".into(), search(base_large, &pair, whole(1), &asked)?)?;
     for rows in [4, 16, 64] {
-        add(format!("best of {rows}"), search(base_large, pair(), whole(rows), &asked)?)?;
+        add(format!("best of {rows}"), search(base_large, &pair, whole(rows), &asked)?)?;
     }
     for setting @ [w, k, c] in SETTINGS {
-        add(format!("search {w}/{k}/{c}"), search(base_large, pair(), setting, &asked)?)?;
+        add(format!("search {w}/{k}/{c}"), search(base_large, &pair, setting, &asked)?)?;
     }
     let best = SETTINGS[1];
-    add("search 4/4/1, guide of another tokenizer".into(), search(base_large, other_pair(), best, &asked)?)?;
-    add("search 4/4/1, black-box base".into(), search(&black_box, pair(), best, &asked)?)?;
-    add("search 4/4/1, black box and other guide".into(), search(&black_box, other_pair(), best, &asked)?)?;
+    add("search 4/4/1, guide of another tokenizer".into(), search(base_large, &other_pair, best, &asked)?)?;
+    add("search 4/4/1, black-box base".into(), search(&black_box, &pair, best, &asked)?)?;
+    add("search 4/4/1, black box and other guide".into(), search(&black_box, &other_pair, best, &asked)?)?;
     add("EFT, token by token".into(), emulated(models, &asked)?)?;
 
     let (best_of_16, beam) = (&shares[2], &shares[5]);
@@ -81,19 +82,23 @@ struct Found {
     drawn: f64,
 }
 
-fn decoding() -> Decoding {
-    Decoding::from(Sampling::default().temperature(0.7).seed(1)).max_tokens(32)
+/// Each question has a seed of its own: with one seed, all of them would draw with the same random numbers.
+fn decoding(seed: u64) -> Decoding {
+    Decoding::from(Sampling::default().temperature(0.7).seed(seed)).max_tokens(32)
 }
+
+/// The distance between the seeds of two questions: a black box uses up one seed at each call.
+const SEEDS: u64 = 1 << 20;
 
 fn search(
     base: &dyn Proposer,
-    guide: ImplicitReward<eft::candle::Candle>,
+    guide: &dyn Fn() -> ImplicitReward<Candle>,
     [width, successors, chunk]: [usize; 3],
     questions: &[Question],
 ) -> Result<Vec<Found>> {
-    let search = ChunkBeamSearch::new(base, guide).decoding(decoding());
-    let search = search.width(width).successors(successors).chunk(chunk);
-    let found = questions.iter().map(|question| {
+    let found = (0..).step_by(SEEDS as usize).zip(questions).map(|(seed, question)| {
+        let search = ChunkBeamSearch::new(base, guide()).decoding(decoding(seed));
+        let search = search.width(width).successors(successors).chunk(chunk);
         let found = search.run(question.prompt())?;
         let best = found.best();
         let hit = right(question, &best.continuation.to_text());
@@ -105,8 +110,8 @@ fn search(
 /// Samples from `base_large + (tuned_small − base_small)`.
 fn emulated(models: &Models, questions: &[Question]) -> Result<Vec<Found>> {
     let source = models.up_scaled(&models.tuned_small, 1.0);
-    let found = questions.iter().map(|question| {
-        let (text, tokens) = sample(&source, question.prompt(), &decoding())?;
+    let found = (0..).step_by(SEEDS as usize).zip(questions).map(|(seed, question)| {
+        let (text, tokens) = sample(&source, question.prompt(), &decoding(seed))?;
         let ids = models.tuned_small.continuation(&text.text)?;
         let ids = [ids, text.ended.then_some(tokens.1).into_iter().collect()].concat();
         let score = |model: &Source| anyhow::Ok(model.score(question.prompt(), &ids)?.total);
