@@ -14,47 +14,47 @@ use super::tiles;
 /// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind: the first
 /// expression for kinds with 32 entries in a block, the second for kinds with 256.
 macro_rules! for_kind {
-    ($kind:expr, $block:ident => $few:expr, $many:expr) => {
+    ($kind:expr, $block:ident => $of_32:expr, $of_256:expr) => {
         match $kind {
             Blocks::Q4_0 => {
                 type $block = Q4_0;
-                $few
+                $of_32
             }
             Blocks::Q4_1 => {
                 type $block = Q4_1;
-                $few
+                $of_32
             }
             Blocks::Q5_0 => {
                 type $block = Q5_0;
-                $few
+                $of_32
             }
             Blocks::Q5_1 => {
                 type $block = Q5_1;
-                $few
+                $of_32
             }
             Blocks::Q8_0 => {
                 type $block = Q8_0;
-                $few
+                $of_32
             }
             Blocks::Q2K => {
                 type $block = Q2K;
-                $many
+                $of_256
             }
             Blocks::Q3K => {
                 type $block = Q3K;
-                $many
+                $of_256
             }
             Blocks::Q4K => {
                 type $block = Q4K;
-                $many
+                $of_256
             }
             Blocks::Q5K => {
                 type $block = Q5K;
-                $many
+                $of_256
             }
             Blocks::Q6K => {
                 type $block = Q6K;
-                $many
+                $of_256
             }
         }
     };
@@ -108,8 +108,9 @@ impl Kernel for Product<'_, '_> {
                 for_kind!(kind, B => simd.vectorize(
                     #[inline(always)]
                     || tiles::product::<S, D, B>(simd, weights, x, outputs, out),
-                ), if let Some(x) = supers {
-                    few::product::<S, D, B>(simd, weights, x, outputs, out);
+                ), match supers {
+                    Some(x) => few::product::<S, D, B>(simd, weights, x, outputs, out),
+                    None => unreachable!("the activations were arranged for other kinds than {kind:?}"),
                 });
             }
         }
