@@ -1,9 +1,11 @@
 //! Generating texts and grading them.
-use eft_core::decode::{FinishReason, Joint, Request, TextEvent, Variant};
-use eft_core::{Backend, Decoding, Source};
+use std::sync::Arc;
 
-use super::refusing;
+use eft_core::decode::{FinishReason, Joint, Request, TextEvent, Variant};
+use eft_core::{Backend, Decoding, Error as CoreError, Source};
+
 use super::result::Output;
+use super::{is_of_item, refusing};
 use crate::hash::seed_of;
 use crate::task::{Answer, Grader, Item};
 use crate::{Error, Result};
@@ -88,6 +90,11 @@ fn generate<B: Backend>(
     Ok(of_items)
 }
 
+/// Whether the models cannot take a prompt, however often they are asked.
+fn refuses_prompt(error: &CoreError) -> bool {
+    is_of_item(error) || matches!(error, CoreError::CannotRender { .. })
+}
+
 /// Reads the texts of all rows to their ends.
 fn read(
     events: impl Iterator<Item = eft_core::Result<TextEvent>>,
@@ -106,7 +113,13 @@ fn read(
                 texts[row].1 += finished.tail.len();
                 ends[row] = Some(Ok(finished.reason));
             }
-            TextEvent::Failed { row, error } => ends[row] = Some(Err(error)),
+            TextEvent::Failed { row, error } if refuses_prompt(&error) => ends[row] = Some(Err(error)),
+            // A model failed at one row: that is no property of the item, so it must not be recorded as its result.
+            TextEvent::Failed { error, .. } => {
+                return Err(
+                    Arc::try_unwrap(error).unwrap_or_else(|shared| CoreError::source("a row", shared))
+                );
+            }
         }
     }
     let generated = texts.into_iter().zip(ends).map(|((text, tokens), end)| match end {

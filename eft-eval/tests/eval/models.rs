@@ -3,7 +3,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eft_core::{Error, Host, Prompt, Renderer, Result, Source, TokenId, Vocab, from_fn};
+use eft_core::{
+    Engine, EngineRow, EngineSpec, Error, FnEngine, Host, Opened, Prompt, Renderer, Result, RowFeed, Scores,
+    Session, Source, TokenId, Vocab, from_fn,
+};
 
 /// The token that begins and ends a text.
 pub(crate) const END: TokenId = 256;
@@ -107,4 +110,52 @@ pub(crate) fn exact(seed: u64) -> impl Fn(&[TokenId]) -> Vec<f64> {
 
 pub(crate) fn bytes(text: &str) -> Vec<TokenId> {
     text.bytes().map(u32::from).collect()
+}
+
+/// A model that reads prompts, and then fails at the first row of every batch, as one on a server may.
+pub(crate) fn fails_at_a_row() -> Source<Host> {
+    let spec = EngineSpec::new("fails", Host, vocab());
+    let engine = Fails(FnEngine::new(spec, |row| Ok(logits(1, &row.tokens))));
+    Source::new(engine).rendered_by(Bytes { begin: true }).expect("the renderer fits")
+}
+
+struct Fails(FnEngine<Host>);
+
+impl Engine for Fails {
+    type Backend = Host;
+
+    fn spec(&self) -> &EngineSpec<Host> {
+        self.0.spec()
+    }
+
+    fn open(&self, rows: &[EngineRow]) -> Result<Opened<Host>> {
+        let (session, scores) = self.0.open(rows)?;
+        Ok((Box::new(FailsSession(session)), scores))
+    }
+}
+
+struct FailsSession(Box<dyn Session<Backend = Host>>);
+
+impl Session for FailsSession {
+    type Backend = Host;
+
+    fn rollback_limit(&self) -> Vec<usize> {
+        self.0.rollback_limit()
+    }
+
+    fn room(&self) -> Vec<usize> {
+        self.0.room()
+    }
+
+    fn extend(&mut self, _: &[RowFeed]) -> Result<Scores<Host>> {
+        Err(Error::row(0, Error::source("server", "the connection was lost")))
+    }
+
+    fn rollback(&mut self, drop: &[usize]) -> Result<()> {
+        self.0.rollback(drop)
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<()> {
+        self.0.select(rows)
+    }
 }

@@ -9,7 +9,9 @@ use eft_eval::{
     NumericMatch, PassFail, Results, Run, Task,
 };
 
-use crate::models::{Bytes, END, broken, bytes, exact, log_prob, logits, model, rendered, vocab};
+use crate::models::{
+    Bytes, END, broken, bytes, exact, fails_at_a_row, log_prob, logits, model, rendered, vocab,
+};
 
 fn prompts(count: usize) -> Vec<Item> {
     let prompt = |n: usize| format!("{} {n}", "word ".repeat(n % 5));
@@ -366,6 +368,20 @@ fn items_that_do_not_fit_are_refused_and_the_others_run() -> eft_eval::Result<()
         let results = Run::new(&make(only()?)?).quiet().evaluate(&source)?;
         assert!(matches!(results.items[0].output, Output::Refused { .. }));
         assert!(matches!(results.metrics(), Err(Error::Results { .. })));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_failure_at_one_row_ends_the_run_and_is_no_result() -> eft_eval::Result<()> {
+    let items = || Items::of(["1", "2"].map(|id| Item::new(id, "abc").reference("a")));
+    let task = Task::texts(items()?, ExactMatch::default())?;
+    let source = fails_at_a_row();
+    let sources = [("one", source.clone()), ("two", 2.0 * &source)];
+    for count in [1, 2] {
+        let error = Run::new(&task).quiet().evaluate_each(&sources[..count]).unwrap_err();
+        assert!(matches!(error, Error::Models { .. }), "{error:?}");
+        assert!(eft_core::error::with_sources(&error).to_string().contains("the connection was lost"));
     }
     Ok(())
 }
