@@ -2,6 +2,7 @@
 use anyhow::{Context, Result};
 use eft::{Decoding, Prompt, Sampling};
 use eft_eval::stats::{Bootstrap, Clusters, Estimate};
+use eft_eval::sweep::SweptText;
 use serde::Deserialize;
 
 use crate::models::{Source, zoo};
@@ -54,6 +55,15 @@ pub(crate) fn ask(source: &Source, questions: &[Question], decoding: &Decoding) 
     let prompts = questions.iter().map(Question::prompt);
     let texts = source.generate_batch(prompts, decoding)?.text()?.read();
     texts.into_iter().map(|text| text.with_context(|| source.name())).collect()
+}
+
+/// Returns the texts of one value of a sweep.
+pub(crate) fn texts(swept: &[SweptText]) -> Result<Vec<String>> {
+    let text = |text: &SweptText| match text {
+        Ok(written) => Ok(written.text.clone()),
+        Err(error) => Err(anyhow::Error::new(error.clone())),
+    };
+    swept.iter().map(text).collect()
 }
 
 /// Something that may be right about an answer.

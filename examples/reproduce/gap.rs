@@ -2,7 +2,7 @@
 use anyhow::{Context, Result};
 use eft_eval::sweep::{Part, Sweep, choose};
 
-use crate::answers::{Question, ask, bootstrap, greedy, people, questions, right, scores};
+use crate::answers::{Question, ask, bootstrap, greedy, people, questions, right, scores, texts};
 use crate::changed::changed;
 use crate::chart::{Chart, Line};
 use crate::models::{Models, Source};
@@ -21,12 +21,12 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
     let sweep = Sweep::over(ALPHAS, greedy(), |alpha| models.up_scaled(&models.tuned_small, *alpha));
     let swept = |questions: &[Question]| -> Result<Part> {
         let swept = sweep.run(questions.iter().map(Question::prompt))?;
-        let score = |item: usize, text: &eft_eval::sweep::SweptText| {
-            text.as_ref().map_or(0.0, |text| f64::from(u8::from(right(&questions[item], &text.text))))
-        };
-        Ok(Part { scores: swept.scores(score), clusters: people(questions) })
+        let right_of = |swept: &Vec<_>| Ok(scores(questions, &texts(swept)?, right));
+        let scores = swept.texts.iter().map(right_of).collect::<Result<_>>()?;
+        Ok(Part { scores, clusters: people(questions) })
     };
-    let choice = choose(sweep.values(), &swept(&validation)?, &swept(&test)?, &bootstrap())?;
+    let of_test = swept(&test)?;
+    let choice = choose(sweep.values(), &swept(&validation)?, &of_test, &bootstrap())?;
     let right_of =
         |source: &Source| Ok::<_, anyhow::Error>(scores(&test, &ask(source, &test, &greedy())?, right));
     let (base, reference) = (right_of(&models.base_large)?, right_of(&models.tuned_large)?);
@@ -40,8 +40,7 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
     let mut of_chosen = None;
     for (index, value) in choice.values.iter().enumerate() {
         let source = models.up_scaled(&models.tuned_small, value.value);
-        let of_test = right_of(&source)?;
-        let closed = bootstrap().gap_closed(&base, &of_test, &reference, &clusters)?;
+        let closed = bootstrap().gap_closed(&base, &of_test.scores[index], &reference, &clusters)?;
         let counts = changed(&source, &models.base_large, &test)?;
         let (written, different) = counts.iter().fold((0, 0), |(w, d), of| (w + of.0, d + of.1));
         let share = different as f64 / written as f64;

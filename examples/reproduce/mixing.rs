@@ -2,7 +2,7 @@
 use anyhow::Result;
 use eft_eval::sweep::Sweep;
 
-use crate::answers::{Check, Question, fact, form, greedy, questions, right, share};
+use crate::answers::{Check, Question, fact, form, greedy, questions, right, share, texts};
 use crate::chart::{Chart, Line};
 use crate::models::Models;
 use crate::section::{self, Section};
@@ -23,11 +23,8 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
     );
     let (mut bare, mut facts) = (Line::new("bare answers"), Line::new("fact right"));
     let mut shares = Vec::new();
-    for (lambda, texts) in LAMBDAS.iter().zip(&swept.texts) {
-        let texts: Vec<String> = texts
-            .iter()
-            .map(|text| text.as_ref().map_or_else(|_| String::new(), |text| text.text.clone()))
-            .collect();
+    for (lambda, swept) in LAMBDAS.iter().zip(&swept.texts) {
+        let texts = texts(swept)?;
         let [of_form, of_right, of_fact] =
             ([form, right, fact] as [Check; 3]).map(|check| share(&asked, &texts, check));
         let (of_form, of_right, of_fact) = (of_form?, of_right?, of_fact?);

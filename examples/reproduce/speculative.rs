@@ -3,12 +3,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use eft::{Decoding, Sampling};
+use eft_eval::stats::Clusters;
 
-use crate::answers::bootstrap;
-use crate::answers::{Question, questions};
+use crate::answers::{Question, bootstrap, questions};
 use crate::chart::{Chart, Line};
 use crate::models::{Models, Source};
-use crate::section::{Section, percent};
+use crate::section::{Section, number, percent};
 
 const BLOCKS: [usize; 6] = [2, 3, 4, 6, 8, 12];
 
@@ -45,7 +45,7 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
         let units = drafted.len();
         let mean = |of: fn(&(Vec<u32>, f64, f64)) -> f64| {
             let values: Vec<_> = drafted.iter().map(of).collect();
-            bootstrap().mean(&values, &eft_eval::stats::Clusters::each(units))
+            bootstrap().mean(&values, &Clusters::each(units))
         };
         let (accepted, passes) = (mean(|d| d.1)?, mean(|d| d.2)?);
         let equal = drafted.iter().zip(&plain).filter(|(drafted, plain)| drafted.0 == **plain).count();
@@ -53,7 +53,7 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
         section.row([
             block.to_string(),
             percent(accepted.value, accepted.interval),
-            crate::section::number(&passes),
+            number(&passes),
             format!("{equal} of {units}"),
         ]);
         line.point(block as f64, passes.value, passes.interval);
