@@ -28,7 +28,6 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod backend;
-mod cpu;
 pub mod gguf;
 pub mod load;
 pub mod nn;

@@ -1,7 +1,7 @@
 use candle_core::{Result, Tensor};
 use eft_models::fork;
 
-use crate::cpu::ops::RowCache;
+use eft_cpu::ops::RowCache;
 
 /// The number of tokens that a new cache has room for.
 const INITIAL_CAPACITY: usize = 64;
@@ -17,7 +17,7 @@ pub struct LayerCache(pub(super) Rows);
 /// The memory of the rows.
 #[derive(Debug)]
 pub(super) enum Rows {
-    /// In main memory, for the operations of `crate::cpu`.
+    /// In main memory, for the operations of `eft_cpu`.
     Host(Vec<RowCache>),
     /// In candle tensors.
     Device(Vec<Option<TensorCache>>),

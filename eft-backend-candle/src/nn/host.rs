@@ -1,16 +1,16 @@
-//! Runs the operations of `crate::cpu`, which work on slices, on candle tensors in main memory.
+//! Runs the operations of `eft_cpu`, which work on slices, on candle tensors in main memory.
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
 use eft_models::Span;
 use eft_models::spec::{Activation, AttentionSpec};
 
 use super::Linear;
-use crate::cpu::{self, ops, ops::RowCache};
+use eft_cpu::{self as cpu, ops, ops::RowCache};
 
 /// The number of multiplications from which a forward pass moves to rayon's pool. Moving costs about ten microseconds.
 const POOL_THRESHOLD: usize = 1 << 21;
 
 /// Runs a forward pass of `products` multiplications: a large one on a thread of rayon's pool, where splitting work is
-/// cheap; a small one on the caller's thread, from which only large operations are split (`cpu::runs_in_parallel`).
+/// cheap; a small one on the caller's thread, from which only large operations are split (`eft_cpu`).
 pub(super) fn pass<T: Send>(products: usize, forward: impl FnOnce() -> T + Send) -> T {
     if products < POOL_THRESHOLD { forward() } else { rayon::scope(|_| forward()) }
 }
@@ -30,7 +30,7 @@ fn tensor(x: Vec<f32>, rows: usize) -> Result<Tensor> {
     Tensor::from_vec(x, (rows, columns), &Device::Cpu)
 }
 
-/// Computes `x·Wᵀ + b` for each layer; `None` if a layer's weight is a candle tensor, not a [`cpu::Matrix`].
+/// Computes `x·Wᵀ + b` for each layer; `None` if a layer's weight is a candle tensor, not a [`Matrix`](cpu::Matrix).
 pub(super) fn linears(x: &Tensor, linears: &[&Linear]) -> Option<Result<Vec<Tensor>>> {
     let matrices = linears.iter().map(|linear| linear.matrix()).collect::<Option<Vec<_>>>()?;
     let multiplied = || {
@@ -65,7 +65,7 @@ pub(super) fn rope(x: &Tensor, head_dim: usize, cos: &Tensor, sin: &Tensor) -> R
     tensor(out, rows)
 }
 
-/// Computes `activation(gate)·up`; `None` for an activation that `crate::cpu` does not implement.
+/// Computes `activation(gate)·up`; `None` for an activation that `eft_cpu` does not implement.
 pub(super) fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> Option<Result<Tensor>> {
     let rows = gate.dim(0).ok()?;
     let gated = with(gate, |gate| with(up, |up| ops::gated(gate, up, activation)));
@@ -83,6 +83,7 @@ pub(super) fn attend(
     spec: &AttentionSpec,
 ) -> Result<Tensor> {
     let (tokens, columns) = query.dims2()?;
+    let heads = ops::Heads::from(spec);
     let narrow = spec.kv_heads * spec.head_dim;
     let mut out = vec![0.0; tokens * columns];
     with(query, |query| {
@@ -93,7 +94,7 @@ pub(super) fn attend(
                     let narrow = span.tokens.start * narrow..span.tokens.end * narrow;
                     let (query, out) = (&query[wide.clone()], &mut out[wide]);
                     let (key, value) = (&key[narrow.clone()], &value[narrow]);
-                    ops::attend(query, key, value, span.past, &mut rows[span.row], spec, out);
+                    ops::attend(query, key, value, span.past, &mut rows[span.row], &heads, out);
                 }
             })
         })

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use candle_core::quantized::QMatMul;
 use candle_core::{Device, Module, Result, Tensor};
 
-use crate::cpu::Matrix;
+use eft_cpu::Matrix;
 
 /// Up to this many rows of activations, a CPU computes `(W·xᵀ)ᵀ` instead of `x·Wᵀ`.
 const FEW: usize = 16;
@@ -17,7 +17,7 @@ pub struct Linear {
 
 #[derive(Debug, Clone)]
 enum Weight {
-    /// In the layout of its file, for the operations of `crate::cpu`.
+    /// In the layout of its file, for the operations of `eft_cpu`.
     Stored(Matrix),
     /// A candle tensor.
     Tensor(Tensor),

@@ -24,10 +24,10 @@ use candle_core::{DType, Tensor};
 use candle_nn::ops;
 use candle_nn::rotary_emb;
 use eft_core::{Result, TokenId};
+use eft_cpu::Matrix;
 use eft_models::spec::{Activation, AttentionSpec};
 use eft_models::{Dtype, Nn, RawTensor, Span};
 
-use crate::cpu::Matrix;
 use crate::{Candle, to_error};
 
 /// Implements [`Nn`] with candle: decoders that compute in one type on one device.
@@ -69,9 +69,9 @@ impl CandleNn {
         Tensor::from_vec(rows, count, self.backend.device())
     }
 
-    /// Whether the operations of `crate::cpu` do the work.
+    /// Whether the operations of `eft_cpu` do the work.
     fn uses_host(&self) -> bool {
-        self.backend.uses_host() && self.dtype == DType::F32
+        self.backend.uses_host() && self.dtype == DType::F32 && eft_cpu::is_supported()
     }
 
     fn raw(&self, raw: &RawTensor<'_>) -> candle_core::Result<Tensor> {

@@ -39,7 +39,7 @@ mod texts;
 mod traffic;
 pub mod traffic_counter;
 
-pub use backend::check_backend;
+pub use backend::{check_backend, check_backend_at};
 pub use engine::check_engine;
 pub use faults::{FaultInjector, FaultyBackend};
 pub use source::check_source;

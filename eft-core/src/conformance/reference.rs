@@ -212,8 +212,13 @@ pub fn residual(target: &[f32], draft: &[f32]) -> Vec<f64> {
 
 /// Returns the first token of the order, with its log-probability.
 pub fn argmax(row: &[f32]) -> (TokenId, f64) {
-    let first = order(row)[0];
-    (first, log_softmax(row)[first as usize])
+    let mut first = 0;
+    for (token, score) in row.iter().enumerate() {
+        if *score > row[first] {
+            first = token;
+        }
+    }
+    (first as TokenId, log_softmax(row)[first])
 }
 
 /// Returns the first token of a sound row, by id, whose cumulative probability exceeds `uniform`.
@@ -251,8 +256,12 @@ pub fn check_draw(row: &[f32], uniform: f64, token: TokenId, tolerance: f64) -> 
 
 /// Returns the first `k` tokens whose probability is above zero, with their log-probabilities.
 pub fn top(row: &[f32], k: usize) -> Vec<(TokenId, f64)> {
-    let log_probs = log_softmax(row);
-    let all = order(row).into_iter().map(|token| (token, log_probs[token as usize]));
+    ordered_top(&order(row), &log_softmax(row), k)
+}
+
+/// As [`top`], for a row whose [`order`] and log-probabilities are known.
+pub(super) fn ordered_top(order: &[TokenId], log_probs: &[f64], k: usize) -> Vec<(TokenId, f64)> {
+    let all = order.iter().map(|token| (*token, log_probs[*token as usize]));
     // Backends compute in `f32`: a log-probability below its range is a probability of zero.
     all.filter(|(_, log_prob)| *log_prob as f32 > f32::NEG_INFINITY).take(k).collect()
 }
@@ -276,6 +285,11 @@ fn log_sum_exp(scores: &[f64]) -> f64 {
 /// Applies a function to the weights and scores of each column.
 fn columns(terms: &[(f32, &[f32])], f: impl Fn(&[(f64, f64)]) -> f64) -> Vec<f64> {
     let width = terms.first().map_or(0, |(_, row)| row.len());
-    let column = |i: usize| terms.iter().map(move |(weight, row)| (f64::from(*weight), f64::from(row[i])));
-    (0..width).map(|i| f(&column(i).collect::<Vec<_>>())).collect()
+    let mut column = Vec::with_capacity(terms.len());
+    let columns = (0..width).map(|i| {
+        column.clear();
+        column.extend(terms.iter().map(|(weight, row)| (f64::from(*weight), f64::from(row[i]))));
+        f(&column)
+    });
+    columns.collect()
 }

@@ -1,6 +1,4 @@
 //! Score rows to test operations on: some like those of models, some adversarial.
-use crate::sample::{Purpose, Uniforms};
-
 /// A kind of score row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -24,8 +22,7 @@ pub(super) const KINDS: [Kind; 6] =
 impl Kind {
     /// Returns a row: the same one for the same arguments.
     pub(super) fn row(self, width: usize, seed: u64) -> Vec<f32> {
-        let uniforms = Uniforms::new(seed);
-        let uniform = |i: usize| uniforms.at(self as u64, i, Purpose::Draw) as f32;
+        let uniform = |i: usize| uniform(seed << 32 | (self as u64) << 24, i as u64);
         let normal = |i: usize| {
             let radius = (-2.0 * (1.0 - uniform(2 * i)).ln()).sqrt();
             radius * (std::f32::consts::TAU * uniform(2 * i + 1)).cos()
@@ -53,6 +50,15 @@ impl Kind {
         }
         row
     }
+}
+
+/// A number in `[0, 1)` that looks random, by SplitMix64 (Steele et al. 2014). Rows as wide as a vocabulary would take a
+/// generator of cryptographic quality longer to fill than most operations take to run.
+fn uniform(seed: u64, i: u64) -> f32 {
+    let mut x = (seed + i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((x ^ (x >> 31)) >> 40) as f32 / (1 << 24) as f32
 }
 
 /// Returns rows that no token may be chosen from, with descriptions.

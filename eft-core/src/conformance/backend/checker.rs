@@ -1,7 +1,8 @@
 //! [`Checker`]: score rows on the device, and comparisons of the results of operations on them.
+use crate::TokenId;
 use crate::backend::{Backend, ScoreRow, score_rows};
 use crate::conformance::rows::KINDS;
-use crate::conformance::{Law, Result, require};
+use crate::conformance::{Law, Result, reference, require};
 
 /// The largest accepted difference, relative to the largest score: a few roundings of `f32`.
 pub(super) const TOLERANCE: f64 = 1e-5;
@@ -45,9 +46,19 @@ pub(super) struct Checker<'a, B: Backend> {
     pub(super) backend: &'a B,
     pub(super) width: usize,
     pub(super) rows: Rows<B>,
+    /// The order of each row, and its log-probabilities, by the reference: most operations are compared with them.
+    pub(super) orders: Vec<Vec<TokenId>>,
+    pub(super) log_probs: Vec<Vec<f64>>,
 }
 
-impl<B: Backend> Checker<'_, B> {
+impl<'a, B: Backend> Checker<'a, B> {
+    pub(super) fn new(backend: &'a B, rows: &[Vec<f32>], width: usize) -> Result<Self> {
+        let rows = Rows::new(backend, rows, width)?;
+        let orders = rows.values.iter().map(|row| reference::order(row)).collect();
+        let log_probs = rows.values.iter().map(|row| reference::log_softmax(row)).collect();
+        Ok(Self { backend, width, rows, orders, log_probs })
+    }
+
     /// Downloads the rows that an operation returned.
     pub(super) fn values(&self, tensor: crate::Result<B::Tensor>, law: &str) -> Result<Vec<Vec<f32>>> {
         let tensor = tensor.law(law)?;

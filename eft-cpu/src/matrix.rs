@@ -14,9 +14,19 @@ const PARALLEL_THRESHOLD: usize = 1 << 16;
 /// speed.
 const PARTS: usize = 4;
 
-/// A weight matrix of shape outputs × columns. Cheap to clone.
+/// A weight matrix of shape outputs × columns, in the layout of its file. Cheap to clone.
+///
+/// ```
+/// use eft_cpu::Matrix;
+/// use eft_models::{Dtype, RawTensor};
+///
+/// let half = half::bf16::from_f32(0.5).to_le_bytes();
+/// let raw = RawTensor { name: "w", shape: vec![1, 2], dtype: Dtype::BF16, bytes: half.repeat(2).into() };
+/// let rows = Matrix::new(&raw).and_then(|matrix| matrix.rows(&[0]));
+/// assert_eq!(rows, eft_cpu::is_supported().then(|| vec![0.5, 0.5]));
+/// ```
 #[derive(Clone)]
-pub(crate) struct Matrix {
+pub struct Matrix {
     dtype: Dtype,
     bytes: Bytes,
     outputs: usize,
@@ -25,8 +35,9 @@ pub(crate) struct Matrix {
 
 impl Matrix {
     /// Returns the matrix of a tensor; `None` if the tensor is not two-dimensional, if its rows are not whole blocks,
-    /// if its bytes do not match its shape, or on a big-endian processor (files are little-endian).
-    pub(crate) fn new(raw: &RawTensor<'_>) -> Option<Self> {
+    /// if its bytes do not match its shape, on a big-endian processor (files are little-endian), or if the processor is
+    /// not [supported](crate::is_supported).
+    pub fn new(raw: &RawTensor<'_>) -> Option<Self> {
         let [outputs, columns] = raw.shape[..] else { return None };
         let whole = match raw.dtype {
             Dtype::Quantised(kind) => columns.is_multiple_of(kind.entries()),
@@ -34,15 +45,16 @@ impl Matrix {
         };
         let fits = columns > 0 && raw.bytes.len() == outputs * raw.dtype.bytes(columns);
         let matrix = Self { dtype: raw.dtype, bytes: raw.bytes.clone(), outputs, columns };
-        (whole && fits && cfg!(target_endian = "little")).then_some(matrix)
+        (whole && fits && cfg!(target_endian = "little") && level::is_supported()).then_some(matrix)
     }
 
-    pub(crate) fn columns(&self) -> usize {
+    /// Returns the number of columns, which are the inputs of the layer.
+    pub fn columns(&self) -> usize {
         self.columns
     }
 
     /// Returns the given rows in f32, one after another; `None` if an index is out of range.
-    pub(crate) fn rows(&self, rows: &[u32]) -> Option<Vec<f32>> {
+    pub fn rows(&self, rows: &[u32]) -> Option<Vec<f32>> {
         let mut out = vec![0.0; rows.len() * self.columns];
         let size = self.dtype.bytes(self.columns);
         for (row, out) in rows.iter().zip(out.chunks_exact_mut(self.columns)) {
@@ -69,9 +81,14 @@ impl Matrix {
 }
 
 /// Computes `x·Wᵀ` for several matrices that all have as many columns as `x`. Returns for each matrix its outputs, row
-/// after row.
-pub(crate) fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
+/// after row. Large products are split over the threads of rayon's pool. With quantised weights, the activations are
+/// quantised to 8 bits in groups of 32.
+///
+/// # Panics
+/// If the matrices do not all have the same number of columns.
+pub fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     let Some(columns) = matrices.first().map(|m| m.columns) else { return Vec::new() };
+    assert!(matrices.iter().all(|m| m.columns == columns), "matrices of different numbers of columns");
     let rows = x.len() / columns;
     let mut outs: Vec<_> = matrices.iter().map(|m| vec![0.0; rows * m.outputs]).collect();
     let kinds = matrices.iter().filter_map(|m| match m.dtype {

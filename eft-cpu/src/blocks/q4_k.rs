@@ -3,7 +3,7 @@ use fearless_simd::{Simd, SimdBase, u8x32};
 
 use super::{Dot, SuperBlock, SuperScales, at, six_bits};
 
-pub(in crate::cpu) struct Q4K;
+pub(crate) struct Q4K;
 
 impl SuperBlock for Q4K {
     const BYTES: usize = 144;

@@ -32,7 +32,6 @@ pub(super) fn levels() -> Vec<Level> {
             level.as_avx512().map(Level::Avx512),
             level.as_avx2().map(Level::Avx2),
             level.as_sse4_2().map(Level::Sse4_2),
-            level.as_sse2().map(Level::Sse2),
         ];
         all.into_iter().flatten().collect()
     }

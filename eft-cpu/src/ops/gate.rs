@@ -2,10 +2,16 @@ use eft_core::host::math::exp;
 use eft_models::spec::Activation;
 use fearless_simd::Simd;
 
-use crate::cpu::level::{self, Dot, Kernel};
+use crate::level::{self, Dot, Kernel};
 
 /// Computes `activation(gate)·up` elementwise; `None` for an activation that is not implemented here.
-pub(crate) fn gated(gate: &[f32], up: &[f32], activation: Activation) -> Option<Vec<f32>> {
+///
+/// ```
+/// use eft_models::spec::Activation;
+///
+/// assert_eq!(eft_cpu::ops::gated(&[0.0], &[5.0], Activation::Silu), Some(vec![0.0]));
+/// ```
+pub fn gated(gate: &[f32], up: &[f32], activation: Activation) -> Option<Vec<f32>> {
     let mut out = vec![0.0; gate.len()];
     match activation {
         Activation::Silu => level::run(Gate { gate, up, activation: silu, out: &mut out }),

@@ -5,8 +5,8 @@ use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
 use super::sum_of_each;
-use crate::cpu::level::{self, Dot, Kernel};
-use crate::cpu::runs_in_parallel;
+use crate::level::{self, Dot, Kernel};
+use crate::runs_in_parallel;
 
 /// The number of tokens that a new cache has room for.
 const INITIAL_CAPACITY: usize = 64;
@@ -14,9 +14,33 @@ const INITIAL_CAPACITY: usize = 64;
 /// The number of multiplications from which attention is split over threads.
 const PARALLEL_THRESHOLD: usize = 1 << 18;
 
-/// The keys and values of one row, each of shape key heads × capacity × head width.
+/// The shape and the settings of an attention layer: those of an [`AttentionSpec`] that the computation needs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heads {
+    /// The number of query heads.
+    pub heads: usize,
+    /// The number of key-value heads, which divides `heads`.
+    pub kv_heads: usize,
+    /// The width of a head.
+    pub head_dim: usize,
+    /// The factor that products of queries and keys are multiplied by.
+    pub scale: f32,
+    /// The soft cap of the attention scores, `cap·tanh(score / cap)`; `None` without one.
+    pub softcap: Option<f32>,
+    /// The sliding window: how many tokens a query attends to, its own included; `None` for all of them.
+    pub window: Option<usize>,
+}
+
+impl From<&AttentionSpec> for Heads {
+    fn from(spec: &AttentionSpec) -> Self {
+        let AttentionSpec { heads, kv_heads, head_dim, scale, softcap, window, .. } = *spec;
+        Self { heads, kv_heads, head_dim, scale, softcap, window }
+    }
+}
+
+/// The keys and values of one row of the batch, each of shape key heads × capacity × head width. See [`attend`].
 #[derive(Debug, Clone, Default)]
-pub(crate) struct RowCache {
+pub struct RowCache {
     capacity: usize,
     keys: Vec<f32>,
     values: Vec<f32>,
@@ -25,7 +49,7 @@ pub(crate) struct RowCache {
 impl RowCache {
     /// Writes the keys and values of new tokens (tokens × key heads × head width) after the first `past` tokens. Tokens
     /// that the cache held after those are overwritten.
-    fn append(&mut self, past: usize, keys: &[f32], values: &[f32], spec: &AttentionSpec) {
+    fn append(&mut self, past: usize, keys: &[f32], values: &[f32], spec: &Heads) {
         let (heads, width) = (spec.kv_heads, spec.head_dim);
         let needed = past + keys.len() / (heads * width);
         if self.capacity < needed {
@@ -57,14 +81,27 @@ impl RowCache {
 
 /// Appends the keys and values of new tokens to the cache of their row, after its first `past` tokens, and computes the
 /// attention of each new token to itself and the tokens before it that are within the window. `query`, `key`, `value`
-/// and `out` have one row for each new token.
-pub(crate) fn attend(
+/// and `out` have one row for each new token, with the heads side by side.
+///
+/// ```
+/// use eft_cpu::ops::{Heads, RowCache, attend};
+///
+/// let spec = Heads { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, window: None };
+/// let (mut cache, mut out) = (RowCache::default(), [0.0; 2]);
+/// // A token that attends to itself alone returns its value.
+/// attend(&[1.0, 0.0], &[1.0, 0.0], &[3.0, 4.0], 0, &mut cache, &spec, &mut out);
+/// assert_eq!(out, [3.0, 4.0]);
+/// ```
+///
+/// # Panics
+/// If a slice does not have the length that `spec` and the number of tokens imply.
+pub fn attend(
     query: &[f32],
     key: &[f32],
     value: &[f32],
     past: usize,
     cache: &mut RowCache,
-    spec: &AttentionSpec,
+    spec: &Heads,
     out: &mut [f32],
 ) {
     cache.append(past, key, value, spec);
@@ -97,7 +134,7 @@ struct Attention<'a> {
     query: &'a [f32],
     keys: &'a [f32],
     values: &'a [f32],
-    spec: &'a AttentionSpec,
+    spec: &'a Heads,
     scores: &'a mut Vec<f32>,
     out: &'a mut [f32],
 }
@@ -243,36 +280,17 @@ fn lanes<S: Simd, const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use eft_models::spec::{Layout, LinearSpec, Projection};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cpu::tests::levels;
+    use crate::tests::levels;
 
-    fn spec(width: usize, softcap: Option<f32>) -> AttentionSpec {
-        let linear = || LinearSpec {
-            name: String::new(),
-            inputs: width,
-            outputs: width,
-            bias: false,
-            layout: Layout::OutIn,
-        };
-        AttentionSpec {
-            heads: 1,
-            kv_heads: 1,
-            head_dim: width,
-            projection: Projection::Fused(linear()),
-            output: linear(),
-            head_norms: None,
-            rope: None,
-            scale: 0.3,
-            softcap,
-            window: None,
-        }
+    fn spec(width: usize, softcap: Option<f32>) -> Heads {
+        Heads { heads: 1, kv_heads: 1, head_dim: width, scale: 0.3, softcap, window: None }
     }
 
     /// Attention by its definition, in f64.
-    fn exact(query: &[f32], keys: &[f32], values: &[f32], spec: &AttentionSpec) -> Vec<f64> {
+    fn exact(query: &[f32], keys: &[f32], values: &[f32], spec: &Heads) -> Vec<f64> {
         let width = query.len();
         let score = |key: &[f32]| {
             let product: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();

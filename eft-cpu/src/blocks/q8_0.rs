@@ -3,7 +3,7 @@ use fearless_simd::{Simd, SimdBase, u8x32};
 
 use super::{Block, Dot, Group, scale, take};
 
-pub(in crate::cpu) struct Q8_0;
+pub(crate) struct Q8_0;
 
 impl Block for Q8_0 {
     const GROUPS: usize = 1;

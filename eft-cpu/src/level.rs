@@ -68,9 +68,28 @@ pub(super) trait Dot<S: Simd>: Copy {
     fn fifth_bits(simd: S, bits: [u8; 4]) -> u8x32<S>;
 }
 
+/// Returns whether this processor has the instructions that the functions of this crate need: SSE4.2 on x86, which all
+/// have had since 2008. Elsewhere they need none. Without them, [`Matrix::new`](crate::Matrix::new) returns `None`, and
+/// the other functions must not be called.
+///
+/// ```
+/// if eft_cpu::is_supported() {
+///     assert_eq!(eft_cpu::ops::rms_norm(&[3.0, 3.0], &[1.0, 2.0], 0.0), [1.0, 2.0]);
+/// }
+/// ```
+#[must_use]
+pub fn is_supported() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return LEVEL.as_sse4_2().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    true
+}
+
+/// The instructions of this processor.
+static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
+
 /// Runs a kernel with the widest instructions of this processor.
 pub(super) fn run(kernel: impl Kernel) {
-    static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
     run_at(*LEVEL, kernel);
 }
 
@@ -78,7 +97,6 @@ pub(super) fn run(kernel: impl Kernel) {
 pub(super) fn run_at(level: Level, kernel: impl Kernel) {
     #[cfg(target_arch = "x86_64")]
     {
-        use fearless_simd::Sse2;
         // The order matters: each level includes the instructions of the levels below it.
         if let Some(simd) = level.as_avx512() {
             simd.vectorize(
@@ -95,11 +113,9 @@ pub(super) fn run_at(level: Level, kernel: impl Kernel) {
                 #[inline(always)]
                 || kernel.run::<_, Portable>(simd),
             )
-        } else if let Some(simd) = level.as_sse2() {
-            simd.vectorize(
-                #[inline(always)]
-                || kernel.run::<Sse2, Portable>(simd),
-            )
+        } else {
+            // A version for SSE2 alone would take a quarter of the time to compile all kernels, and nobody would run it.
+            unreachable!("callers check `is_supported`: this processor lacks SSE4.2");
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

@@ -4,10 +4,10 @@ mod gate;
 mod norm;
 mod rope;
 
-pub(crate) use attention::{RowCache, attend};
-pub(crate) use gate::gated;
-pub(crate) use norm::rms_norm;
-pub(crate) use rope::rope;
+pub use attention::{Heads, RowCache, attend};
+pub use gate::gated;
+pub use norm::rms_norm;
+pub use rope::rope;
 
 use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdSplit, f32x4, f32x8, f64x2};
 

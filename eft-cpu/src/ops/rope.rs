@@ -1,18 +1,20 @@
 use fearless_simd::Simd;
 
-use crate::cpu::level::{self, Dot, Kernel};
+use crate::level::{self, Dot, Kernel};
 
 /// Rotates the first `2·width` channels of each head: channel `i` is paired with channel `i + width`. `x` has rows of
 /// `columns` entries, made of heads of width `head`; `cos` and `sin` have one row of `width` angles for each row of
 /// `x`.
-pub(crate) fn rope(
-    x: &[f32],
-    head: usize,
-    columns: usize,
-    cos: &[f32],
-    sin: &[f32],
-    width: usize,
-) -> Vec<f32> {
+///
+/// ```
+/// // One head of four channels: channel 0 is rotated with channel 2 by 90°, channel 1 with channel 3 not at all.
+/// let rotated = eft_cpu::ops::rope(&[1.0, 2.0, 3.0, 4.0], 4, 4, &[0.0, 1.0], &[1.0, 0.0], 2);
+/// assert_eq!(rotated, [-3.0, 2.0, 1.0, 4.0]);
+/// ```
+///
+/// # Panics
+/// If `head`, `columns` or `width` is 0, or if a head is narrower than `width`.
+pub fn rope(x: &[f32], head: usize, columns: usize, cos: &[f32], sin: &[f32], width: usize) -> Vec<f32> {
     let mut out = x.to_vec();
     level::run(Rope { out: &mut out, head, columns, cos, sin, width });
     out

@@ -3,7 +3,7 @@ use fearless_simd::{Simd, SimdBase, u8x32};
 
 use super::{Dot, SuperBlock, SuperScales, at, moved, six_bits};
 
-pub(in crate::cpu) struct Q5K;
+pub(crate) struct Q5K;
 
 impl SuperBlock for Q5K {
     const BYTES: usize = 176;

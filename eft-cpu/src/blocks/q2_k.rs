@@ -3,7 +3,7 @@ use fearless_simd::{Simd, SimdBase, u8x16, u8x32};
 
 use super::{Dot, SuperBlock, SuperScales, at, f16_at, halves, moved, once};
 
-pub(in crate::cpu) struct Q2K;
+pub(crate) struct Q2K;
 
 impl SuperBlock for Q2K {
     const BYTES: usize = 84;

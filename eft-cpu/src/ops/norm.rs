@@ -1,11 +1,18 @@
 use fearless_simd::Simd;
 
 use super::dot;
-use crate::cpu::level::{self, Dot, Kernel};
+use crate::level::{self, Dot, Kernel};
 
 /// Root mean square normalisation: divides each consecutive run of `weight.len()` entries by its root mean square, and
 /// multiplies it by `weight`.
-pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32) -> Vec<f32> {
+///
+/// ```
+/// assert_eq!(eft_cpu::ops::rms_norm(&[3.0, 3.0], &[1.0, 2.0], 0.0), [1.0, 2.0]);
+/// ```
+///
+/// # Panics
+/// If `weight` is empty.
+pub fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     level::run(RmsNorm { x, weight, epsilon, out: &mut out });
     out

@@ -1,0 +1,54 @@
+//! Decoding on the CPU: matrix products that read weights in the layout of their file, and the operations between them.
+//!
+//! Products of a tensor library need a tensor of one type, so weights would have to be converted and copied, and candle's
+//! quantised product reads all weights once for each row of activations. Here the weights stay in the memory-mapped
+//! file. A tile of them is unpacked once and multiplied with all rows: f16 and bf16 weights are widened to f32; quantised
+//! weights are unpacked to 8-bit codes, multiplied with activations that are quantised to 8 bits too, and summed as
+//! integers.
+//!
+//! Everything works on slices of f32, and is compiled for several sets of vector instructions, of which the best that the
+//! processor has is used. A backend keeps its tensors and calls these functions for those in main memory, if
+//! [`is_supported`] says so.
+//!
+//! ```
+//! use eft_cpu::{Matrix, products};
+//! use eft_models::{Dtype, RawTensor};
+//!
+//! // Two outputs of three columns.
+//! let bytes: Vec<u8> = [1.0f32, 2.0, 3.0, 0.0, 1.0, 0.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+//! let raw = RawTensor { name: "w", shape: vec![2, 3], dtype: Dtype::F32, bytes: bytes.into() };
+//! if let Some(matrix) = Matrix::new(&raw) {
+//!     assert_eq!(products(&[1.0, 1.0, 1.0], &[&matrix]), [[6.0, 1.0]]);
+//! }
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod activations;
+mod blocks;
+mod few;
+mod level;
+mod many;
+mod matrix;
+pub mod ops;
+mod packed;
+mod plain;
+mod tiles;
+
+pub use level::is_supported;
+pub use matrix::{Matrix, products};
+
+/// How much larger the work must be to be split by a thread outside rayon's pool. Such a thread does not share the
+/// work: it hands it to the pool and sleeps until it is done, which costs more than waking a worker from inside.
+const OUTSIDE_POOL: usize = 32;
+
+/// Whether work of this size is split over the threads of rayon's pool. `threshold` is the size from which that pays on
+/// a thread of the pool.
+fn runs_in_parallel(work: usize, threshold: usize) -> bool {
+    let threshold =
+        if rayon::current_thread_index().is_some() { threshold } else { OUTSIDE_POOL * threshold };
+    work >= threshold && rayon::current_num_threads() > 1
+}
+
+#[cfg(test)]
+mod tests;
