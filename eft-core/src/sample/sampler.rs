@@ -243,6 +243,23 @@ impl<B: Backend> Sampler<B> {
         tokens.into_iter().for_each(|(row, token)| self.rows[row].generated.push(token));
     }
 
+    /// Returns the tokens that the first processor that forces any puts after those of a row: at most `most`.
+    pub(crate) fn forced(&self, row: usize, most: usize) -> Result<Vec<TokenId>> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let state = &self.rows[row];
+        let history = History::new(&state.generated).with_row(state.id);
+        for (processor, prompt) in self.processors.iter().zip(&state.prompts) {
+            let mut forced = processor.forced(&history.with_prompt(prompt))?;
+            if !forced.is_empty() {
+                forced.truncate(most);
+                return Ok(forced);
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// Returns the next token of a batch of one row; `None` if it is a stop id, or if the limit of tokens is reached.
     ///
     /// # Errors
