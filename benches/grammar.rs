@@ -64,10 +64,8 @@ fn variable(name: &str, default: &str) -> String {
 
 fn main() {
     let name = variable("EFT_MODEL", concat!(env!("CARGO_MANIFEST_DIR"), "/zoo/tuned-small"));
-    let file = variable(
-        "EFT_SCHEMAS",
-        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/grammar/schemas.jsonl"),
-    );
+    let file =
+        variable("EFT_SCHEMAS", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/text/grammar/schemas.jsonl"));
     let limit = variable("EFT_TOKENS", "1000").parse().unwrap();
     let temperature = variable("EFT_TEMPERATURE", "1").parse().unwrap();
     let mut texts = std::env::var("EFT_TEXTS").ok().map(|file| std::fs::File::create(file).unwrap());
@@ -114,7 +112,10 @@ fn main() {
     let longest = Duration::from_nanos(times.longest.load(Relaxed));
     let forced = times.forced.load(Relaxed);
     let steps = (written - forced + count).max(1) as u32;
-    println!("{count} schemas, {cut} texts cut off; compiling takes {:.1?} a schema", compiling / count as u32);
+    println!(
+        "{count} schemas, {cut} texts cut off; compiling takes {:.1?} a schema",
+        compiling / count as u32
+    );
     println!("{written} tokens, {forced} of them forced, in {steps} steps");
     println!(
         "a step takes {:.3?}, of which its masks {:.1?} ({:.2} %), at the most {longest:.1?}",

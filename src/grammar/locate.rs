@@ -2,29 +2,20 @@
 use serde_json::{Map, Value};
 
 use super::error::Error;
+use super::schema::parts;
 
 /// The most parts that are tried.
 const MOST: usize = 2000;
 
-/// Keywords whose value is a schema.
-const SCHEMA: [&str; 6] = ["additionalProperties", "items", "additionalItems", "not", "contains", "propertyNames"];
-/// Keywords whose value is a list of schemas.
-const LIST: [&str; 5] = ["allOf", "anyOf", "oneOf", "prefixItems", "items"];
-/// Keywords whose value names schemas.
-const NAMED: [&str; 5] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
 /// Keywords that the other parts may refer to.
 const SHARED: [&str; 3] = ["$defs", "definitions", "$schema"];
 
 /// The error of a schema that does not compile for this reason: it names the smallest part that fails for the same reason
 /// when it is compiled alone.
-pub(super) fn error(
-    schema: &Value,
-    reason: String,
-    compile: impl Fn(&Value) -> Result<(), String>,
-) -> Error {
+pub(super) fn error(schema: &Value, reason: String, compile: impl Fn(&Value) -> Result<(), String>) -> Error {
     let (mut part, mut at, mut tried) = (schema, String::new(), 0);
     'smaller: loop {
-        for (path, child) in children(part) {
+        for (path, child) in parts(part) {
             tried += 1;
             if tried > MOST {
                 break 'smaller;
@@ -44,32 +35,6 @@ pub(super) fn error(
 
 fn first_line(reason: &str) -> &str {
     reason.lines().next().unwrap_or_default()
-}
-
-/// The schemas in a schema, with their paths from it.
-fn children(schema: &Value) -> Vec<(String, &Value)> {
-    let Value::Object(fields) = schema else { return Vec::new() };
-    let mut children = Vec::new();
-    for (key, value) in fields {
-        let key = key.as_str();
-        match value {
-            Value::Object(named) if NAMED.contains(&key) => {
-                let of = |(name, value): (&String, _)| (format!("/{key}/{}", escaped(name)), value);
-                children.extend(named.iter().map(|(name, value)| of((name, value))));
-            }
-            Value::Array(list) if LIST.contains(&key) => {
-                children.extend(list.iter().enumerate().map(|(i, value)| (format!("/{key}/{i}"), value)));
-            }
-            value if SCHEMA.contains(&key) => children.push((format!("/{key}"), value)),
-            _ => {}
-        }
-    }
-    children
-}
-
-/// A name as a step of a JSON pointer.
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// A part as a schema of its own, to which the shared definitions of the whole are added.

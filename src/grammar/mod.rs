@@ -33,6 +33,7 @@
 //! as strings without a `maxLength`, let a model write for as long as it wants.
 mod error;
 mod locate;
+mod schema;
 mod states;
 mod text_state;
 mod tokens;
@@ -76,15 +77,18 @@ impl Grammar {
     /// keywords that are not supported, or is too complex.
     pub fn json_schema(tokens: &GrammarTokens, schema: &str) -> Result<Self, Error> {
         let what = "JSON schema";
-        let mut schema: Value = serde_json::from_str(schema)
-            .map_err(|error| Error::Invalid { what, at: None, reason: error.to_string() })?;
+        let mut schema: Value = serde_json::from_str(schema).map_err(|error| Error::Invalid {
+            what,
+            at: None,
+            reason: error.to_string(),
+        })?;
         if let Value::Bool(_) = schema {
             schema = json!({ "allOf": [schema] });
         }
         let compile = |schema: &Value| matcher(tokens, of_schema(schema.clone()));
-        compile(&schema).map_err(|reason| locate::error(&schema, reason, |part| compile(part).map(drop))).map(
-            |matcher| Self::new(tokens, matcher),
-        )
+        compile(&schema)
+            .map_err(|reason| locate::error(&schema, reason, |part| compile(part).map(drop)))
+            .map(|matcher| Self::new(tokens, matcher))
     }
 
     /// Lets texts be those that match this regular expression as a whole, in the syntax of the crate
@@ -184,6 +188,7 @@ fn of_schema(mut schema: Value) -> TopLevelGrammar {
     {
         options.apply_to(&mut schema);
     }
+    schema::with_real_dates(&mut schema);
     TopLevelGrammar::from_json_schema(schema)
 }
 

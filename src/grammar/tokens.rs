@@ -194,7 +194,8 @@ fn spelled(tokenizer: &Tokenizer, vocab: &Vocab, text: &str) -> Option<Vec<Token
     ids.or_else(|| {
         // Some tokenizers put a space before a text: the tokens after a first character show how it is spelled later.
         let ids = tokenizer.encode(&format!("{BEFORE}{text}"), false).ok()?;
-        let before = (1..=ids.len()).find(|length| vocab.decode(&ids[..*length]).ends_with(&[BEFORE as u8]))?;
+        let before =
+            (1..=ids.len()).find(|length| vocab.decode(&ids[..*length]).ends_with(&[BEFORE as u8]))?;
         Some(ids[before..].to_vec()).filter(|ids| right(ids))
     })
 }

@@ -64,12 +64,14 @@ impl<B: Backend> Stepper<B> for Plain {
         let chosen: Vec<Vec<_>> =
             forced.iter().map(|tokens| chosen.by_ref().take(tokens.len() + 1).collect()).collect();
         for (row, (forced, chosen)) in forced.iter().zip(&chosen).enumerate() {
-            if let Some((token, _)) = forced.iter().zip(chosen).find(|(forced, chosen)| **forced != chosen.id) {
+            if let Some((token, _)) = forced.iter().zip(chosen).find(|(forced, chosen)| **forced != chosen.id)
+            {
                 let reason = format!("it forces the token {token} in row {row}, but its edits allow others");
                 return Err(Error::source("a processor", reason));
             }
         }
-        sampler.remember(chosen.iter().enumerate().filter_map(|(row, tokens)| Some((row, tokens.last()?.id))));
+        sampler
+            .remember(chosen.iter().enumerate().filter_map(|(row, tokens)| Some((row, tokens.last()?.id))));
         Ok(chosen)
     }
 }

@@ -161,11 +161,15 @@ impl<B: Backend> Sampler<B> {
         if self.truncations.is_empty() || self.sampling.is_greedy() {
             return Ok(prepared);
         }
-        let uniforms: Vec<_> =
-            positions.iter().map(|p| self.uniform(p.row, p.position, Purpose::Truncate)).collect();
+        let place = |p: &ScoredPosition<'_, B>| {
+            let row = &self.rows[p.row];
+            let history = History::new(&row.generated[..p.position]).with_row(row.id);
+            (history, self.uniform(p.row, p.position, Purpose::Truncate))
+        };
+        let places: Vec<_> = positions.iter().map(place).collect();
         for truncation in &self.truncations {
             let rows = drawn_from(positions, prepared.as_ref());
-            let cut = truncated(&self.backend, truncation.as_ref(), &rows, &uniforms, width)?;
+            let cut = truncated(&self.backend, truncation.as_ref(), &rows, &places, width)?;
             prepared = cut.or(prepared);
         }
         Ok(prepared)

@@ -1,10 +1,10 @@
 """Random JSON schemas of the kinds that people write, and whether texts are valid under them.
 
     python schemas.py make 40 > schemas.jsonl          # the schemas of the tests
-    python schemas.py make 1000 7 > many.jsonl         # other ones: their number and a seed
+    python schemas.py make 1000 7 3 > many.jsonl       # other ones: their number, a seed and their depth
     python schemas.py check texts.jsonl                # by the package jsonschema, which is independent of eft and llguidance
 
-The test `many_schemas` of the program `text` writes the texts of a model: see there.
+The benchmark `grammar` writes the texts of a model: see there.
 """
 
 import json
@@ -65,8 +65,9 @@ def object_(rng, depth, refs):
     if required:
         result["required"] = required
     if rng.random() < 0.1:
-        result["additionalProperties"] = schema(rng, 0, refs)
-        result["maxProperties"] = len(names) + 1
+        # llguidance limits the number of properties only where all named ones are required.
+        result["patternProperties"] = {"^_[a-z]{1,8}$": schema(rng, 0, refs)}
+        result["required"], result["maxProperties"] = names, len(names) + 1
     return result
 
 
@@ -95,7 +96,7 @@ def schema(rng, depth, refs):
     ])()
 
 
-def document(rng):
+def document(rng, depth):
     defs = {}
     if rng.random() < 0.4:
         for name in rng.sample(["point", "person", "money"], rng.randrange(1, 3)):
@@ -103,9 +104,9 @@ def document(rng):
         if rng.random() < 0.3:
             defs["node"] = {"type": "object", "additionalProperties": False, "required": ["value", "next"],
                             "properties": {"value": number(rng), "next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]}}}
-    result = object_(rng, 3, [f"#/$defs/{name}" for name in defs])
+    result = object_(rng, depth, [f"#/$defs/{name}" for name in defs])
     if rng.random() < 0.1:
-        result = array(rng, 2, [f"#/$defs/{name}" for name in defs])
+        result = array(rng, depth - 1, [f"#/$defs/{name}" for name in defs])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result, **({"$defs": defs} if defs else {})}
 
 
@@ -133,6 +134,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "check":
         check(sys.argv[2])
     else:
-        rng = random.Random(int(sys.argv[3]) if len(sys.argv) > 3 else 1)
-        for _ in range(int(sys.argv[2])):
-            print(json.dumps(document(rng), ensure_ascii=False))
+        count, seed, depth = [int(x) for x in sys.argv[2:]] + [1, 2][len(sys.argv) - 3:]
+        rng = random.Random(seed)
+        for _ in range(count):
+            print(json.dumps(document(rng, depth), ensure_ascii=False))
