@@ -53,5 +53,5 @@ impl From<Error> for eft_core::Error {
 pub(super) fn plain(message: &str) -> String {
     let added = ["\n<state>", "\n<non-verbose/>", "\n<backtrace>"];
     let end = added.iter().filter_map(|mark| message.find(mark)).min().unwrap_or(message.len());
-    message[..end].trim().to_owned()
+    message[..end].trim().replace(" without 'referencing' feature", "")
 }

@@ -33,6 +33,7 @@
 //! as strings without a `maxLength`, let a model write for as long as it wants.
 mod error;
 mod locate;
+mod nesting;
 mod schema;
 mod states;
 mod text_state;
@@ -85,6 +86,10 @@ impl Grammar {
         if let Value::Bool(_) = schema {
             schema = json!({ "allOf": [schema] });
         }
+        if let Some(at) = nesting::of_schema(&schema) {
+            let at = (!at.is_empty()).then(|| format!("#{at}"));
+            return Err(Error::Invalid { what, at, reason: nesting::reason() });
+        }
         let compile = |schema: &Value| matcher(tokens, of_schema(schema.clone()));
         compile(&schema)
             .map_err(|reason| locate::error(&schema, reason, |part| compile(part).map(drop)))
@@ -92,12 +97,16 @@ impl Grammar {
     }
 
     /// Lets texts be those that match this regular expression as a whole, in the syntax of the crate
-    /// [regex](https://docs.rs/regex/latest/regex/#syntax), without `\b` and look-around.
+    /// [regex](https://docs.rs/regex/latest/regex/#syntax).
     ///
     /// # Errors
     /// [`Error::Invalid`] if it is not a regular expression, matches no text, or is too complex.
     pub fn regex(tokens: &GrammarTokens, pattern: &str) -> Result<Self, Error> {
-        Self::compiled(tokens, "regular expression", TopLevelGrammar::from_regex(pattern))
+        let what = "regular expression";
+        if nesting::of_regex(pattern) {
+            return Err(Error::Invalid { what, at: None, reason: nesting::reason() });
+        }
+        Self::compiled(tokens, what, TopLevelGrammar::from_regex(pattern))
     }
 
     /// Lets texts be those that a grammar in llguidance's variant of Lark's notation describes, beginning with the rule
@@ -120,7 +129,11 @@ impl Grammar {
     /// # Errors
     /// [`Error::Invalid`], naming the line, if it is not a grammar, or is too complex.
     pub fn lark(tokens: &GrammarTokens, grammar: &str) -> Result<Self, Error> {
-        Self::compiled(tokens, "Lark grammar", TopLevelGrammar::from_lark(grammar.into()))
+        let what = "Lark grammar";
+        if nesting::of_lark(grammar) {
+            return Err(Error::Invalid { what, at: None, reason: nesting::reason() });
+        }
+        Self::compiled(tokens, what, TopLevelGrammar::from_lark(grammar.into()))
     }
 
     /// Lets texts be one of these.

@@ -66,8 +66,15 @@ impl ChatTemplate {
     /// [`Error::BadFile`] with the line of a syntax error.
     pub fn new(file: impl Into<PathBuf>, source: &str) -> Result<Self> {
         let file = file.into();
+        let source = match jinja::rewritten(source) {
+            Ok(source) => source,
+            Err(line) => {
+                let reason = format!("a tag has too many operators (line {line} of the chat template)");
+                return Err(Error::BadFile { file, reason });
+            }
+        };
         let env = jinja::environment().and_then(|mut env| {
-            env.add_template_owned(NAME, jinja::rewritten(source))?;
+            env.add_template_owned(NAME, source)?;
             Ok(env)
         });
         match env {

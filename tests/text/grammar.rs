@@ -264,7 +264,7 @@ fn invalid_grammars_are_refused_with_the_place_at_fault() {
         assert!(error.len() < 1000 && !error.contains("panic"), "{error}");
     }
     let regex = |pattern: &str| Grammar::regex(tokens(), pattern).unwrap_err().to_string();
-    for pattern in ["(a", "[z-a]", "a{3,1}", "\\p{Nonsense}", "(?=a)b"] {
+    for pattern in ["(a", "[z-a]", "a{3,1}", "\\p{Nonsense}"] {
         let error = regex(pattern);
         assert!(error.contains("regular expression") && !error.contains("panic"), "{pattern}: {error}");
     }

@@ -39,7 +39,7 @@ pub(super) fn fault(schema: &Value, value: &Value, root: &Value) -> Option<Strin
             "required" => value.as_object().is_none_or(|object| {
                 expected.as_array().unwrap().iter().all(|name| object.contains_key(name.as_str().unwrap()))
             }),
-            "prefixItems" | "items" | "properties" | "additionalProperties" => {
+            "prefixItems" | "items" | "properties" | "patternProperties" | "additionalProperties" => {
                 match parts(fields, keyword, value) {
                     Some(parts) => {
                         match parts.into_iter().find_map(|(schema, part)| fault(schema, part, root)) {
