@@ -268,7 +268,7 @@ fn invalid_grammars_are_refused_with_the_place_at_fault() {
         let error = regex(pattern);
         assert!(error.contains("regular expression") && !error.contains("panic"), "{pattern}: {error}");
     }
-    let lark = Grammar::lark(tokens(), "start: \"a\"\nother: missing \"b\"\n").unwrap_err().to_string();
+    let lark = Grammar::lark(tokens(), "start: \"a\" other\nother: missing \"b\"\n").unwrap_err().to_string();
     assert!(lark.contains("missing"), "{lark}");
     let lark = Grammar::lark(tokens(), "start: \"a\"\nbroken \"b\" (\n").unwrap_err().to_string();
     assert!(lark.contains('2'), "{lark}");
