@@ -39,7 +39,7 @@ impl TextFlags {
         let decoding = match &models.recommended {
             Some(defaults) if self.recommended => {
                 // Penalties count the prompt as a single model reads it.
-                let alone = source.models()?.len() == 1;
+                let alone = source.name() != models.combined.name();
                 let term = if alone { source } else { &models.tuned };
                 let length = term.render(prompt.clone())?.len();
                 flags.over(defaults.decoding(&term.name(), term.vocab(), length)?)
