@@ -19,7 +19,7 @@ fn garbled(good: &str) -> Vec<Vec<u8>> {
     }
     let entry = |value: &str| [&bytes[..1], format!("\"a\": {value},").as_bytes(), &bytes[1..]].concat();
     for value in
-        ["", "1e999", "NaN", "01", "'a'", "tru", "\"\u{1}\"", "[1,]", "{\"a\" 1}", "\"\\ud800\"", "1 2"]
+        ["", "1e999", "NaN", "01", "'a'", "yes", "\"\u{1}\"", "[1,]", "{\"a\" 1}", "\"\\ud800\"", "1 2"]
     {
         broken.push(entry(value));
     }
@@ -167,7 +167,7 @@ fn chat_templates() {
         for (from, to) in [
             ("{%", "{"),
             ("%}", "}"),
-            ("endif", "endfi"),
+            ("endif", "endblock"),
             ("endfor", "endif"),
             ("if", "fi"),
             ("for", "four"),
