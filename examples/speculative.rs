@@ -9,6 +9,8 @@
 mod flags;
 #[path = "common/models.rs"]
 mod models;
+#[path = "common/settings.rs"]
+mod settings;
 #[path = "common/zoo.rs"]
 mod zoo;
 
@@ -21,6 +23,7 @@ use eft::{Backend, Prompt};
 
 use flags::{DecodingFlags, ModelFlags};
 use models::{Models, Run};
+use settings::TextFlags;
 
 /// Generates a text twice: plainly, and drafted by the tuned model.
 #[derive(Parser)]
@@ -34,6 +37,8 @@ struct Args {
     models: ModelFlags,
     #[command(flatten)]
     decoding: DecodingFlags,
+    #[command(flatten)]
+    texts: TextFlags,
 }
 
 fn main() -> Result<()> {
@@ -50,7 +55,9 @@ impl Run for Compare<'_> {
             Some(prompt) => prompt.clone(),
             None => zoo::questions("portrait", 1)?.remove(0).question,
         };
-        let (prompt, decoding) = (Prompt::chat(&asked[..]), args.decoding.decoding());
+        let prompt = Prompt::chat(&asked[..]);
+        args.texts.report(&models);
+        let decoding = args.texts.decoding(&models, &models.combined, &prompt, &args.decoding)?;
         // With `same_text` the texts are the same even if they are sampled.
         let speculative = models.combined.speculate().draft(&models.tuned).same_text();
         let speculative = args.block.map_or(speculative.clone(), |tokens| speculative.block(tokens));

@@ -4,7 +4,7 @@
 //!
 //! This crate is the facade. It re-exports `eft_core`, the algebra of logit sources, and has one module for each tensor
 //! library that a feature enables (`candle` by default, `ort`, `tch`), models on servers (`remote`), tokenizers and chat
-//! templates (`text`), and models by name (`load`; on the Hugging Face hub with the feature `hub`). [`formula`] reads
+//! templates (`text`), and models by name (`load`; on the Hugging Face hub with the feature `hub`), texts that follow a grammar (`grammar`). [`formula`] reads
 //! combinations as text.
 //!
 //! ```
@@ -43,6 +43,8 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod formula;
+#[cfg(feature = "grammar")]
+pub mod grammar;
 #[cfg(feature = "text")]
 pub mod load;
 #[cfg(feature = "text")]

@@ -99,9 +99,9 @@ pub(crate) enum Dtype {
 /// How texts are sampled.
 #[derive(Args)]
 pub(crate) struct DecodingFlags {
-    /// The sampling temperature; 0 always takes the likeliest token
-    #[arg(long, default_value_t = 0.0)]
-    pub(crate) temperature: f32,
+    /// The sampling temperature; 0, the default, always takes the likeliest token
+    #[arg(long, value_name = "T")]
+    pub(crate) temperature: Option<f32>,
     /// Sample from the K likeliest tokens
     #[arg(long, value_name = "K")]
     pub(crate) top_k: Option<usize>,
@@ -114,16 +114,30 @@ pub(crate) struct DecodingFlags {
     /// The random seed: the same seed gives the same text
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// The maximum number of tokens of a text
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    pub(crate) max_tokens: usize,
+    /// The maximum number of tokens of a text, by default 128
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<usize>,
 }
 
 impl DecodingFlags {
     /// The flags as decoding settings.
     pub(crate) fn decoding(&self) -> Decoding {
-        let Self { temperature, top_k, top_p, min_p, seed, max_tokens } = *self;
-        let sampling = Sampling::default().temperature(temperature).top_k(top_k).top_p(top_p).min_p(min_p);
-        Decoding::from(sampling.seed(seed)).max_tokens(max_tokens)
+        self.over(Decoding::from(Sampling::greedy()).max_tokens(128))
+    }
+
+    /// These settings, and the flags that are given instead of theirs.
+    pub(crate) fn over(&self, settings: Decoding) -> Decoding {
+        let mut sampling = settings.sampling.seed(self.seed);
+        if let Some(temperature) = self.temperature {
+            sampling = sampling.temperature(temperature);
+        }
+        sampling = sampling.top_k(self.top_k.or(sampling.top_k));
+        sampling = sampling.top_p(self.top_p.or(sampling.top_p)).min_p(self.min_p.or(sampling.min_p));
+        let max_tokens = self.max_tokens.or(settings.max_tokens);
+        let decoding = settings.sampling(sampling);
+        match max_tokens {
+            Some(tokens) => decoding.max_tokens(tokens),
+            None => decoding.unlimited(),
+        }
     }
 }

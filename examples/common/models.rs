@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use eft::candle::{Candle, CandleNn, DType, Device};
-use eft::load::{Loader, Model};
+use eft::load::{GenerationDefaults, Loader, Model};
 use eft::models::Nn;
-use eft::text::{ChatTemplate, PlainTemplate};
+use eft::text::{ChatTemplate, PlainTemplate, Tokenizer};
 use eft::{PromptTransform, Source, combine, formula};
 
 use super::flags::{Backend, Dtype, Mode, ModelFlags};
@@ -66,6 +67,10 @@ pub(crate) struct Models<B: eft::Backend> {
     pub(crate) combined: Source<B>,
     /// The model that the combination emulates, if there is one to compare with.
     pub(crate) reference: Option<Source<B>>,
+    /// The settings of generation that the tuned model's files recommend.
+    pub(crate) recommended: Option<GenerationDefaults>,
+    /// The tokenizer of the first model that has one.
+    pub(crate) tokenizer: Option<Arc<Tokenizer>>,
 }
 
 /// Loads the models with the library that the flags name, and runs the example.
@@ -152,13 +157,21 @@ impl<B: eft::Backend> Models<B> {
         let (large, small) = (named(&flags.large, "base-large"), named(&flags.small, "base-small"));
         let tuned = named(&flags.tuned, of_zoo);
 
-        let mut loaded =
-            Loaded { by, verbose: flags.verbose, tokenizer: small.clone(), sources: HashMap::new() };
+        let mut loaded = Loaded {
+            by,
+            verbose: flags.verbose,
+            tokenizer: small.clone(),
+            sources: HashMap::new(),
+            found: None,
+            defaults: HashMap::new(),
+        };
         let untuned = if down { &large } else { &small };
         let others = flags.others.iter().map(|(_, model)| model);
         let is_adapter = |model: &&String| Path::new(model).join("adapter_config.json").exists();
         loaded.with_adapters(untuned, std::iter::once(&tuned).chain(others).filter(is_adapter))?;
+        let tuned_name = tuned.clone();
         let mut tuned = loaded.model(&tuned)?;
+        let recommended = loaded.defaults.get(&tuned_name).cloned();
         let (large, small) = (loaded.model(&large)?, loaded.model(&small)?);
         if let Some(system) = &flags.tuned_system {
             tuned =
@@ -184,7 +197,7 @@ impl<B: eft::Backend> Models<B> {
         };
         combined.check()?;
         let (base, untuned) = if down { (small, large) } else { (large, small) };
-        Ok(Self { base, tuned, untuned, combined, reference })
+        Ok(Self { base, tuned, untuned, combined, reference, recommended, tokenizer: loaded.found })
     }
 }
 
@@ -195,6 +208,10 @@ struct Loaded<'a, L: Load> {
     /// The model whose tokenizer one on a server has.
     tokenizer: String,
     sources: HashMap<String, Source<L::Backend>>,
+    /// The tokenizer of the first model that has one.
+    found: Option<Arc<Tokenizer>>,
+    /// The settings of generation that the models' files recommend.
+    defaults: HashMap<String, GenerationDefaults>,
 }
 
 impl<L: Load> Loaded<'_, L> {
@@ -230,6 +247,8 @@ impl<L: Load> Loaded<'_, L> {
                 adapted = adapted.rendered_by(renderer.clone().chat(template))?;
             }
             self.sources.insert(folder.clone(), adapted.named(name));
+            let own = GenerationDefaults::read(folder)?.or(model.defaults.clone());
+            self.defaults.extend(own.map(|defaults| (folder.clone(), defaults)));
         }
         Ok(())
     }
@@ -252,6 +271,9 @@ impl<L: Load> Loaded<'_, L> {
             model.source = model.source.rendered_by(renderer.plain(PlainTemplate::default()))?;
         }
         self.sources.insert(name.into(), model.source.clone());
+        self.defaults.extend(model.defaults.clone().map(|defaults| (name.into(), defaults)));
+        let tokenizer = model.renderer.as_ref().map(|renderer| renderer.tokenizer().clone());
+        self.found = self.found.take().or(tokenizer);
         Ok(model)
     }
 }

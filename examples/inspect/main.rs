@@ -8,6 +8,8 @@
 mod flags;
 #[path = "../common/models.rs"]
 mod models;
+#[path = "../common/settings.rs"]
+mod settings;
 #[path = "../common/zoo.rs"]
 mod zoo;
 
@@ -22,6 +24,7 @@ use serde::Serialize;
 
 use flags::{DecodingFlags, Mode, ModelFlags};
 use models::{Models, Run};
+use settings::TextFlags;
 
 /// Writes an HTML page that shows what each term of a combination contributes to each token of a text.
 #[derive(Parser)]
@@ -41,6 +44,8 @@ struct Args {
     models: ModelFlags,
     #[command(flatten)]
     decoding: DecodingFlags,
+    #[command(flatten)]
+    texts: TextFlags,
 }
 
 fn main() -> ExitCode {
@@ -65,7 +70,9 @@ impl Run for Inspect<'_> {
             (None, Some(_)) => anyhow::bail!("a PROMPT is missing"),
         };
         let prompt = if args.raw { Prompt::Text(asked.clone()) } else { Prompt::chat(&asked[..]) };
-        let decoding = args.decoding.decoding().attribution(args.rivals);
+        args.texts.report(&models);
+        let decoding = args.texts.decoding(&models, &models.combined, &prompt, &args.decoding)?;
+        let decoding = decoding.attribution(args.rivals);
         let mut generation = models.combined.generate(&prompt, decoding)?;
         let mut tokens: Vec<Token> = generation.by_ref().collect::<eft::Result<_>>()?;
         // The end-of-sequence token was chosen like any other.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::flags::{DecodingFlags, ModelFlags};
+use super::settings::TextFlags;
 
 /// Emulated fine-tuning, side by side with the models that it combines.
 ///
@@ -32,4 +33,6 @@ pub(crate) struct Args {
     pub(crate) models: ModelFlags,
     #[command(flatten)]
     pub(crate) decoding: DecodingFlags,
+    #[command(flatten)]
+    pub(crate) texts: TextFlags,
 }

@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run --release --example upscale                     # the zoo's models, on questions held out from them
 //! cargo run --release --example upscale -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
+//! cargo run --release --example upscale --features grammar -- --json-schema FILE "Describe Nora Abbot as JSON."
 //! cargo run --release --example upscale -- --formula "nucleus_delta(tuned, large, small, p=0.9)"
 //! ```
 mod args;
@@ -13,6 +14,8 @@ mod flags;
 mod models;
 mod prompts;
 mod report;
+#[path = "../common/settings.rs"]
+mod settings;
 #[path = "../common/zoo.rs"]
 mod zoo;
 
@@ -72,10 +75,12 @@ impl Run for Compare<'_> {
         columns.extend(models.reference.as_ref().map(|reference| ("reference", reference)));
         let mut report = Report::new(args.json);
         report.models(&columns)?;
+        args.texts.report(&models);
         for item in &items {
             report.prompt(item)?;
             for (name, source) in &columns {
-                let record = generate::<B>(name, source, item, args, &interrupted, &mut report)?;
+                let decoding = args.texts.decoding(&models, source, &item.prompt, &args.decoding)?;
+                let record = generate::<B>(name, source, item, decoding, &interrupted, &mut report)?;
                 report.text(record, item)?;
                 if interrupted.load(Ordering::Relaxed) {
                     return Ok(report.summary()?);
@@ -91,12 +96,11 @@ fn generate<B: eft::Backend>(
     name: &str,
     source: &Source<B>,
     item: &Item,
-    args: &Args,
+    decoding: Decoding,
     interrupted: &AtomicBool,
     report: &mut Report,
 ) -> Result<Record> {
     let start = Instant::now();
-    let decoding: Decoding = args.decoding.decoding();
     report.begin(name)?;
     let mut generation = source.generate(&item.prompt, decoding)?.text()?;
     let (mut text, mut tokens) = (String::new(), 0);

@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use eft_core::sample::{
-    ForbidFirst, ForbiddenSequences, LogitBias, MinNewTokens, NoRepeatNgram, RepetitionPenalty,
+    ForbidFirst, ForbiddenSequences, LogitBias, MinNewTokens, NoRepeatNgram, RepetitionPenalty, Typical,
 };
 use eft_core::{Decoding, Sampling, TokenId, Vocab};
 use eft_models::Error;
@@ -33,6 +33,8 @@ pub struct GenerationDefaults {
     /// How tokens are drawn. Without `do_sample`, it is greedy. When tokens are drawn, the default of `top_k` is 50, as in
     /// transformers; 0 in the file keeps all tokens.
     pub sampling: Sampling,
+    /// The mass of locally typical sampling.
+    pub typical_p: Option<f32>,
     /// The penalty on tokens of the prompt and of the text.
     pub repetition_penalty: Option<f32>,
     /// The length of sequences of tokens that must not occur twice.
@@ -51,12 +53,13 @@ pub struct GenerationDefaults {
     pub max_length: Option<usize>,
     /// Further fields that change what transformers generates, and are not supported here, with their values.
     pub unsupported: Vec<(String, String)>,
+    /// The file, for errors.
+    file: PathBuf,
 }
 
 /// The fields that change what is generated and are not supported, with the values that change nothing.
-const UNSUPPORTED: [(&str, f64); 12] = [
+const UNSUPPORTED: [(&str, f64); 11] = [
     ("num_beams", 1.0),
-    ("typical_p", 1.0),
     ("epsilon_cutoff", 0.0),
     ("eta_cutoff", 0.0),
     ("encoder_repetition_penalty", 1.0),
@@ -94,14 +97,15 @@ impl GenerationDefaults {
         };
         let reader = Reader { file, fields };
         let number = |name: &str| reader.number(name).map(|x| x.map(|x| x as f32));
-        let mut sampling = Sampling::greedy();
+        let (mut sampling, mut typical_p) = (Sampling::greedy(), None);
         if reader.flag("do_sample")? {
             let top_k = reader.size("top_k")?.unwrap_or(50);
             sampling = Sampling::default().temperature(number("temperature")?.unwrap_or(1.0));
             sampling = sampling.top_k(Some(top_k).filter(|k| *k > 0));
             sampling = sampling
                 .top_p(number("top_p")?.filter(|p| *p < 1.0))
-                .min_p(number("min_p")?.filter(|p| *p > 0.0));
+                .min_p(number("min_p")?.filter(|p| *p != 0.0));
+            typical_p = number("typical_p")?.filter(|p| *p < 1.0);
         }
         let other = |value: &Value, neutral: f64| !value.is_null() && value.as_f64() != Some(neutral);
         let numbers =
@@ -112,6 +116,7 @@ impl GenerationDefaults {
             names.map(|name| (name.to_owned(), reader.get(name).map_or_else(String::new, Value::to_string)));
         Ok(Some(Self {
             sampling,
+            typical_p,
             repetition_penalty: number("repetition_penalty")?.filter(|penalty| *penalty != 1.0),
             no_repeat_ngram: reader.size("no_repeat_ngram_size")?.filter(|n| *n > 0),
             suppressed: reader.ids("suppress_tokens")?,
@@ -121,6 +126,7 @@ impl GenerationDefaults {
             max_new_tokens: reader.size("max_new_tokens")?,
             max_length: reader.size("max_length")?,
             unsupported: unsupported.collect(),
+            file: reader.file.clone(),
         }))
     }
 
@@ -128,11 +134,24 @@ impl GenerationDefaults {
     /// combination that generates, `vocab` its vocabulary.
     ///
     /// # Errors
-    /// [`eft_core::Error::InvalidParameter`] if a setting is out of its range.
+    /// [`eft_core::Error::Load`], naming the field, if a value is out of its range, or names a token that is not in the
+    /// vocabulary.
     pub fn decoding(&self, term: &str, vocab: &Vocab, prompt: usize) -> eft_core::Result<Decoding> {
+        for (field, ids) in [
+            ("suppress_tokens", &self.suppressed),
+            ("begin_suppress_tokens", &self.suppressed_first),
+            ("bad_words_ids", &self.bad_words.concat()),
+        ] {
+            if let Some(id) = ids.iter().find(|id| **id as usize >= vocab.width()) {
+                let reason = format!("names the token {id}, but the model has only {}", vocab.width());
+                return Err(self.error(field, reason));
+            }
+        }
+        self.in_range(self.sampling.validate(), None)?;
         let mut decoding = Decoding::from(self.sampling);
         if let Some(penalty) = self.repetition_penalty {
-            decoding = decoding.processor(RepetitionPenalty::new(penalty)?.with_prompt_of(term));
+            let penalty = self.in_range(RepetitionPenalty::new(penalty), Some("repetition_penalty"))?;
+            decoding = decoding.processor(penalty.with_prompt_of(term));
         }
         if let Some(length) = self.no_repeat_ngram {
             decoding = decoding.processor(NoRepeatNgram::new(length)?.with_prompt_of(term));
@@ -144,18 +163,35 @@ impl GenerationDefaults {
             decoding = decoding.processor(LogitBias::forbid(self.suppressed.iter().copied()));
         }
         if !self.bad_words.is_empty() {
-            let words = ForbiddenSequences::new(self.bad_words.iter().cloned())?;
+            let words = ForbiddenSequences::new(self.bad_words.iter().cloned());
+            let words = self.in_range(words, Some("bad_words_ids"))?;
             decoding = decoding.processor(words.with_prompt_of(term));
         }
         if !self.suppressed_first.is_empty() {
             decoding = decoding.processor(ForbidFirst::new(self.suppressed_first.iter().copied()));
         }
+        if let Some(mass) = self.typical_p {
+            decoding = decoding.truncation(self.in_range(Typical::new(mass), Some("typical_p"))?);
+        }
         let left = self.max_length.map(|length| length.saturating_sub(prompt));
         if let Some(most) = self.max_new_tokens.or(left) {
             decoding = decoding.max_tokens(most);
         }
-        decoding.validate()?;
         Ok(decoding)
+    }
+
+    fn error(&self, field: &str, reason: String) -> eft_core::Error {
+        eft_core::Error::load(Error::Config { file: self.file.clone(), field: field.into(), reason })
+    }
+
+    /// A setting, or an error that names its field: `field`, or the one that the setting's own error names.
+    fn in_range<T>(&self, setting: eft_core::Result<T>, field: Option<&str>) -> eft_core::Result<T> {
+        setting.map_err(|error| match error {
+            eft_core::Error::InvalidParameter { name, value, expected } => {
+                self.error(field.unwrap_or(name), format!("is {value}; expected {expected}"))
+            }
+            other => other,
+        })
     }
 }
 
@@ -173,6 +209,7 @@ impl fmt::Display for GenerationDefaults {
         add("top-k", top_k.map(|k| k.to_string()));
         add("top-p", top_p.map(|p| p.to_string()));
         add("min-p", min_p.map(|p| p.to_string()));
+        add("typical", self.typical_p.map(|p| p.to_string()));
         add("repetition penalty", self.repetition_penalty.map(|x| x.to_string()));
         add("no repeated sequence of tokens of length", self.no_repeat_ngram.map(|n| n.to_string()));
         add("never", count(&self.suppressed));

@@ -73,7 +73,7 @@ impl<B: Backend> Model<B> {
     ///
     /// # Errors
     /// * [`eft_core::Error::CannotRender`] if the model cannot render the prompt.
-    /// * [`eft_core::Error::InvalidParameter`] if a recommended setting is out of its range.
+    /// * [`eft_core::Error::Load`], naming the file and the field, if a recommended setting is out of its range.
     pub fn decoding(&self, prompt: impl Into<Prompt>) -> eft_core::Result<Decoding> {
         let Some(defaults) = &self.defaults else { return Ok(Decoding::default()) };
         let length = self.source.render(prompt)?.len();

@@ -49,6 +49,9 @@ pub struct ChatTemplate {
     variables: BTreeMap<String, Value>,
 }
 
+/// Variables that are lists of objects.
+const LISTS: [&str; 2] = ["tools", "documents"];
+
 /// The name of the template in its environment.
 const NAME: &str = "chat template";
 
@@ -63,8 +66,15 @@ impl ChatTemplate {
     /// [`Error::BadFile`] with the line of a syntax error.
     pub fn new(file: impl Into<PathBuf>, source: &str) -> Result<Self> {
         let file = file.into();
+        let source = match jinja::rewritten(source) {
+            Ok(source) => source,
+            Err(line) => {
+                let reason = format!("a tag has too many operators (line {line} of the chat template)");
+                return Err(Error::BadFile { file, reason });
+            }
+        };
         let env = jinja::environment().and_then(|mut env| {
-            env.add_template_owned(NAME, jinja::rewritten(source))?;
+            env.add_template_owned(NAME, source)?;
             Ok(env)
         });
         match env {
@@ -143,13 +153,22 @@ impl ChatTemplate {
     /// objects keep their order, so that the template writes them as transformers does.
     ///
     /// # Errors
-    /// [`Error::BadFile`], naming the variable, if the text is not JSON.
+    /// [`Error::BadFile`], naming the variable, if the text is not JSON, or if `tools` or `documents` is not a list of
+    /// objects, which transformers refuses, too.
     pub fn json(mut self, name: impl Into<String>, text: &str) -> Result<Self> {
         let name = name.into();
-        let value = parsed(text).map_err(|reason| {
-            let reason = format!("the variable `{name}` of its template is not JSON: {reason}");
+        let bad = |reason: String| {
+            let reason = format!("the variable `{name}` of its template {reason}");
             Error::BadFile { file: self.file.clone(), reason }
-        })?;
+        };
+        let value = parsed(text).map_err(|reason| bad(format!("is not JSON: {reason}")))?;
+        if LISTS.contains(&name.as_str()) && !value.is_none() {
+            let entries = value.try_iter().ok().filter(|_| value.kind() == ValueKind::Seq);
+            let entries = entries.ok_or_else(|| bad("is not a list".into()))?;
+            if let Some(index) = entries.into_iter().position(|entry| entry.kind() != ValueKind::Map) {
+                return Err(bad(format!("is not a list of objects: see its entry {}", index + 1)));
+            }
+        }
         self.variables.insert(name, value);
         Ok(self)
     }

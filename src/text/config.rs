@@ -64,7 +64,7 @@ impl TokenizerConfig {
         let fields = object(&file)?.unwrap_or_default();
         let decodes = fields.get("added_tokens_decoder").is_some_and(|field| !field.is_null());
         let map = if decodes { None } else { object(&map_file)? };
-        let (roles, extra) = special(&fields, map.as_ref());
+        let (roles, extra) = special((&file, &fields), map.as_ref().map(|map| (map_file.as_path(), map)))?;
         let added_by = (file.clone(), "added_tokens_decoder");
         let mut config = Self { file, fields, roles, extra, added: Vec::new(), added_by };
         if decodes {
@@ -167,27 +167,61 @@ impl TokenizerConfig {
 
 /// The special tokens with and without a role, from `tokenizer_config.json` and from `special_tokens_map.json`, which has
 /// precedence. Only in the former, transformers reads the older name of those without a role.
-fn special(config: &Map<String, Json>, map: Option<&Map<String, Json>>) -> (Vec<Role>, Vec<AddedToken>) {
+///
+/// # Errors
+/// [`Error::Config`] if a field that should hold tokens holds something else.
+fn special(
+    config: (&Path, &Map<String, Json>),
+    map: Option<(&Path, &Map<String, Json>)>,
+) -> Result<(Vec<Role>, Vec<AddedToken>)> {
     let mut roles: BTreeMap<String, Role> = BTreeMap::new();
     let mut extra = Vec::new();
-    let older = config.get("additional_special_tokens").filter(|list| !list.is_null());
-    for (fields, older) in [(Some(config), older), (map, None)] {
-        let Some(fields) = fields else { continue };
-        let more = fields.get("extra_special_tokens").filter(|list| !list.is_null()).or(older);
-        for token in more.and_then(Json::as_array).into_iter().flatten() {
-            extra.extend(added_token(token, true));
+    for (file, fields) in [Some(config), map].into_iter().flatten() {
+        let wrong = |field: &str, value: &Json, expected: &str| {
+            let reason = format!("is {}; expected {expected}", shortened(value));
+            Error::Config { file: file.into(), field: field.into(), reason }
+        };
+        let older = Some("additional_special_tokens").filter(|_| file == config.0);
+        let lists = [Some("extra_special_tokens"), older].into_iter().flatten();
+        let list = lists.filter_map(|name| Some((name, fields.get(name)?))).find(|(_, list)| !list.is_null());
+        let mut named: Vec<_> = fields.iter().filter(|(name, _)| name.ends_with("_token")).collect();
+        match list {
+            Some((name, Json::Array(tokens))) => {
+                for token in tokens {
+                    let known = is_token(token).then(|| added_token(token, true));
+                    extra.extend(known.ok_or_else(|| wrong(name, token, "a list of tokens"))?);
+                }
+            }
+            Some((_, Json::Object(more))) => named.extend(more),
+            Some((name, other)) => return Err(wrong(name, other, "a list of tokens, or tokens with names")),
+            None => {}
         }
-        let more = more.and_then(Json::as_object).into_iter().flatten();
-        let named = fields.iter().filter(|(name, _)| name.ends_with("_token"));
-        for (name, token) in named.chain(more) {
-            // Fields such as `add_bos_token` are flags.
+        for (name, token) in named {
+            // Other fields, such as `add_bos_token`, may be flags.
+            if STANDARD_ROLES.contains(&name.as_str()) && !token.is_null() && !is_token(token) {
+                return Err(wrong(name, token, "a token"));
+            }
             if let Some(token) = added_token(token, true) {
                 roles.insert(name.clone(), Role { name: name.clone(), token });
             }
         }
     }
     let standard = STANDARD_ROLES.iter().filter_map(|name| roles.remove(*name)).collect::<Vec<_>>();
-    (standard.into_iter().chain(roles.into_values()).collect(), extra)
+    Ok((standard.into_iter().chain(roles.into_values()).collect(), extra))
+}
+
+/// Whether a value is a token: its spelling, or an object with its spelling.
+fn is_token(value: &Json) -> bool {
+    value.is_string() || value["content"].is_string()
+}
+
+/// A value as it is shown in errors.
+fn shortened(value: &Json) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 /// A token, given by its spelling, or by an object with its spelling and its properties; `None` for anything else, and

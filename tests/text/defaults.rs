@@ -49,6 +49,8 @@ fn sampling_is_read_as_by_transformers() {
     assert_eq!(sampling(json!({"do_sample": true})), Sampling::default().top_k(50));
     let full = json!({"do_sample": true, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "min_p": 0.05});
     assert_eq!(sampling(full), Sampling::default().temperature(0.7).top_p(0.8).top_k(20).min_p(0.05));
+    let typical = read(&json!({"do_sample": true, "typical_p": 0.9, "top_k": 0})).unwrap();
+    assert_eq!((typical.typical_p, typical.to_string().as_str()), (Some(0.9), "temperature 1, typical 0.9"));
     let off = json!({"do_sample": true, "top_p": 1.0, "top_k": 0, "min_p": null});
     assert_eq!(sampling(off), Sampling::default());
     let text = read(&json!({"do_sample": true, "repetition_penalty": 1.1, "num_beams": 4, "typical_p": 1.0}));

@@ -4,9 +4,12 @@ mod defaults;
 mod errors;
 mod folders;
 mod gguf;
+#[cfg(feature = "grammar")]
+mod grammar;
 mod hub;
 mod literal;
 mod loading;
+mod mutations;
 #[cfg(feature = "ort")]
 mod onnx;
 mod processors;

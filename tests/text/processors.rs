@@ -2,7 +2,8 @@
 use std::collections::BTreeSet;
 
 use eft::sample::{
-    BadWords, Cut, Dry, ForbiddenSequences, History, NoRepeatNgram, Processor, TopA, Truncation, Xtc,
+    BadWords, Cut, Dry, DynamicTemperature, ForbiddenSequences, History, Mirostat, NoRepeatNgram, Processor,
+    TopA, TopNSigma, Truncation, Typical, Xtc,
 };
 use eft::{Decoding, Edit, Host, Pick, Sampling, TokenId, Vocab, from_fn};
 use proptest::prelude::*;
@@ -85,18 +86,11 @@ fn drawn(scores: &[f32], truncation: impl Truncation + Clone + 'static) -> Vec<T
 #[test]
 fn truncations_keep_what_the_references_keep() {
     for case in json("processors/truncations.json").as_array().unwrap() {
-        let scores: Vec<f32> =
-            case["scores"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
-        let top: Vec<_> = {
-            let sum: f32 = scores.iter().map(|x| x.exp()).sum();
-            let mut picks: Vec<_> =
-                (0..).zip(&scores).map(|(token, x)| Pick { token, log_prob: (x.exp() / sum).ln() }).collect();
-            picks.sort_by(|a, b| b.log_prob.total_cmp(&a.log_prob));
-            picks
-        };
+        let top = picks(&scores(&case["scores"]));
         let kept = |cut: Cut| -> Vec<TokenId> {
             let keeps = |pick: &&Pick| match &cut {
                 Cut::Tokens(tokens) => !tokens.contains(&pick.token),
+                Cut::Keep(tokens) => tokens.contains(&pick.token),
                 Cut::Below(fraction) => (pick.log_prob - top[0].log_prob).exp() >= *fraction,
                 _ => true,
             };
@@ -119,14 +113,106 @@ fn truncations_keep_what_the_references_keep() {
             assert_eq!(xtc.cut(seen, 0.5), Cut::Nothing);
             assert_eq!(xtc.clone().keeping(0..8).cut(seen, 0.0), Cut::Nothing);
         }
+        for (mass, expected) in case["typical"].as_object().unwrap() {
+            let typical = Typical::new(mass.parse().unwrap()).unwrap();
+            assert_eq!(kept(typical.cut(&top, 0.5)), ids(expected), "{mass}: {case}");
+        }
+        for (n, expected) in case["top_n_sigma"].as_object().unwrap() {
+            let top_n_sigma = TopNSigma::new(n.parse().unwrap()).unwrap();
+            assert_eq!(kept(top_n_sigma.cut(&top, 0.5)), ids(expected), "{n}: {case}");
+        }
+        for (settings, expected) in case["dynamic_temperature"].as_object().unwrap() {
+            let settings: Vec<f32> = settings.split(' ').map(|x| x.parse().unwrap()).collect();
+            let dynamic = DynamicTemperature::new(settings[0], settings[1]).unwrap();
+            let Cut::Temperature(found) = dynamic.exponent(settings[2]).unwrap().cut(&top, 0.5) else {
+                panic!("{case}")
+            };
+            assert!((f64::from(found) - expected.as_f64().unwrap()).abs() < 1e-5, "{found}: {case}");
+        }
     }
+}
+
+fn scores(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
+}
+
+/// All tokens of these scores, likeliest first.
+fn picks(scores: &[f32]) -> Vec<Pick> {
+    let sum: f32 = scores.iter().map(|x| x.exp()).sum();
+    let mut picks: Vec<_> =
+        (0..).zip(scores).map(|(token, x)| Pick { token, log_prob: (x.exp() / sum).ln() }).collect();
+    picks.sort_by(|a, b| b.log_prob.total_cmp(&a.log_prob));
+    picks
+}
+
+#[test]
+fn mirostat_keeps_what_the_reference_keeps_also_after_rollbacks() {
+    for text in json("processors/mirostat.json").as_array().unwrap() {
+        let number = |name: &str| text[name].as_f64().unwrap() as f32;
+        let mirostat = Mirostat::new(number("tau"), number("eta")).unwrap();
+        let mut tokens: Vec<TokenId> = Vec::new();
+        for (index, step) in text["steps"].as_array().unwrap().iter().enumerate() {
+            let top = picks(&scores(&step["scores"]));
+            let kept = |tokens: &[TokenId], top: &[Pick]| {
+                let Cut::Keep(mut kept) = mirostat.cut_after(&History::new(tokens), top, 0.5) else {
+                    panic!()
+                };
+                kept.sort_unstable();
+                kept
+            };
+            assert_eq!(kept(&tokens, &top), ids(&step["kept"]), "{index}: {step}");
+            if index % 3 == 0 {
+                // A draft of other tokens, with other scores, is rolled back.
+                let mut draft = tokens.clone();
+                for token in [7, 0, 3] {
+                    kept(&draft, &picks(&[0.5, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0]));
+                    draft.push(token);
+                }
+                kept(&tokens, &top);
+            }
+            tokens.push(step["drawn"].as_u64().unwrap() as TokenId);
+        }
+    }
+}
+
+#[test]
+fn truncations_that_depend_on_the_text_are_the_same_for_drafts_and_in_batches() {
+    let vocab = Vocab::new("eight", ["a", "b", "c", "d", "e", "f", "g", "h"]).unwrap();
+    let model = |name: &str, step: u32| {
+        from_fn(Host, vocab.clone().named(name), move |ids| {
+            let last = ids[ids.len() - 1];
+            Ok((0..8).map(|id| ((id + last * step + ids.len() as u32 * 5) % 7) as f32 * 0.9).collect())
+        })
+    };
+    let (target, draft) = (model("target", 3), model("draft", 4));
+    let decoding = || {
+        let sampling = Sampling::default().seed(11);
+        Decoding::from(sampling).max_tokens(60).truncation(Mirostat::new(1.2, 0.7).unwrap())
+    };
+    let written = |generation: eft::decode::Generation<Host>| -> Vec<TokenId> {
+        generation.map(|token| token.unwrap().id).collect()
+    };
+    let plain = written(target.generate([1], decoding()).unwrap());
+    for length in [1, 3, 5] {
+        let drafted = target.speculate().draft(&draft).block(length).same_text();
+        assert_eq!(written(drafted.generate([1], decoding()).unwrap()), plain);
+    }
+    let mut rows = vec![Vec::new(); 3];
+    for event in target.generate_batch([[1], [2], [1]], decoding()).unwrap() {
+        if let eft::decode::Event::Token { row, token } = event.unwrap() {
+            rows[row].push(token.id);
+        }
+    }
+    assert_eq!(rows[0], plain);
+    // The bound matters: without it, the text is another one.
+    let unbounded = Decoding::from(Sampling::default().seed(11)).max_tokens(60);
+    assert_ne!(written(target.generate([1], unbounded).unwrap()), plain);
 }
 
 #[test]
 fn truncations_apply_to_what_is_drawn() {
     let case = &json("processors/truncations.json")[12];
-    let scores: Vec<f32> =
-        case["scores"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
+    let scores = scores(&case["scores"]);
     let (a, threshold) = (TopA::new(1.0).unwrap(), Xtc::new(0.1, 1.0).unwrap());
     assert_eq!(drawn(&scores, a), ids(&case["top_a"]["1.0"]));
     let kept: Vec<_> = drawn(&scores, threshold);
@@ -136,6 +222,11 @@ fn truncations_apply_to_what_is_drawn() {
         kept.iter().all(|id| expected.contains(id)) && kept.len() + 2 >= expected.len(),
         "{kept:?} {expected:?}"
     );
+    let typical = drawn(&scores, Typical::new(0.5).unwrap());
+    assert_eq!(typical, ids(&case["typical"]["0.5"]));
+    assert_eq!(drawn(&scores, TopNSigma::new(1.0).unwrap()), ids(&case["top_n_sigma"]["1.0"]));
+    // At a temperature of nearly 0, only the likeliest token is drawn.
+    assert_eq!(drawn(&scores, DynamicTemperature::new(0.001, 0.001).unwrap()), [picks(&scores)[0].token]);
     // Greedy decoding ignores truncations.
     let vocab = Vocab::new("eight", ["a", "b", "c", "d", "e", "f", "g", "h"]).unwrap();
     let model = from_fn(Host, vocab, move |_| Ok(scores.clone()));
@@ -219,4 +310,9 @@ fn invalid_settings_are_refused() {
     assert!(Dry::new(1.0).unwrap().base(0.5).is_err());
     assert!(TopA::new(1.5).is_err() && TopA::new(f32::NAN).is_err());
     assert!(Xtc::new(0.0, 0.5).is_err() && Xtc::new(0.1, 1.5).is_err());
+    assert!(Typical::new(0.0).is_err() && Typical::new(f32::NAN).is_err() && Typical::new(1.1).is_err());
+    assert!(TopNSigma::new(0.0).is_err() && TopNSigma::new(f32::INFINITY).is_err());
+    assert!(Mirostat::new(-1.0, 0.1).is_err() && Mirostat::new(3.0, f32::NAN).is_err());
+    assert!(DynamicTemperature::new(0.0, 1.0).is_err() && DynamicTemperature::new(1.0, 0.5).is_err());
+    assert!(DynamicTemperature::new(0.5, 1.0).unwrap().exponent(0.0).is_err());
 }

@@ -1,13 +1,14 @@
 //! One step of decoding: how the next tokens of each row are chosen.
 //!
-//! Plain decoding chooses one token for each row. Speculative decoding chooses one or several, and implements the same
+//! Plain decoding chooses one token for each row, after those that a processor forces. Speculative decoding chooses one or several, and implements the same
 //! trait, so that a [`Batch`](super::Batch) does not know which of the two it runs.
 use super::report::Report;
 use super::stop::StopRules;
-use crate::Result;
 use crate::backend::Backend;
 use crate::evaluator::Evaluator;
+use crate::sample::scored_position::scored_positions;
 use crate::sample::{Sampler, Token};
+use crate::{Error, Result, TokenId};
 
 /// The limits on the next tokens of each row.
 pub(crate) struct Bounds<'a> {
@@ -36,7 +37,7 @@ pub(crate) trait Stepper<B: Backend>: Send {
     }
 }
 
-/// Plain decoding: one token for each row.
+/// Plain decoding: one token for each row, after the tokens that a processor forces.
 pub(super) struct Plain;
 
 impl<B: Backend> Stepper<B> for Plain {
@@ -44,11 +45,58 @@ impl<B: Backend> Stepper<B> for Plain {
         &mut self,
         evaluator: &mut Evaluator<B>,
         sampler: &mut Sampler<B>,
-        _: &Bounds<'_>,
+        bounds: &Bounds<'_>,
     ) -> Result<Vec<Vec<Token>>> {
-        let scores = evaluator.eval_last(0)?;
-        Ok(sampler.sample(&scores)?.into_iter().map(|token| vec![token]).collect())
+        let forced = forced(evaluator, sampler, bounds)?;
+        if forced.iter().all(Vec::is_empty) {
+            let scores = evaluator.eval_last(0)?;
+            return Ok(sampler.sample(&scores)?.into_iter().map(|token| vec![token]).collect());
+        }
+        let starts: Vec<_> = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len()).collect();
+        evaluator.push(&forced)?;
+        let rows = forced.iter().enumerate();
+        sampler.remember(rows.flat_map(|(row, tokens)| tokens.iter().map(move |token| (row, *token))));
+        let at: Vec<_> = starts.iter().zip(&forced).map(|(at, tokens)| *at..at + tokens.len() + 1).collect();
+        let scores = evaluator.eval(0, &at)?;
+        // The forced tokens are chosen like any others, so all that is reported about them is what it would be if they
+        // had been chosen one by one.
+        let mut chosen = sampler.choose(&scored_positions(&scores, &starts), scores.width())?.into_iter();
+        let chosen: Vec<Vec<_>> =
+            forced.iter().map(|tokens| chosen.by_ref().take(tokens.len() + 1).collect()).collect();
+        for (row, (forced, chosen)) in forced.iter().zip(&chosen).enumerate() {
+            if let Some((token, _)) = forced.iter().zip(chosen).find(|(forced, chosen)| **forced != chosen.id)
+            {
+                let reason = format!("it forces the token {token} in row {row}, but its edits allow others");
+                return Err(Error::source("a processor", reason));
+            }
+        }
+        sampler
+            .remember(chosen.iter().enumerate().filter_map(|(row, tokens)| Some((row, tokens.last()?.id))));
+        Ok(chosen)
     }
+}
+
+/// The tokens that processors force in each row. One more token must fit after them, none of them may end the text, and
+/// all of them must be common tokens.
+fn forced<B: Backend>(
+    evaluator: &Evaluator<B>,
+    sampler: &Sampler<B>,
+    bounds: &Bounds<'_>,
+) -> Result<Vec<Vec<TokenId>>> {
+    let width = evaluator.width(0)?;
+    let of_row = |(row, (left, room)): (usize, (&usize, usize))| {
+        let mut forced = sampler.forced(row, left.saturating_sub(1).min(room))?;
+        if !forced.is_empty() {
+            let mut text = sampler.generated(row).to_vec();
+            let last = forced.iter().position(|token| {
+                text.push(*token);
+                *token as usize >= width || bounds.stops[row].end(&text).is_some()
+            });
+            forced.truncate(last.unwrap_or(forced.len()));
+        }
+        Ok(forced)
+    };
+    bounds.left.iter().zip(evaluator.room()).enumerate().map(of_row).collect()
 }
 
 /// Makes evaluator and sampler forget every token after the first `lengths[row]` of each row, after a step that failed.

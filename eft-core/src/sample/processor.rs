@@ -29,6 +29,19 @@ pub trait Processor: Send + Sync {
     /// Any error of the processor's own; generation ends with it.
     fn edits(&self, history: &History<'_>) -> Result<Vec<Edit>>;
 
+    /// Returns the tokens that come next whatever the scores are: at each of them, [`edits`](Self::edits) after the tokens
+    /// before it allow no other. None by default.
+    ///
+    /// Plain decoding then reads all of them, and chooses the token after them, in a single pass of each model. That saves
+    /// passes and changes no text. Whatever calls only `edits` gets the same tokens one by one.
+    ///
+    /// # Errors
+    /// Any error of the processor's own; generation ends with it.
+    fn forced(&self, history: &History<'_>) -> Result<Vec<TokenId>> {
+        let _ = history;
+        Ok(Vec::new())
+    }
+
     /// Returns the name of the term whose prompt the processor wants in [`History::prompt`]; `None`, the default,
     /// leaves that empty. No prompt is common to all terms, since the models of a combination may render it
     /// differently.

@@ -161,11 +161,15 @@ impl<B: Backend> Sampler<B> {
         if self.truncations.is_empty() || self.sampling.is_greedy() {
             return Ok(prepared);
         }
-        let uniforms: Vec<_> =
-            positions.iter().map(|p| self.uniform(p.row, p.position, Purpose::Truncate)).collect();
+        let place = |p: &ScoredPosition<'_, B>| {
+            let row = &self.rows[p.row];
+            let history = History::new(&row.generated[..p.position]).with_row(row.id);
+            (history, self.uniform(p.row, p.position, Purpose::Truncate))
+        };
+        let places: Vec<_> = positions.iter().map(place).collect();
         for truncation in &self.truncations {
             let rows = drawn_from(positions, prepared.as_ref());
-            let cut = truncated(&self.backend, truncation.as_ref(), &rows, &uniforms, width)?;
+            let cut = truncated(&self.backend, truncation.as_ref(), &rows, &places, width)?;
             prepared = cut.or(prepared);
         }
         Ok(prepared)
@@ -241,6 +245,23 @@ impl<B: Backend> Sampler<B> {
     /// Appends tokens to those of their rows.
     pub(crate) fn remember(&mut self, tokens: impl IntoIterator<Item = (usize, TokenId)>) {
         tokens.into_iter().for_each(|(row, token)| self.rows[row].generated.push(token));
+    }
+
+    /// Returns the tokens that the first processor that forces any puts after those of a row: at most `most`.
+    pub(crate) fn forced(&self, row: usize, most: usize) -> Result<Vec<TokenId>> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let state = &self.rows[row];
+        let history = History::new(&state.generated).with_row(state.id);
+        for (processor, prompt) in self.processors.iter().zip(&state.prompts) {
+            let mut forced = processor.forced(&history.with_prompt(prompt))?;
+            if !forced.is_empty() {
+                forced.truncate(most);
+                return Ok(forced);
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Returns the next token of a batch of one row; `None` if it is a stop id, or if the limit of tokens is reached.

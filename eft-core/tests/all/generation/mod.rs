@@ -1,6 +1,7 @@
 //! Generation: the ends of texts, batches, and conversations. The modules test requests, sampling, and the statistics
 //! reported for each token.
 mod failing_rows;
+mod forced;
 mod reported;
 mod requests;
 mod sampling;

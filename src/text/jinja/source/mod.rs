@@ -14,13 +14,21 @@ pub(super) use percent::PERCENT;
 use percent::percents;
 use tokens::{Token, joined, tokens};
 
-/// Returns the source to be given to the library.
-pub(crate) fn rewritten(source: &str) -> String {
+/// The most operators of one tag. The library reads them one within the other, and runs out of stack at some thousands.
+const MOST_OPERATORS: usize = 400;
+
+const OPERATORS: [&str; 8] = ["+", "-", "*", "/", "%", "~", "|", "."];
+
+/// Returns the source to be given to the library, or the line of a tag that has too many operators.
+pub(crate) fn rewritten(source: &str) -> Result<String, usize> {
     let mut out = String::new();
     let mut rest = source;
     while let Some(start) = rest.find('{') {
         let (before, tag) = rest.split_at(start);
         out.push_str(before);
+        if matches!(tag.as_bytes().get(1), Some(b'{' | b'%')) && has_too_many_operators(tag) {
+            return Err(1 + source[..source.len() - tag.len()].matches('\n').count());
+        }
         rest = match tag.as_bytes().get(1) {
             Some(b'#') => copied(&mut out, tag, tag.find("#}").map(|end| end + 2)),
             Some(b'{') => expression(&mut out, tag, "}}"),
@@ -31,7 +39,21 @@ pub(crate) fn rewritten(source: &str) -> String {
             rest = copied(&mut out, rest, Some(raw));
         }
     }
-    out + rest
+    Ok(out + rest)
+}
+
+/// Whether a tag has more operators than the library can read. Of one without an end, the whole rest counts.
+fn has_too_many_operators(tag: &str) -> bool {
+    let end = if tag.starts_with("{%") { "%}" } else { "}}" };
+    let count = match tokens(&tag[2..], end) {
+        Some((tokens, ..)) => {
+            let counts =
+                |token: &&Token| token.is_keyword() || OPERATORS.iter().any(|operator| token.is(operator));
+            tokens.iter().filter(counts).count()
+        }
+        None => OPERATORS.iter().chain(&["not "]).map(|operator| tag.matches(operator).count()).sum(),
+    };
+    count > MOST_OPERATORS
 }
 
 /// Copies the first `length` bytes, or everything, and returns the rest.
