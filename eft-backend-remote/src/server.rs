@@ -41,6 +41,7 @@ impl Server {
         let kind = kind.unwrap_or_else(|| match found["owned_by"].as_str() {
             Some("vllm") => Kind::Vllm,
             Some("llamacpp") => Kind::LlamaServer,
+            Some("sglang") => Kind::Sglang,
             _ => Kind::OpenAi,
         });
         if rows == Some(Rows::Whole) && !kind.tells_whole_rows() {
@@ -48,12 +49,11 @@ impl Server {
             return Err(Error::Unsupported { url: client.root().into(), what });
         }
         let number = |value: &Value| value.as_u64().map(|number| number as usize);
-        // One token is generated in each request, which needs room, too.
         let context = number(&found["max_model_len"]).or_else(|| number(&found["meta"]["n_ctx"]));
         Ok(Self {
             kind,
             model: name(found).unwrap_or_default().into(),
-            context: context.map(|context| context.saturating_sub(1)),
+            context: context.map(|context| kind.longest_prompt(context)),
             vocab_size: number(&found["meta"]["n_vocab"]),
             rows,
             client: Arc::new(client),
@@ -88,6 +88,17 @@ impl Server {
     /// Returns what has been exchanged with the server so far, by all clones and engines.
     pub fn traffic(&self) -> Traffic {
         self.client.counters().read()
+    }
+
+    /// Checks that an answer of this path is by the same model as before; `None` if it names none.
+    pub(crate) fn check_model(&self, path: &str, now: Option<&str>) -> Result<()> {
+        match now.filter(|now| *now != self.model) {
+            Some(now) => {
+                let (before, now) = (self.model.clone(), now.into());
+                Err(Error::Swapped { url: self.client.url(path), before, now })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns the ids that the server makes of a text, without the tokens that begin a sequence; `None` if servers of

@@ -2,7 +2,8 @@
 use eft_backend_remote::{Error, Kind, Remote};
 use eft_core::{Host, Sampling, Source};
 
-use crate::fake::{Fake, Reply, vocab};
+use crate::fake::{Fake, Reply};
+use crate::toy::vocab;
 
 #[test]
 fn a_key_is_sent_and_appears_nowhere() {

@@ -7,7 +7,8 @@ use eft_backend_remote::Kind;
 use eft_core::decode::Event;
 use eft_core::{Decoding, Engine, EngineRow, Error, Host, RowFeed, Sampling, Source};
 
-use crate::fake::{Fake, Reply, local, prompts, vocab};
+use crate::fake::{Fake, Reply, prompts};
+use crate::toy::{local, vocab};
 
 /// A server that refuses rows that begin with token 7 once they are `length` tokens long.
 fn refuses_seven(length: usize) -> Fake {
