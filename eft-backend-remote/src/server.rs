@@ -15,7 +15,16 @@ pub(crate) const MODELS: &str = "/v1/models";
 
 /// A server that has been connected to, with the model that it runs. Clones share its connections.
 ///
-/// See [`Remote`](crate::Remote) for an example.
+/// ```no_run
+/// use eft_backend_remote::Remote;
+///
+/// let server = Remote::connect("http://127.0.0.1:8000")?;
+/// println!("{} at {} runs {}", server.kind(), server.url(), server.model());
+/// if let Some(ids) = server.tokenize("How do magnets work?")? {
+///     println!("{} tokens, of {:?} that a prompt can have", ids.len(), server.context());
+/// }
+/// # Ok::<(), eft_backend_remote::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Server {
     pub(crate) client: Arc<Client>,

@@ -121,8 +121,8 @@ impl Kind {
 
     /// How many tokens a prompt can have, where prompt and continuation together can have `context`.
     pub(crate) fn longest_prompt(self, context: usize) -> usize {
-        // One token is generated in each request. SGLang keeps five more places free, and one for the next token.
-        context.saturating_sub(if self == Self::Sglang { 6 } else { 1 })
+        // One token is generated in each request. SGLang keeps six more places free.
+        context.saturating_sub(if self == Self::Sglang { 7 } else { 1 })
     }
 
     /// The path and the body of a request to tokenize a text; `None` if the kind has none.

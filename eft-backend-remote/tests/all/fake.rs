@@ -204,7 +204,7 @@ pub(crate) fn proper(kind: Kind, request: &Request) -> Value {
             };
             let meta =
                 if kind == Kind::LlamaServer { json!({"n_vocab": WIDTH, "n_ctx": 65}) } else { Value::Null };
-            let longest = if kind == Kind::Sglang { 70 } else { 65 };
+            let longest = if kind == Kind::Sglang { 71 } else { 65 };
             json!({"data": [{"id": MODEL, "owned_by": owner, "max_model_len": longest, "meta": meta}]})
         }
         "/tokenize" => {

@@ -22,7 +22,7 @@ fn a_key_is_sent_and_appears_nowhere() {
     let shown = format!("{remote:?}");
     let server = remote.open().unwrap();
     let engine = server.engine(Host, vocab()).unwrap();
-    let shown = format!("{shown} {server:?} {engine:?}");
+    let shown = format!("{shown} {server:?} {engine:?} {:?}", server.proposer());
     let mut text = Source::new(engine).generate([1], Sampling::greedy()).unwrap();
     text.next();
     let error = text.next().unwrap().unwrap_err();

@@ -89,6 +89,6 @@ fn sglang_obeys_the_laws_and_scores_named_tokens() {
     let Some(program) = program("EFT_SGLANG") else { return };
     let connect = |url| Remote::sglang(url).retries(0).open();
     let (_process, server) = Process::connected(&program, &zoo("base-large"), connect);
-    assert_eq!((server.kind(), server.context()), (Kind::Sglang, Some(506)));
+    assert_eq!((server.kind(), server.context()), (Kind::Sglang, Some(505)));
     scores_rows_and_named_tokens(&server, Remote::sglang(server.url()));
 }
