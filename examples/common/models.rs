@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use eft::candle::{Candle, CandleNn, DType, Device};
 use eft::load::{Loader, Model};
 use eft::models::Nn;
-use eft::text::{ChatTemplate, PlainTemplate};
+use eft::text::{ChatTemplate, PlainTemplate, TextRenderer};
 use eft::{PromptTransform, Source, combine, formula};
 
 use super::flags::{Backend, Dtype, Mode, ModelFlags};
@@ -66,6 +66,8 @@ pub(crate) struct Models<B: eft::Backend> {
     pub(crate) combined: Source<B>,
     /// The model that the combination emulates, if there is one to compare with.
     pub(crate) reference: Option<Source<B>>,
+    /// The base as one that only samples text, if it runs on a server.
+    pub(crate) sampler: Option<Box<dyn eft::search::Proposer>>,
 }
 
 /// Loads the models with the library that the flags name, and runs the example.
@@ -152,8 +154,13 @@ impl<B: eft::Backend> Models<B> {
         let (large, small) = (named(&flags.large, "base-large"), named(&flags.small, "base-small"));
         let tuned = named(&flags.tuned, of_zoo);
 
-        let mut loaded =
-            Loaded { by, verbose: flags.verbose, tokenizer: small.clone(), sources: HashMap::new() };
+        let mut loaded = Loaded {
+            by,
+            verbose: flags.verbose,
+            tokenizer: small.clone(),
+            sources: HashMap::new(),
+            sampler: None,
+        };
         let untuned = if down { &large } else { &small };
         let others = flags.others.iter().map(|(_, model)| model);
         let is_adapter = |model: &&String| Path::new(model).join("adapter_config.json").exists();
@@ -184,7 +191,7 @@ impl<B: eft::Backend> Models<B> {
         };
         combined.check()?;
         let (base, untuned) = if down { (small, large) } else { (large, small) };
-        Ok(Self { base, tuned, untuned, combined, reference })
+        Ok(Self { base, tuned, untuned, combined, reference, sampler: loaded.sampler })
     }
 }
 
@@ -195,6 +202,8 @@ struct Loaded<'a, L: Load> {
     /// The model whose tokenizer one on a server has.
     tokenizer: String,
     sources: HashMap<String, Source<L::Backend>>,
+    /// The last model that runs on a server, as one that only samples text.
+    sampler: Option<Box<dyn eft::search::Proposer>>,
 }
 
 impl<L: Load> Loaded<'_, L> {
@@ -237,7 +246,7 @@ impl<L: Load> Loaded<'_, L> {
     fn open(&mut self, name: &str, loader: Loader) -> Result<Model<L::Backend>> {
         #[cfg(feature = "remote")]
         let mut model = match name.starts_with("http://") || name.starts_with("https://") {
-            true => loader.load_remote(self.by.backend())?.into(),
+            true => self.on_server(&loader)?,
             false => self.by.load(&loader)?,
         };
         #[cfg(not(feature = "remote"))]
@@ -248,10 +257,23 @@ impl<L: Load> Loaded<'_, L> {
         if let Some(renderer) = model.renderer.clone()
             && !renderer.has_template()
         {
-            // A base model has no template. One that fails is not replaced: its error says why.
-            model.source = model.source.rendered_by(renderer.plain(PlainTemplate::default()))?;
+            model.source = model.source.rendered_by(with_template(renderer))?;
         }
         self.sources.insert(name.into(), model.source.clone());
         Ok(model)
     }
+
+    #[cfg(feature = "remote")]
+    fn on_server(&mut self, loader: &Loader) -> Result<Model<L::Backend>> {
+        let model = loader.load_remote(self.by.backend())?;
+        let renderer = with_template(model.renderer.clone());
+        self.sampler = Some(Box::new(model.engine.server().proposer().rendered_by(renderer)));
+        Ok(model.into())
+    }
+}
+
+/// The renderer with a plain template if it has none, as that of a base model. A template that fails is not replaced: its
+/// error says why.
+fn with_template(renderer: TextRenderer) -> TextRenderer {
+    if renderer.has_template() { renderer } else { renderer.plain(PlainTemplate::default()) }
 }
