@@ -5,6 +5,9 @@
 //! cargo run --release --example weak_to_strong -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
 //! ```
 //!
+//! With the feature `remote`, the large model may be on a server (`--large http://host:8000/v1#name`), and with
+//! `--sampled-only` the server is asked for nothing but sampled text.
+//!
 //! The guide's score is the log-probability of a text under the tuned small model minus that under the untuned one.
 #[path = "common/flags.rs"]
 mod flags;
@@ -13,9 +16,9 @@ mod models;
 #[path = "common/zoo.rs"]
 mod zoo;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
-use eft::search::{ChunkBeamSearch, ImplicitReward, SearchResult};
+use eft::search::{ChunkBeamSearch, ImplicitReward, Proposer, SearchResult};
 use eft::{Backend, Decoding, Prompt, Sampling};
 
 use flags::ModelFlags;
@@ -38,6 +41,9 @@ struct Args {
     /// The number of tokens of a chunk
     #[arg(long, value_name = "C", default_value_t = 5)]
     chunk: usize,
+    /// Ask the server that runs the large model for sampled text only, and for no log-probs
+    #[arg(long, requires = "large")]
+    sampled_only: bool,
     /// The sampling temperature of the base
     #[arg(long, default_value_t = 0.7)]
     temperature: f32,
@@ -76,12 +82,17 @@ impl Run for Compare<'_> {
             (format!("the best of {rows}"), [1, rows, usize::MAX]),
             (format!("chunk beam search, {width}/{successors}/{chunk}"), [width, successors, chunk]),
         ];
+        let base: &dyn Proposer = match &models.sampler {
+            _ if !args.sampled_only => &models.base,
+            Some(sampler) => &**sampler,
+            None => bail!("`--sampled-only` needs a large model on a server"),
+        };
         println!("base: {}; guide: {} against {}", models.base, models.tuned, models.untuned);
         let sampling = Sampling::default().temperature(args.temperature).seed(args.seed);
         let decoding = Decoding::from(sampling).max_tokens(args.max_tokens);
         for (method, [width, successors, chunk]) in methods {
             let guide = ImplicitReward::new(&models.tuned, &models.untuned);
-            let search = ChunkBeamSearch::new(&models.base, guide).decoding(&decoding);
+            let search = ChunkBeamSearch::new(base, guide).decoding(&decoding);
             let search = search.width(width).successors(successors).chunk(chunk);
             let found = asked.iter().map(|(question, _)| Ok(search.run(Prompt::chat(&question[..]))?));
             report(&method, &asked, &found.collect::<Result<Vec<_>>>()?);

@@ -19,13 +19,22 @@ use std::time::{Duration, Instant};
 use eft::candle::Candle;
 use eft::load::{Loader, RemoteModel};
 use eft::remote::ProvenSum;
-use eft::{Decoding, Prompt, Sampling, Source, TokenId};
+use eft::{Decoding, Prompt, Sampling, Source};
 
 /// The added times of a round trip, in milliseconds, unless others are named.
-const DELAYS: [u64; 6] = [0, 10, 20, 50, 100, 200];
+const DELAYS: [u64; 5] = [0, 10, 50, 100, 200];
 
-/// The question, whose answer has about 190 tokens.
-const QUESTION: &str = "Write a portrait of Nora Abbot.";
+/// The questions, whose answers have about 190 tokens.
+const QUESTIONS: [&str; 2] = ["Write a portrait of Nora Abbot.", "Write a portrait of Kira Cliff."];
+
+/// The most tokens of a text.
+const LONGEST: usize = 120;
+
+/// The length of a draft: with the position after it, as many prompts as llama-server has slots.
+const BLOCK: usize = 7;
+
+/// The numbers of log-probs that are asked for (all if `None`), and the temperatures.
+const CASES: [(Option<usize>, f32); 3] = [(None, 0.0), (Some(20), 0.0), (None, 1.0)];
 
 fn main() {
     let zoo = |path: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo").join(path);
@@ -46,55 +55,60 @@ fn main() {
         loader.load_remote(Candle::cpu()).unwrap()
     };
 
-    println!("| delay | log-probs | decoding | tokens/s | round trips a token | bytes a token | accepted |");
-    println!("| ---: | --- | --- | ---: | ---: | ---: | ---: |");
+    println!(
+        "| delay | log-probs | texts | drafts | tokens/s | round trips a token | bytes a token | accepted |"
+    );
+    println!("| ---: | --- | --- | --- | ---: | ---: | ---: | ---: |");
     let named: Vec<u64> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
     for delay in if named.is_empty() { DELAYS.to_vec() } else { named } {
         let url = proxy::delaying(&server, Duration::from_millis(delay));
-        for top in [None, Some(20)] {
+        for (top, temperature) in CASES {
             let large = connect(&url, top);
             let sum = &large.source + (&tuned - &small);
             let proven = ProvenSum::new(&large.engine, &large.source, &(&tuned - &small)).unwrap().source();
             let target = if top.is_some() { &proven } else { &sum };
-            for block in [None, Some(8)] {
-                measure(delay, top, &large, target, &tuned, block);
+            let told = top.map_or("all".into(), |k| format!("top {k}, proven"));
+            let kind = if temperature > 0.0 { format!("temperature {temperature}") } else { "greedy".into() };
+            let case = format!("{delay} ms | {told} | {kind}");
+            for draft in [None, Some(&tuned)] {
+                measure(&case, &large, target, draft, temperature);
             }
         }
     }
 }
 
+/// Writes the answers, and prints a row of the table.
 fn measure(
-    delay: u64,
-    top: Option<usize>,
+    case: &str,
     large: &RemoteModel<Candle>,
     target: &Source<Candle>,
-    draft: &Source<Candle>,
-    block: Option<usize>,
+    draft: Option<&Source<Candle>>,
+    temperature: f32,
 ) {
-    let decoding = || Decoding::from(Sampling::greedy()).max_tokens(240);
-    let run = || -> (Vec<TokenId>, Option<f64>) {
-        let prompt = Prompt::chat(QUESTION);
-        let mut text = match block {
-            Some(tokens) => {
-                target.speculate().draft(draft).block(tokens).generate(prompt, decoding()).unwrap()
-            }
-            None => target.generate(prompt, decoding()).unwrap(),
-        };
-        let ids = text.by_ref().map(|token| token.unwrap().id).collect();
-        (ids, text.report().and_then(|report| report.acceptance()))
-    };
-    run(); // The server's cache is warm, as after an earlier question.
     let (before, began) = (large.engine.traffic(), Instant::now());
-    let (ids, acceptance) = run();
-    let (took, after, count) = (began.elapsed(), large.engine.traffic(), ids.len() as f64);
-    let per_token = |from: u64, to: u64| (to - from) as f64 / count;
+    let (mut count, mut accepted, mut judged) = (0, 0.0, 0);
+    for (question, seed) in QUESTIONS.into_iter().zip(1..) {
+        let sampling = Sampling::default().temperature(temperature).seed(seed);
+        let decoding = Decoding::from(sampling).max_tokens(LONGEST);
+        let prompt = Prompt::chat(question);
+        let mut text = match draft {
+            Some(draft) => target.speculate().draft(draft).block(BLOCK).generate(prompt, decoding).unwrap(),
+            None => target.generate(prompt, decoding).unwrap(),
+        };
+        count += text.by_ref().map(Result::unwrap).count();
+        if let Some(report) = text.report() {
+            accepted += report.acceptance().unwrap_or(0.0) * report.judged as f64;
+            judged += report.judged;
+        }
+    }
+    let (took, after) = (began.elapsed(), large.engine.traffic());
+    let per_token = |from: u64, to: u64| (to - from) as f64 / count as f64;
     println!(
-        "| {delay} ms | {} | {} | {:.1} | {:.3} | {:.0} | {} |",
-        top.map_or("all".into(), |k| format!("top {k}, proven")),
-        block.map_or("plain".into(), |tokens| format!("blocks of {tokens}")),
-        count / took.as_secs_f64(),
+        "| {case} | {} | {:.1} | {:.3} | {:.0} | {} |",
+        if draft.is_some() { format!("blocks of {BLOCK}") } else { "none".into() },
+        count as f64 / took.as_secs_f64(),
         per_token(before.requests, after.requests),
         per_token(before.sent + before.received, after.sent + after.received),
-        acceptance.map_or("–".into(), |share| format!("{:.0} %", 100.0 * share)),
+        if judged > 0 { format!("{:.0} %", 100.0 * accepted / judged as f64) } else { "–".into() },
     );
 }

@@ -1,9 +1,10 @@
-//! A large model on an engine of its own, for **emulated fine-tuning**: vLLM, llama-server, or any server with OpenAI's
-//! completions runs `large` of `large + (tuned − small)`, and the small pair runs here.
+//! A large model on an engine of its own, for **emulated fine-tuning**: vLLM, llama-server, SGLang, or any server with
+//! OpenAI's completions runs `large` of `large + (tuned − small)`, and the small pair runs here.
 //!
 //! * [`Remote`]: the settings for a server; [`Server`]: one that has been connected to.
 //! * [`RemoteEngine`]: the server's model as an [`Engine`](eft_core::Engine), to be combined with others.
 //! * [`ProvenSum`]: the same sum where the server tells only its likeliest tokens, with a proof of each greedy choice.
+//! * [`RemoteProposer`]: the server's model as the base of a weak-to-strong search, by sampled text alone.
 //! * [`Traffic`]: what has crossed the wire.
 //!
 //! ```no_run
@@ -44,6 +45,7 @@ mod error;
 mod http;
 mod kind;
 mod parallel;
+mod proposer;
 mod proven;
 mod remote;
 mod rows;
@@ -55,6 +57,7 @@ pub use engine::RemoteEngine;
 pub use error::{Error, Result};
 pub use http::Traffic;
 pub use kind::Kind;
+pub use proposer::RemoteProposer;
 pub use proven::{ProofReport, ProvenSum, Unproven};
 pub use remote::Remote;
 pub use server::Server;

@@ -73,6 +73,13 @@ impl Remote {
         Self { kind: Some(Kind::LlamaServer), ..Self::new(url) }
     }
 
+    /// Sets up an SGLang server.
+    ///
+    /// Its answers do not name the model, so a model that is swapped while it runs is not noticed.
+    pub fn sglang(url: impl Into<String>) -> Self {
+        Self { kind: Some(Kind::Sglang), ..Self::new(url) }
+    }
+
     /// Sets up any server with OpenAI's completions (`/v1/completions`) that takes token ids and returns log-probs.
     pub fn openai(url: impl Into<String>) -> Self {
         Self { kind: Some(Kind::OpenAi), ..Self::new(url) }

@@ -15,7 +15,16 @@ pub(crate) const MODELS: &str = "/v1/models";
 
 /// A server that has been connected to, with the model that it runs. Clones share its connections.
 ///
-/// See [`Remote`](crate::Remote) for an example.
+/// ```no_run
+/// use eft_backend_remote::Remote;
+///
+/// let server = Remote::connect("http://127.0.0.1:8000")?;
+/// println!("{} at {} runs {}", server.kind(), server.url(), server.model());
+/// if let Some(ids) = server.tokenize("How do magnets work?")? {
+///     println!("{} tokens, of {:?} that a prompt can have", ids.len(), server.context());
+/// }
+/// # Ok::<(), eft_backend_remote::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Server {
     pub(crate) client: Arc<Client>,
@@ -41,6 +50,7 @@ impl Server {
         let kind = kind.unwrap_or_else(|| match found["owned_by"].as_str() {
             Some("vllm") => Kind::Vllm,
             Some("llamacpp") => Kind::LlamaServer,
+            Some("sglang") => Kind::Sglang,
             _ => Kind::OpenAi,
         });
         if rows == Some(Rows::Whole) && !kind.tells_whole_rows() {
@@ -48,12 +58,11 @@ impl Server {
             return Err(Error::Unsupported { url: client.root().into(), what });
         }
         let number = |value: &Value| value.as_u64().map(|number| number as usize);
-        // One token is generated in each request, which needs room, too.
         let context = number(&found["max_model_len"]).or_else(|| number(&found["meta"]["n_ctx"]));
         Ok(Self {
             kind,
             model: name(found).unwrap_or_default().into(),
-            context: context.map(|context| context.saturating_sub(1)),
+            context: context.map(|context| kind.longest_prompt(context)),
             vocab_size: number(&found["meta"]["n_vocab"]),
             rows,
             client: Arc::new(client),
@@ -88,6 +97,17 @@ impl Server {
     /// Returns what has been exchanged with the server so far, by all clones and engines.
     pub fn traffic(&self) -> Traffic {
         self.client.counters().read()
+    }
+
+    /// Checks that an answer of this path is by the same model as before; `None` if it names none.
+    pub(crate) fn check_model(&self, path: &str, now: Option<&str>) -> Result<()> {
+        match now.filter(|now| *now != self.model) {
+            Some(now) => {
+                let (before, now) = (self.model.clone(), now.into());
+                Err(Error::Swapped { url: self.client.url(path), before, now })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns the ids that the server makes of a text, without the tokens that begin a sequence; `None` if servers of

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use eft::candle::{Candle, CandleNn, DType, Device};
 use eft::load::{GenerationDefaults, Loader, Model};
 use eft::models::Nn;
-use eft::text::{ChatTemplate, PlainTemplate, Tokenizer};
+use eft::text::{ChatTemplate, PlainTemplate, TextRenderer, Tokenizer};
 use eft::{PromptTransform, Source, combine, formula};
 
 use super::flags::{Backend, Dtype, Mode, ModelFlags};
@@ -71,6 +71,8 @@ pub(crate) struct Models<B: eft::Backend> {
     pub(crate) recommended: Option<GenerationDefaults>,
     /// The tokenizer of the first model that has one.
     pub(crate) tokenizer: Option<Arc<Tokenizer>>,
+    /// The base as one that only samples text, if it runs on a server.
+    pub(crate) sampler: Option<Box<dyn eft::search::Proposer>>,
 }
 
 /// Loads the models with the library that the flags name, and runs the example.
@@ -164,6 +166,7 @@ impl<B: eft::Backend> Models<B> {
             sources: HashMap::new(),
             found: None,
             defaults: HashMap::new(),
+            sampler: None,
         };
         let untuned = if down { &large } else { &small };
         let others = flags.others.iter().map(|(_, model)| model);
@@ -197,7 +200,16 @@ impl<B: eft::Backend> Models<B> {
         };
         combined.check()?;
         let (base, untuned) = if down { (small, large) } else { (large, small) };
-        Ok(Self { base, tuned, untuned, combined, reference, recommended, tokenizer: loaded.found })
+        Ok(Self {
+            base,
+            tuned,
+            untuned,
+            combined,
+            reference,
+            recommended,
+            tokenizer: loaded.found,
+            sampler: loaded.sampler,
+        })
     }
 }
 
@@ -212,6 +224,8 @@ struct Loaded<'a, L: Load> {
     found: Option<Arc<Tokenizer>>,
     /// The settings of generation that the models' files recommend.
     defaults: HashMap<String, GenerationDefaults>,
+    /// The last model that runs on a server, as one that only samples text.
+    sampler: Option<Box<dyn eft::search::Proposer>>,
 }
 
 impl<L: Load> Loaded<'_, L> {
@@ -256,7 +270,7 @@ impl<L: Load> Loaded<'_, L> {
     fn open(&mut self, name: &str, loader: Loader) -> Result<Model<L::Backend>> {
         #[cfg(feature = "remote")]
         let mut model = match name.starts_with("http://") || name.starts_with("https://") {
-            true => loader.load_remote(self.by.backend())?.into(),
+            true => self.on_server(&loader)?,
             false => self.by.load(&loader)?,
         };
         #[cfg(not(feature = "remote"))]
@@ -267,8 +281,7 @@ impl<L: Load> Loaded<'_, L> {
         if let Some(renderer) = model.renderer.clone()
             && !renderer.has_template()
         {
-            // A base model has no template. One that fails is not replaced: its error says why.
-            model.source = model.source.rendered_by(renderer.plain(PlainTemplate::default()))?;
+            model.source = model.source.rendered_by(with_template(renderer))?;
         }
         self.sources.insert(name.into(), model.source.clone());
         self.defaults.extend(model.defaults.clone().map(|defaults| (name.into(), defaults)));
@@ -276,4 +289,18 @@ impl<L: Load> Loaded<'_, L> {
         self.found = self.found.take().or(tokenizer);
         Ok(model)
     }
+
+    #[cfg(feature = "remote")]
+    fn on_server(&mut self, loader: &Loader) -> Result<Model<L::Backend>> {
+        let model = loader.load_remote(self.by.backend())?;
+        let renderer = with_template(model.renderer.clone());
+        self.sampler = Some(Box::new(model.engine.server().proposer().rendered_by(renderer)));
+        Ok(model.into())
+    }
+}
+
+/// The renderer with a plain template if it has none, as that of a base model. A template that fails is not replaced: its
+/// error says why.
+fn with_template(renderer: TextRenderer) -> TextRenderer {
+    if renderer.has_template() { renderer } else { renderer.plain(PlainTemplate::default()) }
 }

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use eft_backend_remote::{Remote, RemoteEngine, Server};
+use eft_backend_remote::{Remote, RemoteEngine, RemoteProposer, Server};
 use eft_core::{Backend, Source, TokenId, Vocab};
 
 use super::error::{Error, Result};
@@ -25,6 +25,27 @@ pub struct RemoteModel<B: Backend> {
     pub source: Source<B>,
     /// The tokenizer and template that render its prompts.
     pub renderer: TextRenderer,
+}
+
+impl<B: Backend> RemoteModel<B> {
+    /// Returns the model as the base of a [search](eft_core::search) that asks the server for sampled text only, and for
+    /// no log-probs. Its prompts are rendered by the model's tokenizer and template.
+    ///
+    /// ```no_run
+    /// use eft::candle::Candle;
+    /// use eft::search::{ChunkBeamSearch, ImplicitReward};
+    /// use eft::{Loader, Prompt};
+    ///
+    /// let large = Loader::new("http://host:8000/v1#org/model").load_remote(Candle::cpu())?;
+    /// let (tuned, small) = (eft::load("org/small-tuned")?, eft::load("org/small")?);
+    /// let base = large.proposer();
+    /// let search = ChunkBeamSearch::new(&base, ImplicitReward::new(&tuned, &small));
+    /// println!("{}", search.run(Prompt::chat("How do magnets work?"))?.best().continuation.to_text());
+    /// # Ok::<(), eft::Error>(())
+    /// ```
+    pub fn proposer(&self) -> RemoteProposer {
+        self.engine.server().proposer().rendered_by(self.renderer.clone())
+    }
 }
 
 impl<B: Backend> From<RemoteModel<B>> for Model<B> {

@@ -8,7 +8,9 @@ use eft_core::{
     Backend, Engine, EngineRow, EngineSpec, Form, Opened, Result as CoreResult, RowFeed, TokenId, Vocab,
 };
 
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::http::Traffic;
 use crate::kind::{IdsByBytes, Question};
 use crate::rows::Rows;
@@ -133,10 +135,7 @@ impl<B: Backend> RemoteEngine<B> {
             let question = Question { model: server.model(), prompts, wanted, vocab: &spec.vocab, ids };
             let (path, body) = server.kind().request(&question);
             let answer = server.client.post(path, &body)?;
-            if let Some(now) = server.kind().model(&answer).filter(|now| *now != server.model()) {
-                let (before, now) = (server.model().into(), now.into());
-                return Err(Error::Swapped { url: server.client.url(path), before, now });
-            }
+            server.check_model(path, server.kind().model(&answer))?;
             let read = server.kind().read(&answer, &question);
             told.extend(read.map_err(|reason| server.client.wrong(path, reason))?);
         }

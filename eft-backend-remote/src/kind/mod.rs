@@ -1,6 +1,7 @@
 //! [`Kind`]: the kinds of servers, and how each is asked for log-probabilities.
 mod llama_server;
 mod openai;
+mod sglang;
 mod vllm;
 
 use std::fmt;
@@ -25,6 +26,8 @@ pub enum Kind {
     Vllm,
     /// llama-server of llama.cpp: the likeliest tokens and whole rows, by id.
     LlamaServer,
+    /// SGLang: the likeliest tokens, whole rows, and named tokens, all by id.
+    Sglang,
     /// Any server with OpenAI's completions: the likeliest tokens, by their text if it gives no ids.
     OpenAi,
 }
@@ -34,6 +37,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Vllm => "vLLM",
             Self::LlamaServer => "llama-server",
+            Self::Sglang => "SGLang",
             Self::OpenAi => "OpenAI-compatible server",
         })
     }
@@ -43,10 +47,18 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone)]
 pub(crate) struct Question<'a> {
     pub(crate) model: &'a str,
+    /// Beginnings of one text, each a token longer than the one before.
     pub(crate) prompts: &'a [&'a [TokenId]],
     pub(crate) wanted: Wanted<'a>,
     pub(crate) vocab: &'a Vocab,
     pub(crate) ids: &'a IdsByBytes,
+}
+
+impl<'a> Question<'a> {
+    /// The longest of the prompts, which contains the others.
+    fn longest(&self) -> &'a [TokenId] {
+        self.prompts.last().copied().unwrap_or_default()
+    }
 }
 
 /// The answer for one prompt, with the place of the prompt in the request.
@@ -55,7 +67,7 @@ type Answer = (usize, Entries);
 impl Kind {
     /// Whether the kind can score named tokens.
     pub(crate) fn names_tokens(self) -> bool {
-        self == Self::Vllm
+        matches!(self, Self::Vllm | Self::Sglang)
     }
 
     /// Whether the kind can score all tokens.
@@ -68,11 +80,12 @@ impl Kind {
         match self {
             Self::Vllm => ("/v1/completions", vllm::request(question)),
             Self::LlamaServer => ("/completion", llama_server::request(question)),
+            Self::Sglang => ("/generate", sglang::request(question)),
             Self::OpenAi => ("/v1/completions", openai::request(question)),
         }
     }
 
-    /// The name of the model that answered; `None` if the answer does not say.
+    /// The name of the model that answered; `None` if the answer does not say, as SGLang's never does.
     pub(crate) fn model(self, answer: &Value) -> Option<&str> {
         // llama-server repeats it in the answer for each prompt.
         answer["model"].as_str().or_else(|| answer[0]["model"].as_str())
@@ -83,6 +96,7 @@ impl Kind {
         let found = match self {
             Self::Vllm => vllm::read(answer, question)?,
             Self::LlamaServer => llama_server::read(answer, question)?,
+            Self::Sglang => sglang::read(answer, question)?,
             Self::OpenAi => openai::read(answer, question)?,
         };
         let mut ordered: Vec<_> = question.prompts.iter().map(|_| None).collect();
@@ -105,10 +119,16 @@ impl Kind {
         ordered.into_iter().enumerate().map(told).collect()
     }
 
+    /// How many tokens a prompt can have, where prompt and continuation together can have `context`.
+    pub(crate) fn longest_prompt(self, context: usize) -> usize {
+        // One token is generated in each request. SGLang keeps six more places free.
+        context.saturating_sub(if self == Self::Sglang { 7 } else { 1 })
+    }
+
     /// The path and the body of a request to tokenize a text; `None` if the kind has none.
     pub(crate) fn tokenize(self, model: &str, text: &str) -> Option<(&'static str, Value)> {
         match self {
-            Self::Vllm => {
+            Self::Vllm | Self::Sglang => {
                 Some(("/tokenize", json!({"model": model, "prompt": text, "add_special_tokens": false})))
             }
             Self::LlamaServer => {

@@ -20,6 +20,12 @@ const NAMED: usize = 128;
 const WIDER: usize = 8;
 
 /// What happens to a greedy choice that is not proven after the second question.
+///
+/// ```
+/// use eft_backend_remote::Unproven;
+///
+/// assert_eq!(Unproven::default(), Unproven::Accept);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Unproven {
@@ -37,7 +43,8 @@ pub enum Unproven {
 /// once the local term is added. The local term is known for all tokens, so each untold token's score has a bound: its
 /// log-prob is at most the least that is told, and at most that of the whole remaining probability. If no bound reaches
 /// the best known score, the choice is the same as with whole rows: it is *proven*. Otherwise the server is asked once
-/// more: for the log-probs of the tokens that could be better, by name (vLLM), or for 8 times as many of the likeliest.
+/// more: for the log-probs of the tokens that could be better, by name (vLLM, SGLang), or for 8 times as many of the
+/// likeliest.
 ///
 /// [`Token::proven`](eft_core::Token::proven) tells the outcome for each greedy token, [`report`](Self::report) counts
 /// them, and [`Token::missed_mass`](eft_core::Token::missed_mass) bounds what sampling leaves out.

@@ -6,39 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eft_backend_remote::{Kind, Remote};
-use eft_core::{Host, Source, TokenId, Vocab, from_fn};
+use eft_core::TokenId;
 use serde_json::{Value, json};
 
-pub(crate) const WIDTH: usize = 24;
+use crate::toy::{WIDTH, log_probs, tokenize, vocab, write};
 
 /// The name of the fake's model.
 pub(crate) const MODEL: &str = "org/toy";
-
-pub(crate) fn vocab() -> Vocab {
-    let tokens = (0..WIDTH as u8).map(|id| if id == 0 { b"<end>".to_vec() } else { vec![b'a' + id - 1] });
-    Vocab::new("toy", tokens.collect::<Vec<_>>()).unwrap().with_special([0]).unwrap()
-}
-
-/// The log-probs of the toy model: a function of all tokens.
-pub(crate) fn log_probs(tokens: &[TokenId], seed: u64) -> Vec<f32> {
-    let mut state = tokens.iter().fold(seed ^ 0x9E37_79B9, |hash, id| {
-        (hash ^ u64::from(*id + 1)).wrapping_mul(0x0100_0000_01B3).rotate_left(23)
-    });
-    let mut logits = Vec::new();
-    for _ in 0..WIDTH {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        logits.push((state % 1000) as f64 / 125.0);
-    }
-    let sum: f64 = logits.iter().map(|x| x.exp()).sum();
-    logits.iter().map(|x| (x - sum.ln()) as f32).collect()
-}
-
-/// The toy model without a server.
-pub(crate) fn local(seed: u64) -> Source<Host> {
-    from_fn(Host, vocab(), move |tokens| Ok(log_probs(tokens, seed)))
-}
 
 /// A request that the fake has received.
 #[derive(Debug, Clone)]
@@ -89,7 +63,7 @@ impl Fake {
     }
 
     /// A server whose script decides what happens to each request, from the request and its number among those for
-    /// log-probs.
+    /// log-probs and samples.
     pub(crate) fn new(kind: Kind, script: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -124,12 +98,13 @@ impl Fake {
         let remote = match self.shared.kind {
             Kind::Vllm => Remote::vllm(self.url()),
             Kind::LlamaServer => Remote::llama_server(self.url()),
+            Kind::Sglang => Remote::sglang(self.url()),
             _ => Remote::openai(self.url()),
         };
         remote.timeout(Duration::from_secs(20))
     }
 
-    /// The requests for log-probs that were received so far.
+    /// The requests for log-probs and for samples that were received so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap().clone()
     }
@@ -151,8 +126,8 @@ impl Shared {
     fn serve(&self, stream: TcpStream) {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         while let Some(request) = read(&mut reader) {
-            let scored = request.path.ends_with("completions") || request.path == "/completion";
-            let reply = match scored {
+            let answered = ["/v1/completions", "/completion", "/generate"].contains(&&*request.path);
+            let reply = match answered {
                 true => {
                     self.requests.lock().unwrap().push(request.clone());
                     (self.script)(&request, self.count.fetch_add(1, Ordering::SeqCst))
@@ -224,26 +199,22 @@ pub(crate) fn proper(kind: Kind, request: &Request) -> Value {
             let owner = match kind {
                 Kind::Vllm => "vllm",
                 Kind::LlamaServer => "llamacpp",
+                Kind::Sglang => "sglang",
                 _ => "somebody",
             };
             let meta =
                 if kind == Kind::LlamaServer { json!({"n_vocab": WIDTH, "n_ctx": 65}) } else { Value::Null };
-            json!({"data": [{"id": MODEL, "owned_by": owner, "max_model_len": 65, "meta": meta}]})
+            let longest = if kind == Kind::Sglang { 71 } else { 65 };
+            json!({"data": [{"id": MODEL, "owned_by": owner, "max_model_len": longest, "meta": meta}]})
         }
         "/tokenize" => {
             let text = request.body["prompt"].as_str().or(request.body["content"].as_str()).unwrap();
             json!({"tokens": tokenize(text)})
         }
+        "/v1/completions" if request.body["logprobs"].is_null() => sampled(kind, &request.body),
+        "/generate" => generated(&request.body),
         _ => scored(kind, &request.body),
     }
-}
-
-/// The toy tokenizer: letters that are tokens, everything else is dropped.
-pub(crate) fn tokenize(text: &str) -> Vec<TokenId> {
-    text.bytes()
-        .filter(|b| (b'a'..b'a' + WIDTH as u8 - 1).contains(b))
-        .map(|b| TokenId::from(b - b'a') + 1)
-        .collect()
 }
 
 pub(crate) fn prompts(body: &Value) -> Vec<Vec<TokenId>> {
@@ -297,4 +268,54 @@ fn scored(kind: Kind, body: &Value) -> Value {
     answers.reverse();
     let length: usize = prompts.iter().map(Vec::len).sum();
     json!({"model": MODEL, "choices": answers, "usage": {"prompt_tokens": length}})
+}
+
+/// What SGLang answers: the log-probs at the end of one prompt, from one of its tokens on.
+fn generated(body: &Value) -> Value {
+    let tokens: Vec<TokenId> = serde_json::from_value(body["input_ids"].clone()).unwrap();
+    let named: Option<Vec<TokenId>> = serde_json::from_value(body["token_ids_logprob"].clone()).unwrap();
+    let told = |prefix: &[TokenId]| -> Value {
+        let row = log_probs(prefix, 1);
+        let mut ids: Vec<_> = (0..WIDTH as TokenId).collect();
+        ids.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
+        ids.truncate(body["top_logprobs_num"].as_u64().unwrap_or(0) as usize);
+        let ids = named.as_ref().unwrap_or(&ids);
+        ids.iter().map(|id| json!([row[*id as usize], id, null])).collect()
+    };
+    let start = body["logprob_start_len"].as_i64().unwrap();
+    let (mut read, mut within) = (Vec::new(), Vec::new());
+    if start >= 0 {
+        for place in start as usize..tokens.len() {
+            let first = place == start as usize;
+            let log_prob = log_probs(&tokens[..place], 1)[tokens[place] as usize];
+            read.push(json!([if first { Value::Null } else { log_prob.into() }, tokens[place], null]));
+            within.push(if first { Value::Null } else { told(&tokens[..place]) });
+        }
+    }
+    let kind = if named.is_some() { "token_ids" } else { "top" };
+    let mut meta =
+        json!({"prompt_tokens": tokens.len(), "completion_tokens": 1, "input_token_logprobs": read});
+    meta[format!("input_{kind}_logprobs")] = within.into();
+    meta[format!("output_{kind}_logprobs")] = json!([told(&tokens)]);
+    json!({"text": "", "output_ids": [0], "meta_info": meta})
+}
+
+/// What a server answers that is asked for sampled text.
+fn sampled(kind: Kind, body: &Value) -> Value {
+    let prompt = body["prompt"].as_str().map(tokenize);
+    let prompt = prompt.unwrap_or_else(|| serde_json::from_value(body["prompt"].clone()).unwrap());
+    let number = |name: &str| body[name].as_u64().unwrap();
+    let temperature = body["temperature"].as_f64().unwrap();
+    let mut tokens = 0;
+    let mut of = |index: u64| {
+        let written = write(&prompt, number("seed") + index, temperature, number("max_tokens") as usize);
+        tokens += written.tokens;
+        let reason = if written.ended { "stop" } else { "length" };
+        json!({"index": index, "text": written.text, "finish_reason": reason, "logprobs": null})
+    };
+    let mut choices: Vec<_> = (0..number("n")).map(&mut of).collect();
+    if kind == Kind::Vllm {
+        choices.reverse();
+    }
+    json!({"model": MODEL, "choices": choices, "usage": {"completion_tokens": tokens}})
 }

@@ -6,7 +6,8 @@ use eft_core::error::with_sources;
 use eft_core::{Decoding, Host, Sampling, Source, TokenId};
 use serde_json::json;
 
-use crate::fake::{Fake, Reply, Request, WIDTH, http, local, proper, vocab};
+use crate::fake::{Fake, Reply, Request, http, proper};
+use crate::toy::{WIDTH, local, vocab};
 
 /// The greedy text of four tokens, or the error.
 fn text(remote: Remote) -> Result<Vec<TokenId>, String> {
@@ -52,7 +53,7 @@ fn a_fault_that_passes_is_not_noticed() {
         || Reply::Status(504, "connection: close\r\n", ""),
         || Reply::Raw(b"not HTTP at all\r\n\r\n".to_vec()),
     ];
-    for kind in [Kind::LlamaServer, Kind::Vllm] {
+    for kind in [Kind::LlamaServer, Kind::Vllm, Kind::Sglang] {
         for (index, fault) in faults.into_iter().enumerate() {
             let fake = once(kind, fault);
             assert_eq!(text(fake.remote()), Ok(right()), "{kind}, fault {index}");
@@ -85,7 +86,7 @@ fn a_fault_that_stays_is_an_error_that_names_it() {
         (|| Reply::Json(json!([])), "is wrong"),
         (|| Reply::Json(json!({"choices": [], "completion_probabilities": []})), "is wrong"),
     ];
-    for kind in [Kind::LlamaServer, Kind::Vllm, Kind::OpenAi] {
+    for kind in [Kind::LlamaServer, Kind::Vllm, Kind::Sglang, Kind::OpenAi] {
         for (fault, named) in faults {
             let fake = always(kind, move |_| fault());
             let error = text(fake.remote().retries(2)).unwrap_err();
@@ -115,6 +116,15 @@ fn changed(kind: Kind, change: fn(&mut f64, &mut TokenId)) -> Fake {
                     })
                     .collect();
             }
+            Kind::Sglang => {
+                let named = answer["meta_info"]["output_token_ids_logprobs"].is_array();
+                let told = if named { "output_token_ids_logprobs" } else { "output_top_logprobs" };
+                let told = &mut answer["meta_info"][told];
+                for entry in told[0].as_array_mut().unwrap() {
+                    let (id, log_prob) = change(entry[1].as_u64().unwrap() as TokenId, &entry[0]);
+                    *entry = json!([log_prob, id, null]);
+                }
+            }
             _ => {
                 let told = &mut answer["completion_probabilities"][0]["top_logprobs"];
                 for entry in told.as_array_mut().unwrap() {
@@ -137,7 +147,7 @@ fn wrong_numbers_and_ids_are_errors() {
         (|_, id| *id += WIDTH as TokenId, "token id 0"),
         (|_, id| *id = 5.max(*id), "twice"),
     ];
-    for kind in [Kind::LlamaServer, Kind::Vllm] {
+    for kind in [Kind::LlamaServer, Kind::Vllm, Kind::Sglang] {
         for (change, named) in changes {
             // Equal keys of an object cannot be told apart from one.
             let named =

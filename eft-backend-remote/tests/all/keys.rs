@@ -2,7 +2,8 @@
 use eft_backend_remote::{Error, Kind, Remote};
 use eft_core::{Host, Sampling, Source};
 
-use crate::fake::{Fake, Reply, vocab};
+use crate::fake::{Fake, Reply};
+use crate::toy::vocab;
 
 #[test]
 fn a_key_is_sent_and_appears_nowhere() {
@@ -21,7 +22,7 @@ fn a_key_is_sent_and_appears_nowhere() {
     let shown = format!("{remote:?}");
     let server = remote.open().unwrap();
     let engine = server.engine(Host, vocab()).unwrap();
-    let shown = format!("{shown} {server:?} {engine:?}");
+    let shown = format!("{shown} {server:?} {engine:?} {:?}", server.proposer());
     let mut text = Source::new(engine).generate([1], Sampling::greedy()).unwrap();
     text.next();
     let error = text.next().unwrap().unwrap_err();

@@ -3,9 +3,10 @@ use eft_backend_remote::Kind;
 use eft_core::conformance::{SourceTest, check_engine, check_source};
 use eft_core::{Decoding, Engine, Host, Sampling, Source};
 
-use crate::fake::{Fake, local, tokenize, vocab};
+use crate::fake::Fake;
+use crate::toy::{local, tokenize, vocab};
 
-const KINDS: [Kind; 3] = [Kind::LlamaServer, Kind::Vllm, Kind::OpenAi];
+const KINDS: [Kind; 4] = [Kind::LlamaServer, Kind::Vllm, Kind::Sglang, Kind::OpenAi];
 
 #[test]
 fn engines_obey_the_laws() {
@@ -21,7 +22,7 @@ fn engines_obey_the_laws() {
 
 #[test]
 fn whole_rows_are_those_of_the_model() {
-    for kind in [Kind::LlamaServer, Kind::Vllm] {
+    for kind in [Kind::LlamaServer, Kind::Vllm, Kind::Sglang] {
         let fake = Fake::proper(kind);
         let engine = fake.remote().open().unwrap().engine(Host, vocab()).unwrap();
         let (pair, large) = (local(2) - local(3), Source::new(engine));
@@ -37,7 +38,7 @@ fn whole_rows_are_those_of_the_model() {
 
 #[test]
 fn a_drafted_text_is_the_same_in_fewer_round_trips() {
-    for kind in [Kind::LlamaServer, Kind::Vllm] {
+    for kind in [Kind::LlamaServer, Kind::Vllm, Kind::Sglang] {
         let fake = Fake::proper(kind);
         let engine = fake.remote().open().unwrap().engine(Host, vocab()).unwrap();
         // The draft is the model itself, so everything is accepted.

@@ -6,7 +6,10 @@ mod laws;
 mod llama_server;
 mod process;
 mod proofs;
+mod proposer;
 mod rows;
+mod sglang;
+mod toy;
 mod vllm;
 
 use std::path::{Path, PathBuf};

@@ -1,10 +1,14 @@
 //! A real server, started for a test and stopped after it.
 #![allow(dead_code)] // Not every test uses all of this.
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to start.
+const START: Duration = Duration::from_secs(300);
 
 /// The program that an environment variable names; if it names none, says that the test is skipped.
 pub(crate) fn program(variable: &str) -> Option<String> {
@@ -31,6 +35,27 @@ impl Process {
         let lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
         let address = lines.map_while(Result::ok).find(|line| line.starts_with("http://"));
         (process, address.expect("the server prints its address"))
+    }
+
+    /// Starts a server whose program takes a model and a port of 127.0.0.1, and tries to connect until it answers.
+    pub(crate) fn connected<T, E: Display>(
+        program: &str,
+        model: &Path,
+        connect: impl Fn(String) -> Result<T, E>,
+    ) -> (Self, T) {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new(program);
+        command.arg(model).arg(port.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut process = Self::start(&mut command);
+        let began = Instant::now();
+        loop {
+            let last = match connect(format!("http://127.0.0.1:{port}")) {
+                Ok(server) => return (process, server),
+                Err(error) => error,
+            };
+            assert!(!process.has_ended() && began.elapsed() < START, "the server does not start: {last}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

@@ -3,9 +3,10 @@ use eft_backend_remote::{Kind, ProvenSum, Unproven};
 use eft_core::conformance::{SourceTest, check_source};
 use eft_core::{Decoding, Host, Sampling, Source};
 
-use crate::fake::{Fake, WIDTH, local, vocab};
+use crate::fake::Fake;
+use crate::toy::{WIDTH, local, vocab};
 
-const KINDS: [Kind; 3] = [Kind::LlamaServer, Kind::Vllm, Kind::OpenAi];
+const KINDS: [Kind; 4] = [Kind::LlamaServer, Kind::Vllm, Kind::Sglang, Kind::OpenAi];
 
 fn sum(fake: &Fake, k: usize, alpha: f32) -> ProvenSum<Host> {
     let engine = fake.remote().top(k).open().unwrap().engine(Host, vocab()).unwrap();
@@ -24,7 +25,7 @@ fn a_proven_sum_obeys_the_laws_of_sources() {
 
 #[test]
 fn proven_tokens_are_those_of_whole_rows() {
-    let mut widened = [0; 3];
+    let mut widened = [0; 4];
     for (which, kind) in KINDS.into_iter().enumerate() {
         for (k, alpha) in [(1, 0.2), (2, 1.0), (5, 0.1), (5, 1.0), (12, 2.0)] {
             let fake = Fake::proper(kind);
@@ -44,7 +45,7 @@ fn proven_tokens_are_those_of_whole_rows() {
             let report = sum.report();
             assert!(report.positions() >= 30);
             // The second question of llama-server is for 8 times as many tokens, or for the whole row.
-            if kind == Kind::Vllm || kind == Kind::LlamaServer && 8 * k >= WIDTH {
+            if matches!(kind, Kind::Vllm | Kind::Sglang) || kind == Kind::LlamaServer && 8 * k >= WIDTH {
                 assert_eq!(report.unproven, 0, "{kind}, top {k}, weight {alpha}");
             }
             widened[which] += report.widened;
@@ -74,7 +75,7 @@ fn a_choice_that_stays_unproven_is_flagged_or_refused() {
 
 #[test]
 fn a_drafted_proven_text_is_the_same() {
-    for kind in [Kind::LlamaServer, Kind::Vllm] {
+    for kind in [Kind::LlamaServer, Kind::Vllm, Kind::Sglang] {
         let fake = Fake::proper(kind);
         let sum = sum(&fake, 5, 0.5);
         let source = sum.source();

@@ -3,11 +3,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eft_backend_remote::Kind;
+use eft_backend_remote::{Kind, ProvenSum};
 use eft_core::decode::Event;
 use eft_core::{Decoding, Engine, EngineRow, Error, Host, RowFeed, Sampling, Source};
 
-use crate::fake::{Fake, Reply, local, prompts, vocab};
+use crate::fake::{Fake, Reply, prompts};
+use crate::toy::{local, vocab};
 
 /// A server that refuses rows that begin with token 7 once they are `length` tokens long.
 fn refuses_seven(length: usize) -> Fake {
@@ -41,6 +42,37 @@ fn a_row_that_fails_does_not_lose_the_others() {
             assert_eq!(texts[row], alone.map(|token| token.unwrap().id).collect::<Vec<_>>());
         }
     }
+}
+
+#[test]
+fn a_row_whose_choice_cannot_be_proven_for_a_failure_does_not_lose_the_others() {
+    // Named tokens are asked for where the likeliest do not prove the choice: this server refuses those of one row.
+    let fake = Fake::new(Kind::Vllm, |request, _| {
+        let named = request.body["logprob_token_ids"].is_array();
+        match named && prompts(&request.body)[0][0] == 7 {
+            true => Reply::Status(400, "", r#"{"error":{"message":"not seven"}}"#),
+            false => Reply::Proper,
+        }
+    });
+    let engine = fake.remote().top(3).open().unwrap().engine(Host, vocab()).unwrap();
+    let delta = 2.0 * (local(2) - local(3));
+    let sum = ProvenSum::new(&engine, &Source::new(engine.clone()), &delta).unwrap();
+    let decoding = Decoding::from(Sampling::greedy()).max_tokens(8).stop_ids([]);
+    let rows = [vec![1], vec![7, 2], vec![3, 3]];
+    let (mut texts, mut failed) = (vec![Vec::new(); 3], Vec::new());
+    for event in sum.source().generate_batch(rows.clone(), &decoding).unwrap() {
+        match event.unwrap() {
+            Event::Token { row, token } => texts[row].push(token.id),
+            Event::Finished { .. } => {}
+            Event::Failed { row, .. } => failed.push(row),
+        }
+    }
+    assert_eq!(failed, [1]);
+    for row in [0, 2] {
+        let alone = (local(1) + &delta).generate(rows[row].clone(), &decoding).unwrap();
+        assert_eq!(texts[row], alone.map(|token| token.unwrap().id).collect::<Vec<_>>());
+    }
+    assert!(sum.report().widened > 0, "{:?}", sum.report());
 }
 
 #[test]
