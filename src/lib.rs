@@ -51,7 +51,7 @@ pub mod text;
 #[cfg(feature = "conformance")]
 pub use eft_core::conformance;
 pub use eft_core::{
-    backend, check, combine, decode, engine, error, evaluator, host, prompt, sample, score, scores, search,
+    backend, bytes, canonical, check, combine, decode, engine, error, evaluator, host, prompt, sample, score, scores, search,
     session, source, speculate, vocab,
 };
 // Each of these names is a module and a function.
