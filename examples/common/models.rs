@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use eft::bytes::ByteSettings;
 use eft::candle::{Candle, CandleNn, DType, Device};
 use eft::load::{Loader, Model};
 use eft::models::Nn;
@@ -153,11 +154,20 @@ impl<B: eft::Backend> Models<B> {
         let tuned = named(&flags.tuned, of_zoo);
 
         let mut loaded =
-            Loaded { by, verbose: flags.verbose, tokenizer: small.clone(), sources: HashMap::new() };
+            Loaded { by, verbose: flags.verbose, tokenizer: small.clone(), sources: HashMap::new(), bytes: None };
         let untuned = if down { &large } else { &small };
         let others = flags.others.iter().map(|(_, model)| model);
         let is_adapter = |model: &&String| Path::new(model).join("adapter_config.json").exists();
         loaded.with_adapters(untuned, std::iter::once(&tuned).chain(others).filter(is_adapter))?;
+        let named = [&large, &small, &tuned];
+        let vocabs = named.into_iter().map(|name| Ok(loaded.model(name)?.vocab().clone()));
+        let vocabs = vocabs.collect::<Result<Vec<_>>>()?;
+        let differ = vocabs.iter().any(|vocab| vocabs[0].relation(vocab).is_err());
+        if flags.bytes || differ {
+            let reason = if differ { "The models' tokenizers differ, so they" } else { "The models" };
+            eprintln!("{reason} are combined over bytes, which --max-tokens counts then.");
+            loaded.over_bytes(ByteSettings::default().prune(flags.prune))?;
+        }
         let mut tuned = loaded.model(&tuned)?;
         let (large, small) = (loaded.model(&large)?, loaded.model(&small)?);
         if let Some(system) = &flags.tuned_system {
@@ -195,6 +205,8 @@ struct Loaded<'a, L: Load> {
     /// The model whose tokenizer one on a server has.
     tokenizer: String,
     sources: HashMap<String, Source<L::Backend>>,
+    /// If models are combined over bytes, the settings.
+    bytes: Option<ByteSettings>,
 }
 
 impl<L: Load> Loaded<'_, L> {
@@ -205,7 +217,21 @@ impl<L: Load> Loaded<'_, L> {
         let loader = Loader::new(name);
         #[cfg(feature = "remote")]
         let loader = loader.tokenizer_of(&self.tokenizer);
-        Ok(self.open(name, loader)?.source)
+        let mut source = self.open(name, loader)?.source;
+        if let Some(settings) = &self.bytes {
+            source = source.bytes_with(settings.clone())?;
+            self.sources.insert(name.into(), source.clone());
+        }
+        Ok(source)
+    }
+
+    /// Makes sources over bytes of all models, also of those that are loaded later.
+    fn over_bytes(&mut self, settings: ByteSettings) -> Result<()> {
+        for source in self.sources.values_mut() {
+            *source = source.bytes_with(settings.clone())?;
+        }
+        self.bytes = Some(settings);
+        Ok(())
     }
 
     /// Loads a base with its adapters, which share its weights. Without adapters, loads nothing.

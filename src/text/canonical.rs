@@ -51,9 +51,10 @@ fn check_model(model: &Value) -> Result<()> {
     if kind != "BPE" {
         return Err(format!("its tokenizer is of the kind {kind}; only byte-level BPE is supported"));
     }
-    let set = |field: &&str| !matches!(&model[**field], Value::Null | Value::Bool(false))
-        && model[**field].as_str() != Some("")
-        && model[**field].as_f64() != Some(0.0);
+    let set = |field: &&&str| match &model[**field] {
+        Value::Null | Value::Bool(false) => false,
+        value => value.as_str() != Some("") && value.as_f64() != Some(0.0),
+    };
     match ["dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"].iter().find(set) {
         None => Ok(()),
         Some(field) => Err(format!("its tokenizer has the setting {field}; only byte-level BPE is supported")),

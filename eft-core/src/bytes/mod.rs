@@ -73,7 +73,7 @@ mod walk;
 
 pub use settings::{ByteSettings, Work};
 
-use crate::TokenId;
+use crate::{TokenId, Vocab};
 
 /// The id of the token that ends a text, in the vocabulary of a source over bytes. Smaller ids are bytes.
 pub const END: TokenId = 256;
@@ -86,4 +86,9 @@ pub const END: TokenId = 256;
 #[must_use]
 pub fn tokens(text: &str) -> Vec<TokenId> {
     text.bytes().map(TokenId::from).collect()
+}
+
+/// Whether a vocabulary is that of a source over bytes.
+pub(crate) fn is_of_bytes(vocab: &Vocab) -> bool {
+    vocab.is_special(END) && (0..END).all(|id| matches!(vocab.bytes(id), Some([byte]) if TokenId::from(*byte) == id))
 }

@@ -90,7 +90,7 @@ impl<B: Backend> Source<B> {
         let shared = Shared { backend, vocab: Arc::new(vocab), walker, controls, pruned: settings.pruned };
         let model = model.rendered_by(TokensOnly)?;
         let source = ByteSource { given: self.clone(), model, shared: Arc::new(shared), work: settings.work };
-        Ok(Self::opaque(source).named(format!("bytes({name})")))
+        Ok(Self::opaque(source).named(format!("{name}/bytes")))
     }
 }
 

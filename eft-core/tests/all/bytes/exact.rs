@@ -38,7 +38,7 @@ fn check(toy: &Toy, seed: u64, text: &[u8], any: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn probabilities_are_those_of_all_token_sequences(
@@ -78,7 +78,7 @@ fn a_text_and_its_end_are_as_probable_as_its_tokens() {
 
 #[test]
 fn sampled_bytes_are_sampled_tokens_as_texts() {
-    const ROWS: usize = 4000;
+    const ROWS: usize = 2000;
     const LENGTH: usize = 3;
     let (toy, seed) = (toy(), 2);
     let bytes = toy.model(seed).bytes().unwrap();
@@ -116,7 +116,7 @@ fn two_tokenizers_combine_over_bytes() {
     let (large, tuned, small) =
         (one.model(1).bytes().unwrap(), other.model(2).bytes().unwrap(), other.model(3).bytes().unwrap());
     let upscaled = &large + 0.5 * (&tuned - &small);
-    assert_eq!(upscaled.to_string(), "bytes(toy) + 0.5·(bytes(toy) − bytes(toy))");
+    assert_eq!(upscaled.to_string(), "toy/bytes + 0.5·(toy/bytes − toy/bytes)");
     let text = "abcab c";
     let row = |source: &Source<Host>| log_probs_after_text(source, text);
     let (large, tuned, small, got) = (row(&large), row(&tuned), row(&small), row(&upscaled));

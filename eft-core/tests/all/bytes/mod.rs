@@ -1,5 +1,6 @@
 //! Models of tokens as models of bytes, compared with sums over all token sequences of tiny vocabularies.
 mod canonical;
+mod drafts;
 mod exact;
 mod prompts;
 mod sessions;
@@ -126,6 +127,10 @@ impl Renderer for Toy {
             // As if a template wrote only the last message, without a token that begins it.
             Prompt::Chat(messages) => self.bpe.encode(messages.last().unwrap().content.as_bytes()).unwrap(),
         })
+    }
+
+    fn continuation(&self, _: &str, text: &str) -> Result<Vec<TokenId>> {
+        Ok(self.bpe.encode(text.as_bytes()).unwrap())
     }
 
     fn canonical(&self, _: &str) -> Result<Arc<dyn Canonical>> {

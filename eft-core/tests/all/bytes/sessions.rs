@@ -55,6 +55,8 @@ fn a_text_can_be_as_long_as_the_context_has_tokens() {
     assert!(matches!(session.extend(&[RowFeed::one(97)]), Err(Error::ContextFull { .. })));
     let text = bytes.generate("", Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(200)).unwrap();
     assert!(text.map(Result::unwrap).count() > 11);
+    let test = SourceTest::new(prompts()).tokens(letters()).walks(1).room_is_least();
+    check_source(&toy.model_of(EngineSpec::new("toy", Host, toy.vocab.clone()).context(20), 3).bytes().unwrap(), &test).unwrap();
 }
 
 #[test]
