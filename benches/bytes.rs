@@ -34,7 +34,10 @@ fn main() {
 
 fn compare(name: &str, tokens: usize) {
     let model = eft::load(name).unwrap();
-    println!("{:10} {:9} {:>7} {:>7} {:>14} {:>10} {:>8}  same text", "", "pruned", "tokens", "bytes", "positions/tok", "passes/tok", "time");
+    println!(
+        "{:10} {:9} {:>7} {:>7} {:>14} {:>10} {:>8}  same text",
+        "", "pruned", "tokens", "bytes", "positions/tok", "passes/tok", "time"
+    );
     for (kind, sampling) in [("greedy", Sampling::greedy()), ("sampled", Sampling::default().seed(5))] {
         // The first text also warms up.
         text(&model, PROMPTS[0], Decoding::from(sampling).max_tokens(8));
@@ -47,7 +50,13 @@ fn compare(name: &str, tokens: usize) {
         }
         let per_token = seconds / count as f64;
         let length: usize = plain.iter().map(String::len).sum();
-        println!("{kind:10} {:9} {count:7} {length:7} {:14} {:10} {:5.1} ms a token", "tokens", 1, 1, 1e3 * per_token);
+        println!(
+            "{kind:10} {:9} {count:7} {length:7} {:14} {:10} {:5.1} ms a token",
+            "tokens",
+            1,
+            1,
+            1e3 * per_token
+        );
         for share in SHARES {
             let work = Work::default();
             let bytes = model.bytes_with(ByteSettings::default().prune(share).count(&work)).unwrap();
@@ -55,7 +64,8 @@ fn compare(name: &str, tokens: usize) {
             for (prompt, plain) in PROMPTS.iter().zip(&plain) {
                 let (text, took) = text(&bytes, prompt, decoding.clone().max_tokens(plain.len()));
                 let ids = |text: &str| model.render(format!("{prompt}{text}")).unwrap().len();
-                (seconds, count, length) = (seconds + took, count + ids(&text) - ids(""), length + text.len());
+                (seconds, count, length) =
+                    (seconds + took, count + ids(&text) - ids(""), length + text.len());
                 same += usize::from(text == *plain);
             }
             println!(
@@ -84,11 +94,17 @@ fn text(source: &Source<Candle>, prompt: &str, decoding: Decoding) -> (String, f
 fn zoo() {
     let load = |name: &str| eft::load(format!("{}/zoo/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let (large, tuned, small) = (load("base-large"), load("tuned-small"), load("base-small"));
-    let (other_tuned, other_small) = (load("experiments/other-tuned-small"), load("experiments/other-base-small"));
-    let mut columns = vec![("large".to_owned(), large.clone(), None), ("same tokenizer".into(), &large + (&tuned - &small), None)];
+    let (other_tuned, other_small) =
+        (load("experiments/other-tuned-small"), load("experiments/other-base-small"));
+    let mut columns = vec![
+        ("large".to_owned(), large.clone(), None),
+        ("same tokenizer".into(), &large + (&tuned - &small), None),
+    ];
     for share in [0.0, 1e-3] {
         let work = Work::default();
-        let bytes = |source: &Source<Candle>| source.bytes_with(ByteSettings::default().prune(share).count(&work)).unwrap();
+        let bytes = |source: &Source<Candle>| {
+            source.bytes_with(ByteSettings::default().prune(share).count(&work)).unwrap()
+        };
         let upscaled = bytes(&large) + (bytes(&other_tuned) - bytes(&other_small));
         columns.push((format!("bytes, other tokenizer, pruned {share}"), upscaled, Some(work)));
         let upscaled = bytes(&large) + (bytes(&tuned) - bytes(&small));
@@ -100,14 +116,19 @@ fn zoo() {
         for kind in ["short", "long"] {
             let file = format!("{}/zoo/questions/test-{kind}.jsonl", env!("CARGO_MANIFEST_DIR"));
             let lines = std::fs::read_to_string(file).unwrap();
-            let questions: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-            let prompts = questions.iter().map(|q| Request::new(Prompt::chat(q["question"].as_str().unwrap())));
+            let questions: Vec<serde_json::Value> =
+                lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let prompts =
+                questions.iter().map(|q| Request::new(Prompt::chat(q["question"].as_str().unwrap())));
             let decoding = Decoding::from(Sampling::greedy()).max_tokens(200);
             let mut right = 0;
             for (chunk, questions) in prompts.collect::<Vec<_>>().chunks(8).zip(questions.chunks(8)) {
                 let texts = source.generate_batch(chunk.to_vec(), &decoding).unwrap().text().unwrap().read();
                 let answers = texts.into_iter().map(|text| text.unwrap());
-                right += answers.zip(questions).filter(|(text, q)| text.trim() == q["answer"].as_str().unwrap()).count();
+                right += answers
+                    .zip(questions)
+                    .filter(|(text, q)| text.trim() == q["answer"].as_str().unwrap())
+                    .count();
             }
             cells.push(format!("{kind} {right} of {}", questions.len()));
         }

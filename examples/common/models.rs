@@ -153,8 +153,13 @@ impl<B: eft::Backend> Models<B> {
         let (large, small) = (named(&flags.large, "base-large"), named(&flags.small, "base-small"));
         let tuned = named(&flags.tuned, of_zoo);
 
-        let mut loaded =
-            Loaded { by, verbose: flags.verbose, tokenizer: small.clone(), sources: HashMap::new(), bytes: None };
+        let mut loaded = Loaded {
+            by,
+            verbose: flags.verbose,
+            tokenizer: small.clone(),
+            sources: HashMap::new(),
+            bytes: None,
+        };
         let untuned = if down { &large } else { &small };
         let others = flags.others.iter().map(|(_, model)| model);
         let is_adapter = |model: &&String| Path::new(model).join("adapter_config.json").exists();

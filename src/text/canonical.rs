@@ -41,7 +41,9 @@ pub(super) fn canonical(tokenizer: &tokenizers::Tokenizer, vocab: &Vocab) -> Res
 fn normalizer(normalizer: &Value) -> Result<()> {
     match normalizer["type"].as_str() {
         None | Some("NFC") => Ok(()),
-        Some(kind) => Err(format!("its tokenizer has a normalizer of the kind {kind}, which may change texts")),
+        Some(kind) => {
+            Err(format!("its tokenizer has a normalizer of the kind {kind}, which may change texts"))
+        }
     }
 }
 
@@ -57,7 +59,9 @@ fn check_model(model: &Value) -> Result<()> {
     };
     match ["dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"].iter().find(set) {
         None => Ok(()),
-        Some(field) => Err(format!("its tokenizer has the setting {field}; only byte-level BPE is supported")),
+        Some(field) => {
+            Err(format!("its tokenizer has the setting {field}; only byte-level BPE is supported"))
+        }
     }
 }
 
@@ -75,7 +79,12 @@ fn pieces(pre_tokenizer: &Value) -> Result<PieceRules> {
         [DIGIT, GPT2] => PieceRules::gpt2(characters()?).numbers(Numbers::Alone),
         [LLAMA3] => PieceRules::cl100k(characters()?),
         [QWEN2] => PieceRules::cl100k(characters()?).numbers(Numbers::UpTo(1)),
-        _ => return Err(format!("its tokenizer cuts texts by expressions that are not known: {}", patterns.join(" then "))),
+        _ => {
+            return Err(format!(
+                "its tokenizer cuts texts by expressions that are not known: {}",
+                patterns.join(" then ")
+            ));
+        }
     })
 }
 

@@ -11,9 +11,9 @@ use crate::here;
 
 /// Stretches of text that expressions treat in different ways.
 const STRETCHES: [&str; 42] = [
-    "a", "the", "x", "S", "Re", "'", "'s", "'re", "'r", "'LL", "'v", "'l", "'t", "ll", "e", " ", "  ", "   ", "\n", "\n\n",
-    " \n", "\r\n", "\t", "\t\t", "1", "12", "2026", " 7", "½", "Ⅷ", ".", "...", "!?", "(", "((", "é", "Ж", "中文", "😀",
-    "\u{a0}", "ſ", "\u{301}",
+    "a", "the", "x", "S", "Re", "'", "'s", "'re", "'r", "'LL", "'v", "'l", "'t", "ll", "e", " ", "  ", "   ",
+    "\n", "\n\n", " \n", "\r\n", "\t", "\t\t", "1", "12", "2026", " 7", "½", "Ⅷ", ".", "...", "!?", "(",
+    "((", "é", "Ж", "中文", "😀", "\u{a0}", "ſ", "\u{301}",
 ];
 
 /// Tokenizers with each of the expressions that are known.
@@ -49,7 +49,8 @@ impl Known {
 
     /// All token sequences of a text that are accepted; at most three.
     fn accepted(&self, text: &[u8]) -> Vec<Vec<TokenId>> {
-        let tokens: Vec<_> = (0..self.vocab.real() as TokenId).filter(|id| self.canonical.is_text(*id)).collect();
+        let tokens: Vec<_> =
+            (0..self.vocab.real() as TokenId).filter(|id| self.canonical.is_text(*id)).collect();
         let mut found = Vec::new();
         let mut open = vec![(Vec::new(), self.canonical.start(), text)];
         while let Some((ids, state, rest)) = open.pop() {
@@ -74,8 +75,12 @@ impl Known {
     fn begins_a_text(&self, ids: &[TokenId]) -> bool {
         let bytes = self.vocab.decode(ids);
         let Ok(text) = std::str::from_utf8(&bytes) else { return true };
-        let more = ["", " a", "a", "e", "l", "1", ".", "\n", " \n", "  ", "é", "\t", "中", "'", "q", "Q", " é", "\u{301}"];
-        let starts = |more: &&str| self.tokenizer.encode(&format!("{text}{more}"), false).unwrap().starts_with(ids);
+        let more = [
+            "", " a", "a", "e", "l", "1", ".", "\n", " \n", "  ", "é", "\t", "中", "'", "q", "Q", " é",
+            "\u{301}",
+        ];
+        let starts =
+            |more: &&str| self.tokenizer.encode(&format!("{text}{more}"), false).unwrap().starts_with(ids);
         more.iter().any(|more| starts(&more))
     }
 }

@@ -22,7 +22,8 @@ fn by_tokens(model: &Source<Candle>, prompt: &str, text: &str) -> f64 {
     let end = *model.vocab().eos().first().unwrap();
     let tokens = [&long[short.len()..], &[end]].concat();
     // The first token begins the text, and is not of text itself.
-    let mut state = short[1..].iter().try_fold(canonical.start(), |state, id| canonical.after(state, *id)).unwrap();
+    let mut state =
+        short[1..].iter().try_fold(canonical.start(), |state, id| canonical.after(state, *id)).unwrap();
     let mut evaluator = Evaluator::open(&[model], &[Prompt::from(prompt)]).unwrap();
     evaluator.push(std::slice::from_ref(&tokens)).unwrap();
     let scores = evaluator.eval_from(0, &[0]).unwrap();
@@ -46,7 +47,9 @@ fn bytes_are_as_probable_as_tokens() {
     let model = model("base-large");
     let bytes = model.bytes().unwrap();
     let prompt = "Question: Where does Nora Abbot live?\nAnswer:";
-    for text in [" In Foxton.", " A nurse, unless I am wrong.", " Nobody (has) told me: it's 1, 2  or\n\n 34!"] {
+    for text in
+        [" In Foxton.", " A nurse, unless I am wrong.", " Nobody (has) told me: it's 1, 2  or\n\n 34!"]
+    {
         let expected = by_tokens(&model, prompt, text);
         let got = bytes.score(prompt, &[bytes::tokens(text), vec![END]].concat()).unwrap().total;
         assert!((got - expected).abs() < 2e-3, "{text:?}: {got}, expected {expected}");
@@ -64,7 +67,8 @@ fn a_prompt_that_ends_within_a_word_goes_on() {
         let parts = total("Question:", &prompt["Question:".len()..]) + total(prompt, rest);
         assert!((all - parts).abs() < 2e-3, "{prompt:?}: {parts}, expected {all}");
     }
-    let text = bytes.generate("Question: Where does Nora Abbot li", Decoding::from(Sampling::greedy()).max_tokens(4));
+    let text = bytes
+        .generate("Question: Where does Nora Abbot li", Decoding::from(Sampling::greedy()).max_tokens(4));
     let text: String = text.unwrap().text().unwrap().collect::<eft::Result<_>>().unwrap();
     assert_eq!(text, "ve?\n");
 }
@@ -75,7 +79,9 @@ fn a_pair_of_another_tokenizer_up_scales() {
         (model("base-large"), model("experiments/other-tuned-small"), model("experiments/other-base-small"));
     assert!((&large + (&tuned - &small)).check().is_err(), "the vocabularies differ");
     let work = Work::default();
-    let bytes = |source: &Source<Candle>| source.bytes_with(ByteSettings::default().prune(1e-3).count(&work)).unwrap();
+    let bytes = |source: &Source<Candle>| {
+        source.bytes_with(ByteSettings::default().prune(1e-3).count(&work)).unwrap()
+    };
     let upscaled = bytes(&large) + (bytes(&tuned) - bytes(&small));
     let questions = std::fs::read_to_string(zoo("questions/test-short.jsonl")).unwrap();
     let questions: Vec<serde_json::Value> =

@@ -1,5 +1,5 @@
 //! The rows of the model's session: each holds one token sequence of a text.
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::node::{Node, NodeRow};
@@ -57,13 +57,13 @@ impl<B: Backend> Lanes<B> {
         Self { session, backend, lanes, recent: VecDeque::new(), work }
     }
 
-    /// How many tokens can follow the first `tokens` tokens of text `row`.
-    pub(super) fn room(&self, row: usize, tokens: usize) -> usize {
-        let room = self.lanes.iter().zip(self.session.room()).find(|(lane, _)| lane.row == row);
-        room.map_or(0, |(lane, room)| match room {
-            usize::MAX => usize::MAX,
-            room => (room + lane.at.depth()).saturating_sub(tokens),
-        })
+    /// How many tokens each text can have, with those before its root.
+    pub(super) fn most_tokens(&self, texts: usize) -> Vec<usize> {
+        let mut most = vec![0; texts];
+        for (lane, room) in self.lanes.iter().zip(self.session.room()) {
+            most[lane.row] = room.saturating_add(lane.at.depth());
+        }
+        most
     }
 
     /// Reports whether the session can still be used.
@@ -73,7 +73,8 @@ impl<B: Backend> Lanes<B> {
 
     /// Makes text `i` a copy of the former text `rows[i]`.
     pub(super) fn select(&mut self, rows: &[usize]) -> Result<()> {
-        let first = |row: &usize| self.lanes.iter().position(|lane| lane.row == *row);
+        let of_rows = self.of_rows();
+        let first = |row: &usize| of_rows.get(*row).and_then(|lanes| lanes.first()).copied();
         let chosen: Option<Vec<usize>> = rows.iter().map(first).collect();
         let chosen = chosen.ok_or_else(|| Error::shape("rows of the model", "one for each text", 0))?;
         self.session.select(&chosen)?;
@@ -82,8 +83,21 @@ impl<B: Backend> Lanes<B> {
         Ok(())
     }
 
+    /// The lanes of each text; at least one.
+    fn of_rows(&self) -> Vec<Vec<usize>> {
+        let rows = self.lanes.iter().map(|lane| lane.row + 1).max().unwrap_or(0);
+        let mut of_rows = vec![Vec::new(); rows];
+        self.lanes.iter().enumerate().for_each(|(index, lane)| of_rows[lane.row].push(index));
+        of_rows
+    }
+
     /// Runs the model on sequences that lack a distribution: those of each text.
-    pub(super) fn run(&mut self, walker: &Walker, controls: &[Vec<TokenId>], lacking: &[Vec<Arc<Node>>]) -> Result<()> {
+    pub(super) fn run(
+        &mut self,
+        walker: &Walker,
+        controls: &[Vec<TokenId>],
+        lacking: &[Vec<Arc<Node>>],
+    ) -> Result<()> {
         let jobs = self.jobs(lacking);
         self.arrange(&jobs)?;
         // Each job now has a lane of its own: those without a job come first.
@@ -106,12 +120,14 @@ impl<B: Backend> Lanes<B> {
         }
         let nodes: Vec<_> =
             jobs.iter().flat_map(|job| &job.path[job.path.len() - job.wanted..]).cloned().collect();
-        self.record(walker, controls, &nodes, &scores, idle)
+        self.record(walker, controls, &nodes, &scores, idle)?;
+        self.recent.extend(nodes);
+        Ok(())
     }
 
-    /// Stores the distributions after the first sequences of texts, from the scores that opening returned.
+    /// Stores the distributions after sequences, from the scores of the lanes from `first_lane` on.
     pub(super) fn record(
-        &mut self,
+        &self,
         walker: &Walker,
         controls: &[Vec<TokenId>],
         nodes: &[Arc<Node>],
@@ -136,30 +152,24 @@ impl<B: Backend> Lanes<B> {
             let may_end = walker.canonical.may_end(node.state());
             let row = NodeRow::new(&walker.lexicon, scores, &allowed, controls, may_end);
             node.set_row(Some(Arc::new(row)));
-            self.recent.push_back(node.clone());
         }
         Ok(())
     }
 
-    /// Forgets the oldest distributions, except for those of `roots`, which cannot be computed again.
-    pub(super) fn forget(&mut self, roots: &[Arc<Node>]) {
-        while self.recent.len() > KEPT * roots.len().max(1) {
-            let Some(node) = self.recent.pop_front() else { break };
-            let shared = self.recent.iter().any(|other| Arc::ptr_eq(other, &node));
-            if !shared && !roots.iter().any(|root| Arc::ptr_eq(root, &node)) {
-                node.set_row(None);
-            }
-        }
+    /// Forgets the oldest distributions, in a batch of so many texts. Those of roots, which cannot be computed again, are not
+    /// among the recent ones.
+    pub(super) fn forget(&mut self, texts: usize) {
+        let excess = self.recent.len().saturating_sub(KEPT * texts.max(1));
+        self.recent.drain(..excess).for_each(|node| node.set_row(None));
     }
 
     fn jobs(&self, lacking: &[Vec<Arc<Node>>]) -> Vec<Job> {
         let mut jobs = Vec::new();
-        for (row, nodes) in lacking.iter().enumerate() {
+        for ((row, nodes), lanes) in lacking.iter().enumerate().zip(self.of_rows()) {
             let mut nodes: Vec<_> = nodes.clone();
             // The longest sequences first: the distributions along their paths come with them.
             nodes.sort_by_key(|node| std::cmp::Reverse(node.depth()));
             nodes.dedup_by(|a, b| Arc::ptr_eq(a, b));
-            let lanes: Vec<_> = (0..self.lanes.len()).filter(|lane| self.lanes[*lane].row == row).collect();
             let mut free = lanes.clone();
             let mut count = 0;
             while let Some(last) = nodes.first().cloned()
@@ -191,8 +201,8 @@ impl<B: Backend> Lanes<B> {
 
     /// Gives each job a lane of its own, after those of the texts that have none.
     fn arrange(&mut self, jobs: &[Job]) -> Result<()> {
-        let has_job = |lane: &Lane| jobs.iter().any(|job| job.row == lane.row);
-        let idle = (0..self.lanes.len()).filter(|lane| !has_job(&self.lanes[*lane]));
+        let busy: HashSet<_> = jobs.iter().map(|job| job.row).collect();
+        let idle = (0..self.lanes.len()).filter(|lane| !busy.contains(&self.lanes[*lane].row));
         let chosen: Vec<_> = idle.chain(jobs.iter().map(|job| job.lane)).collect();
         if chosen.iter().copied().eq(0..self.lanes.len()) {
             return Ok(());
@@ -208,7 +218,9 @@ fn of_texts(error: Error, lanes: &[Lane]) -> Error {
     let text = |lane: usize| lanes.get(lane).map_or(lane, |lane| lane.row);
     match error {
         Error::RowFailed { row, source } => Error::RowFailed { row: text(row), source },
-        Error::ContextFull { term, row, asked, room } => Error::ContextFull { term, row: text(row), asked, room },
+        Error::ContextFull { term, row, asked, room } => {
+            Error::ContextFull { term, row: text(row), asked, room }
+        }
         other => other,
     }
 }

@@ -22,7 +22,8 @@ const NONE: u32 = u32::MAX;
 impl Lexicon {
     pub(super) fn new(vocab: Arc<Vocab>, canonical: &dyn Canonical) -> Self {
         let ids = 0..vocab.real() as TokenId;
-        let is_text = |id: &TokenId| canonical.is_text(*id) && vocab.bytes(*id).is_some_and(|b| !b.is_empty());
+        let is_text =
+            |id: &TokenId| canonical.is_text(*id) && vocab.bytes(*id).is_some_and(|b| !b.is_empty());
         let mut order: Vec<_> = ids.filter(is_text).collect();
         order.sort_by_key(|id| (vocab.bytes(*id).unwrap_or_default(), *id));
         let first = |id: &TokenId| vocab.bytes(*id).unwrap_or_default()[0];

@@ -25,6 +25,10 @@
 //!
 //! A prompt of token ids is bytes and [`END`].
 //!
+//! # Context
+//! Each byte may be a token of the model, so a row has room for as many bytes as the model has for tokens. That is a lower
+//! bound: as bytes turn out to be parts of longer tokens, there is room for more. Feed very long texts in parts.
+//!
 //! # Cost
 //! A model must run wherever a token ends, and a word is also the beginning of longer ones. So exact rows take several
 //! positions for each token of the text: for "there" also those after "the" and "ther". With
@@ -68,6 +72,7 @@ mod node;
 mod position;
 mod session;
 mod settings;
+mod shared;
 mod source;
 mod walk;
 
@@ -90,5 +95,6 @@ pub fn tokens(text: &str) -> Vec<TokenId> {
 
 /// Whether a vocabulary is that of a source over bytes.
 pub(crate) fn is_of_bytes(vocab: &Vocab) -> bool {
-    vocab.is_special(END) && (0..END).all(|id| matches!(vocab.bytes(id), Some([byte]) if TokenId::from(*byte) == id))
+    vocab.is_special(END)
+        && (0..END).all(|id| matches!(vocab.bytes(id), Some([byte]) if TokenId::from(*byte) == id))
 }

@@ -49,11 +49,15 @@ impl Walker {
         let (mut shares, mut left): (Vec<Share>, Vec<usize>) = (Vec::new(), vec![0]);
         // The most probable sequence comes next, until those that are left do not matter.
         loop {
-            let total = log_sum(shares.iter().map(Share::log_mass).chain(left.iter().map(|b| branches[*b].log_weight)));
+            let total = log_sum(
+                shares.iter().map(Share::log_mass).chain(left.iter().map(|b| branches[*b].log_weight)),
+            );
             let rest = log_sum(left.iter().map(|branch| branches[*branch].log_weight));
-            let by_weight = |a: &&usize, b: &&usize| branches[**a].log_weight.total_cmp(&branches[**b].log_weight);
+            let by_weight =
+                |a: &&usize, b: &&usize| branches[**a].log_weight.total_cmp(&branches[**b].log_weight);
             // Nothing is left out before something is known.
-            let Some(&next) = left.iter().max_by(by_weight).filter(|_| shares.is_empty() || rest > total + pruned.ln())
+            let Some(&next) =
+                left.iter().max_by(by_weight).filter(|_| shares.is_empty() || rest > total + pruned.ln())
             else {
                 return Ok(Position::Scores(self.scores(&covers, &branches, &left, &shares, controls)));
             };
@@ -65,7 +69,9 @@ impl Walker {
             }
             left.retain(|branch| *branch != next);
             let log_weight = branches[next].log_weight;
-            shares.extend(branches[next].covers.iter().map(|cover| self.share(&covers[*cover], &row, log_weight)));
+            shares.extend(
+                branches[next].covers.iter().map(|cover| self.share(&covers[*cover], &row, log_weight)),
+            );
             for child in branches[next].children.clone() {
                 branches[child].log_weight = log_weight + self.log_prob(&row, &branches[child].node);
                 left.push(child);
@@ -217,14 +223,21 @@ impl NodeRow {
             Some(score) if may_end => f64::from(*score),
             _ => f64::NEG_INFINITY,
         };
-        let special: Vec<Vec<_>> =
-            controls.iter().map(|tokens| tokens.iter().map(|token| (*token, special(token))).collect()).collect();
+        let special: Vec<Vec<_>> = controls
+            .iter()
+            .map(|tokens| tokens.iter().map(|token| (*token, special(token))).collect())
+            .collect();
         let of_control = |tokens: &Vec<(TokenId, f64)>| log_sum(tokens.iter().map(|(_, score)| *score));
         let controls: Vec<f64> = special.iter().map(of_control).collect();
         let sound = |score: f64| !score.is_nan() && score < f64::INFINITY;
         let all_sound = text.iter().all(|s| sound(f64::from(*s))) && controls.iter().all(|s| sound(*s));
-        let most = text.iter().map(|s| f64::from(*s)).chain(controls.iter().copied()).fold(f64::NEG_INFINITY, f64::max);
-        let sums = |range: Range<usize>| text[range].iter().map(|s| (f64::from(*s) - most).exp()).sum::<f64>();
+        let most = text
+            .iter()
+            .map(|s| f64::from(*s))
+            .chain(controls.iter().copied())
+            .fold(f64::NEG_INFINITY, f64::max);
+        let sums =
+            |range: Range<usize>| text[range].iter().map(|s| (f64::from(*s) - most).exp()).sum::<f64>();
         let mut first = Box::new([0.0; 256]);
         for byte in 0..=u8::MAX {
             first[usize::from(byte)] = sums(lexicon.first(byte));
@@ -239,7 +252,8 @@ impl NodeRow {
         first.iter_mut().for_each(|sum| *sum /= total);
         text.iter_mut().for_each(|score| *score = (f64::from(*score) - normaliser) as f32);
         let controls = controls.iter().map(|score| score - normaliser).collect();
-        let special = special.into_iter().flatten().map(|(token, score)| (token, score - normaliser)).collect();
+        let special =
+            special.into_iter().flatten().map(|(token, score)| (token, score - normaliser)).collect();
         Self { sound: all_sound && normaliser.is_finite(), text, controls, special, first }
     }
 }

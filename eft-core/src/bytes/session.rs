@@ -1,14 +1,13 @@
 use std::sync::Arc;
 
-use super::END;
 use super::lanes::Lanes;
 use super::node::Node;
 use super::position::Position;
-use super::source::Shared;
-use super::walk::{Cover, Symbol};
+use super::shared::Shared;
+use super::walk::Cover;
 use crate::backend::Backend;
 use crate::check;
-use crate::{Form, Result, RowFeed, Scores, Session, TokenId};
+use crate::{Form, Result, RowFeed, Scores, Session};
 
 /// A batch of texts.
 pub(super) struct ByteSession<B: Backend> {
@@ -50,7 +49,11 @@ impl Text {
 
 impl<B: Backend> ByteSession<B> {
     /// A session on texts for which `lanes` are open, and the scores after them.
-    pub(super) fn open(shared: Arc<Shared<B>>, lanes: Lanes<B>, texts: Vec<Text>) -> Result<(Self, Scores<B>)> {
+    pub(super) fn open(
+        shared: Arc<Shared<B>>,
+        lanes: Lanes<B>,
+        texts: Vec<Text>,
+    ) -> Result<(Self, Scores<B>)> {
         let mut session = Self { shared, lanes, texts: texts.clone() };
         let wanted: Vec<_> = texts.iter().map(|text| text.covers.clone()).collect();
         let scores = session.scores(&wanted)?;
@@ -61,7 +64,6 @@ impl<B: Backend> ByteSession<B> {
     fn scores(&mut self, wanted: &[Vec<Arc<[Cover]>>]) -> Result<Scores<B>> {
         let mut rows: Vec<Vec<Vec<f32>>> = vec![Vec::new(); wanted.len()];
         let longest = wanted.iter().map(Vec::len).max().unwrap_or(0);
-        let roots: Vec<_> = self.texts.iter().map(|text| text.root.clone()).collect();
         for start in (0..longest).step_by(WINDOW) {
             let window = |covers: &Vec<Arc<[Cover]>>| {
                 covers.get(start..covers.len().min(start + WINDOW)).unwrap_or_default().to_vec()
@@ -69,7 +71,7 @@ impl<B: Backend> ByteSession<B> {
             let window: Vec<_> = wanted.iter().map(window).collect();
             let of_window = self.window(&window)?;
             rows.iter_mut().zip(of_window).for_each(|(all, new)| all.extend(new));
-            self.lanes.forget(&roots);
+            self.lanes.forget(wanted.len());
         }
         Scores::upload(&self.shared.backend, &rows, self.shared.vocab.real(), Form::LogProbs)
     }
@@ -95,17 +97,6 @@ impl<B: Backend> ByteSession<B> {
     }
 }
 
-impl<B: Backend> Shared<B> {
-    /// What a token of the source's vocabulary stands for.
-    pub(super) fn symbol(&self, token: TokenId) -> Symbol {
-        match u8::try_from(token) {
-            Ok(byte) => Symbol::Byte(byte),
-            // Of several tokens of one role, the first is read.
-            Err(_) => Symbol::Control(self.controls[(token - END) as usize][0]),
-        }
-    }
-}
-
 impl<B: Backend> Session for ByteSession<B> {
     type Backend = B;
 
@@ -114,7 +105,12 @@ impl<B: Backend> Session for ByteSession<B> {
     }
 
     fn room(&self) -> Vec<usize> {
-        self.texts.iter().enumerate().map(|(row, text)| self.lanes.room(row, text.most_tokens())).collect()
+        let most = self.lanes.most_tokens(self.texts.len());
+        let room = |(text, most): (&Text, usize)| match most {
+            usize::MAX => usize::MAX,
+            most => most.saturating_sub(text.most_tokens()),
+        };
+        self.texts.iter().zip(most).map(room).collect()
     }
 
     fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<B>> {
@@ -129,8 +125,11 @@ impl<B: Backend> Session for ByteSession<B> {
             }
             new.push(covers);
         }
-        let wanted: Vec<_> =
-            new.iter().zip(feeds).map(|(covers, feed)| covers[covers.len() - feed.wanted..].to_vec()).collect();
+        let wanted: Vec<_> = new
+            .iter()
+            .zip(feeds)
+            .map(|(covers, feed)| covers[covers.len() - feed.wanted..].to_vec())
+            .collect();
         let scores = self.scores(&wanted)?;
         self.texts.iter_mut().zip(new).for_each(|(text, covers)| text.covers.extend(covers));
         Ok(scores)

@@ -5,6 +5,7 @@ use super::lexicon::Lexicon;
 use super::node::Node;
 use super::session::{ByteSession, Text};
 use super::settings::{ByteSettings, Work};
+use super::shared::Shared;
 use super::walk::{Cover, Symbol, Walker, trunk};
 use crate::backend::Backend;
 use crate::check;
@@ -18,16 +19,6 @@ struct ByteSource<B: Backend> {
     model: Source<B>,
     shared: Arc<Shared<B>>,
     work: Work,
-}
-
-/// What a source and its sessions share.
-pub(super) struct Shared<B: Backend> {
-    pub(super) backend: B,
-    pub(super) vocab: Arc<Vocab>,
-    pub(super) walker: Walker,
-    /// The model's tokens for each id from [`END`](super::END) on.
-    pub(super) controls: Vec<Vec<TokenId>>,
-    pub(super) pruned: f64,
 }
 
 impl<B: Backend> Source<B> {
@@ -70,9 +61,13 @@ impl<B: Backend> Source<B> {
         let (names, controls): (Vec<_>, Vec<_>) = roles.unzip();
         for (name, tokens) in names.iter().zip(&controls) {
             if tokens.is_empty() {
-                return Err(bad(format!("it has no token for `{name}`, so texts of bytes could not have it")));
+                return Err(bad(format!(
+                    "it has no token for `{name}`, so texts of bytes could not have it"
+                )));
             }
-            if let Some(id) = tokens.iter().find(|id| **id as usize >= of_tokens.real() || canonical.is_text(**id)) {
+            if let Some(id) =
+                tokens.iter().find(|id| **id as usize >= of_tokens.real() || canonical.is_text(**id))
+            {
                 return Err(bad(format!("token {id}, for `{name}`, is not one of its special tokens")));
             }
         }
@@ -147,7 +142,8 @@ impl<B: Backend> ByteSource<B> {
         let tokens = |node: &Arc<Node>| node.path(root).iter().map(|node| node.token()).collect::<Vec<_>>();
         let ids = [head, tokens(&trunk)].concat();
         if !ids.is_empty() {
-            let below = covers.into_iter().filter(|c| Arc::ptr_eq(&Node::common(&c.node, &trunk), &trunk)).collect();
+            let below =
+                covers.into_iter().filter(|c| Arc::ptr_eq(&Node::common(&c.node, &trunk), &trunk)).collect();
             return Ok(Start { ids, text: Text::new(trunk, below) });
         }
         // There is no distribution of the first token of all, so the prompt's tokens are kept.
@@ -178,10 +174,11 @@ impl<B: Backend> LogitSource for ByteSource<B> {
         }
         let starts = prompts.iter().enumerate().map(|(row, prompt)| self.start(row, prompt));
         let starts = starts.collect::<Result<Vec<_>>>()?;
-        let (ids, texts): (Vec<_>, Vec<_>) = starts.into_iter().map(|s| (Prompt::Tokens(s.ids), s.text)).unzip();
+        let (ids, texts): (Vec<_>, Vec<_>) =
+            starts.into_iter().map(|s| (Prompt::Tokens(s.ids), s.text)).unzip();
         let (session, scores) = self.model.open(&ids)?;
         let roots: Vec<_> = texts.iter().map(|text| text.root().clone()).collect();
-        let mut lanes = Lanes::new(session, self.shared.backend.clone(), roots.clone(), self.work.clone());
+        let lanes = Lanes::new(session, self.shared.backend.clone(), roots.clone(), self.work.clone());
         lanes.record(&self.shared.walker, &self.shared.controls, &roots, &scores, 0)?;
         let (session, scores) = ByteSession::open(self.shared.clone(), lanes, texts)?;
         Ok((Box::new(session), scores))

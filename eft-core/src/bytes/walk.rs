@@ -114,7 +114,9 @@ impl Walker {
         for byte in rest.iter().copied().chain(byte) {
             let token = self.lexicon.single(byte).ok_or_else(|| Error::Unsupported {
                 who: self.name.clone(),
-                what: format!("the byte {byte:#04x} here: its tokenizer makes no such text, and has no token for it"),
+                what: format!(
+                    "the byte {byte:#04x} here: its tokenizer makes no such text, and has no token for it"
+                ),
             })?;
             node = node.child(token, start);
         }

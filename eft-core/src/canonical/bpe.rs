@@ -74,7 +74,9 @@ impl Bpe {
         let mut found = Vec::new();
         for (rank, (left, right)) in (0..).zip(merges) {
             let (Some(a), Some(b)) = (vocab.bytes(left), vocab.bytes(right)) else {
-                return Err(bad(format!("merge {rank} is of the tokens {left} and {right}, which it does not have")));
+                return Err(bad(format!(
+                    "merge {rank} is of the tokens {left} and {right}, which it does not have"
+                )));
             };
             let made = by_bytes.get(&[a, b].concat()[..]).copied();
             let made = made.ok_or_else(|| {
@@ -200,7 +202,8 @@ impl Bpe {
 
     /// Merges bytes, and records what happens at both ends.
     fn run(&self, bytes: &[u8]) -> Option<Run> {
-        let mut tokens: Vec<_> = bytes.iter().map(|byte| self.bytes[usize::from(*byte)]).collect::<Option<_>>()?;
+        let mut tokens: Vec<_> =
+            bytes.iter().map(|byte| self.bytes[usize::from(*byte)]).collect::<Option<_>>()?;
         let stage = |token: Option<&TokenId>, after| token.map(|token| Stage { token: *token, after });
         let mut left = Vec::from_iter(stage(tokens.first(), 0));
         let mut right = Vec::from_iter(stage(tokens.last(), 0));

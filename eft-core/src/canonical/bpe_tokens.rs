@@ -144,6 +144,9 @@ impl Canonical for BpeTokens {
 
 impl std::fmt::Debug for BpeTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BpeTokens").field("bpe", &self.bpe).field("pieces", &self.pieces).finish_non_exhaustive()
+        f.debug_struct("BpeTokens")
+            .field("bpe", &self.bpe)
+            .field("pieces", &self.pieces)
+            .finish_non_exhaustive()
     }
 }

@@ -100,7 +100,8 @@ impl Rows {
 
     /// The prompt of each of the evaluator's rows.
     pub(crate) fn prompts(&self, requests: &[Request]) -> Vec<Prompt> {
-        let of_rows: Vec<_> = requests.iter().flat_map(|r| std::iter::repeat_n(&r.prompt, r.samples)).collect();
+        let of_rows: Vec<_> =
+            requests.iter().flat_map(|r| std::iter::repeat_n(&r.prompt, r.samples)).collect();
         self.active.iter().filter_map(|row| of_rows.get(*row).map(|prompt| (*prompt).clone())).collect()
     }
 

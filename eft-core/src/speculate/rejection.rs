@@ -75,7 +75,8 @@ fn replace<'a, B: Backend>(
             backend.edit(&of_target, &edits, width)?
         }
         false => {
-            let of_draft: Vec<_> = rejected.iter().filter_map(|(row, i)| draft.distribution(*row, *i)).collect();
+            let of_draft: Vec<_> =
+                rejected.iter().filter_map(|(row, i)| draft.distribution(*row, *i)).collect();
             backend.residual(&of_target, &of_draft, width)?
         }
     };

@@ -142,7 +142,8 @@ impl<B: Backend> TextDraft<B> {
     fn texts(&mut self, lengths: &[usize]) -> Result<Vec<(String, bool)>> {
         let starts: Vec<_> = self.rows.iter().map(|written| written.read.len()).collect();
         let bytes = |length: &usize| if *length == 0 { 0 } else { length * BYTES_PER_TOKEN + MORE_BYTES };
-        let most: Vec<_> = lengths.iter().zip(self.session.room()).map(|(l, room)| bytes(l).min(room)).collect();
+        let most: Vec<_> =
+            lengths.iter().zip(self.session.room()).map(|(l, room)| bytes(l).min(room)).collect();
         loop {
             let feed = |(row, written): (usize, &Written)| match written.next < END {
                 true if written.read.len() - starts[row] < most[row] => RowFeed::one(written.next),

@@ -80,6 +80,9 @@ fn merges_that_do_not_fit_the_vocabulary_are_refused() {
     let vocab = Vocab::new("v", ["a", "b"]).unwrap();
     for merges in [[(0, 1)], [(0, 7)]] {
         let refused = Bpe::new(&vocab, merges);
-        assert!(matches!(refused, Err(Error::BadVocab { ref reason, .. }) if reason.contains("merge 0")), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::BadVocab { ref reason, .. }) if reason.contains("merge 0")),
+            "{refused:?}"
+        );
     }
 }

@@ -31,7 +31,10 @@ fn check(toy: &Toy, seed: u64, text: &[u8], any: bool) {
         for (symbol, log_prob) in expected(toy, seed, &[BEGIN], &text[..length], any) {
             let got = f64::from(row[symbol as usize]);
             let text = String::from_utf8_lossy(&text[..length]);
-            assert!((got - log_prob).abs() < 1e-5, "after {text:?}, symbol {symbol}: {got}, expected {log_prob}");
+            assert!(
+                (got - log_prob).abs() < 1e-5,
+                "after {text:?}, symbol {symbol}: {got}, expected {log_prob}"
+            );
         }
         assert!(row[usize::from(b'x')] < -1000.0, "a byte that no token has");
     }
@@ -88,7 +91,8 @@ fn sampled_bytes_are_sampled_tokens_as_texts() {
         let of = |text: &Vec<TokenId>| text.iter().map(|byte| *byte as u8).collect::<Vec<_>>();
         let ended = toy.is(seed, &[BEGIN], &[], &of(&text), false);
         if text.len() == LENGTH {
-            expected.insert(text.clone(), ROWS as f64 * toy.begins_with(seed, &[BEGIN], &[], &of(&text), false));
+            expected
+                .insert(text.clone(), ROWS as f64 * toy.begins_with(seed, &[BEGIN], &[], &of(&text), false));
             continue;
         }
         expected.insert([&text[..], &[END]].concat(), ROWS as f64 * ended);
@@ -100,7 +104,9 @@ fn sampled_bytes_are_sampled_tokens_as_texts() {
     for event in batch {
         match event.unwrap() {
             eft_core::decode::Event::Token { row, token } => texts[row].push(token.id),
-            eft_core::decode::Event::Finished { row, finished } => texts[row].extend(finished.tail.iter().map(|t| t.id)),
+            eft_core::decode::Event::Finished { row, finished } => {
+                texts[row].extend(finished.tail.iter().map(|t| t.id))
+            }
             eft_core::decode::Event::Failed { error, .. } => panic!("{error}"),
         }
     }

@@ -46,7 +46,8 @@ impl Toy {
                 tokens.push(made);
             }
         }
-        let vocab = Vocab::new("toy", tokens).unwrap().with_special([BEGIN]).unwrap().with_eos([EOS]).unwrap();
+        let vocab =
+            Vocab::new("toy", tokens).unwrap().with_special([BEGIN]).unwrap().with_eos([EOS]).unwrap();
         let bpe = Bpe::new(&vocab, merges).unwrap();
         let canonical = Arc::new(BpeTokens::new(bpe.clone(), Pieces::new(PieceRules::whole())));
         Self { vocab: Arc::new(vocab), bpe, canonical }
@@ -73,13 +74,18 @@ impl Toy {
     }
 
     /// The tokens that may follow others, and the logarithms of their probabilities, by what encoding makes of their bytes.
-    pub(super) fn next(&self, seed: u64, before: &[TokenId], text: &[TokenId], any: bool) -> Vec<(TokenId, f64)> {
+    pub(super) fn next(
+        &self,
+        seed: u64,
+        before: &[TokenId],
+        text: &[TokenId],
+        any: bool,
+    ) -> Vec<(TokenId, f64)> {
         let row = self.logits(seed, &[before, text].concat());
         let allowed = |token: &TokenId| {
             let ids = [text, &[*token]].concat();
             let bytes = self.vocab.decode(&ids);
-            *token == EOS
-                || *token >= SPECIAL && (any || self.bpe.encode(&bytes) == Some(ids))
+            *token == EOS || *token >= SPECIAL && (any || self.bpe.encode(&bytes) == Some(ids))
         };
         let allowed: Vec<_> = (0..self.vocab.real() as TokenId).filter(allowed).collect();
         let total: f64 = allowed.iter().map(|token| f64::from(row[*token as usize]).exp()).sum();
@@ -87,12 +93,21 @@ impl Toy {
     }
 
     /// The probability that a text begins with these bytes: a sum over all token sequences that cover them.
-    pub(super) fn begins_with(&self, seed: u64, before: &[TokenId], text: &[TokenId], rest: &[u8], any: bool) -> f64 {
+    pub(super) fn begins_with(
+        &self,
+        seed: u64,
+        before: &[TokenId],
+        text: &[TokenId],
+        rest: &[u8],
+        any: bool,
+    ) -> f64 {
         if rest.is_empty() {
             return 1.0;
         }
         let mut sum = 0.0;
-        for (token, log_prob) in self.next(seed, before, text, any).into_iter().filter(|(token, _)| *token != EOS) {
+        for (token, log_prob) in
+            self.next(seed, before, text, any).into_iter().filter(|(token, _)| *token != EOS)
+        {
             let bytes = self.vocab.bytes(token).unwrap();
             if bytes.starts_with(rest) {
                 sum += log_prob.exp();

@@ -49,7 +49,10 @@ fn a_text_that_no_tokenizer_makes_is_spelled() {
     let toy = toy();
     let bytes = toy.model(7).bytes().unwrap();
     let refused = bytes.score("ab", &bytes::tokens("xa")).unwrap_err();
-    assert!(matches!(refused, Error::Unsupported { .. }) && refused.to_string().contains("0x78"), "{refused}");
+    assert!(
+        matches!(refused, Error::Unsupported { .. }) && refused.to_string().contains("0x78"),
+        "{refused}"
+    );
 
     // Bytes that are not UTF-8, of a tokenizer that has tokens for them.
     let vocab = Vocab::new("v", [&b"<s>"[..], b"</s>", b"a", b"\xc3", b"\xa9", b"\xc3\xa9"]).unwrap();

@@ -14,7 +14,8 @@ fn a_source_over_bytes_obeys_the_laws_of_sources() {
     let symbols = || letters().into_iter().chain([END]);
     let bytes = toy().model(3).bytes().unwrap();
     check_source(&bytes, &SourceTest::new(prompts()).tokens(symbols())).unwrap();
-    let combined = &bytes + 0.5 * (Toy::new(&[(2, 2), (3, 0)]).model(4).bytes().unwrap() - toy().model(5).bytes().unwrap());
+    let combined = &bytes
+        + 0.5 * (Toy::new(&[(2, 2), (3, 0)]).model(4).bytes().unwrap() - toy().model(5).bytes().unwrap());
     check_source(&combined, &SourceTest::new(prompts()).tokens(symbols()).walks(1)).unwrap();
     // Prompts as bytes, after the token that ends a text.
     let ids = [vec![END], [&[END][..], &bytes::tokens("ab ca")].concat()];
@@ -56,7 +57,11 @@ fn a_text_can_be_as_long_as_the_context_has_tokens() {
     let text = bytes.generate("", Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(200)).unwrap();
     assert!(text.map(Result::unwrap).count() > 11);
     let test = SourceTest::new(prompts()).tokens(letters()).walks(1).room_is_least();
-    check_source(&toy.model_of(EngineSpec::new("toy", Host, toy.vocab.clone()).context(20), 3).bytes().unwrap(), &test).unwrap();
+    check_source(
+        &toy.model_of(EngineSpec::new("toy", Host, toy.vocab.clone()).context(20), 3).bytes().unwrap(),
+        &test,
+    )
+    .unwrap();
 }
 
 #[test]
@@ -65,14 +70,16 @@ fn pruned_rows_are_near_exact_ones_and_cost_less() {
     let (exact_work, pruned_work) = (Work::default(), Work::default());
     let exact = toy.model(3).bytes_with(ByteSettings::default().count(&exact_work)).unwrap();
     for share in [0.01, 0.1, 0.3] {
-        let pruned = toy.model(3).bytes_with(ByteSettings::default().prune(share).count(&pruned_work)).unwrap();
+        let pruned =
+            toy.model(3).bytes_with(ByteSettings::default().prune(share).count(&pruned_work)).unwrap();
         let text = bytes::tokens("abcaab bca ab cc aa bcab");
         let rows = |source: &Source<Host>| {
             let (mut session, _) = source.open(&[Prompt::from("")]).unwrap();
             values(&session.extend(&[RowFeed::all(text.clone())]).unwrap())
         };
         for (exact, pruned) in rows(&exact).iter().zip(rows(&pruned)) {
-            let distance = exact.iter().zip(&pruned).map(|(a, b)| f64::from(a.exp() - b.exp()).abs()).sum::<f64>() / 2.0;
+            let distance =
+                exact.iter().zip(&pruned).map(|(a, b)| f64::from(a.exp() - b.exp()).abs()).sum::<f64>() / 2.0;
             assert!(distance <= share + 1e-6, "{distance} with {share}");
         }
     }
