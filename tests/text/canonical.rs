@@ -75,6 +75,10 @@ impl Known {
     fn begins_a_text(&self, ids: &[TokenId]) -> bool {
         let bytes = self.vocab.decode(ids);
         let Ok(text) = std::str::from_utf8(&bytes) else { return true };
+        if self.vocab.decode(&self.tokenizer.encode(text, false).unwrap()) != bytes {
+            // A tokenizer that composes characters makes tokens of another text.
+            return true;
+        }
         let more = [
             "", " a", "a", "e", "l", "1", ".", "\n", " \n", "  ", "é", "\t", "中", "'", "q", "Q", " é",
             "\u{301}",

@@ -2,7 +2,7 @@ use super::characters::{CLASSES, Class};
 use super::rules::PieceRules;
 use super::states::{ENDS, Moves, START, STATES, table};
 
-/// Follows the pieces that a text is cut into, byte by byte.
+/// Follows the pieces that a text is cut into, byte by byte. The [module](super) has an example.
 ///
 /// The text must be UTF-8: there is no state after bytes that begin no text.
 #[derive(Debug, Clone)]
