@@ -4,6 +4,8 @@
 //! ```sh
 //! cargo bench --bench bytes -- MODEL [--tokens N]    a model's texts over tokens and over bytes
 //! cargo bench --bench bytes -- zoo                   the zoo's questions
+//! cargo bench --bench bytes -- pair LARGE SMALL      texts of a large model and a small one with a system message
+//! cargo bench --bench bytes -- drafts TARGET DRAFT   a target that a model with another tokenizer drafts for
 //! ```
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
@@ -12,7 +14,7 @@ use std::time::Instant;
 use eft::bytes::{ByteSettings, Work};
 use eft::candle::Candle;
 use eft::decode::Request;
-use eft::{Decoding, Prompt, Sampling, Source};
+use eft::{Decoding, Prompt, PromptTransform, Sampling, Source};
 
 const PROMPTS: [&str; 3] = [
     "Alice was beginning to get very tired of sitting by her sister on the bank, and",
@@ -28,6 +30,8 @@ fn main() {
     let tokens = args.iter().skip_while(|arg| *arg != "--tokens").nth(1).map_or(64, |n| n.parse().unwrap());
     match model {
         "zoo" => zoo(),
+        "pair" => pair(&args[1], &args[2]),
+        "drafts" => drafts(&args[1], &args[2], tokens),
         name => compare(name, tokens),
     }
 }
@@ -106,7 +110,7 @@ fn zoo() {
             source.bytes_with(ByteSettings::default().prune(share).count(&work)).unwrap()
         };
         let upscaled = bytes(&large) + (bytes(&other_tuned) - bytes(&other_small));
-        columns.push((format!("bytes, other tokenizer, pruned {share}"), upscaled, Some(work)));
+        columns.push((format!("bytes, other tokenizer, pruned {share}"), upscaled, Some(work.clone())));
         let upscaled = bytes(&large) + (bytes(&tuned) - bytes(&small));
         columns.push((format!("bytes, same tokenizer, pruned {share}"), upscaled, None));
     }
@@ -134,5 +138,54 @@ fn zoo() {
         }
         let work = work.map_or(String::new(), |work| format!(", {} positions", work.positions()));
         println!("{name}: {}, {:.0} s{work}", cells.join(", "), start.elapsed().as_secs_f64());
+    }
+}
+
+fn pair(large: &str, small: &str) {
+    let settings = ByteSettings::default().prune(1e-3);
+    let over_bytes = |name: &str| eft::load(name).unwrap().bytes_with(settings.clone()).unwrap();
+    let (large, small) = (over_bytes(large), over_bytes(small));
+    for system in ["You are a pirate. Answer like a pirate.", "Answer in French."] {
+        let tuned = small.under(PromptTransform::system(system));
+        println!("# {system}");
+        for question in ["What is the capital of France?", "How do magnets work?"] {
+            println!("» {question}");
+            let decoding = Decoding::from(Sampling::greedy()).max_tokens(160);
+            let sources = [("large", large.clone()), ("small with the message", tuned.clone())];
+            let sums = [1.0, 2.0].map(|alpha| ("large + α·(…)", &large + alpha * (&tuned - &small)));
+            for (name, source) in sources.into_iter().chain(sums) {
+                let start = Instant::now();
+                let text = source.generate(Prompt::chat(question), &decoding).unwrap().text().unwrap();
+                let text: String = text.collect::<eft::Result<_>>().unwrap();
+                println!("  {name}, {:.1} s: {text:?}", start.elapsed().as_secs_f64());
+            }
+        }
+    }
+}
+
+fn drafts(target: &str, draft: &str, tokens: usize) {
+    let (target, draft) = (eft::load(target).unwrap(), eft::load(draft).unwrap());
+    let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(tokens);
+    text(&target, PROMPTS[0], decoding.clone().max_tokens(8));
+    let speculative = target.speculate().draft(&draft);
+    for prompt in PROMPTS {
+        let (plain, seconds) = text(&target, prompt, decoding.clone());
+        let mut generation = speculative.generate(prompt, &decoding).unwrap();
+        let mut ids = Vec::from_iter(generation.next().map(|token| token.unwrap().id));
+        let start = Instant::now();
+        ids.extend(generation.by_ref().map(|token| token.unwrap().id));
+        let drafted = start.elapsed().as_secs_f64();
+        let report = generation.report().unwrap();
+        println!(
+            "{seconds:.2} s plainly, {drafted:.2} s drafted: {:.2}×; {:.0} % accepted, {:.2} tokens a pass; {}",
+            seconds / drafted,
+            100.0 * report.acceptance().unwrap_or(0.0),
+            report.tokens_per_pass().unwrap_or(0.0),
+            if String::from_utf8_lossy(&target.vocab().decode(&ids)) == plain {
+                "same text"
+            } else {
+                "ANOTHER TEXT"
+            },
+        );
     }
 }
