@@ -53,8 +53,8 @@ pub mod text;
 #[cfg(feature = "conformance")]
 pub use eft_core::conformance;
 pub use eft_core::{
-    backend, check, combine, decode, engine, error, evaluator, host, prompt, sample, score, scores, search,
-    session, source, speculate, vocab,
+    backend, bytes, canonical, check, combine, decode, engine, error, evaluator, host, prompt, sample, score,
+    scores, search, session, source, speculate, vocab,
 };
 // Each of these names is a module and a function.
 pub use eft_core::{bridge, from_fn};

@@ -34,6 +34,8 @@
 //! * [`search`]: beam search over chunks of a large model's text, guided by small models;
 //! * [`evaluator`]: several expressions over one set of models, for your own decoding loops;
 //! * [`score`]: log-probabilities of given texts, and the implicit reward;
+//! * [`bytes`]: models with different tokenizers, combined over bytes; [`canonical`]: what that needs to know about a
+//!   tokenizer;
 //! * [`engine`] and [`mod@from_fn`]: wrapping your own model;
 //! * [`backend`]: adding a tensor library;
 //! * `conformance` (a feature): a test kit for backends, engines and sources.
@@ -43,6 +45,8 @@
 
 pub mod backend;
 pub mod bridge;
+pub mod bytes;
+pub mod canonical;
 pub mod check;
 pub mod combine;
 #[cfg(feature = "conformance")]

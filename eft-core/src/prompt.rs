@@ -20,6 +20,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use crate::canonical::Canonical;
 use crate::{Error, Result, TokenId};
 
 /// The beginning of a text, which models continue. Token ids, strings and references to them convert into it.
@@ -213,6 +214,20 @@ pub trait Renderer: Send + Sync {
             term: term.into(),
             what: "text after a prompt",
             missing: "its renderer has no tokenizer for it".into(),
+        })
+    }
+
+    /// Returns which sequences of tokens the model's tokenizer makes of texts. [`Source::bytes`](crate::Source::bytes) needs
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::CannotRender`] if the model has no tokenizer, or one of which this is not known. The default implementation
+    /// returns it always.
+    fn canonical(&self, term: &str) -> Result<Arc<dyn Canonical>> {
+        Err(Error::CannotRender {
+            term: term.into(),
+            what: "text as bytes",
+            missing: "its renderer does not say which tokens its tokenizer makes of a text".into(),
         })
     }
 }

@@ -42,6 +42,12 @@ pub(crate) struct ModelFlags {
     /// A system message for the tuned model only, which can stand in for tuning
     #[arg(long, value_name = "TEXT")]
     pub(crate) tuned_system: Option<String>,
+    /// Combine the models over bytes. Without this flag, that is done only if their tokenizers differ
+    #[arg(long)]
+    pub(crate) bytes: bool,
+    /// Over bytes, leave out what has at most this share of the probability; 0 for exact probabilities
+    #[arg(long, value_name = "P", default_value_t = 0.001)]
+    pub(crate) prune: f64,
     /// The library that runs the models; `ort` and `tch` need the feature of that name
     #[arg(long, value_enum, default_value = "candle")]
     pub(crate) backend: Backend,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use eft::bytes::ByteSettings;
 use eft::candle::{Candle, CandleNn, DType, Device};
 use eft::load::{GenerationDefaults, Loader, Model};
 use eft::models::Nn;
@@ -167,12 +168,22 @@ impl<B: eft::Backend> Models<B> {
             found: None,
             defaults: HashMap::new(),
             sampler: None,
+            bytes: None,
         };
         let untuned = if down { &large } else { &small };
         let others = flags.others.iter().map(|(_, model)| model);
         let is_adapter = |model: &&String| Path::new(model).join("adapter_config.json").exists();
         loaded.with_adapters(untuned, std::iter::once(&tuned).chain(others).filter(is_adapter))?;
         let tuned_name = tuned.clone();
+        let named = [&large, &small, &tuned];
+        let vocabs = named.into_iter().map(|name| Ok(loaded.model(name)?.vocab().clone()));
+        let vocabs = vocabs.collect::<Result<Vec<_>>>()?;
+        let differ = vocabs.iter().any(|vocab| vocabs[0].relation(vocab).is_err());
+        if flags.bytes || differ {
+            let reason = if differ { "The models' tokenizers differ, so they" } else { "The models" };
+            eprintln!("{reason} are combined over bytes, which --max-tokens counts then.");
+            loaded.over_bytes(ByteSettings::default().prune(flags.prune))?;
+        }
         let mut tuned = loaded.model(&tuned)?;
         let recommended = loaded.defaults.get(&tuned_name).cloned();
         let (large, small) = (loaded.model(&large)?, loaded.model(&small)?);
@@ -226,6 +237,8 @@ struct Loaded<'a, L: Load> {
     defaults: HashMap<String, GenerationDefaults>,
     /// The last model that runs on a server, as one that only samples text.
     sampler: Option<Box<dyn eft::search::Proposer>>,
+    /// If models are combined over bytes, the settings.
+    bytes: Option<ByteSettings>,
 }
 
 impl<L: Load> Loaded<'_, L> {
@@ -236,7 +249,21 @@ impl<L: Load> Loaded<'_, L> {
         let loader = Loader::new(name);
         #[cfg(feature = "remote")]
         let loader = loader.tokenizer_of(&self.tokenizer);
-        Ok(self.open(name, loader)?.source)
+        let mut source = self.open(name, loader)?.source;
+        if let Some(settings) = &self.bytes {
+            source = source.bytes_with(settings.clone())?;
+            self.sources.insert(name.into(), source.clone());
+        }
+        Ok(source)
+    }
+
+    /// Makes sources over bytes of all models, also of those that are loaded later.
+    fn over_bytes(&mut self, settings: ByteSettings) -> Result<()> {
+        for source in self.sources.values_mut() {
+            *source = source.bytes_with(settings.clone())?;
+        }
+        self.bytes = Some(settings);
+        Ok(())
     }
 
     /// Loads a base with its adapters, which share its weights. Without adapters, loads nothing.

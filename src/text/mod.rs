@@ -19,9 +19,11 @@
 //!
 //! Special tokens that are spelled out in a prompt's text or in a message become special tokens, as in transformers.
 //! For messages by people who must not be able to write them, see [`TextRenderer::literal_messages`].
+mod canonical;
 pub(crate) mod config;
 mod jinja;
 mod literal;
+mod patterns;
 
 pub mod chat;
 #[cfg(feature = "candle")]

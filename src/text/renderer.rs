@@ -2,6 +2,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use eft_core::canonical::Canonical;
 use eft_core::{Error, Message, Prompt, Renderer, Result, TokenId};
 
 use super::chat::ChatTemplate;
@@ -224,5 +225,10 @@ impl Renderer for TextRenderer {
     /// so here, too.
     fn continuation(&self, _term: &str, text: &str) -> Result<Vec<TokenId>> {
         self.tokenizer.encode(text, false)
+    }
+
+    fn canonical(&self, term: &str) -> Result<Arc<dyn Canonical>> {
+        let what = "text as bytes";
+        self.tokenizer.canonical().map_err(|missing| Error::CannotRender { term: term.into(), what, missing })
     }
 }

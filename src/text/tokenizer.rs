@@ -2,12 +2,14 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use eft_core::canonical::Canonical;
 use eft_core::{TokenId, Vocab};
 use eft_models::{Error, Result, Spelling};
 use tokenizers::{Decoder, DecoderWrapper, Encoding, Token};
 
+use super::canonical::canonical;
 use super::config::TokenizerConfig;
 use super::literal::LiteralEncoder;
 
@@ -30,6 +32,8 @@ pub struct Tokenizer {
     named_bytes: bool,
     /// Made when it is first needed, since it holds a copy of the tokenizer.
     literal: OnceLock<std::result::Result<LiteralEncoder, String>>,
+    /// Made when it is first needed, since it holds all merges.
+    canonical: OnceLock<std::result::Result<Arc<dyn Canonical>, String>>,
 }
 
 /// Token ids from here on are taken for an error in the file, or an attack on the memory.
@@ -108,7 +112,8 @@ impl Tokenizer {
                 }
             }
         }
-        Ok(Self { inner, file, spelling, named_bytes, literal: OnceLock::new() })
+        let (literal, canonical) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { inner, file, spelling, named_bytes, literal, canonical })
     }
 
     /// Returns the wrapped tokenizer of the library `tokenizers`.
@@ -224,6 +229,24 @@ impl Tokenizer {
         let special = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id);
         let vocab = Vocab::sparse(name, tokens)?.with_special(special)?;
         Ok(vocab.with_width(width)?)
+    }
+
+    /// Returns which sequences of tokens the tokenizer makes of texts, for [sources over bytes](eft_core::bytes).
+    ///
+    /// They are known for byte-level BPE whose pre-tokenizer has the expressions of GPT-2 (also with single digits, as in
+    /// SmolLM), of Llama 3, or of Qwen 2, or none. Added tokens are not made of text, whether or not they are special. If
+    /// the tokenizer composes characters (NFC), sequences of texts that are not composed are accepted, too.
+    ///
+    /// # Errors
+    /// The reason, in words, if they are not known.
+    pub fn canonical(&self) -> std::result::Result<Arc<dyn Canonical>, String> {
+        let made = self.canonical.get_or_init(|| {
+            let ids = self.inner.get_vocab(true).into_values();
+            let width = ids.max().map_or(1, |id| id as usize + 1);
+            let vocab = self.vocab(self.file.to_string_lossy(), width).map_err(|error| error.to_string())?;
+            canonical(&self.inner, &vocab)
+        });
+        made.clone()
     }
 
     fn bytes(&self, token: &str) -> Vec<u8> {

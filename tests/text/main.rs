@@ -1,5 +1,6 @@
 //! Tokenizers and chat templates, compared with transformers and llama.cpp; loading models by name; and broken files.
 mod broken;
+mod canonical;
 mod defaults;
 mod errors;
 mod folders;

@@ -8,6 +8,8 @@ mod laws;
 mod mixture;
 
 #[cfg(feature = "candle")]
+mod bytes;
+#[cfg(feature = "candle")]
 mod candle;
 #[cfg(feature = "ort")]
 mod ort;

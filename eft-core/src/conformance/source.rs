@@ -86,10 +86,15 @@ impl<B: Backend> Model<B> for SourceModel<'_, B> {
     }
 
     fn afresh(&self, row: &Row) -> crate::Result<Scores<B>> {
-        let (mut session, scores) = self.open(std::slice::from_ref(row))?;
-        match row.tokens.is_empty() {
-            true => Ok(scores),
-            false => session.extend(&[RowFeed::last(row.tokens.clone())]),
+        let (mut session, mut scores) = self.open(std::slice::from_ref(row))?;
+        let mut rest = &row.tokens[..];
+        while !rest.is_empty() {
+            // A row may have room for more tokens after some of them are fed: see `SourceTest::room_is_least`.
+            let room = session.room().first().copied().unwrap_or(0);
+            let (now, later) = rest.split_at(rest.len().min(room.max(1)));
+            scores = session.extend(&[RowFeed::last(now.to_vec())])?;
+            rest = later;
         }
+        Ok(scores)
     }
 }

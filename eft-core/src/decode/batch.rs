@@ -178,6 +178,7 @@ impl<B: Backend> Batch<B> {
         if !going_on.is_empty() && !all {
             self.evaluator.select(going_on)?;
             self.sampler.select(going_on)?;
+            self.stepper.select(going_on)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::check;
 use crate::evaluator::{Evaluator, OpenOptions};
 use crate::sample::{Decoding, RowId};
 use crate::scores::consecutive;
-use crate::{Error, Result, Source};
+use crate::{Error, Prompt, Result, Source};
 
 /// The settings of one row of a batch.
 #[derive(Debug)]
@@ -96,6 +96,13 @@ impl Rows {
             rows.add(of_request, index, request, &stops, decoding);
         }
         Ok((rows, origins))
+    }
+
+    /// The prompt of each of the evaluator's rows.
+    pub(crate) fn prompts(&self, requests: &[Request]) -> Vec<Prompt> {
+        let of_rows: Vec<_> =
+            requests.iter().flat_map(|r| std::iter::repeat_n(&r.prompt, r.samples)).collect();
+        self.active.iter().filter_map(|row| of_rows.get(*row).map(|prompt| (*prompt).clone())).collect()
     }
 
     fn none() -> Self {

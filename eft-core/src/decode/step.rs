@@ -31,6 +31,16 @@ pub(crate) trait Stepper<B: Backend>: Send {
         bounds: &Bounds<'_>,
     ) -> Result<Vec<Vec<Token>>>;
 
+    /// Makes row `i` the former row `rows[i]`, as the evaluator has done. Needed by a stepper that keeps something for each
+    /// row.
+    ///
+    /// # Errors
+    /// Any error of a model.
+    fn select(&mut self, rows: &[usize]) -> Result<()> {
+        let _ = rows;
+        Ok(())
+    }
+
     /// Returns statistics of drafting so far; `None` for a stepper that does not draft.
     fn report(&self) -> Option<&Report> {
         None

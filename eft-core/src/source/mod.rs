@@ -39,7 +39,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use crate::backend::Backend;
-use crate::prompt::{PromptTransform, TokensOnly};
+use crate::prompt::{PromptTransform, Renderer, TokensOnly};
 use crate::vocab::Common;
 use crate::{Engine, Error, LogitSource, Result, TokenId, Vocab};
 
@@ -211,6 +211,22 @@ impl<B: Backend> Source<B> {
         let changed =
             Self::of(Node::Leaf(change(leaf, source.given_name())?), self.inner.backend.clone(), Extent::ONE);
         Ok(transforms.into_iter().rev().fold(changed, |source, t| source.under(t.clone())))
+    }
+
+    /// The single model that the source is, without its prompt transforms, and what renders its prompts. `what` is what an
+    /// error says that other sources do not support.
+    pub(crate) fn single_model(&self, what: &str) -> Result<(&Self, &Arc<dyn Renderer>)> {
+        let mut source = self;
+        while let Node::Under(_, inner) = source.node() {
+            source = inner;
+        }
+        match source.node() {
+            Node::Leaf(leaf) => Ok((source, &leaf.renderer)),
+            _ => {
+                let what = format!("{what}: it is not a single model of token ids");
+                Err(Error::Unsupported { who: self.name(), what })
+            }
+        }
     }
 
     /// Returns the same source with its prompts transformed. Terms that share weights and differ only in their prompts

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use super::acceptance::Acceptance;
 use super::draft::{DRAFT, Draft};
 use super::scheduler::{DraftScheduler, Measured};
+use super::text_draft::TextDraft;
 use super::verify::{Verified, verify};
 use crate::Result;
 use crate::backend::Backend;
@@ -12,9 +13,11 @@ use crate::decode::step::{Bounds, Stepper};
 use crate::evaluator::Evaluator;
 use crate::sample::{Purpose, Sampler, Token};
 
-/// Speculative decoding of the rows of an evaluator, whose first root is the target and whose second is the draft.
-#[derive(Debug)]
-pub(super) struct SpeculativeStepper {
+/// Speculative decoding of the rows of an evaluator, whose first root is the target and whose second is the draft, unless
+/// the draft writes text.
+pub(super) struct SpeculativeStepper<B: Backend> {
+    /// What drafts, if it is not the second root.
+    text: Option<TextDraft<B>>,
     acceptance: Acceptance,
     scheduler: DraftScheduler,
     report: Report,
@@ -24,19 +27,25 @@ pub(super) struct SpeculativeStepper {
     started: bool,
 }
 
-impl SpeculativeStepper {
-    pub(super) fn new<B: Backend>(
+impl<B: Backend> SpeculativeStepper<B> {
+    pub(super) fn new(
         evaluator: &Evaluator<B>,
         acceptance: Acceptance,
         scheduler: DraftScheduler,
     ) -> Result<Self> {
         let alone = !evaluator.of_draft_alone(0, DRAFT)?.is_empty();
-        Ok(Self { acceptance, scheduler, report: Report::default(), alone, started: false })
+        Ok(Self { text: None, acceptance, scheduler, report: Report::default(), alone, started: false })
+    }
+
+    /// Speculative decoding with a draft that writes text.
+    pub(super) fn of_text(text: TextDraft<B>, acceptance: Acceptance, scheduler: DraftScheduler) -> Self {
+        let report = Report::default();
+        Self { text: Some(text), acceptance, scheduler, report, alone: false, started: false }
     }
 
     /// How many tokens to draft for each row: the scheduler's choice, limited by the number of tokens still to be
     /// written (the last of which is the target's own) and the room of the models' contexts.
-    fn lengths<B: Backend>(&self, evaluator: &Evaluator<B>, bounds: &Bounds<'_>) -> Vec<usize> {
+    fn lengths(&self, evaluator: &Evaluator<B>, bounds: &Bounds<'_>) -> Vec<usize> {
         let length = self.scheduler.next();
         let left = bounds.left.iter().zip(evaluator.room());
         left.map(|(left, room)| length.min(left.saturating_sub(1)).min(room)).collect()
@@ -44,7 +53,7 @@ impl SpeculativeStepper {
 
     /// Reports a block to the scheduler, and adds it to the report. `target` is the time of the verification in
     /// seconds.
-    fn learn<B: Backend>(&mut self, draft: &Draft<B>, verified: &Verified, target: f64) {
+    fn learn(&mut self, draft: &Draft<B>, verified: &Verified, target: f64) {
         let rows = draft.rows.len();
         let (first, others) = draft.seconds;
         let measured = Measured {
@@ -82,7 +91,7 @@ impl SpeculativeStepper {
     }
 }
 
-impl<B: Backend> Stepper<B> for SpeculativeStepper {
+impl<B: Backend> Stepper<B> for SpeculativeStepper<B> {
     fn step(
         &mut self,
         evaluator: &mut Evaluator<B>,
@@ -93,7 +102,11 @@ impl<B: Backend> Stepper<B> for SpeculativeStepper {
             Acceptance::Agreement => Purpose::Draw,
             Acceptance::Rejection => Purpose::Draft,
         };
-        let draft = Draft::write(evaluator, sampler, &self.lengths(evaluator, bounds), bounds, purpose)?;
+        let lengths = self.lengths(evaluator, bounds);
+        let draft = match &mut self.text {
+            Some(text) => text.write(evaluator, sampler, &lengths, bounds)?,
+            None => Draft::write(evaluator, sampler, &lengths, bounds, purpose)?,
+        };
         let began = Instant::now();
         let verified = verify(evaluator, sampler, &draft, self.acceptance, self.alone)?;
         self.learn(&draft, &verified, began.elapsed().as_secs_f64());
@@ -110,6 +123,10 @@ impl<B: Backend> Stepper<B> for SpeculativeStepper {
         let chosen = verified.tokens.iter().enumerate();
         sampler.remember(chosen.flat_map(|(row, tokens)| tokens.iter().map(move |token| (row, token.id))));
         Ok(verified.tokens)
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<()> {
+        self.text.as_mut().map_or(Ok(()), |text| text.select(rows))
     }
 
     fn report(&self) -> Option<&Report> {

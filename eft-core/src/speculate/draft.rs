@@ -18,6 +18,8 @@ pub(super) struct Draft<B: Backend> {
     pub(super) starts: Vec<usize>,
     pub(super) rows: Vec<DraftRow>,
     passes: Vec<Pass<B>>,
+    /// The number of tokens of the longest row, if they were not drawn from distributions: see [`certain`](Self::certain).
+    certain: Option<usize>,
     /// The seconds that the first pass took, and the others together.
     pub(super) seconds: (f64, f64),
 }
@@ -57,6 +59,7 @@ impl<B: Backend> Draft<B> {
             starts,
             rows: vec![DraftRow::default(); lengths.len()],
             passes: Vec::new(),
+            certain: None,
             seconds: (0.0, 0.0),
         };
         let mut writing: Vec<_> = (0..lengths.len()).filter(|row| lengths[*row] > 0).collect();
@@ -102,9 +105,20 @@ impl<B: Backend> Draft<B> {
         Ok(draft)
     }
 
-    /// The number of passes of the draft model.
+    /// A draft of tokens that were not drawn: each has the probability 1 in the distribution that it comes from.
+    pub(super) fn certain(starts: Vec<usize>, rows: Vec<DraftRow>, seconds: (f64, f64)) -> Self {
+        let longest = rows.iter().map(|row| row.tokens.len()).max();
+        Self { starts, rows, passes: Vec::new(), certain: Some(longest.unwrap_or(0)), seconds }
+    }
+
+    /// Whether the tokens were not drawn.
+    pub(super) fn is_certain(&self) -> bool {
+        self.certain.is_some()
+    }
+
+    /// The number of passes of the draft model; of a draft that was not drawn, the number of its tokens.
     pub(super) fn passes(&self) -> usize {
-        self.passes.len()
+        self.certain.unwrap_or(self.passes.len())
     }
 
     /// The number of tokens of a row, including the drafted ones.

@@ -34,6 +34,11 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
+//! A draft with another tokenizer writes text greedily, byte by byte (see [`bytes`](crate::bytes)), and the target's tokenizer
+//! makes tokens of it. In greedy decoding nothing else changes. In sampling, a drafted token then has the probability
+//! `q(x) = 1`: it is accepted with probability `p(x)`, and replaced by a token drawn from `p` without `x`. The texts have the
+//! target's distribution all the same.
+//!
 //! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is switched off
 //! and tried again now and then. Since block lengths follow measured times, sampling twice with one seed may give two
 //! texts, unless [`Speculative::block`] fixes the length or [`Speculative::same_text`] is used.
@@ -44,11 +49,13 @@ mod default_draft;
 mod draft;
 mod rejection;
 mod scheduler;
+mod text_draft;
 mod verify;
 
 pub use crate::decode::Report;
 
 use crate::backend::Backend;
+use crate::bytes::is_of_bytes;
 use crate::decode::open::{Rows, open};
 use crate::decode::{Batch, Decoding, Generation, Request};
 use crate::evaluator::Evaluator;
@@ -58,6 +65,7 @@ use acceptance::Acceptance;
 use block::SpeculativeStepper;
 use default_draft::default_draft;
 use scheduler::{DraftScheduler, Memory};
+use text_draft::TextDraft;
 
 /// The most tokens that are drafted at once by default.
 const LONGEST: usize = 16;
@@ -100,7 +108,8 @@ impl<B: Backend> Source<B> {
 }
 
 impl<B: Backend> Speculative<B> {
-    /// Drafts with this source: a term of the target, or any other source over the same tokens. By default the draft is
+    /// Drafts with this source: a term of the target, any other source over the same tokens, or a single model with another
+    /// tokenizer or over bytes, whose text the target's tokenizer encodes. By default the draft is
     /// the term with a positive weight whose passes read the fewest bytes; of several, or if the sizes are not known,
     /// the one that is written last. The weight of a rule's part is multiplied by
     /// [`Rule::weight`](crate::Rule::weight), if the rule has one for it.
@@ -161,8 +170,35 @@ impl<B: Backend> Speculative<B> {
             Some(draft) => draft.clone(),
             None => default_draft(&self.target)?,
         };
+        let (target, of_draft) = (self.target.vocab(), draft.vocab());
+        let draft = match is_of_bytes(target) && !is_of_bytes(of_draft) {
+            true => text_draft::over_bytes(&draft)?,
+            false => draft,
+        };
+        let writes_text = is_of_bytes(draft.vocab()) || draft.single_model("drafting").is_ok();
+        if writes_text && target.relation(draft.vocab()).is_err() {
+            let (evaluator, rows) = open(&[&self.target], &requests, &decoding)?;
+            let text = TextDraft::open(&self.target, &draft, &rows.prompts(&requests))?;
+            let (acceptance, scheduler) = (self.acceptance(&decoding), self.scheduler());
+            let stepper = SpeculativeStepper::of_text(text, acceptance, scheduler);
+            return Batch::start(evaluator, decoding, rows, Box::new(stepper));
+        }
         let (evaluator, rows) = open(&[&self.target, &draft], &requests, &decoding)?;
         self.start(evaluator, decoding, rows)
+    }
+
+    fn acceptance(&self, decoding: &Decoding) -> Acceptance {
+        match decoding.sampling.is_greedy() || self.same_text {
+            true => Acceptance::Agreement,
+            false => Acceptance::Rejection,
+        }
+    }
+
+    fn scheduler(&self) -> DraftScheduler {
+        match self.fixed {
+            Some(tokens) => DraftScheduler::fixed(tokens),
+            None => DraftScheduler::adaptive(self.longest, &self.memory),
+        }
     }
 
     /// Generates from an evaluator whose first root is the target and whose second is the draft, after the tokens that
@@ -201,14 +237,7 @@ impl<B: Backend> Speculative<B> {
             let what = format!("drafting for `{}`: it has {draft} of {target} tokens", evaluator.name(0)?);
             return Err(Error::Unsupported { who: evaluator.name(1)?.into(), what });
         }
-        let acceptance = match decoding.sampling.is_greedy() || self.same_text {
-            true => Acceptance::Agreement,
-            false => Acceptance::Rejection,
-        };
-        let scheduler = match self.fixed {
-            Some(tokens) => DraftScheduler::fixed(tokens),
-            None => DraftScheduler::adaptive(self.longest, &self.memory),
-        };
+        let (acceptance, scheduler) = (self.acceptance(&decoding), self.scheduler());
         let stepper = SpeculativeStepper::new(&evaluator, acceptance, scheduler)?;
         Batch::start(evaluator, decoding, rows, Box::new(stepper))
     }

@@ -1,6 +1,6 @@
 use super::acceptance::{Accepted, TargetRows};
 use super::draft::Draft;
-use crate::backend::{Backend, Pick, score_rows};
+use crate::backend::{Backend, Edit, Pick, score_rows};
 use crate::sample::{Purpose, Sampler};
 use crate::{Result, TokenId};
 
@@ -8,7 +8,8 @@ use crate::{Result, TokenId};
 ///
 /// A token `x` that was drawn from the draft's distribution `q` is accepted with probability `min(1, p(x) / q(x))`,
 /// where `p` is the target's distribution. The first token that is rejected is replaced by one drawn from the residual
-/// distribution `max(p − q, 0) / Σ max(p − q, 0)`. The tokens are then distributed as if drawn from `p`.
+/// distribution `max(p − q, 0) / Σ max(p − q, 0)`. The tokens are then distributed as if drawn from `p`. A token that was not
+/// drawn has `q = 1`.
 pub(super) fn by_rejection<'a, B: Backend>(
     backend: &B,
     sampler: &Sampler<B>,
@@ -65,8 +66,20 @@ fn replace<'a, B: Backend>(
     let index: Vec<_> = rejected.iter().map(|(row, i)| target.of_row[*row].start + i).collect();
     let positions: Vec<_> = index.iter().map(|i| target.positions[*i]).collect();
     let of_target: Vec<_> = index.iter().map(|i| target.rows[*i]).collect();
-    let of_draft: Vec<_> = rejected.iter().filter_map(|(row, i)| draft.distribution(*row, *i)).collect();
-    let residual = backend.residual(&of_target, &of_draft, width)?;
+    let residual = match draft.is_certain() {
+        // What is left of the target's distribution is that without the rejected token.
+        true => {
+            let token = |(row, i): &(usize, usize)| draft.rows[*row].tokens[*i];
+            let edits: Vec<_> =
+                rejected.iter().map(|at| vec![Edit::Bias(vec![(token(at), f32::NEG_INFINITY)])]).collect();
+            backend.edit(&of_target, &edits, width)?
+        }
+        false => {
+            let of_draft: Vec<_> =
+                rejected.iter().filter_map(|(row, i)| draft.distribution(*row, *i)).collect();
+            backend.residual(&of_target, &of_draft, width)?
+        }
+    };
     let picks =
         sampler.pick(&score_rows(&residual, positions.len()), &positions, Purpose::Residual, width)?;
     // The log-probability that is reported is the one under the target, not the one in the residual distribution.

@@ -3,6 +3,7 @@
 //! The name in `tokenizer.ggml.pre` stands for a list of regular expressions. Converters choose it, and llama.cpp has a
 //! table of names. Where llama.cpp adapts an expression to its own engine, that of the model's `tokenizer.json` stands
 //! here. Names whose rules are not regular expressions are left out.
+use crate::text::patterns::{DIGIT, GPT2, LLAMA3, QWEN2};
 
 /// The rules that a pre-tokenizer's name stands for.
 pub(super) struct Words {
@@ -16,15 +17,6 @@ pub(super) struct Words {
     /// Whether text is normalised to Unicode's composed form (NFC).
     pub(super) composed: bool,
 }
-
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-
-const DIGIT: &str = r"\p{N}";
-
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-/// That of Llama 3, but with single digits.
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// That of Qwen 2, but marks belong to letters.
 const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";

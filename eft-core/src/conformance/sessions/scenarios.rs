@@ -159,7 +159,7 @@ fn full_context<B: Backend>(tester: &Tester<'_, B>) -> Result {
         feeds[row] = RowFeed::last((0..room).map(|i| tester.test.token(tester.model.vocab(), i)).collect());
         run.extend(feeds)?;
         let mut full = vec![RowFeed::none(); rows];
-        full[row] = RowFeed::one(token);
+        full[row] = RowFeed::last(vec![token; run.room(row) + 1]);
         run.refuses_full(row, &full)?;
         let mut drops = vec![0; rows];
         drops[row] = room;

@@ -15,7 +15,7 @@ const PROMPT: [TokenId; 1] = [1];
 /// Fixed before the test was first run.
 const SEEDS: [u64; 3] = [11, 12, 13];
 
-type Counts = BTreeMap<Vec<TokenId>, f64>;
+pub(crate) type Counts = BTreeMap<Vec<TokenId>, f64>;
 
 fn toy(name: &str, seed: u64) -> Source<Host> {
     let vocab = Vocab::new(name, ["a", "b", "c", "d"]).unwrap().with_eos([TOKENS as TokenId - 1]).unwrap();
@@ -70,7 +70,7 @@ fn observed(batch: Batch<Host>) -> Counts {
 }
 
 /// The chi-square statistic divided by its critical value at p = 0.001. Rare texts are counted as one cell.
-fn over_critical(observed: &Counts, expected: &Counts) -> f64 {
+pub(crate) fn over_critical(observed: &Counts, expected: &Counts) -> f64 {
     assert!(observed.keys().all(|text| expected.contains_key(text)), "a text of probability 0");
     let (mut statistic, mut cells) = (0.0, 0.0);
     let mut add = |observed: f64, expected: f64| {

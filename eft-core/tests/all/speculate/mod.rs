@@ -1,6 +1,6 @@
 //! Speculative decoding gives what plain decoding gives: the same tokens when greedy, the same distribution when
 //! sampling.
-mod distribution;
+pub(crate) mod distribution;
 mod passes;
 
 use crate::common::*;

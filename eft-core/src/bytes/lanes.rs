@@ -1,0 +1,226 @@
+//! The rows of the model's session: each holds one token sequence of a text.
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::node::{Node, NodeRow};
+use super::settings::Work;
+use super::walk::Walker;
+use crate::backend::{Backend, ScoreRow};
+use crate::{Error, Form, Result, RowFeed, Scores, Session, TokenId};
+
+/// The model's session, whose rows are called lanes here.
+pub(super) struct Lanes<B: Backend> {
+    session: Box<dyn Session<Backend = B>>,
+    backend: B,
+    lanes: Vec<Lane>,
+    /// The sequences that have a distribution, in the order in which they were run.
+    recent: VecDeque<Arc<Node>>,
+    work: Work,
+}
+
+/// A row of the model's session.
+#[derive(Clone)]
+struct Lane {
+    /// The text whose sequences it holds.
+    row: usize,
+    /// The sequence that it holds now.
+    at: Arc<Node>,
+}
+
+/// The lane to hold a sequence, and what it is fed.
+struct Job {
+    row: usize,
+    /// Which of the present lanes it is, or is a copy of.
+    lane: usize,
+    /// The sequence that it goes back to.
+    from: Arc<Node>,
+    path: Vec<Arc<Node>>,
+    /// The number of the last sequences on the path whose distributions are wanted.
+    wanted: usize,
+}
+
+/// The most sequences of one text that are run in one pass. Others wait for the next one.
+const MOST_JOBS: usize = 8;
+
+/// How many distributions are kept for each text.
+const KEPT: usize = 24;
+
+impl<B: Backend> Lanes<B> {
+    /// Wraps a session that was opened with one row for each text. `roots` are the sequences that the rows hold.
+    pub(super) fn new(
+        session: Box<dyn Session<Backend = B>>,
+        backend: B,
+        roots: impl IntoIterator<Item = Arc<Node>>,
+        work: Work,
+    ) -> Self {
+        let lanes = roots.into_iter().enumerate().map(|(row, at)| Lane { row, at }).collect();
+        Self { session, backend, lanes, recent: VecDeque::new(), work }
+    }
+
+    /// How many tokens each text can have, with those before its root.
+    pub(super) fn most_tokens(&self, texts: usize) -> Vec<usize> {
+        let mut most = vec![0; texts];
+        for (lane, room) in self.lanes.iter().zip(self.session.room()) {
+            most[lane.row] = room.saturating_add(lane.at.depth());
+        }
+        most
+    }
+
+    /// Reports whether the session can still be used.
+    pub(super) fn check(&mut self) -> Result<()> {
+        self.session.rollback(&vec![0; self.lanes.len()])
+    }
+
+    /// Makes text `i` a copy of the former text `rows[i]`.
+    pub(super) fn select(&mut self, rows: &[usize]) -> Result<()> {
+        let of_rows = self.of_rows();
+        let first = |row: &usize| of_rows.get(*row).and_then(|lanes| lanes.first()).copied();
+        let chosen: Option<Vec<usize>> = rows.iter().map(first).collect();
+        let chosen = chosen.ok_or_else(|| Error::shape("rows of the model", "one for each text", 0))?;
+        self.session.select(&chosen)?;
+        let lanes = chosen.iter().enumerate();
+        self.lanes = lanes.map(|(row, lane)| Lane { row, ..self.lanes[*lane].clone() }).collect();
+        Ok(())
+    }
+
+    /// The lanes of each text; at least one.
+    fn of_rows(&self) -> Vec<Vec<usize>> {
+        let rows = self.lanes.iter().map(|lane| lane.row + 1).max().unwrap_or(0);
+        let mut of_rows = vec![Vec::new(); rows];
+        self.lanes.iter().enumerate().for_each(|(index, lane)| of_rows[lane.row].push(index));
+        of_rows
+    }
+
+    /// Runs the model on sequences that lack a distribution: those of each text.
+    pub(super) fn run(
+        &mut self,
+        walker: &Walker,
+        controls: &[Vec<TokenId>],
+        lacking: &[Vec<Arc<Node>>],
+    ) -> Result<()> {
+        let jobs = self.jobs(lacking);
+        self.arrange(&jobs)?;
+        // Each job now has a lane of its own: those without a job come first.
+        let idle = self.lanes.len() - jobs.len();
+        let (mut drop, mut feeds) = (vec![0; self.lanes.len()], vec![RowFeed::none(); self.lanes.len()]);
+        for (lane, job) in (idle..).zip(&jobs) {
+            drop[lane] = self.lanes[lane].at.depth() - job.from.depth();
+            let tokens = job.path.iter().map(|node| node.token()).collect();
+            feeds[lane] = RowFeed { tokens, wanted: job.wanted };
+        }
+        if drop.iter().any(|drop| *drop > 0) {
+            self.session.rollback(&drop)?;
+            (idle..).zip(&jobs).for_each(|(lane, job)| self.lanes[lane].at = job.from.clone());
+        }
+        let lanes = &self.lanes;
+        let scores = self.session.extend(&feeds).map_err(|error| of_texts(error, lanes))?;
+        self.work.pass(feeds.iter().map(|feed| feed.tokens.len()).sum(), self.lanes.len());
+        for (lane, job) in (idle..).zip(&jobs) {
+            self.lanes[lane].at = job.path.last().unwrap_or(&job.from).clone();
+        }
+        let nodes: Vec<_> =
+            jobs.iter().flat_map(|job| &job.path[job.path.len() - job.wanted..]).cloned().collect();
+        self.record(walker, controls, &nodes, &scores, idle)?;
+        self.recent.extend(nodes);
+        Ok(())
+    }
+
+    /// Stores the distributions after sequences, from the scores of the lanes from `first_lane` on.
+    pub(super) fn record(
+        &self,
+        walker: &Walker,
+        controls: &[Vec<TokenId>],
+        nodes: &[Arc<Node>],
+        scores: &Scores<B>,
+        first_lane: usize,
+    ) -> Result<()> {
+        if scores.form() == Form::Partial {
+            return Err(Error::PartialRows { rule: "bytes".into(), term: walker.name.clone() });
+        }
+        let rows: Vec<ScoreRow<'_, B>> =
+            (first_lane..scores.rows()).flat_map(|lane| scores.positions(lane)).collect();
+        let width = scores.width();
+        if rows.len() != nodes.len() {
+            return Err(Error::shape(format!("scores of `{}`", walker.name), nodes.len(), rows.len()));
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let values = self.backend.download(&rows, width)?;
+        for (node, scores) in nodes.iter().zip(values.chunks(width)) {
+            let allowed = walker.canonical.allowed(node.state(), walker.lexicon.order());
+            let may_end = walker.canonical.may_end(node.state());
+            let row = NodeRow::new(&walker.lexicon, scores, &allowed, controls, may_end);
+            node.set_row(Some(Arc::new(row)));
+        }
+        Ok(())
+    }
+
+    /// Forgets the oldest distributions, in a batch of so many texts. Those of roots, which cannot be computed again, are not
+    /// among the recent ones.
+    pub(super) fn forget(&mut self, texts: usize) {
+        let excess = self.recent.len().saturating_sub(KEPT * texts.max(1));
+        self.recent.drain(..excess).for_each(|node| node.set_row(None));
+    }
+
+    fn jobs(&self, lacking: &[Vec<Arc<Node>>]) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        for ((row, nodes), lanes) in lacking.iter().enumerate().zip(self.of_rows()) {
+            let mut nodes: Vec<_> = nodes.clone();
+            // The longest sequences first: the distributions along their paths come with them.
+            nodes.sort_by_key(|node| std::cmp::Reverse(node.depth()));
+            nodes.dedup_by(|a, b| Arc::ptr_eq(a, b));
+            let mut free = lanes.clone();
+            let mut count = 0;
+            while let Some(last) = nodes.first().cloned()
+                && count < MOST_JOBS
+            {
+                count += 1;
+                let on_path = |node: &Arc<Node>| Arc::ptr_eq(&Node::common(node, &last), node);
+                let lacked: Vec<_> = nodes.iter().filter(|node| on_path(node)).cloned().collect();
+                nodes.retain(|node| !on_path(node));
+                let first = lacked.iter().map(|node| node.depth()).min().unwrap_or(last.depth());
+                // A lane of its own if there is one, else a copy of one.
+                let candidates = if free.is_empty() { &lanes } else { &free };
+                let shared = |lane: &&usize| Node::common(&self.lanes[**lane].at, &last).depth();
+                let Some(&lane) = candidates.iter().max_by_key(shared) else { break };
+                free.retain(|other| *other != lane);
+                let common = Node::common(&self.lanes[lane].at, &last);
+                let mut from = common;
+                while from.depth() >= first
+                    && let Some(parent) = from.parent().cloned()
+                {
+                    from = parent;
+                }
+                let path = last.path(&from);
+                jobs.push(Job { row, lane, from, wanted: last.depth() + 1 - first, path });
+            }
+        }
+        jobs
+    }
+
+    /// Gives each job a lane of its own, after those of the texts that have none.
+    fn arrange(&mut self, jobs: &[Job]) -> Result<()> {
+        let busy: HashSet<_> = jobs.iter().map(|job| job.row).collect();
+        let idle = (0..self.lanes.len()).filter(|lane| !busy.contains(&self.lanes[*lane].row));
+        let chosen: Vec<_> = idle.chain(jobs.iter().map(|job| job.lane)).collect();
+        if chosen.iter().copied().eq(0..self.lanes.len()) {
+            return Ok(());
+        }
+        self.session.select(&chosen)?;
+        self.lanes = chosen.iter().map(|lane| self.lanes[*lane].clone()).collect();
+        Ok(())
+    }
+}
+
+/// The error of a session in terms of the texts.
+fn of_texts(error: Error, lanes: &[Lane]) -> Error {
+    let text = |lane: usize| lanes.get(lane).map_or(lane, |lane| lane.row);
+    match error {
+        Error::RowFailed { row, source } => Error::RowFailed { row: text(row), source },
+        Error::ContextFull { term, row, asked, room } => {
+            Error::ContextFull { term, row: text(row), asked, room }
+        }
+        other => other,
+    }
+}

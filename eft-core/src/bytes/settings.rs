@@ -1,0 +1,99 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::{Error, Result, TokenId};
+
+/// The settings of a source over bytes: see [`Source::bytes_with`](crate::Source::bytes_with).
+///
+/// ```
+/// use eft_core::bytes::ByteSettings;
+///
+/// let settings = ByteSettings::default().prune(0.001);
+/// # let _ = settings;
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct ByteSettings {
+    pub(super) pruned: f64,
+    pub(super) controls: Vec<(String, Vec<TokenId>)>,
+    pub(super) work: Work,
+}
+
+impl ByteSettings {
+    /// Does not run the model after token sequences that together have at most this share of the probability of the text so
+    /// far. The default is 0: rows are exact. With another value, a row differs from the exact one by at most this much in
+    /// total variation; a sequence that becomes more probable than that with later bytes is then taken up again.
+    ///
+    /// The probabilities of very improbable bytes, and their ratios between two models, may differ by any factor.
+    pub fn prune(self, share: f64) -> Self {
+        Self { pruned: share, ..self }
+    }
+
+    /// Adds a token to the vocabulary of the source for some special tokens of the model, whose probabilities are added up.
+    /// Added tokens have the ids from 257 on, in the order in which they are added. Without this, special tokens that do
+    /// not end a text are never generated.
+    ///
+    /// To combine models, add the tokens of the same roles in the same order to each of them, with equal names.
+    pub fn control(mut self, name: impl Into<String>, tokens: impl IntoIterator<Item = TokenId>) -> Self {
+        self.controls.push((name.into(), tokens.into_iter().collect()));
+        self
+    }
+
+    /// Counts in `work` what is computed.
+    pub fn count(self, work: &Work) -> Self {
+        Self { work: work.clone(), ..self }
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        match (0.0..1.0).contains(&self.pruned) {
+            true => Ok(()),
+            false => Err(Error::parameter("prune", self.pruned, "at least 0 and less than 1")),
+        }
+    }
+}
+
+/// Counts of what a source over bytes has computed. Clones share the counts.
+///
+/// ```
+/// use eft_core::bytes::{ByteSettings, Work};
+///
+/// let work = Work::default();
+/// let settings = ByteSettings::default().count(&work);
+/// assert_eq!((work.positions(), work.passes()), (0, 0));
+/// # let _ = settings;
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Work(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    positions: AtomicUsize,
+    passes: AtomicUsize,
+    most_lanes: AtomicUsize,
+}
+
+impl Work {
+    /// Returns how many tokens the model has read after prompts.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.0.positions.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many passes it has made after prompts.
+    #[must_use]
+    pub fn passes(&self) -> usize {
+        self.0.passes.load(Ordering::Relaxed)
+    }
+
+    /// Returns the most rows that the model's session had at once.
+    #[must_use]
+    pub fn most_rows(&self) -> usize {
+        self.0.most_lanes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn pass(&self, positions: usize, lanes: usize) {
+        self.0.positions.fetch_add(positions, Ordering::Relaxed);
+        self.0.passes.fetch_add(1, Ordering::Relaxed);
+        self.0.most_lanes.fetch_max(lanes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,27 @@
+use std::sync::Arc;
+
+use super::END;
+use super::walk::{Symbol, Walker};
+use crate::backend::Backend;
+use crate::{TokenId, Vocab};
+
+/// What a source and its sessions share.
+pub(super) struct Shared<B: Backend> {
+    pub(super) backend: B,
+    pub(super) vocab: Arc<Vocab>,
+    pub(super) walker: Walker,
+    /// The model's tokens for each id from [`END`] on.
+    pub(super) controls: Vec<Vec<TokenId>>,
+    pub(super) pruned: f64,
+}
+
+impl<B: Backend> Shared<B> {
+    /// What a token of the source's vocabulary stands for.
+    pub(super) fn symbol(&self, token: TokenId) -> Symbol {
+        match u8::try_from(token) {
+            Ok(byte) => Symbol::Byte(byte),
+            // Of several tokens of one role, the first is read.
+            Err(_) => Symbol::Control(self.controls[(token - END) as usize][0]),
+        }
+    }
+}

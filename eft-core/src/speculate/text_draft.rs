@@ -1,0 +1,181 @@
+//! Drafts with another tokenizer: a model writes text, which is encoded for the target.
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::draft::{Draft, DraftRow};
+use crate::backend::{Backend, ScoreRow};
+use crate::bytes::{ByteSettings, END, is_of_bytes};
+use crate::decode::step::Bounds;
+use crate::evaluator::Evaluator;
+use crate::sample::Sampler;
+use crate::{LogitSource, Prompt, Result, RowFeed, Session, Source, TokenId, Vocab};
+
+/// How much of a draft's probability may be left out: a draft need not be exact.
+const PRUNED: f64 = 0.05;
+
+/// About how many bytes a token has, and how many more are written to know where the last token ends.
+const BYTES_PER_TOKEN: usize = 5;
+const MORE_BYTES: usize = 4;
+
+/// A model that drafts text, for the rows of a batch.
+pub(super) struct TextDraft<B: Backend> {
+    target: Source<B>,
+    vocab: Arc<Vocab>,
+    /// The draft over bytes.
+    session: Box<dyn Session<Backend = B>>,
+    backend: B,
+    width: usize,
+    rows: Vec<Written>,
+}
+
+/// The bytes after a row's prompt that the draft has read, and what it would write.
+#[derive(Clone)]
+struct Written {
+    read: Vec<u8>,
+    /// The draft's symbol after the prompt.
+    first: TokenId,
+    /// The draft's symbol after `read`.
+    next: TokenId,
+}
+
+/// A draft as a source over bytes.
+pub(super) fn over_bytes<B: Backend>(draft: &Source<B>) -> Result<Source<B>> {
+    match is_of_bytes(draft.vocab()) {
+        true => Ok(draft.clone()),
+        false => draft.bytes_with(ByteSettings::default().prune(PRUNED)),
+    }
+}
+
+impl<B: Backend> TextDraft<B> {
+    /// Opens the draft on the prompts of a batch.
+    pub(super) fn open(target: &Source<B>, draft: &Source<B>, prompts: &[Prompt]) -> Result<Self> {
+        let draft = over_bytes(draft)?;
+        let (session, scores) = draft.open(prompts)?;
+        let (backend, width) = (draft.backend().clone(), draft.vocab().real());
+        let best = backend.argmax(&scores.last()?, width)?;
+        let rows = best.iter().map(|pick| Written { read: Vec::new(), first: pick.token, next: pick.token });
+        let (target, vocab) = (target.clone(), target.vocab().clone());
+        Ok(Self { target, vocab, session, backend, width, rows: rows.collect() })
+    }
+
+    /// Makes row `i` the former row `rows[i]`.
+    pub(super) fn select(&mut self, rows: &[usize]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.session.select(rows)?;
+        self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
+        Ok(())
+    }
+
+    /// Drafts up to `lengths[row]` tokens for each row. They are pushed to the evaluator, and the sampler remembers them.
+    pub(super) fn write(
+        &mut self,
+        evaluator: &mut Evaluator<B>,
+        sampler: &mut Sampler<B>,
+        lengths: &[usize],
+        bounds: &Bounds<'_>,
+    ) -> Result<Draft<B>> {
+        let began = Instant::now();
+        let starts = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len()).collect();
+        let mut rows = vec![DraftRow::default(); lengths.len()];
+        if lengths.iter().all(|length| *length == 0) {
+            return Ok(Draft::certain(starts, rows, (0.0, 0.0)));
+        }
+        let texts: Vec<_> = (0..lengths.len()).map(|row| self.vocab.decode(sampler.generated(row))).collect();
+        self.follow(&texts, lengths)?;
+        let drafted = self.texts(lengths)?;
+        let width = evaluator.width(0)?;
+        let mut pushes = vec![Vec::new(); lengths.len()];
+        for (row, ((text, ended), length)) in drafted.iter().zip(lengths).enumerate() {
+            let mut tokens = self.target.continuation(text)?;
+            if !ended {
+                // More text could be part of the last token.
+                tokens.pop();
+            }
+            for token in tokens.into_iter().take(*length).take_while(|token| (*token as usize) < width) {
+                let written = &mut rows[row];
+                written.tokens.push(token);
+                written.log_probs.push(0.0);
+                sampler.remember([(row, token)]);
+                written.ends = bounds.stops[row].end(sampler.generated(row)).is_some();
+                if written.ends {
+                    break;
+                }
+                pushes[row].push(token);
+            }
+        }
+        evaluator.push(&pushes)?;
+        Ok(Draft::certain(starts, rows, (began.elapsed().as_secs_f64(), 0.0)))
+    }
+
+    /// Makes the draft read the texts so far, of the rows that something is drafted for.
+    fn follow(&mut self, texts: &[Vec<u8>], lengths: &[usize]) -> Result<()> {
+        let (mut drop, mut feeds) = (vec![0; texts.len()], vec![RowFeed::none(); texts.len()]);
+        for (row, (text, length)) in texts.iter().zip(lengths).enumerate() {
+            let written = &mut self.rows[row];
+            let same = text.iter().zip(&written.read).take_while(|(a, b)| a == b).count();
+            if *length == 0 || same == text.len() && same == written.read.len() {
+                continue;
+            }
+            // The symbol after the text is known after at least one byte is read, or if there is none.
+            let kept = if same == text.len() { same.saturating_sub(1) } else { same };
+            drop[row] = written.read.len() - kept;
+            feeds[row] = RowFeed::last(text[kept..].iter().map(|byte| TokenId::from(*byte)).collect());
+        }
+        self.session.rollback(&drop)?;
+        for (written, drop) in self.rows.iter_mut().zip(&drop) {
+            written.read.truncate(written.read.len() - drop);
+            if written.read.is_empty() {
+                written.next = written.first;
+            }
+        }
+        // A text that does not fit into the draft's context is not followed.
+        for (feed, room) in feeds.iter_mut().zip(self.session.room()) {
+            feed.tokens.truncate(room);
+            feed.wanted = feed.wanted.min(feed.tokens.len());
+        }
+        self.read(&feeds)
+    }
+
+    /// Writes text after that of each row, and says whether it ends there.
+    fn texts(&mut self, lengths: &[usize]) -> Result<Vec<(String, bool)>> {
+        let starts: Vec<_> = self.rows.iter().map(|written| written.read.len()).collect();
+        let bytes = |length: &usize| if *length == 0 { 0 } else { length * BYTES_PER_TOKEN + MORE_BYTES };
+        let most: Vec<_> =
+            lengths.iter().zip(self.session.room()).map(|(l, room)| bytes(l).min(room)).collect();
+        loop {
+            let feed = |(row, written): (usize, &Written)| match written.next < END {
+                true if written.read.len() - starts[row] < most[row] => RowFeed::one(written.next),
+                _ => RowFeed::none(),
+            };
+            let feeds: Vec<_> = self.rows.iter().enumerate().map(feed).collect();
+            if feeds.iter().all(|feed| feed.tokens.is_empty()) {
+                break;
+            }
+            self.read(&feeds)?;
+        }
+        let text = |(written, start): (&Written, usize)| {
+            let bytes = &written.read[start..];
+            let whole = match std::str::from_utf8(bytes) {
+                Ok(text) => text,
+                Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+            };
+            (whole.to_owned(), written.next >= END)
+        };
+        Ok(self.rows.iter().zip(starts).map(text).collect())
+    }
+
+    /// Feeds bytes, and remembers what the draft would write after them.
+    fn read(&mut self, feeds: &[RowFeed]) -> Result<()> {
+        let scores = self.session.extend(feeds)?;
+        let last = |row: usize| scores.positions(row).pop().map(|scores| (row, scores));
+        let (rows, last): (Vec<_>, Vec<ScoreRow<'_, B>>) = (0..feeds.len()).filter_map(last).unzip();
+        let best = if last.is_empty() { Vec::new() } else { self.backend.argmax(&last, self.width)? };
+        for (written, feed) in self.rows.iter_mut().zip(feeds) {
+            written.read.extend(feed.tokens.iter().map(|token| *token as u8));
+        }
+        rows.into_iter().zip(best).for_each(|(row, pick)| self.rows[row].next = pick.token);
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! Which token sequences are canonical, compared with encoding.
+use eft_core::Error;
+use proptest::prelude::*;
+
+use super::*;
+
+/// All token sequences of a text that `canonical` accepts.
+fn accepted(toy: &Toy, text: &[u8]) -> Vec<Vec<TokenId>> {
+    let mut found = Vec::new();
+    let mut open = vec![(Vec::new(), toy.canonical.start(), text)];
+    while let Some((ids, state, rest)) = open.pop() {
+        if rest.is_empty() && toy.canonical.may_end(state) {
+            found.push(ids);
+            continue;
+        }
+        for token in SPECIAL..toy.vocab.real() as TokenId {
+            if let (Some(state), Some(rest)) =
+                (toy.canonical.after(state, token), rest.strip_prefix(toy.vocab.bytes(token).unwrap()))
+            {
+                open.push(([&ids[..], &[token]].concat(), state, rest));
+            }
+        }
+    }
+    found
+}
+
+fn choices() -> impl Strategy<Value = Vec<(usize, usize)>> {
+    proptest::collection::vec((0usize..40, 0usize..40), 0..14)
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(proptest::sample::select(LETTERS), 1..9)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn the_only_sequence_accepted_is_what_encoding_makes(choices in choices(), text in text()) {
+        let toy = Toy::new(&choices);
+        prop_assert_eq!(accepted(&toy, &text), vec![toy.bpe.encode(&text).unwrap()]);
+    }
+
+    #[test]
+    fn allowed_says_what_after_says(choices in choices(), text in text()) {
+        let toy = Toy::new(&choices);
+        let tokens: Vec<_> = (0..toy.vocab.real() as TokenId).collect();
+        let mut state = toy.canonical.start();
+        for token in toy.bpe.encode(&text).unwrap() {
+            let allowed = toy.canonical.allowed(state, &tokens);
+            let after: Vec<_> = tokens.iter().map(|t| toy.canonical.after(state, *t).is_some()).collect();
+            prop_assert_eq!(allowed, after);
+            state = toy.canonical.after(state, token).unwrap();
+        }
+    }
+}
+
+#[test]
+fn merges_of_equal_rank_go_from_left_to_right() {
+    // a a → aa: "aaa" is "aa" and "a", not "a" and "aa".
+    let vocab = Vocab::new("v", ["a", "aa"]).unwrap();
+    let bpe = Bpe::new(&vocab, [(0, 0)]).unwrap();
+    assert!(bpe.keeps(1, 0) && !bpe.keeps(0, 1) && !bpe.keeps(0, 0) && bpe.keeps(1, 1));
+}
+
+#[test]
+fn a_token_that_no_merge_makes_is_a_whole_piece_or_nothing() {
+    let vocab = Vocab::new("v", ["a", "b", "ab"]).unwrap();
+    let bpe = Bpe::new(&vocab, []).unwrap();
+    assert_eq!((bpe.unmerged(), bpe.makes(2)), (vec![2], false));
+    let bpe = bpe.with_whole_pieces();
+    assert!(bpe.makes(2));
+    let tokens = BpeTokens::new(bpe, Pieces::new(PieceRules::whole()));
+    let state = tokens.after(tokens.start(), 2).unwrap();
+    assert!(tokens.after(state, 0).is_none(), "the piece would be longer than the token");
+}
+
+#[test]
+fn merges_that_do_not_fit_the_vocabulary_are_refused() {
+    let vocab = Vocab::new("v", ["a", "b"]).unwrap();
+    for merges in [[(0, 1)], [(0, 7)]] {
+        let refused = Bpe::new(&vocab, merges);
+        assert!(
+            matches!(refused, Err(Error::BadVocab { ref reason, .. }) if reason.contains("merge 0")),
+            "{refused:?}"
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! The laws of sources, and what they cost.
+use eft_core::bytes::{self, ByteSettings, END, Work};
+use eft_core::conformance::{FaultInjector, FaultyBackend, SourceTest, check_source};
+use eft_core::{Decoding, Error, LogitSource, RowFeed, Sampling};
+
+use super::*;
+
+fn prompts() -> Vec<Prompt> {
+    ["", "ab", "abca b"].map(Prompt::from).to_vec()
+}
+
+#[test]
+fn a_source_over_bytes_obeys_the_laws_of_sources() {
+    let symbols = || letters().into_iter().chain([END]);
+    let bytes = toy().model(3).bytes().unwrap();
+    check_source(&bytes, &SourceTest::new(prompts()).tokens(symbols())).unwrap();
+    let combined = &bytes
+        + 0.5 * (Toy::new(&[(2, 2), (3, 0)]).model(4).bytes().unwrap() - toy().model(5).bytes().unwrap());
+    check_source(&combined, &SourceTest::new(prompts()).tokens(symbols()).walks(1)).unwrap();
+    // Prompts as bytes, after the token that ends a text.
+    let ids = [vec![END], [&[END][..], &bytes::tokens("ab ca")].concat()];
+    check_source(&bytes, &SourceTest::new(ids).tokens(symbols()).walks(1)).unwrap();
+}
+
+#[test]
+fn a_call_that_fails_changes_nothing() {
+    let injector = FaultInjector::default();
+    let toy = toy();
+    let spec = EngineSpec::new("toy", FaultyBackend::new(Host, &injector), toy.vocab.clone());
+    let (inner, steps) = (toy.clone(), injector.clone());
+    let engine = FnEngine::new(spec, move |row| {
+        steps.step()?;
+        Ok(inner.logits(3, &row.tokens))
+    });
+    let bytes = Source::new(engine).rendered_by(toy).unwrap().bytes().unwrap();
+    let test = SourceTest::new(prompts()).tokens(letters()).steps(6).walks(1).faults(&injector);
+    check_source(&bytes, &test).unwrap();
+}
+
+#[test]
+fn a_text_can_be_as_long_as_the_context_has_tokens() {
+    let toy = toy();
+    let model = toy.model_of(EngineSpec::new("toy", Host, toy.vocab.clone()).context(12), 3);
+    let bytes = model.bytes().unwrap();
+    let (mut session, _) = bytes.open(&[Prompt::from("")]).unwrap();
+    let refused = session.extend(&[RowFeed::last(bytes::tokens("abcabcabcabc"))]);
+    assert!(matches!(refused, Err(Error::ContextFull { row: 0, room: 11, .. })));
+    // "ab" is one token, so texts may have more bytes than the context has tokens.
+    let mut fed = 0;
+    while session.room()[0] > 0 {
+        let byte = u32::from(b"ab"[fed % 2]);
+        session.extend(&[RowFeed::one(byte)]).unwrap();
+        fed += 1;
+    }
+    assert!(fed > 16, "{fed}");
+    assert!(matches!(session.extend(&[RowFeed::one(97)]), Err(Error::ContextFull { .. })));
+    let text = bytes.generate("", Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(200)).unwrap();
+    assert!(text.map(Result::unwrap).count() > 11);
+    let test = SourceTest::new(prompts()).tokens(letters()).walks(1).room_is_least();
+    check_source(
+        &toy.model_of(EngineSpec::new("toy", Host, toy.vocab.clone()).context(20), 3).bytes().unwrap(),
+        &test,
+    )
+    .unwrap();
+}
+
+#[test]
+fn pruned_rows_are_near_exact_ones_and_cost_less() {
+    let toy = toy();
+    let (exact_work, pruned_work) = (Work::default(), Work::default());
+    let exact = toy.model(3).bytes_with(ByteSettings::default().count(&exact_work)).unwrap();
+    for share in [0.01, 0.1, 0.3] {
+        let pruned =
+            toy.model(3).bytes_with(ByteSettings::default().prune(share).count(&pruned_work)).unwrap();
+        let text = bytes::tokens("abcaab bca ab cc aa bcab");
+        let rows = |source: &Source<Host>| {
+            let (mut session, _) = source.open(&[Prompt::from("")]).unwrap();
+            values(&session.extend(&[RowFeed::all(text.clone())]).unwrap())
+        };
+        for (exact, pruned) in rows(&exact).iter().zip(rows(&pruned)) {
+            let distance =
+                exact.iter().zip(&pruned).map(|(a, b)| f64::from(a.exp() - b.exp()).abs()).sum::<f64>() / 2.0;
+            assert!(distance <= share + 1e-6, "{distance} with {share}");
+        }
+    }
+    assert!(pruned_work.positions() < 3 * exact_work.positions());
+}
+
+#[test]
+fn pruned_sources_obey_the_laws_too() {
+    let bytes = toy().model(3).bytes_with(ByteSettings::default().prune(0.05)).unwrap();
+    check_source(&bytes, &SourceTest::new(prompts()).tokens(letters())).unwrap();
+}
+
+#[test]
+fn the_model_runs_only_where_it_must() {
+    let work = Work::default();
+    let bytes = toy().model(3).bytes_with(ByteSettings::default().count(&work)).unwrap();
+    let (mut session, _) = bytes.open(&[Prompt::from("")]).unwrap();
+    session.extend(&[RowFeed { tokens: bytes::tokens("abc abc abc"), wanted: 0 }]).unwrap();
+    assert_eq!(work.passes(), 0);
+    session.rollback(&[3]).unwrap();
+    session.extend(&[RowFeed::last(bytes::tokens("abc"))]).unwrap();
+    let tokens = toy().bpe.encode(b"abc abc abc").unwrap().len();
+    assert!(work.positions() <= 2 * tokens + 2 && work.passes() <= 2, "{work:?}");
+}
