@@ -175,8 +175,7 @@ impl<B: eft::Backend> Models<B> {
         let is_adapter = |model: &&String| Path::new(model).join("adapter_config.json").exists();
         loaded.with_adapters(untuned, std::iter::once(&tuned).chain(others).filter(is_adapter))?;
         let tuned_name = tuned.clone();
-        let named = [&large, &small, &tuned];
-        let vocabs = named.into_iter().map(|name| Ok(loaded.model(name)?.vocab().clone()));
+        let vocabs = [&large, &small, &tuned].into_iter().map(|name| Ok(loaded.model(name)?.vocab().clone()));
         let vocabs = vocabs.collect::<Result<Vec<_>>>()?;
         let differ = vocabs.iter().any(|vocab| vocabs[0].relation(vocab).is_err());
         if flags.bytes || differ {
