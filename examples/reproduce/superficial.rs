@@ -65,14 +65,25 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
         || "The form is not learned by any of these adapters.".into(),
         |count| format!("The form is right in at least 95 % of the answers after {count} examples."),
     ));
+    let fewest = share_right(&curves[0][2][0].1);
+    if fewest >= 0.9 {
+        section.finding(format!(
+            "The fewest examples already make {:.0} % of the answers right, so there is hardly any growth to fit: the miniature \
+             does not show the paper's power law.",
+            100.0 * fewest,
+        ));
+    }
     newcomers::add(models, &mut section)?;
     Ok(section)
 }
 
+fn share_right(scores: &[f64]) -> f64 {
+    scores.iter().sum::<f64>() / scores.len() as f64
+}
+
 /// How a score grows with the number of examples.
 fn fit(what: &str, curve: &[(f64, Vec<f64>)], clusters: &Clusters) -> String {
-    let mean = |scores: &[f64]| scores.iter().sum::<f64>() / scores.len() as f64;
-    let points: Vec<_> = curve.iter().map(|(count, scores)| (*count, mean(scores))).collect();
+    let points: Vec<_> = curve.iter().map(|(count, scores)| (*count, share_right(scores))).collect();
     let fitted = PowerLaw::fit(&points, 0.95)
         .and_then(|law| Ok((law, bootstrap().exponent_over_items(curve, clusters)?)));
     match fitted {
