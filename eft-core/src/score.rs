@@ -17,6 +17,8 @@
 //!
 //! Continuations are scored in several passes, so that the scores of one pass take at most [`PASS_BYTES`] for each
 //! model.
+use std::collections::HashMap;
+
 #[cfg(doc)]
 use crate::Error;
 use crate::backend::Backend;
@@ -75,7 +77,8 @@ impl<B: Backend> Source<B> {
     }
 
     /// Returns the scores of a batch of prompts with their continuations, one for each pair: see
-    /// [`score`](Self::score). Rows may differ in length.
+    /// [`score`](Self::score). Rows may differ in length. A prompt that several pairs have, as the choices of a question,
+    /// is read once.
     ///
     /// ```
     /// use eft_core::{from_fn, Host, Vocab};
@@ -130,7 +133,7 @@ fn score_roots<B: Backend>(
     prompts: &[Prompt],
     continuations: &[Vec<TokenId>],
 ) -> Result<Vec<Vec<Vec<f32>>>> {
-    let mut evaluator = Evaluator::open(roots, prompts)?;
+    let mut evaluator = open_once(roots, prompts)?;
     for (root, source) in roots.iter().enumerate() {
         let limit = evaluator.width(root)?;
         for (row, tokens) in continuations.iter().enumerate() {
@@ -138,6 +141,27 @@ fn score_roots<B: Backend>(
         }
     }
     score_pushed(&mut evaluator, roots.len(), continuations)
+}
+
+/// Opens a row for each prompt. A prompt that several rows have is read once, and its row is then copied.
+fn open_once<B: Backend>(roots: &[&Source<B>], prompts: &[Prompt]) -> Result<Evaluator<B>> {
+    let (mut distinct, mut of_prompt) = (Vec::new(), HashMap::new());
+    let mut row_of = |prompt| {
+        *of_prompt.entry(prompt).or_insert_with(|| {
+            distinct.push(Prompt::clone(prompt));
+            distinct.len() - 1
+        })
+    };
+    let rows: Vec<usize> = prompts.iter().map(&mut row_of).collect();
+    if distinct.len() == prompts.len() {
+        return Evaluator::open(roots, prompts);
+    }
+    let Ok(mut evaluator) = Evaluator::open(roots, &distinct) else {
+        // The same failure, with the row of the prompt among all of them.
+        return Evaluator::open(roots, prompts);
+    };
+    evaluator.select(&rows)?;
+    Ok(evaluator)
 }
 
 /// Pushes tokens onto each row. Returns their log-probabilities, for each of the first `roots` roots and each row.

@@ -74,6 +74,16 @@ pub(crate) struct Models<B: eft::Backend> {
     pub(crate) tokenizer: Option<Arc<Tokenizer>>,
     /// The base as one that only samples text, if it runs on a server.
     pub(crate) sampler: Option<Box<dyn eft::search::Proposer>>,
+    /// The models that a formula may name.
+    pub(crate) named: Vec<(String, Source<B>)>,
+}
+
+impl<B: eft::Backend> Models<B> {
+    /// The combination that a formula describes, in which numbers may have names.
+    pub(crate) fn formula(&self, text: &str, numbers: &[(&str, f32)]) -> formula::Result<Source<B>> {
+        let numbers = numbers.iter().map(|(name, number)| (*name, f64::from(*number)));
+        formula::parse_with(text, self.named.iter().map(|(name, source)| (&name[..], source)), numbers)
+    }
 }
 
 /// Loads the models with the library that the flags name, and runs the example.
@@ -187,21 +197,22 @@ impl<B: eft::Backend> Models<B> {
         let recommended = loaded.defaults.get(&tuned_name).cloned();
         let (large, small) = (loaded.model(&large)?, loaded.model(&small)?);
         if let Some(system) = &flags.tuned_system {
-            tuned =
-                tuned.under(PromptTransform::system(system)).named(format!("{tuned} with a system message"));
+            // Without a name of its own, so that the text stands in what a combination prints.
+            tuned = tuned.under(PromptTransform::system(system));
         }
         let reference = match (&flags.reference, &flags.large) {
             (None, Some(_)) => None,
             (reference, _) => Some(loaded.model(&named(reference, emulated))?),
         };
+        let mut named: Vec<_> = [("large", &large), ("small", &small), ("tuned", &tuned)]
+            .map(|(name, source)| (name.to_owned(), source.clone()))
+            .into();
+        for (name, model) in &flags.others {
+            named.push((name.clone(), loaded.model(model)?));
+        }
         let combined = match flags.mode {
             _ if let Some(text) = &flags.formula => {
-                let mut names =
-                    vec![("large", large.clone()), ("small", small.clone()), ("tuned", tuned.clone())];
-                for (name, model) in &flags.others {
-                    names.push((name, loaded.model(model)?));
-                }
-                formula::parse(text, names.iter().map(|(name, source)| (*name, source)))?
+                formula::parse(text, named.iter().map(|(name, source)| (&name[..], source)))?
             }
             Mode::Up => combine::delta(&large, &tuned, &small, flags.alpha)?,
             Mode::Down => combine::delta(&small, &tuned, &large, flags.alpha)?,
@@ -218,6 +229,7 @@ impl<B: eft::Backend> Models<B> {
             reference,
             recommended,
             tokenizer: loaded.found,
+            named,
             sampler: loaded.sampler,
         })
     }

@@ -13,6 +13,9 @@ use super::flags::{DecodingFlags, ModelFlags};
 ///
 /// Without models and task, those of the zoo answer short questions about people who are not in the texts they were
 /// tuned on. A run that is interrupted goes on where it stopped when it is started again.
+///
+/// With `--formula`, evaluates what the formula says. In it, `alpha` stands for each of the values of `--alpha`, as in
+/// `large + alpha*(tuned - small)`; a formula without it is one combination.
 #[derive(Parser)]
 // The flag of one α is replaced by one of several.
 #[command(mut_arg("alpha", |arg| arg.long("one-alpha").hide(true)))]
@@ -24,10 +27,10 @@ pub(crate) struct Args {
     /// Files of the same kind on which α is chosen; the task then only reports what the chosen α does
     #[arg(long, value_name = "FILE", requires = "task")]
     pub(crate) validation: Vec<PathBuf>,
-    /// The weights of the difference that tuning makes: one (`1`), a list (`0,0.5,1`), five values of a range (`0..2`),
-    /// or any number of them (`0..2:9`)
-    #[arg(long = "alpha", value_name = "ALPHAS", default_value = "0..2", allow_hyphen_values = true)]
-    pub(crate) alphas: Alphas,
+    /// The weights of the difference that tuning makes, or what `alpha` is in a formula: one (`1`), a list (`0,0.5,1`), five
+    /// values of a range (`0..2`), or any number of them (`0..2:9`); by default `0..2`
+    #[arg(long = "alpha", value_name = "ALPHAS", allow_hyphen_values = true)]
+    pub(crate) alphas: Option<Alphas>,
     /// How an item is scored
     #[arg(long, value_enum, default_value = "exact")]
     pub(crate) score: Score,
@@ -132,6 +135,11 @@ impl From<NormFlag> for LengthNorm {
 /// The weights to evaluate, in ascending order.
 #[derive(Clone)]
 pub(crate) struct Alphas(pub(crate) Vec<f32>);
+
+impl Alphas {
+    /// The values of `0..2`.
+    pub(crate) const DEFAULT: [f32; 5] = [0.0, 0.5, 1.0, 1.5, 2.0];
+}
 
 impl FromStr for Alphas {
     type Err = anyhow::Error;

@@ -18,18 +18,22 @@ impl Identity {
             Mode::Down => ("tuned-large", "tuned-small"),
             _ => ("tuned-small", "tuned-large"),
         };
-        let mut hashes = Vec::new();
+        let mut named: Vec<(&str, String)> = Vec::new();
         for (role, name, of_zoo) in [
             ("large", &flags.large, "base-large"),
             ("small", &flags.small, "base-small"),
             ("tuned", &flags.tuned, tuned),
             ("reference", &flags.reference, reference),
         ] {
-            let name = match name {
-                Some(name) => name.clone(),
-                None if own => continue,
-                None => zoo(of_zoo),
-            };
+            match name {
+                Some(name) => named.push((role, name.clone())),
+                None if own => {}
+                None => named.push((role, zoo(of_zoo))),
+            }
+        }
+        named.extend(flags.others.iter().map(|(role, name)| (&role[..], name.clone())));
+        let mut hashes = Vec::new();
+        for (role, name) in named {
             let short = Path::new(&name)
                 .file_name()
                 .map_or_else(Default::default, |n| n.to_string_lossy().into_owned());

@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run --release --example evaluate                     # the zoo's models on short questions
 //! cargo run --release --example evaluate -- --task FILE --large MODEL --small MODEL --tuned MODEL --alpha 0..2
+//! cargo run --release --example evaluate -- --formula "nucleus_delta(tuned, large, small, p=0.9)" --out filtered
 //! ```
 mod args;
 #[path = "../common/flags.rs"]
@@ -22,14 +23,16 @@ use eft::{Backend, Source, combine};
 use eft_eval::report::MetricSummary;
 use eft_eval::{Report, Run, Task};
 
-use args::Args;
+use args::{Alphas, Args};
 use flags::Mode;
 use identity::Identity;
 use models::Models;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match models::with_backend(&args.models, &Evaluate(&args)) {
+    let mut args = Args::parse();
+    // It may name a number, which the loader of the models does not know.
+    let formula = args.models.formula.take();
+    match models::with_backend(&args.models, &Evaluate { args: &args, formula: formula.as_deref() }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -38,19 +41,27 @@ fn main() -> ExitCode {
     }
 }
 
-struct Evaluate<'a>(&'a Args);
+struct Evaluate<'a> {
+    args: &'a Args,
+    formula: Option<&'a str>,
+}
 
 impl models::Run for Evaluate<'_> {
     fn run<B: Backend>(&self, models: Models<B>) -> Result<()> {
-        let Self(args) = self;
+        let Self { args, formula } = *self;
         if !matches!(args.models.mode, Mode::Up | Mode::Down) {
             bail!("α has no part in this `--mode`: evaluate `up` or `down`");
         }
-        if args.models.formula.is_some() || !args.models.others.is_empty() {
-            bail!("`--formula` and `--model` are not evaluated: α is the weight of `tuned − untuned`");
+        let (files, mut validation) = task::files(args)?;
+        let sources = Sources::of(&models, args.alphas.as_ref(), formula)?;
+        if sources.swept.is_empty() {
+            if !args.validation.is_empty() {
+                bail!(
+                    "there is nothing to choose on `--validation` items: the formula does not name `alpha`"
+                );
+            }
+            validation.clear();
         }
-        let (files, validation) = task::files(args)?;
-        let sources = Sources::of(&models, args)?;
         let identity = Identity::of(&args.models)?;
         let chosen = match validation.is_empty() {
             true => None,
@@ -97,11 +108,24 @@ struct Sources<B: Backend> {
 }
 
 impl<B: Backend> Sources<B> {
-    fn of(models: &Models<B>, args: &Args) -> Result<Self> {
+    fn of(models: &Models<B>, alphas: Option<&Alphas>, formula: Option<&str>) -> Result<Self> {
         let mut fixed = vec![("base", models.base.clone()), ("tuned", models.tuned.clone())];
         fixed.extend(models.reference.clone().map(|reference| ("reference", reference)));
-        let swept = args.alphas.0.iter().map(|alpha| {
-            let combined = combine::delta(&models.base, &models.tuned, &models.untuned, *alpha)?;
+        if let Some(text) = formula
+            && let Ok(source) = models.formula(text, &[])
+        {
+            if alphas.is_some() {
+                bail!("`--alpha` has no part in a formula that does not name `alpha`");
+            }
+            fixed.push(("formula", source));
+            return Ok(Self { fixed, swept: Vec::new() });
+        }
+        let alphas = alphas.map_or(&Alphas::DEFAULT[..], |alphas| &alphas.0[..]);
+        let swept = alphas.iter().map(|alpha| {
+            let combined = match formula {
+                Some(text) => models.formula(text, &[("alpha", *alpha), ("α", *alpha)])?,
+                None => combine::delta(&models.base, &models.tuned, &models.untuned, *alpha)?,
+            };
             Ok((*alpha, combined))
         });
         Ok(Self { fixed, swept: swept.collect::<Result<_>>()? })

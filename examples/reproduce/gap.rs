@@ -1,5 +1,6 @@
 //! The gap closed by up-scaling, against its strength.
 use anyhow::{Context, Result};
+use eft_eval::stats::{Clusters, Estimate};
 use eft_eval::sweep::{Part, Sweep, choose};
 
 use crate::answers::{Question, ask, bootstrap, greedy, people, questions, right, scores, texts};
@@ -42,15 +43,14 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
         let source = models.up_scaled(&models.tuned_small, value.value);
         let closed = bootstrap().gap_closed(&base, &of_test.scores[index], &reference, &clusters)?;
         let counts = changed(&source, &models.base_large, &test)?;
-        let (written, different) = counts.iter().fold((0, 0), |(w, d), of| (w + of.0, d + of.1));
-        let share = different as f64 / written as f64;
+        let share = share_of_tokens(&test, &counts)?;
         let mark = if index == choice.chosen { " (chosen)" } else { "" };
         section.row([
             format!("{}{mark}", value.value),
             section::share(&value.validation),
             section::share(&value.test),
             percent(closed.value, closed.interval),
-            format!("{:.1} %", 100.0 * share),
+            section::share(&share),
         ]);
         line.point(f64::from(value.value), value.test.value, value.test.interval);
         if index == choice.chosen {
@@ -76,7 +76,17 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
          closes {} of the gap, and {:.0} % of its tokens are not what the base would have written.",
         choice.value(),
         percent(closed.value, closed.interval),
-        100.0 * share,
+        100.0 * share.value,
     ));
     Ok(section)
+}
+
+/// The share of tokens that differ, over all texts. `counts` has the tokens of each text, and those that differ.
+fn share_of_tokens(questions: &[Question], counts: &[(usize, usize)]) -> Result<Estimate> {
+    let (mut differ, mut about) = (Vec::new(), Vec::new());
+    for (question, (written, different)) in questions.iter().zip(counts) {
+        differ.extend((0..*written).map(|token| f64::from(u8::from(token < *different))));
+        about.extend(std::iter::repeat_n(&question.about, *written));
+    }
+    Ok(bootstrap().mean(&differ, &Clusters::by(about))?)
 }

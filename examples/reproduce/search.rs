@@ -5,6 +5,7 @@ use eft::decode::{Detokenizer, FinishReason};
 use eft::search::{BlackBox, ChunkBeamSearch, ImplicitReward, Proposer, SampledText};
 use eft::{Decoding, Prompt, Sampling};
 use eft_eval::stats::Clusters;
+use eft_eval::sweep::{Part, Shape, choose};
 
 use crate::answers::{Question, bootstrap, people, questions, right};
 use crate::models::{Models, Source};
@@ -14,7 +15,11 @@ use crate::section::{self, Section};
 const QUESTIONS: usize = 60;
 
 /// Ways to search: the texts kept, the continuations of each, and the tokens of a chunk.
-const SETTINGS: [[usize; 3]; 3] = [[2, 2, 1], [4, 4, 1], [4, 4, 2]];
+const SHAPES: [Shape; 3] = [shape(2, 2, 1), shape(4, 4, 1), shape(4, 4, 2)];
+
+const fn shape(width: usize, successors: usize, chunk: usize) -> Shape {
+    Shape { width, successors, chunk }
+}
 
 pub(crate) fn run(models: &Models) -> Result<Section> {
     let Models { base_large, base_small, tuned_small, other_base, other_tuned, .. } = models;
@@ -38,25 +43,44 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
             name,
             section::number(&bootstrap().mean(&of(|f| f.score), &clusters)?),
             section::share(&hits),
-            format!("{:.0}", sampled.value),
+            section::number(&sampled),
         ]);
         shares.push(hits);
         Ok(())
     };
-    let whole = |rows| [1, rows, usize::MAX];
-    add("a sample of the base".into(), search(base_large, &pair, whole(1), &asked)?)?;
+    add("a sample of the base".into(), search(base_large, &pair, Shape::best_of(1), &asked)?)?;
     for rows in [4, 16, 64] {
-        add(format!("best of {rows}"), search(base_large, &pair, whole(rows), &asked)?)?;
+        add(format!("best of {rows}"), search(base_large, &pair, Shape::best_of(rows), &asked)?)?;
     }
-    for setting @ [w, k, c] in SETTINGS {
-        add(format!("search {w}/{k}/{c}"), search(base_large, &pair, setting, &asked)?)?;
+    let mut of_test = Vec::new();
+    for shape in SHAPES {
+        let found = search(base_large, &pair, shape, &asked)?;
+        of_test.push(found.iter().map(|found| found.right).collect());
+        add(format!("search {shape}"), found)?;
     }
-    let best = SETTINGS[1];
+    let mut to_choose = questions("questions/validation-short.jsonl")?;
+    to_choose.truncate(QUESTIONS);
+    let of_validation = SHAPES.iter().map(|shape| {
+        let found = search(base_large, &pair, *shape, &to_choose)?;
+        Ok(found.iter().map(|found| found.right).collect())
+    });
+    let of_validation = Part { scores: of_validation.collect::<Result<_>>()?, clusters: people(&to_choose) };
+    let of_test = Part { scores: of_test, clusters: people(&asked) };
+    let choice = choose(&SHAPES, &of_validation, &of_test, &bootstrap())?;
+    let best = SHAPES[1];
     add("search 4/4/1, guide of another tokenizer".into(), search(base_large, &other_pair, best, &asked)?)?;
     add("search 4/4/1, black-box base".into(), search(&black_box, &pair, best, &asked)?)?;
     add("search 4/4/1, black box and other guide".into(), search(&black_box, &other_pair, best, &asked)?)?;
     add("EFT, token by token".into(), emulated(models, &asked)?)?;
 
+    section.finding(format!(
+        "Of the three shapes, {} is chosen on {} validation questions, where it is right on {}; on the test questions it is \
+         right on {}.",
+        choice.value(),
+        to_choose.len(),
+        section::share(&choice.of_chosen().validation),
+        section::share(&choice.of_chosen().test),
+    ));
     let (best_of_16, beam) = (&shares[2], &shares[5]);
     section.finding(format!(
         "At 16 candidates, search by single tokens is right on {} and best-of-16 on {}{}",
@@ -96,13 +120,12 @@ const SEEDS: u64 = 1 << 20;
 fn search(
     base: &dyn Proposer,
     guide: &dyn Fn() -> ImplicitReward<Candle>,
-    [width, successors, chunk]: [usize; 3],
+    shape: Shape,
     questions: &[Question],
 ) -> Result<Vec<Found>> {
     let found = (0..).step_by(SEEDS as usize).zip(questions).map(|(seed, question)| {
         let search = ChunkBeamSearch::new(base, guide()).decoding(decoding(seed));
-        let search = search.width(width).successors(successors).chunk(chunk);
-        let found = search.run(question.prompt())?;
+        let found = shape.apply(search).run(question.prompt())?;
         let best = found.best();
         let hit = right(question, &best.continuation.to_text());
         Ok(Found { score: best.score, right: f64::from(u8::from(hit)), drawn: found.drawn as f64 })

@@ -89,12 +89,41 @@ pub fn parse<'a, B: Backend, N: Into<String>>(
     text: &str,
     names: impl IntoIterator<Item = (N, &'a Source<B>)>,
 ) -> Result<Source<B>> {
+    parse_with(text, names, std::iter::empty::<(String, f64)>())
+}
+
+/// Makes a source of a formula in which numbers have names, too: those of a sweep, for example.
+///
+/// A named number may stand wherever a number may. Where a model and a number have the same name, the model is meant.
+///
+/// ```
+/// use eft::{Host, Vocab, formula, from_fn};
+///
+/// let vocab = Vocab::new("ab", ["a", "b"])?;
+/// let model = |logits: [f32; 2]| from_fn(Host, vocab.clone(), move |_| Ok(logits.to_vec()));
+/// let (large, small, tuned) = (model([2.0, 0.0]), model([1.0, 0.0]), model([0.0, 3.0]));
+/// let names = [("large", &large), ("small", &small), ("tuned", &tuned)];
+///
+/// let at = |alpha| formula::parse_with("large + alpha*(tuned - small)", names, [("alpha", alpha)]);
+/// assert_eq!(at(0.5)?.to_string(), "large + 0.5·(tuned − small)");
+/// # Ok::<(), eft::Error>(())
+/// ```
+///
+/// # Errors
+/// The errors of [`parse`]. A named number that is not finite is an error at the place of its name.
+pub fn parse_with<'a, B: Backend, N: Into<String>, M: Into<String>>(
+    text: &str,
+    names: impl IntoIterator<Item = (N, &'a Source<B>)>,
+    numbers: impl IntoIterator<Item = (M, f64)>,
+) -> Result<Source<B>> {
     let named = |(name, source): (N, &Source<B>)| {
         let name = name.into();
         let source = if source.name() == name { source.clone() } else { source.named(&name) };
         (name, source)
     };
     let models: BTreeMap<String, Source<B>> = names.into_iter().map(named).collect();
-    let names: Vec<_> = models.keys().map(String::as_str).collect();
-    parser::Parser::new(text, lexer::tokens(text, &names), &models).formula()
+    let numbers: BTreeMap<String, f64> =
+        numbers.into_iter().map(|(name, number)| (name.into(), number)).collect();
+    let names: Vec<_> = models.keys().chain(numbers.keys()).map(String::as_str).collect();
+    parser::Parser::new(text, lexer::tokens(text, &names), &models, &numbers).formula()
 }

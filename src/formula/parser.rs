@@ -19,6 +19,8 @@ pub(super) struct Parser<'a, B: Backend> {
     /// The number of brackets that are open.
     depth: usize,
     models: &'a BTreeMap<String, Source<B>>,
+    /// The numbers that have names.
+    numbers: &'a BTreeMap<String, f64>,
 }
 
 /// The value of a part of a formula.
@@ -39,8 +41,13 @@ impl<B: Backend> Value<B> {
 
 impl<'a, B: Backend> Parser<'a, B> {
     /// The tokens end with [`Token::End`] or [`Token::Fault`].
-    pub(super) fn new(text: &'a str, tokens: Vec<Placed>, models: &'a BTreeMap<String, Source<B>>) -> Self {
-        Self { text, tokens, next: 0, depth: 0, models }
+    pub(super) fn new(
+        text: &'a str,
+        tokens: Vec<Placed>,
+        models: &'a BTreeMap<String, Source<B>>,
+        numbers: &'a BTreeMap<String, f64>,
+    ) -> Self {
+        Self { text, tokens, next: 0, depth: 0, models, numbers }
     }
 
     /// The whole formula.
@@ -153,9 +160,17 @@ impl<'a, B: Backend> Parser<'a, B> {
             }
             Token::Name(name) if self.peek_after() == &Token::Open => Value::Weighted(1.0, self.call(&name)?),
             Token::Name(name) | Token::Quoted(name) => {
-                let Some(source) = self.models.get(&name) else { return Err(self.unknown(&name)) };
+                let value = match (self.models.get(&name), self.numbers.get(&name)) {
+                    (Some(source), _) => Value::Weighted(1.0, source.clone()),
+                    (None, Some(number)) if (*number as f32).is_finite() => Value::Number(*number),
+                    (None, Some(number)) => {
+                        return self
+                            .error(&start, format!("`{name}` is {number}, which is not a finite number"));
+                    }
+                    (None, None) => return Err(self.unknown(&name)),
+                };
                 self.advance();
-                Value::Weighted(1.0, source.clone())
+                value
             }
             Token::Open => {
                 self.deeper()?;
@@ -308,7 +323,7 @@ impl<'a, B: Backend> Parser<'a, B> {
         let rest = &self.text[span.start..];
         let run =
             &rest[..rest.find(|c: char| !c.is_alphanumeric() && !"_-./".contains(c)).unwrap_or(rest.len())];
-        let known = || self.models.keys().map(String::as_str);
+        let known = || self.models.keys().chain(self.numbers.keys()).map(String::as_str);
         let (name, span) = match nearest(name, known()).is_none() && nearest(run, known()).is_some() {
             true => (run, span.start..span.start + run.len()),
             false => (name, span),

@@ -229,3 +229,31 @@ fn the_error_converts_into_that_of_the_library() {
     assert!(matches!(error, eft::Error::Formula(_)));
     assert!(error.to_string().starts_with("column 1: there is no model `smallx`"));
 }
+
+#[test]
+fn numbers_with_names_stand_wherever_numbers_may() {
+    let read = |text, alpha| {
+        let models = models().iter().map(|(name, source)| (*name, source));
+        parse_with(text, models, [("alpha", alpha), ("α", alpha), ("small", 7.0)])
+    };
+    let printed = |text| read(text, 0.5).unwrap().to_string();
+    assert_eq!(printed("large + alpha*(tuned - small)"), printed("large + 0.5*(tuned - small)"));
+    assert_eq!(printed("large + (1 - α)*tuned"), printed("large + 0.5*tuned"));
+    assert_eq!(printed("mixture(alpha: a, 1 - alpha: b)"), printed("mixture(0.5: a, 0.5: b)"));
+    assert_eq!(
+        printed("delta(large, tuned, small, alpha=alpha)"),
+        printed("delta(large, tuned, small, alpha=0.5)")
+    );
+    let error = |text, alpha| read(text, alpha).map(|source| source.to_string()).unwrap_err();
+    assert_eq!(error("large + alpha", 0.5).column(), 7);
+    let not_finite = error("large + alpha*tuned", f64::NAN);
+    assert_eq!(
+        (not_finite.column(), not_finite.message()),
+        (9, "`alpha` is NaN, which is not a finite number")
+    );
+    let misspelt = error("large + alpa*tuned", 0.5);
+    assert_eq!(misspelt.column(), 9);
+    assert!(misspelt.message().contains("did you mean `alpha`?"), "{misspelt}");
+    // Without the numbers, it is an unknown name.
+    assert_eq!(super::read("large + alpha*tuned").map(|source| source.to_string()).unwrap_err().column(), 9);
+}

@@ -4,7 +4,7 @@ mod round_trip;
 
 use std::sync::LazyLock;
 
-use eft::formula::parse;
+use eft::formula::{parse, parse_with};
 use eft::{
     EngineSpec, FnEngine, Host, Message, Prompt, PromptTransform, Renderer, Result, Source, TokenId, Vocab,
     combine,

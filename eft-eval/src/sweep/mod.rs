@@ -4,6 +4,7 @@
 //! [`Variant`](eft_core::decode::Variant), a source with settings of generation. Sources over the same models share their
 //! passes, and values share a row of the models as long as they choose the same tokens: see [`eft_core::decode::joint`].
 //! So nine values cost little more than the longest of them, and every text is the one that its source writes alone.
+//! For the beam, the successors and the chunk of a weak-to-strong search, see [`search`](search()).
 //!
 //! A value must not be chosen by the scores that are then reported for it. [`choose`](choose()) takes the value that is
 //! best on the items of a validation part, and reports its scores on a test part.
@@ -33,6 +34,14 @@
 //! ```
 mod choose;
 mod run;
+mod search;
 
 pub use choose::{Choice, OfValue, Part, choose};
 pub use run::{Sweep, Swept, SweptText, Written};
+pub use search::{Searched, SearchedText, Shape, search};
+
+/// Whether an error says that the models refuse a prompt, as opposed to the settings.
+fn refuses_prompt(error: &eft_core::Error) -> bool {
+    use eft_core::Error::{CannotRender, ContextFull, EmptyPrompt, TokenOutOfRange};
+    matches!(error, CannotRender { .. } | ContextFull { .. } | EmptyPrompt { .. } | TokenOutOfRange { .. })
+}

@@ -4,6 +4,8 @@ use eft_core::backend::Backend;
 use eft_core::decode::{FinishReason, Joint, JointWork, Request, TextEvent, Variant};
 use eft_core::{Decoding, Error, Result, Source, TokenId};
 
+use super::refuses_prompt;
+
 /// How many requests are generated in one batch, unless [`Sweep::batch`] sets it.
 const BATCH: usize = 64;
 
@@ -165,12 +167,6 @@ impl<V, B: Backend> Sweep<V, B> {
         }
         Ok(())
     }
-}
-
-/// Whether an error says that the models refuse a prompt, as opposed to the settings.
-fn refuses_prompt(error: &Error) -> bool {
-    use Error::{CannotRender, ContextFull, EmptyPrompt, TokenOutOfRange};
-    matches!(error, CannotRender { .. } | ContextFull { .. } | EmptyPrompt { .. } | TokenOutOfRange { .. })
 }
 
 impl Swept {

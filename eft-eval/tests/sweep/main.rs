@@ -1,6 +1,8 @@
 //! Sweeps: the texts are those that each value writes alone, whatever the batches are.
 mod choose;
+mod search;
 
+use eft_core::combine::{amplified_delta, multi_objective, nucleus_delta};
 use eft_core::decode::{Request, Variant};
 use eft_core::sample::FrequencyPenalty;
 use eft_core::{Decoding, EngineSpec, FnEngine, Host, Sampling, Source, TokenId, Vocab, from_fn};
@@ -63,6 +65,37 @@ proptest! {
         } else {
             prop_assert_eq!(texts(swept), alone(&variants, &requests));
         }
+    }
+}
+
+/// The settings that a user may sweep over, beside α: β, λ, the mass of a nucleus, and the temperature.
+#[test]
+fn every_kind_of_setting_can_be_swept() {
+    let (large, small) = (model("large", 1), model("small", 2));
+    let (tuned, other) = (model("tuned", 3), model("other", 4));
+    let decoding = Decoding::from(Sampling::default().seed(5)).max_tokens(8);
+    let requests: Vec<Request> = (0..6).map(|prompt| Request::new([prompt]).samples(2)).collect();
+    let values = [0.2, 0.5, 0.9_f32];
+    let of_source = |source: &dyn Fn(f32) -> eft_core::Result<Source<Host>>| {
+        values.map(|value| (value, Variant::new(source(value).unwrap(), &decoding)))
+    };
+    let hot = |value| Variant::new(large.clone(), Sampling::default().temperature(value).seed(5));
+    let sweeps = [
+        of_source(&|beta| amplified_delta(&large, &tuned, &small, beta)),
+        of_source(&|lambda| {
+            multi_objective(&large, [(lambda, &tuned, &small), (1.0 - lambda, &other, &small)])
+        }),
+        of_source(&|p| nucleus_delta(&large, &tuned, &small, 1.0, p)),
+        values.map(|value| {
+            let mut variant = hot(value);
+            variant.decoding.max_tokens = Some(8);
+            (value, variant)
+        }),
+    ];
+    for variants in sweeps {
+        let swept = texts(Sweep::new(variants.clone()).run(requests.clone()).unwrap());
+        assert_eq!(swept, alone(&variants, &requests));
+        assert!(swept.iter().any(|texts| *texts != swept[0]), "the value must matter: {swept:?}");
     }
 }
 

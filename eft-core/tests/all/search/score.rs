@@ -23,3 +23,29 @@ fn the_memory_of_a_pass_is_bounded_over_all_rows() {
     let bytes = counts.most_scored.load(Ordering::SeqCst) * VOCABULARY * size_of::<f32>();
     assert!(bytes <= 128 << 20, "{bytes} bytes in one pass");
 }
+
+#[test]
+fn a_prompt_that_several_rows_have_is_read_once() {
+    let prompts =
+        [vec![1, 2, 3, 4, 5, 6], vec![2, 2], vec![1, 2, 3, 4, 5, 6], vec![1, 2, 3, 4, 5, 6], vec![2, 2]];
+    let texts: [&[TokenId]; 5] = [&[1, 2], &[3, 1], &[0, 4, 5], &[], &[6]];
+    let (model, counts) = counted("m", 3, &[]);
+    let (other, of_other) = counted("n", 4, &[]);
+    let source = &model + 0.5 * &other;
+    let scored = source.score_batch(prompts.iter().cloned().zip(texts.map(<[_]>::to_vec))).unwrap();
+    // The two prompts, and all but the last token of each text.
+    for counts in [counts, of_other] {
+        assert_eq!(counts.take().1, 6 + 2 + (1 + 1 + 2));
+    }
+    for (score, (prompt, text)) in scored.iter().zip(prompts.iter().zip(texts)) {
+        assert_eq!(*score, source.score(prompt.clone(), text).unwrap());
+    }
+}
+
+#[test]
+fn an_error_names_the_row_of_the_whole_batch() {
+    let (model, _) = counted("m", 3, &[]);
+    let pairs = [vec![1], vec![1], vec![]].map(|prompt: Vec<TokenId>| (prompt, vec![2]));
+    let error = model.score_batch(pairs).unwrap_err();
+    assert!(matches!(error, eft_core::Error::EmptyPrompt { row: 2, .. }), "{error:?}");
+}
