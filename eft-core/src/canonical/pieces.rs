@@ -104,7 +104,7 @@ impl Pieces {
             _ => (0x1_0000, 0x10_FFFF),
         };
         let bits = 6 * u32::from(place.lack);
-        let (first, last) = (place.code << bits, (place.code + 1 << bits) - 1);
+        let (first, last) = (place.code << bits, ((place.code + 1) << bits) - 1);
         if first >= 0xD800 && last <= 0xDFFF || last < least || first > most {
             return false;
         }

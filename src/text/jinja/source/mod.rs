@@ -120,7 +120,10 @@ fn generation(tokens: &mut [Token]) {
 
 #[cfg(test)]
 mod tests {
-    use super::rewritten;
+    /// Rewrites a source that is not nested too deeply.
+    fn rewritten(source: &str) -> String {
+        super::rewritten(source).unwrap_or_else(|at| panic!("refused at {at}: {source}"))
+    }
 
     #[test]
     fn other_text_stays_as_it_is() {
