@@ -8,6 +8,9 @@ use crate::models::Models;
 use crate::newcomers;
 use crate::section::{self, Section};
 
+/// The scores of all answers at each number of examples.
+type Curve = Vec<(f64, Vec<f64>)>;
+
 pub(crate) fn run(models: &Models) -> Result<Section> {
     let asked = questions("questions/test-short.jsonl")?;
     let clusters = people(&asked);
@@ -26,8 +29,8 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
     );
     let checks: [(_, Check); 3] = [("form, tuned", form), ("fact, tuned", fact), ("both, tuned", right)];
     let mut lines = checks.map(|(name, check)| (Line::new(name), check));
-    // For each of the two sources and each check, the scores at each number of examples.
-    let mut curves: [[Vec<(f64, Vec<f64>)>; 3]; 2] = Default::default();
+    // For each of the two sources and each check.
+    let mut curves: [[Curve; 3]; 2] = Default::default();
     let mut forms = Vec::new();
     for ((count, tuned), (_, small)) in models.large_curve.iter().zip(&models.small_curve) {
         let mut cells = vec![count.to_string()];

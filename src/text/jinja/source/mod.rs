@@ -119,6 +119,7 @@ fn generation(tokens: &mut [Token]) {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic, reason = "tests")]
 mod tests {
     /// Rewrites a source that is not nested too deeply.
     fn rewritten(source: &str) -> String {
