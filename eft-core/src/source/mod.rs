@@ -306,7 +306,7 @@ impl<B: Backend> Source<B> {
     }
 
     /// The vocabularies of the distinct models, in the order in which they are written; at least one.
-    fn vocabs(&self) -> Vec<&Arc<Vocab>> {
+    pub(crate) fn vocabs(&self) -> Vec<&Arc<Vocab>> {
         self.distinct()
             .filter_map(|source| match source.node() {
                 Node::Leaf(leaf) => Some(&leaf.engine.spec().vocab),

@@ -175,14 +175,16 @@ impl<B: Backend> Speculative<B> {
             true => text_draft::over_bytes(&draft)?,
             false => draft,
         };
-        let writes_text = is_of_bytes(draft.vocab()) || draft.single_model("drafting").is_ok();
-        if writes_text && target.relation(draft.vocab()).is_err() {
+        if Common::of(self.target.vocabs().into_iter().chain(draft.vocabs())).is_err()
+            && let Ok(text) = text_draft::over_bytes(&draft)
+        {
             let (evaluator, rows) = open(&[&self.target], &requests, &decoding)?;
-            let text = TextDraft::open(&self.target, &draft, &rows.prompts(&requests))?;
+            let text = TextDraft::open(&self.target, &text, &rows.prompts(&requests))?;
             let (acceptance, scheduler) = (self.acceptance(&decoding), self.scheduler());
             let stepper = SpeculativeStepper::of_text(text, acceptance, scheduler);
             return Batch::start(evaluator, decoding, rows, Box::new(stepper));
         }
+        // A draft that cannot write text, for lack of a tokenizer, is refused here if its tokens are not the target's.
         let (evaluator, rows) = open(&[&self.target, &draft], &requests, &decoding)?;
         self.start(evaluator, decoding, rows)
     }

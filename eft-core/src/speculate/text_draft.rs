@@ -47,9 +47,8 @@ pub(super) fn over_bytes<B: Backend>(draft: &Source<B>) -> Result<Source<B>> {
 }
 
 impl<B: Backend> TextDraft<B> {
-    /// Opens the draft on the prompts of a batch.
+    /// Opens a draft over bytes on the prompts of a batch.
     pub(super) fn open(target: &Source<B>, draft: &Source<B>, prompts: &[Prompt]) -> Result<Self> {
-        let draft = over_bytes(draft)?;
         let (session, scores) = draft.open(prompts)?;
         let (backend, width) = (draft.backend().clone(), draft.vocab().real());
         let best = backend.argmax(&scores.last()?, width)?;
