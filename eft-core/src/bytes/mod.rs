@@ -31,7 +31,7 @@
 //!
 //! # Cost
 //! A model must run wherever a token ends, and a word is also the beginning of longer ones. So exact rows take several
-//! positions for each token of the text: for "there" also those after "the" and "ther". With
+//! positions for each token of the text: for "therefore" also those after "the" and "there". With
 //! [`prune`](ByteSettings::prune), the model does not run where a token is so improbable that it hardly matters.
 //!
 //! ```
