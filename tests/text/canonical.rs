@@ -85,7 +85,7 @@ impl Known {
         ];
         let starts =
             |more: &&str| self.tokenizer.encode(&format!("{text}{more}"), false).unwrap().starts_with(ids);
-        more.iter().any(|more| starts(more))
+        more.iter().any(starts)
     }
 }
 
