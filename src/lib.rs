@@ -4,8 +4,8 @@
 //!
 //! This crate is the facade. It re-exports `eft_core`, the algebra of logit sources, and has one module for each tensor
 //! library that a feature enables (`candle` by default, `ort`, `tch`), models on servers (`remote`), tokenizers and chat
-//! templates (`text`), and models by name (`load`; on the Hugging Face hub with the feature `hub`), texts that follow a grammar (`grammar`). [`formula`] reads
-//! combinations as text.
+//! templates (`text`), models by name (`load`; on the Hugging Face hub with the feature `hub`), and texts that follow a
+//! grammar (`grammar`). [`formula`] reads combinations as text.
 //!
 //! ```
 //! use eft::{from_fn, Host, Sampling, Vocab};

@@ -1,7 +1,7 @@
 //! SGLang's own interface, `/generate`.
 //!
-//! Tested with SGLang 0.5.23 on a CPU. All positions are scored by one prompt: `logprob_start_len` says from which of its
-//! tokens on the log-probs are told, and what precedes that token is taken from the prefix cache.
+//! Its answers are those of SGLang 0.5.23 on a CPU. All positions are scored by one prompt: `logprob_start_len` says from
+//! which of its tokens on log-probs are returned, and what precedes that token is taken from the prefix cache.
 use serde_json::{Value, json};
 
 use super::{Answer, Question, list, log_prob, token_id};
@@ -40,7 +40,7 @@ pub(super) fn read(answer: &Value, question: &Question<'_>) -> Result<Vec<Answer
     let mut positions = Vec::new();
     let before = question.prompts.len().saturating_sub(1);
     if before > 0 {
-        // The first entry stands for the token at which the log-probs begin, and tells nothing about it.
+        // The first entry stands for the token at which the log-probs begin, and has no log-prob.
         let scored = list(&told["input_token_logprobs"], "input_token_logprobs")?;
         let scored = scored.iter().map(|entry| token_id(&entry[1])).collect::<Result<Vec<_>, _>>()?;
         if scored != tokens[tokens.len() - before - 1..] {

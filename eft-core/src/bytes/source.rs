@@ -28,7 +28,7 @@ impl<B: Backend> Source<B> {
     /// the source that another call returns would be run again.
     ///
     /// ```no_run
-    /// # fn load(name: &str) -> eft_core::Result<eft_core::Source<eft_core::Host>> { todo!() }
+    /// # fn load(name: &str) -> eft_core::Result<eft_core::Source<eft_core::Host>> { unreachable!() }
     /// let large = load("Llama-3.1-70B")?.bytes()?;
     /// let (tuned, small) = (load("Qwen2.5-0.5B-Instruct")?.bytes()?, load("Qwen2.5-0.5B")?.bytes()?);
     /// let upscaled = &large + (&tuned - &small);

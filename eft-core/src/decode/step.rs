@@ -1,7 +1,7 @@
 //! One step of decoding: how the next tokens of each row are chosen.
 //!
-//! Plain decoding chooses one token for each row, after those that a processor forces. Speculative decoding chooses one or several, and implements the same
-//! trait, so that a [`Batch`](super::Batch) does not know which of the two it runs.
+//! Plain decoding chooses one token for each row, after those that a processor forces. Speculative decoding chooses one
+//! or several, and implements the same trait, so that a [`Batch`](super::Batch) does not know which of the two it runs.
 use super::report::Report;
 use super::stop::StopRules;
 use crate::backend::Backend;

@@ -49,9 +49,13 @@ struct Decisions {
     made: u64,
     /// The number of kept tokens of all places.
     tokens: usize,
-    /// By the request, and a hash of the tokens before.
-    by_place: BTreeMap<(u64, u64), (u64, Decision)>,
+    by_place: BTreeMap<Place, (u64, Decision)>,
+    /// The places in the order in which they were decided, by the number that each decision has.
+    by_age: BTreeMap<u64, Place>,
 }
+
+/// A request, and a hash of the tokens before.
+type Place = (u64, u64);
 
 /// What was decided at one place of a text.
 #[derive(Debug)]
@@ -63,15 +67,17 @@ struct Decision {
 
 impl Decisions {
     /// Adds what was decided at a place, and forgets the oldest decisions if there are too many.
-    fn add(&mut self, place: (u64, u64), decision: Decision) {
+    fn add(&mut self, place: Place, decision: Decision) {
         self.made += 1;
         self.tokens += decision.kept.len();
-        let replaced = self.by_place.insert(place, (self.made, decision));
-        self.tokens -= replaced.map_or(0, |(_, decision)| decision.kept.len());
-        while self.tokens > MOST && self.by_place.len() > 1 {
-            let oldest = self.by_place.iter().min_by_key(|(_, (made, _))| *made).map(|(place, _)| *place);
-            let Some((_, forgotten)) = oldest.and_then(|place| self.by_place.remove(&place)) else { break };
-            self.tokens -= forgotten.kept.len();
+        self.by_age.insert(self.made, place);
+        if let Some((made, replaced)) = self.by_place.insert(place, (self.made, decision)) {
+            self.by_age.remove(&made);
+            self.tokens -= replaced.kept.len();
+        }
+        while self.tokens > MOST && self.by_age.len() > 1 {
+            let oldest = self.by_age.pop_first().and_then(|(_, place)| self.by_place.remove(&place));
+            self.tokens -= oldest.map_or(0, |(_, forgotten)| forgotten.kept.len());
         }
     }
 }
@@ -104,7 +110,7 @@ impl Mirostat {
 }
 
 /// A text of a request: all samples of a request have the same prompt.
-fn place(history: &History<'_>, tokens: &[TokenId]) -> (u64, u64) {
+fn place(history: &History<'_>, tokens: &[TokenId]) -> Place {
     let mut hasher = DefaultHasher::new();
     tokens.hash(&mut hasher);
     (history.row.request, hasher.finish())
@@ -132,5 +138,23 @@ impl Truncation for Mirostat {
 
         decisions.add(place(history, history.generated), Decision { bound, kept: surprises });
         Cut::Keep(kept.iter().map(|pick| pick.token).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_decisions_are_forgotten() {
+        let mut decisions = Decisions::default();
+        let half = || Decision { bound: 1.0, kept: vec![(0, 0.0); MOST / 2] };
+        // The first place is decided again, so that the second one is the oldest.
+        for place in [0, 1, 0, 2] {
+            decisions.add((7, place), half());
+        }
+        assert!(decisions.by_place.keys().eq(&[(7, 0), (7, 2)]), "{:?}", decisions.by_place.keys());
+        assert!(decisions.by_age.values().eq(&[(7, 0), (7, 2)]), "{:?}", decisions.by_age);
+        assert_eq!(decisions.tokens, MOST);
     }
 }

@@ -64,8 +64,8 @@ pub enum Cut {
     Temperature(f32),
 }
 
-/// Applies a truncation to score rows, each with the tokens before it and its random number. Returns a tensor with one row for each, or `None` if
-/// nothing is excluded.
+/// Applies a truncation to score rows, each with the tokens before it and its random number. Returns a tensor with one
+/// row for each, or `None` if no distribution changes.
 pub(super) fn truncated<B: Backend>(
     backend: &B,
     truncation: &dyn Truncation,

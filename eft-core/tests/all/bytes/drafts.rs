@@ -1,9 +1,9 @@
 //! Drafts of another tokenizer, and drafts over bytes.
-use eft_core::decode::{Event, Request};
+use eft_core::decode::Request;
 use eft_core::{Decoding, Sampling};
 
 use super::*;
-use crate::speculate::distribution::{Counts, over_critical};
+use crate::speculate::distribution::{Counts, observed, over_critical};
 
 fn other() -> Toy {
     Toy::new(&[(2, 2), (3, 0), (1, 0), (6, 1), (0, 3)])
@@ -104,17 +104,7 @@ fn sampled_texts_follow_the_target() {
         let decoding = Decoding::from(Sampling::default().seed(seed)).max_tokens(LENGTH);
         let speculative = target.speculate().draft(&draft).block(LENGTH);
         let batch = speculative.generate_batch([Request::new("").samples(ROWS)], decoding).unwrap();
-        let mut texts = vec![Vec::new(); ROWS];
-        for event in batch {
-            match event.unwrap() {
-                Event::Token { row, token } => texts[row].push(token.id),
-                Event::Finished { row, finished } => texts[row].extend(finished.tail.iter().map(|t| t.id)),
-                Event::Failed { error, .. } => panic!("{error}"),
-            }
-        }
-        let mut observed = Counts::new();
-        texts.into_iter().for_each(|text| *observed.entry(text).or_default() += 1.0);
-        let over = over_critical(&observed, &expected);
+        let over = over_critical(&observed(batch, ROWS), &expected);
         assert!(over < 1.0, "{draft}: {over}");
     }
 }

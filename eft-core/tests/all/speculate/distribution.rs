@@ -54,9 +54,9 @@ fn expected(target: &Source<Host>, decoding: &Decoding) -> Counts {
     done
 }
 
-/// How often each text was generated, including the token that ended it.
-fn observed(batch: Batch<Host>) -> Counts {
-    let mut texts = vec![Vec::new(); ROWS];
+/// How often each text of a batch of `rows` was generated, including the token that ended it.
+pub(crate) fn observed(batch: Batch<Host>, rows: usize) -> Counts {
+    let mut texts = vec![Vec::new(); rows];
     for event in batch {
         match event.unwrap() {
             Event::Token { row, token } => texts[row].push(token.id),
@@ -131,7 +131,7 @@ fn drafted_texts_follow_the_distribution_of_the_target() {
                 .block(2)
                 .generate_batch(vec![PROMPT; ROWS], &decoding)
                 .unwrap();
-            let over = over_critical(&observed(batch), &expected);
+            let over = over_critical(&observed(batch, ROWS), &expected);
             assert!(over < 1.0, "{name}, seed {seed}: chi-square is {over} of its critical value");
         }
     }
@@ -143,5 +143,5 @@ fn the_statistic_distinguishes_a_draft_from_its_target() {
     let target = &large + 0.3 * &tuned;
     let decoding = Decoding::default().max_tokens(LENGTH);
     let batch = large.generate_batch(vec![PROMPT; ROWS], &decoding).unwrap();
-    assert!(over_critical(&observed(batch), &expected(&target, &decoding)) > 1.0);
+    assert!(over_critical(&observed(batch, ROWS), &expected(&target, &decoding)) > 1.0);
 }
