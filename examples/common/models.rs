@@ -177,7 +177,7 @@ impl<B: eft::Backend> Models<B> {
             sources: HashMap::new(),
             found: None,
             defaults: HashMap::new(),
-            sampler: None,
+            samplers: HashMap::new(),
             bytes: None,
         };
         let untuned = if down { &large } else { &small };
@@ -195,6 +195,7 @@ impl<B: eft::Backend> Models<B> {
         }
         let mut tuned = loaded.model(&tuned)?;
         let recommended = loaded.defaults.get(&tuned_name).cloned();
+        let sampler = loaded.samplers.remove(if down { &small } else { &large });
         let (large, small) = (loaded.model(&large)?, loaded.model(&small)?);
         if let Some(system) = &flags.tuned_system {
             // Without a name of its own, so that the text stands in what a combination prints.
@@ -230,7 +231,7 @@ impl<B: eft::Backend> Models<B> {
             recommended,
             tokenizer: loaded.found,
             named,
-            sampler: loaded.sampler,
+            sampler,
         })
     }
 }
@@ -246,8 +247,8 @@ struct Loaded<'a, L: Load> {
     found: Option<Arc<Tokenizer>>,
     /// The settings of generation that the models' files recommend.
     defaults: HashMap<String, GenerationDefaults>,
-    /// The last model that runs on a server, as one that only samples text.
-    sampler: Option<Box<dyn eft::search::Proposer>>,
+    /// The models that run on servers, as ones that only sample text.
+    samplers: HashMap<String, Box<dyn eft::search::Proposer>>,
     /// If models are combined over bytes, the settings.
     bytes: Option<ByteSettings>,
 }
@@ -308,7 +309,7 @@ impl<L: Load> Loaded<'_, L> {
     fn open(&mut self, name: &str, loader: Loader) -> Result<Model<L::Backend>> {
         #[cfg(feature = "remote")]
         let mut model = match name.starts_with("http://") || name.starts_with("https://") {
-            true => self.on_server(&loader)?,
+            true => self.on_server(name, &loader)?,
             false => self.by.load(&loader)?,
         };
         #[cfg(not(feature = "remote"))]
@@ -329,10 +330,11 @@ impl<L: Load> Loaded<'_, L> {
     }
 
     #[cfg(feature = "remote")]
-    fn on_server(&mut self, loader: &Loader) -> Result<Model<L::Backend>> {
+    fn on_server(&mut self, name: &str, loader: &Loader) -> Result<Model<L::Backend>> {
         let model = loader.load_remote(self.by.backend())?;
         let renderer = with_template(model.renderer.clone());
-        self.sampler = Some(Box::new(model.engine.server().proposer().rendered_by(renderer)));
+        let sampler = model.engine.server().proposer().rendered_by(renderer);
+        self.samplers.insert(name.into(), Box::new(sampler));
         Ok(model.into())
     }
 }
