@@ -5,7 +5,7 @@ use eft_core::{Decoding, Sampling};
 use proptest::prelude::*;
 
 use super::*;
-use crate::speculate::distribution::{Counts, over_critical};
+use crate::speculate::distribution::{Counts, observed, over_critical};
 
 /// The log-probabilities of the symbols after a text, by sums over token sequences.
 fn expected(toy: &Toy, seed: u64, before: &[TokenId], text: &[u8], any: bool) -> Vec<(TokenId, f64)> {
@@ -100,19 +100,7 @@ fn sampled_bytes_are_sampled_tokens_as_texts() {
     }
     let decoding = Decoding::from(Sampling::default().seed(31)).max_tokens(LENGTH);
     let batch = bytes.generate_batch([Request::new("").samples(ROWS)], decoding).unwrap();
-    let mut texts = vec![Vec::new(); ROWS];
-    for event in batch {
-        match event.unwrap() {
-            eft_core::decode::Event::Token { row, token } => texts[row].push(token.id),
-            eft_core::decode::Event::Finished { row, finished } => {
-                texts[row].extend(finished.tail.iter().map(|t| t.id))
-            }
-            eft_core::decode::Event::Failed { error, .. } => panic!("{error}"),
-        }
-    }
-    let mut observed = Counts::new();
-    texts.into_iter().for_each(|text| *observed.entry(text).or_default() += 1.0);
-    let over = over_critical(&observed, &expected);
+    let over = over_critical(&observed(batch, ROWS), &expected);
     assert!(over < 1.0, "{over}");
 }
 

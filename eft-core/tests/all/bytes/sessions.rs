@@ -83,7 +83,7 @@ fn pruned_rows_are_near_exact_ones_and_cost_less() {
             assert!(distance <= share + 1e-6, "{distance} with {share}");
         }
     }
-    assert!(pruned_work.positions() < 3 * exact_work.positions());
+    assert!(pruned_work.positions() < exact_work.positions(), "{pruned_work:?}, {exact_work:?}");
 }
 
 #[test]
