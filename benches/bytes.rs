@@ -142,8 +142,7 @@ fn zoo() {
 }
 
 fn pair(large: &str, small: &str) {
-    let settings = ByteSettings::default().prune(1e-3);
-    let over_bytes = |name: &str| eft::load(name).unwrap().bytes_with(settings.clone()).unwrap();
+    let over_bytes = |name: &str| eft::load(name).unwrap().bytes().unwrap();
     let (large, small) = (over_bytes(large), over_bytes(small));
     for system in ["You are a pirate. Answer like a pirate.", "Answer in French."] {
         let tuned = small.under(PromptTransform::system(system));

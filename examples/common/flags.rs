@@ -45,8 +45,9 @@ pub(crate) struct ModelFlags {
     /// Combine the models over bytes. Without this flag, that is done only if their tokenizers differ
     #[arg(long)]
     pub(crate) bytes: bool,
-    /// Over bytes, leave out what has at most this share of the probability; 0 for exact probabilities
-    #[arg(long, value_name = "P", default_value_t = 0.001)]
+    /// Over bytes, leave out what has at most this share of the probability. That is several times as fast, but sums of
+    /// models that leave out anything may write nonsense
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
     pub(crate) prune: f64,
     /// The library that runs the models; `ort` and `tch` need the feature of that name
     #[arg(long, value_enum, default_value = "candle")]

@@ -79,9 +79,7 @@ fn a_pair_of_another_tokenizer_up_scales() {
         (model("base-large"), model("experiments/other-tuned-small"), model("experiments/other-base-small"));
     assert!((&large + (&tuned - &small)).check().is_err(), "the vocabularies differ");
     let work = Work::default();
-    let bytes = |source: &Source<Candle>| {
-        source.bytes_with(ByteSettings::default().prune(1e-3).count(&work)).unwrap()
-    };
+    let bytes = |source: &Source<Candle>| source.bytes_with(ByteSettings::default().count(&work)).unwrap();
     let upscaled = bytes(&large) + (bytes(&tuned) - bytes(&small));
     let questions = std::fs::read_to_string(zoo("questions/test-short.jsonl")).unwrap();
     let questions: Vec<serde_json::Value> =

@@ -24,7 +24,9 @@ impl ByteSettings {
     /// far. The default is 0: rows are exact. With another value, a row differs from the exact one by at most this much in
     /// total variation; a sequence that becomes more probable than that with later bytes is then taken up again.
     ///
-    /// The probabilities of very improbable bytes, and their ratios between two models, may differ by any factor.
+    /// The probabilities of very improbable bytes, and their ratios between two models, may differ by any factor. So do not
+    /// subtract sources that are pruned: where both find a byte improbable, their difference is arbitrary, and it may become
+    /// the likeliest byte of a sum.
     pub fn prune(self, share: f64) -> Self {
         Self { pruned: share, ..self }
     }
