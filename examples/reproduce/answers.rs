@@ -2,7 +2,7 @@
 use anyhow::{Context, Result};
 use eft::{Decoding, Prompt, Sampling};
 use eft_eval::stats::{Bootstrap, Clusters, Estimate};
-use eft_eval::sweep::SweptText;
+use eft_eval::sweep::{Part, SweptText};
 use serde::Deserialize;
 
 use crate::models::{Source, zoo};
@@ -94,6 +94,12 @@ pub(crate) fn scores(questions: &[Question], texts: &[String], holds: Check) -> 
 /// The share of answers for which a check holds, with its interval.
 pub(crate) fn share(questions: &[Question], texts: &[String], holds: Check) -> Result<Estimate> {
     Ok(bootstrap().mean(&scores(questions, texts, holds), &people(questions))?)
+}
+
+/// The scores of the texts that each value of a sweep wrote, as [`choose`](eft_eval::sweep::choose) takes them.
+pub(crate) fn part(questions: &[Question], of_values: &[Vec<String>], holds: Check) -> Part {
+    let scores = of_values.iter().map(|texts| scores(questions, texts, holds)).collect();
+    Part { scores, clusters: people(questions) }
 }
 
 /// How all intervals are computed.

@@ -3,7 +3,7 @@ use anyhow::{Context, Result};
 use eft_eval::stats::{Clusters, Estimate};
 use eft_eval::sweep::{Part, Sweep, choose};
 
-use crate::answers::{Question, ask, bootstrap, greedy, people, questions, right, scores, texts};
+use crate::answers::{Question, ask, bootstrap, greedy, part, people, questions, right, scores, texts};
 use crate::changed::changed;
 use crate::chart::{Chart, Line};
 use crate::models::{Models, Source};
@@ -22,9 +22,8 @@ pub(crate) fn run(models: &Models) -> Result<Section> {
     let sweep = Sweep::over(ALPHAS, greedy(), |alpha| models.up_scaled(&models.tuned_small, *alpha));
     let swept = |questions: &[Question]| -> Result<Part> {
         let swept = sweep.run(questions.iter().map(Question::prompt))?;
-        let right_of = |swept: &Vec<_>| Ok(scores(questions, &texts(swept)?, right));
-        let scores = swept.texts.iter().map(right_of).collect::<Result<_>>()?;
-        Ok(Part { scores, clusters: people(questions) })
+        let of_values = swept.texts.iter().map(|swept| texts(swept)).collect::<Result<Vec<_>>>()?;
+        Ok(part(questions, &of_values, right))
     };
     let of_test = swept(&test)?;
     let choice = choose(sweep.values(), &swept(&validation)?, &of_test, &bootstrap())?;
