@@ -11,6 +11,10 @@ use super::level::Dot;
 /// The largest number of rows.
 pub(super) const FEW: usize = 4;
 
+/// How many bytes ahead of the block that is being multiplied memory is asked for. The processor's own prefetching does not
+/// cover the latency, since a block takes about as long to compute as to read.
+const AHEAD: usize = 1024;
+
 /// Rows of activations, arranged for blocks of 256 entries.
 pub(super) struct SuperRows {
     /// The number of groups of 256 columns in a row.
@@ -113,6 +117,9 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
     let zero = f32x8::splat(simd, 0.0);
     let mut sums = [zero; M];
     for (i, block) in weights.chunks_exact(B::BYTES).enumerate() {
+        for line in 0..B::BYTES.div_ceil(64) {
+            D::prefetch(block.as_ptr().wrapping_add(AHEAD + 64 * line));
+        }
         let all = B::scales::<S, D>(simd, block);
         let mut products = [zero; M];
         for group in 0..8 {

@@ -50,6 +50,10 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// those of [`lanes`](Self::lanes).
     fn dot_scaled(simd: S, codes: u8x32<S>, activations: i8x32<S>, scales: i16x16<S>) -> i32x8<S>;
 
+    /// Asks for memory that will be read soon. Any address is allowed.
+    #[inline(always)]
+    fn prefetch(_: *const u8) {}
+
     /// Converts one little-endian f16 to f32.
     fn f16_to_f32(simd: S, bits: [u8; 2]) -> f32;
 

@@ -5,6 +5,14 @@ use fearless_simd::{Avx2, Avx512, SimdBase, SimdInto, f32x8, i8x32, i16x16, i32x
 
 use super::Dot;
 
+/// Asks for the cache line of an address.
+#[inline(always)]
+#[allow(unsafe_code)]
+fn prefetch(at: *const u8) {
+    // SAFETY: the instruction is part of every x86-64 processor. It reads nothing, and allows any address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+}
+
 /// Uses the VNNI instruction, which sums four products of bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Vnni;
@@ -62,6 +70,11 @@ impl Dot<Avx512> for Vnni {
             }
         );
         kernel(simd, codes.into(), activations.into(), scales.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        prefetch(at);
     }
 
     #[inline(always)]
@@ -182,6 +195,11 @@ impl Dot<Avx2> for Madd {
             }
         );
         kernel(simd, codes.into(), activations.into(), scales.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        prefetch(at);
     }
 
     #[inline(always)]
