@@ -32,6 +32,13 @@ pub mod gguf;
 pub mod load;
 pub mod nn;
 
+/// Compiles the decoding of candle's sources in this crate; never called. See `eft-core/src/instances.rs`.
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+pub fn instances(source: &eft_core::Source<Candle>) -> eft_core::Result<()> {
+    eft_core::instances(source)
+}
+
 pub use backend::{Candle, to_error};
 pub use candle_core;
 pub use candle_core::{DType, Device};

@@ -59,6 +59,7 @@ mod fault;
 mod forward;
 pub mod from_fn;
 pub mod host;
+mod instances;
 pub mod prompt;
 pub mod sample;
 pub mod score;
@@ -77,6 +78,11 @@ pub use error::{Error, Fault, Result};
 pub use evaluator::{Evaluator, EvaluatorSession, OpenOptions};
 pub use from_fn::{FnEngine, from_fn, from_top};
 pub use host::Host;
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+pub use instances::host_instances;
+#[doc(hidden)]
+pub use instances::instances;
 pub use prompt::{Message, Prompt, PromptTransform, Renderer, TokensOnly};
 pub use sample::{Sampler, Sampling, Token};
 pub use scores::{Form, Scores};
