@@ -1,0 +1,238 @@
+//! [`Texts`]: a batch of texts that are being generated.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use eft::candle::Candle;
+use eft::decode::{Batch, Piece, Request, TextBatch, TextEvent};
+use eft::{Decoding, Error, Result, Sampling};
+
+use super::job::{End, EndReason, Failure, Generate, Job, Update};
+use super::row_processors::RowProcessors;
+use crate::metrics::Metrics;
+
+/// What texts of one batch have in common.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Key {
+    /// The combination as a formula.
+    combination: String,
+    alternatives: bool,
+    attribution: bool,
+    /// How tokens are drawn, without the seed.
+    sampling: Sampling,
+}
+
+/// A job whose texts are being generated, and what has been sent of each.
+pub(super) struct Begun {
+    pub(super) job: Job,
+    pub(super) generate: Generate,
+    answers: Vec<Answer>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Answer {
+    /// How many pieces have been sent.
+    sent: usize,
+    /// How many pieces are still to be left out, since they were sent before the text was begun anew.
+    skip: usize,
+    /// Whether the last update has been sent.
+    done: bool,
+}
+
+/// A batch of texts.
+pub(super) struct Texts {
+    pub(super) key: Key,
+    batch: TextBatch<Batch<Candle>>,
+    processors: RowProcessors,
+    /// The jobs by the first of their rows.
+    jobs: BTreeMap<usize, Begun>,
+    metrics: Arc<Metrics>,
+}
+
+/// The tokens of which log-probabilities are reported at each position, where they are reported.
+pub(super) const ALTERNATIVES: usize = 20;
+
+/// The rivals against which contributions of terms are reported.
+const RIVALS: usize = 3;
+
+impl Begun {
+    pub(super) fn new(job: Job, generate: Generate) -> Self {
+        let answers = vec![Answer::default(); generate.samples];
+        Self { job, generate, answers }
+    }
+
+    /// What the job needs to have in common with the others of its batch.
+    pub(super) fn key(&self) -> Key {
+        Key {
+            combination: self.job.source.to_string(),
+            alternatives: self.generate.alternatives,
+            attribution: self.generate.attribution,
+            sampling: self.generate.sampling.seed(0),
+        }
+    }
+
+    fn request(&self) -> Request {
+        let Generate { samples, sampling, max_tokens, stops, processors, .. } = &self.generate;
+        Request::new(&self.job.prompt)
+            .id(processors.id)
+            .seed(sampling.seed)
+            .max_tokens(*max_tokens)
+            .until_any(stops)
+            .samples(*samples)
+    }
+
+    /// The job from its beginning; what has been sent will not be sent again.
+    fn anew(mut self) -> Self {
+        for answer in &mut self.answers {
+            *answer = Answer { sent: 0, skip: answer.sent.max(answer.skip), done: answer.done };
+        }
+        self
+    }
+
+    fn unfinished(&self) -> usize {
+        self.answers.iter().filter(|answer| !answer.done).count()
+    }
+
+    fn send(&mut self, answer: usize, update: Update) {
+        let state = &mut self.answers[answer];
+        if state.done {
+            return;
+        }
+        if let Update::Piece(_) = &update {
+            state.sent += 1;
+            if state.sent <= state.skip {
+                return;
+            }
+        }
+        state.done = matches!(update, Update::Finished(_) | Update::Failed(_));
+        // A receiver that is gone needs no update.
+        let _ = self.job.updates.send((self.job.first + answer, update));
+    }
+
+    /// Ends all texts that have not ended.
+    pub(super) fn end_all(&mut self, update: &Update) {
+        (0..self.answers.len()).for_each(|answer| self.send(answer, update.clone()));
+    }
+}
+
+impl Texts {
+    /// Opens a batch. If that fails, the jobs come back with the error.
+    pub(super) fn open(jobs: Vec<Begun>, metrics: Arc<Metrics>) -> Result<Self, (Vec<Begun>, Error)> {
+        let Some(first) = jobs.first() else {
+            return Err((jobs, Error::EmptyBatch { what: "a batch of texts" }));
+        };
+        let (key, source) = (first.key(), first.job.source.clone());
+        let processors = RowProcessors::default();
+        jobs.iter().for_each(|begun| processors.insert(&begun.generate.processors));
+        let mut decoding = Decoding::from(key.sampling).unlimited().processor(processors.clone());
+        if key.alternatives {
+            decoding = decoding.alternatives(ALTERNATIVES);
+        }
+        if key.attribution {
+            decoding = decoding.attribution(RIVALS);
+        }
+        let batch = source.generate_batch(jobs.iter().map(Begun::request), decoding);
+        let batch = match batch.and_then(Batch::text) {
+            Ok(batch) => batch,
+            Err(error) => return Err((jobs, error)),
+        };
+        let mut texts = Self { key, batch, processors, jobs: BTreeMap::new(), metrics };
+        let mut row = 0;
+        for begun in jobs {
+            let rows = begun.answers.len();
+            texts.jobs.insert(row, begun);
+            row += rows;
+        }
+        Ok(texts)
+    }
+
+    /// The number of texts that have not ended.
+    pub(super) fn rows(&self) -> usize {
+        self.jobs.values().map(Begun::unfinished).sum()
+    }
+
+    /// The number of jobs that have not ended.
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Generates about one token for each text. After an error, the batch is of no more use, and the jobs that have not ended
+    /// come back.
+    pub(super) fn step(&mut self) -> Result<(), (Vec<Begun>, Error)> {
+        let rows = self.rows();
+        self.metrics.step_rows.observe(rows as f64);
+        // A step of the models yields about one event for each row.
+        for _ in 0..rows {
+            match self.batch.next() {
+                None => break,
+                Some(Ok(event)) => self.take(event),
+                Some(Err(error)) => return Err((self.unfinished(), error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn unfinished(&mut self) -> Vec<Begun> {
+        let jobs = std::mem::take(&mut self.jobs).into_values();
+        jobs.filter(|begun| begun.unfinished() > 0).map(Begun::anew).collect()
+    }
+
+    fn take(&mut self, event: TextEvent) {
+        let (row, update) = match event {
+            TextEvent::Piece { row, piece } => (row, Update::Piece(piece)),
+            TextEvent::Finished { row, finished } => {
+                let reason = EndReason::Text(finished.reason);
+                (row, Update::Finished(End { reason, tail: finished.tail }))
+            }
+            TextEvent::Failed { row, error } => (row, Update::Failed(Failure::Models(error))),
+        };
+        let Some((first, begun)) = self.jobs.range_mut(..=row).next_back() else { return };
+        let (first, answer) = (*first, row - *first);
+        let Some(state) = begun.answers.get(answer) else { return };
+        match &update {
+            Update::Piece(Piece { tokens, .. }) => {
+                if state.sent == 0 && state.skip == 0 {
+                    self.metrics.first_token(begun.job.submitted.elapsed());
+                }
+                self.metrics.tokens.inc_by(tokens.len() as u64);
+            }
+            Update::Finished(end) => {
+                self.metrics.tokens.inc_by(end.tail.len() as u64);
+                self.metrics.text(begun.job.submitted.elapsed());
+            }
+            Update::Scored(_) | Update::Failed(_) => {}
+        }
+        begun.send(answer, update);
+        if begun.unfinished() == 0 {
+            self.forget(first);
+        }
+    }
+
+    fn forget(&mut self, first: usize) {
+        if let Some(begun) = self.jobs.remove(&first) {
+            self.processors.remove(&begun.generate.processors);
+        }
+    }
+
+    /// Ends the jobs that nobody waits for any more, and those whose time is up. After an error, the batch is of no more use,
+    /// and the jobs that have not ended come back.
+    pub(super) fn sweep(&mut self, now: Instant, stop: bool) -> Result<(), (Vec<Begun>, Error)> {
+        let mut ended = Vec::new();
+        for (first, begun) in &mut self.jobs {
+            if begun.job.is_cancelled() {
+                self.metrics.cancelled.inc_by(begun.unfinished() as u64);
+            } else if stop || now >= begun.job.deadline {
+                let reason = if stop { EndReason::Shutdown } else { EndReason::Deadline };
+                begun.end_all(&Update::Finished(End { reason, tail: Vec::new() }));
+            } else {
+                continue;
+            }
+            ended.push((*first, begun.answers.len()));
+        }
+        for (first, rows) in ended {
+            self.forget(first);
+            let _ = rows;
+        }
+        Ok(())
+    }
+}
