@@ -137,13 +137,33 @@ impl Texts {
             Err(error) => return Err((jobs, error)),
         };
         let mut texts = Self { key, batch, processors, jobs: BTreeMap::new(), metrics };
-        let mut row = 0;
+        texts.take_in(0, jobs);
+        Ok(texts)
+    }
+
+    /// Adds jobs with the same key. If that fails, the jobs come back with the error.
+    pub(super) fn join(&mut self, jobs: Vec<Begun>) -> Result<(), (Vec<Begun>, Error)> {
+        jobs.iter().for_each(|begun| self.processors.insert(&begun.generate.processors));
+        match self.batch.join(jobs.iter().map(Begun::request)) {
+            Ok(rows) => {
+                self.metrics.joined.inc_by(rows.len() as u64);
+                self.take_in(rows.start, jobs);
+                Ok(())
+            }
+            Err(error) => {
+                jobs.iter().for_each(|begun| self.processors.remove(&begun.generate.processors));
+                Err((jobs, error))
+            }
+        }
+    }
+
+    /// Remembers jobs whose rows begin with `row`.
+    fn take_in(&mut self, mut row: usize, jobs: Vec<Begun>) {
         for begun in jobs {
             let rows = begun.answers.len();
-            texts.jobs.insert(row, begun);
+            self.jobs.insert(row, begun);
             row += rows;
         }
-        Ok(texts)
     }
 
     /// The number of texts that have not ended.
@@ -231,7 +251,11 @@ impl Texts {
         }
         for (first, rows) in ended {
             self.forget(first);
-            let _ = rows;
+            for row in first..first + rows {
+                if let Err(error) = self.batch.retire(row) {
+                    return Err((self.unfinished(), error));
+                }
+            }
         }
         Ok(())
     }

@@ -104,7 +104,19 @@ impl Worker {
             let key = first.key();
             let (same, others) = texts.into_iter().partition(|begun| begun.key() == key);
             texts = others;
-            self.open(same);
+            let running = self.running.iter_mut().find_map(|running| match running {
+                Running::Texts(texts) if texts.key == key => Some(texts),
+                _ => None,
+            });
+            match running {
+                None => self.open(same),
+                Some(texts) => {
+                    let count = same.len();
+                    if let Err((jobs, error)) = texts.join(same) {
+                        self.apart(jobs, error, count);
+                    }
+                }
+            }
         }
     }
 
