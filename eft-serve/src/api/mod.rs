@@ -115,3 +115,12 @@ fn json_response(status: StatusCode, value: &Value) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+/// Reads and checks a request as the server does, and returns the status with which it would be refused, or 200. For tests
+/// of the parser.
+#[doc(hidden)]
+#[must_use]
+pub fn status_of_request(app: &App, chat: bool, body: &[u8]) -> u16 {
+    let protocol = if chat { prepare::Protocol::Chat } else { prepare::Protocol::Completions };
+    prepare::prepare(app, protocol, body).map_or_else(|error| error.status.as_u16(), |_| 200)
+}

@@ -141,7 +141,8 @@ fn settings_of_the_protocol_change_texts() {
     assert_eq!(cut["choices"][0]["finish_reason"], "length");
     assert_eq!(cut["usage"]["completion_tokens"], 2);
 
-    let ids = post(&format!("{}/tokenize", shared()), json!({"prompt": plain, "add_special_tokens": false})).ok();
+    let ids =
+        post(&format!("{}/tokenize", shared()), json!({"prompt": plain, "add_special_tokens": false})).ok();
     let bias: serde_json::Map<_, _> =
         ids["tokens"].as_array().unwrap().iter().map(|id| (id.to_string(), json!(-100))).collect();
     let biased = post(&url, ask(json!({"logit_bias": bias}))).ok();
@@ -196,7 +197,8 @@ fn wrong_requests_name_their_field() {
 #[test]
 fn models_are_listed_with_their_formulas() {
     let models = get(&format!("{}/v1/models", shared())).ok();
-    let ids: Vec<_> = models["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    let ids: Vec<_> =
+        models["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["eft", "large", "small", "tuned"]);
     assert_eq!(models["data"][0]["eft"]["numbers"]["alpha"], 1.0);
     assert_eq!(get(&format!("{}/v1/models/eft", shared())).ok()["id"], "eft");

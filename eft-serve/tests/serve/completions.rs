@@ -61,7 +61,8 @@ fn echoed_log_probs_are_the_scores_of_the_library() {
         assert!((reported.as_f64().unwrap() - f64::from(*expected)).abs() < 1e-4);
     }
     for (top, log_prob) in reported["top_logprobs"].as_array().unwrap().iter().zip(log_probs).skip(1) {
-        let best = top.as_object().unwrap().values().map(|value| value.as_f64().unwrap()).fold(f64::MIN, f64::max);
+        let best =
+            top.as_object().unwrap().values().map(|value| value.as_f64().unwrap()).fold(f64::MIN, f64::max);
         assert!(best >= log_prob.as_f64().unwrap());
         assert!(top.as_object().unwrap().len() >= 2);
     }
