@@ -6,7 +6,7 @@
 //! cargo run --release -p eft-serve -- --config eft.toml
 //! ```
 //!
-//! The [README](https://github.com/) of the crate describes the protocol. In a program of your own, a [`Server`] is started
+//! The README of the crate describes the protocol. In a program of your own, a [`Server`] is started
 //! from a [`Config`]:
 //!
 //! ```no_run

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use eft::candle::{Candle, CandleNn};
 use eft::load::{Loader, Model};
-use eft::text::{ChatTemplate, PlainTemplate, TextRenderer};
-use eft::{Message, Prompt, TokenId, Vocab, formula};
+use eft::text::{ChatTemplate, PlainTemplate, Tokenizer};
+use eft::{Prompt, TokenId, Vocab, formula};
 
 use crate::config::{Config, ModelConfig};
 
@@ -18,9 +18,9 @@ pub type Source = eft::Source<Candle>;
 pub struct Models {
     sources: BTreeMap<String, Source>,
     combinations: BTreeMap<String, Combination>,
-    /// The name of the model whose tokens are counted and shown: the first one that a combination names, or the first of all.
-    first: String,
-    renderers: BTreeMap<String, TextRenderer>,
+    /// The model whose tokens are counted and shown: the one that the first combination names first, or the first of all.
+    first: Source,
+    tokenizer: Option<Arc<Tokenizer>>,
     #[cfg(feature = "grammar")]
     pub(crate) grammars: crate::grammars::Grammars,
 }
@@ -49,19 +49,14 @@ impl Models {
     /// # Errors
     /// If a model cannot be loaded, or the models of a combination do not fit together.
     pub fn load(config: &Config) -> Result<Self> {
-        if config.models.is_empty() {
-            bail!("there are no models to serve");
-        }
-        let (mut sources, mut renderers) = (BTreeMap::new(), BTreeMap::new());
+        let (mut sources, mut tokenizer) = (BTreeMap::new(), None);
         for (name, model) in config.models.iter().filter(|(_, model)| model.base.is_none()) {
             let adapters = config.models.iter().filter(|(_, other)| other.base.as_ref() == Some(name));
             let adapters: Vec<_> = adapters.collect();
             let loaded =
                 load(name, model, &adapters, config).with_context(|| format!("the model `{name}`"))?;
-            for (name, model, renderer) in loaded {
-                renderers.extend(renderer.map(|renderer| (name.clone(), renderer)));
-                sources.insert(name, model);
-            }
+            tokenizer = tokenizer.or(loaded.tokenizer);
+            sources.extend(loaded.sources);
         }
         let of = |combination: &crate::config::CombinationConfig| Combination {
             formula: combination.formula.get_ref().clone(),
@@ -69,12 +64,14 @@ impl Models {
         };
         let combinations =
             config.combinations.iter().map(|(name, combination)| (name.clone(), of(combination)));
-        let first = sources.keys().next().cloned().unwrap_or_default();
+        let Some(first) = sources.values().next().cloned() else {
+            bail!("there are no models to serve");
+        };
         let mut models = Self {
             sources,
             combinations: combinations.collect(),
             first,
-            renderers,
+            tokenizer,
             #[cfg(feature = "grammar")]
             grammars: Default::default(),
         };
@@ -83,25 +80,37 @@ impl Models {
             source.check().with_context(|| format!("the combination `{name}`"))?;
         }
         if let Some(Combination { formula, .. }) = models.combinations.values().next() {
-            let at = |name: &String| formula.find(name.as_str());
-            let named = models.sources.keys().filter_map(|name| Some((at(name)?, name)));
-            models.first = named.min().map_or(models.first, |(_, name)| name.clone());
+            let named = models
+                .sources
+                .iter()
+                .filter_map(|(name, source)| Some((formula.find(name.as_str())?, source)));
+            if let Some((_, source)) = named.min_by_key(|(at, _)| *at) {
+                models.first = source.clone();
+            }
         }
         Ok(models)
     }
 
-    /// Serves sources that are loaded already, which is useful in tests.
+    /// Makes models of sources that are loaded already. Prompts are counted as the first one reads them.
     ///
-    /// # Panics
-    /// Never: without sources, every request is refused.
+    /// ```
+    /// use eft::candle::Candle;
+    /// use eft::{Vocab, from_fn};
+    /// use eft_serve::Models;
+    ///
+    /// let coin = from_fn(Candle::cpu(), Vocab::new("coin", ["heads", "tails"])?, |_| Ok(vec![0.0, 0.0]));
+    /// let models = Models::of(("coin", coin), []);
+    /// assert_eq!(models.served().count(), 1);
+    /// # Ok::<(), eft::Error>(())
+    /// ```
     #[must_use]
-    pub fn of(sources: impl IntoIterator<Item = (String, Source)>) -> Self {
-        let sources: BTreeMap<_, _> = sources.into_iter().collect();
+    pub fn of<'a>(first: (&'a str, Source), others: impl IntoIterator<Item = (&'a str, Source)>) -> Self {
+        let all = std::iter::once(first.clone()).chain(others);
         Self {
-            first: sources.keys().next().cloned().unwrap_or_default(),
-            sources,
+            first: first.1,
+            sources: all.map(|(name, source)| (name.to_owned(), source)).collect(),
             combinations: BTreeMap::new(),
-            renderers: BTreeMap::new(),
+            tokenizer: None,
             #[cfg(feature = "grammar")]
             grammars: Default::default(),
         }
@@ -163,12 +172,9 @@ impl Models {
     }
 
     /// Returns the vocabulary whose tokens are shown.
-    ///
-    /// # Panics
-    /// Never for models that were loaded: there is at least one.
     #[must_use]
     pub fn vocab(&self) -> &Arc<Vocab> {
-        self.sources[&self.first].vocab()
+        self.first.vocab()
     }
 
     /// Returns the token ids of a prompt as the first model of the first combination renders it. Prompts are counted by
@@ -177,7 +183,7 @@ impl Models {
     /// # Errors
     /// Any error of the tokenizer or the template.
     pub fn render(&self, prompt: impl Into<Prompt>) -> eft::Result<Vec<TokenId>> {
-        self.sources[&self.first].render(prompt)
+        self.first.render(prompt)
     }
 
     /// Returns the token ids of a text without those that begin a sequence.
@@ -185,38 +191,21 @@ impl Models {
     /// # Errors
     /// Any error of the tokenizer.
     pub fn continuation(&self, text: &str) -> eft::Result<Vec<TokenId>> {
-        self.sources[&self.first].continuation(text)
-    }
-
-    /// Returns the renderer of a model, if it has a tokenizer.
-    #[must_use]
-    pub fn renderer(&self, name: &str) -> Option<&TextRenderer> {
-        self.renderers.get(name).or_else(|| self.renderers.get(&self.first))
+        self.first.continuation(text)
     }
 
     /// Returns the tokenizer of the first model that has one.
-    #[cfg(feature = "grammar")]
-    pub(crate) fn tokenizer(&self) -> Option<&Arc<eft::text::Tokenizer>> {
-        self.renderers.values().next().map(TextRenderer::tokenizer)
-    }
-
-    /// Returns a conversation as the text that a model reads.
-    ///
-    /// # Errors
-    /// Any error of the template, or if no model has a tokenizer.
-    pub fn text(&self, name: &str, messages: &[Message]) -> eft::Result<String> {
-        match self.renderer(name) {
-            Some(renderer) => renderer.text(name, messages),
-            None => Err(eft::Error::CannotRender {
-                term: name.into(),
-                what: "a conversation",
-                missing: "it has no tokenizer".into(),
-            }),
-        }
+    #[must_use]
+    pub fn tokenizer(&self) -> Option<&Arc<Tokenizer>> {
+        self.tokenizer.as_ref()
     }
 }
 
-type Loaded = (String, Source, Option<TextRenderer>);
+/// A model that was loaded, and its adapters.
+struct Loaded {
+    sources: Vec<(String, Source)>,
+    tokenizer: Option<Arc<Tokenizer>>,
+}
 
 /// Loads a model, and its adapters, which share its weights.
 fn load(
@@ -224,7 +213,7 @@ fn load(
     model: &ModelConfig,
     adapters: &[(&String, &ModelConfig)],
     config: &Config,
-) -> Result<Vec<Loaded>> {
+) -> Result<Loaded> {
     let mut loader = Loader::new(&model.path).named(name).on_warning(|warning| tracing::warn!("{warning}"));
     for (adapter, of) in adapters {
         loader = loader.adapter(adapter.as_str(), &of.path);
@@ -239,20 +228,17 @@ fn load(
         Some(renderer) => source.rendered_by(renderer.clone())?,
         None => source,
     };
-    let mut loaded = vec![(name.to_owned(), source.clone(), renderer.clone())];
+    let mut sources = vec![(name.to_owned(), source.clone())];
     for (adapter, of) in adapters {
         let mut adapted = source.adapter(adapter)?;
-        let mut own = renderer.clone();
         // An adapter has its own template if it was tuned with a different one than its base.
         if let (Some(renderer), Some(template)) = (&renderer, ChatTemplate::read(Path::new(&of.path), None)?)
         {
-            let renderer = renderer.clone().chat(template);
-            adapted = adapted.rendered_by(renderer.clone())?;
-            own = Some(renderer);
+            adapted = adapted.rendered_by(renderer.clone().chat(template))?;
         }
-        loaded.push(((*adapter).clone(), adapted.named(adapter.as_str()), own));
+        sources.push(((*adapter).clone(), adapted.named(adapter.as_str())));
     }
-    Ok(loaded)
+    Ok(Loaded { sources, tokenizer: renderer.map(|renderer| renderer.tokenizer().clone()) })
 }
 
 #[cfg(not(feature = "remote"))]

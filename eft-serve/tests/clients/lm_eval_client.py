@@ -30,7 +30,7 @@ output_type: multiple_choice
 doc_to_choice: "{{{{choices}}}}"
 doc_to_target: "{{{{label}}}}"
 target_delimiter: " "
-metric_list: [{{metric: acc}}]
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
 """
 
 WRITE = COMMON + """
@@ -38,7 +38,8 @@ task: zoo_write
 output_type: generate_until
 doc_to_target: "{{{{answer}}}}"
 generation_kwargs: {{until: ["\\n"], max_gen_toks: 12, do_sample: false, temperature: 0}}
-metric_list: [{{metric: exact_match, ignore_case: true, aggregation: mean, higher_is_better: true}}]
+metric_list:
+  - {{metric: exact_match, regexes_to_ignore: ["^ "], aggregation: mean, higher_is_better: true}}
 """
 
 
@@ -88,7 +89,7 @@ def compare(samples):
             greedy = all(int(rows[at - 1].argmax()) == whole[at] for at in range(before, len(whole)))
             difference = abs(expected - float(response[0]))
             compared, largest = compared + 1, max(largest, difference)
-            if difference > 2e-3 or greedy != (str(response[1]) == "True"):
+            if difference > 5e-3 or greedy != (str(response[1]) == "True"):
                 raise SystemExit(f"FAILED: {arguments}: {response}, but transformers has {expected}, {greedy}")
     print(f"{compared} log-likelihoods equal those of transformers; the largest difference is {largest:.1e}")
 

@@ -6,6 +6,7 @@ mod config;
 mod fuzz;
 mod http;
 mod load;
+mod readme;
 mod scheduling;
 
 use std::sync::OnceLock;

@@ -41,7 +41,7 @@ impl Gate {
         let mut config = Config::empty();
         config.server.port = 0;
         change(&mut config);
-        Server::with_models(Models::of([("model".to_owned(), model)]), &config).unwrap()
+        Server::with_models(Models::of(("model", model), []), &config).unwrap()
     }
 }
 
