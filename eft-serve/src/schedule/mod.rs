@@ -12,6 +12,7 @@ mod row_processors;
 mod scoring;
 mod texts;
 mod worker;
+mod writer;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use eft::candle::Candle;
-use eft::decode::{Batch, Piece, Request, TextBatch, TextEvent};
+use eft::decode::{Batch, Event, FinishReason, Request, TextEvent};
 use eft::{Decoding, Error, Result, Sampling};
 
 use super::job::{End, EndReason, Failure, Generate, Job, Update};
 use super::row_processors::RowProcessors;
+use super::writer::Writer;
 use crate::metrics::Metrics;
 
 /// What texts of one batch have in common.
@@ -29,8 +30,8 @@ pub(super) struct Begun {
     answers: Vec<Answer>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
 struct Answer {
+    writer: Writer,
     /// How many pieces have been sent.
     sent: usize,
     /// How many pieces are still to be left out, since they were sent before the text was begun anew.
@@ -42,7 +43,7 @@ struct Answer {
 /// A batch of texts.
 pub(super) struct Texts {
     pub(super) key: Key,
-    batch: TextBatch<Batch<Candle>>,
+    batch: Batch<Candle>,
     processors: RowProcessors,
     /// The jobs by the first of their rows.
     jobs: BTreeMap<usize, Begun>,
@@ -56,9 +57,16 @@ pub(super) const ALTERNATIVES: usize = 20;
 const RIVALS: usize = 3;
 
 impl Begun {
-    pub(super) fn new(job: Job, generate: Generate) -> Self {
-        let answers = vec![Answer::default(); generate.samples];
-        Self { job, generate, answers }
+    /// The job as it begins. It comes back with the error if its tokens cannot become text.
+    pub(super) fn new(job: Job, generate: Generate) -> Result<Self, (Job, Error)> {
+        let mut answers = Vec::new();
+        for _ in 0..generate.samples {
+            match Writer::new(job.source.vocab().clone(), &generate.stops) {
+                Ok(writer) => answers.push(Answer { writer, sent: 0, skip: 0, done: false }),
+                Err(error) => return Err((job, error)),
+            }
+        }
+        Ok(Self { job, generate, answers })
     }
 
     /// What the job needs to have in common with the others of its batch.
@@ -72,46 +80,52 @@ impl Begun {
     }
 
     fn request(&self) -> Request {
-        let Generate { samples, sampling, max_tokens, stops, processors, .. } = &self.generate;
+        let Generate { samples, sampling, max_tokens, processors, .. } = &self.generate;
         Request::new(&self.job.prompt)
             .id(processors.id)
             .seed(sampling.seed)
             .max_tokens(*max_tokens)
-            .until_any(stops)
             .samples(*samples)
     }
 
     /// The job from its beginning; what has been sent will not be sent again.
-    fn anew(mut self) -> Self {
-        for answer in &mut self.answers {
-            *answer = Answer { sent: 0, skip: answer.sent.max(answer.skip), done: answer.done };
+    fn anew(self) -> Result<Self, (Job, Error)> {
+        let before: Vec<_> = self.answers.iter().map(|a| (a.sent.max(a.skip), a.done)).collect();
+        let mut anew = Self::new(self.job, self.generate)?;
+        for (answer, (skip, done)) in anew.answers.iter_mut().zip(before) {
+            (answer.skip, answer.done) = (skip, done);
         }
-        self
+        Ok(anew)
     }
 
     fn unfinished(&self) -> usize {
         self.answers.iter().filter(|answer| !answer.done).count()
     }
 
-    fn send(&mut self, answer: usize, update: Update) {
+    /// Sends an update, unless the text has ended or the update was sent before. Returns whether it is the first of its text.
+    fn send(&mut self, answer: usize, update: Update) -> bool {
         let state = &mut self.answers[answer];
         if state.done {
-            return;
+            return false;
         }
         if let Update::Piece(_) = &update {
             state.sent += 1;
             if state.sent <= state.skip {
-                return;
+                return false;
             }
         }
+        let first = state.sent == 1 && matches!(update, Update::Piece(_));
         state.done = matches!(update, Update::Finished(_) | Update::Failed(_));
         // A receiver that is gone needs no update.
         let _ = self.job.updates.send((self.job.first + answer, update));
+        first
     }
 
     /// Ends all texts that have not ended.
     pub(super) fn end_all(&mut self, update: &Update) {
-        (0..self.answers.len()).for_each(|answer| self.send(answer, update.clone()));
+        for answer in 0..self.answers.len() {
+            self.send(answer, update.clone());
+        }
     }
 }
 
@@ -131,8 +145,7 @@ impl Texts {
         if key.attribution {
             decoding = decoding.attribution(RIVALS);
         }
-        let batch = source.generate_batch(jobs.iter().map(Begun::request), decoding);
-        let batch = match batch.and_then(Batch::text) {
+        let batch = match source.generate_batch(jobs.iter().map(Begun::request), decoding) {
             Ok(batch) => batch,
             Err(error) => return Err((jobs, error)),
         };
@@ -176,56 +189,58 @@ impl Texts {
         self.jobs.len()
     }
 
-    /// Generates about one token for each text. After an error, the batch is of no more use, and the jobs that have not ended
+    /// Generates one token for each text. After an error, the batch is of no more use, and the jobs that have not ended
     /// come back.
     pub(super) fn step(&mut self) -> Result<(), (Vec<Begun>, Error)> {
         let rows = self.rows();
         self.metrics.step_rows.observe(rows as f64);
-        // A step of the models yields about one event for each row.
+        // A step of the models yields at least one event for each row.
         for _ in 0..rows {
-            match self.batch.next() {
+            let taken = match self.batch.next() {
                 None => break,
-                Some(Ok(event)) => self.take(event),
-                Some(Err(error)) => return Err((self.unfinished(), error)),
-            }
+                Some(event) => event.and_then(|event| self.take(event)),
+            };
+            taken.map_err(|error| (self.unfinished(), error))?;
         }
         Ok(())
     }
 
     fn unfinished(&mut self) -> Vec<Begun> {
         let jobs = std::mem::take(&mut self.jobs).into_values();
-        jobs.filter(|begun| begun.unfinished() > 0).map(Begun::anew).collect()
+        let anew = jobs.filter(|begun| begun.unfinished() > 0).map(Begun::anew);
+        // What could be begun once can be begun again.
+        anew.filter_map(Result::ok).collect()
     }
 
-    fn take(&mut self, event: TextEvent) {
-        let (row, update) = match event {
-            TextEvent::Piece { row, piece } => (row, Update::Piece(piece)),
-            TextEvent::Finished { row, finished } => {
-                let reason = EndReason::Text(finished.reason);
-                (row, Update::Finished(End { reason, tail: finished.tail }))
-            }
-            TextEvent::Failed { row, error } => (row, Update::Failed(Failure::Models(error))),
-        };
-        let Some((first, begun)) = self.jobs.range_mut(..=row).next_back() else { return };
+    fn take(&mut self, event: Event) -> Result<()> {
+        let row = event.row();
+        let Some((first, begun)) = self.jobs.range_mut(..=row).next_back() else { return Ok(()) };
         let (first, answer) = (*first, row - *first);
-        let Some(state) = begun.answers.get(answer) else { return };
-        match &update {
-            Update::Piece(Piece { tokens, .. }) => {
-                if state.sent == 0 && state.skip == 0 {
-                    self.metrics.first_token(begun.job.submitted.elapsed());
+        let Some(state) = begun.answers.get_mut(answer).filter(|state| !state.done) else { return Ok(()) };
+        let mut stopped = false;
+        for event in state.writer.take(event)? {
+            let update = match event {
+                TextEvent::Piece { piece, .. } => {
+                    self.metrics.tokens.inc_by(piece.tokens.len() as u64);
+                    Update::Piece(piece)
                 }
-                self.metrics.tokens.inc_by(tokens.len() as u64);
+                TextEvent::Finished { finished, .. } => {
+                    stopped = matches!(finished.reason, FinishReason::StopString(_));
+                    self.metrics.tokens.inc_by(finished.tail.len() as u64);
+                    self.metrics.text(begun.job.submitted.elapsed());
+                    Update::Finished(End { reason: EndReason::Text(finished.reason), tail: finished.tail })
+                }
+                TextEvent::Failed { error, .. } => Update::Failed(Failure::Models(error)),
+            };
+            if begun.send(answer, update) {
+                self.metrics.first_token(begun.job.submitted.elapsed());
             }
-            Update::Finished(end) => {
-                self.metrics.tokens.inc_by(end.tail.len() as u64);
-                self.metrics.text(begun.job.submitted.elapsed());
-            }
-            Update::Scored(_) | Update::Failed(_) => {}
         }
-        begun.send(answer, update);
         if begun.unfinished() == 0 {
             self.forget(first);
         }
+        // The models would go on after a stop string, which they do not know.
+        if stopped { self.batch.retire(row) } else { Ok(()) }
     }
 
     fn forget(&mut self, first: usize) {

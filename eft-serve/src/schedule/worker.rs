@@ -93,7 +93,10 @@ impl Worker {
         let mut texts: Vec<Begun> = Vec::new();
         for job in jobs {
             match job.task.clone() {
-                Task::Generate(generate) => texts.push(Begun::new(job, generate)),
+                Task::Generate(generate) => match Begun::new(job, generate) {
+                    Ok(begun) => texts.push(begun),
+                    Err((job, error)) => job.fail(&Failure::Models(Arc::new(error))),
+                },
                 Task::Score { tokens, alternatives } => match Scoring::open(job, tokens, alternatives) {
                     Ok(scoring) => self.running.push_back(Running::Scoring(Box::new(scoring))),
                     Err((job, error)) => job.fail(&Failure::Models(Arc::new(error))),
