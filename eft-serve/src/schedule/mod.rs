@@ -54,6 +54,9 @@ pub struct Scheduler {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Jobs that come back because of an error, and the error.
+type Returned<T> = Box<(T, eft::Error)>;
+
 /// What the thread shares with those who submit jobs.
 struct Shared {
     state: Mutex<State>,

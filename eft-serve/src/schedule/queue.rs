@@ -64,6 +64,7 @@ impl Queue {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use std::time::Instant;
 

@@ -2,6 +2,7 @@
 use eft::candle::Candle;
 use eft::{Backend, Evaluator, Result, TokenId};
 
+use super::Returned;
 use super::job::{End, EndReason, Job, Scored, Update};
 
 /// The most positions that one step scores, so that a long text does not stop the others.
@@ -18,14 +19,10 @@ pub(super) struct Scoring {
 
 impl Scoring {
     /// Reads the prompt. The job comes back with the error if that fails.
-    pub(super) fn open(
-        job: Job,
-        tokens: Vec<TokenId>,
-        alternatives: usize,
-    ) -> Result<Self, (Job, eft::Error)> {
+    pub(super) fn open(job: Job, tokens: Vec<TokenId>, alternatives: usize) -> Result<Self, Returned<Job>> {
         match Evaluator::open(&[&job.source], std::slice::from_ref(&job.prompt)) {
             Ok(evaluator) => Ok(Self { job, evaluator, tokens, alternatives, done: 0 }),
-            Err(error) => Err((job, error)),
+            Err(error) => Err(Box::new((job, error))),
         }
     }
 

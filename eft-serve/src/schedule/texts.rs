@@ -7,6 +7,7 @@ use eft::candle::Candle;
 use eft::decode::{Batch, Event, FinishReason, Request, TextEvent};
 use eft::{Decoding, Error, Result, Sampling};
 
+use super::Returned;
 use super::job::{End, EndReason, Failure, Generate, Job, Update};
 use super::row_processors::RowProcessors;
 use super::writer::Writer;
@@ -58,12 +59,12 @@ const RIVALS: usize = 3;
 
 impl Begun {
     /// The job as it begins. It comes back with the error if its tokens cannot become text.
-    pub(super) fn new(job: Job, generate: Generate) -> Result<Self, (Job, Error)> {
+    pub(super) fn new(job: Job, generate: Generate) -> Result<Self, Returned<Job>> {
         let mut answers = Vec::new();
         for _ in 0..generate.samples {
             match Writer::new(job.source.vocab().clone(), &generate.stops) {
                 Ok(writer) => answers.push(Answer { writer, sent: 0, skip: 0, done: false }),
-                Err(error) => return Err((job, error)),
+                Err(error) => return Err(Box::new((job, error))),
             }
         }
         Ok(Self { job, generate, answers })
@@ -89,7 +90,7 @@ impl Begun {
     }
 
     /// The job from its beginning; what has been sent will not be sent again.
-    fn anew(self) -> Result<Self, (Job, Error)> {
+    fn anew(self) -> Result<Self, Returned<Job>> {
         let before: Vec<_> = self.answers.iter().map(|a| (a.sent.max(a.skip), a.done)).collect();
         let mut anew = Self::new(self.job, self.generate)?;
         for (answer, (skip, done)) in anew.answers.iter_mut().zip(before) {
@@ -131,9 +132,9 @@ impl Begun {
 
 impl Texts {
     /// Opens a batch. If that fails, the jobs come back with the error.
-    pub(super) fn open(jobs: Vec<Begun>, metrics: Arc<Metrics>) -> Result<Self, (Vec<Begun>, Error)> {
+    pub(super) fn open(jobs: Vec<Begun>, metrics: Arc<Metrics>) -> Result<Self, Returned<Vec<Begun>>> {
         let Some(first) = jobs.first() else {
-            return Err((jobs, Error::EmptyBatch { what: "a batch of texts" }));
+            return Err(Box::new((jobs, Error::EmptyBatch { what: "a batch of texts" })));
         };
         let (key, source) = (first.key(), first.job.source.clone());
         let processors = RowProcessors::default();
@@ -147,7 +148,7 @@ impl Texts {
         }
         let batch = match source.generate_batch(jobs.iter().map(Begun::request), decoding) {
             Ok(batch) => batch,
-            Err(error) => return Err((jobs, error)),
+            Err(error) => return Err(Box::new((jobs, error))),
         };
         let mut texts = Self { key, batch, processors, jobs: BTreeMap::new(), metrics };
         texts.take_in(0, jobs);
@@ -155,7 +156,7 @@ impl Texts {
     }
 
     /// Adds jobs with the same key. If that fails, the jobs come back with the error.
-    pub(super) fn join(&mut self, jobs: Vec<Begun>) -> Result<(), (Vec<Begun>, Error)> {
+    pub(super) fn join(&mut self, jobs: Vec<Begun>) -> Result<(), Returned<Vec<Begun>>> {
         jobs.iter().for_each(|begun| self.processors.insert(&begun.generate.processors));
         match self.batch.join(jobs.iter().map(Begun::request)) {
             Ok(rows) => {
@@ -165,7 +166,7 @@ impl Texts {
             }
             Err(error) => {
                 jobs.iter().for_each(|begun| self.processors.remove(&begun.generate.processors));
-                Err((jobs, error))
+                Err(Box::new((jobs, error)))
             }
         }
     }
@@ -191,7 +192,7 @@ impl Texts {
 
     /// Generates one token for each text. After an error, the batch is of no more use, and the jobs that have not ended
     /// come back.
-    pub(super) fn step(&mut self) -> Result<(), (Vec<Begun>, Error)> {
+    pub(super) fn step(&mut self) -> Result<(), Returned<Vec<Begun>>> {
         let rows = self.rows();
         self.metrics.step_rows.observe(rows as f64);
         // A step of the models yields at least one event for each row.
@@ -200,7 +201,7 @@ impl Texts {
                 None => break,
                 Some(event) => event.and_then(|event| self.take(event)),
             };
-            taken.map_err(|error| (self.unfinished(), error))?;
+            taken.map_err(|error| Box::new((self.unfinished(), error)))?;
         }
         Ok(())
     }
@@ -251,7 +252,7 @@ impl Texts {
 
     /// Ends the jobs that nobody waits for any more, and those whose time is up. After an error, the batch is of no more use,
     /// and the jobs that have not ended come back.
-    pub(super) fn sweep(&mut self, now: Instant, stop: bool) -> Result<(), (Vec<Begun>, Error)> {
+    pub(super) fn sweep(&mut self, now: Instant, stop: bool) -> Result<(), Returned<Vec<Begun>>> {
         let mut ended = Vec::new();
         for (first, begun) in &mut self.jobs {
             if begun.job.is_cancelled() {
@@ -268,7 +269,7 @@ impl Texts {
             self.forget(first);
             for row in first..first + rows {
                 if let Err(error) = self.batch.retire(row) {
-                    return Err((self.unfinished(), error));
+                    return Err(Box::new((self.unfinished(), error)));
                 }
             }
         }

@@ -95,11 +95,17 @@ impl Worker {
             match job.task.clone() {
                 Task::Generate(generate) => match Begun::new(job, generate) {
                     Ok(begun) => texts.push(begun),
-                    Err((job, error)) => job.fail(&Failure::Models(Arc::new(error))),
+                    Err(returned) => {
+                        let (job, error) = *returned;
+                        job.fail(&Failure::Models(Arc::new(error)));
+                    }
                 },
                 Task::Score { tokens, alternatives } => match Scoring::open(job, tokens, alternatives) {
                     Ok(scoring) => self.running.push_back(Running::Scoring(Box::new(scoring))),
-                    Err((job, error)) => job.fail(&Failure::Models(Arc::new(error))),
+                    Err(returned) => {
+                        let (job, error) = *returned;
+                        job.fail(&Failure::Models(Arc::new(error)));
+                    }
                 },
             }
         }
@@ -115,8 +121,8 @@ impl Worker {
                 None => self.open(same),
                 Some(texts) => {
                     let count = same.len();
-                    if let Err((jobs, error)) = texts.join(same) {
-                        self.apart(jobs, error, count);
+                    if let Err(returned) = texts.join(same) {
+                        self.apart(*returned, count);
                     }
                 }
             }
@@ -128,12 +134,12 @@ impl Worker {
         let count = jobs.len();
         match Texts::open(jobs, self.shared.metrics.clone()) {
             Ok(texts) => self.running.push_back(Running::Texts(Box::new(texts))),
-            Err((jobs, error)) => self.apart(jobs, error, count),
+            Err(returned) => self.apart(*returned, count),
         }
     }
 
     /// Begins the jobs of a batch that has failed anew, each by itself. A job that was by itself has failed.
-    fn apart(&mut self, jobs: Vec<Begun>, error: Error, together: usize) {
+    fn apart(&mut self, (jobs, error): (Vec<Begun>, Error), together: usize) {
         let error = Arc::new(error);
         for mut begun in jobs {
             match together {
@@ -151,8 +157,8 @@ impl Worker {
             let going_on = match &mut running {
                 Running::Texts(texts) => match texts.sweep(now, stop) {
                     Ok(()) => texts.rows() > 0,
-                    Err((jobs, error)) => {
-                        self.apart(jobs, error, usize::MAX);
+                    Err(returned) => {
+                        self.apart(*returned, usize::MAX);
                         false
                     }
                 },
@@ -180,7 +186,7 @@ impl Worker {
                 match texts.step() {
                     Ok(()) if texts.rows() == 0 => {}
                     Ok(()) => self.running.push_back(running),
-                    Err((jobs, error)) => self.apart(jobs, error, together),
+                    Err(returned) => self.apart(*returned, together),
                 }
             }
             Running::Scoring(scoring) => match scoring.step() {

@@ -204,3 +204,17 @@ fn models_are_listed_with_their_formulas() {
     assert_eq!(get(&format!("{}/v1/models/eft", shared())).ok()["id"], "eft");
     assert_eq!(get(&format!("{}/v1/models/none", shared())).status, 404);
 }
+
+#[cfg(feature = "grammar")]
+#[test]
+fn an_answer_follows_its_schema() {
+    let url = format!("{}/v1/chat/completions", shared());
+    let schema = json!({"type": "object", "properties": {"plays": {"enum": ["fiddle", "harp"]}},
+        "required": ["plays"], "additionalProperties": false});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}});
+    let answer = post(&url, ask(json!({"response_format": format, "max_tokens": 60}))).ok();
+    let written: Value = serde_json::from_str(text(&answer)).expect("the answer is JSON");
+    assert!(["fiddle", "harp"].contains(&written["plays"].as_str().unwrap()));
+    let wrong = json!({"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}});
+    assert_eq!(post(&url, ask(json!({"response_format": wrong}))).refused(400), "response_format");
+}

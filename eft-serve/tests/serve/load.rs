@@ -26,7 +26,7 @@ fn request(index: usize) -> Value {
         1 => body["n"] = json!(2),
         2 => body["stop"] = json!(["."]),
         3 => body["logit_bias"] = json!({"14": -5}),
-        4 if index % 3 == 0 => body["eft"] = json!({"alpha": 0.5}),
+        4 if index.is_multiple_of(3) => body["eft"] = json!({"alpha": 0.5}),
         _ => {}
     }
     body

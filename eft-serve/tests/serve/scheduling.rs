@@ -193,3 +193,24 @@ fn a_row_that_fails_fails_alone() {
     assert_eq!([first, second], [alone(0), alone(1)]);
     assert!(metric(&url, "eft_joined_rows_total") > 0.0);
 }
+
+#[test]
+fn a_client_that_does_not_read_stops_nobody() {
+    let gate = Gate::default();
+    let server = gate.server(|config| config.limits.tokens = 200_000);
+    let url = format!("http://{}", server.address());
+    gate.open();
+    let mut body_of_slow = body(0, 200_000);
+    body_of_slow["stream"] = true.into();
+    let text = body_of_slow.to_string();
+    let mut slow = TcpStream::connect(server.address()).unwrap();
+    let head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json";
+    write!(slow, "{head}\r\nContent-Length: {}\r\n\r\n{text}", text.len()).unwrap();
+    until("some steps", || gate.calls() > 3);
+    for _ in 0..5 {
+        assert_eq!(ask(&url, body(1, 8)).join().unwrap().ok()["usage"]["completion_tokens"], 8);
+    }
+    assert!(metric(&url, "eft_cancelled_texts_total") == 0.0);
+    drop(slow);
+    until("the cancellation", || metric(&url, "eft_cancelled_texts_total") == 1.0);
+}
