@@ -2,12 +2,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use eft::TokenId;
+use eft::candle::Candle;
 use eft::grammar::{Error, Grammar, GrammarTokens};
 use eft::sample::Processor;
 use eft::text::Tokenizer;
-
-use crate::models::Source;
+use eft::{Source, TokenId};
 
 /// The tokens of vocabularies as grammars need them, which are made once for each vocabulary and set of stop ids.
 #[derive(Default)]
@@ -17,7 +16,7 @@ impl Grammars {
     /// A processor that lets texts be JSON that is valid under a schema.
     pub(crate) fn json_schema(
         &self,
-        source: &Source,
+        source: &Source<Candle>,
         tokenizer: Option<&Arc<Tokenizer>>,
         schema: &str,
     ) -> Result<Arc<dyn Processor>, Error> {
