@@ -56,6 +56,15 @@ fn tail(end: Option<&End>) -> &[Token] {
     end.map_or(&[], |end| &end.tail)
 }
 
+/// The end-of-sequence token that ended a text. The log-probs of a completion report it, as those of vLLM do: clients that
+/// ask for one token after a prompt, to have the prompt scored, take for granted that there is one.
+pub(super) fn end_token(end: Option<&End>) -> &[Token] {
+    match end {
+        Some(End { reason: EndReason::Text(FinishReason::EndOfSequence(_)), tail }) => tail,
+        _ => &[],
+    }
+}
+
 fn json_choice(prepared: &Prepared, index: usize, choice: Choice, scored: &[Scored]) -> Value {
     let prompt = &prepared.prompts[index / prepared.samples];
     let reason = choice.end.as_ref().map_or(&EndReason::Scored, |end| &end.reason);
@@ -73,7 +82,8 @@ fn json_choice(prepared: &Prepared, index: usize, choice: Choice, scored: &[Scor
             if let Some(most) = prepared.log_probs {
                 let first = prompt.tokens.first().filter(|_| prepared.echo).map(|id| Reported::first(*id));
                 let reported = first.into_iter().chain(scored.iter().map(Reported::scored));
-                let generated = choice.tokens.iter().map(|token| Reported::generated(token, most));
+                let generated = choice.tokens.iter().chain(end_token(choice.end.as_ref()));
+                let generated = generated.map(|token| Reported::generated(token, most));
                 let reported: Vec<_> = reported.chain(generated).collect();
                 value["logprobs"] = OfCompletion::new(prepared.vocab.clone(), 0).write(&reported, most > 0);
             }

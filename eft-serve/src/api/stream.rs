@@ -8,7 +8,7 @@ use eft::Token;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer::{finish_reason, head, more, usage};
+use super::answer::{end_token, finish_reason, head, more, usage};
 use super::error::ApiError;
 use super::log_probs::{OfCompletion, Reported, of_chat};
 use super::prepare::{Prepared, Protocol};
@@ -147,7 +147,8 @@ impl Stream {
     fn push(&mut self, answer: usize, text: Option<&str>, tokens: &[Token], end: Option<&End>) {
         let reason = end.map(|end| finish_reason(&end.reason));
         let mut choice = json!({"index": answer, "logprobs": null, "finish_reason": reason});
-        let most = self.prepared.log_probs.filter(|_| text.is_some());
+        let of_end = if self.prepared.protocol == Protocol::Completions { end_token(end) } else { &[] };
+        let most = self.prepared.log_probs.filter(|_| text.is_some() || !of_end.is_empty());
         match self.prepared.protocol {
             Protocol::Chat => {
                 choice["delta"] = text.map_or_else(|| json!({}), |text| json!({"content": text}));
@@ -158,7 +159,8 @@ impl Stream {
             Protocol::Completions => {
                 choice["text"] = text.unwrap_or_default().into();
                 if let Some(most) = most {
-                    let reported: Vec<_> = tokens.iter().map(|t| Reported::generated(t, most)).collect();
+                    let tokens = tokens.iter().chain(of_end);
+                    let reported: Vec<_> = tokens.map(|token| Reported::generated(token, most)).collect();
                     choice["logprobs"] = self.choices[answer].log_probs.write(&reported, most > 0);
                 }
             }

@@ -74,6 +74,27 @@ fn echoed_log_probs_are_the_scores_of_the_library() {
     }
 }
 
+/// lm-eval takes all but the last log-prob for those of the prompt.
+#[test]
+fn a_token_that_ends_the_text_at_once_is_reported() {
+    let tokens = ids("Question: Where does Ada Brook live?\nAnswer: In Norby.");
+    let asked = json!({"model": "eft", "prompt": tokens, "echo": true, "logprobs": 1, "max_tokens": 1});
+    let answer = post(&url(), complete(asked)).ok();
+    let choice = &answer["choices"][0];
+    assert_eq!(choice["finish_reason"], "stop");
+    let reported = choice["logprobs"]["tokens"].as_array().unwrap();
+    assert_eq!((reported.len(), reported.last().unwrap()), (tokens.len() + 1, &json!("<|end|>")));
+
+    let more = json!({"model": "eft", "logprobs": 0, "max_tokens": 20});
+    let whole = post(&url(), complete(more.clone())).ok();
+    let mut streamed = complete(more);
+    streamed["stream"] = json!(true);
+    let parts = post(&url(), streamed).parts();
+    let of_parts = parts.iter().filter_map(|part| part["choices"][0]["logprobs"]["tokens"].as_array());
+    let of_parts: Vec<_> = of_parts.flatten().cloned().collect();
+    assert_eq!(Value::from(of_parts), whole["choices"][0]["logprobs"]["tokens"]);
+}
+
 #[test]
 fn a_prompt_is_echoed_without_a_text() {
     let only = post(&url(), complete(json!({"echo": true, "max_tokens": 0, "logprobs": 0}))).ok();
