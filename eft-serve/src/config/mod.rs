@@ -136,7 +136,7 @@ impl ModelConfig {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CombinationConfig {
-    /// The combination as a [formula](eft::formula) of the models.
+    /// The combination as a [formula] of the models.
     pub formula: Spanned<String>,
     /// Numbers that the formula names, and their values, which a request may change.
     #[serde(default)]
