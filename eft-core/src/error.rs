@@ -371,3 +371,17 @@ pub fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
     let messages = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
     messages.collect::<Vec<_>>().join(": ")
 }
+
+/// Replaces the row index in an error, if it has one, by `to` of that index.
+pub(crate) fn in_row(mut error: Error, to: impl FnOnce(usize) -> usize) -> Error {
+    match &mut error {
+        Error::TokenOutOfRange { row, .. }
+        | Error::EmptyPrompt { row, .. }
+        | Error::ContextFull { row, .. }
+        | Error::BadScores { row, .. }
+        | Error::EditOutOfRange { row, .. }
+        | Error::Forgotten { row, .. } => *row = to(*row),
+        _ => {}
+    }
+    error
+}

@@ -27,6 +27,17 @@ pub enum Form {
     Partial,
 }
 
+impl Form {
+    /// The form of scores of which some have this form and some the other: the one that guarantees less.
+    pub(crate) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Partial, _) | (_, Self::Partial) => Self::Partial,
+            (Self::LogProbs, Self::LogProbs) => Self::LogProbs,
+            _ => Self::Logits,
+        }
+    }
+}
+
 /// What is known about one position whose scores are [`Form::Partial`].
 ///
 /// ```
@@ -203,6 +214,14 @@ impl<B: Backend> Scores<B> {
     /// The same scores for the rows of another batch: row `i` takes the positions of row `rows[i]` of this one.
     pub(crate) fn select(mut self, rows: &[usize]) -> Self {
         self.spans = rows.iter().map(|row| self.spans[*row].clone()).collect();
+        self
+    }
+
+    /// The same scores for a batch of `rows` rows: row `to[i]` takes the positions of row `i`, and the others have none.
+    pub(crate) fn spread(mut self, rows: usize, to: &[usize]) -> Self {
+        let mut spans = vec![0..0; rows];
+        to.iter().zip(self.spans).for_each(|(to, span)| spans[*to] = span);
+        self.spans = spans;
         self
     }
 

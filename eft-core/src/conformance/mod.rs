@@ -4,8 +4,8 @@
 //! | you implement | you call |
 //! |---|---|
 //! | [`Backend`](crate::Backend) | [`check_backend`], [`check_texts`] |
-//! | [`Engine`](crate::Engine) and its sessions | [`check_engine`], then [`check_source`] on a source made from it |
-//! | [`LogitSource`](crate::LogitSource) | [`check_source`], [`check_traffic`] |
+//! | [`Engine`](crate::Engine) and its sessions | [`check_engine`], then [`check_source`] and [`check_joins`] on a source made from it |
+//! | [`LogitSource`](crate::LogitSource) | [`check_source`], [`check_traffic`], [`check_joins`] |
 //!
 //! Each check returns the first law that does not hold, with the input for which it fails.
 //!
@@ -30,6 +30,7 @@ mod backend;
 mod engine;
 mod extremes;
 pub mod faults;
+mod joins;
 pub mod reference;
 mod rows;
 mod sessions;
@@ -42,6 +43,7 @@ pub mod traffic_counter;
 pub use backend::{check_backend, check_backend_at};
 pub use engine::check_engine;
 pub use faults::{FaultInjector, FaultyBackend};
+pub use joins::check_joins;
 pub use source::check_source;
 pub use source_test::SourceTest;
 pub use texts::check_texts;

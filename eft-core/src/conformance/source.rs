@@ -53,9 +53,9 @@ fn opening_on_a_longer_prompt<B: Backend>(
     compare(&SourceModel { source, prompts: &longer }, test, law, &scores)
 }
 
-struct SourceModel<'a, B: Backend> {
-    source: &'a dyn LogitSource<Backend = B>,
-    prompts: &'a [Prompt],
+pub(super) struct SourceModel<'a, B: Backend> {
+    pub(super) source: &'a dyn LogitSource<Backend = B>,
+    pub(super) prompts: &'a [Prompt],
 }
 
 impl<B: Backend> Model<B> for SourceModel<'_, B> {

@@ -1,22 +1,26 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::attribution::attribute;
 use super::event::Event;
-use super::open::{Rows, in_row};
+use super::join::Waiting;
+use super::open::Rows;
 use super::report::Report;
 use super::request::Request;
 use super::row::{Row, Taken};
 use super::step::{Bounds, Plain, Stepper, undo};
 use super::stop::FinishReason;
 use crate::backend::Backend;
+use crate::error::{in_row, with_sources};
 use crate::evaluator::Evaluator;
 use crate::sample::{Decoding, Sampler, Token};
 use crate::{Error, Result, Vocab};
 
 /// The texts of a batch of prompts: an iterator over [`Event`]s, row by row within each step.
 ///
-/// Rows that have ended leave the batch, so the models run only unfinished rows. The text of a row does not depend on
+/// Rows that have ended leave the batch, so the models run only unfinished rows, and requests can
+/// [`join`](Self::join) at any time. The text of a row does not depend on
 /// the other rows, except through rounding in the models' own arithmetic. A prompt that the models refuse is an
 /// [`Event::Failed`] of its row, and so is a model's failure at one row ([`Error::RowFailed`]). Any other error while the
 /// models run ends all rows, and the iterator with them.
@@ -42,18 +46,25 @@ use crate::{Error, Result, Vocab};
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 pub struct Batch<B: Backend> {
-    evaluator: Evaluator<B>,
-    sampler: Sampler<B>,
-    stepper: Box<dyn Stepper<B>>,
-    rivals: Option<usize>,
+    pub(super) evaluator: Evaluator<B>,
+    pub(super) sampler: Sampler<B>,
+    pub(super) stepper: Box<dyn Stepper<B>>,
+    pub(super) decoding: Decoding,
     vocab: Arc<Vocab>,
-    /// For each row of the evaluator, its index among `rows`.
-    active: Vec<usize>,
-    /// Every row of the batch; `None` for the refused ones.
-    rows: Vec<Option<Row>>,
-    events: VecDeque<Event>,
-    /// An error has ended all rows.
-    failed: bool,
+    /// For each row of the evaluator, its index in the batch. If there is none, the evaluator, the sampler and the stepper
+    /// keep the rows that ended last, since they cannot be empty.
+    pub(super) active: Vec<usize>,
+    /// The rows that have not ended, by their indices.
+    pub(super) rows: BTreeMap<usize, Row>,
+    /// The number of rows so far.
+    pub(super) total: usize,
+    /// The number of requests so far.
+    pub(super) requests: usize,
+    /// The requests that have joined, and whose prompts have not been read.
+    pub(super) waiting: VecDeque<Waiting<B>>,
+    pub(super) events: VecDeque<Event>,
+    /// The error that has ended all rows, if there was one.
+    pub(super) failed: Option<String>,
 }
 
 impl<B: Backend> Batch<B> {
@@ -139,19 +150,21 @@ impl<B: Backend> Batch<B> {
             .with_generated(pushed())?
             .with_identities(rows.settings.iter().map(|row| (row.id, row.seed)));
         let total = rows.active.len() + rows.refused.len();
-        let mut of_batch: Vec<_> = (0..total).map(|_| None).collect();
-        for ((settings, index), pushed) in rows.settings.into_iter().zip(&rows.active).zip(pushed()) {
-            of_batch[*index] = Some(Row::new(settings, pushed.len()));
-        }
+        let of_batch = rows.settings.into_iter().zip(&rows.active).zip(pushed());
+        let of_batch =
+            of_batch.map(|((settings, index), pushed)| (*index, Row::new(settings, pushed.len()))).collect();
         let failed = rows.refused.into_iter().map(|(row, error)| Event::Failed { row, error });
         let mut batch = Self {
             stepper,
-            rivals: decoding.rivals,
+            decoding,
             vocab,
             active: rows.active,
             rows: of_batch,
+            total,
+            requests: rows.requests,
+            waiting: VecDeque::new(),
             events: failed.collect(),
-            failed: false,
+            failed: None,
             sampler,
             evaluator,
         };
@@ -161,7 +174,7 @@ impl<B: Backend> Batch<B> {
 
     /// Ends the rows whose limit is 0 tokens.
     fn finish_empty(&mut self) -> Result<()> {
-        let limited = |index: &usize| self.rows[*index].as_ref().is_some_and(Row::is_empty);
+        let limited = |index: &usize| self.rows.get(index).is_some_and(Row::is_empty);
         let (ended, going_on): (Vec<_>, Vec<_>) =
             (0..self.active.len()).partition(|i| limited(&self.active[*i]));
         for row in ended.iter().map(|i| self.active[*i]).collect::<Vec<_>>() {
@@ -174,6 +187,10 @@ impl<B: Backend> Batch<B> {
     /// sampler. If none go on, the evaluator and the sampler keep their rows, since they cannot be empty.
     fn keep(&mut self, going_on: &[usize]) -> Result<()> {
         let all = going_on.len() == self.active.len();
+        if !all {
+            let ended = (0..self.active.len()).filter(|index| !going_on.contains(index));
+            ended.for_each(|index| drop(self.rows.remove(&self.active[index])));
+        }
         self.active = going_on.iter().map(|index| self.active[*index]).collect();
         if !going_on.is_empty() && !all {
             self.evaluator.select(going_on)?;
@@ -199,14 +216,23 @@ impl<B: Backend> Batch<B> {
 
     /// Returns the number of rows, including those that have ended or failed.
     pub fn rows(&self) -> usize {
-        self.rows.len()
+        self.total
     }
 
-    /// Returns the stop strings of each row's request, and whether the text keeps the one that ends it.
-    pub(super) fn stop_strings(&self) -> impl Iterator<Item = (Vec<String>, bool)> + '_ {
+    /// Returns the number of rows that are being generated.
+    pub fn running(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Returns the number of rows whose prompts have not been read yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting.iter().map(|waiting| waiting.rows.len()).sum()
+    }
+
+    /// Returns the stop strings of each of these rows' requests, and whether the text keeps the one that ends it.
+    pub(super) fn stop_strings(&self, rows: Range<usize>) -> impl Iterator<Item = (Vec<String>, bool)> + '_ {
         let of = |row: &Row| (row.settings.stop_strings.clone(), row.settings.keep_stop);
-        let strings = move |row: &Option<Row>| row.as_ref().map(of);
-        self.rows.iter().map(move |row| strings(row).unwrap_or_default())
+        rows.map(move |row| self.rows.get(&row).map(of).unwrap_or_default())
     }
 
     /// Ends a row whose text is no longer wanted, without an event. Its events that have not been yielded are dropped.
@@ -216,13 +242,12 @@ impl<B: Backend> Batch<B> {
     /// Any error of a model that drops the row; all rows have ended then.
     pub fn retire(&mut self, row: usize) -> Result<()> {
         self.events.retain(|event| event.row() != row);
+        self.retire_waiting(row);
         let others: Vec<_> = (0..self.active.len()).filter(|index| self.active[*index] != row).collect();
-        if self.failed || others.len() == self.active.len() {
+        if self.failed.is_some() || others.len() == self.active.len() {
             return Ok(());
         }
-        let kept = self.keep(&others);
-        self.failed = kept.is_err();
-        kept
+        self.keep(&others).inspect_err(|error| self.failed = Some(with_sources(error)))
     }
 
     /// Returns statistics of speculative decoding so far; `None` for plain decoding. See
@@ -233,6 +258,10 @@ impl<B: Backend> Batch<B> {
 
     /// Generates one token for each unfinished row, or several if they are drafted. A row that fails by itself is ended.
     fn step(&mut self) -> Result<()> {
+        self.admit()?;
+        if self.active.is_empty() {
+            return Ok(());
+        }
         match self.try_step() {
             Err(Error::RowFailed { row: index, source }) if index < self.active.len() => {
                 let (row, error) = (self.active[index], Arc::new(*source));
@@ -260,13 +289,13 @@ impl<B: Backend> Batch<B> {
     fn choose(&mut self, starts: &[usize]) -> Result<Vec<Vec<Token>>> {
         let (mut left, mut stops) = (Vec::new(), Vec::new());
         for (index, start) in self.active.iter().zip(starts) {
-            let Some(row) = &self.rows[*index] else { continue };
+            let Some(row) = self.rows.get(index) else { continue };
             left.push(row.left(*start));
             stops.push(&row.settings.stops);
         }
         let bounds = Bounds { left, stops };
         let mut chosen = self.stepper.step(&mut self.evaluator, &mut self.sampler, &bounds)?;
-        if let Some(rivals) = self.rivals {
+        if let Some(rivals) = self.decoding.rivals {
             attribute(&mut self.evaluator, &mut chosen, rivals, starts)?;
         }
         Ok(chosen)
@@ -306,15 +335,15 @@ impl<B: Backend> Batch<B> {
 
     /// Yields the tokens of one row, up to the end of its text.
     fn yield_tokens(&mut self, index: usize, tokens: Vec<Token>) -> Taken {
-        match &mut self.rows[index] {
+        match self.rows.get_mut(&index) {
             Some(row) => row.take(index, tokens, &mut self.events),
             None => Taken::Ended { unused: 0 },
         }
     }
 
     /// Ends a row whose last tokens belong to its text.
-    fn finish(&mut self, index: usize, reason: FinishReason) {
-        if let Some(row) = &mut self.rows[index] {
+    pub(super) fn finish(&mut self, index: usize, reason: FinishReason) {
+        if let Some(row) = self.rows.get_mut(&index) {
             row.finish(index, reason, &mut self.events);
         }
     }
@@ -324,9 +353,10 @@ impl<B: Backend> Iterator for Batch<B> {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.events.is_empty() && !self.active.is_empty() && !self.failed {
+        let unfinished = |batch: &Self| !batch.active.is_empty() || !batch.waiting.is_empty();
+        while self.events.is_empty() && unfinished(self) && self.failed.is_none() {
             if let Err(error) = self.step() {
-                self.failed = true;
+                self.failed = Some(with_sources(&error));
                 return Some(Err(error));
             }
         }

@@ -24,6 +24,7 @@ mod attribution;
 mod batch;
 mod event;
 mod generation;
+mod join;
 pub mod joint;
 pub(crate) mod open;
 mod report;

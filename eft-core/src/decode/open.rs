@@ -6,6 +6,7 @@ use super::request::Request;
 use super::stop::StopRules;
 use crate::backend::Backend;
 use crate::check;
+use crate::error::in_row;
 use crate::evaluator::{Evaluator, OpenOptions};
 use crate::sample::{Decoding, RowId};
 use crate::scores::consecutive;
@@ -31,6 +32,8 @@ pub(crate) struct Rows {
     pub(super) settings: Vec<RowSettings>,
     /// The rows that the models refuse, with the reason.
     pub(super) refused: Vec<(usize, Arc<Error>)>,
+    /// The number of requests, including those that are refused.
+    pub(super) requests: usize,
 }
 
 /// For each request, the reason why the models refuse its prompt, if they do.
@@ -62,7 +65,7 @@ impl Rows {
         let total = samples.iter().fold(0usize, |total, samples| total.saturating_add(*samples));
         check::per_row("samples of the requests", evaluator.rows(), total)?;
         let rules = StopRules::new(evaluator, 0, decoding)?;
-        let (width, mut rows) = (evaluator.width(0)?, Self::none());
+        let (width, mut rows) = (evaluator.width(0)?, Self::none(requests.len()));
         for ((index, request), of_request) in requests.iter().enumerate().zip(consecutive(samples)) {
             let stops = rules.of_request(request.stop_ids.as_ref(), &request.stop_sequences, width)?;
             rows.add(of_request, index, request, &stops, decoding);
@@ -84,7 +87,8 @@ impl Rows {
     ) -> Result<(Self, Vec<usize>)> {
         let rules = StopRules::new(evaluator, root, decoding)?;
         let width = evaluator.width(root)?;
-        let (mut rows, mut origins, mut prompts) = (Self::none(), Vec::new(), 0..evaluator.rows());
+        let mut rows = Self::none(requests.len());
+        let (mut origins, mut prompts) = (Vec::new(), 0..evaluator.rows());
         for ((index, request), of_request) in requests.iter().enumerate().zip(rows_of(requests)) {
             if let Some(error) = &refused[index] {
                 rows.refused.extend(of_request.map(|row| (row, error.clone())));
@@ -105,12 +109,13 @@ impl Rows {
         self.active.iter().filter_map(|row| of_rows.get(*row).map(|prompt| (*prompt).clone())).collect()
     }
 
-    fn none() -> Self {
-        Self { active: Vec::new(), settings: Vec::new(), refused: Vec::new() }
+    /// No rows yet, of a batch of `requests` requests.
+    pub(super) fn none(requests: usize) -> Self {
+        Self { active: Vec::new(), settings: Vec::new(), refused: Vec::new(), requests }
     }
 
     /// Adds the rows of a request, which is number `index` of its batch.
-    fn add(
+    pub(super) fn add(
         &mut self,
         rows: Range<usize>,
         index: usize,
@@ -206,18 +211,4 @@ fn refused(requests: &[Request], errors: Vec<Option<Error>>) -> Refused {
 /// The rows of each request among those of all requests: one for each of its samples.
 pub(super) fn rows_of(requests: &[Request]) -> Vec<Range<usize>> {
     consecutive(requests.iter().map(|request| request.samples))
-}
-
-/// Replaces the row index in an error, which refers to the evaluator's rows, by `to` of that index.
-pub(super) fn in_row(mut error: Error, to: impl FnOnce(usize) -> usize) -> Error {
-    match &mut error {
-        Error::TokenOutOfRange { row, .. }
-        | Error::EmptyPrompt { row, .. }
-        | Error::ContextFull { row, .. }
-        | Error::BadScores { row, .. }
-        | Error::EditOutOfRange { row, .. }
-        | Error::Forgotten { row, .. } => *row = to(*row),
-        _ => {}
-    }
-    error
 }

@@ -121,7 +121,18 @@ impl Request {
         self
     }
 
-    pub(super) fn validate(&self) -> Result<()> {
+    /// Checks that every setting is in its range.
+    ///
+    /// ```
+    /// use eft_core::decode::Request;
+    ///
+    /// assert!(Request::new([0]).samples(2).validate().is_ok());
+    /// assert!(Request::new([0]).samples(0).validate().is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for the first setting that is not.
+    pub fn validate(&self) -> Result<()> {
         check_sequences(&self.stop_sequences)?;
         check_stop_strings(&self.stop_strings)?;
         match self.samples {

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::evaluator::Evaluator;
 use crate::sample::scored_position::scored_positions;
 use crate::sample::{Sampler, Token};
-use crate::{Error, Result, TokenId};
+use crate::{Error, Prompt, Result, TokenId};
 
 /// The limits on the next tokens of each row.
 pub(crate) struct Bounds<'a> {
@@ -38,6 +38,15 @@ pub(crate) trait Stepper<B: Backend>: Send {
     /// Any error of a model.
     fn select(&mut self, rows: &[usize]) -> Result<()> {
         let _ = rows;
+        Ok(())
+    }
+
+    /// Takes in rows that have joined the evaluator after those that there were, with these prompts.
+    ///
+    /// # Errors
+    /// Any error of a model that reads the prompts. The rows are not taken in then.
+    fn join(&mut self, evaluator: &Evaluator<B>, prompts: &[Prompt]) -> Result<()> {
+        let _ = (evaluator, prompts);
         Ok(())
     }
 

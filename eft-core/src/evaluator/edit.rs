@@ -3,7 +3,7 @@ use super::Evaluator;
 use crate::backend::Backend;
 use crate::check;
 use crate::error::with_sources;
-use crate::{Result, TokenId};
+use crate::{Result, Session, TokenId};
 
 impl<B: Backend> Evaluator<B> {
     /// Appends tokens to each row, without computing anything. They are fed to a model when scores after them are
@@ -135,6 +135,7 @@ impl<B: Backend> Evaluator<B> {
             model.scores.select(rows);
             model.inputs.select(rows);
         }
+        self.prompts = rows.iter().map(|row| self.prompts[*row].clone()).collect();
         self.pushed = rows.iter().map(|row| self.pushed[*row].clone()).collect();
         Ok(())
     }

@@ -73,22 +73,60 @@ impl<B: Backend> PlannedModel<B> {
 
     /// The rows that its engine is opened on; none for an opaque source.
     pub(crate) fn engine_rows(&self) -> Vec<EngineRow> {
+        (0..self.inputs.rows()).filter_map(|row| self.engine_row(row)).collect()
+    }
+
+    /// A row that its engine is opened on; `None` for an opaque source.
+    pub(crate) fn engine_row(&self, row: usize) -> Option<EngineRow> {
         match (&self.model, &self.inputs) {
             (Model::Engine { adapter, .. }, Inputs::Ids(rows)) => {
-                rows.iter().map(|ids| EngineRow { adapter: *adapter, tokens: ids.clone() }).collect()
+                Some(EngineRow { adapter: *adapter, tokens: rows.get(row)?.clone() })
             }
-            _ => Vec::new(),
+            _ => None,
+        }
+    }
+
+    /// A prompt that an opaque source is opened on; `None` for an engine.
+    pub(crate) fn prompt(&self, row: usize) -> Option<Prompt> {
+        match &self.inputs {
+            Inputs::Ids(_) => None,
+            Inputs::Prompts(prompts) => prompts.get(row).cloned(),
         }
     }
 }
 
 impl Inputs {
+    /// The number of prompts.
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::Ids(ids) => ids.len(),
+            Self::Prompts(prompts) => prompts.len(),
+        }
+    }
+
     /// Makes row `i` a copy of the former row `rows[i]`.
     pub(crate) fn select(&mut self, rows: &[usize]) {
         match self {
             Self::Ids(ids) => *ids = rows.iter().map(|row| ids[*row].clone()).collect(),
             Self::Prompts(prompts) => *prompts = rows.iter().map(|row| prompts[*row].clone()).collect(),
         }
+    }
+
+    /// Adds the rows of `other`, which are of the same kind.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Ids(ids), Self::Ids(more)) => ids.extend_from_slice(more),
+            (Self::Prompts(prompts), Self::Prompts(more)) => prompts.extend_from_slice(more),
+            // A leaf is an engine or an opaque source, whatever the prompts.
+            _ => {}
+        }
+    }
+
+    /// The inputs of the first `rows` rows.
+    pub(crate) fn first(&self, rows: usize) -> Self {
+        let mut first = self.clone();
+        first.select(&(0..rows).collect::<Vec<_>>());
+        first
     }
 
     /// The token ids of one row's prompt.

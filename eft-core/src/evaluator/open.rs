@@ -1,6 +1,7 @@
 //! Opening: one session for each engine, whose rows are those of the models that it runs, block by block.
-use super::model::{Inputs, Model, PlannedModel};
-use super::plan::Plan;
+use super::model::{Model, PlannedModel};
+use super::parts::Parts;
+use super::plan::{Leaves, Plan};
 use super::state::{ModelRows, OpenSession};
 use super::store::ScoreStore;
 use super::threads::for_each;
@@ -56,7 +57,7 @@ impl<B: Backend> Evaluator<B> {
         let opened = for_each(jobs, options.parallel, |group: Vec<&PlannedModel<B>>| open(&group));
         let opened = opened.into_iter().collect::<Result<_>>();
         let opened = opened.map_err(|error: Error| error.of_session(prompts.len()))?;
-        Ok(Self::assemble(sources, options, plan, groups, opened, prompts.len()))
+        Ok(Self::assemble(sources, options, plan, groups, opened, prompts))
     }
 
     /// Checks that the models of all roots accept the prompts, without running any of them. The prompts of opaque
@@ -70,8 +71,7 @@ impl<B: Backend> Evaluator<B> {
         options: OpenOptions,
     ) -> Result<()> {
         let sources: Vec<_> = roots.iter().map(|s| (*s).clone()).collect();
-        let plan = Plan::new(&sources, prompts, options.every_term)?;
-        plan.models.iter().try_for_each(PlannedModel::check)
+        Leaves::new(&sources, prompts)?.check(options.every_term)
     }
 
     /// An evaluator at the end of its prompts, from sessions whose rows are the blocks of `groups`.
@@ -81,8 +81,9 @@ impl<B: Backend> Evaluator<B> {
         plan: Plan<B>,
         groups: Vec<Vec<usize>>,
         opened: Vec<Opened<B>>,
-        rows: usize,
+        prompts: &[Prompt],
     ) -> Self {
+        let rows = prompts.len();
         let backend = sources[0].backend().clone();
         let mut sessions = Vec::new();
         let mut models: Vec<_> = plan.models.into_iter().map(|planned| unopened(planned, rows)).collect();
@@ -94,15 +95,26 @@ impl<B: Backend> Evaluator<B> {
                 let of_block = model.rows_of_session(rows);
                 model.scores.insert(scores.shallow_clone(&backend).select(&of_block), &vec![0; rows]);
             }
+            let session = Parts::of(backend.clone(), session, rows * group.len());
             sessions.push(OpenSession { session, models: group });
         }
-        let pushed = vec![Vec::new(); rows];
-        Self { backend, sources, options, roots: plan.roots, models, sessions, pushed, poison: None }
+        Self {
+            backend,
+            sources,
+            options,
+            roots: plan.roots,
+            leaves: plan.leaves,
+            models,
+            sessions,
+            prompts: prompts.to_vec(),
+            pushed: vec![Vec::new(); rows],
+            poison: None,
+        }
     }
 }
 
 /// A model that has no session yet.
-fn unopened<B: Backend>(planned: PlannedModel<B>, rows: usize) -> ModelRows<B> {
+pub(super) fn unopened<B: Backend>(planned: PlannedModel<B>, rows: usize) -> ModelRows<B> {
     ModelRows {
         name: planned.name,
         model: planned.model,
@@ -128,18 +140,29 @@ pub(super) fn groups<B: Backend>(models: &[PlannedModel<B>]) -> Vec<Vec<usize>> 
 
 /// Opens the models of one group in one session.
 pub(super) fn open<B: Backend>(group: &[&PlannedModel<B>]) -> Result<Opened<B>> {
+    let rows =
+        group.iter().enumerate().flat_map(|(block, m)| (0..m.inputs.rows()).map(move |row| (block, row)));
+    open_rows(group, &rows.collect::<Vec<_>>())
+}
+
+/// Opens a session on some rows of the models of one group: each is a model of the group and one of its prompts.
+pub(super) fn open_rows<B: Backend>(
+    group: &[&PlannedModel<B>],
+    rows: &[(usize, usize)],
+) -> Result<Opened<B>> {
     let first = group[0];
     let name = group.iter().map(|m| &m.name[..]).collect::<Vec<_>>().join(", ");
-    let (rows, (session, scores)) = match (&first.model, &first.inputs) {
-        (Model::Engine { engine, .. }, _) => {
-            let rows: Vec<_> = group.iter().flat_map(|m| m.engine_rows()).collect();
-            (rows.len(), engine.open(&rows)?)
+    let (session, scores) = match &first.model {
+        Model::Engine { engine, .. } => {
+            let rows = rows.iter().filter_map(|(block, row)| group[*block].engine_row(*row));
+            engine.open(&rows.collect::<Vec<_>>())?
         }
-        (Model::Opaque(source), Inputs::Prompts(prompts)) => (prompts.len(), source.open(prompts)?),
-        (Model::Opaque(_), Inputs::Ids(_)) => {
-            return Err(Error::Unsupported { who: name, what: "rows of token ids: it is opaque".into() });
+        Model::Opaque(source) => {
+            let prompts = rows.iter().filter_map(|(block, row)| group[*block].prompt(*row));
+            source.open(&prompts.collect::<Vec<_>>())?
         }
     };
+    let rows = rows.len();
     scores.check(first.model.backend(), &name, &vec![1; rows], first.model.vocab().real())?;
     for (what, got) in [("room", session.room().len()), ("rollback limit", session.rollback_limit().len())] {
         if got != rows {

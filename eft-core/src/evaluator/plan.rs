@@ -15,43 +15,99 @@ use crate::{Error, Prompt, Result, Source, TokenId};
 pub(crate) struct Plan<B: Backend> {
     pub(crate) models: Vec<PlannedModel<B>>,
     pub(crate) roots: Vec<Root<B>>,
+    pub(crate) leaves: LeafModels,
 }
 
-impl<B: Backend> Plan<B> {
-    /// Plans `sources` on `prompts`. With `every_term`, models that only cancelled terms need are kept as well.
-    pub(crate) fn new(sources: &[Source<B>], prompts: &[Prompt], every_term: bool) -> Result<Self> {
+/// What the leaves of a set of roots are given for prompts, before it is decided which models must run.
+pub(crate) struct Leaves<B: Backend> {
+    /// The distinct models, including those that no root needs because their weights cancel.
+    models: Vec<PlannedModel<B>>,
+    /// For each leaf, in the order in which the roots are walked, its model. The walk is the same for all prompts.
+    visits: Vec<usize>,
+    roots: Vec<Root<B>>,
+}
+
+/// The models that the leaves of a set of roots use.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LeafModels {
+    /// For each leaf, the index of its model among all that the leaves have.
+    visits: Vec<usize>,
+    /// For each of these models, its index among the models that run; `None` if it is not run.
+    run: Vec<Option<usize>>,
+}
+
+impl<B: Backend> Leaves<B> {
+    /// Renders `prompts` for each leaf of `sources`.
+    pub(crate) fn new(sources: &[Source<B>], prompts: &[Prompt]) -> Result<Self> {
         if prompts.is_empty() {
             return Err(Error::EmptyBatch { what: "open" });
         }
         if sources.is_empty() {
             return Err(Error::shape("roots of an evaluator", "at least one", 0));
         }
-        let mut planner = Planner { models: Vec::new(), rendered: Vec::new() };
-        let mut roots = sources.iter().map(|s| planner.root(s, prompts)).collect::<Result<Vec<Root<B>>>>()?;
+        let mut planner = Planner { models: Vec::new(), visits: Vec::new(), rendered: Vec::new() };
+        let roots = sources.iter().map(|s| planner.root(s, prompts)).collect::<Result<Vec<Root<B>>>>()?;
+        Ok(Self { models: planner.models, visits: planner.visits, roots })
+    }
 
-        let mut used = vec![false; planner.models.len()];
-        for root in &roots {
+    /// Checks that the prompts fit the models that must run for them, without running any.
+    pub(crate) fn check(&self, every_term: bool) -> Result<()> {
+        let used = self.used(every_term);
+        self.models.iter().zip(used).filter(|(_, used)| *used).try_for_each(|(model, _)| model.check())
+    }
+
+    /// Whether each model must run. With `every_term`, models that only cancelled terms need must run as well.
+    fn used(&self, every_term: bool) -> Vec<bool> {
+        let mut used = vec![false; self.models.len()];
+        for root in &self.roots {
             root.expr.visit(&mut |m| used[m] = true);
             if every_term {
                 root.written.iter().for_each(|w| w.expr.visit(&mut |m| used[m] = true));
             }
         }
+        used
+    }
+}
+
+impl LeafModels {
+    /// What each model that runs would be given for the prompts of `other`, in the order of the models. `None` if leaves
+    /// that share a model here are given different things there, so that they would need models of their own.
+    pub(crate) fn inputs<'a, B: Backend>(&self, other: &'a Leaves<B>) -> Option<Vec<&'a Inputs>> {
+        let mut of_model = vec![None; self.run.len()];
+        for (model, theirs) in self.visits.iter().zip(&other.visits) {
+            if *of_model[*model].get_or_insert(*theirs) != *theirs {
+                return None;
+            }
+        }
+        let run = self.run.iter().zip(of_model).filter(|(run, _)| run.is_some());
+        run.map(|(_, theirs)| Some(&other.models[theirs?].inputs)).collect()
+    }
+}
+
+impl<B: Backend> Plan<B> {
+    /// Plans `sources` on `prompts`. With `every_term`, models that only cancelled terms need are kept as well.
+    pub(crate) fn new(sources: &[Source<B>], prompts: &[Prompt], every_term: bool) -> Result<Self> {
+        let leaves = Leaves::new(sources, prompts)?;
+        let used = leaves.used(every_term);
+        let Leaves { models, visits, mut roots } = leaves;
         let mut next = 0..;
-        let to: Vec<_> = used.iter().map(|used| if *used { next.next() } else { None }).collect();
+        let run: Vec<_> = used.iter().map(|used| if *used { next.next() } else { None }).collect();
         let models: Vec<_> =
-            planner.models.into_iter().zip(&used).filter(|(_, used)| **used).map(|(m, _)| m).collect();
+            models.into_iter().zip(&used).filter(|(_, used)| **used).map(|(m, _)| m).collect();
         for root in &mut roots {
-            root.expr.renumber(&to);
-            root.written.iter_mut().for_each(|w| w.expr.renumber(&to));
+            root.expr.renumber(&run);
+            root.written.iter_mut().for_each(|w| w.expr.renumber(&run));
             root.vocabs = root.expr.models().iter().map(|m| models[*m].model.vocab().clone()).collect();
             root.common = Common::of(&root.vocabs)?;
         }
-        Ok(Self { models, roots })
+        Ok(Self { models, roots, leaves: LeafModels { visits, run } })
     }
 }
 
 struct Planner<B: Backend> {
     models: Vec<PlannedModel<B>>,
+    /// The model of each leaf so far.
+    visits: Vec<usize>,
     /// What has been rendered so far: roots over the same models render the same prompts.
     rendered: Vec<Rendered>,
 }
@@ -183,10 +239,12 @@ impl<B: Backend> Planner<B> {
     /// The index of a model on some prompts.
     fn model(&mut self, model: Model<B>, inputs: Inputs, name: &str) -> usize {
         let known = self.models.iter().position(|m| m.model.same(&model) && m.inputs == inputs);
-        known.unwrap_or_else(|| {
+        let index = known.unwrap_or(self.models.len());
+        if known.is_none() {
             self.models.push(PlannedModel { model, inputs, name: name.into() });
-            self.models.len() - 1
-        })
+        }
+        self.visits.push(index);
+        index
     }
 }
 

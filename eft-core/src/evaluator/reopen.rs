@@ -3,6 +3,7 @@ use super::Evaluator;
 use super::model::{Inputs, Model, PlannedModel};
 use super::open::{groups, open};
 use super::plan::Plan;
+use super::prefix::nearest;
 use super::state::ModelRows;
 use crate::backend::Backend;
 use crate::error::with_sources;
@@ -38,7 +39,7 @@ impl<B: Backend> Evaluator<B> {
         match self.resume_all(&plan.models, &groups) {
             Ok(opened) => {
                 let sources = std::mem::take(&mut self.sources);
-                *self = Self::assemble(sources, self.options, plan, groups, opened, prompts.len());
+                *self = Self::assemble(sources, self.options, plan, groups, opened, prompts);
                 Ok(())
             }
             Err(error) => {
@@ -64,7 +65,7 @@ impl<B: Backend> Evaluator<B> {
             });
             let resumed = resumable.and_then(Option::take).and_then(|open| {
                 let read = open.models.iter().flat_map(|m| self.models[*m].read(&self.pushed)).collect();
-                resume(open.session, read, &group)
+                resume(Box::new(open.session), read, &group)
             });
             opened.push(match resumed {
                 Some(opened) => opened,
@@ -77,7 +78,7 @@ impl<B: Backend> Evaluator<B> {
 
 impl<B: Backend> ModelRows<B> {
     /// The tokens that the model's cache holds for each row.
-    fn read(&self, pushed: &[Vec<TokenId>]) -> Vec<EngineRow> {
+    pub(super) fn read(&self, pushed: &[Vec<TokenId>]) -> Vec<EngineRow> {
         let Model::Engine { adapter, .. } = self.model else { return Vec::new() };
         let Inputs::Ids(prompts) = &self.inputs else { return Vec::new() };
         let rows = prompts.iter().zip(pushed).zip(&self.fed);
@@ -99,18 +100,7 @@ fn resume<B: Backend>(
     let mut drop = Vec::new();
     let mut feed = Vec::new();
     for row in &wanted {
-        let (kept, old, _) = read
-            .iter()
-            .zip(&limits)
-            .enumerate()
-            .filter(|(_, (old, _))| old.adapter == row.adapter)
-            .map(|(i, (old, limit))| {
-                // The last token is fed again even if all tokens are known: its scores are wanted.
-                let kept = shared_prefix(&old.tokens, &row.tokens).min(row.tokens.len() - 1);
-                (kept, i, old.tokens.len() - kept <= *limit)
-            })
-            .filter(|(_, _, reachable)| *reachable)
-            .max_by_key(|(kept, i, _)| (*kept, std::cmp::Reverse(*i)))?;
+        let (old, kept) = nearest(&read, &limits, row)?;
         selected.push(old);
         drop.push(read[old].tokens.len() - kept);
         feed.push(RowFeed::last(row.tokens[kept..].to_vec()));
@@ -122,8 +112,4 @@ fn resume<B: Backend>(
     let wanted = vec![1; wanted.len()];
     scores.check(model.backend(), &group[0].name, &wanted, model.vocab().real()).ok()?;
     Some((session, scores))
-}
-
-fn shared_prefix(a: &[TokenId], b: &[TokenId]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }

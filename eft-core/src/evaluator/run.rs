@@ -64,7 +64,7 @@ impl<B: Backend> Evaluator<B> {
         }
         let mut sessions: Vec<_> = self.sessions.iter_mut().map(|open| Some(&mut open.session)).collect();
         let jobs = passes.iter().filter_map(|pass| Some((sessions[pass.session].take()?, pass))).collect();
-        let outcomes = for_each(jobs, self.options.parallel, |(session, pass)| pass.run(&mut **session));
+        let outcomes = for_each(jobs, self.options.parallel, |(session, pass)| pass.run(session));
         let mut first_error = None;
         for (pass, outcome) in passes.into_iter().zip(outcomes) {
             let error = match outcome {

@@ -41,6 +41,27 @@ impl<B: Backend> EvaluatorSession<B> {
         self.current()
     }
 
+    /// Adds a row for each prompt after the rows that there are, and returns the scores of each row's next token. See
+    /// [`Evaluator::join`].
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Host, Vocab};
+    ///
+    /// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |tokens| Ok(vec![tokens.len() as f32, 0.0]));
+    /// let (mut session, _scores) = model.session(&[vec![0].into()])?;
+    /// let scores = session.join(&[vec![0, 1, 1].into()])?;
+    /// assert_eq!(scores.rows(), 2);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Any error of [`Evaluator::join`] or [`Evaluator::eval`], such as a prompt that cannot be rendered or is too long, or
+    /// a failure of a model.
+    pub fn join(&mut self, prompts: &[Prompt]) -> Result<Scores<B>> {
+        self.evaluator.join(prompts)?;
+        self.current()
+    }
+
     /// Returns the evaluator, for loops that need more than a session offers.
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.evaluator

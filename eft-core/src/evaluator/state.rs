@@ -4,9 +4,11 @@ use std::sync::Arc;
 use super::OpenOptions;
 use super::expr::{Expr, Root};
 use super::model::{Inputs, Model};
+use super::parts::Parts;
+use super::plan::LeafModels;
 use super::store::ScoreStore;
 use crate::backend::Backend;
-use crate::{Error, Result, Session, Source, TokenId, Vocab};
+use crate::{Error, Prompt, Result, Session, Source, TokenId, Vocab};
 
 /// Several expressions (*roots*) over one set of sessions. See the [module](super) for an example.
 ///
@@ -17,8 +19,11 @@ pub struct Evaluator<B: Backend> {
     pub(super) sources: Vec<Source<B>>,
     pub(super) options: OpenOptions,
     pub(super) roots: Vec<Root<B>>,
+    pub(super) leaves: LeafModels,
     pub(super) models: Vec<ModelRows<B>>,
     pub(super) sessions: Vec<OpenSession<B>>,
+    /// The prompt of each row.
+    pub(super) prompts: Vec<Prompt>,
     /// The tokens after the prompt of each row, fed or not.
     pub(super) pushed: Vec<Vec<TokenId>>,
     /// The failure that left the sessions out of step.
@@ -41,7 +46,7 @@ pub(super) struct ModelRows<B: Backend> {
 
 /// An open session, and the models whose rows it runs, in the order of their blocks.
 pub(super) struct OpenSession<B: Backend> {
-    pub(super) session: Box<dyn Session<Backend = B>>,
+    pub(super) session: Parts<B>,
     pub(super) models: Vec<usize>,
 }
 
@@ -167,7 +172,7 @@ impl<B: Backend> Evaluator<B> {
     }
 
     /// Returns an error if an earlier failure has left the sessions out of step.
-    pub(super) fn check_poison(&self) -> Result<()> {
+    pub(crate) fn check_poison(&self) -> Result<()> {
         match &self.poison {
             Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
             None => Ok(()),

@@ -59,11 +59,7 @@ impl<B: Backend> ScoreStore<B> {
     pub(crate) fn form(&self) -> Form {
         let mut forms = self.chunks.iter().flatten().map(Scores::form);
         let first = forms.next().unwrap_or(Form::Logits);
-        forms.fold(first, |form, next| match (form, next) {
-            (Form::Partial, _) | (_, Form::Partial) => Form::Partial,
-            (Form::LogProbs, Form::LogProbs) => Form::LogProbs,
-            _ => Form::Logits,
-        })
+        forms.fold(first, Form::or)
     }
 
     /// Forgets the positions of each row after the one that follows `lengths[i]` tokens.
@@ -94,6 +90,11 @@ impl<B: Backend> ScoreStore<B> {
     pub(crate) fn select(&mut self, rows: &[usize]) {
         self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
         self.forget_unused();
+    }
+
+    /// Adds rows without scores at the end, up to `rows` rows.
+    pub(crate) fn grow(&mut self, rows: usize) {
+        self.rows.resize(rows, BTreeMap::new());
     }
 
     fn forget_unused(&mut self) {

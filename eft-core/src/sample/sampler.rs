@@ -111,6 +111,30 @@ impl<B: Backend> Sampler<B> {
         self
     }
 
+    /// Adds rows at the ends of their prompts, one for each identity. `prompt(term, row)` is that of
+    /// [`with_prompts`](Self::with_prompts). An error adds none.
+    pub(crate) fn join<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = (RowId, u64)>,
+        prompt: impl Fn(&str, usize) -> Result<&'a [TokenId]>,
+    ) -> Result<()> {
+        let mut joined = Vec::new();
+        for (row, (id, seed)) in (self.rows.len()..).zip(rows) {
+            let prompts = self.processors.iter().map(|processor| match processor.prompt_of() {
+                Some(term) => Ok(prompt(term, row)?.to_vec()),
+                None => Ok(Vec::new()),
+            });
+            joined.push(RowState {
+                id,
+                seed,
+                generated: Vec::new(),
+                prompts: prompts.collect::<Result<_>>()?,
+            });
+        }
+        self.rows.extend(joined);
+        Ok(())
+    }
+
     /// Returns the tokens chosen for a row so far; none if the batch has no such row.
     pub fn generated(&self, row: usize) -> &[TokenId] {
         self.rows.get(row).map_or(&[], |r| &r.generated)

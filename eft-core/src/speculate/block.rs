@@ -6,12 +6,12 @@ use super::draft::{DRAFT, Draft};
 use super::scheduler::{DraftScheduler, Measured};
 use super::text_draft::TextDraft;
 use super::verify::{Verified, verify};
-use crate::Result;
 use crate::backend::Backend;
 use crate::decode::Report;
 use crate::decode::step::{Bounds, Stepper};
 use crate::evaluator::Evaluator;
 use crate::sample::{Purpose, Sampler, Token};
+use crate::{Prompt, Result};
 
 /// Speculative decoding of the rows of an evaluator, whose first root is the target and whose second is the draft, unless
 /// the draft writes text.
@@ -127,6 +127,14 @@ impl<B: Backend> Stepper<B> for SpeculativeStepper<B> {
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
         self.text.as_mut().map_or(Ok(()), |text| text.select(rows))
+    }
+
+    fn join(&mut self, evaluator: &Evaluator<B>, prompts: &[Prompt]) -> Result<()> {
+        match &mut self.text {
+            Some(text) => text.join(prompts)?,
+            None => self.alone = !evaluator.of_draft_alone(0, DRAFT)?.is_empty(),
+        }
+        Ok(())
     }
 
     fn report(&self) -> Option<&Report> {

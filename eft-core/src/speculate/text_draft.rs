@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::draft::{Draft, DraftRow};
-use crate::backend::{Backend, ScoreRow};
+use crate::backend::{Backend, Pick, ScoreRow};
 use crate::bytes::{ByteSettings, END, is_of_bytes};
 use crate::decode::step::Bounds;
-use crate::evaluator::Evaluator;
+use crate::evaluator::{Evaluator, Parts};
 use crate::sample::Sampler;
 use crate::{LogitSource, Prompt, Result, RowFeed, Session, Source, TokenId, Vocab};
 
@@ -22,7 +22,8 @@ pub(super) struct TextDraft<B: Backend> {
     target: Source<B>,
     vocab: Arc<Vocab>,
     /// The draft over bytes.
-    session: Box<dyn Session<Backend = B>>,
+    source: Source<B>,
+    session: Parts<B>,
     backend: B,
     width: usize,
     rows: Vec<Written>,
@@ -49,12 +50,22 @@ pub(super) fn over_bytes<B: Backend>(draft: &Source<B>) -> Result<Source<B>> {
 impl<B: Backend> TextDraft<B> {
     /// Opens a draft over bytes on the prompts of a batch.
     pub(super) fn open(target: &Source<B>, draft: &Source<B>, prompts: &[Prompt]) -> Result<Self> {
-        let (session, scores) = draft.open(prompts)?;
         let (backend, width) = (draft.backend().clone(), draft.vocab().real());
-        let best = backend.argmax(&scores.last()?, width)?;
-        let rows = best.iter().map(|pick| Written { read: Vec::new(), first: pick.token, next: pick.token });
-        let (target, vocab) = (target.clone(), target.vocab().clone());
-        Ok(Self { target, vocab, session, backend, width, rows: rows.collect() })
+        let (target, vocab, source) = (target.clone(), target.vocab().clone(), draft.clone());
+        let session = Parts::none(backend.clone());
+        let mut opened = Self { target, vocab, source, session, backend, width, rows: Vec::new() };
+        opened.join(prompts)?;
+        Ok(opened)
+    }
+
+    /// Adds rows with these prompts.
+    pub(super) fn join(&mut self, prompts: &[Prompt]) -> Result<()> {
+        let (session, scores) = self.source.open(prompts)?;
+        let best = self.backend.argmax(&scores.last()?, self.width)?;
+        self.session.add(session, prompts.len());
+        let written = |pick: &Pick| Written { read: Vec::new(), first: pick.token, next: pick.token };
+        self.rows.extend(best.iter().map(written));
+        Ok(())
     }
 
     /// Makes row `i` the former row `rows[i]`.

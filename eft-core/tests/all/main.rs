@@ -6,6 +6,7 @@ mod conformance;
 mod evaluator;
 mod generation;
 mod host_ops;
+mod joining;
 mod joint;
 mod laws;
 mod search;

@@ -6,12 +6,11 @@ mod run;
 mod scenarios;
 mod tester;
 
-pub(super) use tester::{Model, Row};
+pub(super) use tester::{Model, Row, Tester};
 
 use super::{Result, SourceTest, require};
 use crate::Scores;
 use crate::backend::Backend;
-use tester::Tester;
 
 /// Checks every law of sessions.
 pub(super) fn check_sessions<B: Backend>(model: &dyn Model<B>, test: &SourceTest) -> Result {

@@ -40,23 +40,23 @@ pub(in super::super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(prompt: usize) -> Self {
+    pub(in super::super) fn new(prompt: usize) -> Self {
         Self { prompt, dropped: 0, tokens: Vec::new() }
     }
 }
 
 /// Compares scores with those of sessions opened for one row alone.
-pub(super) struct Tester<'a, B: Backend> {
-    pub(super) model: &'a dyn Model<B>,
-    pub(super) test: &'a SourceTest,
+pub(in super::super) struct Tester<'a, B: Backend> {
+    pub(in super::super) model: &'a dyn Model<B>,
+    pub(in super::super) test: &'a SourceTest,
     /// Log-probabilities after a row, from a session opened for it alone.
     expected: RefCell<HashMap<Row, Vec<f32>>>,
     /// How many more steps of the injector succeed before one fails, if one is to fail.
-    pub(super) fail_after: Cell<Option<usize>>,
+    pub(in super::super) fail_after: Cell<Option<usize>>,
 }
 
 impl<'a, B: Backend> Tester<'a, B> {
-    pub(super) fn new(model: &'a dyn Model<B>, test: &'a SourceTest) -> Self {
+    pub(in super::super) fn new(model: &'a dyn Model<B>, test: &'a SourceTest) -> Self {
         Self { model, test, expected: RefCell::default(), fail_after: Cell::new(None) }
     }
 
@@ -65,7 +65,7 @@ impl<'a, B: Backend> Tester<'a, B> {
     }
 
     /// Makes a call under the pending fault, if there is one. Returns its result and whether the fault occurred.
-    pub(super) fn under_fault<T>(&self, call: impl FnOnce() -> T) -> (T, bool) {
+    pub(in super::super) fn under_fault<T>(&self, call: impl FnOnce() -> T) -> (T, bool) {
         let (Some(injector), Some(steps)) = (self.test.injector(), self.fail_after.get()) else {
             return (call(), false);
         };
@@ -77,7 +77,7 @@ impl<'a, B: Backend> Tester<'a, B> {
     }
 
     /// Checks scores of which the last `wanted[i]` positions of row `i` were requested.
-    pub(super) fn check_scores(
+    pub(in super::super) fn check_scores(
         &self,
         law: &str,
         scores: &Scores<B>,

@@ -1,11 +1,12 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::pieces::{Piece, Pieces, check_vocab};
 use crate::backend::Backend;
 use crate::decode::batch::Batch;
 use crate::decode::event::Event;
-use crate::decode::request::check_stop_strings;
+use crate::decode::request::{Request, check_stop_strings};
 use crate::decode::stop::{FinishReason, Finished};
 use crate::{Error, Result, Vocab};
 
@@ -32,9 +33,14 @@ pub struct TextBatch<I> {
     /// Ends a row whose text is no longer wanted.
     retire: Option<fn(&mut I, usize) -> Result<()>>,
     vocab: Arc<Vocab>,
-    rows: Vec<Pieces>,
+    /// The texts that have not ended, by their rows.
+    rows: BTreeMap<usize, Pieces>,
+    /// The number of rows so far.
+    total: usize,
     /// The stop strings of all rows.
     stops: Vec<String>,
+    /// Whether the stop string that ends a text is part of it, if that was set for all rows.
+    keep_stop: Option<bool>,
     ready: VecDeque<TextEvent>,
     failed: bool,
 }
@@ -82,9 +88,17 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
     /// [`Error::Unsupported`] if the vocabulary does not know the bytes of its tokens.
     pub fn new(events: I, vocab: Arc<Vocab>, rows: usize) -> Result<Self> {
         check_vocab(&vocab)?;
-        let rows = (0..rows).map(|_| Pieces::new(vocab.clone())).collect();
-        let (stops, ready) = (Vec::new(), VecDeque::new());
-        Ok(Self { events, retire: None, vocab, rows, stops, ready, failed: false })
+        Ok(Self {
+            events,
+            retire: None,
+            rows: (0..rows).map(|row| (row, Pieces::new(vocab.clone()))).collect(),
+            total: rows,
+            vocab,
+            stops: Vec::new(),
+            keep_stop: None,
+            ready: VecDeque::new(),
+            failed: false,
+        })
     }
 
     /// Creates the texts of rows that each have a vocabulary and stop strings of their own. `vocab` is that of rows that
@@ -97,13 +111,18 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
     ) -> Result<Self> {
         rows.iter().try_for_each(|row| check_vocab(&row.vocab))?;
         let mut batch = Self::new(events, vocab, 0)?.retiring(retire);
-        for RowText { vocab, stops, keep_stop } in rows {
-            let mut pieces = Pieces::new(vocab);
-            stops.into_iter().for_each(|stop| pieces.until(stop));
-            pieces.keep_stop(keep_stop);
-            batch.rows.push(pieces);
-        }
+        rows.into_iter().for_each(|row| batch.add(row));
         Ok(batch)
+    }
+
+    /// Adds a row at the end, which also has the settings of all rows.
+    fn add(&mut self, row: RowText) {
+        let RowText { vocab, stops, keep_stop } = row;
+        let mut pieces = Pieces::new(vocab);
+        stops.into_iter().chain(self.stops.iter().cloned()).for_each(|stop| pieces.until(stop));
+        pieces.keep_stop(self.keep_stop.unwrap_or(keep_stop));
+        self.rows.insert(self.total, pieces);
+        self.total += 1;
     }
 
     /// Sets the function that ends a row whose text is no longer wanted, such as [`Batch::retire`].
@@ -120,7 +139,7 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
         self.stops.push(stop.into());
         check_stop_strings(&self.stops)?;
         let stop = &self.stops[self.stops.len() - 1];
-        self.rows.iter_mut().for_each(|row| row.until(stop.clone()));
+        self.rows.values_mut().for_each(|row| row.until(stop.clone()));
         Ok(self)
     }
 
@@ -136,8 +155,14 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
     /// [request](method@crate::decode::Request::keep_stop) says so.
     #[must_use]
     pub fn keep_stop(mut self, keep: bool) -> Self {
-        self.rows.iter_mut().for_each(|row| row.keep_stop(keep));
+        self.keep_stop = Some(keep);
+        self.rows.values_mut().for_each(|row| row.keep_stop(keep));
         self
+    }
+
+    /// Returns a reference to the iterator of the events.
+    pub fn inner(&self) -> &I {
+        &self.events
     }
 
     /// Returns the iterator of the events.
@@ -160,7 +185,7 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
     /// # Ok::<(), eft_core::Error>(())
     /// ```
     pub fn read(mut self) -> Vec<Result<String, Arc<Error>>> {
-        let mut texts: Vec<_> = self.rows.iter().map(|_| Ok(String::new())).collect();
+        let mut texts: Vec<_> = (0..self.total).map(|_| Ok(String::new())).collect();
         let mut done = vec![false; texts.len()];
         let mut cause = None;
         for event in self.by_ref() {
@@ -192,33 +217,63 @@ impl<I: Iterator<Item = Result<Event>>> TextBatch<I> {
 
     fn take(&mut self, event: Event) -> Result<()> {
         let row = event.row();
-        while self.rows.len() <= row {
-            let mut pieces = Pieces::new(self.vocab.clone());
-            self.stops.iter().for_each(|stop| pieces.until(stop.clone()));
-            self.rows.push(pieces);
+        while self.total <= row {
+            self.add(RowText { vocab: self.vocab.clone(), stops: Vec::new(), keep_stop: false });
         }
-        let pieces = &mut self.rows[row];
-        if pieces.ended() {
-            return Ok(());
+        let Some(pieces) = self.rows.get_mut(&row) else { return Ok(()) };
+        let last = !matches!(event, Event::Token { .. });
+        if !pieces.ended() {
+            let (piece, finished) = match event {
+                Event::Token { token, .. } => pieces.push(token),
+                Event::Finished { finished, .. } => {
+                    let (piece, stopped) = pieces.finish();
+                    (piece, Some(stopped.unwrap_or(finished)))
+                }
+                Event::Failed { error, .. } => {
+                    self.rows.remove(&row);
+                    self.ready.push_back(TextEvent::Failed { row, error });
+                    return Ok(());
+                }
+            };
+            let stopped = matches!(&finished, Some(Finished { reason: FinishReason::StopString(_), .. }));
+            self.ready.extend(piece.map(|piece| TextEvent::Piece { row, piece }));
+            self.ready.extend(finished.map(|finished| TextEvent::Finished { row, finished }));
+            if let Some(retire) = self.retire.filter(|_| stopped) {
+                self.rows.remove(&row);
+                return retire(&mut self.events, row);
+            }
         }
-        let (piece, finished) = match event {
-            Event::Token { token, .. } => pieces.push(token),
-            Event::Finished { finished, .. } => {
-                let (piece, stopped) = pieces.finish();
-                (piece, Some(stopped.unwrap_or(finished)))
-            }
-            Event::Failed { error, .. } => {
-                pieces.abort();
-                self.ready.push_back(TextEvent::Failed { row, error });
-                return Ok(());
-            }
-        };
-        let stopped = matches!(&finished, Some(Finished { reason: FinishReason::StopString(_), .. }));
-        self.ready.extend(piece.map(|piece| TextEvent::Piece { row, piece }));
-        self.ready.extend(finished.map(|finished| TextEvent::Finished { row, finished }));
-        match self.retire {
-            Some(retire) if stopped => retire(&mut self.events, row),
-            _ => Ok(()),
+        if last {
+            self.rows.remove(&row);
+        }
+        Ok(())
+    }
+}
+
+impl<I> TextBatch<I> {
+    /// Ends a row whose text is no longer wanted, without an event. Its events that have not been yielded are dropped. A row
+    /// that has ended, or does not exist, is ignored.
+    ///
+    /// # Errors
+    /// Any error of a model that drops the row; all rows have ended then.
+    pub fn retire(&mut self, row: usize) -> Result<()> {
+        self.ready.retain(|event| event.row() != row);
+        if let Some(retire) = self.retire {
+            self.rows.remove(&row);
+            return retire(&mut self.events, row);
+        }
+        if let Some(pieces) = self.rows.get_mut(&row) {
+            pieces.abort();
+        }
+        Ok(())
+    }
+}
+
+impl TextEvent {
+    /// Returns the row that the event belongs to.
+    pub fn row(&self) -> usize {
+        match self {
+            Self::Piece { row, .. } | Self::Finished { row, .. } | Self::Failed { row, .. } => *row,
         }
     }
 }
@@ -252,7 +307,47 @@ impl<B: Backend> Batch<B> {
     pub fn text(self) -> Result<TextBatch<Self>> {
         let vocab = self.vocab().clone();
         let row = |(stops, keep_stop)| RowText { vocab: vocab.clone(), stops, keep_stop };
-        let rows = self.stop_strings().map(row).collect();
+        let rows = self.stop_strings(0..self.rows()).map(row).collect();
         TextBatch::of_rows(self, vocab, rows, Self::retire)
+    }
+}
+
+impl<B: Backend> TextBatch<Batch<B>> {
+    /// Adds requests to the running batch: see [`Batch::join`]. Stop strings that were set for all texts end theirs, too.
+    ///
+    /// ```
+    /// use eft_core::decode::{Request, TextEvent};
+    /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+    ///
+    /// let vocab = Vocab::new("abc", ["a", "b", "c"])?;
+    /// let model = from_fn(Host, vocab, |tokens| {
+    ///     Ok((0..3).map(|id| if id == tokens.len() % 3 { 5.0 } else { 0.0 }).collect())
+    /// });
+    /// let decoding = Decoding::from(Sampling::greedy()).max_tokens(4);
+    /// let mut batch = model.generate_batch([[0]], decoding)?.text()?;
+    /// let mut texts = vec![String::new()];
+    /// while let Some(event) = batch.next() {
+    ///     if let TextEvent::Piece { row, piece } = event? {
+    ///         texts[row] += &piece.text;
+    ///     }
+    ///     if texts.len() == 1 {
+    ///         let row = batch.join([Request::new([0, 0]).until("b")])?;
+    ///         assert_eq!(row, 1..2);
+    ///         texts.push(String::new());
+    ///     }
+    /// }
+    /// assert_eq!(texts, ["bcab", "ca"]);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The errors of [`Batch::join`].
+    pub fn join<R: Into<Request>>(&mut self, requests: impl IntoIterator<Item = R>) -> Result<Range<usize>> {
+        let rows = self.events.join(requests)?;
+        let texts: Vec<_> = self.events.stop_strings(rows.clone()).collect();
+        for (stops, keep_stop) in texts {
+            self.add(RowText { vocab: self.vocab.clone(), stops, keep_stop });
+        }
+        Ok(rows)
     }
 }

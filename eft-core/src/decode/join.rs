@@ -1,0 +1,207 @@
+//! Requests that join a running batch.
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::batch::Batch;
+use super::event::Event;
+use super::open::{Rows, rows_of};
+use super::request::Request;
+use super::row::Row;
+use super::stop::{FinishReason, StopRules};
+use crate::backend::Backend;
+use crate::error::{in_row, with_sources};
+use crate::evaluator::Leaves;
+use crate::{Error, Prompt, Result};
+
+/// A request whose prompt has not been read.
+pub(super) struct Waiting<B: Backend> {
+    /// Its rows in the batch, one for each sample.
+    pub(super) rows: Vec<usize>,
+    prompt: Prompt,
+    leaves: Leaves<B>,
+}
+
+impl<B: Backend> Batch<B> {
+    /// Adds requests to the running batch, after the rows that there are, and returns their rows. Also a batch of which all
+    /// rows have ended accepts more: its iterator then goes on.
+    ///
+    /// Nothing runs in this call. The next step of the iterator reads the prompts and generates the first tokens of the new
+    /// rows along with the next tokens of the others. A prompt that the models refuse, or fail to read, is an
+    /// [`Event::Failed`] of its rows, and the other rows go on.
+    ///
+    /// A text depends neither on when its row joined nor on the other rows, except through rounding in the models' own
+    /// arithmetic, if its request has an [id](Request::id). The default id is the number of requests before it, since the
+    /// batch was opened. With speculation, the texts of sampling by [rejection](crate::speculate) also depend on how long the
+    /// drafts are, which follows measured times unless [`block`](crate::speculate::Speculative::block) fixes it.
+    ///
+    /// The new rows have the settings of the batch's [`Decoding`](super::Decoding), where their requests have none.
+    ///
+    /// ```
+    /// use eft_core::decode::{Event, Request};
+    /// use eft_core::{from_fn, Decoding, Host, Vocab};
+    ///
+    /// let vocab = Vocab::new("abc", ["a", "b", "c"])?;
+    /// let model = from_fn(Host, vocab, |tokens| Ok(vec![0.0, 1.0, tokens.len() as f32 % 2.0]));
+    /// let request = Request::new([0, 1]).id(7).seed(3);
+    /// let decoding = Decoding::default().max_tokens(5);
+    /// let alone: Vec<_> = model.generate_batch([request.clone()], &decoding)?.collect();
+    ///
+    /// let mut batch = model.generate_batch([[0]], &decoding)?;
+    /// batch.next(); // a token of the first row
+    /// let rows = batch.join([request])?;
+    /// let joined: Vec<_> = batch.filter(|event| event.as_ref().is_ok_and(|event| rows.contains(&event.row()))).collect();
+    /// assert_eq!(joined.len(), alone.len());
+    /// for (joined, alone) in joined.into_iter().zip(alone) {
+    ///     if let (Event::Token { token: joined, .. }, Event::Token { token: alone, .. }) = (joined?, alone?) {
+    ///         assert_eq!(joined, alone);
+    ///     }
+    /// }
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// * [`Error::InvalidParameter`] if a setting of a request is out of its range.
+    /// * [`Error::StopIdOutOfRange`] if a stop id can never be generated.
+    /// * [`Error::Poisoned`] after an error that has ended all rows.
+    ///
+    /// None of the requests has joined then.
+    pub fn join<R: Into<Request>>(&mut self, requests: impl IntoIterator<Item = R>) -> Result<Range<usize>> {
+        if let Some(cause) = &self.failed {
+            return Err(Error::Poisoned { cause: cause.clone() });
+        }
+        let requests: Vec<_> = requests.into_iter().map(Into::into).collect();
+        requests.iter().try_for_each(Request::validate)?;
+        let rules = StopRules::new(&self.evaluator, 0, &self.decoding)?;
+        let (width, mut joined) = (self.evaluator.width(0)?, Rows::none(requests.len()));
+        let of_requests = rows_of(&requests);
+        for ((index, request), rows) in (self.requests..).zip(&requests).zip(&of_requests) {
+            let stops = rules.of_request(request.stop_ids.as_ref(), &request.stop_sequences, width)?;
+            joined.add(rows.clone(), index, request, &stops, &self.decoding);
+        }
+
+        let first = self.total;
+        self.total += joined.settings.len();
+        self.requests += requests.len();
+        for (row, settings) in (first..).zip(joined.settings) {
+            self.rows.insert(row, Row::new(settings, 0));
+        }
+        for (request, rows) in requests.into_iter().zip(of_requests) {
+            let mut rows: Vec<_> = rows.map(|row| first + row).collect();
+            match self.evaluator.plan_row(&request.prompt) {
+                Err(error) => self.refuse(rows, error),
+                Ok(_) if request.max_tokens.or(self.decoding.max_tokens) == Some(0) => {
+                    rows.iter().for_each(|row| self.finish(*row, FinishReason::MaxTokens));
+                    rows.drain(..).for_each(|row| drop(self.rows.remove(&row)));
+                }
+                Ok(leaves) => self.waiting.push_back(Waiting { rows, prompt: request.prompt, leaves }),
+            }
+        }
+        Ok(first..self.total)
+    }
+
+    /// Ends rows whose prompt cannot be read.
+    fn refuse(&mut self, rows: Vec<usize>, error: Error) {
+        let first = rows.first().copied();
+        let error = Arc::new(in_row(error, |row| first.unwrap_or(row)));
+        for row in rows {
+            self.rows.remove(&row);
+            self.events.push_back(Event::Failed { row, error: error.clone() });
+        }
+    }
+
+    /// Ends a row whose prompt has not been read, if it is one.
+    pub(super) fn retire_waiting(&mut self, row: usize) {
+        for waiting in &mut self.waiting {
+            let before = waiting.rows.len();
+            waiting.rows.retain(|other| *other != row);
+            if waiting.rows.len() < before {
+                self.rows.remove(&row);
+            }
+        }
+        self.waiting.retain(|waiting| !waiting.rows.is_empty());
+    }
+
+    /// Reads the prompts of the requests that wait, and takes their rows into the batch. Requests whose prompts cannot be read
+    /// are ended.
+    ///
+    /// # Errors
+    /// Any error that leaves the models unusable.
+    pub(super) fn admit(&mut self) -> Result<()> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let mut together = waiting.len();
+        while !waiting.is_empty() {
+            together = together.clamp(1, waiting.len());
+            let Err(error) = self.read(waiting.make_contiguous().split_at(together).0) else {
+                waiting.drain(..together);
+                continue;
+            };
+            if self.failed.is_some() || self.evaluator.check_poison().is_err() {
+                return Err(error);
+            }
+            match error {
+                Error::RowFailed { row, source } if row < together => {
+                    self.end_one(&mut waiting, row, *source)
+                }
+                error if together == 1 => self.end_one(&mut waiting, 0, error),
+                // The prompts are read one by one, to find those that cannot be read.
+                _ => together = 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn end_one(&mut self, waiting: &mut VecDeque<Waiting<B>>, index: usize, error: Error) {
+        if let Some(Waiting { rows, .. }) = waiting.remove(index) {
+            self.refuse(rows, error);
+        }
+    }
+
+    /// Reads prompts, each once, and takes in a row for each of their samples. A failure that does not poison the evaluator
+    /// takes in none, and names the request by its index.
+    fn read(&mut self, joining: &[Waiting<B>]) -> Result<()> {
+        let old = self.evaluator.rows();
+        let planned: Vec<_> = joining.iter().map(|waiting| (&waiting.prompt, &waiting.leaves)).collect();
+        self.evaluator.join_planned(&planned).map_err(|error| match error {
+            Error::RowFailed { row, source } => Error::RowFailed { row: row.saturating_sub(old), source },
+            other => other,
+        })?;
+        let before: Vec<_> = (0..old).collect();
+        let samples =
+            || joining.iter().enumerate().flat_map(|(i, w)| w.rows.iter().map(move |row| (i, *row)));
+        let origins: Vec<_> = samples().map(|(index, _)| old + index).collect();
+        let prompts: Vec<_> = joining.iter().map(|waiting| waiting.prompt.clone()).collect();
+        let identity =
+            |(_, row): (_, usize)| self.rows.get(&row).map(|row| (row.settings.id, row.settings.seed));
+        let evaluator = &self.evaluator;
+        let prompt = |term: &str, row: usize| evaluator.prompt_tokens(term, origins[row - old]);
+        let sampled = self.sampler.join(samples().filter_map(identity), prompt);
+        let taken = sampled.and_then(|()| {
+            let drafted = self.stepper.join(&self.evaluator, &prompts);
+            drafted.or_else(|error| self.sampler.select(&before).and(Err(error)))
+        });
+        if let Err(error) = taken {
+            // As if they had not joined. An evaluator that fails at this is poisoned.
+            let _ = self.evaluator.select(&before);
+            return Err(error);
+        }
+        let selected = self.take_in(samples().map(|(_, row)| row), origins, old);
+        selected.inspect_err(|error| self.failed = Some(with_sources(error)))
+    }
+
+    /// Makes rows of the batch of the evaluator's rows `origins`, which have joined it after the `old` ones that it had, and of
+    /// the sampler's last rows. Rows that have ended, and were kept only because there was no other, are dropped.
+    fn take_in(&mut self, rows: impl Iterator<Item = usize>, origins: Vec<usize>, old: usize) -> Result<()> {
+        let kept: Vec<_> = if self.active.is_empty() { Vec::new() } else { (0..old).collect() };
+        if kept.len() < old {
+            self.sampler.select(&(old..old + origins.len()).collect::<Vec<_>>())?;
+        }
+        self.active.extend(rows);
+        let selected = [kept, origins].concat();
+        if !selected.iter().copied().eq(0..self.evaluator.rows()) {
+            self.evaluator.select(&selected)?;
+            self.stepper.select(&selected)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,329 @@
+//! [`Prepared`]: a request that has been read and checked, with its jobs.
+use std::sync::Arc;
+use std::time::Instant;
+
+use eft::{Prompt, Sampling, TokenId, Vocab};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::body::{Body, LogProbs, Stops, parse};
+use super::eft_fields::EftFields;
+use super::error::ApiError;
+use super::processors::{field, processors};
+use super::prompts::{conversation, prompts};
+use super::{App, now};
+use crate::models::Source;
+use crate::schedule::{Generate, Job, MOST_ALTERNATIVES, Processors, Task, Update};
+
+/// Which of the two protocols a request speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Chat,
+    Completions,
+}
+
+/// A request that has been read and checked.
+pub(super) struct Prepared {
+    pub(super) protocol: Protocol,
+    pub(super) id: String,
+    pub(super) created: u64,
+    pub(super) model: String,
+    /// The jobs, until they are submitted.
+    pub(super) jobs: Vec<Job>,
+    /// The updates of the answers: first of the texts, then of the prompts that are scored.
+    pub(super) updates: UnboundedReceiver<(usize, Update)>,
+    pub(super) submitted: Instant,
+    /// The number of texts of each prompt.
+    pub(super) samples: usize,
+    pub(super) prompts: Vec<PreparedPrompt>,
+    /// How many alternatives are reported at each position, if log-probs are reported.
+    pub(super) log_probs: Option<usize>,
+    pub(super) echo: bool,
+    /// Whether no text is generated, and the prompts are answered alone.
+    pub(super) echo_only: bool,
+    pub(super) stream: bool,
+    pub(super) include_usage: bool,
+    pub(super) attribution: bool,
+    /// Whether the request has a combination of its own, whose faults are those of the request.
+    pub(super) own_combination: bool,
+    pub(super) vocab: Arc<Vocab>,
+}
+
+/// A prompt as it is counted and echoed.
+pub(super) struct PreparedPrompt {
+    pub(super) tokens: Vec<TokenId>,
+    pub(super) text: String,
+}
+
+impl Prepared {
+    /// The number of texts.
+    pub(super) fn texts(&self) -> usize {
+        self.prompts.len() * self.samples
+    }
+
+    pub(super) fn prompt_tokens(&self) -> usize {
+        self.prompts.iter().map(|prompt| prompt.tokens.len()).sum()
+    }
+}
+
+/// Reads and checks a request.
+pub(super) fn prepare(app: &App, protocol: Protocol, bytes: &[u8]) -> Result<Prepared, ApiError> {
+    let mut body: Body = parse(bytes)?;
+    refuse_unsupported(&body)?;
+    let fields = EftFields::of(body.eft.take())?;
+    let model = match body.model.take() {
+        Some(model) => model,
+        None => app.models.served().next().map_or(String::new(), |(name, _)| name.to_owned()),
+    };
+    let source = app.models.resolve(&model, fields.formula.as_deref(), &fields.numbers);
+    let source = source.map_err(|unresolved| unresolved.into_error(&model))?;
+
+    let asked = match protocol {
+        Protocol::Chat => vec![conversation(body.messages.take())?],
+        Protocol::Completions => prompts(body.prompt.take())?,
+    };
+    let echo = protocol == Protocol::Completions && body.echo == Some(true);
+    let counted = |prompt: Prompt| {
+        let tokens = app.models.render(&prompt).map_err(|e| ApiError::models(&e, true))?;
+        if tokens.is_empty() {
+            return Err(ApiError::field("prompt", "has no tokens"));
+        }
+        let text = match &prompt {
+            Prompt::Text(text) => text.clone(),
+            _ => String::from_utf8_lossy(&source.vocab().decode(&tokens)).into_owned(),
+        };
+        let prompt = if echo { Prompt::Tokens(tokens.clone()) } else { prompt };
+        Ok((prompt, PreparedPrompt { tokens, text }))
+    };
+    let counted: Vec<_> = asked.into_iter().map(counted).collect::<Result<_, _>>()?;
+    let (asked, prompts): (Vec<_>, Vec<_>) = counted.into_iter().unzip();
+
+    let log_probs = log_probs(protocol, &body)?;
+    let stream = body.stream == Some(true);
+    if stream && echo && log_probs.is_some() {
+        return Err(ApiError::field(
+            "echo",
+            "the log-probs of a prompt are not streamed: leave out `stream`",
+        ));
+    }
+    let samples = samples(app, &body, asked.len())?;
+    let settings = Settings {
+        sampling: sampling(app, &body)?,
+        max_tokens: max_tokens(app, protocol, &body)?,
+        stops: stops(&mut body)?,
+        alternatives: log_probs.is_some_and(|count| count > 0),
+        attribution: fields.attribution,
+        samples,
+    };
+    let echo_only = echo && settings.max_tokens == 0;
+    let (sender, updates) = unbounded_channel();
+    let maker = JobMaker { app, source: &source, submitted: Instant::now(), sender };
+    let mut jobs = Vec::new();
+    for (index, (prompt, counted)) in asked.into_iter().zip(&prompts).enumerate() {
+        if echo && log_probs.is_some() {
+            let scored = asked_count(&prompts, samples) + index;
+            jobs.extend(maker.score(&counted.tokens, log_probs.unwrap_or(0), scored));
+        }
+        if !echo_only {
+            let processors = processors(app, &body, &source, &counted.tokens)?;
+            jobs.push(maker.generate(prompt, &settings, processors, index * samples));
+        }
+    }
+    let kind = if protocol == Protocol::Chat { "chatcmpl" } else { "cmpl" };
+    Ok(Prepared {
+        protocol,
+        id: format!("{kind}-{:016x}", fastrand::u64(..)),
+        created: now(),
+        model,
+        jobs,
+        updates,
+        submitted: maker.submitted,
+        samples,
+        prompts,
+        log_probs,
+        echo,
+        echo_only,
+        stream,
+        include_usage: body.stream_options.and_then(|options| options.include_usage) == Some(true),
+        attribution: fields.attribution,
+        own_combination: fields.changes(),
+        vocab: source.vocab().clone(),
+    })
+}
+
+fn asked_count(prompts: &[PreparedPrompt], samples: usize) -> usize {
+    prompts.len() * samples
+}
+
+/// The settings of all texts of a request.
+struct Settings {
+    sampling: Sampling,
+    max_tokens: usize,
+    stops: Vec<String>,
+    alternatives: bool,
+    attribution: bool,
+    samples: usize,
+}
+
+struct JobMaker<'a> {
+    app: &'a App,
+    source: &'a Source,
+    submitted: Instant,
+    sender: UnboundedSender<(usize, Update)>,
+}
+
+impl JobMaker<'_> {
+    fn job(&self, prompt: Prompt, task: Task, first: usize) -> Job {
+        Job {
+            source: self.source.clone(),
+            prompt,
+            task,
+            first,
+            updates: self.sender.clone(),
+            submitted: self.submitted,
+            deadline: self.submitted + self.app.time(),
+        }
+    }
+
+    fn generate(&self, prompt: Prompt, of: &Settings, processors: Processors, first: usize) -> Job {
+        let task = Task::Generate(Generate {
+            samples: of.samples,
+            sampling: of.sampling,
+            max_tokens: of.max_tokens,
+            stops: of.stops.clone(),
+            processors,
+            alternatives: of.alternatives,
+            attribution: of.attribution,
+        });
+        self.job(prompt, task, first)
+    }
+
+    /// The job that scores a prompt from its second token on, if it has one.
+    fn score(&self, tokens: &[TokenId], alternatives: usize, first: usize) -> Option<Job> {
+        let (begin, rest) = tokens.split_first()?;
+        if rest.is_empty() {
+            return None;
+        }
+        let task = Task::Score { tokens: rest.to_vec(), alternatives };
+        Some(self.job(Prompt::from([*begin]), task, first))
+    }
+}
+
+/// Refuses what would change the answer and is not supported.
+fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
+    let given = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    if given(&body.tools) || given(&body.functions) {
+        let name = if given(&body.tools) { "tools" } else { "functions" };
+        return Err(ApiError::field(name, "calls of tools are not supported"));
+    }
+    if body.suffix.as_ref().is_some_and(|suffix| !suffix.is_empty()) {
+        return Err(ApiError::field(
+            "suffix",
+            "the models write what follows a prompt, and cannot insert text",
+        ));
+    }
+    if body.best_of.is_some_and(|best| best != body.n.unwrap_or(1)) {
+        return Err(ApiError::field("best_of", "is not supported, unless it equals `n`"));
+    }
+    Ok(())
+}
+
+fn log_probs(protocol: Protocol, body: &Body) -> Result<Option<usize>, ApiError> {
+    let most = |name: &str, count: usize| match count <= MOST_ALTERNATIVES {
+        true => Ok(Some(count)),
+        false => Err(ApiError::field(name, format!("is {count}, but must be at most {MOST_ALTERNATIVES}"))),
+    };
+    match (protocol, body.logprobs, body.top_logprobs) {
+        (Protocol::Chat, None | Some(LogProbs::Flag(false)), None) => Ok(None),
+        (Protocol::Chat, None | Some(LogProbs::Flag(false)), Some(0)) => Ok(None),
+        (Protocol::Chat, None | Some(LogProbs::Flag(false)), Some(_)) => {
+            Err(ApiError::field("top_logprobs", "needs `logprobs` to be true"))
+        }
+        (Protocol::Chat, Some(LogProbs::Flag(true)), count) => most("top_logprobs", count.unwrap_or(0)),
+        (Protocol::Chat, Some(LogProbs::Count(_)), _) => {
+            Err(ApiError::field("logprobs", "expected true or false; the number is `top_logprobs`"))
+        }
+        (Protocol::Completions, None | Some(LogProbs::Flag(false)), _) => Ok(None),
+        (Protocol::Completions, Some(LogProbs::Count(count)), _) => most("logprobs", count),
+        (Protocol::Completions, Some(LogProbs::Flag(true)), _) => {
+            Err(ApiError::field("logprobs", "expected a number of alternatives"))
+        }
+    }
+}
+
+/// The number of texts of each prompt.
+fn samples(app: &App, body: &Body, prompts: usize) -> Result<usize, ApiError> {
+    let samples = body.n.unwrap_or(1);
+    let most = app.limits.rows.min(app.limits.texts);
+    if samples == 0 || samples > most {
+        return Err(ApiError::field("n", format!("is {samples}, but must be between 1 and {most}")));
+    }
+    if samples.saturating_mul(prompts) > app.limits.texts {
+        let reason = format!(
+            "{prompts} prompts with `n` = {samples} are {} texts, and this server allows {} in a request",
+            samples.saturating_mul(prompts),
+            app.limits.texts
+        );
+        return Err(ApiError::field("prompt", reason));
+    }
+    Ok(samples)
+}
+
+fn sampling(app: &App, body: &Body) -> Result<Sampling, ApiError> {
+    let defaults = &app.defaults;
+    let top_k = match body.top_k {
+        // −1 and 0 keep all tokens, as in vLLM and llama-server.
+        Some(-1 | 0) => None,
+        Some(k) => match usize::try_from(k) {
+            Ok(k) => Some(k),
+            Err(_) => return Err(ApiError::field("top_k", format!("is {k}, but must be at least -1"))),
+        },
+        None => defaults.top_k,
+    };
+    let sampling = Sampling::default()
+        .temperature(body.temperature.unwrap_or(defaults.temperature))
+        .top_k(top_k)
+        .top_p(Some(body.top_p.unwrap_or(defaults.top_p)).filter(|p| *p != 1.0))
+        .min_p(Some(body.min_p.unwrap_or(defaults.min_p)).filter(|p| *p != 0.0))
+        .seed(body.seed.map_or_else(|| fastrand::u64(..), |seed| seed as u64));
+    sampling.validate().map_err(|error| match &error {
+        eft::Error::InvalidParameter { name, .. } => field(name, &error),
+        _ => ApiError::models(&error, true),
+    })?;
+    Ok(sampling)
+}
+
+fn max_tokens(app: &App, protocol: Protocol, body: &Body) -> Result<usize, ApiError> {
+    let (name, asked) = match (body.max_completion_tokens, body.max_tokens) {
+        (Some(tokens), _) => ("max_completion_tokens", Some(tokens)),
+        (None, tokens) => ("max_tokens", tokens),
+    };
+    let limit = app.limits.tokens;
+    let default = match protocol {
+        Protocol::Chat => app.defaults.chat_tokens,
+        Protocol::Completions => app.defaults.completion_tokens,
+    };
+    match asked {
+        Some(tokens) if tokens > limit => {
+            Err(ApiError::field(name, format!("is {tokens}, and this server allows at most {limit}")))
+        }
+        Some(0) if !(protocol == Protocol::Completions && body.echo == Some(true)) => {
+            Err(ApiError::field(name, "is 0, but must be at least 1, unless a prompt is echoed"))
+        }
+        asked => Ok(asked.unwrap_or(default.min(limit))),
+    }
+}
+
+fn stops(body: &mut Body) -> Result<Vec<String>, ApiError> {
+    let stops = match body.stop.take() {
+        None => Vec::new(),
+        Some(Stops::One(stop)) => vec![stop],
+        Some(Stops::Several(stops)) => stops,
+    };
+    if stops.len() > 16 {
+        return Err(ApiError::field("stop", format!("has {} strings; at most 16 are allowed", stops.len())));
+    }
+    match stops.iter().any(String::is_empty) {
+        true => Err(ApiError::field("stop", "an empty string would end every text before it begins")),
+        false => Ok(stops),
+    }
+}

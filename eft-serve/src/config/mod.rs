@@ -1,0 +1,348 @@
+//! [`Config`]: which models and combinations a server has, and its limits.
+//!
+//! ```
+//! use eft_serve::Config;
+//!
+//! let config = Config::parse(r#"
+//!     [models]
+//!     large = "Qwen/Qwen2.5-1.5B"
+//!     small = "Qwen/Qwen2.5-0.5B"
+//!     tuned = { path = "adapters/helpful", base = "small" }
+//!
+//!     [combinations.helpful]
+//!     formula = "large + alpha*(tuned - small)"
+//!     numbers = { alpha = 0.8 }
+//! "#, "eft.toml")?;
+//! assert_eq!(config.combinations["helpful"].numbers["alpha"], 0.8);
+//!
+//! let error = Config::parse("[models]\nlarge = 5", "eft.toml").unwrap_err();
+//! assert!(error.to_string().starts_with("eft.toml, line 2, `models.large`"), "{error}");
+//! # Ok::<(), eft_serve::config::Error>(())
+//! ```
+mod error;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use eft::formula;
+use serde::Deserialize;
+use toml::Spanned;
+
+pub use error::Error;
+
+/// The contents of a configuration file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where the server listens, and who may use it.
+    #[serde(default)]
+    pub server: ServerConfig,
+    /// The models by their names in formulas.
+    #[serde(default)]
+    pub models: BTreeMap<String, ModelConfig>,
+    /// The combinations by the names under which they are served.
+    #[serde(default)]
+    pub combinations: BTreeMap<String, CombinationConfig>,
+    /// What a request asks for if it does not say.
+    #[serde(default)]
+    pub defaults: Defaults,
+    /// What a request may ask for.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Where a server listens, and who may use it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// The address; `127.0.0.1` by default, which only this machine can reach.
+    pub host: String,
+    /// The port; 8000 by default, and 0 for any that is free.
+    pub port: u16,
+    /// The environment variable that holds the key which requests must bring. Without it, none is needed.
+    pub api_key_env: Option<String>,
+    /// Whether prompts and texts are logged. They are not by default.
+    pub log_prompts: bool,
+    /// How many seconds running requests may go on after the server was told to stop; 30 by default.
+    pub drain_seconds: f64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port: 8000,
+            api_key_env: None,
+            log_prompts: false,
+            drain_seconds: 30.0,
+        }
+    }
+}
+
+/// A model: the name of a folder, a GGUF file or a model on the Hugging Face hub, or a table that says more.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "ModelForm")]
+#[non_exhaustive]
+pub struct ModelConfig {
+    /// The folder, GGUF file, id on the hub, or with the feature `remote` the url of a server. Of an adapter, its folder.
+    pub path: String,
+    /// For a LoRA adapter, the name of the model that it belongs to.
+    pub base: Option<String>,
+    /// For a model on a server, the folder or id of its tokenizer.
+    pub tokenizer: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "the name of a model, or a table with `path`, `base` and `tokenizer`")]
+enum ModelForm {
+    Name(String),
+    Table(ModelTable),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelTable {
+    path: String,
+    base: Option<String>,
+    tokenizer: Option<String>,
+}
+
+impl From<ModelForm> for ModelConfig {
+    fn from(form: ModelForm) -> Self {
+        match form {
+            ModelForm::Name(path) => Self::new(path),
+            ModelForm::Table(ModelTable { path, base, tokenizer }) => Self { path, base, tokenizer },
+        }
+    }
+}
+
+impl ModelConfig {
+    /// A model of its own.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into(), base: None, tokenizer: None }
+    }
+
+    /// The same as a LoRA adapter of the model of this name.
+    #[must_use]
+    pub fn of_base(self, base: impl Into<String>) -> Self {
+        Self { base: Some(base.into()), ..self }
+    }
+}
+
+/// A combination of models.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CombinationConfig {
+    /// The combination as a [formula] of the models.
+    pub formula: Spanned<String>,
+    /// Numbers that the formula names, and their values, which a request may change.
+    #[serde(default)]
+    pub numbers: BTreeMap<String, f64>,
+}
+
+impl CombinationConfig {
+    /// A combination without named numbers.
+    pub fn new(formula: impl Into<String>) -> Self {
+        Self { formula: Spanned::new(0..0, formula.into()), numbers: BTreeMap::new() }
+    }
+
+    /// Sets a named number.
+    #[must_use]
+    pub fn number(mut self, name: impl Into<String>, value: f64) -> Self {
+        self.numbers.insert(name.into(), value);
+        self
+    }
+}
+
+/// What a request asks for if it does not say. The defaults are those of OpenAI.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Defaults {
+    /// The temperature; 1 by default.
+    pub temperature: f32,
+    /// The mass of the nucleus; 1 by default, which keeps all tokens.
+    pub top_p: f32,
+    /// How many of the likeliest tokens are kept; all by default.
+    pub top_k: Option<usize>,
+    /// The least share of the likeliest token's probability; 0 by default.
+    pub min_p: f32,
+    /// The most tokens of an answer in a conversation; 512 by default.
+    pub chat_tokens: usize,
+    /// The most tokens of a completion; 16 by default.
+    pub completion_tokens: usize,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: None,
+            min_p: 0.0,
+            chat_tokens: 512,
+            completion_tokens: 16,
+        }
+    }
+}
+
+/// What a request may ask for, and how many requests there may be.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most texts that are generated at once; 32 by default.
+    pub rows: usize,
+    /// The most prompts that wait; 512 by default.
+    pub queue: usize,
+    /// The most requests that are answered at once; 512 by default.
+    pub requests: usize,
+    /// The most bytes of a request; 1 MiB by default.
+    pub body_bytes: usize,
+    /// The most tokens that a request may ask for, for each text; 4,096 by default.
+    pub tokens: usize,
+    /// The most texts that a request may ask for, over all of its prompts; 256 by default.
+    pub texts: usize,
+    /// The seconds after which a request is ended; 600 by default.
+    pub seconds: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rows: 32,
+            queue: 512,
+            requests: 512,
+            body_bytes: 1 << 20,
+            tokens: 4096,
+            texts: 256,
+            seconds: 600.0,
+        }
+    }
+}
+
+impl Config {
+    /// A configuration without models.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            server: ServerConfig::default(),
+            models: BTreeMap::new(),
+            combinations: BTreeMap::new(),
+            defaults: Defaults::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`Error`], naming line and key, if it cannot be read, is not TOML, has an unknown or missing key or a value of a wrong
+    /// type, or contradicts itself.
+    pub fn read(file: impl AsRef<Path>) -> Result<Self, Error> {
+        let name = file.as_ref().display().to_string();
+        let text = std::fs::read_to_string(&file).map_err(|error| Error::file(&name, error.to_string()))?;
+        Self::parse(&text, &name)
+    }
+
+    /// Reads the text of a configuration file; errors name `file`.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn parse(text: &str, file: &str) -> Result<Self, Error> {
+        let of_toml = |error: &toml::de::Error, key: &str| Error::toml(file, text, error, key);
+        let document = toml::Deserializer::parse(text).map_err(|error| of_toml(&error, ""))?;
+        let config: Self = serde_path_to_error::deserialize(document)
+            .map_err(|error| of_toml(error.inner(), &error.path().to_string()))?;
+        config.check().map_err(|(key, at, reason)| {
+            let line = at.and_then(|at| text.get(..at)).map(|before| before.matches('\n').count() + 1);
+            let line = line.or_else(|| error::line_of_key(text, &key));
+            Error::at(file, line, &key, reason)
+        })?;
+        Ok(config)
+    }
+
+    /// Checks what the types do not say. A fault is a key, its place in the file if that is known, and the reason.
+    fn check(&self) -> Result<(), (String, Option<usize>, String)> {
+        let fault = |key: String, reason: String| Err((key, None, reason));
+        for (name, model) in &self.models {
+            if let Some(base) = &model.base {
+                match self.models.get(base) {
+                    None => {
+                        return fault(format!("models.{name}.base"), format!("there is no model `{base}`"));
+                    }
+                    Some(other) if other.base.is_some() => {
+                        let reason = format!("`{base}` is an adapter itself");
+                        return fault(format!("models.{name}.base"), reason);
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        for (name, combination) in &self.combinations {
+            if self.models.contains_key(name) {
+                return fault(format!("combinations.{name}"), "a model has the same name".into());
+            }
+            if let Some((number, _)) = combination.numbers.iter().find(|(_, value)| !value.is_finite()) {
+                let key = format!("combinations.{name}.numbers.{number}");
+                return fault(key, "it is not finite".into());
+            }
+            if let Err(error) = combination.try_parse(self.models.keys()) {
+                let at = combination.formula.span().start;
+                return Err((format!("combinations.{name}.formula"), Some(at), error.to_string()));
+            }
+        }
+        let positive = [
+            ("limits.rows", self.limits.rows),
+            ("limits.queue", self.limits.queue),
+            ("limits.requests", self.limits.requests),
+            ("limits.texts", self.limits.texts),
+            ("limits.tokens", self.limits.tokens),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return fault((*key).into(), "it must be at least 1".into());
+        }
+        for (key, seconds) in
+            [("limits.seconds", self.limits.seconds), ("server.drain_seconds", self.server.drain_seconds)]
+        {
+            if !(0.0..=1e9).contains(&seconds) {
+                return fault(
+                    key.into(),
+                    format!("it is {seconds}, but must be between 0 and 1,000,000,000"),
+                );
+            }
+        }
+        self.defaults.check().or_else(|(key, reason)| fault(format!("defaults.{key}"), reason))
+    }
+}
+
+impl Defaults {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let sampling = eft::Sampling::default()
+            .temperature(self.temperature)
+            .top_k(self.top_k)
+            .top_p(self.top_p)
+            .min_p(self.min_p);
+        match sampling.validate() {
+            Err(eft::Error::InvalidParameter { name, value, expected }) => {
+                Err((name, format!("it is {value}, but must be {expected}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl CombinationConfig {
+    /// Reads the formula with stand-ins for the models.
+    fn try_parse<'a>(&self, models: impl Iterator<Item = &'a String>) -> formula::Result<()> {
+        // A vocabulary of two tokens cannot fail.
+        let Ok(vocab) = eft::Vocab::new("stand-in", ["a", "b"]) else { return Ok(()) };
+        let stand_in = eft::from_fn(eft::Host, vocab, |_| Ok(vec![0.0, 0.0]));
+        let names = models.map(|name| (name.as_str(), &stand_in));
+        let numbers = self.numbers.iter().map(|(name, value)| (name.as_str(), *value));
+        formula::parse_with(self.formula.get_ref(), names, numbers).map(drop)
+    }
+}

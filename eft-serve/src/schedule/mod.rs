@@ -1,0 +1,131 @@
+//! Scheduling: one thread decodes, and everything else waits for it without blocking.
+//!
+//! Models compute on the thread that calls them, so one thread owns all batches. Each [`Job`] is a prompt with its settings.
+//! Jobs wait in a bounded queue, are taken into batches in a fair order, and send [`Update`]s over a channel that never
+//! blocks. Jobs of one combination share a batch, whatever their settings; batches are stepped in turns.
+//!
+//! A job ends early if its receiver is dropped, if its deadline has passed, or if the server stops: within one step of the
+//! models.
+mod job;
+mod queue;
+mod row_processors;
+mod scoring;
+mod texts;
+mod worker;
+mod writer;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+pub use job::{End, EndReason, Failure, Generate, Job, Processors, Scored, Task, Update};
+
+use crate::metrics::Metrics;
+use queue::Queue;
+use worker::Worker;
+
+/// The most alternatives that can be reported for a position.
+pub const MOST_ALTERNATIVES: usize = texts::ALTERNATIVES;
+
+/// The limits of a [`Scheduler`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most texts that are generated at once.
+    pub rows: usize,
+    /// The most prompts that wait.
+    pub queue: usize,
+}
+
+/// Why jobs are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The queue is full. A place may be free after this time.
+    Full {
+        /// An estimate, rounded up to seconds.
+        retry_after: Duration,
+    },
+    /// The server stops.
+    Stopping,
+}
+
+/// The thread that decodes, and the queue before it.
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Jobs that come back because of an error, and the error.
+type Returned<T> = Box<(T, eft::Error)>;
+
+/// What the thread shares with those who submit jobs.
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+}
+
+struct State {
+    queue: Queue,
+    /// When what still runs is ended, once the server stops.
+    stop_at: Option<Instant>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock leaves the state half-changed when it panics.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Scheduler {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// Any error of the operating system.
+    pub fn start(limits: Limits, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        let state = State { queue: Queue::new(limits.queue), stop_at: None };
+        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), limits, metrics });
+        let worker = Worker::new(shared.clone());
+        let thread = std::thread::Builder::new().name("decoding".into()).spawn(move || worker.run())?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Submits all jobs of a request, or none.
+    ///
+    /// # Errors
+    /// [`Refused`] if the queue has no room for all of them, or the server stops.
+    pub fn submit(&self, jobs: Vec<Job>) -> Result<(), Refused> {
+        let mut state = self.shared.state();
+        if state.stop_at.is_some() {
+            return Err(Refused::Stopping);
+        }
+        if !state.queue.push(jobs) {
+            self.shared.metrics.refused.inc();
+            let rounds = state.queue.len().div_ceil(self.shared.limits.rows.max(1)).max(1);
+            let seconds = (rounds as f64 * self.shared.metrics.mean_seconds()).ceil().clamp(1.0, 60.0);
+            return Err(Refused::Full { retry_after: Duration::from_secs_f64(seconds) });
+        }
+        self.shared.metrics.waiting.set(state.queue.len() as i64);
+        drop(state);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Accepts no more jobs, and returns when all have ended: by themselves, or after this time with what there is.
+    pub fn stop(&self, after: Duration) {
+        let stop_at = Instant::now().checked_add(after);
+        self.shared.state().stop_at.get_or_insert(stop_at.unwrap_or_else(Instant::now));
+        self.shared.wake.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the decoding thread has panicked");
+        }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}

@@ -1,0 +1,278 @@
+//! [`Texts`]: a batch of texts that are being generated.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use eft::candle::Candle;
+use eft::decode::{Batch, Event, FinishReason, Request, TextEvent};
+use eft::{Decoding, Error, Result, Sampling};
+
+use super::Returned;
+use super::job::{End, EndReason, Failure, Generate, Job, Update};
+use super::row_processors::RowProcessors;
+use super::writer::Writer;
+use crate::metrics::Metrics;
+
+/// What texts of one batch have in common.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Key {
+    /// The combination as a formula.
+    combination: String,
+    alternatives: bool,
+    attribution: bool,
+    /// How tokens are drawn, without the seed.
+    sampling: Sampling,
+}
+
+/// A job whose texts are being generated, and what has been sent of each.
+pub(super) struct Begun {
+    pub(super) job: Job,
+    pub(super) generate: Generate,
+    answers: Vec<Answer>,
+}
+
+struct Answer {
+    writer: Writer,
+    /// How many pieces have been sent.
+    sent: usize,
+    /// How many pieces are still to be left out, since they were sent before the text was begun anew.
+    skip: usize,
+    /// Whether the last update has been sent.
+    done: bool,
+}
+
+/// A batch of texts.
+pub(super) struct Texts {
+    pub(super) key: Key,
+    batch: Batch<Candle>,
+    processors: RowProcessors,
+    /// The jobs by the first of their rows.
+    jobs: BTreeMap<usize, Begun>,
+    metrics: Arc<Metrics>,
+}
+
+/// The tokens of which log-probabilities are reported at each position, where they are reported.
+pub(super) const ALTERNATIVES: usize = 20;
+
+/// The rivals against which contributions of terms are reported.
+const RIVALS: usize = 3;
+
+impl Begun {
+    /// The job as it begins. It comes back with the error if its tokens cannot become text.
+    pub(super) fn new(job: Job, generate: Generate) -> Result<Self, Returned<Job>> {
+        let mut answers = Vec::new();
+        for _ in 0..generate.samples {
+            match Writer::new(job.source.vocab().clone(), &generate.stops) {
+                Ok(writer) => answers.push(Answer { writer, sent: 0, skip: 0, done: false }),
+                Err(error) => return Err(Box::new((job, error))),
+            }
+        }
+        Ok(Self { job, generate, answers })
+    }
+
+    /// What the job needs to have in common with the others of its batch.
+    pub(super) fn key(&self) -> Key {
+        Key {
+            combination: self.job.source.to_string(),
+            alternatives: self.generate.alternatives,
+            attribution: self.generate.attribution,
+            sampling: self.generate.sampling.seed(0),
+        }
+    }
+
+    fn request(&self) -> Request {
+        let Generate { samples, sampling, max_tokens, processors, .. } = &self.generate;
+        Request::new(&self.job.prompt)
+            .id(processors.id)
+            .seed(sampling.seed)
+            .max_tokens(*max_tokens)
+            .samples(*samples)
+    }
+
+    /// The job from its beginning; what has been sent will not be sent again.
+    fn anew(self) -> Result<Self, Returned<Job>> {
+        let before: Vec<_> = self.answers.iter().map(|a| (a.sent.max(a.skip), a.done)).collect();
+        let mut anew = Self::new(self.job, self.generate)?;
+        for (answer, (skip, done)) in anew.answers.iter_mut().zip(before) {
+            (answer.skip, answer.done) = (skip, done);
+        }
+        Ok(anew)
+    }
+
+    fn unfinished(&self) -> usize {
+        self.answers.iter().filter(|answer| !answer.done).count()
+    }
+
+    /// Sends an update, unless the text has ended or the update was sent before. Returns whether it is the first of its text.
+    fn send(&mut self, answer: usize, update: Update) -> bool {
+        let state = &mut self.answers[answer];
+        if state.done {
+            return false;
+        }
+        if let Update::Piece(_) = &update {
+            state.sent += 1;
+            if state.sent <= state.skip {
+                return false;
+            }
+        }
+        let first = state.sent == 1 && matches!(update, Update::Piece(_));
+        state.done = matches!(update, Update::Finished(_) | Update::Failed(_));
+        // A receiver that is gone needs no update.
+        let _ = self.job.updates.send((self.job.first + answer, update));
+        first
+    }
+
+    /// Ends all texts that have not ended.
+    pub(super) fn end_all(&mut self, update: &Update) {
+        for answer in 0..self.answers.len() {
+            self.send(answer, update.clone());
+        }
+    }
+}
+
+impl Texts {
+    /// Opens a batch. If that fails, the jobs come back with the error.
+    pub(super) fn open(jobs: Vec<Begun>, metrics: Arc<Metrics>) -> Result<Self, Returned<Vec<Begun>>> {
+        let Some(first) = jobs.first() else {
+            return Err(Box::new((jobs, Error::EmptyBatch { what: "a batch of texts" })));
+        };
+        let (key, source) = (first.key(), first.job.source.clone());
+        let processors = RowProcessors::default();
+        jobs.iter().for_each(|begun| processors.insert(&begun.generate.processors));
+        let mut decoding = Decoding::from(key.sampling).unlimited().processor(processors.clone());
+        if key.alternatives {
+            decoding = decoding.alternatives(ALTERNATIVES);
+        }
+        if key.attribution {
+            decoding = decoding.attribution(RIVALS);
+        }
+        let batch = match source.generate_batch(jobs.iter().map(Begun::request), decoding) {
+            Ok(batch) => batch,
+            Err(error) => return Err(Box::new((jobs, error))),
+        };
+        let mut texts = Self { key, batch, processors, jobs: BTreeMap::new(), metrics };
+        texts.take_in(0, jobs);
+        Ok(texts)
+    }
+
+    /// Adds jobs with the same key. If that fails, the jobs come back with the error.
+    pub(super) fn join(&mut self, jobs: Vec<Begun>) -> Result<(), Returned<Vec<Begun>>> {
+        jobs.iter().for_each(|begun| self.processors.insert(&begun.generate.processors));
+        match self.batch.join(jobs.iter().map(Begun::request)) {
+            Ok(rows) => {
+                self.metrics.joined.inc_by(rows.len() as u64);
+                self.take_in(rows.start, jobs);
+                Ok(())
+            }
+            Err(error) => {
+                jobs.iter().for_each(|begun| self.processors.remove(&begun.generate.processors));
+                Err(Box::new((jobs, error)))
+            }
+        }
+    }
+
+    /// Remembers jobs whose rows begin with `row`.
+    fn take_in(&mut self, mut row: usize, jobs: Vec<Begun>) {
+        for begun in jobs {
+            let rows = begun.answers.len();
+            self.jobs.insert(row, begun);
+            row += rows;
+        }
+    }
+
+    /// The number of texts that have not ended.
+    pub(super) fn rows(&self) -> usize {
+        self.jobs.values().map(Begun::unfinished).sum()
+    }
+
+    /// The number of jobs that have not ended.
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Generates one token for each text. After an error, the batch is of no more use, and the jobs that have not ended
+    /// come back.
+    pub(super) fn step(&mut self) -> Result<(), Returned<Vec<Begun>>> {
+        let rows = self.rows();
+        self.metrics.step_rows.observe(rows as f64);
+        // A step of the models yields at least one event for each row.
+        for _ in 0..rows {
+            let taken = match self.batch.next() {
+                None => break,
+                Some(event) => event.and_then(|event| self.take(event)),
+            };
+            taken.map_err(|error| Box::new((self.unfinished(), error)))?;
+        }
+        Ok(())
+    }
+
+    fn unfinished(&mut self) -> Vec<Begun> {
+        let jobs = std::mem::take(&mut self.jobs).into_values();
+        let anew = jobs.filter(|begun| begun.unfinished() > 0).map(Begun::anew);
+        // What could be begun once can be begun again.
+        anew.filter_map(Result::ok).collect()
+    }
+
+    fn take(&mut self, event: Event) -> Result<()> {
+        let row = event.row();
+        let Some((first, begun)) = self.jobs.range_mut(..=row).next_back() else { return Ok(()) };
+        let (first, answer) = (*first, row - *first);
+        let Some(state) = begun.answers.get_mut(answer).filter(|state| !state.done) else { return Ok(()) };
+        let mut stopped = false;
+        for event in state.writer.take(event)? {
+            let update = match event {
+                TextEvent::Piece { piece, .. } => {
+                    self.metrics.tokens.inc_by(piece.tokens.len() as u64);
+                    Update::Piece(piece)
+                }
+                TextEvent::Finished { finished, .. } => {
+                    stopped = matches!(finished.reason, FinishReason::StopString(_));
+                    self.metrics.tokens.inc_by(finished.tail.len() as u64);
+                    self.metrics.text(begun.job.submitted.elapsed());
+                    Update::Finished(End { reason: EndReason::Text(finished.reason), tail: finished.tail })
+                }
+                TextEvent::Failed { error, .. } => Update::Failed(Failure::Models(error)),
+            };
+            if begun.send(answer, update) {
+                self.metrics.first_token(begun.job.submitted.elapsed());
+            }
+        }
+        if begun.unfinished() == 0 {
+            self.forget(first);
+        }
+        // The models would go on after a stop string, which they do not know.
+        if stopped { self.batch.retire(row) } else { Ok(()) }
+    }
+
+    fn forget(&mut self, first: usize) {
+        if let Some(begun) = self.jobs.remove(&first) {
+            self.processors.remove(&begun.generate.processors);
+        }
+    }
+
+    /// Ends the jobs that nobody waits for any more, and those whose time is up. After an error, the batch is of no more use,
+    /// and the jobs that have not ended come back.
+    pub(super) fn sweep(&mut self, now: Instant, stop: bool) -> Result<(), Returned<Vec<Begun>>> {
+        let mut ended = Vec::new();
+        for (first, begun) in &mut self.jobs {
+            if begun.job.is_cancelled() {
+                self.metrics.cancelled.inc_by(begun.unfinished() as u64);
+            } else if stop || now >= begun.job.deadline {
+                let reason = if stop { EndReason::Shutdown } else { EndReason::Deadline };
+                begun.end_all(&Update::Finished(End { reason, tail: Vec::new() }));
+            } else {
+                continue;
+            }
+            ended.push((*first, begun.answers.len()));
+        }
+        for (first, rows) in ended {
+            self.forget(first);
+            for row in first..first + rows {
+                if let Err(error) = self.batch.retire(row) {
+                    return Err(Box::new((self.unfinished(), error)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
