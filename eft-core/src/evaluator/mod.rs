@@ -39,6 +39,7 @@ mod join;
 mod model;
 mod open;
 mod options;
+mod park;
 mod parts;
 mod plan;
 mod prefix;

@@ -96,7 +96,7 @@ impl<B: Backend> Evaluator<B> {
                 model.scores.insert(scores.shallow_clone(&backend).select(&of_block), &vec![0; rows]);
             }
             let session = Parts::of(backend.clone(), session, rows * group.len());
-            sessions.push(OpenSession { session, models: group });
+            sessions.push(OpenSession { session, models: group, parked: Vec::new() });
         }
         Self {
             backend,
@@ -108,6 +108,7 @@ impl<B: Backend> Evaluator<B> {
             sessions,
             prompts: prompts.to_vec(),
             pushed: vec![Vec::new(); rows],
+            clock: 0,
             poison: None,
         }
     }
