@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::attribution::attribute;
 use super::event::Event;
-use super::join::Waiting;
 use super::open::Rows;
 use super::report::Report;
 use super::request::Request;
 use super::row::{Row, Taken};
 use super::step::{Bounds, Plain, Stepper, undo};
 use super::stop::FinishReason;
+use super::waiting::Waiting;
 use crate::backend::Backend;
 use crate::error::{in_row, with_sources};
 use crate::evaluator::Evaluator;

@@ -9,20 +9,10 @@ use super::open::{Rows, rows_of};
 use super::request::Request;
 use super::row::Row;
 use super::stop::{FinishReason, StopRules};
+use super::waiting::Waiting;
 use crate::backend::Backend;
 use crate::error::{in_row, with_sources};
-use crate::evaluator::Leaves;
-use crate::{Error, Prompt, Result};
-
-/// A request whose prompt has not been read.
-pub(super) struct Waiting<B: Backend> {
-    /// Its rows in the batch, one for each sample.
-    pub(super) rows: Vec<usize>,
-    /// A number of its own, by which the evaluator knows what it has read of the prompt.
-    key: usize,
-    prompt: Prompt,
-    leaves: Leaves<B>,
-}
+use crate::{Error, Result};
 
 impl<B: Backend> Batch<B> {
     /// Adds requests to the running batch, after the rows that there are, and returns their rows. Also a batch of which all

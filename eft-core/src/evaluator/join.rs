@@ -1,12 +1,13 @@
 //! Adding rows to an open evaluator.
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Evaluator;
 use super::expr::Root;
 use super::grow::{GrowError, Grown, Growth, Origin, shares_session};
 use super::model::PlannedModel;
 use super::open::{groups, unopened};
-use super::park::Parked;
+use super::parked::Parked;
 use super::parts::Parts;
 use super::plan::{LeafModels, Leaves, Plan};
 use super::state::OpenSession;
@@ -116,7 +117,7 @@ impl<B: Backend> Evaluator<B> {
         }
         self.poison = None;
         self.take_over(joined, outcomes, old);
-        self.prompts.extend(rows.iter().map(|(prompt, _)| (*prompt).clone()));
+        self.prompts.extend(rows.iter().map(|(prompt, _)| Arc::new((*prompt).clone())));
         self.pushed.resize(new, Vec::new());
         Ok(old..new)
     }
@@ -135,8 +136,8 @@ impl<B: Backend> Evaluator<B> {
             return Ok(Joined { models: models.collect(), from, groups, roots: None });
         }
         // Terms that have been one model so far, because they render all prompts in the same way, become two.
-        let prompts: Vec<_> =
-            self.prompts.iter().chain(rows.iter().map(|(prompt, _)| *prompt)).cloned().collect();
+        let old = self.prompts.iter().map(|prompt| &**prompt);
+        let prompts: Vec<_> = old.chain(rows.iter().map(|(prompt, _)| *prompt)).cloned().collect();
         let plan = Plan::new(&self.sources, &prompts, self.options.every_term)?;
         let from = |planned: &PlannedModel<B>| {
             let read = planned.inputs.first(self.rows());
@@ -216,8 +217,7 @@ impl<B: Backend> Evaluator<B> {
     /// Takes over sessions that have grown; there were `old` rows before.
     fn take_over(&mut self, joined: Joined<B>, outcomes: Vec<Outcome<B>>, old: usize) {
         let Joined { models, from, groups, roots } = joined;
-        let fed: Vec<_> = self.models.iter().map(|model| model.fed.clone()).collect();
-        let mut before: Vec<_> = std::mem::take(&mut self.models).into_iter().map(Some).collect();
+        let before = std::mem::take(&mut self.models);
         let mut planned: Vec<_> = models.into_iter().map(Some).collect();
         let mut models: Vec<_> = planned.iter().map(|_| None).collect();
         for (group, Outcome { before: of_session, session, grown }) in groups.into_iter().zip(outcomes) {
@@ -228,12 +228,9 @@ impl<B: Backend> Evaluator<B> {
                 let mut model = unopened(planned, rows);
                 (model.session, model.block) = (self.sessions.len(), block);
                 if let Some(from) = from[index].filter(|_| of_session.is_some()) {
-                    model.fed[..old].copy_from_slice(&fed[from]);
-                    // A model that became two leaves its scores to the first; the second computes them when they are needed.
-                    if let Some(before) = before[from].take() {
-                        model.scores = before.scores;
-                        model.scores.grow(rows);
-                    }
+                    model.fed[..old].copy_from_slice(&before[from].fed);
+                    // A model may have become two, which both have its scores.
+                    model.scores = before[from].scores.shallow_clone(&self.backend, rows);
                 }
                 let of_block = model.rows_of_session(rows);
                 for scores in &grown.scores {

@@ -40,6 +40,7 @@ mod model;
 mod open;
 mod options;
 mod park;
+mod parked;
 mod parts;
 mod plan;
 mod prefix;

@@ -1,4 +1,6 @@
 //! Opening: one session for each engine, whose rows are those of the models that it runs, block by block.
+use std::sync::Arc;
+
 use super::model::{Model, PlannedModel};
 use super::parts::Parts;
 use super::plan::{Leaves, Plan};
@@ -106,7 +108,7 @@ impl<B: Backend> Evaluator<B> {
             leaves: plan.leaves,
             models,
             sessions,
-            prompts: prompts.to_vec(),
+            prompts: prompts.iter().cloned().map(Arc::new).collect(),
             pushed: vec![Vec::new(); rows],
             clock: 0,
             poison: None,

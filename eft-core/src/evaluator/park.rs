@@ -1,23 +1,13 @@
-//! Rows that have left the batch and whose caches are kept, for rows that join later; and prompts that are read in pieces.
+//! Keeping the caches of rows that leave the batch, for rows that join later; and reading prompts in pieces.
 use super::Evaluator;
 use super::grow::{NotFed, select_and_feed};
 use super::model::{Inputs, Model};
+use super::parked::{Parked, within};
 use super::plan::Leaves;
-use super::prefix::{nearest, shared_prefix};
+use super::prefix::nearest;
 use crate::backend::Backend;
 use crate::error::with_sources;
 use crate::{EngineRow, Result, RowFeed, Session};
-
-/// A row of a session that belongs to no row of the batch. It waits for a prompt that begins as it does.
-#[derive(Debug, Clone)]
-pub(super) struct Parked {
-    /// What it holds.
-    pub(super) row: EngineRow,
-    /// When it was last of use. Larger is later.
-    pub(super) used: u64,
-    /// The prompt that is being read into it, if it is not complete yet. It is then not dropped.
-    pub(super) reading: Option<usize>,
-}
 
 impl<B: Backend> Evaluator<B> {
     /// What each row of a session holds: the rows of its models, and those that are parked. Empty for an opaque source.
@@ -148,27 +138,4 @@ impl<B: Backend> Evaluator<B> {
         let tokens = inputs.ids(&self.models[model].name, 0).ok()?.to_vec();
         Some(EngineRow { adapter, tokens })
     }
-}
-
-/// The rows that are kept if they may hold `limit` tokens together: those used last, without rows that another one begins
-/// with. Rows that prompts are being read into are kept in any case.
-fn within(mut all: Vec<(usize, Parked)>, limit: usize) -> Vec<(usize, Parked)> {
-    all.sort_by_key(|(_, parked)| (parked.reading.is_none(), std::cmp::Reverse(parked.used)));
-    let mut kept: Vec<(usize, Parked)> = Vec::new();
-    let mut tokens = 0;
-    for (row, parked) in all {
-        if parked.reading.is_none() {
-            let length = parked.row.tokens.len();
-            let begins = |other: &EngineRow| {
-                other.adapter == parked.row.adapter
-                    && shared_prefix(&other.tokens, &parked.row.tokens) == length
-            };
-            if tokens + length > limit || kept.iter().any(|(_, kept)| begins(&kept.row)) {
-                continue;
-            }
-            tokens += length;
-        }
-        kept.push((row, parked));
-    }
-    kept
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::OpenOptions;
 use super::expr::{Expr, Root};
 use super::model::{Inputs, Model};
-use super::park::Parked;
+use super::parked::Parked;
 use super::parts::Parts;
 use super::plan::LeafModels;
 use super::store::ScoreStore;
@@ -24,7 +24,7 @@ pub struct Evaluator<B: Backend> {
     pub(super) models: Vec<ModelRows<B>>,
     pub(super) sessions: Vec<OpenSession<B>>,
     /// The prompt of each row.
-    pub(super) prompts: Vec<Prompt>,
+    pub(super) prompts: Vec<Arc<Prompt>>,
     /// The tokens after the prompt of each row, fed or not.
     pub(super) pushed: Vec<Vec<TokenId>>,
     /// Counts the calls that change which rows there are.
