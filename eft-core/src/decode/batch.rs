@@ -204,7 +204,7 @@ impl<B: Backend> Batch<B> {
     /// Returns the open models. Continue the texts with [`over`](Self::over) or [`over_requests`](Self::over_requests), or
     /// use other prompts with [`Evaluator::reopen`].
     ///
-    /// They hold every token but an end-of-sequence token, and one for which no context had room. A row is removed when
+    /// Requests whose prompts have not been read are dropped. The models hold every token but an end-of-sequence token, and one for which no context had room. A row is removed when
     /// it ends, except that the rows that end last, in the same step, stay.
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.evaluator

@@ -59,6 +59,8 @@ pub(super) fn verify<B: Backend>(
     let mut accepted = Accepted::new(draft.rows.len());
     by_agreement(sampler, draft, &target, &agreeing, &mut accepted)?;
     by_rejection(evaluator.backend(), sampler, draft, &target, &rejecting, &mut accepted)?;
+    // Their scores come in the order of the rows.
+    accepted.whole.sort_unstable();
     let whole = accepted.whole.clone();
     let mut verified = build_tokens(accepted, sampler, width)?;
     for (row, token) in whole.iter().zip(next_tokens(evaluator, sampler, draft, &whole)?) {
