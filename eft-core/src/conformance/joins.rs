@@ -307,7 +307,7 @@ impl<B: Backend> Joins<'_, B> {
         };
         self.call(running, "prompts can be read in pieces", read)?;
         self.check(running, "reading a prompt in pieces leaves the other rows alone")?;
-        if prompt % 2 == 0 {
+        if prompt.is_multiple_of(2) {
             // It is given up; or kept, where rows that have left are.
             self.call(running, "a prompt that was read in pieces can be given up", |e| e.release(0))?;
         }

@@ -41,7 +41,7 @@ pub(super) struct Grown<B: Backend> {
 /// Why rows could not be added.
 pub(super) struct GrowError {
     /// A row that it names is one of the grown session.
-    pub(super) error: Error,
+    pub(super) error: Box<Error>,
     /// The new rows could not be dropped again, or the session is unusable.
     pub(super) lost: bool,
     /// The parked rows that are left.
@@ -70,7 +70,7 @@ impl<B: Backend> Growth<'_, B> {
         if !plan.opened.is_empty() {
             let places: Vec<_> = plan.opened.iter().filter_map(|index| self.place(*index)).collect();
             let (part, opened) = open_rows(&self.group, &places).map_err(|error| GrowError {
-                error: in_grown(error, &plan.opened),
+                error: in_grown(error, &plan.opened).into(),
                 lost: false,
                 parked: (0..before - self.rows).collect(),
             })?;
@@ -88,7 +88,7 @@ impl<B: Backend> Growth<'_, B> {
                 let back: Vec<_> = if selected { undo } else { (0..before).collect() };
                 let left = if selected { parked } else { (self.rows..before).collect() };
                 let lost = back.len() != self.rows + left.len() || drop_rows(session, &back).is_err();
-                Err(GrowError { error, lost, parked: number(&left) })
+                Err(GrowError { error: error.into(), lost, parked: number(&left) })
             }
         }
     }

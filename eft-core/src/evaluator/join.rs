@@ -200,7 +200,7 @@ impl<B: Backend> Evaluator<B> {
                     if of_session {
                         lost.get_or_insert_with(|| with_sources(&error));
                     }
-                    first.get_or_insert(error);
+                    first.get_or_insert(*error);
                     parked
                 }
             };

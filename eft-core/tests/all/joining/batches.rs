@@ -63,8 +63,11 @@ fn batch(way: usize, cache: usize, requests: Vec<Request>) -> Batch<Host> {
         1 => combine::mixture([(0.4, &a), (0.6, &b)]).unwrap(),
         _ => Source::opaque(&a + &b),
     };
-    let sampling =
-        if way % 2 == 0 { Sampling::default().temperature(0.8).top_k(7) } else { Sampling::greedy() };
+    let sampling = if way.is_multiple_of(2) {
+        Sampling::default().temperature(0.8).top_k(7)
+    } else {
+        Sampling::greedy()
+    };
     let penalty = RepetitionPenalty::new(1.3).unwrap();
     // An opaque source has no term of this name.
     let penalty = if way % 3 == 2 { penalty } else { penalty.with_prompt_of("a") };
@@ -334,4 +337,57 @@ fn rows_that_were_not_of_use_for_the_longest_time_are_forgotten_first() {
     assert_eq!(read(&[4, 4, 4, 4]), 4);
     assert_eq!(read(&[1, 1, 1, 6]), 1);
     assert_eq!(read(&[2, 2, 2, 7]), 4, "it was forgotten");
+}
+
+#[test]
+fn a_beginning_that_prompts_share_stays_known() {
+    let (source, counts) = counted("m", 1, &[]);
+    let mut batch =
+        source.generate_batch([[1, 2, 3, 4, 5]], greedy().max_tokens(1).cached_tokens(20)).unwrap();
+    let mut read = |prompt: &[TokenId]| read_for(&mut batch, &counts, prompt);
+    assert_eq!(read(&[7, 7]), 2);
+    assert_eq!(read(&[1, 2, 3, 6, 6]), 2);
+    assert_eq!(read(&[1, 2, 3, 8, 8, 8]), 3);
+    assert_eq!(read(&[1, 2, 3, 4, 5, 9]), 1, "the first prompt is still known as a whole");
+}
+
+/// The settings of a request have the effect that they have as the settings of a whole batch.
+#[test]
+fn settings_of_a_request_are_those_of_a_batch() {
+    let source = model("a", 1) + 0.5 * model("b", 2);
+    let sampling = [
+        Sampling::greedy(),
+        Sampling::default().temperature(1.3).top_p(0.9).seed(8),
+        Sampling::default().top_k(4).min_p(0.1).seed(9),
+    ];
+    let own = |sampling: Sampling| {
+        let request = Request::new([1, 2]).id(0).sampling(sampling).alternatives(2);
+        request.processor(LogitBias::new([(2, 3.0)]).unwrap()).truncation(TopA::new(0.05).unwrap())
+    };
+    let of_batch = |sampling: Sampling| {
+        let decoding = Decoding::from(sampling).alternatives(2).max_tokens(12).stop_ids([]);
+        decoding.processor(LogitBias::new([(2, 3.0)]).unwrap()).truncation(TopA::new(0.05).unwrap())
+    };
+    let plain = Decoding::from(Sampling::default().seed(77)).max_tokens(12).stop_ids([]);
+    let together = run(source.generate_batch(sampling.map(own), &plain).unwrap(), &[]);
+    for (row, sampling) in sampling.into_iter().enumerate() {
+        let request = Request::new([1, 2]).id(0);
+        let alone = run(source.generate_batch([request], of_batch(sampling)).unwrap(), &[]);
+        assert_eq!(together[&row], alone[&0], "{sampling:?}");
+    }
+}
+
+#[test]
+fn a_greedy_row_has_the_text_of_plain_decoding_beside_rows_that_are_sampled_by_rejection() {
+    let (a, b) = (model("a", 1), model("b", 2));
+    let source = &a + 0.3 * &b;
+    let decoding = Decoding::from(Sampling::default()).max_tokens(20).stop_ids([]);
+    for first in 0..8 {
+        let greedy = Request::new([first, 3]).sampling(Sampling::greedy());
+        let plain = run(source.generate_batch([greedy.clone()], &decoding).unwrap(), &[]);
+        let drafted = source.speculate().draft(&b).block(3);
+        let drafted = run(drafted.generate_batch([Request::new([5]), greedy], &decoding).unwrap(), &[]);
+        let ids = |text: &Text| text.0.iter().map(|(id, ..)| *id).collect::<Vec<_>>();
+        assert_eq!(ids(&drafted[&1]), ids(&plain[&0]));
+    }
 }
