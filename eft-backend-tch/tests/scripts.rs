@@ -3,7 +3,7 @@ use std::error::Error as _;
 use std::path::PathBuf;
 
 use eft_backend_tch::{ScriptEngine, ScriptError, ScriptOptions, Torch, load_script};
-use eft_core::conformance::{SourceTest, check_engine, check_source, check_traffic};
+use eft_core::conformance::{SourceTest, check_engine, check_joins, check_source, check_traffic};
 use eft_core::{Decoding, Error, Sampling, Source, TokenId, Vocab};
 use eft_models::conformance::Golden;
 
@@ -52,6 +52,8 @@ fn modules_with_any_cache_pass_the_conformance_kit() {
         check_engine(&engine(name, options), &test).unwrap_or_else(|failure| panic!("{name}: {failure}"));
         let source = Source::new(engine(name, options));
         check_source(&source, &test).unwrap_or_else(|failure| panic!("{source}: {failure}"));
+        let few = test.clone().walks(2).steps(10);
+        check_joins(&source, &few).unwrap_or_else(|failure| panic!("{source}: {failure}"));
         check_traffic(&source, &test).unwrap_or_else(|failure| panic!("{source}: {failure}"));
     }
 }

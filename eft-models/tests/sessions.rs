@@ -1,6 +1,6 @@
 //! The sessions of graphs obey the laws of sessions, also where a pass or an operation of the backend fails.
-use eft_core::conformance::{FaultInjector, FaultyBackend, SourceTest, check_engine};
-use eft_core::{Backend, Host, Result};
+use eft_core::conformance::{FaultInjector, FaultyBackend, SourceTest, check_engine, check_joins};
+use eft_core::{Backend, Host, Result, Source};
 use eft_models::graph::{
     ForwardInput, ForwardOutput, Graph, GraphCaps, GraphEngine, GraphSettings, Precision, SlotSelection,
 };
@@ -93,6 +93,9 @@ fn sessions_of_graphs_obey_the_laws() {
             let engine = GraphEngine::new(toy, settings, None).unwrap();
             let test = SourceTest::new([vec![0], vec![3, 1, 4], vec![5, 9]]).faults(&injector);
             check_engine(&engine, &test).unwrap_or_else(|e| panic!("{caps:?}, {context:?}, {pass}: {e}"));
+            let test = test.walks(2).steps(20);
+            check_joins(&Source::new(engine), &test)
+                .unwrap_or_else(|e| panic!("{caps:?}, {context:?}, {pass}: {e}"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Tiny exported models against transformers, against onnxruntime in Python, and under the conformance kit.
 use eft_backend_ort::OnnxEngine;
-use eft_core::conformance::{SourceTest, check_engine, check_source, check_traffic};
+use eft_core::conformance::{SourceTest, check_engine, check_joins, check_source, check_traffic};
 use eft_core::decode::Event;
 use eft_core::{Backend, Decoding, Prompt, Sampling, Source, TokenId};
 
@@ -113,5 +113,6 @@ fn sessions_of_exported_models_obey_the_laws() {
         assert!(engine.warnings().is_empty(), "{name}: {:?}", engine.warnings());
         let test = SourceTest::new(prompts).tolerance(1e-3);
         check_engine(&engine, &test).unwrap_or_else(|e| panic!("{name}: {e}"));
+        check_joins(&Source::new(engine), &test.walks(2).steps(10)).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }

@@ -1,6 +1,6 @@
 //! The laws of engines, and the same texts as without a server, for every kind of server.
 use eft_backend_remote::Kind;
-use eft_core::conformance::{SourceTest, check_engine, check_source};
+use eft_core::conformance::{SourceTest, check_engine, check_joins, check_source};
 use eft_core::{Decoding, Engine, Host, Sampling, Source};
 
 use crate::fake::Fake;
@@ -16,7 +16,10 @@ fn engines_obey_the_laws() {
         let engine = fake.remote().open().unwrap().engine(Host, vocab()).unwrap();
         assert_eq!(engine.spec().context, Some(64));
         check_engine(&engine, &test).unwrap_or_else(|failure| panic!("{kind}: {failure}"));
-        check_source(&Source::new(engine), &test).unwrap_or_else(|failure| panic!("{kind}: {failure}"));
+        let source = Source::new(engine);
+        check_source(&source, &test).unwrap_or_else(|failure| panic!("{kind}: {failure}"));
+        check_joins(&source, &test.clone().walks(2).steps(10))
+            .unwrap_or_else(|failure| panic!("{kind}: {failure}"));
     }
 }
 

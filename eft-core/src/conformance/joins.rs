@@ -6,19 +6,26 @@ use super::source::SourceModel;
 use super::{Law, Result, SourceTest, require};
 use crate::backend::Backend;
 use crate::sample::{Purpose, Uniforms};
-use crate::{Error, Evaluator, Prompt, Source, TokenId};
+use crate::{Error, Evaluator, OpenOptions, Prompt, Source, TokenId};
 
 /// The most rows of an evaluator, and the most tokens after a row's prompt.
 const MOST_ROWS: usize = 6;
 const MOST_TOKENS: usize = 12;
+
+/// How many tokens of rows that have left are kept, where some are.
+const CACHED: usize = 40;
+
+/// How many tokens of a prompt are read at a time, where it is read in pieces.
+const PIECE: usize = 2;
 
 /// Checks that rows can join an [`Evaluator`] of a source at any time: under any interleaving of
 /// [`join`](Evaluator::join) with pushing, rolling back and selecting, every row has the scores of an evaluator opened for it
 /// alone.
 ///
 /// * A row that joins has the scores of its prompt, whatever the other rows have read, and leaves theirs alone.
-/// * That holds for prompts that continue other rows, that are copies of them, and that share nothing with them, and for rows
-///   that were forked, reordered or rolled back before.
+/// * That holds for prompts that continue other rows, that are copies of them, and that share nothing with them, for rows
+///   that were forked, reordered or rolled back before, for prompts that are read in pieces, and where the caches of rows that
+///   have left are kept.
 /// * A prompt that is refused changes nothing.
 /// * With [`SourceTest::faults`]: a call that fails changes nothing, or else every later call returns [`Error::Poisoned`].
 ///
@@ -38,15 +45,18 @@ pub fn check_joins<B: Backend>(source: &Source<B>, test: &SourceTest) -> Result 
     let prompts = all_prompts(test);
     let model = SourceModel { source, prompts: &prompts };
     let tester = Tester::new(&model, test);
-    let mut joins = Joins { tester: &tester, source, prompts: &prompts, seed: test.first_seed(), drawn: 0 };
+    let (seed, tester) = (test.first_seed(), &tester);
+    let mut joins = Joins { tester, source, prompts: &prompts, cached_tokens: 0, seed, drawn: 0 };
     at_every_step(&mut joins)?;
     refused(&mut joins)?;
-    for seed in test.walk_seeds() {
+    for (index, seed) in test.walk_seeds().enumerate() {
         (joins.seed, joins.drawn) = (seed, 0);
+        joins.cached_tokens = CACHED * (index % 2);
         walk(&mut joins)?;
     }
+    joins.cached_tokens = CACHED;
     if test.injector().is_some() {
-        failures(&tester, &mut joins)?;
+        failures(tester, &mut joins)?;
     }
     Ok(())
 }
@@ -73,6 +83,8 @@ struct Joins<'a, B: Backend> {
     tester: &'a Tester<'a, B>,
     source: &'a Source<B>,
     prompts: &'a [Prompt],
+    /// See [`OpenOptions::cached_tokens`].
+    cached_tokens: usize,
     seed: u64,
     /// How many random numbers have been used.
     drawn: usize,
@@ -134,6 +146,9 @@ fn walk<B: Backend>(joins: &mut Joins<'_, B>) -> Result {
             _ if rows < MOST_ROWS => {
                 let count = 1 + joins.number(2);
                 let joining: Vec<_> = (0..count).map(|_| joins.number(joins.prompts.len())).collect();
+                if joins.number(2) == 0 {
+                    joins.read_pieces(&mut running, joining[0])?;
+                }
                 joins.join(&mut running, &joining)?;
             }
             _ => {
@@ -169,6 +184,7 @@ fn series<B: Backend>(joins: &mut Joins<'_, B>) -> Result {
     let tokens = joins.tokens(&running, 1);
     joins.push(&mut running, tokens)?;
     joins.select(&mut running, &[2, 1])?;
+    joins.read_pieces(&mut running, last)?;
     joins.join(&mut running, &[last])?;
     joins.rollback(&mut running, &[1, 0, 0])?;
     let tokens = joins.tokens(&running, 1);
@@ -201,7 +217,8 @@ impl<B: Backend> Joins<'_, B> {
     /// Opens an evaluator for some rows.
     fn open(&self, rows: &[Row]) -> Result<Running<B>> {
         let open = || -> crate::Result<Evaluator<B>> {
-            let mut evaluator = Evaluator::open(&[self.source], &self.prompts_of(rows))?;
+            let options = OpenOptions::default().cached_tokens(self.cached_tokens);
+            let mut evaluator = Evaluator::open_with(&[self.source], &self.prompts_of(rows), options)?;
             evaluator.push(&rows.iter().map(|row| row.tokens.clone()).collect::<Vec<_>>())?;
             Ok(evaluator)
         };
@@ -277,6 +294,24 @@ impl<B: Backend> Joins<'_, B> {
         self.call(running, "rows can be selected after others have joined", |e| e.select(rows))?;
         running.rows = rows.iter().map(|row| running.rows[*row].clone()).collect();
         self.check(running, "rows that joined can be forked, pruned and reordered")
+    }
+
+    /// Reads a prompt in pieces, but for its end.
+    fn read_pieces(&self, running: &mut Running<B>, prompt: usize) -> Result {
+        let read = |evaluator: &mut Evaluator<B>| {
+            let leaves = evaluator.plan_row(&self.prompts[prompt])?;
+            while evaluator.unread(&leaves) > PIECE {
+                evaluator.read_piece(&leaves, 0, PIECE)?;
+            }
+            Ok(())
+        };
+        self.call(running, "prompts can be read in pieces", read)?;
+        self.check(running, "reading a prompt in pieces leaves the other rows alone")?;
+        if prompt.is_multiple_of(2) {
+            // It is given up; or kept, where rows that have left are.
+            self.call(running, "a prompt that was read in pieces can be given up", |e| e.release(0))?;
+        }
+        Ok(())
     }
 
     /// Adds rows with these prompts.

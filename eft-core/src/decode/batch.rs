@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::attribution::attribute;
 use super::event::Event;
-use super::join::Waiting;
 use super::open::Rows;
 use super::report::Report;
 use super::request::Request;
 use super::row::{Row, Taken};
 use super::step::{Bounds, Plain, Stepper, undo};
 use super::stop::FinishReason;
+use super::waiting::Waiting;
 use crate::backend::Backend;
 use crate::error::{in_row, with_sources};
 use crate::evaluator::Evaluator;
@@ -145,10 +145,11 @@ impl<B: Backend> Batch<B> {
             return Err(Error::NothingLeft { combination: evaluator.name(0)?.into() });
         };
         let pushed = || (0..evaluator.rows()).map(|row| evaluator.pushed(row));
-        let sampler = Sampler::new(evaluator.backend().clone(), &decoding, evaluator.rows())?
+        decoding.validate()?;
+        let starts = rows.settings.iter().map(|row| row.start.clone());
+        let sampler = Sampler::of_rows(evaluator.backend().clone(), starts)
             .with_prompts(|term, row| evaluator.prompt_tokens(term, row))?
-            .with_generated(pushed())?
-            .with_identities(rows.settings.iter().map(|row| (row.id, row.seed)));
+            .with_generated(pushed())?;
         let total = rows.active.len() + rows.refused.len();
         let of_batch = rows.settings.into_iter().zip(&rows.active).zip(pushed());
         let of_batch =
@@ -185,7 +186,7 @@ impl<B: Backend> Batch<B> {
 
     /// Makes the active rows of these indices the only active ones, and drops the others from the evaluator and the
     /// sampler. If none go on, the evaluator and the sampler keep their rows, since they cannot be empty.
-    fn keep(&mut self, going_on: &[usize]) -> Result<()> {
+    pub(super) fn keep(&mut self, going_on: &[usize]) -> Result<()> {
         let all = going_on.len() == self.active.len();
         if !all {
             let ended = (0..self.active.len()).filter(|index| !going_on.contains(index));
@@ -203,7 +204,7 @@ impl<B: Backend> Batch<B> {
     /// Returns the open models. Continue the texts with [`over`](Self::over) or [`over_requests`](Self::over_requests), or
     /// use other prompts with [`Evaluator::reopen`].
     ///
-    /// They hold every token but an end-of-sequence token, and one for which no context had room. A row is removed when
+    /// Requests whose prompts have not been read are dropped. The models hold every token but an end-of-sequence token, and one for which no context had room. A row is removed when
     /// it ends, except that the rows that end last, in the same step, stay.
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.evaluator
@@ -219,35 +220,10 @@ impl<B: Backend> Batch<B> {
         self.total
     }
 
-    /// Returns the number of rows that are being generated.
-    pub fn running(&self) -> usize {
-        self.active.len()
-    }
-
-    /// Returns the number of rows whose prompts have not been read yet.
-    pub fn waiting(&self) -> usize {
-        self.waiting.iter().map(|waiting| waiting.rows.len()).sum()
-    }
-
     /// Returns the stop strings of each of these rows' requests, and whether the text keeps the one that ends it.
     pub(super) fn stop_strings(&self, rows: Range<usize>) -> impl Iterator<Item = (Vec<String>, bool)> + '_ {
         let of = |row: &Row| (row.settings.stop_strings.clone(), row.settings.keep_stop);
         rows.map(move |row| self.rows.get(&row).map(of).unwrap_or_default())
-    }
-
-    /// Ends a row whose text is no longer wanted, without an event. Its events that have not been yielded are dropped.
-    /// A row that has ended, or does not exist, is ignored.
-    ///
-    /// # Errors
-    /// Any error of a model that drops the row; all rows have ended then.
-    pub fn retire(&mut self, row: usize) -> Result<()> {
-        self.events.retain(|event| event.row() != row);
-        self.retire_waiting(row);
-        let others: Vec<_> = (0..self.active.len()).filter(|index| self.active[*index] != row).collect();
-        if self.failed.is_some() || others.len() == self.active.len() {
-            return Ok(());
-        }
-        self.keep(&others).inspect_err(|error| self.failed = Some(with_sources(error)))
     }
 
     /// Returns statistics of speculative decoding so far; `None` for plain decoding. See

@@ -1,4 +1,4 @@
-//! Requests that join a running batch.
+//! Requests that join a running batch, and rows that leave it.
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,18 +9,10 @@ use super::open::{Rows, rows_of};
 use super::request::Request;
 use super::row::Row;
 use super::stop::{FinishReason, StopRules};
+use super::waiting::Waiting;
 use crate::backend::Backend;
 use crate::error::{in_row, with_sources};
-use crate::evaluator::Leaves;
-use crate::{Error, Prompt, Result};
-
-/// A request whose prompt has not been read.
-pub(super) struct Waiting<B: Backend> {
-    /// Its rows in the batch, one for each sample.
-    pub(super) rows: Vec<usize>,
-    prompt: Prompt,
-    leaves: Leaves<B>,
-}
+use crate::{Error, Result};
 
 impl<B: Backend> Batch<B> {
     /// Adds requests to the running batch, after the rows that there are, and returns their rows. Also a batch of which all
@@ -35,7 +27,7 @@ impl<B: Backend> Batch<B> {
     /// batch was opened. With speculation, the texts of sampling by [rejection](crate::speculate) also depend on how long the
     /// drafts are, which follows measured times unless [`block`](crate::speculate::Speculative::block) fixes it.
     ///
-    /// The new rows have the settings of the batch's [`Decoding`](super::Decoding), where their requests have none.
+    /// The new rows have the settings of the batch's [`Decoding`](super::Decoding), where their requests set none.
     ///
     /// ```
     /// use eft_core::decode::{Event, Request};
@@ -94,10 +86,41 @@ impl<B: Backend> Batch<B> {
                     rows.iter().for_each(|row| self.finish(*row, FinishReason::MaxTokens));
                     rows.drain(..).for_each(|row| drop(self.rows.remove(&row)));
                 }
-                Ok(leaves) => self.waiting.push_back(Waiting { rows, prompt: request.prompt, leaves }),
+                Ok(leaves) => {
+                    let (key, prompt) = (rows[0], request.prompt);
+                    self.waiting.push_back(Waiting { rows, key, prompt, leaves });
+                }
             }
         }
         Ok(first..self.total)
+    }
+
+    /// Returns the number of rows that are being generated.
+    pub fn running(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Returns the number of rows whose prompts have not been read yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting.iter().map(|waiting| waiting.rows.len()).sum()
+    }
+
+    /// Ends a row whose text is no longer wanted, without an event. Its events that have not been yielded are dropped.
+    /// A row that has ended, or does not exist, is ignored.
+    ///
+    /// # Errors
+    /// Any error of a model that drops the row; all rows have ended then.
+    pub fn retire(&mut self, row: usize) -> Result<()> {
+        self.events.retain(|event| event.row() != row);
+        if self.failed.is_some() {
+            return Ok(());
+        }
+        let others: Vec<_> = (0..self.active.len()).filter(|index| self.active[*index] != row).collect();
+        let retired = match others.len() == self.active.len() {
+            true => self.retire_waiting(row),
+            false => self.keep(&others),
+        };
+        retired.inspect_err(|error| self.failed = Some(with_sources(error)))
     }
 
     /// Ends rows whose prompt cannot be read.
@@ -111,29 +134,33 @@ impl<B: Backend> Batch<B> {
     }
 
     /// Ends a row whose prompt has not been read, if it is one.
-    pub(super) fn retire_waiting(&mut self, row: usize) {
-        for waiting in &mut self.waiting {
-            let before = waiting.rows.len();
-            waiting.rows.retain(|other| *other != row);
-            if waiting.rows.len() < before {
-                self.rows.remove(&row);
-            }
+    ///
+    /// # Errors
+    /// Any error of a model that drops what it has read of the prompt.
+    pub(super) fn retire_waiting(&mut self, row: usize) -> Result<()> {
+        let Some(index) = self.waiting.iter().position(|waiting| waiting.rows.contains(&row)) else {
+            return Ok(());
+        };
+        self.rows.remove(&row);
+        self.waiting[index].rows.retain(|other| *other != row);
+        match self.waiting[index].rows.is_empty() {
+            true => self.waiting.remove(index).map_or(Ok(()), |waiting| self.evaluator.release(waiting.key)),
+            false => Ok(()),
         }
-        self.waiting.retain(|waiting| !waiting.rows.is_empty());
     }
 
-    /// Reads the prompts of the requests that wait, and takes their rows into the batch. Requests whose prompts cannot be read
-    /// are ended.
+    /// Reads the prompts of requests that wait, and takes their rows into the batch. Requests whose prompts cannot be read are
+    /// ended.
     ///
     /// # Errors
     /// Any error that leaves the models unusable.
     pub(super) fn admit(&mut self) -> Result<()> {
-        let mut waiting = std::mem::take(&mut self.waiting);
-        let mut together = waiting.len();
-        while !waiting.is_empty() {
-            together = together.clamp(1, waiting.len());
-            let Err(error) = self.read(waiting.make_contiguous().split_at(together).0) else {
-                waiting.drain(..together);
+        let mut due = self.due()?;
+        let mut together = due.len();
+        while !due.is_empty() {
+            together = together.clamp(1, due.len());
+            let Err(error) = self.read(due.make_contiguous().split_at(together).0) else {
+                due.drain(..together).try_for_each(|waiting| self.evaluator.release(waiting.key))?;
                 continue;
             };
             if self.failed.is_some() || self.evaluator.check_poison().is_err() {
@@ -141,9 +168,9 @@ impl<B: Backend> Batch<B> {
             }
             match error {
                 Error::RowFailed { row, source } if row < together => {
-                    self.end_one(&mut waiting, row, *source)
+                    self.end_one(due.remove(row), *source)?
                 }
-                error if together == 1 => self.end_one(&mut waiting, 0, error),
+                error if together == 1 => self.end_one(due.pop_front(), error)?,
                 // The prompts are read one by one, to find those that cannot be read.
                 _ => together = 1,
             }
@@ -151,10 +178,44 @@ impl<B: Backend> Batch<B> {
         Ok(())
     }
 
-    fn end_one(&mut self, waiting: &mut VecDeque<Waiting<B>>, index: usize, error: Error) {
-        if let Some(Waiting { rows, .. }) = waiting.remove(index) {
-            self.refuse(rows, error);
+    /// Takes the requests whose prompts are read to their ends in this step, and reads a piece of one that is longer.
+    fn due(&mut self) -> Result<VecDeque<Waiting<B>>> {
+        let Some(most) = self.decoding.prefill else { return Ok(std::mem::take(&mut self.waiting)) };
+        let (mut left, mut piece) = (most, most);
+        let (mut due, mut later) = (VecDeque::new(), VecDeque::new());
+        while let Some(waiting) = self.waiting.pop_front() {
+            if left == 0 && piece == 0 {
+                later.push_back(waiting);
+                continue;
+            }
+            let unread = self.evaluator.unread(&waiting.leaves);
+            if unread <= left {
+                left -= unread;
+                due.push_back(waiting);
+            } else if unread <= most {
+                // Those behind it do not overtake it.
+                left = 0;
+                later.push_back(waiting);
+            } else if std::mem::take(&mut piece) == 0 {
+                later.push_back(waiting);
+            } else {
+                match self.evaluator.read_piece(&waiting.leaves, waiting.key, most) {
+                    Ok(()) => later.push_back(waiting),
+                    Err(error) if self.evaluator.check_poison().is_err() => return Err(error),
+                    Err(Error::RowFailed { source, .. }) => self.end_one(Some(waiting), *source)?,
+                    Err(error) => self.end_one(Some(waiting), error)?,
+                }
+            }
         }
+        self.waiting = later;
+        Ok(due)
+    }
+
+    /// Ends the rows of a request whose prompt cannot be read.
+    fn end_one(&mut self, waiting: Option<Waiting<B>>, error: Error) -> Result<()> {
+        let Some(Waiting { rows, key, .. }) = waiting else { return Ok(()) };
+        self.refuse(rows, error);
+        self.evaluator.release(key)
     }
 
     /// Reads prompts, each once, and takes in a row for each of their samples. A failure that does not poison the evaluator
@@ -171,11 +232,10 @@ impl<B: Backend> Batch<B> {
             || joining.iter().enumerate().flat_map(|(i, w)| w.rows.iter().map(move |row| (i, *row)));
         let origins: Vec<_> = samples().map(|(index, _)| old + index).collect();
         let prompts: Vec<_> = joining.iter().map(|waiting| waiting.prompt.clone()).collect();
-        let identity =
-            |(_, row): (_, usize)| self.rows.get(&row).map(|row| (row.settings.id, row.settings.seed));
+        let start = |(_, row): (_, usize)| self.rows.get(&row).map(|row| row.settings.start.clone());
         let evaluator = &self.evaluator;
         let prompt = |term: &str, row: usize| evaluator.prompt_tokens(term, origins[row - old]);
-        let sampled = self.sampler.join(samples().filter_map(identity), prompt);
+        let sampled = self.sampler.join(samples().filter_map(start), prompt);
         let taken = sampled.and_then(|()| {
             let drafted = self.stepper.join(&self.evaluator, &prompts);
             drafted.or_else(|error| self.sampler.select(&before).and(Err(error)))

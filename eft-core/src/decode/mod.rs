@@ -34,6 +34,7 @@ mod sampler;
 pub(crate) mod step;
 pub(crate) mod stop;
 pub mod text;
+mod waiting;
 
 pub use crate::sample::{Attribution, Decoding, TermShare};
 pub use batch::Batch;

@@ -8,15 +8,13 @@ use crate::backend::Backend;
 use crate::check;
 use crate::error::in_row;
 use crate::evaluator::{Evaluator, OpenOptions};
-use crate::sample::{Decoding, RowId};
+use crate::sample::{Decoding, RowId, RowStart};
 use crate::scores::consecutive;
 use crate::{Error, Prompt, Result, Source};
 
 /// The settings of one row of a batch.
-#[derive(Debug)]
 pub(super) struct RowSettings {
-    pub(super) id: RowId,
-    pub(super) seed: u64,
+    pub(super) start: RowStart,
     pub(super) max_tokens: Option<usize>,
     pub(super) stops: StopRules,
     pub(super) stop_strings: Vec<String>,
@@ -24,7 +22,6 @@ pub(super) struct RowSettings {
 }
 
 /// The rows of a batch that is about to be generated.
-#[derive(Debug)]
 pub(crate) struct Rows {
     /// For each row of the evaluator, its index among all rows.
     pub(super) active: Vec<usize>,
@@ -123,11 +120,15 @@ impl Rows {
         stops: &StopRules,
         decoding: &Decoding,
     ) {
+        let sampling = Arc::new(request.row_sampling(decoding));
         for (sample, row) in rows.enumerate() {
             self.active.push(row);
             self.settings.push(RowSettings {
-                id: RowId { request: request.id.unwrap_or(index as u64), sample: sample as u64 },
-                seed: request.seed.unwrap_or(decoding.sampling.seed),
+                start: RowStart {
+                    id: RowId { request: request.id.unwrap_or(index as u64), sample: sample as u64 },
+                    seed: request.seed.unwrap_or(sampling.sampling.seed),
+                    sampling: sampling.clone(),
+                },
                 max_tokens: request.max_tokens.or(decoding.max_tokens),
                 stops: stops.clone(),
                 stop_strings: request.stop_strings.clone(),
@@ -151,7 +152,11 @@ pub(crate) fn open<B: Backend>(
 ) -> Result<(Evaluator<B>, Rows)> {
     decoding.validate()?;
     requests.iter().try_for_each(Request::validate)?;
-    let options = OpenOptions { parallel: decoding.parallel, every_term: decoding.rivals.is_some() };
+    let options = OpenOptions {
+        parallel: decoding.parallel,
+        every_term: decoding.rivals.is_some(),
+        cached_tokens: decoding.cached_tokens,
+    };
     let (mut evaluator, refused) = open_accepted(roots, requests, options)?;
     let (rows, origins) = Rows::of_accepted(&evaluator, 0, requests, &refused, decoding)?;
     if origins.len() > evaluator.rows() {

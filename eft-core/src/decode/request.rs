@@ -1,5 +1,7 @@
-use crate::sample::check_sequences;
-use crate::{Error, Prompt, Result, TokenId};
+use std::sync::Arc;
+
+use crate::sample::{Decoding, Processor, RowSampling, Truncation, check_sequences};
+use crate::{Error, Prompt, Result, Sampling, TokenId};
 
 /// One text to generate, or several samples of it: a prompt, and the settings that differ from the
 /// [`Decoding`](super::Decoding) of the batch.
@@ -27,7 +29,7 @@ use crate::{Error, Prompt, Result, TokenId};
 /// assert_ne!(alone[0], alone[1]);
 /// # Ok::<(), eft_core::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 #[non_exhaustive]
 #[must_use]
 pub struct Request {
@@ -35,8 +37,16 @@ pub struct Request {
     pub prompt: Prompt,
     /// The stable id from which random numbers are made; the index of the request in its batch if `None`.
     pub id: Option<u64>,
-    /// The seed; that of the batch if `None`.
+    /// The seed; that of `sampling` if `None`.
     pub seed: Option<u64>,
+    /// How tokens are drawn; as the batch says if `None`.
+    pub sampling: Option<Sampling>,
+    /// The processors of the scores, which are applied after those of the batch.
+    pub processors: Vec<Arc<dyn Processor>>,
+    /// The truncations, which are applied after those of the batch.
+    pub truncations: Vec<Arc<dyn Truncation>>,
+    /// How many of the likeliest tokens are reported at each position; as many as the batch says if `None`.
+    pub alternatives: Option<usize>,
     /// The most tokens of the text; the limit of the batch if `None`.
     pub max_tokens: Option<usize>,
     /// The ids that end the text; those of the batch if `None`.
@@ -58,6 +68,10 @@ impl Request {
             prompt: prompt.into(),
             id: None,
             seed: None,
+            sampling: None,
+            processors: Vec::new(),
+            truncations: Vec::new(),
+            alternatives: None,
             max_tokens: None,
             stop_ids: None,
             stop_sequences: Vec::new(),
@@ -76,6 +90,48 @@ impl Request {
     /// Sets the seed.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Sets how tokens are drawn. Rows of one batch may differ in it; those with equal filters are filtered together.
+    ///
+    /// ```
+    /// use eft_core::decode::Request;
+    /// use eft_core::sample::LogitBias;
+    /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+    ///
+    /// let vocab = Vocab::new("abc", ["a", "b", "c"])?;
+    /// let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0, 2.0]));
+    /// let requests = [
+    ///     Request::new([0]).sampling(Sampling::greedy()),
+    ///     Request::new([0]).sampling(Sampling::greedy()).processor(LogitBias::new([(1, 5.0)])?),
+    ///     Request::new([0]),
+    /// ];
+    /// let decoding = Decoding::from(Sampling::default().top_k(1)).max_tokens(2);
+    /// let texts: Result<Vec<_>, _> = model.generate_batch(requests, decoding)?.text()?.read().into_iter().collect();
+    /// assert_eq!(texts.unwrap(), ["cc", "bb", "cc"]);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    pub fn sampling(mut self, sampling: Sampling) -> Self {
+        self.sampling = Some(sampling);
+        self
+    }
+
+    /// Adds a processor for this request, which is applied after those of the batch and those added before.
+    pub fn processor(mut self, processor: impl Processor + 'static) -> Self {
+        self.processors.push(Arc::new(processor));
+        self
+    }
+
+    /// Adds a truncation for this request, which is applied after those of the batch and those added before.
+    pub fn truncation(mut self, truncation: impl Truncation + 'static) -> Self {
+        self.truncations.push(Arc::new(truncation));
+        self
+    }
+
+    /// Reports the `k` likeliest tokens of the combined distribution at each position.
+    pub fn alternatives(mut self, k: usize) -> Self {
+        self.alternatives = Some(k);
         self
     }
 
@@ -133,12 +189,43 @@ impl Request {
     /// # Errors
     /// [`Error::InvalidParameter`] for the first setting that is not.
     pub fn validate(&self) -> Result<()> {
+        self.sampling.map_or(Ok(()), |sampling| sampling.validate())?;
         check_sequences(&self.stop_sequences)?;
         check_stop_strings(&self.stop_strings)?;
         match self.samples {
             0 => Err(Error::parameter("samples", 0, "at least 1")),
             _ => Ok(()),
         }
+    }
+}
+
+impl Request {
+    /// How its tokens are chosen in a batch under `decoding`.
+    pub(super) fn row_sampling(&self, decoding: &Decoding) -> RowSampling {
+        let mut row = RowSampling::of(decoding);
+        row.sampling = self.sampling.unwrap_or(row.sampling);
+        row.processors.extend(self.processors.iter().cloned());
+        row.truncations.extend(self.truncations.iter().cloned());
+        row.alternatives = self.alternatives.unwrap_or(row.alternatives);
+        row
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("prompt", &self.prompt)
+            .field("id", &self.id)
+            .field("seed", &self.seed)
+            .field("sampling", &self.sampling)
+            .field("processors", &self.processors.len())
+            .field("truncations", &self.truncations.len())
+            .field("max_tokens", &self.max_tokens)
+            .field("stop_ids", &self.stop_ids)
+            .field("stop_sequences", &self.stop_sequences)
+            .field("stop_strings", &self.stop_strings)
+            .field("samples", &self.samples)
+            .finish_non_exhaustive()
     }
 }
 

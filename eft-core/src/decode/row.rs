@@ -8,7 +8,6 @@ use crate::TokenId;
 use crate::sample::Token;
 
 /// One text of a batch.
-#[derive(Debug)]
 pub(super) struct Row {
     pub(super) settings: RowSettings,
     /// How many tokens had been pushed when the batch began. They count for processors and random numbers, but not for

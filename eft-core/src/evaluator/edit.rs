@@ -76,7 +76,7 @@ impl<B: Backend> Evaluator<B> {
         let rows = self.rows();
         let lengths: Vec<_> = self.pushed.iter().zip(drop).map(|(p, d)| p.len() - d).collect();
         for open in &mut self.sessions {
-            let mut of_session = vec![0; rows * open.models.len()];
+            let mut of_session = vec![0; rows * open.models.len() + open.parked.len()];
             for &model in &open.models {
                 let model = &self.models[model];
                 for (row, length) in lengths.iter().enumerate() {
@@ -122,9 +122,15 @@ impl<B: Backend> Evaluator<B> {
         self.check_poison()?;
         let old = self.rows();
         check::select(rows, old)?;
-        for open in &mut self.sessions {
+        self.clock += 1;
+        let left: Vec<_> = (0..old).filter(|row| !rows.contains(row)).collect();
+        for index in 0..self.sessions.len() {
+            let parked = self.to_park(index, &left);
+            let open = &mut self.sessions[index];
             let blocks = 0..open.models.len();
-            let of_session: Vec<_> = blocks.flat_map(|b| rows.iter().map(move |row| b * old + row)).collect();
+            let of_models = blocks.flat_map(|b| rows.iter().map(move |row| b * old + row));
+            let of_session: Vec<_> = of_models.chain(parked.iter().map(|(row, _)| *row)).collect();
+            open.parked = parked.into_iter().map(|(_, parked)| parked).collect();
             if let Err(error) = open.session.select(&of_session) {
                 self.poison = Some(with_sources(&error));
                 return Err(error);

@@ -9,7 +9,7 @@ use crate::{EngineRow, Error, Result, RowFeed, Scores, Session};
 /// Where a row of the grown session comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin {
-    /// It is this row of the session, and stays as it is.
+    /// It is this row of a model, and stays as it is.
     Held(usize),
     /// It is a new row: a model of the group, and one of its prompts.
     New { block: usize, row: usize },
@@ -19,9 +19,11 @@ pub(super) enum Origin {
 pub(super) struct Growth<'a, B: Backend> {
     /// The models that the session runs.
     pub(super) group: Vec<&'a PlannedModel<B>>,
+    /// The number of the session's rows that are rows of the models. Those after them are parked.
+    pub(super) rows: usize,
     /// The tokens that each row of the session holds; none if the model is opaque.
-    pub(super) read: Vec<EngineRow>,
-    /// Each row of the grown session. All rows that the session has are among them.
+    pub(super) held: Vec<EngineRow>,
+    /// Each row of the models in the grown session. Parked rows come after them. All rows that the session has are among them.
     pub(super) origins: Vec<Origin>,
 }
 
@@ -29,6 +31,9 @@ pub(super) struct Growth<'a, B: Backend> {
 pub(super) struct Grown<B: Backend> {
     /// The scores of the new rows, in one or several parts.
     pub(super) scores: Vec<Scores<B>>,
+    /// The parked rows that are left, and those that new rows have begun with.
+    pub(super) parked: Vec<usize>,
+    pub(super) used: Vec<usize>,
     /// The selection that drops the new rows again.
     undo: Vec<usize>,
 }
@@ -36,42 +41,54 @@ pub(super) struct Grown<B: Backend> {
 /// Why rows could not be added.
 pub(super) struct GrowError {
     /// A row that it names is one of the grown session.
-    pub(super) error: Error,
+    pub(super) error: Box<Error>,
     /// The new rows could not be dropped again, or the session is unusable.
     pub(super) lost: bool,
+    /// The parked rows that are left.
+    pub(super) parked: Vec<usize>,
 }
 
 impl<B: Backend> Growth<'_, B> {
     /// Adds the new rows. Each continues from a copy of the row that shares the longest prefix with it, where the session
-    /// can roll back to that prefix; the others are opened. If that fails, the session gets its rows back.
+    /// can roll back to that prefix; the others are opened. A parked row of which a new row begins with all becomes that row.
+    /// If that fails, the session gets its rows back, but for such parked rows.
     pub(super) fn run(&self, session: &mut Parts<B>) -> Result<Grown<B>, GrowError> {
         let limits = session.rollback_limit();
         let before = limits.len();
-        let mut plan = Steps { opened: Vec::new(), selected: Vec::new(), drop: Vec::new(), feed: Vec::new() };
+        let mut plan = Steps::default();
         for (index, origin) in self.origins.iter().enumerate() {
             plan.add(index, self.step(*origin, &limits), before);
         }
-        let opened = match plan.opened.is_empty() {
-            true => None,
-            false => {
-                let rows: Vec<_> = plan.opened.iter().filter_map(|index| self.place(*index)).collect();
-                let opened = open_rows(&self.group, &rows);
-                let (part, scores) = opened
-                    .map_err(|error| GrowError { error: in_grown(error, &plan.opened), lost: false })?;
-                session.add(part, rows.len());
-                Some(scores)
-            }
+        let rows = self.origins.len();
+        let parked: Vec<_> = (self.rows..before).filter(|row| !plan.taken.contains(row)).collect();
+        parked.iter().enumerate().for_each(|(i, row)| plan.add(rows + i, Step::Keep(*row), before));
+        let all = rows + parked.len();
+        let number = |rows: &[usize]| -> Vec<usize> {
+            rows.iter().filter_map(|row| row.checked_sub(self.rows)).collect()
         };
+        let mut scores = Vec::new();
+        if !plan.opened.is_empty() {
+            let places: Vec<_> = plan.opened.iter().filter_map(|index| self.place(*index)).collect();
+            let (part, opened) = open_rows(&self.group, &places).map_err(|error| GrowError {
+                error: in_grown(error, &plan.opened).into(),
+                lost: false,
+                parked: (0..before - self.rows).collect(),
+            })?;
+            session.add(part, places.len());
+            scores.push(opened.spread(all, &plan.opened));
+        }
         let held = |old| self.origins.iter().position(|o| matches!(o, Origin::Held(row) if *row == old));
-        let undo: Vec<_> = (0..before).filter_map(held).collect();
+        let undo: Vec<_> = (0..self.rows).filter_map(held).chain(rows..all).collect();
         match self.read(session, &plan) {
             Ok(read) => {
-                let opened = opened.map(|scores| scores.spread(self.origins.len(), &plan.opened));
-                Ok(Grown { scores: read.into_iter().chain(opened).collect(), undo })
+                scores.extend(read);
+                Ok(Grown { scores, parked: number(&parked), used: number(&plan.continued), undo })
             }
-            Err((error, selected)) => {
-                let back = if selected { undo } else { (0..before).collect() };
-                Err(GrowError { error, lost: drop_rows(session, &back, before).is_err() })
+            Err(NotFed { error, selected }) => {
+                let back: Vec<_> = if selected { undo } else { (0..before).collect() };
+                let left = if selected { parked } else { (self.rows..before).collect() };
+                let lost = back.len() != self.rows + left.len() || drop_rows(session, &back).is_err();
+                Err(GrowError { error: error.into(), lost, parked: number(&left) })
             }
         }
     }
@@ -83,10 +100,10 @@ impl<B: Backend> Growth<'_, B> {
             Origin::New { block, row } => (block, row),
         };
         let Some(row) = self.group[block].engine_row(row) else { return Step::Open };
-        match nearest(&self.read, limits, &row) {
+        match nearest(&self.held, limits, &row) {
             Some((old, kept)) => Step::Continue {
                 old,
-                drop: self.read[old].tokens.len() - kept,
+                drop: self.held[old].tokens.len() - kept,
                 feed: RowFeed::last(row.tokens[kept..].to_vec()),
             },
             None => Step::Open,
@@ -101,39 +118,55 @@ impl<B: Backend> Growth<'_, B> {
         }
     }
 
-    /// Makes the session's rows those that are wanted, and feeds the rows that continue from others. An error says whether
-    /// the rows had been selected.
-    fn read(&self, session: &mut Parts<B>, plan: &Steps) -> Result<Option<Scores<B>>, (Error, bool)> {
-        session.select(&plan.selected).map_err(|error| (error, false))?;
-        if plan.drop.iter().any(|drop| *drop > 0) {
-            session.rollback(&plan.drop).map_err(|error| (error, true))?;
-        }
-        if plan.feed.iter().all(|feed| feed.tokens.is_empty()) {
-            return Ok(None);
-        }
-        let scores = session.extend(&plan.feed).map_err(|error| (error, true))?;
+    /// Makes the session's rows those that are wanted, and feeds the rows that continue from others.
+    fn read(&self, session: &mut Parts<B>, plan: &Steps) -> Result<Option<Scores<B>>, NotFed> {
+        let scores = select_and_feed(session, &plan.selected, &plan.drop, &plan.feed)?;
+        let Some(scores) = scores else { return Ok(None) };
         let (first, wanted) = (self.group[0], plan.feed.iter().map(|feed| feed.wanted).collect::<Vec<_>>());
         let checked = scores.check(first.model.backend(), &first.name, &wanted, first.model.vocab().real());
-        checked.map(|()| Some(scores)).map_err(|error| (error, true))
+        checked.map(|()| Some(scores)).map_err(|error| NotFed { error, selected: true })
+    }
+}
+
+/// Why rows were not selected and fed.
+pub(super) struct NotFed {
+    pub(super) error: Error,
+    /// Whether the rows had been selected.
+    pub(super) selected: bool,
+}
+
+/// Makes the rows of a session those of `selected`, drops tokens from their ends, and feeds them others. Returns the scores,
+/// if any row was fed.
+pub(super) fn select_and_feed<B: Backend>(
+    session: &mut Parts<B>,
+    selected: &[usize],
+    drop: &[usize],
+    feed: &[RowFeed],
+) -> Result<Option<Scores<B>>, NotFed> {
+    session.select(selected).map_err(|error| NotFed { error, selected: false })?;
+    let failed = |error| NotFed { error, selected: true };
+    if drop.iter().any(|drop| *drop > 0) {
+        session.rollback(drop).map_err(failed)?;
+    }
+    match feed.iter().any(|feed| !feed.tokens.is_empty()) {
+        true => session.extend(feed).map(Some).map_err(failed),
+        false => Ok(None),
     }
 }
 
 impl<B: Backend> Grown<B> {
     /// Drops the new rows again.
     pub(super) fn undo(&self, session: &mut Parts<B>) -> Result<()> {
-        drop_rows(session, &self.undo, self.undo.len())
+        drop_rows(session, &self.undo)
     }
 }
 
-/// Makes the rows `back` the only ones of a session that had `before` rows.
-fn drop_rows<B: Backend>(session: &mut Parts<B>, back: &[usize], before: usize) -> Result<()> {
-    if back.len() != before {
-        return Err(Error::shape("rows of a session", before, back.len()));
-    }
-    match before {
+/// Makes the rows `back` the only ones of a session.
+fn drop_rows<B: Backend>(session: &mut Parts<B>, back: &[usize]) -> Result<()> {
+    match back.is_empty() {
         // The session was opened for the new rows alone, and is dropped as a whole.
-        0 => Ok(()),
-        _ => session.select(back),
+        true => Ok(()),
+        false => session.select(back),
     }
 }
 
@@ -151,6 +184,7 @@ enum Step {
 }
 
 /// What is done for all rows.
+#[derive(Default)]
 struct Steps {
     /// The rows that are opened.
     opened: Vec<usize>,
@@ -158,6 +192,9 @@ struct Steps {
     selected: Vec<usize>,
     drop: Vec<usize>,
     feed: Vec<RowFeed>,
+    /// The old rows that new rows continue from, and those of which a new row begins with all tokens, or all but the last.
+    continued: Vec<usize>,
+    taken: Vec<usize>,
 }
 
 impl Steps {
@@ -165,7 +202,13 @@ impl Steps {
     fn add(&mut self, index: usize, step: Step, before: usize) {
         let (selected, drop, feed) = match step {
             Step::Keep(old) => (old, 0, RowFeed::none()),
-            Step::Continue { old, drop, feed } => (old, drop, feed),
+            Step::Continue { old, drop, feed } => {
+                self.continued.push(old);
+                if drop <= 1 {
+                    self.taken.push(old);
+                }
+                (old, drop, feed)
+            }
             Step::Open => {
                 self.opened.push(index);
                 (before + self.opened.len() - 1, 0, RowFeed::none())

@@ -1,18 +1,20 @@
 //! Adding rows to an open evaluator.
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Evaluator;
 use super::expr::Root;
 use super::grow::{GrowError, Grown, Growth, Origin, shares_session};
 use super::model::PlannedModel;
 use super::open::{groups, unopened};
+use super::parked::Parked;
 use super::parts::Parts;
 use super::plan::{LeafModels, Leaves, Plan};
 use super::state::OpenSession;
 use super::threads::for_each;
 use crate::backend::Backend;
 use crate::error::{in_row, with_sources};
-use crate::{Error, Prompt, Result};
+use crate::{EngineRow, Error, Prompt, Result};
 
 /// What an evaluator runs once more rows have joined.
 struct Joined<B: Backend> {
@@ -28,16 +30,23 @@ struct Joined<B: Backend> {
 
 /// A session that is to get more rows.
 struct Job<'a, B: Backend> {
-    /// The index of the session and its models, if there is one yet.
-    before: Option<(usize, Vec<usize>)>,
+    /// The session as it is, but for its rows, and its index; `None` if there is none yet.
+    before: Option<Before>,
     session: Parts<B>,
     growth: Growth<'a, B>,
+}
+
+/// A session before it gets more rows.
+struct Before {
+    index: usize,
+    models: Vec<usize>,
+    parked: Vec<Parked>,
 }
 
 /// A session that has got more rows, or has failed to.
 struct Outcome<B: Backend> {
     /// As in its [`Job`].
-    before: Option<(usize, Vec<usize>)>,
+    before: Option<Before>,
     session: Parts<B>,
     grown: Result<Grown<B>, GrowError>,
 }
@@ -92,10 +101,13 @@ impl<B: Backend> Evaluator<B> {
         let joined = self.joined(rows)?;
         joined.models.iter().try_for_each(PlannedModel::check)?;
         let (old, new) = (self.rows(), self.rows() + rows.len());
+        let held: Vec<_> = (0..self.sessions.len()).map(|session| self.held_by(session)).collect();
         let mut sessions: Vec<_> = std::mem::take(&mut self.sessions).into_iter().map(Some).collect();
         // A model that panics leaves the evaluator without sessions.
         self.poison = Some("rows were joining it".into());
-        let jobs = joined.groups.iter().map(|group| self.job(group, &joined, &mut sessions, new)).collect();
+        self.clock += 1;
+        let jobs = joined.groups.iter().map(|group| self.job(group, &joined, &mut sessions, &held, new));
+        let jobs = jobs.collect();
         let outcomes = for_each(jobs, self.options.parallel, |mut job: Job<'_, B>| {
             let grown = job.growth.run(&mut job.session);
             Outcome { before: job.before, session: job.session, grown }
@@ -105,7 +117,7 @@ impl<B: Backend> Evaluator<B> {
         }
         self.poison = None;
         self.take_over(joined, outcomes, old);
-        self.prompts.extend(rows.iter().map(|(prompt, _)| (*prompt).clone()));
+        self.prompts.extend(rows.iter().map(|(prompt, _)| Arc::new((*prompt).clone())));
         self.pushed.resize(new, Vec::new());
         Ok(old..new)
     }
@@ -124,8 +136,8 @@ impl<B: Backend> Evaluator<B> {
             return Ok(Joined { models: models.collect(), from, groups, roots: None });
         }
         // Terms that have been one model so far, because they render all prompts in the same way, become two.
-        let prompts: Vec<_> =
-            self.prompts.iter().chain(rows.iter().map(|(prompt, _)| *prompt)).cloned().collect();
+        let old = self.prompts.iter().map(|prompt| &**prompt);
+        let prompts: Vec<_> = old.chain(rows.iter().map(|(prompt, _)| *prompt)).cloned().collect();
         let plan = Plan::new(&self.sources, &prompts, self.options.every_term)?;
         let from = |planned: &PlannedModel<B>| {
             let read = planned.inputs.first(self.rows());
@@ -136,12 +148,14 @@ impl<B: Backend> Evaluator<B> {
         Ok(Joined { models: plan.models, from, groups, roots: Some((plan.roots, plan.leaves)) })
     }
 
-    /// What is to be done for one session. It is taken from `sessions`, if there is one that the models can share.
+    /// What is to be done for one session. It is taken from `sessions`, if there is one that the models can share. `held` has
+    /// what the rows of each hold.
     fn job<'a>(
         &self,
         group: &[usize],
         joined: &'a Joined<B>,
         sessions: &mut [Option<OpenSession<B>>],
+        held: &[Vec<EngineRow>],
         new: usize,
     ) -> Job<'a, B> {
         let old = self.rows();
@@ -162,36 +176,37 @@ impl<B: Backend> Evaluator<B> {
         });
         let origins = origins.collect();
         let group = group.iter().map(|model| &joined.models[*model]).collect();
-        let read = open.iter().flat_map(|open| &open.models);
-        let read = read.flat_map(|model| self.models[*model].read(&self.pushed)).collect();
-        let growth = Growth { group, read, origins };
-        match before.zip(open) {
-            Some((index, OpenSession { session, models })) => {
-                Job { before: Some((index, models)), session, growth }
-            }
-            None => Job { before: None, session: Parts::none(self.backend.clone()), growth },
-        }
+        let Some((index, open)) = before.zip(open) else {
+            let growth = Growth { group, rows: 0, held: Vec::new(), origins };
+            return Job { before: None, session: Parts::none(self.backend.clone()), growth };
+        };
+        let OpenSession { session, models, parked } = open;
+        let growth = Growth { group, rows: models.len() * old, held: held[index].clone(), origins };
+        Job { before: Some(Before { index, models, parked }), session, growth }
     }
 
     /// Makes the sessions again what they were before some of them failed to grow, and returns the first error.
     fn put_back(&mut self, mut sessions: Vec<Option<OpenSession<B>>>, outcomes: Vec<Outcome<B>>) -> Error {
         let (mut first, mut lost) = (None, None);
         for Outcome { before, mut session, grown } in outcomes {
-            match grown {
+            let left = match grown {
                 Ok(grown) => {
                     if let Err(error) = grown.undo(&mut session) {
                         lost.get_or_insert_with(|| with_sources(&error));
                     }
+                    grown.parked
                 }
-                Err(GrowError { error, lost: of_session }) => {
+                Err(GrowError { error, lost: of_session, parked }) => {
                     if of_session {
                         lost.get_or_insert_with(|| with_sources(&error));
                     }
-                    first.get_or_insert(error);
+                    first.get_or_insert(*error);
+                    parked
                 }
-            }
-            if let Some((index, models)) = before {
-                sessions[index] = Some(OpenSession { session, models });
+            };
+            if let Some(Before { index, models, parked }) = before {
+                let parked = left.into_iter().map(|row| parked[row].clone()).collect();
+                sessions[index] = Some(OpenSession { session, models, parked });
             }
         }
         self.sessions = sessions.into_iter().flatten().collect();
@@ -202,8 +217,7 @@ impl<B: Backend> Evaluator<B> {
     /// Takes over sessions that have grown; there were `old` rows before.
     fn take_over(&mut self, joined: Joined<B>, outcomes: Vec<Outcome<B>>, old: usize) {
         let Joined { models, from, groups, roots } = joined;
-        let fed: Vec<_> = self.models.iter().map(|model| model.fed.clone()).collect();
-        let mut before: Vec<_> = std::mem::take(&mut self.models).into_iter().map(Some).collect();
+        let before = std::mem::take(&mut self.models);
         let mut planned: Vec<_> = models.into_iter().map(Some).collect();
         let mut models: Vec<_> = planned.iter().map(|_| None).collect();
         for (group, Outcome { before: of_session, session, grown }) in groups.into_iter().zip(outcomes) {
@@ -214,12 +228,9 @@ impl<B: Backend> Evaluator<B> {
                 let mut model = unopened(planned, rows);
                 (model.session, model.block) = (self.sessions.len(), block);
                 if let Some(from) = from[index].filter(|_| of_session.is_some()) {
-                    model.fed[..old].copy_from_slice(&fed[from]);
-                    // A model that became two leaves its scores to the first; the second computes them when they are needed.
-                    if let Some(before) = before[from].take() {
-                        model.scores = before.scores;
-                        model.scores.grow(rows);
-                    }
+                    model.fed[..old].copy_from_slice(&before[from].fed);
+                    // A model may have become two, which both have its scores.
+                    model.scores = before[from].scores.shallow_clone(&self.backend, rows);
                 }
                 let of_block = model.rows_of_session(rows);
                 for scores in &grown.scores {
@@ -228,7 +239,13 @@ impl<B: Backend> Evaluator<B> {
                 }
                 models[index] = Some(model);
             }
-            self.sessions.push(OpenSession { session, models: group });
+            let parked = of_session.map_or(Vec::new(), |before| before.parked);
+            let left = grown.parked.into_iter().map(|row| {
+                let used = if grown.used.contains(&row) { self.clock } else { parked[row].used };
+                Parked { used, ..parked[row].clone() }
+            });
+            let parked = left.collect();
+            self.sessions.push(OpenSession { session, models: group, parked });
         }
         self.models = models.into_iter().flatten().collect();
         if let Some((roots, leaves)) = roots {

@@ -39,6 +39,8 @@ mod join;
 mod model;
 mod open;
 mod options;
+mod park;
+mod parked;
 mod parts;
 mod plan;
 mod prefix;

@@ -1,4 +1,6 @@
 //! Opening: one session for each engine, whose rows are those of the models that it runs, block by block.
+use std::sync::Arc;
+
 use super::model::{Model, PlannedModel};
 use super::parts::Parts;
 use super::plan::{Leaves, Plan};
@@ -96,7 +98,7 @@ impl<B: Backend> Evaluator<B> {
                 model.scores.insert(scores.shallow_clone(&backend).select(&of_block), &vec![0; rows]);
             }
             let session = Parts::of(backend.clone(), session, rows * group.len());
-            sessions.push(OpenSession { session, models: group });
+            sessions.push(OpenSession { session, models: group, parked: Vec::new() });
         }
         Self {
             backend,
@@ -106,8 +108,9 @@ impl<B: Backend> Evaluator<B> {
             leaves: plan.leaves,
             models,
             sessions,
-            prompts: prompts.to_vec(),
+            prompts: prompts.iter().cloned().map(Arc::new).collect(),
             pushed: vec![Vec::new(); rows],
+            clock: 0,
             poison: None,
         }
     }

@@ -16,6 +16,10 @@ pub struct OpenOptions {
     /// Also run terms whose weights cancel, so that an attribution can report every term as it was written. Off by
     /// default.
     pub every_term: bool,
+    /// The caches of rows that leave are kept while they hold at most this many tokens together, in each session, for rows
+    /// that [join](super::Evaluator::join) with a prompt that begins as they do. Those that were not of use for the longest
+    /// time are dropped first. 0, the default, keeps none.
+    pub cached_tokens: usize,
 }
 
 impl OpenOptions {
@@ -28,6 +32,12 @@ impl OpenOptions {
     /// Sets [`every_term`](Self::every_term).
     pub fn every_term(mut self, every_term: bool) -> Self {
         self.every_term = every_term;
+        self
+    }
+
+    /// Sets [`cached_tokens`](Self::cached_tokens).
+    pub fn cached_tokens(mut self, tokens: usize) -> Self {
+        self.cached_tokens = tokens;
         self
     }
 }

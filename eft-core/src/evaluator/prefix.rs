@@ -21,6 +21,7 @@ pub(super) fn nearest(read: &[EngineRow], limits: &[usize], row: &EngineRow) -> 
     best.map(|(index, kept, ..)| (index, kept))
 }
 
-fn shared_prefix(a: &[TokenId], b: &[TokenId]) -> usize {
+/// The number of tokens at the beginning of `a` that `b` begins with, too.
+pub(super) fn shared_prefix(a: &[TokenId], b: &[TokenId]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }

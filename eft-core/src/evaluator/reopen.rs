@@ -51,7 +51,8 @@ impl<B: Backend> Evaluator<B> {
     }
 
     fn resume_all(&mut self, models: &[PlannedModel<B>], groups: &[Vec<usize>]) -> Result<Vec<Opened<B>>> {
-        let mut old: Vec<_> = std::mem::take(&mut self.sessions).into_iter().map(Some).collect();
+        let held: Vec<_> = (0..self.sessions.len()).map(|session| self.held_by(session)).collect();
+        let mut old: Vec<_> = std::mem::take(&mut self.sessions).into_iter().zip(held).map(Some).collect();
         if self.poison.is_some() {
             old.clear();
         }
@@ -61,12 +62,10 @@ impl<B: Backend> Evaluator<B> {
         for group in groups {
             let group: Vec<_> = group.iter().map(|m| &models[*m]).collect();
             let resumable = old.iter_mut().find(|o| {
-                o.as_ref().is_some_and(|o| self.models[o.models[0]].model.shares_passes(&group[0].model))
+                o.as_ref().is_some_and(|(o, _)| self.models[o.models[0]].model.shares_passes(&group[0].model))
             });
-            let resumed = resumable.and_then(Option::take).and_then(|open| {
-                let read = open.models.iter().flat_map(|m| self.models[*m].read(&self.pushed)).collect();
-                resume(Box::new(open.session), read, &group)
-            });
+            let resumed = resumable.and_then(Option::take);
+            let resumed = resumed.and_then(|(open, held)| resume(Box::new(open.session), held, &group));
             opened.push(match resumed {
                 Some(opened) => opened,
                 None => open(&group)?,

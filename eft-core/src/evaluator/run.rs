@@ -86,7 +86,7 @@ impl<B: Backend> Evaluator<B> {
     fn pass(&self, session: usize, wanted: &[Option<&[Range<usize>]>]) -> Result<Option<Pass>> {
         let rows = self.rows();
         let open = &self.sessions[session];
-        let all = rows * open.models.len();
+        let all = rows * open.models.len() + open.parked.len();
         let mut pass =
             Pass { session, drop: vec![0; all], feed: vec![RowFeed::none(); all], models: Vec::new() };
         for &index in &open.models {
@@ -126,7 +126,8 @@ impl<B: Backend> Evaluator<B> {
         let rows = self.rows();
         let open = &self.sessions[pass.session];
         let (room, limit) = (open.session.room(), open.session.rollback_limit());
-        for (row, (feed, drop)) in pass.feed.iter().zip(&pass.drop).enumerate() {
+        let of_models = rows * open.models.len();
+        for (row, (feed, drop)) in pass.feed.iter().zip(&pass.drop).take(of_models).enumerate() {
             let (room, limit) = match (room.get(row), limit.get(row)) {
                 (Some(room), Some(limit)) => (room.saturating_add(*drop), *limit),
                 _ => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::OpenOptions;
 use super::expr::{Expr, Root};
 use super::model::{Inputs, Model};
+use super::parked::Parked;
 use super::parts::Parts;
 use super::plan::LeafModels;
 use super::store::ScoreStore;
@@ -23,9 +24,11 @@ pub struct Evaluator<B: Backend> {
     pub(super) models: Vec<ModelRows<B>>,
     pub(super) sessions: Vec<OpenSession<B>>,
     /// The prompt of each row.
-    pub(super) prompts: Vec<Prompt>,
+    pub(super) prompts: Vec<Arc<Prompt>>,
     /// The tokens after the prompt of each row, fed or not.
     pub(super) pushed: Vec<Vec<TokenId>>,
+    /// Counts the calls that change which rows there are.
+    pub(super) clock: u64,
     /// The failure that left the sessions out of step.
     pub(super) poison: Option<String>,
 }
@@ -48,6 +51,8 @@ pub(super) struct ModelRows<B: Backend> {
 pub(super) struct OpenSession<B: Backend> {
     pub(super) session: Parts<B>,
     pub(super) models: Vec<usize>,
+    /// The rows of the session after those of the models.
+    pub(super) parked: Vec<Parked>,
 }
 
 impl<B: Backend> ModelRows<B> {

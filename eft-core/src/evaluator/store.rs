@@ -92,9 +92,12 @@ impl<B: Backend> ScoreStore<B> {
         self.forget_unused();
     }
 
-    /// Adds rows without scores at the end, up to `rows` rows.
-    pub(crate) fn grow(&mut self, rows: usize) {
-        self.rows.resize(rows, BTreeMap::new());
+    /// Returns the same scores for a batch of `rows` rows, of which those at the end have none.
+    pub(crate) fn shallow_clone(&self, backend: &B, rows: usize) -> Self {
+        let shared = |chunk: &Option<Scores<B>>| chunk.as_ref().map(|scores| scores.shallow_clone(backend));
+        let mut of_rows = self.rows.clone();
+        of_rows.resize(rows, BTreeMap::new());
+        Self { chunks: self.chunks.iter().map(shared).collect(), rows: of_rows }
     }
 
     fn forget_unused(&mut self) {

@@ -42,6 +42,12 @@ pub struct Decoding {
     pub rivals: Option<usize>,
     /// Whether the passes of different models run in separate threads.
     pub parallel: bool,
+    /// How many tokens of prompts that [join](crate::decode::Batch::join) a batch are read at a time; `None` for whole
+    /// prompts.
+    pub prefill: Option<usize>,
+    /// How many tokens the models' caches may hold for rows that have ended: see
+    /// [`OpenOptions::cached_tokens`](crate::OpenOptions::cached_tokens).
+    pub cached_tokens: usize,
 }
 
 impl Default for Decoding {
@@ -56,6 +62,8 @@ impl Default for Decoding {
             alternatives: 0,
             rivals: None,
             parallel: false,
+            prefill: None,
+            cached_tokens: 0,
         }
     }
 }
@@ -122,12 +130,48 @@ impl Decoding {
         self
     }
 
+    /// Reads the prompts of requests that [join](crate::decode::Batch::join) a running batch in pieces, so that a long prompt
+    /// does not make the other rows wait: a step reads at most this many tokens of one long prompt, and at most as many of
+    /// prompts that need no more than that. Texts are as if the prompts were read whole, except through rounding.
+    ///
+    /// Models that cannot go back into their prompts ([`Session::rollback_limit`](crate::Session::rollback_limit)), and opaque
+    /// sources, read every prompt whole.
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Decoding, Host, Vocab};
+    ///
+    /// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |_| Ok(vec![0.0, 1.0]));
+    /// let mut batch = model.generate_batch([vec![0]], Decoding::default().max_tokens(4).prefill(4))?;
+    /// batch.join([vec![1; 10]])?;
+    /// // The first row gets its tokens while the prompt is read.
+    /// let rows: Vec<_> = batch.map(|event| Ok(event?.row())).collect::<eft_core::Result<_>>()?;
+    /// assert_eq!(rows, [0, 0, 0, 1, 0, 0, 1, 1, 1, 1]);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    pub fn prefill(mut self, tokens: usize) -> Self {
+        self.prefill = Some(tokens);
+        self
+    }
+
+    /// Keeps the caches of rows that have ended while they hold at most this many tokens together, in each model's session.
+    /// Requests that join with a prompt that begins as such a row does, such as the next turn of a chat, read only the rest.
+    /// Rows that were not of use for the longest time are dropped first. By default none are kept.
+    ///
+    /// Models whose rows share one cache (ONNX files and TorchScript modules) also compute the rows that are kept.
+    pub fn cached_tokens(mut self, tokens: usize) -> Self {
+        self.cached_tokens = tokens;
+        self
+    }
+
     /// Checks that every setting is in its range.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for the first setting that is not.
     pub fn validate(&self) -> Result<()> {
         self.sampling.validate()?;
+        if self.prefill == Some(0) {
+            return Err(Error::parameter("prefill", 0, "at least 1 token"));
+        }
         check_sequences(&self.stop_sequences)
     }
 }

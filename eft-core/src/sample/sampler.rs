@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
 use super::decoding::Decoding;
-use super::processor::{History, Processor};
-use super::sampling::Sampling;
-use super::scored_position::{ScoredPosition, drawn_from};
+use super::groups::{groups, some};
+use super::row::{RowSampling, RowStart, RowState};
+use super::scored_position::ScoredPosition;
 use super::token::Token;
-use super::truncation::{Truncation, truncated};
 use super::uniform::{Purpose, RowId, Uniforms};
 use crate::backend::{Backend, Pick, ScoreRow};
 use crate::check;
@@ -31,24 +30,10 @@ use crate::{Error, Fault, Result, Scores, TokenId};
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 pub struct Sampler<B: Backend> {
-    backend: B,
-    sampling: Sampling,
-    processors: Vec<Arc<dyn Processor>>,
-    truncations: Vec<Arc<dyn Truncation>>,
-    alternatives: usize,
+    pub(super) backend: B,
     stop_ids: Vec<TokenId>,
     max_tokens: Option<usize>,
-    rows: Vec<RowState>,
-}
-
-/// One row of the batch.
-#[derive(Debug, Clone)]
-struct RowState {
-    id: RowId,
-    seed: u64,
-    generated: Vec<TokenId>,
-    /// For each processor, the prompt that it requests.
-    prompts: Vec<Vec<TokenId>>,
+    pub(super) rows: Vec<RowState>,
 }
 
 impl<B: Backend> Sampler<B> {
@@ -59,23 +44,23 @@ impl<B: Backend> Sampler<B> {
     /// [`Error::InvalidParameter`] if a setting is out of its range.
     pub fn new(backend: B, decoding: &Decoding, rows: usize) -> Result<Self> {
         decoding.validate()?;
-        let prompts = vec![Vec::new(); decoding.processors.len()];
-        let row = |index: u64| RowState {
-            id: index.into(),
-            seed: decoding.sampling.seed,
-            generated: Vec::new(),
-            prompts: prompts.clone(),
+        let sampling = Arc::new(RowSampling::of(decoding));
+        let row = |index: u64| {
+            let seed = decoding.sampling.seed;
+            RowState::new(RowStart { id: index.into(), seed, sampling: sampling.clone() })
         };
         Ok(Self {
             backend,
-            sampling: decoding.sampling,
-            processors: decoding.processors.clone(),
-            truncations: decoding.truncations.clone(),
-            alternatives: decoding.alternatives,
             stop_ids: decoding.stop_ids.clone().unwrap_or_default(),
             max_tokens: decoding.max_tokens,
             rows: (0..rows as u64).map(row).collect(),
         })
+    }
+
+    /// Creates a sampler for rows that differ in how their tokens are chosen.
+    pub(crate) fn of_rows(backend: B, rows: impl IntoIterator<Item = RowStart>) -> Self {
+        let rows = rows.into_iter().map(RowState::new).collect();
+        Self { backend, stop_ids: Vec::new(), max_tokens: None, rows }
     }
 
     /// Sets the prompts that processors request by [`Processor::prompt_of`]: `prompt(term, row)` returns the token ids
@@ -85,11 +70,7 @@ impl<B: Backend> Sampler<B> {
     /// The errors of `prompt`.
     pub fn with_prompts<'a>(mut self, prompt: impl Fn(&str, usize) -> Result<&'a [TokenId]>) -> Result<Self> {
         for (row, state) in self.rows.iter_mut().enumerate() {
-            for (processor, tokens) in self.processors.iter().zip(&mut state.prompts) {
-                if let Some(term) = processor.prompt_of() {
-                    *tokens = prompt(term, row)?.to_vec();
-                }
-            }
+            state.read_prompts(|term| prompt(term, row))?;
         }
         Ok(self)
     }
@@ -105,34 +86,26 @@ impl<B: Backend> Sampler<B> {
         Ok(self)
     }
 
-    /// Sets the stable id and the seed of each row.
-    pub(crate) fn with_identities(mut self, rows: impl IntoIterator<Item = (RowId, u64)>) -> Self {
-        self.rows.iter_mut().zip(rows).for_each(|(row, (id, seed))| (row.id, row.seed) = (id, seed));
-        self
-    }
-
-    /// Adds rows at the ends of their prompts, one for each identity. `prompt(term, row)` is that of
-    /// [`with_prompts`](Self::with_prompts). An error adds none.
+    /// Adds rows at the ends of their prompts. `prompt(term, row)` is that of [`with_prompts`](Self::with_prompts). An error
+    /// adds none.
     pub(crate) fn join<'a>(
         &mut self,
-        rows: impl IntoIterator<Item = (RowId, u64)>,
+        rows: impl IntoIterator<Item = RowStart>,
         prompt: impl Fn(&str, usize) -> Result<&'a [TokenId]>,
     ) -> Result<()> {
-        let mut joined = Vec::new();
-        for (row, (id, seed)) in (self.rows.len()..).zip(rows) {
-            let prompts = self.processors.iter().map(|processor| match processor.prompt_of() {
-                Some(term) => Ok(prompt(term, row)?.to_vec()),
-                None => Ok(Vec::new()),
-            });
-            joined.push(RowState {
-                id,
-                seed,
-                generated: Vec::new(),
-                prompts: prompts.collect::<Result<_>>()?,
-            });
-        }
+        let joined = (self.rows.len()..).zip(rows).map(|(row, start)| {
+            let mut state = RowState::new(start);
+            state.read_prompts(|term| prompt(term, row))?;
+            Ok(state)
+        });
+        let joined = joined.collect::<Result<Vec<_>>>()?;
         self.rows.extend(joined);
         Ok(())
+    }
+
+    /// Returns whether the likeliest token of a row is always taken.
+    pub(crate) fn is_greedy(&self, row: usize) -> bool {
+        self.rows.get(row).is_some_and(|row| row.sampling().sampling.is_greedy())
     }
 
     /// Returns the tokens chosen for a row so far; none if the batch has no such row.
@@ -165,38 +138,8 @@ impl<B: Backend> Sampler<B> {
     /// Chooses a token for each position, and remembers none of them.
     pub(crate) fn choose(&self, positions: &[ScoredPosition<'_, B>], width: usize) -> Result<Vec<Token>> {
         let prepared = self.prepare(positions, width)?;
-        let rows = drawn_from(positions, prepared.as_ref());
-        let picks = self.pick(&rows, positions, Purpose::Draw, width)?;
-        self.build_tokens(positions, &picks, prepared.is_some(), width)
-    }
-
-    /// Applies processors, temperature, filters and truncations. Returns a tensor with one row for each position, or `None` if they
-    /// change nothing.
-    pub(crate) fn prepare(
-        &self,
-        positions: &[ScoredPosition<'_, B>],
-        width: usize,
-    ) -> Result<Option<B::Tensor>> {
-        let mut prepared = self.process(positions, width)?;
-        if let Some(filter) = self.sampling.filter().filter(|f| !f.is_identity()) {
-            let rows = drawn_from(positions, prepared.as_ref());
-            prepared = Some(self.backend.filter(&rows, &filter, width)?);
-        }
-        if self.truncations.is_empty() || self.sampling.is_greedy() {
-            return Ok(prepared);
-        }
-        let place = |p: &ScoredPosition<'_, B>| {
-            let row = &self.rows[p.row];
-            let history = History::new(&row.generated[..p.position]).with_row(row.id);
-            (history, self.uniform(p.row, p.position, Purpose::Truncate))
-        };
-        let places: Vec<_> = positions.iter().map(place).collect();
-        for truncation in &self.truncations {
-            let rows = drawn_from(positions, prepared.as_ref());
-            let cut = truncated(&self.backend, truncation.as_ref(), &rows, &places, width)?;
-            prepared = cut.or(prepared);
-        }
-        Ok(prepared)
+        let picks = self.pick(&prepared.rows(positions), positions, Purpose::Draw, width)?;
+        self.build_tokens(positions, &picks, width)
     }
 
     /// Picks a token from each score row: the likeliest one, or one drawn with the random number of its position and
@@ -208,21 +151,28 @@ impl<B: Backend> Sampler<B> {
         purpose: Purpose,
         width: usize,
     ) -> Result<Vec<Pick>> {
-        if self.sampling.is_greedy() {
-            return self.backend.argmax(rows, width);
+        let mut picks = vec![Pick { token: 0, log_prob: f32::NAN }; positions.len()];
+        for (greedy, which) in groups(positions.iter().map(|p| Some(self.is_greedy(p.row))), |a, b| a == b) {
+            let rows = some(rows, &which);
+            let picked = if greedy {
+                self.backend.argmax(&rows, width)?
+            } else {
+                let uniforms = which.iter().map(|index| &positions[*index]);
+                let uniforms: Vec<_> = uniforms.map(|p| self.uniform(p.row, p.position, purpose)).collect();
+                self.backend.draw(&rows, &uniforms, width)?
+            };
+            which.into_iter().zip(picked).for_each(|(index, pick)| picks[index] = pick);
         }
-        let uniforms: Vec<_> = positions.iter().map(|p| self.uniform(p.row, p.position, purpose)).collect();
-        self.backend.draw(rows, &uniforms, width)
+        Ok(picks)
     }
 
     /// Returns the random number of a row, a position and a purpose.
     pub(crate) fn uniform(&self, row: usize, position: usize, purpose: Purpose) -> f64 {
-        let row = &self.rows[row];
-        Uniforms::new(row.seed).at(row.id, position, purpose)
+        let start = &self.rows[row].start;
+        Uniforms::new(start.seed).at(start.id, position, purpose)
     }
 
-    /// Builds the reported tokens from the picks. `prepared` says that the picks come from other score rows than the
-    /// positions' own.
+    /// Builds the reported tokens from the picks.
     ///
     /// # Errors
     /// * [`Error::BadScores`] if no token can be chosen from the scores of a position.
@@ -231,25 +181,35 @@ impl<B: Backend> Sampler<B> {
         &self,
         positions: &[ScoredPosition<'_, B>],
         picks: &[Pick],
-        prepared: bool,
         width: usize,
     ) -> Result<Vec<Token>> {
         let combined: Vec<_> = positions.iter().map(|p| p.scores).collect();
-        let log_probs = if prepared {
+        let sampling = |index: usize| self.rows[positions[index].row].sampling();
+        // A pick from scores that were changed has another log-probability than in the combination.
+        let mut log_probs: Vec<_> = picks.iter().map(|p| p.log_prob).collect();
+        let changed: Vec<_> = (0..picks.len()).filter(|index| sampling(*index).changes_scores()).collect();
+        if !changed.is_empty() {
             // The pick from an unsound row may name a token that does not exist.
-            let tokens: Vec<_> = picks.iter().map(|p| vec![p.token.min(width as TokenId - 1)]).collect();
-            let lists = self.backend.log_probs(&combined, &tokens, width)?;
-            lists.into_iter().map(|list| list.first().copied().unwrap_or(f32::NAN)).collect::<Vec<_>>()
-        } else {
-            picks.iter().map(|p| p.log_prob).collect()
-        };
+            let token = |index: &usize| vec![picks[*index].token.min(width as TokenId - 1)];
+            let tokens: Vec<_> = changed.iter().map(token).collect();
+            let lists = self.backend.log_probs(&some(&combined, &changed), &tokens, width)?;
+            for (index, list) in changed.into_iter().zip(lists) {
+                log_probs[index] = list.first().copied().unwrap_or(f32::NAN);
+            }
+        }
         self.refuse_unsound(positions, picks, &log_probs, width)?;
 
-        let mut alternatives = match self.alternatives {
-            0 => vec![Vec::new(); picks.len()],
-            k => self.backend.top(&combined, k, width)?,
-        };
-        let undisturbed = self.sampling.is_greedy() && self.processors.is_empty();
+        let mut alternatives = vec![Vec::new(); picks.len()];
+        let reported: Vec<_> = (0..picks.len()).filter(|index| sampling(*index).alternatives > 0).collect();
+        if let Some(most) = reported.iter().map(|index| sampling(*index).alternatives).max() {
+            let top = self.backend.top(&some(&combined, &reported), most, width)?;
+            for (index, mut top) in reported.into_iter().zip(top) {
+                top.truncate(sampling(index).alternatives);
+                alternatives[index] = top;
+            }
+        }
+        let undisturbed =
+            |index| sampling(index).sampling.is_greedy() && sampling(index).processors.is_empty();
         let tokens = positions.iter().zip(picks).zip(log_probs).enumerate();
         let tokens = tokens.map(|(index, ((scored, pick), log_prob))| Token {
             id: pick.token,
@@ -260,7 +220,7 @@ impl<B: Backend> Sampler<B> {
             attribution: None,
             known_mass: scored.coverage.map(|coverage| coverage.known_mass),
             // A processor may prefer another token than the best one.
-            proven: scored.coverage.and_then(|coverage| coverage.proven).filter(|_| undisturbed),
+            proven: scored.coverage.and_then(|coverage| coverage.proven).filter(|_| undisturbed(index)),
             missed_mass: scored.coverage.and_then(|coverage| coverage.missed_mass),
         });
         Ok(tokens.collect())
@@ -277,9 +237,8 @@ impl<B: Backend> Sampler<B> {
             return Ok(Vec::new());
         }
         let state = &self.rows[row];
-        let history = History::new(&state.generated).with_row(state.id);
-        for (processor, prompt) in self.processors.iter().zip(&state.prompts) {
-            let mut forced = processor.forced(&history.with_prompt(prompt))?;
+        for (processor, history) in state.processors(state.generated.len()) {
+            let mut forced = processor.forced(&history)?;
             if !forced.is_empty() {
                 forced.truncate(most);
                 return Ok(forced);
@@ -300,32 +259,6 @@ impl<B: Backend> Sampler<B> {
         }
         let token = self.sample(scores)?[0].id;
         Ok((!self.stop_ids.contains(&token)).then_some(token))
-    }
-
-    /// Applies the processors. Returns a tensor with one row for each position, or `None` if there are no processors.
-    fn process(&self, positions: &[ScoredPosition<'_, B>], width: usize) -> Result<Option<B::Tensor>> {
-        if self.processors.is_empty() {
-            return Ok(None);
-        }
-        let edits = positions.iter().map(|scored| {
-            let row = &self.rows[scored.row];
-            let history = History::new(&row.generated[..scored.position]).with_row(row.id);
-            let of_processor = self.processors.iter().zip(&row.prompts);
-            let edits = of_processor.map(|(processor, prompt)| processor.edits(&history.with_prompt(prompt)));
-            Ok(edits.collect::<Result<Vec<_>>>()?.concat())
-        });
-        let edits = edits.collect::<Result<Vec<_>>>()?;
-        // The scores are edited in the form in which they are: a penalty that depends on the sign of a score acts on
-        // raw logits where the models give those.
-        let edited = self.backend.edit(&drawn_from(positions, None), &edits, width);
-        // The backend counts the rows that it was given, which are positions here.
-        edited.map(Some).map_err(|error| match error {
-            Error::TokenOutOfRange { row, token, limit, .. } if row < positions.len() => {
-                let ScoredPosition { row, position, .. } = positions[row];
-                Error::EditOutOfRange { row, position, token, limit }
-            }
-            other => other,
-        })
     }
 
     fn refuse_unsound(
@@ -380,7 +313,7 @@ impl<B: Backend> Sampler<B> {
     /// [`Error::Shape`] unless there is one id for each row.
     pub fn rename<I: Into<RowId> + Copy>(&mut self, ids: &[I]) -> Result<()> {
         check::per_row("ids", self.rows.len(), ids.len())?;
-        self.rows.iter_mut().zip(ids).for_each(|(row, id)| row.id = (*id).into());
+        self.rows.iter_mut().zip(ids).for_each(|(row, id)| row.start.id = (*id).into());
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Score rows together with the places in their texts whose next tokens they score.
 use crate::Scores;
-use crate::backend::{Backend, ScoreRow, score_rows};
+use crate::backend::{Backend, ScoreRow};
 use crate::scores::Coverage;
 
 /// A combined score row, and the place in a text whose next token it scores.
@@ -21,18 +21,6 @@ impl<B: Backend> Clone for ScoredPosition<'_, B> {
 }
 
 impl<B: Backend> Copy for ScoredPosition<'_, B> {}
-
-/// Returns the score rows that tokens are drawn from, one for each position: those of `prepared`, or the positions' own
-/// scores if nothing was done to them.
-pub(crate) fn drawn_from<'a, B: Backend>(
-    positions: &[ScoredPosition<'a, B>],
-    prepared: Option<&'a B::Tensor>,
-) -> Vec<ScoreRow<'a, B>> {
-    match prepared {
-        Some(tensor) => score_rows(tensor, positions.len()),
-        None => positions.iter().map(|position| position.scores).collect(),
-    }
-}
 
 /// Lists all positions of some scores, row by row. The first position of row `i` follows `first[i]` tokens.
 pub(crate) fn scored_positions<'a, B: Backend>(

@@ -7,7 +7,7 @@ use crate::sample::scored_position::ScoredPosition;
 /// When a drafted token is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Acceptance {
-    /// If the target picks the same token: greedily, or with the same random number.
+    /// If the target picks the same token, greedily or with the same random number. Greedy rows always accept so.
     Agreement,
     /// With probability `min(1, p / q)`, where the target gives the token the probability `p` and the draft gave it
     /// `q`.

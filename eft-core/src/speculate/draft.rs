@@ -5,8 +5,8 @@ use std::time::Instant;
 use crate::backend::{Backend, ScoreRow};
 use crate::decode::step::Bounds;
 use crate::evaluator::Evaluator;
-use crate::sample::scored_position::{ScoredPosition, drawn_from};
-use crate::sample::{Purpose, Sampler};
+use crate::sample::scored_position::ScoredPosition;
+use crate::sample::{Prepared, Purpose, Sampler};
 use crate::{Result, Scores, TokenId};
 
 /// The root of the evaluator that drafts.
@@ -37,7 +37,7 @@ pub(super) struct DraftRow {
 /// One pass of the draft model, and the rows that it drew from.
 struct Pass<B: Backend> {
     scores: Scores<B>,
-    prepared: Option<B::Tensor>,
+    prepared: Prepared<B>,
     /// For each prepared row, the row of the batch.
     rows: Vec<usize>,
 }
@@ -72,8 +72,7 @@ impl<B: Backend> Draft<B> {
                 .map(|(row, scores)| ScoredPosition { scores, row, position: draft.end(row), coverage: None })
                 .collect();
             let prepared = sampler.prepare(&positions, width)?;
-            let rows = drawn_from(&positions, prepared.as_ref());
-            let picks = sampler.pick(&rows, &positions, purpose, width)?;
+            let picks = sampler.pick(&prepared.rows(&positions), &positions, purpose, width)?;
             let mut pushes = vec![Vec::new(); lengths.len()];
             let drawn = std::mem::take(&mut writing);
             for (&row, pick) in drawn.iter().zip(picks) {
@@ -136,9 +135,7 @@ impl<B: Backend> Draft<B> {
     /// Returns the distribution that the drafted token of this index was drawn from.
     pub(super) fn distribution(&self, row: usize, index: usize) -> Option<ScoreRow<'_, B>> {
         let pass = self.passes.get(index)?;
-        match &pass.prepared {
-            Some(tensor) => Some(ScoreRow::new(tensor, pass.rows.iter().position(|r| *r == row)?)),
-            None => pass.scores.positions(row).pop(),
-        }
+        let drawn = pass.rows.iter().position(|r| *r == row)?;
+        pass.prepared.changed(drawn).or_else(|| pass.scores.positions(row).pop())
     }
 }

@@ -180,7 +180,7 @@ impl<B: Backend> Speculative<B> {
         {
             let (evaluator, rows) = open(&[&self.target], &requests, &decoding)?;
             let text = TextDraft::open(&self.target, &text, &rows.prompts(&requests))?;
-            let (acceptance, scheduler) = (self.acceptance(&decoding), self.scheduler());
+            let (acceptance, scheduler) = (self.acceptance(), self.scheduler());
             let stepper = SpeculativeStepper::of_text(text, acceptance, scheduler);
             return Batch::start(evaluator, decoding, rows, Box::new(stepper));
         }
@@ -189,8 +189,8 @@ impl<B: Backend> Speculative<B> {
         self.start(evaluator, decoding, rows)
     }
 
-    fn acceptance(&self, decoding: &Decoding) -> Acceptance {
-        match decoding.sampling.is_greedy() || self.same_text {
+    fn acceptance(&self) -> Acceptance {
+        match self.same_text {
             true => Acceptance::Agreement,
             false => Acceptance::Rejection,
         }
@@ -239,7 +239,7 @@ impl<B: Backend> Speculative<B> {
             let what = format!("drafting for `{}`: it has {draft} of {target} tokens", evaluator.name(0)?);
             return Err(Error::Unsupported { who: evaluator.name(1)?.into(), what });
         }
-        let (acceptance, scheduler) = (self.acceptance(&decoding), self.scheduler());
+        let (acceptance, scheduler) = (self.acceptance(), self.scheduler());
         let stepper = SpeculativeStepper::new(&evaluator, acceptance, scheduler)?;
         Batch::start(evaluator, decoding, rows, Box::new(stepper))
     }

@@ -4,7 +4,7 @@ use crate::backend::{Backend, Edit, Pick, score_rows};
 use crate::sample::{Purpose, Sampler};
 use crate::{Result, TokenId};
 
-/// Speculative sampling: Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
+/// Speculative sampling of some rows: Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
 ///
 /// A token `x` that was drawn from the draft's distribution `q` is accepted with probability `min(1, p(x) / q(x))`,
 /// where `p` is the target's distribution. The first token that is rejected is replaced by one drawn from the residual
@@ -15,17 +15,19 @@ pub(super) fn by_rejection<'a, B: Backend>(
     sampler: &Sampler<B>,
     draft: &Draft<B>,
     target: &TargetRows<'a, B>,
-) -> Result<Accepted<'a, B>> {
-    let log_probs = target_log_probs(backend, draft, target)?;
-    let mut result = Accepted::new(draft.rows.len());
+    rows: &[usize],
+    result: &mut Accepted<'a, B>,
+) -> Result<()> {
+    let log_probs = target_log_probs(backend, draft, target, rows)?;
     // `rejected` lists each row's first rejected token. `own` lists the positions after drafts of which every token was
     // accepted: there the target draws a token of its own.
     let (mut rejected, mut own) = (Vec::new(), Vec::new());
-    for (row, (drafted, range)) in draft.rows.iter().zip(&target.of_row).enumerate() {
+    for (&row, log_probs) in rows.iter().zip(&log_probs) {
+        let (drafted, range) = (&draft.rows[row], &target.of_row[row]);
         let mut accepted = 0;
         while let Some(&token) = drafted.tokens.get(accepted) {
             let position = target.positions[range.start + accepted];
-            let (p, q) = (log_probs[row][accepted], drafted.log_probs[accepted]);
+            let (p, q) = (log_probs[accepted], drafted.log_probs[accepted]);
             // If the target's score row is unsound, `p` is NaN and this comparison is false. The token is then recorded
             // with a NaN log-prob, for which `Sampler::build_tokens` returns the error.
             if sampler.uniform(row, position.position, Purpose::Accept) >= f64::from(p - q).exp() {
@@ -40,14 +42,14 @@ pub(super) fn by_rejection<'a, B: Backend>(
             if range.len() > accepted { own.push(range.end - 1) } else { result.whole.push(row) }
         }
     }
-    replace(&rejected, backend, sampler, draft, target, &mut result)?;
+    replace(&rejected, backend, sampler, draft, target, result)?;
     if !own.is_empty() {
         let positions: Vec<_> = own.iter().map(|i| target.positions[*i]).collect();
         let rows: Vec<_> = own.iter().map(|i| target.rows[*i]).collect();
         let picks = sampler.pick(&rows, &positions, Purpose::Draw, target.width)?;
         positions.into_iter().zip(picks).for_each(|(position, pick)| result.push(position, pick));
     }
-    Ok(result)
+    Ok(())
 }
 
 /// Draws a token from the residual distribution in place of each rejected one.
@@ -92,20 +94,23 @@ fn replace<'a, B: Backend>(
     Ok(())
 }
 
-/// Returns for each row the log-probabilities of its drafted tokens under the target.
+/// Returns for each of the rows the log-probabilities of its drafted tokens under the target.
 fn target_log_probs<B: Backend>(
     backend: &B,
     draft: &Draft<B>,
     target: &TargetRows<'_, B>,
+    rows: &[usize],
 ) -> Result<Vec<Vec<f32>>> {
-    let (mut rows, mut tokens) = (Vec::new(), Vec::new());
-    for (drafted, range) in draft.rows.iter().zip(&target.of_row) {
-        rows.extend(target.rows[range.clone()].iter().take(drafted.tokens.len()).copied());
-        tokens.extend(drafted.tokens.iter().map(|token| vec![*token]));
+    let (mut of_target, mut tokens) = (Vec::new(), Vec::new());
+    for &row in rows {
+        let drafted = &draft.rows[row].tokens;
+        of_target.extend(target.rows[target.of_row[row].clone()].iter().take(drafted.len()).copied());
+        tokens.extend(drafted.iter().map(|token| vec![*token]));
     }
-    if rows.is_empty() {
-        return Ok(vec![Vec::new(); draft.rows.len()]);
+    if of_target.is_empty() {
+        return Ok(vec![Vec::new(); rows.len()]);
     }
-    let mut log_probs = backend.log_probs(&rows, &tokens, target.width)?.into_iter().flatten();
-    Ok(draft.rows.iter().map(|row| log_probs.by_ref().take(row.tokens.len()).collect()).collect())
+    let mut log_probs = backend.log_probs(&of_target, &tokens, target.width)?.into_iter().flatten();
+    let length = |row: &usize| draft.rows[*row].tokens.len();
+    Ok(rows.iter().map(|row| log_probs.by_ref().take(length(row)).collect()).collect())
 }

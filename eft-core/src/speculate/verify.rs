@@ -8,7 +8,7 @@ use super::rejection::by_rejection;
 use crate::Result;
 use crate::backend::Backend;
 use crate::evaluator::Evaluator;
-use crate::sample::scored_position::{drawn_from, scored_positions};
+use crate::sample::scored_position::scored_positions;
 use crate::sample::{Sampler, Token};
 use crate::scores::consecutive;
 
@@ -25,7 +25,7 @@ pub(super) struct Verified {
     pub(super) accepted: usize,
 }
 
-/// Verifies every row of a draft.
+/// Verifies every row of a draft. Greedy rows accept by agreement, also beside rows that accept by rejection.
 ///
 /// `alone` says that the draft contains a model of the target that shares no session with the target's other models.
 /// Its score row after the last drafted token then takes one more pass, which runs only if all tokens are accepted.
@@ -52,14 +52,17 @@ pub(super) fn verify<B: Backend>(
     let width = scores.width();
     let positions = scored_positions(&scores, &draft.starts);
     let prepared = sampler.prepare(&positions, width)?;
-    let rows = drawn_from(&positions, prepared.as_ref());
+    let rows = prepared.rows(&positions);
     let target = TargetRows { positions, rows, width, of_row: consecutive(at.iter().map(Range::len)) };
-    let accepted = match acceptance {
-        Acceptance::Agreement => by_agreement(sampler, draft, &target)?,
-        Acceptance::Rejection => by_rejection(evaluator.backend(), sampler, draft, &target)?,
-    };
+    let agreeing = |row: &usize| acceptance == Acceptance::Agreement || sampler.is_greedy(*row);
+    let (agreeing, rejecting): (Vec<_>, Vec<_>) = (0..draft.rows.len()).partition(agreeing);
+    let mut accepted = Accepted::new(draft.rows.len());
+    by_agreement(sampler, draft, &target, &agreeing, &mut accepted)?;
+    by_rejection(evaluator.backend(), sampler, draft, &target, &rejecting, &mut accepted)?;
+    // Their scores come in the order of the rows.
+    accepted.whole.sort_unstable();
     let whole = accepted.whole.clone();
-    let mut verified = build_tokens(accepted, sampler, prepared.is_some(), width)?;
+    let mut verified = build_tokens(accepted, sampler, width)?;
     for (row, token) in whole.iter().zip(next_tokens(evaluator, sampler, draft, &whole)?) {
         verified.tokens[*row].push(token);
     }
@@ -85,12 +88,11 @@ fn next_tokens<B: Backend>(
 fn build_tokens<B: Backend>(
     accepted: Accepted<'_, B>,
     sampler: &Sampler<B>,
-    prepared: bool,
     width: usize,
 ) -> Result<Verified> {
     let lengths: Vec<_> = accepted.rows.iter().map(Vec::len).collect();
     let (positions, picks): (Vec<_>, Vec<_>) = accepted.rows.into_iter().flatten().unzip();
-    let mut tokens = sampler.build_tokens(&positions, &picks, prepared, width)?.into_iter();
+    let mut tokens = sampler.build_tokens(&positions, &picks, width)?.into_iter();
     let tokens = lengths.into_iter().map(|length| tokens.by_ref().take(length).collect()).collect();
     Ok(Verified { tokens, judged: accepted.judged, accepted: accepted.accepted })
 }

@@ -1,5 +1,5 @@
 //! Checks of LoRA adapters, also of several in one pass.
-use eft_core::conformance::{SourceTest, check_engine, check_source};
+use eft_core::conformance::{SourceTest, check_engine, check_joins, check_source};
 use eft_core::{Backend, Evaluator, Prompt, Scores, Source};
 
 use super::goldens::{Difference, Golden, engine, model};
@@ -57,7 +57,9 @@ fn check_together<N: Nn>(nn: &N) -> Verdict<()> {
         })?;
     }
     let mixed = &source + 0.5 * (&first - &source) + 0.5 * (&second - &source);
-    Ok(check_source(&mixed, &SourceTest::new(prompts).tolerance(1e-3))?)
+    let test = SourceTest::new(prompts).tolerance(1e-3);
+    check_source(&mixed, &test)?;
+    Ok(check_joins(&mixed, &test.walks(2).steps(10))?)
 }
 
 /// An adapter of another base is refused, with an error that names its first tensor.

@@ -1,10 +1,14 @@
 //! Checks of every family, without adapters.
-use eft_core::conformance::{SourceTest, check_engine, check_source, check_traffic};
+use eft_core::conformance::{SourceTest, check_engine, check_joins, check_source, check_traffic};
 use eft_core::{Decoding, Sampling, Source, TokenId};
 
 use super::goldens::{Difference, FAMILIES, Golden, engine, model, texts};
 use super::{Verdict, require};
 use crate::Nn;
+
+/// The families whose rows are checked while others join: full attention, and a sliding window. The others keep their caches
+/// in the same way.
+const JOINED: [&str; 2] = ["llama", "gemma2"];
 
 /// Checks the logits and greedy texts of every family against those of transformers, the laws of engines and of sources,
 /// and prompts that take several passes. Returns the largest difference of the logits for each family.
@@ -22,6 +26,9 @@ pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
         golden.check_greedy(&source)?;
         checked = checked.and_then(|()| check_source(&source, &test.clone().walks(1).steps(10)));
         checked = checked.and_then(|()| check_traffic(&source, &test));
+        if JOINED.contains(&family) {
+            checked = checked.and_then(|()| check_joins(&source, &test.clone().steps(10)));
+        }
         checked.map_err(|failure| format!("{family}: {failure}"))?;
     }
     check_pieces(nn)?;

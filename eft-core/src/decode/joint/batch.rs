@@ -121,27 +121,20 @@ impl<B: Backend> Joint<B> {
         for ((index, variant), root) in variants.iter().enumerate().zip(roots) {
             let (rows, origins) =
                 Rows::of_accepted(&joint.evaluator, root, &requests, &refused, &variant.decoding)?;
-            joint.add(variant, root, rows, &origins, index * of_variant)?;
+            joint.add(root, rows, &origins, index * of_variant)?;
         }
         joint.drop_unused()?;
         Ok(joint)
     }
 
     /// Adds the texts of a variant, whose rows begin at `first`.
-    fn add(
-        &mut self,
-        variant: &Variant<B>,
-        root: usize,
-        rows: Rows,
-        origins: &[usize],
-        first: usize,
-    ) -> Result<()> {
+    fn add(&mut self, root: usize, rows: Rows, origins: &[usize], first: usize) -> Result<()> {
         let Some(vocab) = self.evaluator.vocabs(root)?.first().cloned() else {
             return Err(Error::NothingLeft { combination: self.evaluator.name(root)?.into() });
         };
-        let sampler = Sampler::new(self.evaluator.backend().clone(), &variant.decoding, origins.len())?
-            .with_prompts(|term, row| self.evaluator.prompt_tokens(term, origins[row]))?
-            .with_identities(rows.settings.iter().map(|row| (row.id, row.seed)));
+        let starts = rows.settings.iter().map(|row| row.start.clone());
+        let sampler = Sampler::of_rows(self.evaluator.backend().clone(), starts)
+            .with_prompts(|term, row| self.evaluator.prompt_tokens(term, origins[row]))?;
         let refused = rows.refused.into_iter();
         self.events.extend(refused.map(|(row, error)| Event::Failed { row: first + row, error }));
         let texts = rows.settings.into_iter().zip(rows.active).zip(origins).enumerate();

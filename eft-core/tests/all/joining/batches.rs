@@ -1,9 +1,8 @@
 //! Requests that join a running batch.
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use eft_core::decode::{Batch, Event, FinishReason, Request, TextEvent};
-use eft_core::sample::RepetitionPenalty;
+use eft_core::sample::{LogitBias, RepetitionPenalty, TopA};
 use eft_core::{
     Decoding, EngineSpec, Error, FnEngine, Host, Prompt, Result, Sampling, Source, TokenId, combine, from_fn,
 };
@@ -11,8 +10,9 @@ use proptest::prelude::*;
 
 use crate::common::*;
 
-/// What is known of a row's text: its tokens with their log-probabilities, and how it ended.
-type Text = (Vec<(TokenId, f32)>, Option<FinishReason>);
+/// What is known of a row's text: its tokens, each with its log-probability and the number of alternatives, and how it
+/// ended.
+type Text = (Vec<(TokenId, f32, usize)>, Option<FinishReason>);
 
 /// Runs a batch. `joins` has the requests that join after each number of events. Returns the text of each row.
 fn run(mut batch: Batch<Host>, joins: &[(usize, Request)]) -> BTreeMap<usize, Text> {
@@ -26,7 +26,8 @@ fn run(mut batch: Batch<Host>, joins: &[(usize, Request)]) -> BTreeMap<usize, Te
         }
         match batch.next() {
             Some(Ok(Event::Token { row, token })) => {
-                texts.entry(row).or_default().0.push((token.id, token.log_prob));
+                let text = texts.entry(row).or_default();
+                text.0.push((token.id, token.log_prob, token.alternatives.len()));
             }
             Some(Ok(Event::Finished { row, finished })) => {
                 texts.entry(row).or_default().1 = Some(finished.reason);
@@ -41,25 +42,41 @@ fn run(mut batch: Batch<Host>, joins: &[(usize, Request)]) -> BTreeMap<usize, Te
     }
 }
 
+/// Requests differ in how their tokens are drawn.
 fn request(index: usize, prompt: &[TokenId], samples: usize) -> Request {
-    Request::new(prompt)
-        .id(100 + index as u64)
-        .seed(index as u64 % 3)
-        .max_tokens(2 + index % 5)
-        .samples(samples)
+    let request = Request::new(prompt).id(100 + index as u64).max_tokens(2 + index % 5).samples(samples);
+    let sampling = Sampling::default().seed(index as u64);
+    match index % 5 {
+        0 => request.seed(3),
+        1 => request.sampling(Sampling::greedy()).alternatives(3),
+        2 => request.sampling(sampling.temperature(1.5)).truncation(TopA::new(0.1).unwrap()),
+        3 => request.sampling(sampling.top_p(0.8)).processor(LogitBias::new([(2, 3.0)]).unwrap()),
+        _ => request.sampling(sampling).truncation(TopA::new(0.2).unwrap()).alternatives(0),
+    }
 }
 
-/// The ways in which a batch can be generated without that its texts depend on measured times.
-fn batch(way: usize, requests: Vec<Request>) -> Batch<Host> {
+/// The ways in which a batch can be generated whose texts do not depend on measured times, and in which prompts can be read.
+fn batch(way: usize, cache: usize, requests: Vec<Request>) -> Batch<Host> {
     let (a, b, c) = (model("a", 1), model("b", 2), model("c", 3));
     let source = match way % 3 {
         0 => &a + 0.5 * (&b - &c),
         1 => combine::mixture([(0.4, &a), (0.6, &b)]).unwrap(),
         _ => Source::opaque(&a + &b),
     };
-    let sampling =
-        if way % 2 == 0 { Sampling::default().temperature(0.8).top_k(7) } else { Sampling::greedy() };
-    let decoding = Decoding::from(sampling).alternatives(2).processor(RepetitionPenalty::new(1.3).unwrap());
+    let sampling = if way.is_multiple_of(2) {
+        Sampling::default().temperature(0.8).top_k(7)
+    } else {
+        Sampling::greedy()
+    };
+    let penalty = RepetitionPenalty::new(1.3).unwrap();
+    // An opaque source has no term of this name.
+    let penalty = if way % 3 == 2 { penalty } else { penalty.with_prompt_of("a") };
+    let decoding = Decoding::from(sampling).alternatives(2).processor(penalty);
+    let decoding = match cache {
+        0 => decoding,
+        1 => decoding.prefill(2),
+        _ => decoding.prefill(1).cached_tokens(20),
+    };
     match way / 3 {
         0 => source.generate_batch(requests, decoding),
         1 => source.speculate().draft(&b).block(3).generate_batch(requests, decoding),
@@ -69,10 +86,11 @@ fn batch(way: usize, requests: Vec<Request>) -> Batch<Host> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
     #[test]
-    fn a_text_does_not_depend_on_when_its_row_joined(
+    fn a_text_depends_neither_on_when_its_row_joined_nor_on_the_other_rows(
         way in 0usize..9,
+        cache in 0usize..3,
         prompts in prop::collection::vec((prop::collection::vec(0u32..10, 0..5), 0usize..30, 1usize..3), 1..7),
     ) {
         let first = request(0, &[1, 2], 1);
@@ -82,20 +100,20 @@ proptest! {
         let mut order: Vec<_> = (1..requests.len()).collect();
         order.sort_by_key(|index| prompts[index - 1].1);
         let joins: Vec<_> = order.iter().map(|i| (prompts[i - 1].1, requests[*i].clone())).collect();
-        let got = run(batch(way, vec![first]), &joins);
+        let got = run(batch(way, cache, vec![first]), &joins);
 
         let mut row = 0;
         for index in std::iter::once(0).chain(order) {
             let request = &requests[index];
             let expected = match &request.prompt {
                 Prompt::Tokens(ids) if ids.is_empty() => BTreeMap::from_iter((0..request.samples).map(|s| (s, Text::default()))),
-                _ => run(batch(way, vec![request.clone()]), &[]),
+                _ => run(batch(way, 0, vec![request.clone()]), &[]),
             };
             for sample in 0..request.samples {
                 let (got, expected) = (&got[&row], &expected[&sample]);
-                let ids = |text: &Text| text.0.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+                let ids = |text: &Text| text.0.iter().map(|(id, _, alternatives)| (*id, *alternatives)).collect::<Vec<_>>();
                 prop_assert_eq!((ids(got), &got.1), (ids(expected), &expected.1), "request {} in row {}", index, row);
-                for ((_, a), (_, b)) in got.0.iter().zip(&expected.0) {
+                for ((_, a, _), (_, b, _)) in got.0.iter().zip(&expected.0) {
                     prop_assert!((a - b).abs() < 1e-5, "request {}: {} and {}", index, a, b);
                 }
                 row += 1;
@@ -228,7 +246,6 @@ fn texts_join_with_their_stop_strings() -> Result<()> {
     Ok(())
 }
 
-/// A row that a model fails at while it runs, after it joined, ends alone.
 #[test]
 fn ended_rows_leave_the_models() {
     let (source, counts) = counted("m", 1, &[]);
@@ -240,5 +257,137 @@ fn ended_rows_leave_the_models() {
         assert!(rows <= 3, "{rows} rows in round {round}");
     }
     assert_eq!(batch.rows(), 11);
-    let _: Arc<_> = counts;
+}
+
+#[test]
+fn a_long_prompt_is_read_between_the_steps_of_the_others() {
+    let (source, counts) = counted("m", 1, &["x"]);
+    let source = &source + source.adapter("x").unwrap();
+    let decoding = greedy().max_tokens(9).stop_ids([]).prefill(4);
+    let mut batch = source.generate_batch([[1]], decoding).unwrap();
+    batch.next().unwrap().unwrap();
+    batch.join([vec![2; 11], vec![3, 4], vec![5; 9]]).unwrap();
+    counts.take();
+    let mut rows = Vec::new();
+    while batch.waiting() > 0 {
+        let event = batch.next().unwrap().unwrap();
+        if event.row() == 0 {
+            // A piece of the longest prompt that comes first, the short prompt, and a token of each row, in two models.
+            let (_, tokens) = counts.take();
+            assert!(tokens <= 2 * (4 + 4 + 2), "{tokens} tokens in one step");
+        }
+        rows.push(event.row());
+    }
+    assert_eq!(rows.iter().filter(|row| **row == 0).count(), 5, "{rows:?}");
+    let first = |row| rows.iter().position(|r| *r == row);
+    assert!(first(2) < first(1), "the short prompt does not wait for the long one: {rows:?}");
+}
+
+#[test]
+fn a_prompt_that_is_retired_while_it_is_read_is_dropped() {
+    let (source, counts) = counted("m", 1, &[]);
+    let decoding = greedy().max_tokens(9).stop_ids([]).prefill(2);
+    let mut batch = source.generate_batch([[1]], decoding).unwrap();
+    batch.join([vec![2; 9]]).unwrap();
+    batch.next().unwrap().unwrap();
+    let rows = || counts.rows.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!((rows(), batch.waiting()), (2, 1));
+    batch.retire(1).unwrap();
+    assert_eq!((rows(), batch.waiting()), (1, 0));
+    assert_eq!(batch.filter(|event| event.as_ref().unwrap().row() == 0).count(), 9);
+}
+
+/// The tokens that the model reads for a request that joins the batch.
+fn read_for(batch: &mut Batch<Host>, counts: &Counts, prompt: &[TokenId]) -> usize {
+    batch.by_ref().for_each(drop);
+    batch.join([Request::new(prompt).max_tokens(1)]).unwrap();
+    counts.take();
+    batch.by_ref().for_each(drop);
+    counts.take().1
+}
+
+#[test]
+fn the_next_turn_of_a_chat_reads_only_what_is_new() {
+    let (source, counts) = counted("m", 1, &[]);
+    let decoding = greedy().stop_ids([]).cached_tokens(40);
+    let mut batch = source.generate_batch([[1, 2, 3]], &decoding).unwrap();
+    let mut text = vec![1, 2, 3];
+    for event in batch.by_ref() {
+        if let Event::Token { token, .. } = event.unwrap() {
+            text.push(token.id);
+        }
+    }
+    // Other requests come in between.
+    assert_eq!(read_for(&mut batch, &counts, &[5, 6, 7]), 3);
+    assert_eq!(read_for(&mut batch, &counts, &[5, 6, 8, 9]), 2);
+    // The last token of the text has not been fed.
+    assert_eq!(read_for(&mut batch, &counts, &[&text[..], &[4, 4]].concat()), 3);
+    assert_eq!(read_for(&mut batch, &counts, &[5, 6, 8, 9]), 1, "its last token is read again");
+}
+
+#[test]
+fn rows_that_were_not_of_use_for_the_longest_time_are_forgotten_first() {
+    let (source, counts) = counted("m", 1, &[]);
+    // Rows of four tokens, of which two can be kept beside the row that ended last.
+    let mut batch = source.generate_batch([[1, 1, 1, 1]], greedy().max_tokens(1).cached_tokens(8)).unwrap();
+    let mut read = |prompt: &[TokenId]| read_for(&mut batch, &counts, prompt);
+    assert_eq!(read(&[2, 2, 2, 2]), 4);
+    assert_eq!(read(&[3, 3, 3, 3]), 4);
+    assert_eq!(read(&[1, 1, 1, 5]), 1, "it is known, and used again");
+    assert_eq!(read(&[4, 4, 4, 4]), 4);
+    assert_eq!(read(&[1, 1, 1, 6]), 1);
+    assert_eq!(read(&[2, 2, 2, 7]), 4, "it was forgotten");
+}
+
+#[test]
+fn a_beginning_that_prompts_share_stays_known() {
+    let (source, counts) = counted("m", 1, &[]);
+    let mut batch =
+        source.generate_batch([[1, 2, 3, 4, 5]], greedy().max_tokens(1).cached_tokens(20)).unwrap();
+    let mut read = |prompt: &[TokenId]| read_for(&mut batch, &counts, prompt);
+    assert_eq!(read(&[7, 7]), 2);
+    assert_eq!(read(&[1, 2, 3, 6, 6]), 2);
+    assert_eq!(read(&[1, 2, 3, 8, 8, 8]), 3);
+    assert_eq!(read(&[1, 2, 3, 4, 5, 9]), 1, "the first prompt is still known as a whole");
+}
+
+/// The settings of a request have the effect that they have as the settings of a whole batch.
+#[test]
+fn settings_of_a_request_are_those_of_a_batch() {
+    let source = model("a", 1) + 0.5 * model("b", 2);
+    let sampling = [
+        Sampling::greedy(),
+        Sampling::default().temperature(1.3).top_p(0.9).seed(8),
+        Sampling::default().top_k(4).min_p(0.1).seed(9),
+    ];
+    let own = |sampling: Sampling| {
+        let request = Request::new([1, 2]).id(0).sampling(sampling).alternatives(2);
+        request.processor(LogitBias::new([(2, 3.0)]).unwrap()).truncation(TopA::new(0.05).unwrap())
+    };
+    let of_batch = |sampling: Sampling| {
+        let decoding = Decoding::from(sampling).alternatives(2).max_tokens(12).stop_ids([]);
+        decoding.processor(LogitBias::new([(2, 3.0)]).unwrap()).truncation(TopA::new(0.05).unwrap())
+    };
+    let plain = Decoding::from(Sampling::default().seed(77)).max_tokens(12).stop_ids([]);
+    let together = run(source.generate_batch(sampling.map(own), &plain).unwrap(), &[]);
+    for (row, sampling) in sampling.into_iter().enumerate() {
+        let request = Request::new([1, 2]).id(0);
+        let alone = run(source.generate_batch([request], of_batch(sampling)).unwrap(), &[]);
+        assert_eq!(together[&row], alone[&0], "{sampling:?}");
+    }
+}
+
+#[test]
+fn a_greedy_row_has_the_text_of_plain_decoding_beside_rows_that_are_sampled_by_rejection() {
+    let (a, b) = (model("a", 1), model("b", 2));
+    let source = &a + 0.3 * &b;
+    let decoding = Decoding::from(Sampling::default()).max_tokens(20).stop_ids([]);
+    for first in 0..8 {
+        let greedy = Request::new([first, 3]).sampling(Sampling::greedy());
+        let plain = run(source.generate_batch([greedy.clone()], &decoding).unwrap(), &[]);
+        let drafted = source.speculate().draft(&b).block(3);
+        let drafted = run(drafted.generate_batch([Request::new([5]), greedy], &decoding).unwrap(), &[]);
+        let ids = |text: &Text| text.0.iter().map(|(id, ..)| *id).collect::<Vec<_>>();
+        assert_eq!(ids(&drafted[&1]), ids(&plain[&0]));
+    }
 }

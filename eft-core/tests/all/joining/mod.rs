@@ -85,6 +85,7 @@ fn sources<B: Backend>(backend: &B, injector: &FaultInjector) -> Vec<Source<B>> 
     let model = |name: &str, seed| Source::new(engine(backend.clone(), name, seed, injector));
     let forward = |name: &str, seed| Source::new(Forward(engine(backend.clone(), name, seed, injector)));
     let (a, b, c) = (model("a", 1), model("b", 2), model("c", 3));
+    let f = forward("f", 5);
     vec![
         a.clone(),
         &a + 0.7 * (&b - &c),
@@ -97,9 +98,10 @@ fn sources<B: Backend>(backend: &B, injector: &FaultInjector) -> Vec<Source<B>> 
         combine::nucleus_delta(&a, &b, &c, 1.0, 0.8).unwrap(),
         // Rows that join these need sessions of their own.
         Source::opaque(&a + &b) + &c,
-        forward("f", 5),
-        forward("f", 5).adapter("x").unwrap() + &a,
-        bridge(forward("f", 5), backend.clone()) + &c,
+        f.clone(),
+        f.adapter("x").unwrap() + &a,
+        bridge(f.clone(), backend.clone()) + &c,
+        0.7 * &f + 0.5 * f.under(before_even()),
     ]
 }
 
