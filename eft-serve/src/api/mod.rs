@@ -65,7 +65,8 @@ impl App {
     /// Any error of the operating system.
     pub fn new(models: Models, config: &Config, key: Option<String>) -> std::io::Result<Self> {
         let metrics = Arc::new(Metrics::new());
-        let limits = crate::schedule::Limits { rows: config.limits.rows, queue: config.limits.queue };
+        let &Limits { rows, queue, prefill, cached_tokens, .. } = &config.limits;
+        let limits = crate::schedule::Limits { rows, queue, prefill, cached_tokens };
         Ok(Self {
             models,
             scheduler: Scheduler::start(limits, metrics.clone())?,

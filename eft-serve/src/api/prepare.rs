@@ -2,6 +2,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use eft::sample::Processor;
 use eft::{Prompt, Sampling, TokenId, Vocab};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -12,7 +13,7 @@ use super::processors::{field, processors};
 use super::prompts::{conversation, prompts};
 use super::{App, now};
 use crate::models::Source;
-use crate::schedule::{Generate, Job, MOST_ALTERNATIVES, Processors, Task, Update};
+use crate::schedule::{Generate, Job, MOST_ALTERNATIVES, Task, Update};
 
 /// Which of the two protocols a request speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +185,13 @@ impl JobMaker<'_> {
         }
     }
 
-    fn generate(&self, prompt: Prompt, of: &Settings, processors: Processors, first: usize) -> Job {
+    fn generate(
+        &self,
+        prompt: Prompt,
+        of: &Settings,
+        processors: Vec<Arc<dyn Processor>>,
+        first: usize,
+    ) -> Job {
         let task = Task::Generate(Generate {
             samples: of.samples,
             sampling: of.sampling,

@@ -1,5 +1,4 @@
 //! The processors that a request asks for: penalties, biases, grammars.
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use eft::sample::{FrequencyPenalty, History, LogitBias, PresencePenalty, Processor, RepetitionPenalty};
@@ -9,7 +8,6 @@ use super::App;
 use super::body::{Body, ResponseFormat};
 use super::error::ApiError;
 use crate::models::Source;
-use crate::schedule::Processors;
 
 /// A penalty that also counts the tokens of the prompt.
 struct WithPrompt(RepetitionPenalty, Vec<TokenId>);
@@ -26,22 +24,17 @@ pub(super) fn processors(
     body: &Body,
     source: &Source,
     prompt: &[TokenId],
-) -> Result<Processors, ApiError> {
+) -> Result<Vec<Arc<dyn Processor>>, ApiError> {
     let mut list: Vec<Arc<dyn Processor>> = Vec::new();
-    // What the processors are made of: equal for equal ones.
-    let mut settings = DefaultHasher::new();
     if let Some(penalty) = body.repetition_penalty.filter(|penalty| *penalty != 1.0) {
         let made = RepetitionPenalty::new(penalty).map_err(|e| field("repetition_penalty", &e))?;
         list.push(Arc::new(WithPrompt(made, prompt.to_vec())));
-        ("repetition", penalty.to_bits(), prompt).hash(&mut settings);
     }
     if let Some(penalty) = within("presence_penalty", body.presence_penalty)? {
         list.push(Arc::new(PresencePenalty::new(penalty).map_err(|e| field("presence_penalty", &e))?));
-        ("presence", penalty.to_bits()).hash(&mut settings);
     }
     if let Some(penalty) = within("frequency_penalty", body.frequency_penalty)? {
         list.push(Arc::new(FrequencyPenalty::new(penalty).map_err(|e| field("frequency_penalty", &e))?));
-        ("frequency", penalty.to_bits()).hash(&mut settings);
     }
     if let Some(bias) = body.logit_bias.as_ref().filter(|bias| !bias.is_empty()) {
         let limit = source.vocab().real();
@@ -59,14 +52,12 @@ pub(super) fn processors(
             }
         };
         let biases = bias.iter().map(one).collect::<Result<Vec<_>, _>>()?;
-        biases.iter().for_each(|(token, bias)| ("bias", token, bias.to_bits()).hash(&mut settings));
         list.push(Arc::new(LogitBias::new(biases).map_err(|e| field("logit_bias", &e))?));
     }
     if let Some(format) = body.response_format.as_ref().filter(|format| format.r#type != "text") {
-        list.push(grammar(app, format, source, &mut settings)?);
+        list.push(grammar(app, format, source)?);
     }
-    let id = if list.is_empty() { 0 } else { settings.finish().max(1) };
-    Ok(Processors { id, list })
+    Ok(list)
 }
 
 /// A penalty in OpenAI's range; 0 is none.
@@ -90,12 +81,7 @@ pub(super) fn field(name: &str, error: &eft::Error) -> ApiError {
 }
 
 #[cfg(not(feature = "grammar"))]
-fn grammar(
-    _: &App,
-    format: &ResponseFormat,
-    _: &Source,
-    _: &mut DefaultHasher,
-) -> Result<Arc<dyn Processor>, ApiError> {
+fn grammar(_: &App, format: &ResponseFormat, _: &Source) -> Result<Arc<dyn Processor>, ApiError> {
     let reason = format!(
         "`{}` is not supported: this server was built without the feature `grammar`, and writes text only",
         format.r#type
@@ -104,12 +90,7 @@ fn grammar(
 }
 
 #[cfg(feature = "grammar")]
-fn grammar(
-    app: &App,
-    format: &ResponseFormat,
-    source: &Source,
-    settings: &mut DefaultHasher,
-) -> Result<Arc<dyn Processor>, ApiError> {
+fn grammar(app: &App, format: &ResponseFormat, source: &Source) -> Result<Arc<dyn Processor>, ApiError> {
     let schema = match (format.r#type.as_str(), &format.json_schema) {
         ("json_object", _) => serde_json::json!({"type": "object"}).to_string(),
         ("json_schema", Some(schema)) => schema.schema.to_string(),
@@ -121,7 +102,6 @@ fn grammar(
             return Err(ApiError::field("response_format.type", reason));
         }
     };
-    ("grammar", &schema).hash(settings);
     let refused =
         |error: eft::grammar::Error| ApiError::field("response_format", eft::error::with_sources(&error));
     app.models.grammars.json_schema(source, app.models.tokenizer(), &schema).map_err(refused)

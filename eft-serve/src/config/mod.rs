@@ -202,6 +202,11 @@ pub struct Limits {
     pub requests: usize,
     /// The most bytes of a request; 1 MiB by default.
     pub body_bytes: usize,
+    /// How many tokens of long prompts are read between two steps of the other texts; 256 by default.
+    pub prefill: usize,
+    /// How many tokens the caches of texts that have ended may hold, for each model of a combination; 4,096 by default. A
+    /// prompt that begins like such a text, as the next turn of a chat does, reads only the rest.
+    pub cached_tokens: usize,
     /// The most tokens that a request may ask for, for each text; 4,096 by default.
     pub tokens: usize,
     /// The most texts that a request may ask for, over all of its prompts; 256 by default.
@@ -216,6 +221,8 @@ impl Default for Limits {
             rows: 32,
             queue: 512,
             requests: 512,
+            prefill: 256,
+            cached_tokens: 4096,
             body_bytes: 1 << 20,
             tokens: 4096,
             texts: 256,
@@ -299,6 +306,7 @@ impl Config {
             ("limits.rows", self.limits.rows),
             ("limits.queue", self.limits.queue),
             ("limits.requests", self.limits.requests),
+            ("limits.prefill", self.limits.prefill),
             ("limits.texts", self.limits.texts),
             ("limits.tokens", self.limits.tokens),
         ];

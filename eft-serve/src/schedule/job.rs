@@ -52,24 +52,12 @@ pub struct Generate {
     pub max_tokens: usize,
     /// The strings before which a text ends.
     pub stops: Vec<String>,
-    /// Penalties, biases and grammars.
-    pub processors: Processors,
+    /// Penalties, biases and grammars, in the order in which they are applied.
+    pub processors: Vec<Arc<dyn Processor>>,
     /// Whether the likeliest tokens are reported at each position.
     pub alternatives: bool,
     /// Whether each term's contribution is reported.
     pub attribution: bool,
-}
-
-/// The processors of a request, and a number that is equal for equal ones.
-///
-/// Requests with different processors run in one batch. A processor knows of a row only its identity, so the number is the
-/// id of the request, and equal requests still draw equal random numbers.
-#[derive(Clone, Default)]
-pub struct Processors {
-    /// The number: 0 if there are no processors.
-    pub id: u64,
-    /// The processors, in the order in which they are applied.
-    pub list: Vec<Arc<dyn Processor>>,
 }
 
 /// What becomes of one answer of a request.

@@ -8,7 +8,6 @@
 //! models.
 mod job;
 mod queue;
-mod row_processors;
 mod scoring;
 mod texts;
 mod worker;
@@ -18,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use job::{End, EndReason, Failure, Generate, Job, Processors, Scored, Task, Update};
+pub use job::{End, EndReason, Failure, Generate, Job, Scored, Task, Update};
 
 use crate::metrics::Metrics;
 use queue::Queue;
@@ -34,6 +33,10 @@ pub struct Limits {
     pub rows: usize,
     /// The most prompts that wait.
     pub queue: usize,
+    /// How many tokens of long prompts are read between two steps of the other texts.
+    pub prefill: usize,
+    /// How many tokens the caches of texts that have ended may hold, for each model of a batch.
+    pub cached_tokens: usize,
 }
 
 /// Why jobs are refused.

@@ -5,12 +5,11 @@ use std::time::Instant;
 
 use eft::candle::Candle;
 use eft::decode::{Batch, Event, FinishReason, Request, TextEvent};
-use eft::{Decoding, Error, Result, Sampling};
+use eft::{Decoding, Error, Result};
 
-use super::Returned;
 use super::job::{End, EndReason, Failure, Generate, Job, Update};
-use super::row_processors::RowProcessors;
 use super::writer::Writer;
+use super::{Limits, Returned};
 use crate::metrics::Metrics;
 
 /// What texts of one batch have in common.
@@ -18,10 +17,7 @@ use crate::metrics::Metrics;
 pub(super) struct Key {
     /// The combination as a formula.
     combination: String,
-    alternatives: bool,
     attribution: bool,
-    /// How tokens are drawn, without the seed.
-    sampling: Sampling,
 }
 
 /// A job whose texts are being generated, and what has been sent of each.
@@ -45,7 +41,6 @@ struct Answer {
 pub(super) struct Texts {
     pub(super) key: Key,
     batch: Batch<Candle>,
-    processors: RowProcessors,
     /// The jobs by the first of their rows.
     jobs: BTreeMap<usize, Begun>,
     metrics: Arc<Metrics>,
@@ -72,21 +67,20 @@ impl Begun {
 
     /// What the job needs to have in common with the others of its batch.
     pub(super) fn key(&self) -> Key {
-        Key {
-            combination: self.job.source.to_string(),
-            alternatives: self.generate.alternatives,
-            attribution: self.generate.attribution,
-            sampling: self.generate.sampling.seed(0),
-        }
+        Key { combination: self.job.source.to_string(), attribution: self.generate.attribution }
     }
 
+    /// The random numbers follow from the seed alone, so that a text does not depend on what else is being written.
     fn request(&self) -> Request {
-        let Generate { samples, sampling, max_tokens, processors, .. } = &self.generate;
-        Request::new(&self.job.prompt)
-            .id(processors.id)
-            .seed(sampling.seed)
+        let Generate { samples, sampling, max_tokens, processors, alternatives, .. } = &self.generate;
+        let mut request = Request::new(&self.job.prompt)
+            .id(0)
+            .sampling(*sampling)
             .max_tokens(*max_tokens)
             .samples(*samples)
+            .alternatives(if *alternatives { ALTERNATIVES } else { 0 });
+        request.processors.clone_from(processors);
+        request
     }
 
     /// The job from its beginning; what has been sent will not be sent again.
@@ -132,17 +126,17 @@ impl Begun {
 
 impl Texts {
     /// Opens a batch. If that fails, the jobs come back with the error.
-    pub(super) fn open(jobs: Vec<Begun>, metrics: Arc<Metrics>) -> Result<Self, Returned<Vec<Begun>>> {
+    pub(super) fn open(
+        jobs: Vec<Begun>,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, Returned<Vec<Begun>>> {
         let Some(first) = jobs.first() else {
             return Err(Box::new((jobs, Error::EmptyBatch { what: "a batch of texts" })));
         };
         let (key, source) = (first.key(), first.job.source.clone());
-        let processors = RowProcessors::default();
-        jobs.iter().for_each(|begun| processors.insert(&begun.generate.processors));
-        let mut decoding = Decoding::from(key.sampling).unlimited().processor(processors.clone());
-        if key.alternatives {
-            decoding = decoding.alternatives(ALTERNATIVES);
-        }
+        let mut decoding =
+            Decoding::default().unlimited().prefill(limits.prefill).cached_tokens(limits.cached_tokens);
         if key.attribution {
             decoding = decoding.attribution(RIVALS);
         }
@@ -150,24 +144,20 @@ impl Texts {
             Ok(batch) => batch,
             Err(error) => return Err(Box::new((jobs, error))),
         };
-        let mut texts = Self { key, batch, processors, jobs: BTreeMap::new(), metrics };
+        let mut texts = Self { key, batch, jobs: BTreeMap::new(), metrics };
         texts.take_in(0, jobs);
         Ok(texts)
     }
 
     /// Adds jobs with the same key. If that fails, the jobs come back with the error.
     pub(super) fn join(&mut self, jobs: Vec<Begun>) -> Result<(), Returned<Vec<Begun>>> {
-        jobs.iter().for_each(|begun| self.processors.insert(&begun.generate.processors));
         match self.batch.join(jobs.iter().map(Begun::request)) {
             Ok(rows) => {
                 self.metrics.joined.inc_by(rows.len() as u64);
                 self.take_in(rows.start, jobs);
                 Ok(())
             }
-            Err(error) => {
-                jobs.iter().for_each(|begun| self.processors.remove(&begun.generate.processors));
-                Err(Box::new((jobs, error)))
-            }
+            Err(error) => Err(Box::new((jobs, error))),
         }
     }
 
@@ -238,16 +228,10 @@ impl Texts {
             }
         }
         if begun.unfinished() == 0 {
-            self.forget(first);
+            self.jobs.remove(&first);
         }
         // The models would go on after a stop string, which they do not know.
         if stopped { self.batch.retire(row) } else { Ok(()) }
-    }
-
-    fn forget(&mut self, first: usize) {
-        if let Some(begun) = self.jobs.remove(&first) {
-            self.processors.remove(&begun.generate.processors);
-        }
     }
 
     /// Ends the jobs that nobody waits for any more, and those whose time is up. After an error, the batch is of no more use,
@@ -266,7 +250,7 @@ impl Texts {
             ended.push((*first, begun.answers.len()));
         }
         for (first, rows) in ended {
-            self.forget(first);
+            self.jobs.remove(&first);
             for row in first..first + rows {
                 if let Err(error) = self.batch.retire(row) {
                     return Err(Box::new((self.unfinished(), error)));

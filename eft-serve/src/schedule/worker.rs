@@ -15,6 +15,8 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     /// What runs, in the order of turns.
     running: VecDeque<Running>,
+    /// Batches whose texts have all ended, kept for the caches of their models; the last one ended last.
+    idle: VecDeque<Box<Texts>>,
 }
 
 enum Running {
@@ -26,9 +28,12 @@ enum Running {
 /// only when it wakes up.
 const NAP: Duration = Duration::from_secs(1);
 
+/// The most batches that are kept without a text. Each formula has a batch of its own.
+const IDLE: usize = 4;
+
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, running: VecDeque::new() }
+        Self { shared, running: VecDeque::new(), idle: VecDeque::new() }
     }
 
     /// Works until the server stops.
@@ -113,6 +118,9 @@ impl Worker {
             let key = first.key();
             let (same, others) = texts.into_iter().partition(|begun| begun.key() == key);
             texts = others;
+            if let Some(index) = self.idle.iter().position(|texts| texts.key == key) {
+                self.running.extend(self.idle.remove(index).map(Running::Texts));
+            }
             let running = self.running.iter_mut().find_map(|running| match running {
                 Running::Texts(texts) if texts.key == key => Some(texts),
                 _ => None,
@@ -132,7 +140,7 @@ impl Worker {
     /// Opens a batch. If that fails, each of its jobs gets a batch of its own, so that only those fail which are at fault.
     fn open(&mut self, jobs: Vec<Begun>) {
         let count = jobs.len();
-        match Texts::open(jobs, self.shared.metrics.clone()) {
+        match Texts::open(jobs, self.shared.limits, self.shared.metrics.clone()) {
             Ok(texts) => self.running.push_back(Running::Texts(Box::new(texts))),
             Err(returned) => self.apart(*returned, count),
         }
@@ -156,7 +164,11 @@ impl Worker {
             let Some(mut running) = self.running.pop_front() else { return };
             let going_on = match &mut running {
                 Running::Texts(texts) => match texts.sweep(now, stop) {
-                    Ok(()) => texts.rows() > 0,
+                    Ok(()) if texts.rows() == 0 => {
+                        self.keep(running);
+                        continue;
+                    }
+                    Ok(()) => true,
                     Err(returned) => {
                         self.apart(*returned, usize::MAX);
                         false
@@ -177,6 +189,14 @@ impl Worker {
         }
     }
 
+    /// Keeps a batch whose texts have all ended.
+    fn keep(&mut self, ended: Running) {
+        if let (Running::Texts(texts), true) = (ended, self.shared.limits.cached_tokens > 0) {
+            self.idle.push_back(texts);
+            self.idle.drain(..self.idle.len().saturating_sub(IDLE));
+        }
+    }
+
     /// Steps what has its turn.
     fn step(&mut self) {
         let Some(mut running) = self.running.pop_front() else { return };
@@ -184,7 +204,7 @@ impl Worker {
             Running::Texts(texts) => {
                 let together = texts.jobs();
                 match texts.step() {
-                    Ok(()) if texts.rows() == 0 => {}
+                    Ok(()) if texts.rows() == 0 => self.keep(running),
                     Ok(()) => self.running.push_back(running),
                     Err(returned) => self.apart(*returned, together),
                 }
