@@ -4,7 +4,7 @@
 //! | you implement | you call |
 //! |---|---|
 //! | [`Backend`](crate::Backend) | [`check_backend`], [`check_texts`] |
-//! | [`Engine`](crate::Engine) and its sessions | [`check_engine`], then [`check_source`] and [`check_joins`] on a source made from it |
+//! | [`Engine`](crate::Engine) and its sessions | [`check_engine`]; [`check_source`] and [`check_joins`] on its source |
 //! | [`LogitSource`](crate::LogitSource) | [`check_source`], [`check_traffic`], [`check_joins`] |
 //!
 //! Each check returns the first law that does not hold, with the input for which it fails.

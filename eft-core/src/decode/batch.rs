@@ -204,8 +204,9 @@ impl<B: Backend> Batch<B> {
     /// Returns the open models. Continue the texts with [`over`](Self::over) or [`over_requests`](Self::over_requests), or
     /// use other prompts with [`Evaluator::reopen`].
     ///
-    /// Requests whose prompts have not been read are dropped. The models hold every token but an end-of-sequence token, and one for which no context had room. A row is removed when
-    /// it ends, except that the rows that end last, in the same step, stay.
+    /// The models hold every token but an end-of-sequence token, and one for which no context had room. A row is removed when
+    /// it ends, except that the rows that end last, in the same step, stay. Requests whose prompts have not been read are
+    /// dropped.
     pub fn into_evaluator(self) -> Evaluator<B> {
         self.evaluator
     }
@@ -233,7 +234,7 @@ impl<B: Backend> Batch<B> {
     }
 
     /// Generates one token for each unfinished row, or several if they are drafted. A row that fails by itself is ended.
-    fn step(&mut self) -> Result<()> {
+    pub(super) fn step(&mut self) -> Result<()> {
         self.admit()?;
         if self.active.is_empty() {
             return Ok(());

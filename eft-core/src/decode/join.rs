@@ -95,6 +95,32 @@ impl<B: Backend> Batch<B> {
         Ok(first..self.total)
     }
 
+    /// Runs at most one step, and returns all events that there are: those that the iterator has not yielded, without a step, or
+    /// those of the next step. There are none if the step only read a [piece](crate::Decoding::prefill) of a prompt, if every
+    /// new token may turn out to belong to a stop sequence, or if no row is left.
+    ///
+    /// A server calls this between taking in requests, since the iterator runs steps until there is an event.
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Decoding, Host, Vocab};
+    ///
+    /// let model = from_fn(Host, Vocab::new("ab", ["a", "b"])?, |_| Ok(vec![0.0, 1.0]));
+    /// let mut batch = model.generate_batch([[0], [1]], Decoding::default().max_tokens(2))?;
+    /// assert_eq!(batch.advance()?.len(), 2);
+    /// batch.join([[0]])?;
+    /// assert_eq!(batch.advance()?.len(), 5); // two of the rows end
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Any error of the iterator's own, which ends all rows.
+    pub fn advance(&mut self) -> Result<Vec<Event>> {
+        if self.events.is_empty() && self.failed.is_none() {
+            self.step().inspect_err(|error| self.failed = Some(with_sources(error)))?;
+        }
+        Ok(self.events.drain(..).collect())
+    }
+
     /// Returns the number of rows that are being generated.
     pub fn running(&self) -> usize {
         self.active.len()

@@ -23,7 +23,7 @@ impl<B: Backend> Evaluator<B> {
         let first = open.models.len() * rows;
         let mut all: Vec<_> =
             open.parked.iter().enumerate().map(|(i, parked)| (first + i, parked.clone())).collect();
-        if self.options.cached_tokens > 0 {
+        if self.options.cached_tokens > 0 && !left.is_empty() {
             for model in open.models.iter().map(|model| &self.models[*model]) {
                 let held = model.read(&self.pushed);
                 all.extend(left.iter().filter_map(|row| {

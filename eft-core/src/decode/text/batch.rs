@@ -350,4 +350,17 @@ impl<B: Backend> TextBatch<Batch<B>> {
         }
         Ok(rows)
     }
+
+    /// Runs at most one step, and returns all events that there are: see [`Batch::advance`].
+    ///
+    /// # Errors
+    /// Any error of the iterator's own, which ends all texts.
+    pub fn advance(&mut self) -> Result<Vec<TextEvent>> {
+        if self.ready.is_empty() && !self.failed {
+            let events = self.events.advance();
+            let taken = events.and_then(|events| events.into_iter().try_for_each(|event| self.take(event)));
+            taken.inspect_err(|_| self.failed = true)?;
+        }
+        Ok(self.ready.drain(..).collect())
+    }
 }

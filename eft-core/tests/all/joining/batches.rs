@@ -106,7 +106,9 @@ proptest! {
         for index in std::iter::once(0).chain(order) {
             let request = &requests[index];
             let expected = match &request.prompt {
-                Prompt::Tokens(ids) if ids.is_empty() => BTreeMap::from_iter((0..request.samples).map(|s| (s, Text::default()))),
+                Prompt::Tokens(ids) if ids.is_empty() => {
+                    BTreeMap::from_iter((0..request.samples).map(|sample| (sample, Text::default())))
+                }
                 _ => run(batch(way, 0, vec![request.clone()]), &[]),
             };
             for sample in 0..request.samples {
@@ -257,44 +259,6 @@ fn ended_rows_leave_the_models() {
         assert!(rows <= 3, "{rows} rows in round {round}");
     }
     assert_eq!(batch.rows(), 11);
-}
-
-#[test]
-fn a_long_prompt_is_read_between_the_steps_of_the_others() {
-    let (source, counts) = counted("m", 1, &["x"]);
-    let source = &source + source.adapter("x").unwrap();
-    let decoding = greedy().max_tokens(9).stop_ids([]).prefill(4);
-    let mut batch = source.generate_batch([[1]], decoding).unwrap();
-    batch.next().unwrap().unwrap();
-    batch.join([vec![2; 11], vec![3, 4], vec![5; 9]]).unwrap();
-    counts.take();
-    let mut rows = Vec::new();
-    while batch.waiting() > 0 {
-        let event = batch.next().unwrap().unwrap();
-        if event.row() == 0 {
-            // A piece of the longest prompt that comes first, the short prompt, and a token of each row, in two models.
-            let (_, tokens) = counts.take();
-            assert!(tokens <= 2 * (4 + 4 + 2), "{tokens} tokens in one step");
-        }
-        rows.push(event.row());
-    }
-    assert_eq!(rows.iter().filter(|row| **row == 0).count(), 5, "{rows:?}");
-    let first = |row| rows.iter().position(|r| *r == row);
-    assert!(first(2) < first(1), "the short prompt does not wait for the long one: {rows:?}");
-}
-
-#[test]
-fn a_prompt_that_is_retired_while_it_is_read_is_dropped() {
-    let (source, counts) = counted("m", 1, &[]);
-    let decoding = greedy().max_tokens(9).stop_ids([]).prefill(2);
-    let mut batch = source.generate_batch([[1]], decoding).unwrap();
-    batch.join([vec![2; 9]]).unwrap();
-    batch.next().unwrap().unwrap();
-    let rows = || counts.rows.load(std::sync::atomic::Ordering::SeqCst);
-    assert_eq!((rows(), batch.waiting()), (2, 1));
-    batch.retire(1).unwrap();
-    assert_eq!((rows(), batch.waiting()), (1, 0));
-    assert_eq!(batch.filter(|event| event.as_ref().unwrap().row() == 0).count(), 9);
 }
 
 /// The tokens that the model reads for a request that joins the batch.

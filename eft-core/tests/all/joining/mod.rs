@@ -1,5 +1,6 @@
 //! Rows that join an open evaluator or a running batch.
 mod batches;
+mod steps;
 
 use std::sync::Arc;
 
