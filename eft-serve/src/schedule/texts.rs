@@ -180,20 +180,15 @@ impl Texts {
         self.jobs.len()
     }
 
-    /// Generates one token for each text. After an error, the batch is of no more use, and the jobs that have not ended
+    /// Runs one step of the models. After an error, the batch is of no more use, and the jobs that have not ended
     /// come back.
     pub(super) fn step(&mut self) -> Result<(), Returned<Vec<Begun>>> {
-        let rows = self.rows();
-        self.metrics.step_rows.observe(rows as f64);
-        // A step of the models yields at least one event for each row.
-        for _ in 0..rows {
-            let taken = match self.batch.next() {
-                None => break,
-                Some(event) => event.and_then(|event| self.take(event)),
-            };
-            taken.map_err(|error| Box::new((self.unfinished(), error)))?;
-        }
-        Ok(())
+        self.metrics.step_rows.observe(self.rows() as f64);
+        let taken = match self.batch.advance() {
+            Ok(events) => events.into_iter().try_for_each(|event| self.take(event)),
+            Err(error) => Err(error),
+        };
+        taken.map_err(|error| Box::new((self.unfinished(), error)))
     }
 
     fn unfinished(&mut self) -> Vec<Begun> {
