@@ -4,7 +4,7 @@
 //! Hu et al. 2021, arXiv 2106.09685, equation 3: `h = W·x + scale·B·A·x`.
 use eft_core::{Backend, Result};
 
-use crate::loader::{ParameterLoader, ungroup};
+use crate::loader::{ParameterLoader, in_order};
 use crate::nn::{Nn, Tensor};
 use crate::spec::LinearSpec;
 
@@ -41,7 +41,7 @@ impl<N: Nn> LoraLinear<N> {
     pub(crate) fn load(loader: &ParameterLoader<'_, N>, spec: &LinearSpec) -> crate::Result<Self> {
         let adapters = loader.adapters.iter().map(|adapter| {
             let Some(low_rank) = adapter.low_rank(spec)? else { return Ok(None) };
-            let up = ungroup(low_rank.up, spec);
+            let up = in_order(low_rank.up, spec);
             Ok(Some(LowRank {
                 down: loader.nn.load_linear(&low_rank.down, false, None)?,
                 up: loader.nn.load_linear(&up, false, None)?,

@@ -102,4 +102,15 @@ impl RawTensor<'_> {
             order.flat_map(|row| &self.bytes[row * width..(row + 1) * width]).copied().collect();
         Self { bytes: bytes.into(), ..self.clone() }
     }
+
+    /// Returns a tensor in which, in each run of `head` rows, the even rows come before the odd ones. The original Llama
+    /// and Cohere rotate neighbouring channels of a head together, where [`Nn::rope`](crate::Nn::rope) pairs channels of
+    /// the two halves of a head.
+    #[must_use]
+    pub fn unpaired(&self, head: usize) -> Self {
+        let heads = self.shape[0] / head.max(1);
+        let halves =
+            move |h: usize| (0..2).flat_map(move |odd| (0..head / 2).map(move |i| h * head + 2 * i + odd));
+        self.reordered((0..heads).flat_map(halves))
+    }
 }

@@ -31,10 +31,12 @@ fn read_all(folder: &Path) -> Result<(), Error> {
     let spec = checkpoint.spec();
     checkpoint.tensor(&format!("{}.weight", spec.embedding), &[spec.vocab, spec.hidden])?;
     for layer in &spec.layers {
-        let norm = &layer.attention_norm;
-        checkpoint.tensor(&format!("{}.weight", norm.name), &[norm.width])?;
-        let down = &layer.mlp.down;
-        checkpoint.tensor(&format!("{}.weight", down.name), &down.stored_shape())?;
+        if let Some(norm) = &layer.attention_norm {
+            checkpoint.tensor(&format!("{}.weight", norm.name), &[norm.width])?;
+        }
+        for linear in layer.linears().into_iter().rev() {
+            checkpoint.tensor(&format!("{}.weight", linear.name), &linear.stored_shape())?;
+        }
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub fn check_adapters<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
         let source = Source::new(engine);
         Golden::family(base)?.check_logits(&source)?;
         for name in names {
-            differences.push(Golden::adapter(name, base)?.check_logits(&source.adapter(name)?)?);
+            differences.push(Golden::variant(name, base)?.check_logits(&source.adapter(name)?)?);
         }
     }
     check_together(nn)?;
@@ -63,7 +63,7 @@ fn check_together<N: Nn>(nn: &N) -> Verdict<()> {
 /// An adapter of another base is refused, with an error that names its first tensor.
 fn check_foreign<N: Nn>(nn: &N) -> Verdict<()> {
     let checkpoint = Checkpoint::open(Golden::family("gpt2")?.folder())?;
-    let adapter = Adapter::open(Golden::adapter("qwen2-lora", "qwen2")?.folder())?;
+    let adapter = Adapter::open(Golden::variant("qwen2-lora", "qwen2")?.folder())?;
     let first = "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight";
     match DecoderEngine::with_adapters(nn.clone(), &checkpoint, &[adapter], None).map(drop) {
         Err(Error::BadTensor { tensor, .. }) if tensor == first => Ok(()),

@@ -2,17 +2,22 @@
 use eft_core::conformance::{SourceTest, check_engine, check_source, check_traffic};
 use eft_core::{Decoding, Sampling, Source, TokenId};
 
-use super::goldens::{Difference, FAMILIES, Golden, engine, model, texts};
+use super::goldens::{Difference, FAMILIES, FORMATS, FORMATS_BASE, Golden, engine, model, texts};
 use super::{Verdict, require};
 use crate::Nn;
 
-/// Checks the logits and greedy texts of every family against those of transformers, the laws of engines and of sources,
-/// and prompts that take several passes. Returns the largest difference of the logits for each family.
+/// Checks the logits and greedy texts of every family against those of transformers, the logits of checkpoints in other formats,
+/// the laws of engines and of sources, and prompts that take several passes. Returns the largest difference of the logits
+/// for each family.
 ///
 /// # Errors
 /// Returns the first check that fails, in words.
 pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
     let mut differences = Vec::new();
+    for name in FORMATS {
+        let golden = Golden::variant(name, FORMATS_BASE)?;
+        differences.push(golden.check_logits(&model(nn, name, &[])?)?);
+    }
     for family in FAMILIES {
         let (golden, engine) = (Golden::family(family)?, engine(nn, family, &[])?);
         let test = SourceTest::new(golden.prompts.clone()).tolerance(1e-3).steps(20).walks(2);
