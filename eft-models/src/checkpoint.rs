@@ -203,10 +203,9 @@ impl Checkpoint {
             Ok(file.any(name)?.map(part))
         };
         let numbers = quantisation.weight([outputs, inputs], &part)?;
-        Ok(numbers.zip(self.find_quantised(prefix)).map(|(numbers, (name, _))| {
-            let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-            RawTensor { name, shape: shape.into(), dtype: Dtype::F32, bytes: bytes.into() }
-        }))
+        Ok(numbers
+            .zip(self.find_quantised(prefix))
+            .map(|(numbers, (name, _))| RawTensor::of_numbers(name, shape, &numbers)))
     }
 }
 

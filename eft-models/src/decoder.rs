@@ -3,6 +3,7 @@ use eft_core::{Error, TokenId};
 
 use crate::Result;
 use crate::adapter::Adapter;
+use crate::embedding::Embedding;
 use crate::feed_forward::FeedForwardPart;
 use crate::loader::ParameterLoader;
 use crate::lora::{AdapterRows, LoraLinear};
@@ -15,7 +16,7 @@ use crate::weights::Weights;
 /// The weights of a decoder.
 pub(crate) struct Decoder<N: Nn> {
     spec: DecoderSpec,
-    embedding: N::Linear,
+    embedding: Embedding<N>,
     positions: Option<N::Linear>,
     layers: Vec<Layer<N>>,
     final_norm: Norm<N>,
@@ -58,17 +59,24 @@ impl<N: Nn> Decoder<N> {
     /// Loads the decoder that the weights' spec describes, with its adapters.
     pub(crate) fn load(nn: &N, weights: &dyn Weights, adapters: &[Adapter]) -> Result<Self> {
         let spec = weights.spec().clone();
-        let linears = spec.linears();
-        adapters.iter().try_for_each(|adapter| adapter.check(&linears))?;
+        adapters.iter().try_for_each(|adapter| adapter.check(&spec))?;
         let loader = ParameterLoader { nn, weights, adapters };
-        let embedding = loader.embedding(&spec.embedding, spec.vocab, spec.hidden)?;
+        let embedding = Embedding::load(&loader, &spec)?;
         let positions = spec.positions.as_ref();
         let positions = positions
             .map(|name| loader.embedding(name, spec.position_offset + spec.context, spec.hidden))
             .transpose()?;
         let head = match &spec.head {
-            Some(head) => LoraLinear::plain(loader.linear(head)?),
-            None => LoraLinear::plain(nn.tied(&embedding)),
+            Some(head) => LoraLinear::load(&loader, head)?,
+            None => {
+                let tied = nn.tied(&embedding.base);
+                LoraLinear::with_base(
+                    &loader,
+                    &spec.output_head(),
+                    tied,
+                    &format!("{}.weight", spec.embedding),
+                )?
+            }
         };
         let layers = spec.layers.iter().map(|layer| Layer::load(&loader, layer)).collect::<Result<_>>()?;
         let final_norm = Norm::load(&loader, &spec.final_norm)?;
@@ -91,7 +99,7 @@ impl<N: Nn> Decoder<N> {
         };
         Self {
             spec: self.spec.clone(),
-            embedding: nn.share(&self.embedding),
+            embedding: self.embedding.share(nn),
             positions: self.positions.as_ref().map(|positions| nn.share(positions)),
             layers: self.layers.iter().map(layer).collect(),
             final_norm: norm(&self.final_norm),
@@ -119,7 +127,7 @@ impl<N: Nn> Decoder<N> {
     ) -> eft_core::Result<Option<Tensor<N>>> {
         let positions: Vec<usize> =
             batch.spans.iter().flat_map(|s| s.past..s.past + s.tokens.len()).collect();
-        let mut hidden = nn.embed(&self.embedding, batch.ids)?;
+        let mut hidden = self.embedding.forward(nn, batch.ids, batch.adapted)?;
         if self.spec.embedding_scale != 1.0 {
             hidden = nn.scale(&hidden, self.spec.embedding_scale)?;
         }
@@ -145,8 +153,8 @@ impl<N: Nn> Decoder<N> {
                 hidden = nn.rows(&hidden, batch.wanted)?;
             }
         }
-        // No adapter changes the head: `Adapter::check` refuses those that would.
-        let mut logits = self.head.forward(nn, &self.final_norm.forward(nn, &hidden)?, &[])?;
+        let adapted: Vec<_> = batch.adapted.iter().map(|rows| rows.among(batch.wanted)).collect();
+        let mut logits = self.head.forward(nn, &self.final_norm.forward(nn, &hidden, &adapted)?, &adapted)?;
         if self.spec.logit_scale != 1.0 {
             logits = nn.scale(&logits, self.spec.logit_scale)?;
         }
@@ -190,17 +198,20 @@ impl<N: Nn> Layer<N> {
         batch: &RaggedBatch<'_>,
         angles: &[RopeAngles<'_, N>],
     ) -> eft_core::Result<Tensor<N>> {
-        let normed = self.attention_norm.as_ref().map(|norm| norm.forward(nn, hidden)).transpose()?;
+        let normed =
+            self.attention_norm.as_ref().map(|norm| norm.forward(nn, hidden, batch.adapted)).transpose()?;
         let read = normed.as_ref().unwrap_or(hidden);
         let attended = self.attention(nn, read, cache, batch, angles)?;
-        let residual = self.add(nn, hidden, attended, self.attention_post_norm.as_ref())?;
+        let residual = self.add(nn, hidden, attended, self.attention_post_norm.as_ref(), batch.adapted)?;
         let base = if self.spec.parallel { hidden } else { &residual };
         let fed = match &self.mlp_norm {
-            Some(norm) => self.feed_forward.forward(nn, &norm.forward(nn, base)?, batch.adapted)?,
+            Some(norm) => {
+                self.feed_forward.forward(nn, &norm.forward(nn, base, batch.adapted)?, batch.adapted)?
+            }
             None if self.spec.parallel => self.feed_forward.forward(nn, read, batch.adapted)?,
             None => self.feed_forward.forward(nn, base, batch.adapted)?,
         };
-        self.add(nn, &residual, fed, self.mlp_post_norm.as_ref())
+        self.add(nn, &residual, fed, self.mlp_post_norm.as_ref(), batch.adapted)
     }
 
     /// Adds the output of attention or of the feed-forward part to the residual stream.
@@ -210,9 +221,10 @@ impl<N: Nn> Layer<N> {
         residual: &Tensor<N>,
         mut part: Tensor<N>,
         norm: Option<&Norm<N>>,
+        adapted: &[AdapterRows],
     ) -> eft_core::Result<Tensor<N>> {
         if let Some(norm) = norm {
-            part = norm.forward(nn, &part)?;
+            part = norm.forward(nn, &part, adapted)?;
         }
         if self.spec.residual_scale != 1.0 {
             part = nn.scale(&part, self.spec.residual_scale)?;
@@ -243,8 +255,8 @@ impl<N: Nn> Layer<N> {
             }
         };
         if let Some((query_norm, key_norm)) = &self.head_norms {
-            query = query_norm.forward(nn, &query)?;
-            key = key_norm.forward(nn, &key)?;
+            query = query_norm.forward(nn, &query, batch.adapted)?;
+            key = key_norm.forward(nn, &key, batch.adapted)?;
         }
         if let Some(angles) = spec.rope.as_ref().and_then(|rope| angles.iter().find(|t| t.rope == rope)) {
             query = nn.rope(&query, spec.head_dim, &angles.cos, &angles.sin)?;

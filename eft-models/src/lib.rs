@@ -23,6 +23,7 @@ mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod decoder;
+mod embedding;
 pub mod engine;
 pub mod error;
 mod families;

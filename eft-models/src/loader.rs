@@ -1,7 +1,7 @@
 //! [`ParameterLoader`]: loads a model's stored tensors onto the device of a tensor library.
 use crate::Result;
 use crate::adapter::Adapter;
-use crate::nn::{Nn, Tensor};
+use crate::nn::Nn;
 use crate::spec::{Layout, LinearSpec};
 use crate::tensors::RawTensor;
 use crate::weights::Weights;
@@ -14,11 +14,6 @@ pub(crate) struct ParameterLoader<'a, N: Nn> {
 }
 
 impl<N: Nn> ParameterLoader<'_, N> {
-    /// A vector or matrix, with `plus` added to every entry.
-    pub(crate) fn tensor(&self, name: &str, shape: &[usize], plus: f32) -> Result<Tensor<N>> {
-        Ok(self.nn.load(&self.weights.tensor(name, shape)?, plus)?)
-    }
-
     /// An embedding of `rows` vectors of `width` entries.
     pub(crate) fn embedding(&self, name: &str, rows: usize, width: usize) -> Result<N::Linear> {
         let raw = self.weights.tensor(&format!("{name}.weight"), &[rows, width])?;

@@ -313,6 +313,23 @@ impl From<MlpSpec> for FeedForward {
 }
 
 impl DecoderSpec {
+    /// Returns the output head as a linear layer, also if it is tied to the embedding.
+    pub(crate) fn output_head(&self) -> LinearSpec {
+        let tied = || LinearSpec::new("lm_head".into(), self.hidden, self.vocab, false);
+        self.head.clone().unwrap_or_else(tied)
+    }
+
+    /// Returns the norms of all blocks, and the one before the output head.
+    pub(crate) fn norms(&self) -> Vec<&NormSpec> {
+        fn of_layer(layer: &LayerSpec) -> Vec<&NormSpec> {
+            let heads = layer.attention.head_norms.as_ref();
+            let own =
+                [&layer.attention_norm, &layer.attention_post_norm, &layer.mlp_norm, &layer.mlp_post_norm];
+            own.into_iter().flatten().chain(heads.into_iter().flat_map(|(q, k)| [q, k])).collect()
+        }
+        self.layers.iter().flat_map(of_layer).chain([&self.final_norm]).collect()
+    }
+
     /// Returns the linear layers of all blocks that every token uses, without the output head.
     pub fn linears(&self) -> Vec<&LinearSpec> {
         self.layers.iter().flat_map(LayerSpec::linears).collect()

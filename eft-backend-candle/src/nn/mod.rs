@@ -244,6 +244,10 @@ impl Nn for CandleNn {
         scaled.map_err(to_error)
     }
 
+    fn scale_columns(&self, x: &Tensor, factors: &Tensor) -> Result<Tensor> {
+        x.broadcast_mul(factors).map_err(to_error)
+    }
+
     fn softcap(&self, x: &Tensor, cap: f32) -> Result<Tensor> {
         attention::softcap(x, cap).map_err(to_error)
     }

@@ -205,6 +205,10 @@ impl Nn for TorchNn {
         x.f_mul(&self.constant(factors, 1)?).map_err(to_error)
     }
 
+    fn scale_columns(&self, x: &Tensor, factors: &Tensor) -> Result<Tensor> {
+        x.f_mul(factors).map_err(to_error)
+    }
+
     fn softcap(&self, x: &Tensor, cap: f32) -> Result<Tensor> {
         attention::softcap(x, cap).map_err(to_error)
     }

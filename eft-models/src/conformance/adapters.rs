@@ -7,10 +7,12 @@ use super::{Verdict, require};
 use crate::{Adapter, Checkpoint, DecoderEngine, Error, Nn};
 
 /// Adapters of the tiny checkpoints, by the name of their base.
-const ADAPTERS: [(&str, &[&str]); 3] = [
+const ADAPTERS: [(&str, &[&str]); 5] = [
+    ("qwen2", &["qwen2-dora", "qwen2-outer-lora", "qwen2-saved-lora"]),
+    ("gpt2", &["gpt2-dora", "gpt2-saved-lora"]),
     ("qwen2", &["qwen2-lora", "qwen2-rslora", "qwen2-patterns-lora", "qwen2-layers-rslora"]),
     ("gpt2", &["gpt2-lora"]),
-    ("falcon-new", &["falcon-new-lora"]),
+    ("falcon-new", &["falcon-new-lora", "falcon-new-biased-lora"]),
 ];
 
 /// Checks logits under adapters against those of PEFT, and that rows under different adapters, and under none, obey the

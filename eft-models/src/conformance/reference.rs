@@ -295,6 +295,12 @@ impl Nn for ReferenceNn {
         )
     }
 
+    fn scale_columns(&self, x: &HostTensor, factors: &HostTensor) -> Result<HostTensor> {
+        let ((x, width), (factors, _)) = (entries(x)?, entries(factors)?);
+        let row = |row: &[f32]| row.iter().zip(&factors).map(|(x, factor)| x * factor).collect::<Vec<_>>();
+        Host.upload(&x.chunks(width).flat_map(row).collect::<Vec<_>>(), width)
+    }
+
     fn softcap(&self, x: &HostTensor, cap: f32) -> Result<HostTensor> {
         map(x, |x| cap * (x / cap).tanh())
     }

@@ -68,15 +68,16 @@ struct Mixture {
     names: [&'static str; 3],
 }
 
-/// More experts than any model has. Each costs memory as soon as it is described.
-const MAX_EXPERTS: usize = 1 << 10;
+/// More experts than any model has in all its layers. Each costs memory as soon as it is described.
+const MAX_EXPERTS: usize = 1 << 16;
 
 impl Mixture {
     /// The mixture of one layer, with tensors under `prefix`.
     fn of_layer(&self, config: &Config<'_>, prefix: &str) -> Result<FeedForward> {
         let Self { experts, per_token, wide, normalised, names } = *self;
-        if experts > MAX_EXPERTS {
-            let reason = format!("is {experts}; expected at most {MAX_EXPERTS}");
+        let layers = config.layers("num_hidden_layers")?;
+        if experts * layers > MAX_EXPERTS {
+            let reason = format!("is {experts} for {layers} layers; expected at most {MAX_EXPERTS} in all");
             return Err(config.error("num_experts", reason));
         }
         if per_token > experts {

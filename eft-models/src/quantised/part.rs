@@ -1,10 +1,9 @@
 //! [`Part`]: one of the stored tensors that make up a quantised weight.
 use std::path::Path;
 
-use half::{bf16, f16};
 use safetensors::Dtype;
 
-use crate::tensor_file::{AnyTensor, bad_tensor};
+use crate::tensor_file::{AnyTensor, bad_tensor, plain};
 use crate::{Error, Result};
 
 /// One of the stored tensors that make up a quantised weight.
@@ -22,7 +21,7 @@ impl Part<'_> {
 
     /// Whether the entries are ordinary floating-point numbers.
     pub(super) fn is_plain(&self) -> bool {
-        matches!(self.tensor.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
+        plain(self.tensor.dtype).is_some()
     }
 
     /// The entries, which are 32-bit integers, as bits.
@@ -49,13 +48,9 @@ impl Part<'_> {
 
     /// The entries, which are ordinary floating-point numbers.
     pub(super) fn numbers(&self) -> Result<Vec<f32>> {
-        let bytes = &self.tensor.bytes;
-        Ok(match self.tensor.dtype {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-            other => return Err(self.error(format!("is of type {other:?}; expected F32, F16 or BF16"))),
-        })
+        let numbers = plain(self.tensor.dtype).and_then(|dtype| dtype.numbers(&self.tensor.bytes));
+        let other = self.tensor.dtype;
+        numbers.ok_or_else(|| self.error(format!("is of type {other:?}; expected F32, F16 or BF16")))
     }
 
     /// The two dimensions of a matrix.

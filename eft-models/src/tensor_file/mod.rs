@@ -97,12 +97,9 @@ impl TensorFile {
     pub(crate) fn tensor<'a>(&'a self, name: &'a str, shape: &[usize]) -> Result<RawTensor<'a>> {
         let wrong = |reason: String| bad_tensor(&self.path, name, reason);
         let stored = self.tensors.get(name).ok_or_else(|| wrong("is missing".into()))?;
-        let dtype = match stored.dtype {
-            StoredDtype::F32 => Dtype::F32,
-            StoredDtype::F16 => Dtype::F16,
-            StoredDtype::BF16 => Dtype::BF16,
-            other => return Err(wrong(format!("is of type {other:?}; expected F32, F16 or BF16"))),
-        };
+        let other = stored.dtype;
+        let dtype =
+            plain(other).ok_or_else(|| wrong(format!("is of type {other:?}; expected F32, F16 or BF16")))?;
         if stored.shape != shape {
             return Err(wrong(format!("has shape {:?}; expected {shape:?}", stored.shape)));
         }
@@ -135,6 +132,16 @@ impl TensorFile {
                 gathered.map(Bytes::from).ok_or_else(|| wrong("lies past the end of its storage".into()))
             }
         }
+    }
+}
+
+/// The type of entries that are ordinary floating-point numbers; `None` for other types.
+pub(crate) fn plain(stored: StoredDtype) -> Option<Dtype> {
+    match stored {
+        StoredDtype::F32 => Some(Dtype::F32),
+        StoredDtype::F16 => Some(Dtype::F16),
+        StoredDtype::BF16 => Some(Dtype::BF16),
+        _ => None,
     }
 }
 
