@@ -101,6 +101,39 @@ fn a_wrong_field_is_named() {
 }
 
 #[test]
+fn fields_of_older_files_mean_the_same() {
+    let yarn = json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16});
+    for (family, older) in [
+        ("gpt-neox", json!({"rotary_pct": 0.25, "rotary_emb_base": 10_000})),
+        ("gpt-neox", json!({})),
+        ("phi4", json!({"rope_theta": 10_000.0, "partial_rotary_factor": 0.75})),
+        ("olmo3", json!({"rope_theta": 10_000.0, "rope_scaling": yarn})),
+        ("cohere2", json!({"rope_theta": 10_000.0})),
+    ] {
+        let folder = copy(family);
+        let today = Checkpoint::open(folder.path()).unwrap().spec().clone();
+        config(folder.path(), |c| {
+            c.as_object_mut().unwrap().remove("rope_parameters").expect("a field of today");
+            c.as_object_mut().unwrap().extend(older.as_object().unwrap().clone());
+        });
+        assert_eq!(Checkpoint::open(folder.path()).unwrap().spec(), &today, "{family}: {older}");
+    }
+}
+
+#[test]
+fn a_window_that_is_absent_is_the_default_and_null_is_none() {
+    for family in ["mistral", "ministral", "cohere2", "olmo3"] {
+        let folder = copy(family);
+        let window = || Checkpoint::open(folder.path()).unwrap().spec().layers[0].attention.window;
+        assert_eq!(window(), Some(6));
+        config(folder.path(), |c| drop(c.as_object_mut().unwrap().remove("sliding_window")));
+        assert_eq!(window(), Some(4096), "{family}");
+        config(folder.path(), |c| c["sliding_window"] = Value::Null);
+        assert_eq!(window(), None, "{family}");
+    }
+}
+
+#[test]
 fn ids_that_no_token_has_are_left_out() {
     let folder = copy("llama");
     for ids in [json!([2, -1]), json!([2, 96, 4_294_967_295u32]), json!([2, 1u64 << 40])] {
@@ -361,7 +394,8 @@ proptest! {
     #[test]
     fn damaged_configurations_never_panic(at in 0usize..1000, with in any::<u8>(), number in any::<i64>(), field in 0usize..30) {
         for family in ["llama3", "gemma3", "falcon", "gpt2", "cohere2", "qwen3-moe", "opt", "qwen2-gptq"] {
-            let folder = copy(family);
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::copy(golden(family).join("config.json"), folder.path().join("config.json")).unwrap();
             config(folder.path(), |c| {
                 let fields: Vec<_> = c.as_object().unwrap().keys().cloned().collect();
                 c[&fields[field % fields.len()]] = json!(number);

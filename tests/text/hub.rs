@@ -333,6 +333,19 @@ fn shards_are_fetched_by_their_index() {
 }
 
 #[test]
+fn files_of_pytorch_are_fetched_if_there_are_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path(), "qwen2");
+    std::fs::remove_file(folder.join("model.safetensors")).unwrap();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/eft-models/goldens/qwen2-torch");
+    let shards = files_of(Path::new(golden)).into_iter().filter(|(name, _)| name.contains(".bin"));
+    let hub = Hub::new(files_of(&folder).into_iter().chain(shards).collect());
+    assert!(hub.loader("org/tiny", dir.path()).load().is_ok());
+    assert_eq!(hub.asked().iter().filter(|path| path.contains("pytorch_model")).count(), 3);
+    assert!(hub.loader("org/tiny", dir.path()).offline().load().is_ok());
+}
+
+#[test]
 fn a_repository_of_gguf_files_or_of_an_adapter_is_no_model() {
     let dir = tempfile::tempdir().unwrap();
     let files = ["tiny-q4.gguf", "tiny-q8.gguf"].map(|name| (name.to_owned(), b"GGUF".to_vec()));

@@ -27,7 +27,7 @@ fn decoder(
     windows: Option<&[Option<usize>]>,
 ) -> Result<DecoderSpec> {
     let sizes = Sizes { epsilon: config.number_or("layer_norm_eps", 1e-5)?, ..Sizes::read(config)? };
-    if sizes.head_dim % 2 != 0 {
+    if !sizes.head_dim.is_multiple_of(2) {
         return Err(config.error("head_dim", format!("is {}, an odd number", sizes.head_dim)));
     }
     let rope = Rope::read(config, sizes.head_dim, None, rope)?;

@@ -45,7 +45,7 @@ pub(super) fn qwen3_moe(config: &Config<'_>) -> Result<DecoderSpec> {
         None => Vec::new(),
     };
     for (index, layer) in spec.layers.iter_mut().enumerate() {
-        if (index + 1) % step == 0 && !dense.contains(&(index as f32)) {
+        if (index + 1).is_multiple_of(step) && !dense.contains(&(index as f32)) {
             layer.feed_forward = mixture.of_layer(config, &format!("model.layers.{index}.mlp"))?;
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn smollm3(config: &Config<'_>) -> Result<DecoderSpec> {
         Some(_) => config.numbers(ROTATED)?.iter().map(|rotated| *rotated == 0.0).collect(),
         None => {
             let interval = config.size_or("no_rope_layer_interval", 4)?;
-            (1..=layers).map(|layer| layer % interval == 0).collect()
+            (1..=layers).map(|layer| layer.is_multiple_of(interval)).collect()
         }
     };
     if unrotated.len() != layers {

@@ -36,7 +36,7 @@ impl Awq {
         find: &dyn Fn(&str) -> Result<Option<Part<'a>>>,
     ) -> Result<Option<Vec<f32>>> {
         let Some(weight) = find("qweight")? else { return Ok(None) };
-        if outputs % PACKED != 0 {
+        if !outputs.is_multiple_of(PACKED) {
             return Err(weight.error(format!("packs {PACKED} outputs; its layer has {outputs}")));
         }
         let missing = |name: &str| weight.error(format!("has no `{name}` beside it"));

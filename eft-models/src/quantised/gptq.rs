@@ -37,7 +37,7 @@ impl Gptq {
     ) -> Result<Option<Vec<f32>>> {
         let Some(weight) = find("qweight")? else { return Ok(None) };
         let packed = 32 / self.bits;
-        if inputs % packed != 0 || outputs % packed != 0 {
+        if !inputs.is_multiple_of(packed) || !outputs.is_multiple_of(packed) {
             let reason = format!("packs {packed} numbers; its layer is {outputs} × {inputs}");
             return Err(weight.error(reason));
         }

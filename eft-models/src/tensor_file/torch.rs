@@ -134,7 +134,7 @@ mod tests {
     fn tensor(offset: u8, size: u8, stride: u8) -> Vec<u8> {
         let mut pickle =
             b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storage".to_vec();
-        pickle.extend(b"ctorch\nFloatStorage\nX\x01\0\0\00X\x03\0\0\0cpuK\x02tQ");
+        pickle.extend(b"ctorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x02tQ");
         pickle.extend([b'K', offset, b'K', size, 0x85, b'K', stride, 0x85, 0x89]);
         pickle.extend(b"ccollections\nOrderedDict\n)RtRs.");
         pickle
