@@ -52,6 +52,30 @@ FAMILIES |= {
     "llama-partial": lambda: tf.LlamaConfig(**SMALL),
     "llama-dynamic": lambda: tf.LlamaConfig(**SMALL, rope_parameters=dict(rope_type="dynamic", factor=4.0, rope_theta=10000.0)),
 }
+TWO = dict(GATED, num_hidden_layers=2)
+FAMILIES |= {
+    "ministral": lambda: tf.MinistralConfig(**TWO, head_dim=12, sliding_window=6,
+                                            layer_types=["sliding_attention", "full_attention"]),
+    "mixtral": lambda: tf.MixtralConfig(**TWO, num_local_experts=4, num_experts_per_tok=2),
+    "qwen3-moe": lambda: tf.Qwen3MoeConfig(**GATED, head_dim=8, moe_intermediate_size=24, num_experts=6, num_experts_per_tok=3,
+                                           norm_topk_prob=False, mlp_only_layers=[1]),
+    "smollm3": lambda: tf.SmolLM3Config(**GATED, no_rope_layer_interval=2, use_sliding_window=True, sliding_window=6),
+    "granite": lambda: tf.GraniteConfig(**TWO, embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.6,
+                                        logits_scaling=2.0, attention_bias=True, tie_word_embeddings=True),
+    "olmo2": lambda: tf.Olmo2Config(**TWO),
+    "olmo3": lambda: tf.Olmo3Config(**TWO, sliding_window=6, layer_types=["sliding_attention", "full_attention"],
+                                    rope_parameters={"sliding_attention": dict(rope_type="default", rope_theta=10000.0),
+                                                     "full_attention": YARN}),
+    "phi4": lambda: tf.Phi3Config(**TWO, partial_rotary_factor=0.75, tie_word_embeddings=True),
+    "cohere": lambda: tf.CohereConfig(**TWO, logit_scale=0.5),
+    "cohere2": lambda: tf.Cohere2Config(**TWO, logit_scale=0.5, sliding_window=6,
+                                        layer_types=["sliding_attention", "full_attention"]),
+    "starcoder2": lambda: tf.Starcoder2Config(**TWO, sliding_window=6),
+    "gpt-neox": lambda: tf.GPTNeoXConfig(**dict(SIZES, num_hidden_layers=2), intermediate_size=48),
+    "gpt-neox-serial": lambda: tf.GPTNeoXConfig(**SIZES | dict(num_hidden_layers=1), intermediate_size=48,
+                                                use_parallel_residual=False, attention_bias=False),
+    "opt": lambda: tf.OPTConfig(**dict(SIZES, num_hidden_layers=2), ffn_dim=48),
+}
 # Fields that are changed after a model is saved; the results are those of the changed files.
 EDITS = {
     # Fine-tuned models have been saved with a head of their own, though the configuration ties it to the embedding.

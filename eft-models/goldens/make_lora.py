@@ -30,6 +30,14 @@ ADAPTERS = {
         target_modules=["o_proj", "gate_proj"], exclude_modules=["layers.2.mlp.gate_proj"],
         layers_to_transform=[0, 2], layers_pattern="layers",
         rank_pattern={r"^model.layers.0.*": 2})),
+    "qwen2-dora": ("qwen2", dict(r=3, lora_alpha=5, use_dora=True, target_modules=["q_proj", "o_proj", "up_proj"])),
+    "gpt2-dora": ("gpt2", dict(r=2, lora_alpha=4, use_dora=True, target_modules=["c_attn", "c_proj"], fan_in_fan_out=True)),
+    "falcon-new-biased-lora": ("falcon-new", dict(r=2, lora_alpha=6, lora_bias=True, target_modules=["query_key_value"])),
+    "qwen2-outer-lora": ("qwen2", dict(r=3, lora_alpha=6, target_modules=["embed_tokens", "lm_head", "v_proj"])),
+    "qwen2-saved-lora": ("qwen2", dict(r=2, lora_alpha=6, target_modules=["v_proj"],
+                                       modules_to_save=["embed_tokens", "lm_head", "norm", "k_proj"])),
+    "gpt2-saved-lora": ("gpt2", dict(r=2, lora_alpha=6, target_modules=["c_attn"], modules_to_save=["ln_1", "mlp.c_proj"],
+                                     fan_in_fan_out=True)),
 }
 PATTERNS = ["rank_pattern", "alpha_pattern"]
 
@@ -40,8 +48,12 @@ for name in sys.argv[1:] or ADAPTERS:
     model = get_peft_model(load(), LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
-            if "lora_" in parameter_name:  # PEFT initialises the second matrix to zero
+            if "magnitude" in parameter_name:
+                parameter.mul_(1 + 0.3 * torch.randn_like(parameter))
+            elif "lora_" in parameter_name:  # PEFT initialises the second matrix to zero
                 parameter.normal_(0, 0.4)
+            elif "modules_to_save" in parameter_name:
+                parameter.add_(0.2 * torch.randn_like(parameter))
     out = HERE / name
     out.mkdir(exist_ok=True)
     for old in out.iterdir():

@@ -1,4 +1,4 @@
-//! [`Checkpoint`]: a folder with `config.json` and safetensors files, in Hugging Face's layout.
+//! [`Checkpoint`]: a folder with `config.json` and files of weights, in Hugging Face's layout.
 //!
 //! ```
 //! use eft_models::Checkpoint;
@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::config;
-use crate::spec::{DecoderSpec, LinearSpec};
+use crate::config::{self, Config};
+use crate::quantised::{Part, Quantisation};
+use crate::spec::{DecoderSpec, LayerSpec, Layout, LinearSpec};
 use crate::tensor_file::{TensorFile, bad_tensor};
-use crate::tensors::RawTensor;
+use crate::tensors::{Dtype, RawTensor};
 use crate::{Error, FieldWarning, Result};
 
 /// A model on disk, in Hugging Face's layout.
@@ -27,12 +28,17 @@ pub struct Checkpoint {
     files: Vec<TensorFile>,
     /// From a tensor's name to the index of its file.
     tensors: BTreeMap<String, usize>,
+    quantisation: Option<Quantisation>,
     warnings: Vec<FieldWarning>,
 }
 
 impl Checkpoint {
-    /// Opens a folder: reads its configuration, and maps its safetensors files into memory, so that a weight is read
+    /// Opens a folder: reads its configuration, and maps its files of weights into memory, so that a weight is read
     /// when it is first used.
+    ///
+    /// These are the safetensors files of the folder, or else those that PyTorch saved: `pytorch_model.bin`, its shards,
+    /// or the only file whose name ends in `.pth`. PyTorch's files contain programs, of which only those that describe
+    /// tensors are run.
     ///
     /// # The files must not change
     /// The files must not be changed or truncated in place as long as the checkpoint, or an engine loaded from it,
@@ -42,7 +48,8 @@ impl Checkpoint {
     /// # Errors
     /// * [`Error::AdapterFolder`] if the folder holds a PEFT adapter instead of a model.
     /// * [`Error::Io`] if a file is missing or cannot be read.
-    /// * [`Error::BadFile`] if a file is not JSON, or is a truncated or corrupt safetensors file.
+    /// * [`Error::BadFile`] if a file is not JSON, or is a truncated or corrupt file of weights, or asks PyTorch to do
+    ///   something other than to load tensors.
     /// * [`Error::UnknownArchitecture`] if the `model_type` is not supported.
     /// * [`Error::Config`] if a field is missing or has an unsupported value.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
@@ -52,13 +59,14 @@ impl Checkpoint {
         Self::with_files(folder.as_ref(), |path| unsafe { TensorFile::map(path) })
     }
 
-    /// Opens a folder as [`open`](Self::open) does, but reads its safetensors files into memory at once. The files may
+    /// Opens a folder as [`open`](Self::open) does, but reads its files of weights into memory at once. The files may
     /// change afterwards.
     ///
     /// # Errors
     /// * [`Error::AdapterFolder`] if the folder holds a PEFT adapter instead of a model.
     /// * [`Error::Io`] if a file is missing or cannot be read.
-    /// * [`Error::BadFile`] if a file is not JSON, or is a truncated or corrupt safetensors file.
+    /// * [`Error::BadFile`] if a file is not JSON, or is a truncated or corrupt file of weights, or asks PyTorch to do
+    ///   something other than to load tensors.
     /// * [`Error::UnknownArchitecture`] if the `model_type` is not supported.
     /// * [`Error::Config`] if a field is missing or has an unsupported value.
     pub fn open_in_memory(folder: impl AsRef<Path>) -> Result<Self> {
@@ -70,17 +78,18 @@ impl Checkpoint {
         if !config.exists() && folder.join("adapter_config.json").exists() {
             return Err(Error::AdapterFolder { folder: folder.into() });
         }
-        let spec = DecoderSpec::read(config)?;
-        let index = folder.join("model.safetensors.index.json");
-        let paths = if index.exists() { shards(&index)? } else { vec![folder.join("model.safetensors")] };
-        let files = paths.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+        let value = config::read(&config)?;
+        let spec = DecoderSpec::from_config(&config, &value)?;
+        let quantisation = quantisation(&Config::new(&config, &value), &spec)?;
+        let files = weight_files(folder)?.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let mut tensors = BTreeMap::new();
         for (index, file) in files.iter().enumerate() {
             tensors.extend(file.names().map(|name| (name.to_string(), index)));
         }
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
         let warnings = Vec::new();
-        let mut checkpoint = Self { name, folder: folder.into(), spec, files, tensors, warnings };
+        let mut checkpoint =
+            Self { name, folder: folder.into(), spec, files, tensors, quantisation, warnings };
         checkpoint.untie()?;
         Ok(checkpoint)
     }
@@ -142,17 +151,29 @@ impl Checkpoint {
         &self.spec
     }
 
-    /// Returns the size of all tensors in bytes.
+    /// Returns the size of all tensors in bytes, in the form in which [`tensor`](Self::tensor) returns them.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(TensorFile::size).sum()
+        let stored: u64 = self.files.iter().map(TensorFile::size).sum();
+        let linears = self.spec.layers.iter().flat_map(LayerSpec::all_linears);
+        let growth = linears.filter_map(|linear| {
+            let (name, file) = self.find_quantised(&format!("{}.", linear.name))?;
+            let stored = self.files[file].stored_bytes(name)?;
+            Some((Dtype::F32.bytes(linear.inputs * linear.outputs) as u64).saturating_sub(stored))
+        });
+        stored + growth.sum::<u64>()
     }
 
     /// Returns the tensor of the given name and shape. If the files have no such name, the name without its first
-    /// part is looked up (`h.0.ln_1.weight` for `transformer.h.0.ln_1.weight`): some files leave the prefix out.
+    /// part is looked up (`h.0.ln_1.weight` for `transformer.h.0.ln_1.weight`): some files leave the prefix out. A
+    /// quantised weight is returned in F32.
     ///
     /// # Errors
-    /// [`Error::BadTensor`] if the tensor is missing, or has another shape, or a type other than F32, F16 and BF16.
+    /// [`Error::BadTensor`] if the tensor is missing, or has another shape, or a type other than F32, F16 and BF16 where
+    /// the configuration does not say how it is quantised.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
+        if let Some(dequantised) = self.dequantised(name, shape)? {
+            return Ok(dequantised);
+        }
         // A model whose head is tied to its embedding may be saved with the head only.
         let tied = || self.spec.head.is_none() && name.strip_suffix(".weight") == Some(&self.spec.embedding);
         let Some((name, file)) = self.find(name).or_else(|| self.find(HEAD).filter(|_| tied())) else {
@@ -160,10 +181,69 @@ impl Checkpoint {
         };
         self.files[file].tensor(name, shape)
     }
+
+    /// The stored tensor that holds the numbers of a quantised weight, and the index of its file. `prefix` is the name
+    /// of the layer and a dot.
+    fn find_quantised(&self, prefix: &str) -> Option<(&String, usize)> {
+        self.quantisation.as_ref()?;
+        ["qweight", "weight_packed", "weight"].iter().find_map(|part| self.find(&format!("{prefix}{part}")))
+    }
+
+    /// A weight that is quantised, in f32; `None` if it is not.
+    fn dequantised(&self, name: &str, shape: &[usize]) -> Result<Option<RawTensor<'_>>> {
+        let (Some(quantisation), Some(prefix), &[outputs, inputs]) =
+            (&self.quantisation, name.strip_suffix("weight"), shape)
+        else {
+            return Ok(None);
+        };
+        let part = |part: &str| {
+            let Some((name, file)) = self.find(&format!("{prefix}{part}")) else { return Ok(None) };
+            let file = &self.files[file];
+            let part = |tensor| Part { file: file.path(), name: name.clone(), tensor };
+            Ok(file.any(name)?.map(part))
+        };
+        let numbers = quantisation.weight([outputs, inputs], &part)?;
+        Ok(numbers
+            .zip(self.find_quantised(prefix))
+            .map(|(numbers, (name, _))| RawTensor::of_numbers(name, shape, &numbers)))
+    }
+}
+
+/// Reads how the weights are quantised.
+fn quantisation(config: &Config<'_>, spec: &DecoderSpec) -> Result<Option<Quantisation>> {
+    let quantisation = Quantisation::read(config)?;
+    // These formats store outputs × inputs, or its transpose, whatever the layout of the family is.
+    if quantisation.is_some() && spec.linears().iter().any(|linear| linear.layout == Layout::InOut) {
+        let reason = format!("is set, which is not supported for the family {}", spec.family);
+        return Err(config.error("quantization_config", reason));
+    }
+    Ok(quantisation)
 }
 
 /// The name of the output head's tensor.
 const HEAD: &str = "lm_head.weight";
+
+/// The files of weights that a folder may have, each with the index of its shards.
+pub const WEIGHT_FILES: [(&str, &str); 2] = [
+    ("model.safetensors", "model.safetensors.index.json"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+];
+
+/// The paths of a folder's files of weights.
+fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    for (whole, index) in WEIGHT_FILES.map(|names| (folder.join(names.0), folder.join(names.1))) {
+        if index.exists() {
+            return shards(&index);
+        }
+        if whole.exists() {
+            return Ok(vec![whole]);
+        }
+    }
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let saved: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "pth")).collect();
+    // Without any, the error names the file that is usual today.
+    Ok(if saved.len() == 1 { saved } else { vec![folder.join(WEIGHT_FILES[0].0)] })
+}
 
 /// Returns the paths of the files that an index of shards (`model.safetensors.index.json`) names, without repetition.
 ///

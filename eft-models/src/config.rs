@@ -98,6 +98,14 @@ impl<'a> Config<'a> {
         self.get(field).map(|v| self.as_size(field, v)).transpose()
     }
 
+    /// A size that is `default` if the field is absent, and none if it is null.
+    pub(crate) fn optional_size_or(&self, field: &str, default: usize) -> Result<Option<usize>> {
+        match self.value.get(field) {
+            None => Ok(Some(default)),
+            Some(_) => self.optional_size(field),
+        }
+    }
+
     pub(crate) fn number_or(&self, field: &str, default: f64) -> Result<f64> {
         self.get(field).map_or(Ok(default), |v| self.as_number(field, v))
     }

@@ -1,21 +1,22 @@
 //! [`Decoder`]: the weights of a decoder of any family, and its forward pass over a ragged batch.
-use eft_core::{Backend, Error, TokenId};
+use eft_core::{Error, TokenId};
 
 use crate::Result;
 use crate::adapter::Adapter;
+use crate::embedding::Embedding;
+use crate::feed_forward::FeedForwardPart;
 use crate::loader::ParameterLoader;
 use crate::lora::{AdapterRows, LoraLinear};
 use crate::nn::{Nn, Span, Tensor};
+use crate::norm::Norm;
 use crate::rope::Rope;
-use crate::spec::{
-    AttentionSpec, DecoderSpec, LayerSpec, LinearSpec, MlpShape, MlpSpec, NormKind, NormSpec, Projection,
-};
+use crate::spec::{AttentionSpec, DecoderSpec, LayerSpec, LinearSpec, NormSpec, Projection};
 use crate::weights::Weights;
 
 /// The weights of a decoder.
 pub(crate) struct Decoder<N: Nn> {
     spec: DecoderSpec,
-    embedding: N::Linear,
+    embedding: Embedding<N>,
     positions: Option<N::Linear>,
     layers: Vec<Layer<N>>,
     final_norm: Norm<N>,
@@ -24,21 +25,14 @@ pub(crate) struct Decoder<N: Nn> {
 
 struct Layer<N: Nn> {
     spec: LayerSpec,
-    attention_norm: Norm<N>,
+    attention_norm: Option<Norm<N>>,
     projection: Vec<LoraLinear<N>>,
     head_norms: Option<(Norm<N>, Norm<N>)>,
     output: LoraLinear<N>,
     attention_post_norm: Option<Norm<N>>,
     mlp_norm: Option<Norm<N>>,
-    up: Vec<LoraLinear<N>>,
-    down: LoraLinear<N>,
+    feed_forward: FeedForwardPart<N>,
     mlp_post_norm: Option<Norm<N>>,
-}
-
-struct Norm<N: Nn> {
-    weight: Tensor<N>,
-    bias: Option<Tensor<N>>,
-    epsilon: f64,
 }
 
 /// Cosines and sines of a pass's positions, for one variant of rotary embedding. Layers with the same variant share
@@ -65,16 +59,24 @@ impl<N: Nn> Decoder<N> {
     /// Loads the decoder that the weights' spec describes, with its adapters.
     pub(crate) fn load(nn: &N, weights: &dyn Weights, adapters: &[Adapter]) -> Result<Self> {
         let spec = weights.spec().clone();
-        let linears = spec.linears();
-        adapters.iter().try_for_each(|adapter| adapter.check(&linears))?;
+        adapters.iter().try_for_each(|adapter| adapter.check(&spec))?;
         let loader = ParameterLoader { nn, weights, adapters };
-        let embedding = loader.embedding(&spec.embedding, spec.vocab, spec.hidden)?;
+        let embedding = Embedding::load(&loader, &spec)?;
         let positions = spec.positions.as_ref();
-        let positions =
-            positions.map(|name| loader.embedding(name, spec.context, spec.hidden)).transpose()?;
+        let positions = positions
+            .map(|name| loader.embedding(name, spec.position_offset + spec.context, spec.hidden))
+            .transpose()?;
         let head = match &spec.head {
-            Some(head) => LoraLinear::plain(loader.linear(head)?),
-            None => LoraLinear::plain(nn.tied(&embedding)),
+            Some(head) => LoraLinear::load(&loader, head)?,
+            None => {
+                let tied = nn.tied(&embedding.base);
+                LoraLinear::with_base(
+                    &loader,
+                    &spec.output_head(),
+                    tied,
+                    &format!("{}.weight", spec.embedding),
+                )?
+            }
         };
         let layers = spec.layers.iter().map(|layer| Layer::load(&loader, layer)).collect::<Result<_>>()?;
         let final_norm = Norm::load(&loader, &spec.final_norm)?;
@@ -83,27 +85,21 @@ impl<N: Nn> Decoder<N> {
 
     /// Another handle to the same weights: each session has its own, so that it can move to another thread.
     pub(crate) fn share(&self, nn: &N) -> Self {
-        let tensor = |t: &Tensor<N>| nn.backend().shallow_clone(t);
-        let norm = |norm: &Norm<N>| Norm {
-            weight: tensor(&norm.weight),
-            bias: norm.bias.as_ref().map(tensor),
-            epsilon: norm.epsilon,
-        };
+        let norm = |norm: &Norm<N>| norm.share(nn);
         let layer = |layer: &Layer<N>| Layer {
             spec: layer.spec.clone(),
-            attention_norm: norm(&layer.attention_norm),
+            attention_norm: layer.attention_norm.as_ref().map(norm),
             projection: layer.projection.iter().map(|l| l.share(nn)).collect(),
             head_norms: layer.head_norms.as_ref().map(|(q, k)| (norm(q), norm(k))),
             output: layer.output.share(nn),
             attention_post_norm: layer.attention_post_norm.as_ref().map(norm),
             mlp_norm: layer.mlp_norm.as_ref().map(norm),
-            up: layer.up.iter().map(|l| l.share(nn)).collect(),
-            down: layer.down.share(nn),
+            feed_forward: layer.feed_forward.share(nn),
             mlp_post_norm: layer.mlp_post_norm.as_ref().map(norm),
         };
         Self {
             spec: self.spec.clone(),
-            embedding: nn.share(&self.embedding),
+            embedding: self.embedding.share(nn),
             positions: self.positions.as_ref().map(|positions| nn.share(positions)),
             layers: self.layers.iter().map(layer).collect(),
             final_norm: norm(&self.final_norm),
@@ -118,7 +114,7 @@ impl<N: Nn> Decoder<N> {
 
     /// The number of weights that one token is multiplied by in the layers, without the head.
     pub(crate) fn products(&self) -> usize {
-        self.spec.linears().iter().map(|linear| linear.inputs * linear.outputs).sum()
+        self.spec.layers.iter().map(LayerSpec::products).sum()
     }
 
     /// Runs the tokens of a batch, and appends their keys and values to the caches. Returns the logits at the wanted
@@ -131,12 +127,12 @@ impl<N: Nn> Decoder<N> {
     ) -> eft_core::Result<Option<Tensor<N>>> {
         let positions: Vec<usize> =
             batch.spans.iter().flat_map(|s| s.past..s.past + s.tokens.len()).collect();
-        let mut hidden = nn.embed(&self.embedding, batch.ids)?;
+        let mut hidden = self.embedding.forward(nn, batch.ids, batch.adapted)?;
         if self.spec.embedding_scale != 1.0 {
             hidden = nn.scale(&hidden, self.spec.embedding_scale)?;
         }
         if let Some(learned) = &self.positions {
-            let ids: Vec<_> = positions.iter().map(|p| *p as TokenId).collect();
+            let ids: Vec<_> = positions.iter().map(|p| (p + self.spec.position_offset) as TokenId).collect();
             hidden = nn.add(&hidden, &nn.embed(learned, &ids)?)?;
         }
         let mut angles = Vec::new();
@@ -157,8 +153,11 @@ impl<N: Nn> Decoder<N> {
                 hidden = nn.rows(&hidden, batch.wanted)?;
             }
         }
-        // No adapter changes the head: `Adapter::check` refuses those that would.
-        let logits = self.head.forward(nn, &self.final_norm.forward(nn, &hidden)?, &[])?;
+        let adapted: Vec<_> = batch.adapted.iter().map(|rows| rows.among(batch.wanted)).collect();
+        let mut logits = self.head.forward(nn, &self.final_norm.forward(nn, &hidden, &adapted)?, &adapted)?;
+        if self.spec.logit_scale != 1.0 {
+            logits = nn.scale(&logits, self.spec.logit_scale)?;
+        }
         Ok(Some(match self.spec.softcap {
             Some(cap) => nn.softcap(&logits, cap)?,
             None => logits,
@@ -173,7 +172,7 @@ impl<N: Nn> Layer<N> {
         let linear = |spec: &LinearSpec| LoraLinear::load(loader, spec);
         let linears = |specs: &[&LinearSpec]| specs.iter().map(|l| linear(l)).collect::<Result<Vec<_>>>();
         Ok(Self {
-            attention_norm: norm(&spec.attention_norm)?,
+            attention_norm: optional(&spec.attention_norm)?,
             projection: match &spec.attention.projection {
                 Projection::Separate { query, key, value } => linears(&[query, key, value])?,
                 Projection::Fused(all) => linears(&[all])?,
@@ -185,11 +184,7 @@ impl<N: Nn> Layer<N> {
             output: linear(&spec.attention.output)?,
             attention_post_norm: optional(&spec.attention_post_norm)?,
             mlp_norm: optional(&spec.mlp_norm)?,
-            up: match &spec.mlp.shape {
-                MlpShape::Plain(up) | MlpShape::FusedGated(up) => linears(&[up])?,
-                MlpShape::Gated { gate, up } => linears(&[gate, up])?,
-            },
-            down: linear(&spec.mlp.down)?,
+            feed_forward: FeedForwardPart::load(loader, &spec.feed_forward)?,
             mlp_post_norm: optional(&spec.mlp_post_norm)?,
             spec: spec.clone(),
         })
@@ -203,22 +198,38 @@ impl<N: Nn> Layer<N> {
         batch: &RaggedBatch<'_>,
         angles: &[RopeAngles<'_, N>],
     ) -> eft_core::Result<Tensor<N>> {
-        let normed = self.attention_norm.forward(nn, hidden)?;
-        let mut attended = self.attention(nn, &normed, cache, batch, angles)?;
-        if let Some(norm) = &self.attention_post_norm {
-            attended = norm.forward(nn, &attended)?;
-        }
-        let residual = nn.add(hidden, &attended)?;
+        let normed =
+            self.attention_norm.as_ref().map(|norm| norm.forward(nn, hidden, batch.adapted)).transpose()?;
+        let read = normed.as_ref().unwrap_or(hidden);
+        let attended = self.attention(nn, read, cache, batch, angles)?;
+        let residual = self.add(nn, hidden, attended, self.attention_post_norm.as_ref(), batch.adapted)?;
         let base = if self.spec.parallel { hidden } else { &residual };
-        let normed = match &self.mlp_norm {
-            Some(norm) => norm.forward(nn, base)?,
-            None => normed,
+        let fed = match &self.mlp_norm {
+            Some(norm) => {
+                self.feed_forward.forward(nn, &norm.forward(nn, base, batch.adapted)?, batch.adapted)?
+            }
+            None if self.spec.parallel => self.feed_forward.forward(nn, read, batch.adapted)?,
+            None => self.feed_forward.forward(nn, base, batch.adapted)?,
         };
-        let mut fed = self.mlp(nn, &normed, batch.adapted)?;
-        if let Some(norm) = &self.mlp_post_norm {
-            fed = norm.forward(nn, &fed)?;
+        self.add(nn, &residual, fed, self.mlp_post_norm.as_ref(), batch.adapted)
+    }
+
+    /// Adds the output of attention or of the feed-forward part to the residual stream.
+    fn add(
+        &self,
+        nn: &N,
+        residual: &Tensor<N>,
+        mut part: Tensor<N>,
+        norm: Option<&Norm<N>>,
+        adapted: &[AdapterRows],
+    ) -> eft_core::Result<Tensor<N>> {
+        if let Some(norm) = norm {
+            part = norm.forward(nn, &part, adapted)?;
         }
-        nn.add(&residual, &fed)
+        if self.spec.residual_scale != 1.0 {
+            part = nn.scale(&part, self.spec.residual_scale)?;
+        }
+        nn.add(residual, &part)
     }
 
     fn attention(
@@ -244,8 +255,8 @@ impl<N: Nn> Layer<N> {
             }
         };
         if let Some((query_norm, key_norm)) = &self.head_norms {
-            query = query_norm.forward(nn, &query)?;
-            key = key_norm.forward(nn, &key)?;
+            query = query_norm.forward(nn, &query, batch.adapted)?;
+            key = key_norm.forward(nn, &key, batch.adapted)?;
         }
         if let Some(angles) = spec.rope.as_ref().and_then(|rope| angles.iter().find(|t| t.rope == rope)) {
             query = nn.rope(&query, spec.head_dim, &angles.cos, &angles.sin)?;
@@ -253,41 +264,5 @@ impl<N: Nn> Layer<N> {
         }
         let attended = nn.attention(&query, &key, &value, cache, batch.spans, spec)?;
         self.output.forward(nn, &attended, batch.adapted)
-    }
-
-    fn mlp(&self, nn: &N, x: &Tensor<N>, adapted: &[AdapterRows]) -> eft_core::Result<Tensor<N>> {
-        let MlpSpec { shape, activation, down } = &self.spec.mlp;
-        let wide = match shape {
-            MlpShape::Plain(_) => nn.activate(&self.up[0].forward(nn, x, adapted)?, *activation)?,
-            MlpShape::Gated { .. } => {
-                let parts = LoraLinear::forward_all(&self.up, nn, x, adapted)?;
-                nn.gated(&parts[0], &parts[1], *activation)?
-            }
-            MlpShape::FusedGated(_) => {
-                let both = self.up[0].forward(nn, x, adapted)?;
-                let part = |start: usize| nn.columns(&both, start..start + down.inputs);
-                nn.gated(&part(0)?, &part(down.inputs)?, *activation)?
-            }
-        };
-        self.down.forward(nn, &wide, adapted)
-    }
-}
-
-impl<N: Nn> Norm<N> {
-    fn load(loader: &ParameterLoader<'_, N>, spec: &NormSpec) -> Result<Self> {
-        let plus = if spec.kind == NormKind::RmsPlusOne { 1.0 } else { 0.0 };
-        let tensor = |part: &str, plus| loader.tensor(&format!("{}.{part}", spec.name), &[spec.width], plus);
-        let bias = match spec.kind {
-            NormKind::Layer => Some(tensor("bias", 0.0)?),
-            NormKind::Rms | NormKind::RmsPlusOne => None,
-        };
-        Ok(Self { weight: tensor("weight", plus)?, bias, epsilon: spec.epsilon })
-    }
-
-    fn forward(&self, nn: &N, x: &Tensor<N>) -> eft_core::Result<Tensor<N>> {
-        match &self.bias {
-            Some(bias) => nn.layer_norm(x, &self.weight, bias, self.epsilon),
-            None => nn.rms_norm(x, &self.weight, self.epsilon),
-        }
     }
 }

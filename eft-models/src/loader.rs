@@ -1,7 +1,7 @@
 //! [`ParameterLoader`]: loads a model's stored tensors onto the device of a tensor library.
 use crate::Result;
 use crate::adapter::Adapter;
-use crate::nn::{Nn, Tensor};
+use crate::nn::Nn;
 use crate::spec::{Layout, LinearSpec};
 use crate::tensors::RawTensor;
 use crate::weights::Weights;
@@ -14,11 +14,6 @@ pub(crate) struct ParameterLoader<'a, N: Nn> {
 }
 
 impl<N: Nn> ParameterLoader<'_, N> {
-    /// A vector or matrix, with `plus` added to every entry.
-    pub(crate) fn tensor(&self, name: &str, shape: &[usize], plus: f32) -> Result<Tensor<N>> {
-        Ok(self.nn.load(&self.weights.tensor(name, shape)?, plus)?)
-    }
-
     /// An embedding of `rows` vectors of `width` entries.
     pub(crate) fn embedding(&self, name: &str, rows: usize, width: usize) -> Result<N::Linear> {
         let raw = self.weights.tensor(&format!("{name}.weight"), &[rows, width])?;
@@ -29,18 +24,21 @@ impl<N: Nn> ParameterLoader<'_, N> {
     pub(crate) fn linear(&self, spec: &LinearSpec) -> Result<N::Linear> {
         let weight_name = format!("{}.weight", spec.name);
         let bias_name = format!("{}.bias", spec.name);
-        let weight = ungroup(self.weights.tensor(&weight_name, &spec.stored_shape())?, spec);
+        let weight = in_order(self.weights.tensor(&weight_name, &spec.stored_shape())?, spec);
         let bias = spec.bias.then(|| self.weights.tensor(&bias_name, &[spec.outputs])).transpose()?;
-        let bias = bias.map(|bias| ungroup(bias, spec));
+        let bias = bias.map(|bias| in_order(bias, spec));
         Ok(self.nn.load_linear(&weight, spec.layout == Layout::InOut, bias.as_ref())?)
     }
 }
 
-/// Reorders output rows that are stored interleaved by key-value head: first all queries, then keys, then values.
-pub(crate) fn ungroup<'t>(raw: RawTensor<'t>, spec: &LinearSpec) -> RawTensor<'t> {
+/// Reorders output rows that are stored in another order than they are computed with. Those that are interleaved by
+/// key-value head become first all queries, then keys, then values; of neighbouring channels that rotate together, the
+/// first of each pair come before the second.
+pub(crate) fn in_order<'t>(raw: RawTensor<'t>, spec: &LinearSpec) -> RawTensor<'t> {
     match spec.layout {
         Layout::OutIn | Layout::InOut => raw,
         Layout::Grouped { groups, queries, head } => raw.reordered(ungrouped_order(groups, queries, head)),
+        Layout::Paired { head } => raw.unpaired(head),
     }
 }
 

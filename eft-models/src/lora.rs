@@ -1,25 +1,37 @@
-//! [`LoraLinear`]: a linear layer with LoRA adapters. Rows under different adapters run in one pass, which reads the
-//! base's weights once.
+//! [`LoraLinear`]: a linear layer with adapters. Rows under different adapters run in one pass, which reads the base's
+//! weights once.
 //!
-//! Hu et al. 2021, arXiv 2106.09685, equation 3: `h = W·x + scale·B·A·x`.
+//! Hu et al. 2021, arXiv 2106.09685, equation 3: `h = W·x + scale·B·A·x`. Liu et al. 2024 (DoRA), arXiv 2402.09353,
+//! equation 5: the rows of `W + scale·B·A` are brought to trained lengths.
 use eft_core::{Backend, Result};
 
-use crate::loader::{ParameterLoader, ungroup};
+use crate::adapter::{Adapter, StoredLowRank};
+use crate::loader::{ParameterLoader, in_order};
 use crate::nn::{Nn, Tensor};
-use crate::spec::LinearSpec;
+use crate::spec::{Layout, LinearSpec};
+use crate::tensors::RawTensor;
 
-/// A linear layer, and the low-rank change by each adapter.
+/// A linear layer, and its change by each adapter.
 pub(crate) struct LoraLinear<N: Nn> {
     base: N::Linear,
     /// One entry for each adapter of the engine; `None` if the adapter leaves this layer alone.
-    adapters: Vec<Option<LowRank<N>>>,
+    adapters: Vec<Option<Change<N>>>,
 }
 
-/// `scale·B·A`, with `down` = A (rank × inputs) and `up` = B (outputs × rank).
+/// How an adapter changes a linear layer.
+enum Change<N: Nn> {
+    LowRank(LowRank<N>),
+    /// It is another one.
+    Saved(N::Linear),
+}
+
+/// `scale·(B·A·x + bias)`, with `down` = A (rank × inputs) and `up` = B (outputs × rank) with the bias.
 struct LowRank<N: Nn> {
     down: N::Linear,
     up: N::Linear,
     scale: f32,
+    /// What the base's outputs are multiplied by to give another part of the change.
+    growth: Option<Tensor<N>>,
 }
 
 /// The rows of the activations that run under one adapter.
@@ -27,8 +39,16 @@ struct LowRank<N: Nn> {
 pub(crate) struct AdapterRows {
     /// Index of the adapter.
     pub(crate) adapter: usize,
-    /// Row indices of the activations.
+    /// Row indices of the activations, ascending.
     pub(crate) rows: Vec<usize>,
+}
+
+impl AdapterRows {
+    /// The rows among those that are kept of the activations. `kept` is ascending.
+    pub(crate) fn among(&self, kept: &[usize]) -> Self {
+        let rows = self.rows.iter().filter_map(|row| kept.binary_search(row).ok()).collect();
+        Self { adapter: self.adapter, rows }
+    }
 }
 
 impl<N: Nn> LoraLinear<N> {
@@ -37,36 +57,63 @@ impl<N: Nn> LoraLinear<N> {
         Self { base, adapters: Vec::new() }
     }
 
-    /// Loads a linear layer, and the low-rank matrices that each adapter has for it.
+    /// Loads a linear layer, and what each adapter has for it.
     pub(crate) fn load(loader: &ParameterLoader<'_, N>, spec: &LinearSpec) -> crate::Result<Self> {
+        Self::with_base(loader, spec, loader.linear(spec)?, &format!("{}.weight", spec.name))
+    }
+
+    /// Loads what each adapter has for a linear layer. `weight` is the name of the base's weight.
+    pub(crate) fn with_base(
+        loader: &ParameterLoader<'_, N>,
+        spec: &LinearSpec,
+        base: N::Linear,
+        weight: &str,
+    ) -> crate::Result<Self> {
+        let nn = loader.nn;
         let adapters = loader.adapters.iter().map(|adapter| {
+            if let Some(saved) = adapter.saved(&spec.name, "weight", &spec.stored_shape())? {
+                let bias = if spec.bias { adapter.saved(&spec.name, "bias", &[spec.outputs])? } else { None };
+                let (saved, bias) = (in_order(saved, spec), bias.map(|bias| in_order(bias, spec)));
+                let transposed = spec.layout == Layout::InOut;
+                return Ok(Some(Change::Saved(nn.load_linear(&saved, transposed, bias.as_ref())?)));
+            }
             let Some(low_rank) = adapter.low_rank(spec)? else { return Ok(None) };
-            let up = ungroup(low_rank.up, spec);
-            Ok(Some(LowRank {
-                down: loader.nn.load_linear(&low_rank.down, false, None)?,
-                up: loader.nn.load_linear(&up, false, None)?,
+            adapter.check_base(&spec.name, || loader.weights.tensor(weight, &spec.stored_shape()))?;
+            let low_rank = match low_rank.magnitude {
+                Some(_) => scaled_rows(loader, adapter, spec, low_rank, weight)?,
+                None => low_rank,
+            };
+            let bias = low_rank.bias.map(|bias| in_order(bias, spec));
+            let growth = low_rank.magnitude.map(|growth| nn.load(&in_order(growth, spec), 0.0));
+            Ok(Some(Change::LowRank(LowRank {
+                down: nn.load_linear(&low_rank.down, false, None)?,
+                up: nn.load_linear(&in_order(low_rank.up, spec), false, bias.as_ref())?,
                 scale: low_rank.scale,
-            }))
+                growth: growth.transpose()?,
+            })))
         });
-        Ok(Self { base: loader.linear(spec)?, adapters: adapters.collect::<crate::Result<_>>()? })
+        let adapters = adapters.collect::<crate::Result<_>>()?;
+        Ok(Self { base, adapters })
     }
 
     /// Another handle to the same weights.
     pub(crate) fn share(&self, nn: &N) -> Self {
-        let share = |low_rank: &LowRank<N>| LowRank {
-            down: nn.share(&low_rank.down),
-            up: nn.share(&low_rank.up),
-            scale: low_rank.scale,
+        let share = |change: &Change<N>| match change {
+            Change::LowRank(LowRank { down, up, scale, growth }) => Change::LowRank(LowRank {
+                down: nn.share(down),
+                up: nn.share(up),
+                scale: *scale,
+                growth: growth.as_ref().map(|growth| nn.backend().shallow_clone(growth)),
+            }),
+            Change::Saved(saved) => Change::Saved(nn.share(saved)),
         };
-        Self {
-            base: nn.share(&self.base),
-            adapters: self.adapters.iter().map(|adapter| adapter.as_ref().map(share)).collect(),
-        }
+        let adapters = self.adapters.iter().map(|change| change.as_ref().map(share)).collect();
+        Self { base: nn.share(&self.base), adapters }
     }
 
-    /// `x·Wᵀ + b`, plus `scale·x·Aᵀ·Bᵀ` on the rows of each adapter.
+    /// `x·Wᵀ + b`, changed on the rows of each adapter.
     pub(crate) fn forward(&self, nn: &N, x: &Tensor<N>, adapted: &[AdapterRows]) -> Result<Tensor<N>> {
-        self.add_low_rank(nn, x, nn.linear(x, &self.base)?, adapted)
+        self.change(nn, x, nn.linear(x, &self.base)?, adapted)
     }
 
     /// [`forward`](Self::forward) of several layers that read the same `x`.
@@ -78,11 +125,11 @@ impl<N: Nn> LoraLinear<N> {
     ) -> Result<Vec<Tensor<N>>> {
         let bases: Vec<_> = layers.iter().map(|layer| &layer.base).collect();
         let outs = nn.linears(x, &bases)?;
-        layers.iter().zip(outs).map(|(layer, out)| layer.add_low_rank(nn, x, out, adapted)).collect()
+        layers.iter().zip(outs).map(|(layer, out)| layer.change(nn, x, out, adapted)).collect()
     }
 
-    /// Adds the low-rank products of the adapters to `out`, the output of the base.
-    fn add_low_rank(
+    /// Changes `out`, the output of the base, as the adapters do.
+    fn change(
         &self,
         nn: &N,
         x: &Tensor<N>,
@@ -90,16 +137,86 @@ impl<N: Nn> LoraLinear<N> {
         adapted: &[AdapterRows],
     ) -> Result<Tensor<N>> {
         for AdapterRows { adapter, rows } in adapted {
-            let Some(Some(low_rank)) = self.adapters.get(*adapter) else { continue };
+            let Some(Some(change)) = self.adapters.get(*adapter) else { continue };
+            if rows.is_empty() {
+                continue;
+            }
             let all = nn.backend().shape(x).0 == rows.len();
-            let low = if all {
-                nn.linear(x, &low_rank.down)?
-            } else {
-                nn.linear(&nn.rows(x, rows)?, &low_rank.down)?
+            let own = if all { None } else { Some(nn.rows(x, rows)?) };
+            let own = own.as_ref().unwrap_or(x);
+            let LowRank { down, up, scale, growth } = match change {
+                Change::LowRank(low_rank) => low_rank,
+                Change::Saved(saved) => {
+                    out = replace_rows(nn, out, rows, nn.linear(own, saved)?)?;
+                    continue;
+                }
             };
-            let delta = nn.scale(&nn.linear(&low, &low_rank.up)?, low_rank.scale)?;
+            let mut delta = nn.scale(&nn.linear(&nn.linear(own, down)?, up)?, *scale)?;
+            if let Some(growth) = growth {
+                let grown = match all {
+                    true => nn.scale_columns(&out, growth)?,
+                    false => nn.scale_columns(&nn.rows(&out, rows)?, growth)?,
+                };
+                delta = nn.add(&delta, &grown)?;
+            }
             out = if all { nn.add(&out, &delta)? } else { nn.add_rows(&out, rows, &delta)? };
         }
         Ok(out)
     }
+}
+
+/// Returns `x` with the rows of these indices replaced by those of `new`.
+pub(crate) fn replace_rows<N: Nn>(nn: &N, x: Tensor<N>, rows: &[usize], new: Tensor<N>) -> Result<Tensor<N>> {
+    if nn.backend().shape(&x).0 == rows.len() {
+        return Ok(new);
+    }
+    let old = nn.scale(&nn.rows(&x, rows)?, -1.0)?;
+    nn.add_rows(&x, rows, &nn.add(&new, &old)?)
+}
+
+/// Turns the change by DoRA into one that is added. Row `o` of the changed weight, `W + scale·B·A`, is multiplied by
+/// `g = magnitude[o] / ‖W[o] + scale·(B·A)[o]‖`, so `(g − 1)·(y − b)` and `g·scale·(B·A·x)[o]` are added to the base's
+/// output `y`, of which `b` is the bias. The result holds `g − 1` as its magnitude.
+fn scaled_rows<'a, N: Nn>(
+    loader: &ParameterLoader<'_, N>,
+    adapter: &Adapter,
+    spec: &LinearSpec,
+    change: StoredLowRank<'a>,
+    weight: &str,
+) -> crate::Result<StoredLowRank<'a>> {
+    let weight = loader.weights.tensor(weight, &spec.stored_shape())?;
+    let numbers = |raw: &RawTensor<'_>| {
+        let reason =
+            "is of quantised blocks, and norms of its rows are needed for DoRA, which is not supported";
+        raw.numbers().ok_or_else(|| adapter.error(raw.name, reason.into()))
+    };
+    let StoredLowRank { down, mut up, scale, magnitude, .. } = change;
+    let (dense, a, mut b) = (numbers(&weight)?, numbers(&down)?, numbers(&up)?);
+    let magnitude = magnitude.as_ref().map(numbers).transpose()?.unwrap_or_default();
+    let rank = down.shape[0];
+    let mut growth = Vec::with_capacity(spec.outputs);
+    for (output, (b, magnitude)) in b.chunks_mut(rank).zip(magnitude).enumerate() {
+        let mut row: Vec<f32> = match spec.layout {
+            Layout::InOut => dense.iter().skip(output).step_by(spec.outputs).copied().collect(),
+            _ => dense[output * spec.inputs..][..spec.inputs].to_vec(),
+        };
+        for (a, b) in a.chunks(spec.inputs).zip(b.iter()) {
+            row.iter_mut().zip(a).for_each(|(row, a)| *row += scale * b * a);
+        }
+        let length = row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+        let factor = magnitude / length as f32;
+        b.iter_mut().for_each(|b| *b *= factor * scale);
+        growth.push(factor - 1.0);
+    }
+    let bias = match spec.bias {
+        true => {
+            let bias = loader.weights.tensor(&format!("{}.bias", spec.name), &[spec.outputs])?;
+            let shift: Vec<_> = numbers(&bias)?.iter().zip(&growth).map(|(bias, g)| -bias * g).collect();
+            Some(RawTensor::of_numbers(down.name, &[spec.outputs], &shift))
+        }
+        false => None,
+    };
+    up = RawTensor::of_numbers(up.name, &up.shape, &b);
+    let magnitude = Some(RawTensor::of_numbers(down.name, &[spec.outputs], &growth));
+    Ok(StoredLowRank { down, up, bias, magnitude, scale: 1.0 })
 }

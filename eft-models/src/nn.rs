@@ -159,6 +159,12 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// Returns `x` multiplied by a number.
     fn scale(&self, x: &Tensor<Self>, factor: f32) -> Result<Tensor<Self>>;
 
+    /// Returns `x` with row `i` multiplied by `factors[i]`.
+    fn scale_rows(&self, x: &Tensor<Self>, factors: &[f32]) -> Result<Tensor<Self>>;
+
+    /// Returns `x` with column `i` multiplied by entry `i` of `factors`, a loaded vector.
+    fn scale_columns(&self, x: &Tensor<Self>, factors: &Tensor<Self>) -> Result<Tensor<Self>>;
+
     /// Returns `cap·tanh(x / cap)`, elementwise.
     fn softcap(&self, x: &Tensor<Self>, cap: f32) -> Result<Tensor<Self>>;
 

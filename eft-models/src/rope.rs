@@ -19,6 +19,30 @@ use crate::config::Config;
 /// The field with the share of the channels that rotate.
 const PARTIAL: &str = "partial_rotary_factor";
 
+/// What a family's rotary embedding is where its configuration does not say it, and how older files of the family name
+/// the fields.
+pub(crate) struct RopeDefaults {
+    /// The base, and its field outside of `rope_parameters`.
+    pub(crate) theta: f64,
+    pub(crate) theta_field: &'static str,
+    /// The share of the channels that rotate, and its field outside of `rope_parameters`.
+    pub(crate) share: f64,
+    pub(crate) share_field: &'static str,
+}
+
+impl Default for RopeDefaults {
+    fn default() -> Self {
+        Self { theta: 10_000.0, theta_field: "rope_theta", share: 1.0, share_field: PARTIAL }
+    }
+}
+
+impl RopeDefaults {
+    /// The usual defaults, with another base.
+    pub(crate) fn theta(theta: f64) -> Self {
+        Self { theta, ..Self::default() }
+    }
+}
+
 /// The angle of each pair of channels per position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
@@ -58,34 +82,47 @@ impl Rope {
     /// Reads the embedding for heads of width `head_dim` from `rope_parameters`, or from the fields of older files.
     /// `kind` is the type of layer, for configurations with parameters for each type. All channels rotate: in most
     /// families, transformers does not read `partial_rotary_factor`.
-    pub(crate) fn read(config: &Config<'_>, head_dim: usize, kind: Option<&str>) -> Result<Self> {
-        let (fields, partial) = Self::fields(config, kind)?;
+    pub(crate) fn read(
+        config: &Config<'_>,
+        head_dim: usize,
+        kind: Option<&str>,
+        defaults: &RopeDefaults,
+    ) -> Result<Self> {
+        let (fields, partial) = Self::fields(config, kind, defaults)?;
         let name = Self::kind(fields.as_ref());
         if partial != 1.0 && name != "default" {
             let reason =
                 format!("is {partial}, which this family does not support with positions of type `{name}`");
             return Err(config.error(PARTIAL, reason));
         }
-        Self::of(config, fields, head_dim, head_dim)
+        Self::of(config, fields, defaults, head_dim, head_dim)
     }
 
     /// Reads the embedding as [`read`](Self::read) does, for a family in which only `partial_rotary_factor` of the
     /// channels of each head rotate.
-    pub(crate) fn read_partial(config: &Config<'_>, head_dim: usize) -> Result<Self> {
-        let (fields, partial) = Self::fields(config, None)?;
-        Self::of(config, fields, head_dim, (head_dim as f64 * partial) as usize / 2 * 2)
+    pub(crate) fn read_partial(
+        config: &Config<'_>,
+        head_dim: usize,
+        defaults: &RopeDefaults,
+    ) -> Result<Self> {
+        let (fields, partial) = Self::fields(config, None, defaults)?;
+        Self::of(config, fields, defaults, head_dim, (head_dim as f64 * partial) as usize / 2 * 2)
     }
 
     /// The object that describes the embedding, if there is one, and the share of the channels that it rotates.
-    fn fields<'a>(config: &Config<'a>, kind: Option<&str>) -> Result<(Option<Config<'a>>, f64)> {
+    fn fields<'a>(
+        config: &Config<'a>,
+        kind: Option<&str>,
+        defaults: &RopeDefaults,
+    ) -> Result<(Option<Config<'a>>, f64)> {
         let parameters = config.object("rope_parameters");
         let of_kind = parameters.as_ref().and_then(|p| p.object(kind?));
         let fields = of_kind.or(parameters).or_else(|| config.object("rope_scaling"));
         let partial = match &fields {
-            Some(fields) => fields.number_or(PARTIAL, 1.0)?,
-            None => 1.0,
+            Some(fields) => fields.number_or(PARTIAL, defaults.share)?,
+            None => defaults.share,
         };
-        let partial = config.number_or(PARTIAL, partial)?;
+        let partial = config.number_or(defaults.share_field, partial)?;
         Ok((fields, partial))
     }
 
@@ -95,11 +132,15 @@ impl Rope {
     }
 
     /// The embedding that an object describes, of the first `dim` channels of each head.
-    fn of(config: &Config<'_>, fields: Option<Config<'_>>, head_dim: usize, dim: usize) -> Result<Self> {
-        let theta = match &fields {
-            Some(fields) => fields.number_or("rope_theta", config.number_or("rope_theta", 10_000.0)?)?,
-            None => config.number_or("rope_theta", 10_000.0)?,
-        };
+    fn of(
+        config: &Config<'_>,
+        fields: Option<Config<'_>>,
+        defaults: &RopeDefaults,
+        head_dim: usize,
+        dim: usize,
+    ) -> Result<Self> {
+        let own = config.number_or(defaults.theta_field, defaults.theta)?;
+        let theta = fields.as_ref().map_or(Ok(own), |fields| fields.number_or("rope_theta", own))?;
         if dim == 0 || dim > head_dim || theta <= 0.0 {
             return Err(config
                 .error("rope_parameters", format!("rotate {dim} of {head_dim} channels by base {theta}")));

@@ -28,6 +28,8 @@ pub struct DecoderSpec {
     pub embedding: String,
     /// The name of the learned position embedding, without `.weight`; `None` if the model has no such embedding.
     pub positions: Option<String>,
+    /// The number of rows of the learned position embedding before the row of the first position.
+    pub position_offset: usize,
     /// The factor that embeddings are multiplied by.
     pub embedding_scale: f32,
     /// The blocks, in order.
@@ -38,28 +40,32 @@ pub struct DecoderSpec {
     pub head: Option<LinearSpec>,
     /// The soft cap of the logits, `cap·tanh(logits / cap)`; `None` without one.
     pub softcap: Option<f32>,
+    /// The factor that logits are multiplied by, before any soft cap.
+    pub logit_scale: f32,
 }
 
 /// One transformer block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerSpec {
-    /// The norm before attention.
-    pub attention_norm: NormSpec,
+    /// The norm before attention; `None` if attention reads the input of the block as it is.
+    pub attention_norm: Option<NormSpec>,
     /// Self-attention.
     pub attention: AttentionSpec,
     /// The norm on the output of attention, before it is added to the residual stream.
     pub attention_post_norm: Option<NormSpec>,
-    /// The norm before the feed-forward part; `None` if the feed-forward part reads the output of `attention_norm`, as
-    /// attention does.
+    /// The norm before the feed-forward part. If there is none, the feed-forward part of a `parallel` block reads what
+    /// attention reads, and that of another block reads the sum of the input and attention's output as it is.
     pub mlp_norm: Option<NormSpec>,
     /// The feed-forward part.
-    pub mlp: MlpSpec,
+    pub feed_forward: FeedForward,
     /// The norm on the output of the feed-forward part, before it is added to the residual stream.
     pub mlp_post_norm: Option<NormSpec>,
     /// What `mlp_norm` reads: the input of the block if `true`, the sum of this input and attention's output if
     /// `false`. The input is not normalised before. In both cases, the outputs of attention and of the feed-forward
     /// part are both added to it.
     pub parallel: bool,
+    /// The factor that the outputs of attention and of the feed-forward part are multiplied by before they are added.
+    pub residual_scale: f32,
 }
 
 /// Self-attention of one block.
@@ -106,6 +112,29 @@ pub enum Projection {
 
 /// The feed-forward part of one block.
 #[derive(Debug, Clone, PartialEq)]
+pub enum FeedForward {
+    /// One network, for every token.
+    Dense(MlpSpec),
+    /// A mixture of experts, of which each token uses a few.
+    Experts(ExpertsSpec),
+}
+
+/// A sparse mixture of experts (Shazeer et al. 2017, arXiv 1701.06538; Jiang et al. 2024, arXiv 2401.04088, equation 1):
+/// the sum of the outputs of the experts with the largest router probabilities, each multiplied by its probability.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExpertsSpec {
+    /// The linear layer whose outputs are the logits of the experts.
+    pub router: LinearSpec,
+    /// The experts.
+    pub experts: Vec<MlpSpec>,
+    /// How many experts each token uses.
+    pub per_token: usize,
+    /// Whether the probabilities of the chosen experts are divided by their sum.
+    pub normalised: bool,
+}
+
+/// A feed-forward network.
+#[derive(Debug, Clone, PartialEq)]
 pub struct MlpSpec {
     /// The projection to the intermediate width.
     pub shape: MlpShape,
@@ -140,6 +169,8 @@ pub enum Activation {
     Gelu,
     /// The approximation of GELU by the hyperbolic tangent.
     GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
 }
 
 /// A norm over each run of `width` activations of a token: all of them, or one head of queries or keys.
@@ -164,6 +195,8 @@ pub enum NormKind {
     RmsPlusOne,
     /// Layer norm, with weight and bias.
     Layer,
+    /// Layer norm with a weight only.
+    LayerUnbiased,
 }
 
 /// A linear layer.
@@ -198,6 +231,12 @@ pub enum Layout {
         /// The width of a head.
         head: usize,
     },
+    /// Outputs × inputs, for rotary embeddings that pair neighbouring channels of each head, as in Cohere. The loader
+    /// moves the first channels of all pairs of a head before the second ones.
+    Paired {
+        /// The width of a head.
+        head: usize,
+    },
 }
 
 impl LinearSpec {
@@ -209,31 +248,89 @@ impl LinearSpec {
     /// Returns the shape of the stored weight.
     pub fn stored_shape(&self) -> [usize; 2] {
         match self.layout {
-            Layout::OutIn | Layout::Grouped { .. } => [self.outputs, self.inputs],
+            Layout::OutIn | Layout::Grouped { .. } | Layout::Paired { .. } => [self.outputs, self.inputs],
             Layout::InOut => [self.inputs, self.outputs],
         }
     }
 }
 
 impl LayerSpec {
-    /// Returns the linear layers of the block.
+    /// Returns the linear layers of the block that every token uses. The router and the experts of a mixture are not
+    /// among them.
     pub fn linears(&self) -> Vec<&LinearSpec> {
         let mut linears = match &self.attention.projection {
             Projection::Separate { query, key, value } => vec![query, key, value],
             Projection::Fused(all) => vec![all],
         };
         linears.push(&self.attention.output);
-        match &self.mlp.shape {
-            MlpShape::Plain(up) | MlpShape::FusedGated(up) => linears.push(up),
-            MlpShape::Gated { gate, up } => linears.extend([gate, up]),
+        if let FeedForward::Dense(mlp) = &self.feed_forward {
+            linears.extend(mlp.linears());
         }
-        linears.push(&self.mlp.down);
+        linears
+    }
+
+    /// Returns all linear layers of the block: those that every token uses, and the router and the experts of a mixture.
+    pub fn all_linears(&self) -> Vec<&LinearSpec> {
+        let mut linears = self.linears();
+        if let FeedForward::Experts(ExpertsSpec { router, experts, .. }) = &self.feed_forward {
+            linears.push(router);
+            linears.extend(experts.iter().flat_map(MlpSpec::linears));
+        }
+        linears
+    }
+
+    /// Returns the number of weights that one token is multiplied by.
+    pub fn products(&self) -> usize {
+        let entries = |linear: &&LinearSpec| linear.inputs * linear.outputs;
+        let dense: usize = self.linears().iter().map(entries).sum();
+        dense
+            + match &self.feed_forward {
+                FeedForward::Dense(_) => 0,
+                FeedForward::Experts(ExpertsSpec { router, experts, per_token, .. }) => {
+                    let expert = experts.first().map(MlpSpec::linears).unwrap_or_default();
+                    entries(&router) + per_token * expert.iter().map(entries).sum::<usize>()
+                }
+            }
+    }
+}
+
+impl MlpSpec {
+    /// Returns the linear layers of the network, in the order in which they are applied.
+    pub fn linears(&self) -> Vec<&LinearSpec> {
+        let mut linears = match &self.shape {
+            MlpShape::Plain(up) | MlpShape::FusedGated(up) => vec![up],
+            MlpShape::Gated { gate, up } => vec![gate, up],
+        };
+        linears.push(&self.down);
         linears
     }
 }
 
+impl From<MlpSpec> for FeedForward {
+    fn from(mlp: MlpSpec) -> Self {
+        Self::Dense(mlp)
+    }
+}
+
 impl DecoderSpec {
-    /// Returns the linear layers of all blocks, without the output head.
+    /// Returns the output head as a linear layer, also if it is tied to the embedding.
+    pub(crate) fn output_head(&self) -> LinearSpec {
+        let tied = || LinearSpec::new("lm_head".into(), self.hidden, self.vocab, false);
+        self.head.clone().unwrap_or_else(tied)
+    }
+
+    /// Returns the norms of all blocks, and the one before the output head.
+    pub(crate) fn norms(&self) -> Vec<&NormSpec> {
+        fn of_layer(layer: &LayerSpec) -> Vec<&NormSpec> {
+            let heads = layer.attention.head_norms.as_ref();
+            let own =
+                [&layer.attention_norm, &layer.attention_post_norm, &layer.mlp_norm, &layer.mlp_post_norm];
+            own.into_iter().flatten().chain(heads.into_iter().flat_map(|(q, k)| [q, k])).collect()
+        }
+        self.layers.iter().flat_map(of_layer).chain([&self.final_norm]).collect()
+    }
+
+    /// Returns the linear layers of all blocks that every token uses, without the output head.
     pub fn linears(&self) -> Vec<&LinearSpec> {
         self.layers.iter().flat_map(LayerSpec::linears).collect()
     }

@@ -8,6 +8,7 @@
 //! # Ok::<(), eft_models::Error>(())
 //! ```
 use bytes::Bytes;
+use half::{bf16, f16};
 
 /// A tensor as a file stores it.
 #[derive(Debug, Clone)]
@@ -80,6 +81,16 @@ impl Blocks {
 }
 
 impl Dtype {
+    /// Returns entries in this type as numbers; `None` if they are quantised blocks.
+    pub(crate) fn numbers(self, bytes: &[u8]) -> Option<Vec<f32>> {
+        Some(match self {
+            Self::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            Self::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+            Self::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+            Self::Quantised(_) => return None,
+        })
+    }
+
     /// Returns the size of `entries` entries in bytes. For quantised types, `entries` must be a multiple of the entries
     /// in a block.
     pub fn bytes(self, entries: usize) -> usize {
@@ -91,7 +102,20 @@ impl Dtype {
     }
 }
 
+impl<'a> RawTensor<'a> {
+    /// A tensor of f32.
+    pub(crate) fn of_numbers(name: &'a str, shape: &[usize], numbers: &[f32]) -> Self {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        Self { name, shape: shape.into(), dtype: Dtype::F32, bytes: bytes.into() }
+    }
+}
+
 impl RawTensor<'_> {
+    /// The entries as numbers; `None` if they are quantised blocks.
+    pub(crate) fn numbers(&self) -> Option<Vec<f32>> {
+        self.dtype.numbers(&self.bytes)
+    }
+
     /// Returns a tensor whose row `i` is row `order[i]` of this one, where a row is a slice along the first dimension.
     ///
     /// # Panics
@@ -101,5 +125,16 @@ impl RawTensor<'_> {
         let bytes: Vec<u8> =
             order.flat_map(|row| &self.bytes[row * width..(row + 1) * width]).copied().collect();
         Self { bytes: bytes.into(), ..self.clone() }
+    }
+
+    /// Returns a tensor in which, in each run of `head` rows, the even rows come before the odd ones. The original Llama
+    /// and Cohere rotate neighbouring channels of a head together, where [`Nn::rope`](crate::Nn::rope) pairs channels of
+    /// the two halves of a head.
+    #[must_use]
+    pub fn unpaired(&self, head: usize) -> Self {
+        let heads = self.shape[0] / head.max(1);
+        let halves =
+            move |h: usize| (0..2).flat_map(move |odd| (0..head / 2).map(move |i| h * head + 2 * i + odd));
+        self.reordered((0..heads).flat_map(halves))
     }
 }

@@ -31,17 +31,24 @@ fn read_all(folder: &Path) -> Result<(), Error> {
     let spec = checkpoint.spec();
     checkpoint.tensor(&format!("{}.weight", spec.embedding), &[spec.vocab, spec.hidden])?;
     for layer in &spec.layers {
-        let norm = &layer.attention_norm;
-        checkpoint.tensor(&format!("{}.weight", norm.name), &[norm.width])?;
-        let down = &layer.mlp.down;
-        checkpoint.tensor(&format!("{}.weight", down.name), &down.stored_shape())?;
+        if let Some(norm) = &layer.attention_norm {
+            checkpoint.tensor(&format!("{}.weight", norm.name), &[norm.width])?;
+        }
+        for linear in layer.linears().into_iter().rev() {
+            checkpoint.tensor(&format!("{}.weight", linear.name), &linear.stored_shape())?;
+        }
     }
     Ok(())
 }
 
 #[test]
 fn a_wrong_field_is_named() {
-    let cases: [(&str, &str, Value); 18] = [
+    let quantised = |settings: Value| ("qwen2-gptq", "quantization_config", settings);
+    let compressed = |format: &str, weights: Value| {
+        let groups = json!({"group_0": {"weights": weights}});
+        quantised(json!({"quant_method": "compressed-tensors", "format": format, "config_groups": groups}))
+    };
+    let cases: [(&str, &str, Value); 37] = [
         ("llama", "hidden_size", Value::Null),
         ("llama", "hidden_size", json!(0)),
         ("llama", "hidden_size", json!(1u64 << 40)),
@@ -60,6 +67,25 @@ fn a_wrong_field_is_named() {
         ("qwen2", "eos_token_id", json!([1, "two"])),
         ("falcon", "alibi", json!(true)),
         ("gemma3", "layer_types", json!([1, 2, 3])),
+        ("cohere2", "layer_types", json!(["chunked_attention", "full_attention"])),
+        ("ministral", "layer_types", json!(["full_attention"])),
+        ("cohere", "use_qk_norm", json!(true)),
+        ("granite", "logits_scaling", json!(0)),
+        ("smollm3", "no_rope_layers", json!([1, 0])),
+        ("opt", "do_layer_norm_before", json!(false)),
+        ("opt", "layer_norm_elementwise_affine", json!(false)),
+        ("opt", "_remove_final_layer_norm", json!(true)),
+        ("opt", "word_embed_proj_dim", json!(16)),
+        ("mixtral", "num_experts_per_tok", json!(5)),
+        ("mixtral", "num_experts", json!(1 << 20)),
+        quantised(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})),
+        quantised(json!({"quant_method": "gptq", "bits": 3})),
+        quantised(json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"})),
+        quantised(json!({"quant_method": "awq", "bits": 4, "version": "gemv"})),
+        quantised(json!({"quant_method": "fp8", "weight_block_size": [128]})),
+        compressed("nvfp4-pack-quantized", json!({"num_bits": 4})),
+        compressed("int-quantized", json!({"num_bits": 8, "symmetric": false})),
+        compressed("int-quantized", json!({"num_bits": 8, "strategy": "token"})),
     ];
     for (family, field, value) in cases {
         let folder = copy(family);
@@ -71,6 +97,39 @@ fn a_wrong_field_is_named() {
             }
             other => panic!("{field} = {value}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn fields_of_older_files_mean_the_same() {
+    let yarn = json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16});
+    for (family, older) in [
+        ("gpt-neox", json!({"rotary_pct": 0.25, "rotary_emb_base": 10_000})),
+        ("gpt-neox", json!({})),
+        ("phi4", json!({"rope_theta": 10_000.0, "partial_rotary_factor": 0.75})),
+        ("olmo3", json!({"rope_theta": 10_000.0, "rope_scaling": yarn})),
+        ("cohere2", json!({"rope_theta": 10_000.0})),
+    ] {
+        let folder = copy(family);
+        let today = Checkpoint::open(folder.path()).unwrap().spec().clone();
+        config(folder.path(), |c| {
+            c.as_object_mut().unwrap().remove("rope_parameters").expect("a field of today");
+            c.as_object_mut().unwrap().extend(older.as_object().unwrap().clone());
+        });
+        assert_eq!(Checkpoint::open(folder.path()).unwrap().spec(), &today, "{family}: {older}");
+    }
+}
+
+#[test]
+fn a_window_that_is_absent_is_the_default_and_null_is_none() {
+    for family in ["mistral", "ministral", "cohere2", "olmo3"] {
+        let folder = copy(family);
+        let window = || Checkpoint::open(folder.path()).unwrap().spec().layers[0].attention.window;
+        assert_eq!(window(), Some(6));
+        config(folder.path(), |c| drop(c.as_object_mut().unwrap().remove("sliding_window")));
+        assert_eq!(window(), Some(4096), "{family}");
+        config(folder.path(), |c| c["sliding_window"] = Value::Null);
+        assert_eq!(window(), None, "{family}");
     }
 }
 
@@ -118,6 +177,72 @@ fn an_unknown_architecture_is_refused_with_the_known_ones() {
             assert_eq!(found, "mamba");
             assert!(known.contains("llama") && known.contains("gemma3_text"));
         }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A copy of a checkpoint without the tensor of this name.
+fn without(family: &str, name: &str) -> tempfile::TempDir {
+    let folder = copy(family);
+    let file = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensors();
+    assert!(tensors.iter().any(|(other, _)| other == name), "{name}");
+    let kept = tensors.into_iter().filter(|(other, _)| other != name);
+    std::fs::write(&file, safetensors::serialize(kept, None).unwrap()).unwrap();
+    folder
+}
+
+#[test]
+fn faults_of_quantised_weights_are_named() {
+    let layer = "model.layers.0.mlp.down_proj";
+    let fault = |folder: &Path| match read_all(folder) {
+        Err(Error::BadTensor { tensor, reason, .. }) => format!("{tensor} {reason}"),
+        other => panic!("{other:?}"),
+    };
+    for (family, part, first) in [
+        ("qwen2-gptq", "scales", "qweight"),
+        ("qwen2-gptq", "qzeros", "qweight"),
+        ("qwen2-awq", "scales", "qweight"),
+        ("qwen2-awq", "qzeros", "qweight"),
+        ("qwen2-fp8", "weight_scale_inv", "weight"),
+        ("qwen2-compressed-int8", "weight_scale", "weight"),
+        ("qwen2-compressed-int4", "weight_scale", "weight_packed"),
+    ] {
+        let folder = without(family, &format!("{layer}.{part}"));
+        assert_eq!(fault(folder.path()), format!("{layer}.{first} has no `{part}` beside it"));
+    }
+    for (family, part) in [("qwen2-gptq", "qweight"), ("qwen2-compressed-int4", "weight_packed")] {
+        let folder = without(family, &format!("{layer}.{part}"));
+        assert_eq!(fault(folder.path()), format!("{layer}.weight is missing"));
+    }
+    for (family, settings, part) in [
+        ("qwen2-awq", json!({"quant_method": "awq", "bits": 4, "group_size": 8}), "scales"),
+        ("qwen2-gptq", json!({"quant_method": "gptq", "bits": 8}), "qweight"),
+        ("qwen2-fp8", json!({"quant_method": "fp8", "weight_block_size": [4, 4]}), "weight_scale_inv"),
+    ] {
+        let folder = copy(family);
+        config(folder.path(), |c| c["quantization_config"] = settings);
+        let fault = fault(folder.path());
+        assert!(fault.starts_with(&format!("{layer}.{part} has shape")), "{fault}");
+    }
+}
+
+#[test]
+fn weights_are_read_from_the_only_file_of_pytorch() {
+    let bytes = golden("qwen2-torch").join("pytorch_model-00001-of-00002.bin");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(golden("qwen2").join("config.json"), folder.path().join("config.json")).unwrap();
+    std::fs::copy(&bytes, folder.path().join("model.pth")).unwrap();
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let original = Checkpoint::open(golden("qwen2")).unwrap();
+    let weight =
+        |checkpoint: &Checkpoint| checkpoint.tensor("model.embed_tokens.weight", &[96, 32]).unwrap().bytes;
+    assert_eq!(weight(&checkpoint), weight(&original));
+    // With two such files, none of them is chosen.
+    std::fs::copy(&bytes, folder.path().join("optimizer.pth")).unwrap();
+    match Checkpoint::open(folder.path()).map(drop) {
+        Err(Error::Io { file, .. }) => assert!(file.ends_with("model.safetensors")),
         other => panic!("{other:?}"),
     }
 }
@@ -268,8 +393,9 @@ proptest! {
 
     #[test]
     fn damaged_configurations_never_panic(at in 0usize..1000, with in any::<u8>(), number in any::<i64>(), field in 0usize..30) {
-        for family in ["llama3", "gemma3", "falcon", "gpt2"] {
-            let folder = copy(family);
+        for family in ["llama3", "gemma3", "falcon", "gpt2", "cohere2", "qwen3-moe", "opt", "qwen2-gptq"] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::copy(golden(family).join("config.json"), folder.path().join("config.json")).unwrap();
             config(folder.path(), |c| {
                 let fields: Vec<_> = c.as_object().unwrap().keys().cloned().collect();
                 c[&fields[field % fields.len()]] = json!(number);

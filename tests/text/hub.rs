@@ -1,5 +1,5 @@
 //! Models by their ids, from a server that these tests run in place of the hub.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -330,6 +330,20 @@ fn shards_are_fetched_by_their_index() {
     std::fs::write(folder.join("model.safetensors.index.json"), escaping).unwrap();
     let refused = Hub::of(&folder).loader("org/tiny", &dir.path().join("other")).load().unwrap_err();
     assert!(refused.to_string().contains("outside its folder"), "{refused}");
+}
+
+#[test]
+fn files_of_pytorch_are_fetched_if_there_are_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path(), "qwen2");
+    std::fs::remove_file(folder.join("model.safetensors")).unwrap();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/eft-models/goldens/qwen2-torch");
+    let shards = files_of(Path::new(golden)).into_iter().filter(|(name, _)| name.contains(".bin"));
+    let hub = Hub::new(files_of(&folder).into_iter().chain(shards).collect());
+    assert!(hub.loader("org/tiny", dir.path()).load().is_ok());
+    let asked: BTreeSet<_> = hub.asked().into_iter().filter(|path| path.contains("pytorch_model")).collect();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    assert!(hub.loader("org/tiny", dir.path()).offline().load().is_ok());
 }
 
 #[test]

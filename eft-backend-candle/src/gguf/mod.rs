@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eft_core::{Source, Vocab};
-use eft_models::spec::{LayerSpec, Layout, NormKind, Projection};
+use eft_models::spec::{FeedForward, LayerSpec, Layout, MlpShape, NormKind, Projection};
 use eft_models::{DecoderEngine, DecoderSpec, Error, FieldWarning, RawTensor, Result, Weights};
 
 use crate::{Candle, CandleNn};
@@ -182,18 +182,10 @@ impl Weights for Gguf {
         };
         let raw = self.tensors.read(&stored, shape, self.dequantised)?;
         Ok(match self.interleaved_heads(name) {
-            Some(heads) => raw.reordered(halves(heads, shape[0] / heads)),
+            Some(heads) => raw.unpaired(shape[0] / heads),
             None => raw,
         })
     }
-}
-
-/// Returns the order of rows that undoes the original Llama's. There, and in its GGUF files, rotary embedding pairs
-/// neighbouring channels of a head; elsewhere it pairs channels of the two halves of a head.
-fn halves(heads: usize, width: usize) -> impl Iterator<Item = usize> {
-    let head =
-        move |h: usize| (0..2).flat_map(move |half| (0..width / 2).map(move |i| h * width + 2 * i + half));
-    (0..heads).flat_map(head)
 }
 
 /// Adapts a layer's spec to how GGUF files store tensors: matrices always have a row for each output, and 1 is already
@@ -202,19 +194,21 @@ fn as_stored(layer: &mut LayerSpec) {
     let attention = &mut layer.attention;
     let (query_norm, key_norm) =
         attention.head_norms.as_mut().map_or((None, None), |(q, k)| (Some(q), Some(k)));
-    let norms =
-        [Some(&mut layer.attention_norm), layer.attention_post_norm.as_mut(), layer.mlp_norm.as_mut()];
+    let norms = [layer.attention_norm.as_mut(), layer.attention_post_norm.as_mut(), layer.mlp_norm.as_mut()];
     let norms = norms.into_iter().chain([layer.mlp_post_norm.as_mut(), query_norm, key_norm]);
     norms.flatten().for_each(|norm| as_stored_norm(&mut norm.kind));
     let fused = match &mut attention.projection {
         Projection::Fused(all) => Some(all),
         Projection::Separate { .. } => None,
     };
-    let plain = match &mut layer.mlp.shape {
-        eft_models::spec::MlpShape::Plain(up) => Some(up),
-        _ => None,
+    let (plain, down) = match &mut layer.feed_forward {
+        FeedForward::Dense(mlp) => match &mut mlp.shape {
+            MlpShape::Plain(up) => (Some(up), Some(&mut mlp.down)),
+            MlpShape::Gated { .. } | MlpShape::FusedGated(_) => (None, Some(&mut mlp.down)),
+        },
+        FeedForward::Experts(_) => (None, None),
     };
-    let linears = [fused, plain, Some(&mut attention.output), Some(&mut layer.mlp.down)];
+    let linears = [fused, plain, Some(&mut attention.output), down];
     linears.into_iter().flatten().for_each(|linear| linear.layout = Layout::OutIn);
 }
 

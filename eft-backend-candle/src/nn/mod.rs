@@ -238,6 +238,16 @@ impl Nn for CandleNn {
         x.affine(factor.into(), 0.0).map_err(to_error)
     }
 
+    fn scale_rows(&self, x: &Tensor, factors: &[f32]) -> Result<Tensor> {
+        let column = Tensor::from_slice(factors, (factors.len(), 1), self.backend.device());
+        let scaled = column.and_then(|column| x.broadcast_mul(&column.to_dtype(self.dtype)?));
+        scaled.map_err(to_error)
+    }
+
+    fn scale_columns(&self, x: &Tensor, factors: &Tensor) -> Result<Tensor> {
+        x.broadcast_mul(factors).map_err(to_error)
+    }
+
     fn softcap(&self, x: &Tensor, cap: f32) -> Result<Tensor> {
         attention::softcap(x, cap).map_err(to_error)
     }
@@ -247,6 +257,7 @@ impl Nn for CandleNn {
             Activation::Silu => x.silu(),
             Activation::Gelu => x.gelu_erf(),
             Activation::GeluTanh => x.gelu(),
+            Activation::Relu => x.relu(),
         };
         activated.map_err(to_error)
     }

@@ -201,6 +201,14 @@ impl Nn for TorchNn {
         x.f_mul_scalar(f64::from(factor)).map_err(to_error)
     }
 
+    fn scale_rows(&self, x: &Tensor, factors: &[f32]) -> Result<Tensor> {
+        x.f_mul(&self.constant(factors, 1)?).map_err(to_error)
+    }
+
+    fn scale_columns(&self, x: &Tensor, factors: &Tensor) -> Result<Tensor> {
+        x.f_mul(factors).map_err(to_error)
+    }
+
     fn softcap(&self, x: &Tensor, cap: f32) -> Result<Tensor> {
         attention::softcap(x, cap).map_err(to_error)
     }
@@ -210,6 +218,7 @@ impl Nn for TorchNn {
             Activation::Silu => x.f_silu(),
             Activation::Gelu => x.f_gelu("none"),
             Activation::GeluTanh => x.f_gelu("tanh"),
+            Activation::Relu => x.f_relu(),
         };
         activated.map_err(to_error)
     }

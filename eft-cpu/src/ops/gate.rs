@@ -16,7 +16,7 @@ pub fn gated(gate: &[f32], up: &[f32], activation: Activation) -> Option<Vec<f32
     match activation {
         Activation::Silu => level::run(Gate { gate, up, activation: silu, out: &mut out }),
         Activation::GeluTanh => level::run(Gate { gate, up, activation: gelu_tanh, out: &mut out }),
-        Activation::Gelu => return None,
+        Activation::Gelu | Activation::Relu => return None,
     }
     Some(out)
 }

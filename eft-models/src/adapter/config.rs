@@ -18,6 +18,12 @@ pub(super) struct LoraConfig {
     rank: usize,
     alpha: f64,
     rank_stabilised: bool,
+    /// Whether rows of changed weights are brought to trained lengths.
+    pub(super) dora: bool,
+    /// Whether the second matrix has a bias.
+    pub(super) biased: bool,
+    /// The ends of the names of modules that are saved as a whole.
+    saved: Vec<String>,
     /// `rank_pattern`, in the order of the file.
     ranks: Vec<(Pattern, usize)>,
     /// `alpha_pattern`, in the order of the file.
@@ -25,11 +31,10 @@ pub(super) struct LoraConfig {
 }
 
 /// Variants of LoRA that compute something else.
-const UNSUPPORTED_FLAGS: [&str; 4] = ["use_dora", "use_qalora", "use_bdlora", "lora_bias"];
+const UNSUPPORTED_FLAGS: [&str; 2] = ["use_qalora", "use_bdlora"];
 
 /// Fields that, if set, request something other than a fixed change of linear layers.
-const UNSUPPORTED_FIELDS: [&str; 8] = [
-    "modules_to_save",
+const UNSUPPORTED_FIELDS: [&str; 7] = [
     "trainable_token_indices",
     "target_parameters",
     "layer_replication",
@@ -89,6 +94,7 @@ impl LoraConfig {
                 return Err(config.error(field, "is not an object"));
             }
         }
+        let saved = config.texts("modules_to_save")?.unwrap_or_default();
         let bad = |error: serde_json::Error| Error::BadFile { file: file.into(), reason: error.to_string() };
         let Patterns { rank_pattern, alpha_pattern } = serde_json::from_str(&text).map_err(bad)?;
         Ok(Self {
@@ -97,9 +103,17 @@ impl LoraConfig {
             rank: config.size("r")?,
             alpha: config.number("lora_alpha")?,
             rank_stabilised: config.flag_or("use_rslora", false)?,
+            dora: config.flag_or("use_dora", false)?,
+            biased: config.flag_or("lora_bias", false)?,
+            saved: saved.into_iter().map(str::to_owned).collect(),
             ranks: patterns(&config, "rank_pattern", rank_pattern, |c, f, v| c.as_size(f, v))?,
             alphas: patterns(&config, "alpha_pattern", alpha_pattern, |c, f, v| c.as_number(f, v))?,
         })
+    }
+
+    /// Whether a module is saved as a whole. PEFT compares the ends of names, whether or not they are whole parts.
+    pub(super) fn saves(&self, module: &str) -> bool {
+        self.saved.iter().any(|end| module.ends_with(end))
     }
 
     /// The rank of a module's adapter.

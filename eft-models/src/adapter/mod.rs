@@ -1,6 +1,7 @@
 //! [`Adapter`]: a LoRA adapter in the format that PEFT saves.
 //!
-//! Hu et al. 2021 (LoRA), arXiv 2106.09685; Kalajdzievski 2023 (rank-stabilised scale), arXiv 2312.03732.
+//! Hu et al. 2021 (LoRA), arXiv 2106.09685; Kalajdzievski 2023 (rank-stabilised scale), arXiv 2312.03732; Liu et al. 2024
+//! (DoRA), arXiv 2402.09353.
 //!
 //! ```
 //! use eft_models::Adapter;
@@ -13,17 +14,24 @@ mod config;
 mod modules;
 mod ordered;
 mod pattern;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use config::LoraConfig;
 
-use crate::spec::LinearSpec;
+use crate::spec::{DecoderSpec, LinearSpec};
 use crate::tensor_file::TensorFile;
 use crate::tensors::RawTensor;
 use crate::{Error, Result};
 
-/// A LoRA adapter: a folder with `adapter_config.json` and `adapter_model.safetensors`, both read into memory.
+/// A LoRA adapter: a folder with `adapter_config.json` and `adapter_model.safetensors` (or `adapter_model.bin`), both read
+/// into memory.
+///
+/// It may change linear layers, also with trained lengths of rows (DoRA) and biases (`lora_bias`), the embedding, and the
+/// output head, and have whole modules in place of the base's (`modules_to_save`).
 ///
 /// The layers that it changes, their ranks and their scales are chosen as in PEFT 0.21: `target_modules`,
 /// `exclude_modules`, `layers_to_transform`, `layers_pattern`, `rank_pattern` and `alpha_pattern` are interpreted as
@@ -41,6 +49,10 @@ pub(crate) struct StoredLowRank<'a> {
     pub(crate) down: RawTensor<'a>,
     /// B: outputs × rank.
     pub(crate) up: RawTensor<'a>,
+    /// What is added to the product of B.
+    pub(crate) bias: Option<RawTensor<'a>>,
+    /// The lengths of the rows of the changed matrix (DoRA).
+    pub(crate) magnitude: Option<RawTensor<'a>>,
     pub(crate) scale: f32,
 }
 
@@ -50,12 +62,13 @@ impl Adapter {
     /// # Errors
     /// * [`Error::Io`] if one of the two files cannot be read.
     /// * [`Error::BadFile`] if the configuration is not JSON, or the file of tensors is truncated or corrupt.
-    /// * [`Error::Config`] if a field is missing, invalid, or asks for something other than plain or rank-stabilised
-    ///   LoRA of linear layers.
+    /// * [`Error::Config`] if a field is missing, invalid, or asks for something that is not supported.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let config = LoraConfig::read(&folder.join(CONFIG))?;
-        let tensors = TensorFile::read(folder.join(TENSORS))?;
+        let safe = folder.join(TENSORS);
+        let old = folder.join("adapter_model.bin");
+        let tensors = TensorFile::read(if !safe.exists() && old.exists() { old } else { safe })?;
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
         Ok(Self { name, folder: folder.into(), tensors, config })
     }
@@ -73,45 +86,143 @@ impl Adapter {
 
     /// The change of a linear layer; `None` if the adapter leaves it alone.
     pub(crate) fn low_rank(&self, linear: &LinearSpec) -> Result<Option<StoredLowRank<'_>>> {
-        let [down, up] = ["lora_A", "lora_B"].map(|part| format!("{PREFIX}{}.{part}.weight", linear.name));
-        let selected = self.config.modules.select(&linear.name)?;
-        let (down, up) = match (self.tensors.name(&down), self.tensors.name(&up)) {
-            (None, None) if selected != Some(true) => return Ok(None),
-            (None, None) => {
-                return Err(self.error(&down, format!("is missing, although {CONFIG} selects its module")));
-            }
-            // PEFT would ignore the tensor, so the model would be changed by less than the file says.
-            (Some(name), _) | (_, Some(name)) if selected == Some(false) => {
-                return Err(self.error(name, format!("belongs to a module that {CONFIG} does not select")));
-            }
-            (Some(down), Some(up)) => (down, up),
-            (None, Some(_)) => return Err(self.error(&down, "is missing, although `lora_B` is there".into())),
-            (Some(_), None) => return Err(self.error(&up, "is missing, although `lora_A` is there".into())),
-        };
+        // The output head is the only linear layer that is not in a numbered block.
+        let inside = linear.name.split('.').any(|part| part.bytes().all(|digit| digit.is_ascii_digit()));
+        let modules = &self.config.modules;
+        let selected =
+            if inside { modules.select(&linear.name)? } else { modules.select_outer(&linear.name)? };
+        let names = ["lora_A.weight", "lora_B.weight"];
+        let Some([down, up]) = self.pair(&linear.name, names, selected)? else { return Ok(None) };
         let rank = self.config.rank(&linear.name)?;
+        let vector = |part: &str, wanted: bool| {
+            let name = format!("{PREFIX}{}.{part}", linear.name);
+            match self.tensors.name(&name) {
+                Some(name) if wanted => self.tensors.tensor(name, &[linear.outputs]).map(Some),
+                Some(name) => Err(self.error(name, format!("is there, but {CONFIG} does not ask for it"))),
+                None if wanted => {
+                    Err(self.error(&name, format!("is missing, although {CONFIG} asks for it")))
+                }
+                None => Ok(None),
+            }
+        };
         Ok(Some(StoredLowRank {
             down: self.tensors.tensor(down, &[rank, linear.inputs])?,
             up: self.tensors.tensor(up, &[linear.outputs, rank])?,
+            bias: vector("lora_B.bias", self.config.biased)?,
+            magnitude: vector("lora_magnitude_vector", self.config.dora)?,
             scale: self.config.scale(&linear.name)?,
         }))
     }
 
-    /// Refuses an adapter with a tensor that belongs to none of the given layers: it would be ignored silently.
-    pub(crate) fn check(&self, linears: &[&LinearSpec]) -> Result<()> {
+    /// The change of an embedding of `rows` × `width`: A is rank × rows, and B width × rank. `None` if the adapter
+    /// leaves it alone.
+    pub(crate) fn embedding(
+        &self,
+        name: &str,
+        rows: usize,
+        width: usize,
+    ) -> Result<Option<StoredLowRank<'_>>> {
+        let selected = self.config.modules.select_outer(name)?;
+        let names = ["lora_embedding_A", "lora_embedding_B"];
+        let Some([down, up]) = self.pair(name, names, selected)? else { return Ok(None) };
+        if self.config.dora {
+            return Err(self.error(down, "changes the embedding with DoRA, which is not supported".into()));
+        }
+        let rank = self.config.rank(name)?;
+        Ok(Some(StoredLowRank {
+            down: self.tensors.tensor(down, &[rank, rows])?,
+            up: self.tensors.tensor(up, &[width, rank])?,
+            bias: None,
+            magnitude: None,
+            scale: self.config.scale(name)?,
+        }))
+    }
+
+    /// The two tensors of a module with these last parts of their names; `None` if the adapter leaves the module alone.
+    fn pair(&self, module: &str, parts: [&str; 2], selected: Option<bool>) -> Result<Option<[&str; 2]>> {
+        let [down, up] = parts.map(|part| format!("{PREFIX}{module}.{part}"));
+        match (self.tensors.name(&down), self.tensors.name(&up)) {
+            (None, None) if selected != Some(true) => Ok(None),
+            (None, None) => {
+                Err(self.error(&down, format!("is missing, although {CONFIG} selects its module")))
+            }
+            // PEFT would ignore the tensor, so the model would be changed by less than the file says.
+            (Some(name), _) | (_, Some(name)) if selected == Some(false) => {
+                Err(self.error(name, format!("belongs to a module that {CONFIG} does not select")))
+            }
+            (Some(down), Some(up)) => Ok(Some([down, up])),
+            (None, Some(_)) => {
+                Err(self.error(&down, format!("is missing, although `{}` is there", parts[1])))
+            }
+            (Some(_), None) => Err(self.error(&up, format!("is missing, although `{}` is there", parts[0]))),
+        }
+    }
+
+    /// The tensor that takes the place of one of the base's, since its module is saved as a whole; `None` if it is not.
+    pub(crate) fn saved(&self, module: &str, part: &str, shape: &[usize]) -> Result<Option<RawTensor<'_>>> {
+        let name = format!("{PREFIX}{module}.{part}");
+        match (self.tensors.name(&name), self.config.saves(module)) {
+            (Some(name), true) => self.tensors.tensor(name, shape).map(Some),
+            (Some(name), false) => {
+                Err(self.error(name, format!("belongs to a module that {CONFIG} does not save")))
+            }
+            (None, true) => Err(self.error(&name, format!("is missing, although {CONFIG} saves its module"))),
+            (None, false) => Ok(None),
+        }
+    }
+
+    /// Refuses an adapter that comes with another weight of the base than the base's own. PEFT saves the weights of
+    /// embeddings that it adapts, and would use them.
+    pub(crate) fn check_base<'w>(
+        &self,
+        module: &str,
+        own: impl FnOnce() -> Result<RawTensor<'w>>,
+    ) -> Result<()> {
+        let Some(name) = self.tensors.name(&format!("{PREFIX}{module}.base_layer.weight")) else {
+            return Ok(());
+        };
+        let own = own()?;
+        let stored = self.tensors.tensor(name, &own.shape)?;
+        if stored.numbers().is_some_and(|numbers| Some(numbers) == own.numbers()) {
+            return Ok(());
+        }
+        Err(self.error(name, "differs from the weight of the base model".into()))
+    }
+
+    /// Refuses an adapter with a tensor that belongs to no module of the model: it would be ignored silently.
+    pub(crate) fn check(&self, spec: &DecoderSpec) -> Result<()> {
+        let head = spec.output_head();
+        let linears: BTreeSet<&str> =
+            spec.linears().into_iter().chain([&head]).map(|linear| linear.name.as_str()).collect();
+        let norms: BTreeSet<&str> = spec.norms().into_iter().map(|norm| norm.name.as_str()).collect();
+        let is_embedding = |module: &str| module == spec.embedding;
+        let of_linear = [
+            ".lora_A.weight",
+            ".lora_B.weight",
+            ".lora_B.bias",
+            ".lora_magnitude_vector",
+            ".weight",
+            ".bias",
+        ];
+        let of_embedding = [".lora_embedding_A", ".lora_embedding_B", ".base_layer.weight", ".weight"];
         let belongs = |tensor: &str| {
-            let name = tensor.strip_prefix(PREFIX).and_then(|t| t.strip_suffix(".weight"));
-            let name = name.and_then(|n| n.strip_suffix(".lora_A").or(n.strip_suffix(".lora_B")));
-            name.is_some_and(|name| linears.iter().any(|l| l.name == name))
+            let Some(tensor) = tensor.strip_prefix(PREFIX) else { return false };
+            let module = |part: &&str| tensor.strip_suffix(*part);
+            of_linear.iter().filter_map(module).any(|module| linears.contains(module))
+                || of_embedding.iter().filter_map(module).any(is_embedding)
+                || [".weight", ".bias"].iter().filter_map(module).any(|module| norms.contains(module))
+                // Of a tied head, which has the embedding's weight.
+                || tensor.strip_suffix(".base_layer.weight") == Some(&head.name)
         };
         match self.tensors.names().find(|tensor| !belongs(tensor)) {
             None => Ok(()),
             Some(tensor) => {
-                Err(self.error(tensor, "belongs to no linear layer of the base model's blocks".into()))
+                Err(self.error(tensor, "belongs to no module of the base model that can be changed".into()))
             }
         }
     }
 
-    fn error(&self, tensor: &str, reason: String) -> Error {
+    pub(crate) fn error(&self, tensor: &str, reason: String) -> Error {
         Error::BadTensor { file: self.folder.join(TENSORS), tensor: tensor.into(), reason }
     }
 }
@@ -125,131 +236,5 @@ const PREFIX: &str = "base_model.model.";
 impl std::fmt::Debug for Adapter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Adapter").field("folder", &self.folder).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn golden(name: &str) -> PathBuf {
-        [env!("CARGO_MANIFEST_DIR"), "goldens", name].iter().collect()
-    }
-
-    /// An adapter with another configuration than its own.
-    fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Result<Adapter> {
-        let folder = tempfile::tempdir().unwrap();
-        let text = std::fs::read(golden(name).join(CONFIG)).unwrap();
-        let mut config = serde_json::from_slice(&text).unwrap();
-        change(&mut config);
-        std::fs::write(folder.path().join(CONFIG), config.to_string()).unwrap();
-        std::fs::copy(golden(name).join(TENSORS), folder.path().join(TENSORS)).unwrap();
-        Adapter::open(folder.path())
-    }
-
-    /// A linear layer of the tiny Qwen2.
-    fn linear(name: &str) -> LinearSpec {
-        let spec = crate::DecoderSpec::read(golden("qwen2").join("config.json")).unwrap();
-        spec.linears().into_iter().find(|linear| linear.name == name).unwrap().clone()
-    }
-
-    /// The rank and scale of a layer's change.
-    fn change(adapter: &Adapter, name: &str) -> Result<Option<(usize, f32)>> {
-        Ok(adapter.low_rank(&linear(name))?.map(|low_rank| (low_rank.down.shape[0], low_rank.scale)))
-    }
-
-    #[test]
-    fn the_first_pattern_of_the_file_that_matches_counts() {
-        let adapter = Adapter::open(golden("qwen2-patterns-lora")).unwrap();
-        let change = |name: &str| change(&adapter, name).unwrap();
-        // `v_proj` comes before `self_attn.v_proj`, which comes first in the alphabet: alpha is 7, not 20.
-        assert_eq!(change("model.layers.0.self_attn.v_proj"), Some((2, 7.0 / 2.0)));
-        assert_eq!(change("model.layers.2.self_attn.q_proj"), Some((3, 9.0 / 3.0)));
-        assert_eq!(change("model.layers.0.mlp.down_proj"), Some((5, 6.0 / 5.0)));
-        // By the look-ahead of `target_modules`, and by `exclude_modules`.
-        assert_eq!(change("model.layers.1.self_attn.v_proj"), None);
-        assert_eq!(change("model.layers.2.mlp.down_proj"), None);
-    }
-
-    #[test]
-    fn layers_are_selected_by_number() {
-        let adapter = Adapter::open(golden("qwen2-layers-rslora")).unwrap();
-        let change = |name: &str| change(&adapter, name).unwrap();
-        assert_eq!(change("model.layers.0.self_attn.o_proj"), Some((2, 5.0 / 2.0f32.sqrt())));
-        assert_eq!(change("model.layers.2.self_attn.o_proj"), Some((4, 5.0 / 2.0)));
-        assert_eq!(change("model.layers.1.self_attn.o_proj"), None);
-        assert_eq!(change("model.layers.2.mlp.gate_proj"), None);
-        // Without a name, the first number in a module's name is the layer's.
-        let unnamed =
-            changed("qwen2-layers-rslora", |config| config["layers_pattern"] = Value::Null).unwrap();
-        assert!(super::tests::change(&unnamed, "model.layers.1.self_attn.o_proj").unwrap().is_none());
-        assert!(super::tests::change(&unnamed, "model.layers.2.self_attn.o_proj").unwrap().is_some());
-    }
-
-    #[test]
-    fn tensors_and_configuration_must_agree() {
-        let name = "model.layers.0.self_attn.q_proj";
-        for (field, value) in [
-            ("exclude_modules", json!(["q_proj"])),
-            ("target_modules", json!(["v_proj"])),
-            ("target_modules", json!("q_proj")),
-            ("layers_to_transform", json!(1)),
-        ] {
-            let adapter = changed("qwen2-lora", |config| config[field] = value.clone()).unwrap();
-            match change(&adapter, name) {
-                Err(Error::BadTensor { reason, .. }) => {
-                    assert!(reason.contains("does not select"), "{reason}")
-                }
-                other => panic!("{field} = {value}: {other:?}"),
-            }
-        }
-        let adapter = changed("qwen2-lora", |config| config["target_modules"] = json!("ALL-linear")).unwrap();
-        assert!(change(&adapter, name).unwrap().is_some());
-        match change(&adapter, "model.layers.0.mlp.up_proj") {
-            Err(Error::BadTensor { reason, .. }) => assert!(reason.starts_with("is missing"), "{reason}"),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_is_not_supported_is_refused_by_its_field() {
-        for (field, value) in [
-            ("target_modules", json!("(")),
-            ("exclude_modules", json!("[a&&b]")),
-            ("exclude_modules", json!(3)),
-            ("rank_pattern", json!({"q_proj": 0})),
-            ("rank_pattern", json!({"q_proj)(": 2})),
-            ("alpha_pattern", json!({"q_proj": "two"})),
-            ("alpha_pattern", json!([1])),
-            ("layers_to_transform", json!(["first"])),
-            ("layers_pattern", json!("layers")),
-            ("alora_invocation_tokens", json!([1, 2])),
-            ("use_dora", json!(true)),
-            ("init_lora_weights", json!("pissa")),
-            ("init_lora_weights", json!("pissa_niter_4")),
-            ("init_lora_weights", json!("OLoRA")),
-            ("init_lora_weights", json!("corda")),
-            ("init_lora_weights", json!("loftq")),
-            ("init_lora_weights", json!("of next year")),
-            ("init_lora_weights", json!(3)),
-        ] {
-            match changed("qwen2-lora", |config| config[field] = value.clone()).map(drop) {
-                Err(Error::Config { field: found, .. }) => assert_eq!(found, field, "{value}"),
-                other => panic!("{field} = {value}: {other:?}"),
-            }
-        }
-        for value in [json!(false), json!("gaussian"), json!("eva"), json!("orthogonal"), Value::Null] {
-            assert!(
-                changed("qwen2-lora", |config| config["init_lora_weights"] = value.clone()).is_ok(),
-                "{value}"
-            );
-        }
-        let both = changed("qwen2-lora", |config| {
-            config["target_modules"] = json!(".*q_proj");
-            config["layers_to_transform"] = json!([0]);
-        });
-        assert!(matches!(both, Err(Error::Config { field, .. }) if field == "layers_to_transform"));
     }
 }

@@ -54,6 +54,15 @@ impl ModuleSelection {
         Ok(Self { file: config.file(), target, exclude, layers })
     }
 
+    /// Whether the adapter changes the embedding or the output head of this name, which `all-linear` leaves out; `None`
+    /// if the configuration leaves that open.
+    pub(super) fn select_outer(&self, name: &str) -> Result<Option<bool>> {
+        match self.target {
+            Some(Names::AllLinear) => Ok(Some(false)),
+            _ => self.select(name),
+        }
+    }
+
     /// Whether the adapter changes the linear layer of this name; `None` if the configuration leaves that open, because
     /// it has no `target_modules`.
     pub(super) fn select(&self, name: &str) -> Result<Option<bool>> {

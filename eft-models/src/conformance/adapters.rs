@@ -8,9 +8,20 @@ use crate::{Adapter, Checkpoint, DecoderEngine, Error, Nn};
 
 /// Adapters of the tiny checkpoints, by the name of their base.
 const ADAPTERS: [(&str, &[&str]); 3] = [
-    ("qwen2", &["qwen2-lora", "qwen2-rslora", "qwen2-patterns-lora", "qwen2-layers-rslora"]),
-    ("gpt2", &["gpt2-lora"]),
-    ("falcon-new", &["falcon-new-lora"]),
+    (
+        "qwen2",
+        &[
+            "qwen2-lora",
+            "qwen2-rslora",
+            "qwen2-patterns-lora",
+            "qwen2-layers-rslora",
+            "qwen2-dora",
+            "qwen2-outer-lora",
+            "qwen2-saved-lora",
+        ],
+    ),
+    ("gpt2", &["gpt2-lora", "gpt2-dora", "gpt2-saved-lora"]),
+    ("falcon-new", &["falcon-new-lora", "falcon-new-biased-lora"]),
 ];
 
 /// Checks logits under adapters against those of PEFT, and that rows under different adapters, and under none, obey the
@@ -28,7 +39,7 @@ pub fn check_adapters<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
         let source = Source::new(engine);
         Golden::family(base)?.check_logits(&source)?;
         for name in names {
-            differences.push(Golden::adapter(name, base)?.check_logits(&source.adapter(name)?)?);
+            differences.push(Golden::variant(name, base)?.check_logits(&source.adapter(name)?)?);
         }
     }
     check_together(nn)?;
@@ -38,17 +49,18 @@ pub fn check_adapters<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
 
 /// Rows under different adapters give the same logits in one pass as alone.
 fn check_together<N: Nn>(nn: &N) -> Verdict<()> {
-    let source = model(nn, "qwen2", &["qwen2-lora", "qwen2-rslora"])?;
-    let (first, second) = (source.adapter("qwen2-lora")?, source.adapter("qwen2-rslora")?);
-    let roots = [&source, &first, &second];
+    let names = ["qwen2-lora", "qwen2-rslora", "qwen2-dora", "qwen2-outer-lora", "qwen2-saved-lora"];
+    let source = model(nn, "qwen2", &names)?;
+    let adapted = names.iter().map(|name| source.adapter(name)).collect::<Result<Vec<_>, _>>()?;
+    let roots: Vec<_> = std::iter::once(&source).chain(&adapted).collect();
     let prompts = Golden::family("qwen2")?.prompts;
     let opened: Vec<Prompt> = prompts.iter().map(Prompt::from).collect();
     let pushed = [vec![3, 4], vec![], vec![5]];
     let mut together = Evaluator::open(&roots, &opened)?;
     together.push(&pushed)?;
     let numbers = |scores: &Scores<N::Backend>| nn.backend().download(&scores.last()?, scores.width());
-    for (root, alone) in roots.into_iter().enumerate() {
-        let mut alone = Evaluator::open(&[alone], &opened)?;
+    for (root, alone) in roots.iter().enumerate() {
+        let mut alone = Evaluator::open(&[*alone], &opened)?;
         alone.push(&pushed)?;
         let (got, expected) = (numbers(&together.eval_last(root)?)?, numbers(&alone.eval_last(0)?)?);
         let far = got.iter().zip(&expected).find(|(a, b)| (*a - *b).abs() >= 1e-4);
@@ -56,7 +68,7 @@ fn check_together<N: Nn>(nn: &N) -> Verdict<()> {
             format!("{}: logits of one pass and of rows alone differ: {far:?}", roots[root])
         })?;
     }
-    let mixed = &source + 0.5 * (&first - &source) + 0.5 * (&second - &source);
+    let mixed = &source + 0.5 * (&adapted[0] - &source) + 0.5 * (&adapted[4] - &source);
     let test = SourceTest::new(prompts).tolerance(1e-3);
     check_source(&mixed, &test)?;
     Ok(check_joins(&mixed, &test.walks(2).steps(10))?)
@@ -65,7 +77,7 @@ fn check_together<N: Nn>(nn: &N) -> Verdict<()> {
 /// An adapter of another base is refused, with an error that names its first tensor.
 fn check_foreign<N: Nn>(nn: &N) -> Verdict<()> {
     let checkpoint = Checkpoint::open(Golden::family("gpt2")?.folder())?;
-    let adapter = Adapter::open(Golden::adapter("qwen2-lora", "qwen2")?.folder())?;
+    let adapter = Adapter::open(Golden::variant("qwen2-lora", "qwen2")?.folder())?;
     let first = "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight";
     match DecoderEngine::with_adapters(nn.clone(), &checkpoint, &[adapter], None).map(drop) {
         Err(Error::BadTensor { tensor, .. }) if tensor == first => Ok(()),

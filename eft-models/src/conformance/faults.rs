@@ -171,6 +171,16 @@ impl<N: Nn> Nn for FaultyNn<N> {
         self.inner.scale(x, factor)
     }
 
+    fn scale_rows(&self, x: &Tensor<Self>, factors: &[f32]) -> Result<Tensor<Self>> {
+        self.injector.step()?;
+        self.inner.scale_rows(x, factors)
+    }
+
+    fn scale_columns(&self, x: &Tensor<Self>, factors: &Tensor<Self>) -> Result<Tensor<Self>> {
+        self.injector.step()?;
+        self.inner.scale_columns(x, factors)
+    }
+
     fn softcap(&self, x: &Tensor<Self>, cap: f32) -> Result<Tensor<Self>> {
         self.injector.step()?;
         self.inner.softcap(x, cap)

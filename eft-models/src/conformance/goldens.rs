@@ -10,7 +10,7 @@ use super::{TOLERANCE, Verdict, require};
 use crate::{Adapter, Checkpoint, DecoderEngine, Nn};
 
 /// The folders of all tiny checkpoints.
-pub const FAMILIES: [&str; 17] = [
+pub const FAMILIES: [&str; 31] = [
     "llama",
     "llama3",
     "llama-linear",
@@ -28,7 +28,34 @@ pub const FAMILIES: [&str; 17] = [
     "falcon-new",
     "phi3",
     "phi3-long",
+    "ministral",
+    "mixtral",
+    "qwen3-moe",
+    "smollm3",
+    "granite",
+    "olmo2",
+    "olmo3",
+    "phi4",
+    "cohere",
+    "cohere2",
+    "starcoder2",
+    "gpt-neox",
+    "gpt-neox-serial",
+    "opt",
 ];
+
+/// Copies of a checkpoint in other formats, most of them quantised, and the folder of the original.
+pub(super) const FORMATS: [&str; 8] = [
+    "qwen2-torch",
+    "qwen2-gptq",
+    "qwen2-gptq-v2",
+    "qwen2-awq",
+    "qwen2-fp8",
+    "qwen2-compressed-fp8",
+    "qwen2-compressed-int8",
+    "qwen2-compressed-int4",
+];
+pub(super) const FORMATS_BASE: &str = "qwen2";
 
 /// The largest difference between the logits of a checkpoint or adapter and those of transformers or PEFT.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,11 +88,11 @@ impl Golden {
         Ok(Self { prompts: lists("prompts")?, greedy: lists("greedy")?, folder })
     }
 
-    /// Reads the golden of an adapter, over the prompts of its base. It has no greedy texts.
+    /// Reads the golden of an adapter or a quantised copy, over the prompts of its base. It has no greedy texts.
     ///
     /// # Errors
     /// Returns an error if a file is missing or cannot be parsed.
-    pub fn adapter(name: &str, base: &str) -> Verdict<Self> {
+    pub fn variant(name: &str, base: &str) -> Verdict<Self> {
         Ok(Self { folder: folder(name), greedy: Vec::new(), ..Self::family(base)? })
     }
 

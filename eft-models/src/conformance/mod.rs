@@ -42,7 +42,7 @@ use std::error::Error;
 pub type Verdict<T> = Result<T, Box<dyn Error>>;
 
 /// How far a logit may be from the reference at most.
-pub const TOLERANCE: f32 = 2e-3;
+pub const TOLERANCE: f32 = 1e-4;
 
 /// An error with the message that `otherwise` makes, unless `holds`.
 fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict<()> {

@@ -102,6 +102,7 @@ fn activated(x: f32, activation: Activation) -> f32 {
             let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
             0.5 * x * (1.0 + inner.tanh())
         }
+        Activation::Relu => x.max(0.0),
     };
     y as f32
 }
@@ -283,6 +284,21 @@ impl Nn for ReferenceNn {
 
     fn scale(&self, x: &HostTensor, factor: f32) -> Result<HostTensor> {
         map(x, |x| x * factor)
+    }
+
+    fn scale_rows(&self, x: &HostTensor, factors: &[f32]) -> Result<HostTensor> {
+        let (x, width) = entries(x)?;
+        let rows = x.chunks(width).zip(factors);
+        Host.upload(
+            &rows.flat_map(|(row, factor)| row.iter().map(move |x| x * factor)).collect::<Vec<_>>(),
+            width,
+        )
+    }
+
+    fn scale_columns(&self, x: &HostTensor, factors: &HostTensor) -> Result<HostTensor> {
+        let ((x, width), (factors, _)) = (entries(x)?, entries(factors)?);
+        let row = |row: &[f32]| row.iter().zip(&factors).map(|(x, factor)| x * factor).collect::<Vec<_>>();
+        Host.upload(&x.chunks(width).flat_map(row).collect::<Vec<_>>(), width)
     }
 
     fn softcap(&self, x: &HostTensor, cap: f32) -> Result<HostTensor> {

@@ -2,10 +2,10 @@
 use super::sizes::{activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
-use crate::rope::Rope;
+use crate::rope::{Rope, RopeDefaults};
 use crate::spec::{
-    AttentionSpec, DecoderSpec, LayerSpec, Layout, LinearSpec, MlpShape, MlpSpec, NormKind, NormSpec,
-    Projection,
+    AttentionSpec, DecoderSpec, FeedForward, LayerSpec, Layout, LinearSpec, MlpShape, MlpSpec, NormKind,
+    NormSpec, Projection,
 };
 
 pub(super) fn falcon(config: &Config<'_>) -> Result<DecoderSpec> {
@@ -25,7 +25,7 @@ pub(super) fn falcon(config: &Config<'_>) -> Result<DecoderSpec> {
     let wide = config.size_or("ffn_hidden_size", 4 * hidden)?;
     let epsilon = config.number_or("layer_norm_epsilon", 1e-5)?;
     let activation = activation(config, "activation", "gelu")?;
-    let rope = Rope::read(config, head_dim, None)?;
+    let rope = Rope::read(config, head_dim, None, &RopeDefaults::default())?;
     let norm = |name: String| NormSpec { name, width: hidden, epsilon, kind: NormKind::Layer };
     // The new architecture has separate norms for the two parts.
     let two_norms = new && config.size_or("num_ln_in_parallel_attn", 2)? == 2;
@@ -40,7 +40,7 @@ pub(super) fn falcon(config: &Config<'_>) -> Result<DecoderSpec> {
         };
         let qkv = (heads + 2 * kv_heads) * head_dim;
         LayerSpec {
-            attention_norm: norm(format!("{prefix}.{first}")),
+            attention_norm: Some(norm(format!("{prefix}.{first}"))),
             attention: AttentionSpec {
                 heads,
                 kv_heads,
@@ -58,12 +58,13 @@ pub(super) fn falcon(config: &Config<'_>) -> Result<DecoderSpec> {
             },
             attention_post_norm: None,
             mlp_norm: second.map(|name| norm(format!("{prefix}.{name}"))),
-            mlp: MlpSpec {
+            feed_forward: FeedForward::Dense(MlpSpec {
                 shape: MlpShape::Plain(linear("mlp.dense_h_to_4h", hidden, wide)),
                 activation,
                 down: linear("mlp.dense_4h_to_h", wide, hidden),
-            },
+            }),
             mlp_post_norm: None,
+            residual_scale: 1.0,
             parallel,
         }
     };
@@ -77,10 +78,12 @@ pub(super) fn falcon(config: &Config<'_>) -> Result<DecoderSpec> {
         eos: config.ids("eos_token_id")?,
         embedding: "transformer.word_embeddings".into(),
         positions: None,
+        position_offset: 0,
         embedding_scale: 1.0,
         layers: (0..config.layers("num_hidden_layers")?).map(layer).collect(),
         final_norm: norm("transformer.ln_f".into()),
         head: (!tied).then(|| LinearSpec::new("lm_head".into(), hidden, vocab, false)),
         softcap: None,
+        logit_scale: 1.0,
     })
 }

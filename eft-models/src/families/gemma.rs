@@ -3,7 +3,7 @@
 use super::sizes::{Sizes, activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
-use crate::rope::Rope;
+use crate::rope::{Rope, RopeDefaults};
 use crate::spec::{AttentionSpec, DecoderSpec, LayerSpec, NormKind, NormSpec};
 
 pub(super) fn gemma2(config: &Config<'_>) -> Result<DecoderSpec> {
@@ -26,12 +26,12 @@ fn decoder(config: &Config<'_>, slides: impl Fn(usize) -> bool, third: bool) -> 
         None => slides(layer),
     };
     let window = config.size_or("sliding_window", 4096)?;
-    let full_rope = Rope::read(config, sizes.head_dim, Some("full_attention"))?;
+    let full_rope = Rope::read(config, sizes.head_dim, Some("full_attention"), &RopeDefaults::default())?;
     let sliding_rope = match config.optional_number("rope_local_base_freq")? {
         Some(theta) => Rope::plain(theta, sizes.head_dim),
         // Older files of Gemma 3 leave the base of sliding layers to its default.
         None if third && config.object("rope_parameters").is_none() => Rope::plain(10_000.0, sizes.head_dim),
-        None => Rope::read(config, sizes.head_dim, Some("sliding_attention"))?,
+        None => Rope::read(config, sizes.head_dim, Some("sliding_attention"), &RopeDefaults::default())?,
     };
     let softcap = |field: &str| Ok::<_, crate::Error>(config.optional_number(field)?.map(|x| x as f32));
     let attention_softcap = softcap("attn_logit_softcapping")?;
@@ -46,7 +46,7 @@ fn decoder(config: &Config<'_>, slides: impl Fn(usize) -> bool, third: bool) -> 
         let head_norm =
             |name: &str| NormSpec { width: sizes.head_dim, ..norm(format!("{attention}.{name}")) };
         LayerSpec {
-            attention_norm: norm(format!("{prefix}.input_layernorm")),
+            attention_norm: Some(norm(format!("{prefix}.input_layernorm"))),
             attention: AttentionSpec {
                 heads: sizes.heads,
                 kv_heads: sizes.kv_heads,
@@ -61,8 +61,9 @@ fn decoder(config: &Config<'_>, slides: impl Fn(usize) -> bool, third: bool) -> 
             },
             attention_post_norm: Some(norm(format!("{prefix}.post_attention_layernorm"))),
             mlp_norm: Some(norm(format!("{prefix}.pre_feedforward_layernorm"))),
-            mlp: sizes.gated(&format!("{prefix}.mlp"), wide, activation, false),
+            feed_forward: sizes.gated(&format!("{prefix}.mlp"), wide, activation, false).into(),
             mlp_post_norm: Some(norm(format!("{prefix}.post_feedforward_layernorm"))),
+            residual_scale: 1.0,
             parallel: false,
         }
     };

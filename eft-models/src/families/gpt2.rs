@@ -3,8 +3,8 @@ use super::sizes::{activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
 use crate::spec::{
-    AttentionSpec, DecoderSpec, LayerSpec, Layout, LinearSpec, MlpShape, MlpSpec, NormKind, NormSpec,
-    Projection,
+    AttentionSpec, DecoderSpec, FeedForward, LayerSpec, Layout, LinearSpec, MlpShape, MlpSpec, NormKind,
+    NormSpec, Projection,
 };
 
 pub(super) fn gpt2(config: &Config<'_>) -> Result<DecoderSpec> {
@@ -24,7 +24,7 @@ pub(super) fn gpt2(config: &Config<'_>) -> Result<DecoderSpec> {
         };
         let scale = if scaled { attention_scale(head_dim as f64) } else { 1.0 };
         LayerSpec {
-            attention_norm: norm(format!("{prefix}.ln_1")),
+            attention_norm: Some(norm(format!("{prefix}.ln_1"))),
             attention: AttentionSpec {
                 heads,
                 kv_heads: heads,
@@ -39,12 +39,13 @@ pub(super) fn gpt2(config: &Config<'_>) -> Result<DecoderSpec> {
             },
             attention_post_norm: None,
             mlp_norm: Some(norm(format!("{prefix}.ln_2"))),
-            mlp: MlpSpec {
+            feed_forward: FeedForward::Dense(MlpSpec {
                 shape: MlpShape::Plain(linear("mlp.c_fc", hidden, wide)),
                 activation,
                 down: linear("mlp.c_proj", wide, hidden),
-            },
+            }),
             mlp_post_norm: None,
+            residual_scale: 1.0,
             parallel: false,
         }
     };
@@ -58,10 +59,12 @@ pub(super) fn gpt2(config: &Config<'_>) -> Result<DecoderSpec> {
         eos: config.ids("eos_token_id")?,
         embedding: "transformer.wte".into(),
         positions: Some("transformer.wpe".into()),
+        position_offset: 0,
         embedding_scale: 1.0,
         layers: (0..config.layers("n_layer")?).map(layer).collect(),
         final_norm: norm("transformer.ln_f".into()),
         head: (!tied).then(|| LinearSpec::new("lm_head".into(), hidden, vocab, false)),
         softcap: None,
+        logit_scale: 1.0,
     })
 }

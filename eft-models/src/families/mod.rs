@@ -2,12 +2,19 @@
 //! included.
 //!
 //! To add a family, write such a function in a new file and add it to [`FAMILIES`] under its `model_type`.
+mod cohere;
+mod experts;
 mod falcon;
 mod gemma;
 mod gpt2;
+mod gpt_neox;
+mod granite;
 mod llama;
+mod olmo;
+mod opt;
 mod phi3;
 mod sizes;
+mod starcoder2;
 
 use std::path::Path;
 
@@ -19,15 +26,27 @@ use crate::{Error, Result};
 type ReadSpec = fn(&Config<'_>) -> Result<DecoderSpec>;
 
 /// Every supported family, by the `model_type` of its configuration.
-const FAMILIES: [(&str, ReadSpec); 9] = [
+const FAMILIES: [(&str, ReadSpec); 21] = [
     ("llama", llama::llama),
     ("mistral", llama::mistral),
+    ("ministral", llama::ministral),
+    ("mixtral", experts::mixtral),
     ("qwen2", llama::qwen2),
     ("qwen3", llama::qwen3),
+    ("qwen3_moe", experts::qwen3_moe),
+    ("smollm3", llama::smollm3),
+    ("granite", granite::granite),
+    ("olmo2", olmo::olmo2),
+    ("olmo3", olmo::olmo3),
     ("phi3", phi3::phi3),
     ("gemma2", gemma::gemma2),
     ("gemma3_text", gemma::gemma3),
+    ("cohere", cohere::cohere),
+    ("cohere2", cohere::cohere2),
+    ("starcoder2", starcoder2::starcoder2),
     ("gpt2", gpt2::gpt2),
+    ("gpt_neox", gpt_neox::gpt_neox),
+    ("opt", opt::opt),
     ("falcon", falcon::falcon),
 ];
 

@@ -2,14 +2,14 @@
 use super::sizes::{Sizes, activation, attention_scale};
 use crate::Result;
 use crate::config::Config;
-use crate::rope::Rope;
+use crate::rope::{Rope, RopeDefaults};
 use crate::spec::{
-    AttentionSpec, DecoderSpec, LayerSpec, LinearSpec, MlpShape, MlpSpec, NormKind, Projection,
+    AttentionSpec, DecoderSpec, FeedForward, LayerSpec, LinearSpec, MlpShape, MlpSpec, NormKind, Projection,
 };
 
 pub(super) fn phi3(config: &Config<'_>) -> Result<DecoderSpec> {
     let sizes = Sizes::read(config)?;
-    let rope = Rope::read_partial(config, sizes.head_dim)?;
+    let rope = Rope::read_partial(config, sizes.head_dim, &RopeDefaults::default())?;
     let activation = activation(config, "hidden_act", "silu")?;
     let wide = config.size("intermediate_size")?;
     let window = config.optional_size("sliding_window")?;
@@ -19,7 +19,7 @@ pub(super) fn phi3(config: &Config<'_>) -> Result<DecoderSpec> {
             |name: &str, inputs, outputs| LinearSpec::new(format!("{prefix}.{name}"), inputs, outputs, false);
         let qkv = (sizes.heads + 2 * sizes.kv_heads) * sizes.head_dim;
         LayerSpec {
-            attention_norm: sizes.norm(format!("{prefix}.input_layernorm"), NormKind::Rms),
+            attention_norm: Some(sizes.norm(format!("{prefix}.input_layernorm"), NormKind::Rms)),
             attention: AttentionSpec {
                 heads: sizes.heads,
                 kv_heads: sizes.kv_heads,
@@ -34,12 +34,13 @@ pub(super) fn phi3(config: &Config<'_>) -> Result<DecoderSpec> {
             },
             attention_post_norm: None,
             mlp_norm: Some(sizes.norm(format!("{prefix}.post_attention_layernorm"), NormKind::Rms)),
-            mlp: MlpSpec {
+            feed_forward: FeedForward::Dense(MlpSpec {
                 shape: MlpShape::FusedGated(linear("mlp.gate_up_proj", sizes.hidden, 2 * wide)),
                 activation,
                 down: linear("mlp.down_proj", wide, sizes.hidden),
-            },
+            }),
             mlp_post_norm: None,
+            residual_scale: 1.0,
             parallel: false,
         }
     };

@@ -82,11 +82,13 @@ impl Sizes {
             eos: config.ids("eos_token_id")?,
             embedding: "model.embed_tokens".into(),
             positions: None,
+            position_offset: 0,
             embedding_scale: 1.0,
             layers: (0..self.layers).map(layers).collect(),
             final_norm: self.norm("model.norm".into(), norm),
             head: self.head(config, tied)?,
             softcap: None,
+            logit_scale: 1.0,
         })
     }
 
@@ -97,14 +99,41 @@ impl Sizes {
     }
 }
 
+/// The sliding window of each layer: `sliding_window` in the layers that `layer_types` lists, or in those that `slides`
+/// chooses if there is no such list. An absent `sliding_window` is 4096, and null is none.
+pub(super) fn windows(config: &Config<'_>, slides: impl Fn(usize) -> bool) -> Result<Vec<Option<usize>>> {
+    const KINDS: &str = "layer_types";
+    let layers = config.layers("num_hidden_layers")?;
+    let window = config.optional_size_or("sliding_window", 4096)?;
+    let Some(kinds) = config.texts(KINDS)? else {
+        return Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect());
+    };
+    if kinds.len() != layers {
+        let reason = format!("has {} entries; the model has {layers} layers", kinds.len());
+        return Err(config.error(KINDS, reason));
+    }
+    let of_kind = |kind: &&str| match *kind {
+        "sliding_attention" => Ok(window),
+        "full_attention" => Ok(None),
+        other => {
+            let known = "full_attention, sliding_attention";
+            Err(config.error(KINDS, format!("holds `{other}`; supported are {known}")))
+        }
+    };
+    kinds.iter().map(of_kind).collect()
+}
+
 /// Reads the name of an activation function.
 pub(super) fn activation(config: &Config<'_>, field: &str, default: &str) -> Result<Activation> {
     match config.text(field).unwrap_or(default) {
         "silu" | "swish" => Ok(Activation::Silu),
         "gelu" => Ok(Activation::Gelu),
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
-        other => Err(config
-            .error(field, format!("is `{other}`; supported are silu, gelu, gelu_new, gelu_pytorch_tanh"))),
+        "relu" => Ok(Activation::Relu),
+        other => {
+            let known = "silu, gelu, gelu_new, gelu_pytorch_tanh, relu";
+            Err(config.error(field, format!("is `{other}`; supported are {known}")))
+        }
     }
 }
 

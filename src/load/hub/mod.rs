@@ -21,9 +21,6 @@ const SIDECARS: [&str; 6] = [
     "chat_template.jinja",
 ];
 
-const INDEX: &str = "model.safetensors.index.json";
-const WHOLE: &str = "model.safetensors";
-
 /// Splits a name into an id and the GGUF or ONNX file after a colon, if there is one. `None` if the name is not an id.
 pub(super) fn parse_id(name: &str) -> Option<(&str, Option<&str>)> {
     let (id, file) = name.split_once(':').map_or((name, None), |(id, file)| (id, Some(file)));
@@ -70,17 +67,27 @@ pub(super) fn fetch_folder(loader: &Loader, id: &str) -> Result<PathBuf> {
     }
     let config = repository.file("config.json")?;
     fetch_sidecars(&repository, loader)?;
-    let index = if repository.may_have(INDEX) { repository.optional(INDEX)? } else { None };
-    match index {
-        Some(index) => {
+    fetch_weights(&repository)?;
+    repository.keep()?;
+    Ok(config.parent().unwrap_or(Path::new("")).into())
+}
+
+/// Downloads the files of weights, in the first format that the repository has.
+fn fetch_weights(repository: &Repository<'_>) -> Result<()> {
+    for (whole, index) in checkpoint::WEIGHT_FILES {
+        let index = if repository.may_have(index) { repository.optional(index)? } else { None };
+        if let Some(index) = index {
             for shard in checkpoint::shards(&index)? {
                 repository.file(&shard.file_name().unwrap_or_default().to_string_lossy())?;
             }
+            return Ok(());
         }
-        None => drop(repository.file(WHOLE)?),
+        if repository.may_have(whole) && repository.optional(whole)?.is_some() {
+            return Ok(());
+        }
     }
-    repository.keep()?;
-    Ok(config.parent().unwrap_or(Path::new("")).into())
+    // There are none, so this is an error that names the usual file.
+    repository.file(checkpoint::WEIGHT_FILES[0].0).map(drop)
 }
 
 /// Returns the folder with the files around a checkpoint (tokenizer, templates, configuration), downloaded into the cache

@@ -1,0 +1,162 @@
+"""Makes copies of a tiny checkpoint in other formats, with the logits that transformers gives.
+
+usage: python make_formats.py [NAME...]     (needs torch and transformers, and the checkpoints of make.py)
+
+Quantised weights are packed number by number, as the formats are documented; transformers sees the weights that they
+stand for. One copy is a file of PyTorch.
+"""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+import torch
+import transformers as tf
+from safetensors.torch import load_file, save_file
+
+HERE = pathlib.Path(__file__).parent
+BASE = "qwen2"  # with biases and a tied head
+GROUP = 16
+
+
+def groups(weight, of_input, levels, rng):
+    """Scales (groups × outputs, of few bits) and zero points, and the integers nearest to the weights (outputs × inputs)."""
+    outputs, inputs = weight.shape
+    count = of_input.max() + 1
+    scales = np.stack([np.abs(weight[:, of_input == g]).max(1) / (levels / 2 - 1) for g in range(count)])
+    scales = scales.astype(np.float16).astype(np.float32)
+    zeros = rng.integers(levels // 2 - 2, levels // 2 + 2, scales.shape)
+    steps = np.round(weight / scales[of_input].T) + zeros[of_input].T
+    return scales, zeros, np.clip(steps, 0, levels - 1).astype(np.int64)
+
+
+def words(numbers, bits):
+    """Packs numbers (rows × columns) along the columns, the first into the lowest bits."""
+    packed = 32 // bits
+    out = np.zeros((numbers.shape[0], -(-numbers.shape[1] // packed)), dtype=np.uint32)
+    for row in range(numbers.shape[0]):
+        for column in range(numbers.shape[1]):
+            out[row, column // packed] |= np.uint32(int(numbers[row, column]) << bits * (column % packed))
+    return torch.from_numpy(out.view(np.int32))
+
+
+def gptq(weight, rng, bits, stored_zero, act_order=False):
+    of_input = np.arange(weight.shape[1]) // GROUP
+    if act_order:
+        of_input = rng.permutation(of_input)
+    scales, zeros, steps = groups(weight, of_input, 2 ** bits, rng)
+    dense = scales[of_input].T * (steps - zeros[of_input].T)
+    parts = {"qweight": words(steps, bits).T, "qzeros": words(zeros - stored_zero, bits),
+             "scales": torch.from_numpy(scales).half(), "g_idx": torch.from_numpy(of_input.astype(np.int32))}
+    return parts, dense
+
+
+def awq(weight, rng):
+    of_input = np.arange(weight.shape[1]) // GROUP
+    scales, zeros, steps = groups(weight, of_input, 16, rng)
+
+    def packed(numbers):  # rows × outputs
+        order = [0, 2, 4, 6, 1, 3, 5, 7]  # AutoAWQ packs output order[i] of eight at place i
+        return words(np.concatenate([numbers[:, at:at + 8][:, order] for at in range(0, numbers.shape[1], 8)], axis=1), 4)
+
+    dense = scales[of_input].T * (steps - zeros[of_input].T)
+    return {"qweight": packed(steps.T), "qzeros": packed(zeros), "scales": torch.from_numpy(scales).half()}, dense
+
+
+def scaled(weight, dtype, block, name, shape=None):
+    """Numbers of eight bits with one scale for each block; `shape` is that of the stored scales."""
+    weight = torch.from_numpy(weight)
+    rows, columns = (min(b or n, n) for b, n in zip(block, weight.shape))
+    largest = torch.finfo(dtype).max if dtype.is_floating_point else 127
+    spread = torch.stack([torch.stack([part.abs().max() for part in line.split(columns, 1)]) for line in weight.split(rows)])
+    scales = (spread / largest).bfloat16()
+    wide = scales.float().repeat_interleave(rows, 0)[:weight.shape[0]].repeat_interleave(columns, 1)[:, :weight.shape[1]]
+    numbers = weight / wide
+    numbers = (numbers if dtype.is_floating_point else numbers.round().clamp(-127, 127)).to(dtype)
+    return {"weight": numbers, name: scales.reshape(shape or scales.shape)}, (numbers.float() * wide).numpy()
+
+
+def packed_integers(weight, rng):
+    of_input = np.arange(weight.shape[1]) // GROUP
+    scales = np.stack([np.abs(weight[:, of_input == g]).max(1) / 7 for g in range(of_input.max() + 1)], axis=1)
+    scales = torch.from_numpy(scales).bfloat16()
+    wide = scales.float().numpy()[:, of_input]
+    steps = np.clip(np.round(weight / wide), -8, 7).astype(np.int64)
+    shape = torch.tensor(weight.shape)
+    return {"weight_packed": words(steps + 8, 4), "weight_scale": scales, "weight_shape": shape}, steps * wide
+
+
+def compressed(format, **weights):
+    scheme = {"targets": ["Linear"], "input_activations": None, "output_activations": None,
+              "weights": {"symmetric": True, "dynamic": False} | weights}
+    return {"quant_method": "compressed-tensors", "format": format, "ignore": ["lm_head"],
+            "quantization_status": "compressed", "config_groups": {"group_0": scheme}}
+
+
+FP8 = torch.float8_e4m3fn
+
+
+def save_torch(weights, folder):
+    """Two shards, one of them with parameters, with views of larger storages, and with a tensor that is not in row-major order."""
+    names = sorted(weights)
+    shards = {"pytorch_model-00001-of-00002.bin": names[::2], "pytorch_model-00002-of-00002.bin": names[1::2]}
+    for i, (file, names) in enumerate(shards.items()):
+        tensors = {name: weights[name] for name in names}
+        if i == 1:
+            tensors = {name: t.T.contiguous().T if t.dim() == 2 else torch.cat([t, t])[len(t):] for name, t in tensors.items()}
+            tensors |= {name: torch.nn.Parameter(t) for name, t in tensors.items() if "layers.1" in name}
+            tensors |= {"model.rotary.mask": torch.ones(3, dtype=torch.bool), "epoch": 3}
+        torch.save(tensors, folder / file)
+    index = {"metadata": {}, "weight_map": {name: file for file, names in shards.items() for name in names}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index) + "\n")
+
+
+FORMATS = {
+    "torch": ({}, None),
+    # name: (quantization_config, function from a weight to stored parts and the weight they stand for)
+    "gptq": (dict(quant_method="gptq", bits=4, group_size=GROUP, desc_act=True, sym=False),
+             lambda w, rng: gptq(w, rng, 4, 1, act_order=True)),
+    "gptq-v2": (dict(quant_method="gptq", bits=8, group_size=GROUP, desc_act=False, sym=False, checkpoint_format="gptq_v2"),
+                lambda w, rng: gptq(w, rng, 8, 0)),
+    "awq": (dict(quant_method="awq", bits=4, group_size=GROUP, zero_point=True, version="gemm"), awq),
+    "fp8": (dict(quant_method="fp8", activation_scheme="dynamic", weight_block_size=[20, 12]),
+            lambda w, _: scaled(w, FP8, (20, 12), "weight_scale_inv")),
+    "compressed-fp8": (compressed("float-quantized", num_bits=8, type="float", strategy="tensor"),
+                       lambda w, _: scaled(w, FP8, (None, None), "weight_scale", (1,))),
+    "compressed-int8": (compressed("int-quantized", num_bits=8, type="int", strategy="channel"),
+                        lambda w, _: scaled(w, torch.int8, (1, None), "weight_scale")),
+    "compressed-int4": (compressed("pack-quantized", num_bits=4, type="int", strategy="group", group_size=GROUP),
+                        packed_integers),
+}
+
+for name in sys.argv[1:] or FORMATS:
+    settings, quantise = FORMATS[name]
+    rng = np.random.default_rng(sum(map(ord, name)))
+    out = HERE / f"{BASE}-{name}"
+    out.mkdir(exist_ok=True)
+    stored, dense = {}, {}
+    for tensor, value in load_file(HERE / BASE / "model.safetensors").items():
+        if quantise and "proj.weight" in tensor:
+            parts, weight = quantise(value.numpy(), rng)
+            prefix = tensor.removesuffix("weight")
+            stored |= {prefix + part: numbers.contiguous() for part, numbers in parts.items()}
+            dense[tensor] = torch.from_numpy(np.ascontiguousarray(weight, dtype=np.float32))
+        else:
+            stored[tensor] = dense[tensor] = value
+    config = json.loads((HERE / BASE / "config.json").read_text())
+    if quantise:
+        save_file(stored, out / "model.safetensors", {"format": "pt"})
+        config["quantization_config"] = settings
+    else:
+        save_torch(stored, out)
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    model = tf.AutoModelForCausalLM.from_pretrained(HERE / BASE, dtype=torch.float32, attn_implementation="eager").eval()
+    missing, unexpected = model.load_state_dict(dense, strict=False)
+    assert set(missing) <= {"lm_head.weight"} and not unexpected, (missing, unexpected)
+    prompts = json.loads((HERE / BASE / "golden.json").read_text())["prompts"]
+    with torch.no_grad():
+        logits = {f"logits.{i}": model(torch.tensor([p]), use_cache=False).logits[0].contiguous()
+                  for i, p in enumerate(prompts)}
+    save_file(logits, out / "golden.safetensors")
+    print(name, sum(f.stat().st_size for f in out.iterdir()) // 1024, "KiB")

@@ -1,0 +1,157 @@
+//! Tests of what adapters are refused and accepted.
+use serde_json::{Value, json};
+
+use super::*;
+
+fn golden(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "goldens", name].iter().collect()
+}
+
+/// An adapter with another configuration than its own.
+fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Result<Adapter> {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read(golden(name).join(CONFIG)).unwrap();
+    let mut config = serde_json::from_slice(&text).unwrap();
+    change(&mut config);
+    std::fs::write(folder.path().join(CONFIG), config.to_string()).unwrap();
+    std::fs::copy(golden(name).join(TENSORS), folder.path().join(TENSORS)).unwrap();
+    Adapter::open(folder.path())
+}
+
+/// A linear layer of the tiny Qwen2.
+fn linear(name: &str) -> LinearSpec {
+    let spec = crate::DecoderSpec::read(golden("qwen2").join("config.json")).unwrap();
+    spec.linears().into_iter().find(|linear| linear.name == name).unwrap().clone()
+}
+
+/// The rank and scale of a layer's change.
+fn change(adapter: &Adapter, name: &str) -> Result<Option<(usize, f32)>> {
+    Ok(adapter.low_rank(&linear(name))?.map(|low_rank| (low_rank.down.shape[0], low_rank.scale)))
+}
+
+#[test]
+fn the_first_pattern_of_the_file_that_matches_counts() {
+    let adapter = Adapter::open(golden("qwen2-patterns-lora")).unwrap();
+    let change = |name: &str| change(&adapter, name).unwrap();
+    // `v_proj` comes before `self_attn.v_proj`, which comes first in the alphabet: alpha is 7, not 20.
+    assert_eq!(change("model.layers.0.self_attn.v_proj"), Some((2, 7.0 / 2.0)));
+    assert_eq!(change("model.layers.2.self_attn.q_proj"), Some((3, 9.0 / 3.0)));
+    assert_eq!(change("model.layers.0.mlp.down_proj"), Some((5, 6.0 / 5.0)));
+    // By the look-ahead of `target_modules`, and by `exclude_modules`.
+    assert_eq!(change("model.layers.1.self_attn.v_proj"), None);
+    assert_eq!(change("model.layers.2.mlp.down_proj"), None);
+}
+
+#[test]
+fn layers_are_selected_by_number() {
+    let adapter = Adapter::open(golden("qwen2-layers-rslora")).unwrap();
+    let change = |name: &str| change(&adapter, name).unwrap();
+    assert_eq!(change("model.layers.0.self_attn.o_proj"), Some((2, 5.0 / 2.0f32.sqrt())));
+    assert_eq!(change("model.layers.2.self_attn.o_proj"), Some((4, 5.0 / 2.0)));
+    assert_eq!(change("model.layers.1.self_attn.o_proj"), None);
+    assert_eq!(change("model.layers.2.mlp.gate_proj"), None);
+    // Without a name, the first number in a module's name is the layer's.
+    let unnamed = changed("qwen2-layers-rslora", |config| config["layers_pattern"] = Value::Null).unwrap();
+    assert!(self::change(&unnamed, "model.layers.1.self_attn.o_proj").unwrap().is_none());
+    assert!(self::change(&unnamed, "model.layers.2.self_attn.o_proj").unwrap().is_some());
+}
+
+#[test]
+fn tensors_and_configuration_must_agree() {
+    let name = "model.layers.0.self_attn.q_proj";
+    for (field, value) in [
+        ("exclude_modules", json!(["q_proj"])),
+        ("target_modules", json!(["v_proj"])),
+        ("target_modules", json!("q_proj")),
+        ("layers_to_transform", json!(1)),
+    ] {
+        let adapter = changed("qwen2-lora", |config| config[field] = value.clone()).unwrap();
+        match change(&adapter, name) {
+            Err(Error::BadTensor { reason, .. }) => {
+                assert!(reason.contains("does not select"), "{reason}")
+            }
+            other => panic!("{field} = {value}: {other:?}"),
+        }
+    }
+    for (golden, field, value, name, expected) in [
+        ("qwen2-lora", "use_dora", json!(true), name, "is missing, although"),
+        ("qwen2-dora", "use_dora", json!(false), name, "does not ask for it"),
+        ("qwen2-lora", "lora_bias", json!(true), name, "is missing, although"),
+    ] {
+        let adapter = changed(golden, |config| config[field] = value.clone()).unwrap();
+        match change(&adapter, name) {
+            Err(Error::BadTensor { reason, .. }) => assert!(reason.contains(expected), "{reason}"),
+            other => panic!("{field} = {value}: {other:?}"),
+        }
+    }
+    let saved = |modules: Value, name: &str| {
+        let adapter = changed("qwen2-saved-lora", |config| config["modules_to_save"] = modules).unwrap();
+        adapter.saved(name, "weight", &[32]).map(|tensor| tensor.is_some()).map_err(|error| error.to_string())
+    };
+    assert_eq!(saved(json!(["norm"]), "model.norm"), Ok(true));
+    assert_eq!(saved(json!(null), "model.layers.0.self_attn.q_proj"), Ok(false));
+    assert!(saved(json!(["k_proj"]), "model.norm").is_err_and(|error| error.contains("does not save")));
+    assert!(saved(json!(["proj"]), "q_proj").is_err_and(|error| error.contains("is missing, although")));
+    let adapter = changed("qwen2-lora", |config| config["target_modules"] = json!("ALL-linear")).unwrap();
+    assert!(change(&adapter, name).unwrap().is_some());
+    match change(&adapter, "model.layers.0.mlp.up_proj") {
+        Err(Error::BadTensor { reason, .. }) => assert!(reason.starts_with("is missing"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn another_base_is_refused() {
+    let adapter = Adapter::open(golden("qwen2-outer-lora")).unwrap();
+    let base = crate::Checkpoint::open(golden("qwen2")).unwrap();
+    let name = "model.embed_tokens";
+    let own = || base.tensor("model.embed_tokens.weight", &[96, 32]);
+    assert!(adapter.check_base(name, own).is_ok());
+    let changed = || Ok(own()?.reordered((0..96).rev()));
+    match adapter.check_base(name, changed) {
+        Err(Error::BadTensor { tensor, .. }) => {
+            assert!(tensor.ends_with("embed_tokens.base_layer.weight"))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_its_field() {
+    for (field, value) in [
+        ("target_modules", json!("(")),
+        ("exclude_modules", json!("[a&&b]")),
+        ("exclude_modules", json!(3)),
+        ("rank_pattern", json!({"q_proj": 0})),
+        ("rank_pattern", json!({"q_proj)(": 2})),
+        ("alpha_pattern", json!({"q_proj": "two"})),
+        ("alpha_pattern", json!([1])),
+        ("layers_to_transform", json!(["first"])),
+        ("layers_pattern", json!("layers")),
+        ("alora_invocation_tokens", json!([1, 2])),
+        ("use_qalora", json!(true)),
+        ("init_lora_weights", json!("pissa")),
+        ("init_lora_weights", json!("pissa_niter_4")),
+        ("init_lora_weights", json!("OLoRA")),
+        ("init_lora_weights", json!("corda")),
+        ("init_lora_weights", json!("loftq")),
+        ("init_lora_weights", json!("of next year")),
+        ("init_lora_weights", json!(3)),
+    ] {
+        match changed("qwen2-lora", |config| config[field] = value.clone()).map(drop) {
+            Err(Error::Config { field: found, .. }) => assert_eq!(found, field, "{value}"),
+            other => panic!("{field} = {value}: {other:?}"),
+        }
+    }
+    for value in [json!(false), json!("gaussian"), json!("eva"), json!("orthogonal"), Value::Null] {
+        assert!(
+            changed("qwen2-lora", |config| config["init_lora_weights"] = value.clone()).is_ok(),
+            "{value}"
+        );
+    }
+    let both = changed("qwen2-lora", |config| {
+        config["target_modules"] = json!(".*q_proj");
+        config["layers_to_transform"] = json!([0]);
+    });
+    assert!(matches!(both, Err(Error::Config { field, .. }) if field == "layers_to_transform"));
+}

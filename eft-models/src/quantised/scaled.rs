@@ -1,0 +1,143 @@
+//! Weights of 8 bits with a scale for each block of the matrix, as DeepSeek's fp8 and compressed-tensors store them, and
+//! packed integers of compressed-tensors.
+use super::Part;
+use super::gptq::group_size;
+use crate::Result;
+use crate::config::Config;
+
+/// How weights are scaled.
+pub(crate) struct Scaled {
+    block: Block,
+    /// The name of the scales, after that of the layer.
+    scale: &'static str,
+    /// The number of bits of packed integers; `None` if each weight is a number of 8 bits.
+    packed: Option<usize>,
+}
+
+/// The part of a matrix that has one scale.
+enum Block {
+    /// All of it.
+    Matrix,
+    /// A row: all inputs of an output.
+    Row,
+    /// Some consecutive inputs of an output.
+    Group(usize),
+    /// Some consecutive inputs of some consecutive outputs.
+    Tile([usize; 2]),
+}
+
+impl Scaled {
+    /// The method `fp8` of transformers.
+    pub(super) fn fp8(fields: &Config<'_>) -> Result<Self> {
+        const EXPERTS: &str = "expert_dtype";
+        if let Some(other) = fields.text(EXPERTS).filter(|dtype| *dtype != "fp8") {
+            return Err(fields.error(EXPERTS, format!("is `{other}`; only `fp8` is supported")));
+        }
+        Ok(Self { block: tile(fields, "weight_block_size")?, scale: "weight_scale_inv", packed: None })
+    }
+
+    /// The method `compressed-tensors`, with one scheme for all weights.
+    pub(super) fn compressed(fields: &Config<'_>) -> Result<Self> {
+        const GROUPS: &str = "config_groups";
+        let groups =
+            fields.get(GROUPS).and_then(|groups| groups.as_object()).filter(|groups| groups.len() == 1);
+        let group = groups.and_then(|groups| groups.keys().next());
+        let weights = group.and_then(|group| fields.object(GROUPS)?.object(group)?.object("weights"));
+        let weights = weights.ok_or_else(|| fields.error(GROUPS, "does not hold one scheme of weights"))?;
+        const FORMAT: &str = "format";
+        let bits = weights.size("num_bits")?;
+        let packed = match fields.text(FORMAT).unwrap_or("missing") {
+            "float-quantized" | "int-quantized" | "naive-quantized" if bits == 8 => None,
+            "pack-quantized" if matches!(bits, 4 | 8) => Some(bits),
+            other => {
+                let known = "float-quantized, int-quantized, naive-quantized (8 bits), pack-quantized (4, 8)";
+                let reason = format!("is `{other}` of {bits} bits; supported are {known}");
+                return Err(fields.error(FORMAT, reason));
+            }
+        };
+        if !weights.flag_or("symmetric", true)? {
+            return Err(weights.error("symmetric", "is false; zero points are not supported"));
+        }
+        const STRATEGY: &str = "strategy";
+        let block = match weights.text(STRATEGY).unwrap_or("tensor") {
+            "tensor" => Block::Matrix,
+            "channel" => Block::Row,
+            "group" => group_size(&weights)?.map_or(Block::Row, Block::Group),
+            "block" => tile(&weights, "block_structure")?,
+            other => {
+                let known = "tensor, channel, group, block";
+                return Err(weights.error(STRATEGY, format!("is `{other}`; supported are {known}")));
+            }
+        };
+        Ok(Self { block, scale: "weight_scale", packed })
+    }
+
+    pub(super) fn weight<'a>(
+        &self,
+        shape: [usize; 2],
+        find: &dyn Fn(&str) -> Result<Option<Part<'a>>>,
+    ) -> Result<Option<Vec<f32>>> {
+        let stored = find(if self.packed.is_some() { "weight_packed" } else { "weight" })?;
+        let Some(weight) = stored.filter(|weight| !weight.is_plain()) else { return Ok(None) };
+        let [outputs, inputs] = shape;
+        let [rows, columns] = match self.block {
+            Block::Matrix => shape,
+            Block::Row => [1, inputs],
+            Block::Group(size) => [1, size],
+            Block::Tile(size) => size,
+        };
+        let across = inputs.div_ceil(columns);
+        let scale = find(self.scale)?;
+        let scale = scale.ok_or_else(|| weight.error(format!("has no `{}` beside it", self.scale)))?;
+        let scales = scale.numbers()?;
+        if scales.len() != outputs.div_ceil(rows) * across {
+            let reason = format!("has shape {:?}, for blocks of {rows} × {columns}", scale.tensor.shape);
+            return Err(scale.error(format!("{reason} of a layer of {outputs} × {inputs}")));
+        }
+        if let Some(zero) = find("weight_zero_point")? {
+            return Err(zero.error("is a zero point, which is not supported"));
+        }
+        let mut dense = match self.packed {
+            Some(bits) => unpacked(&weight, shape, bits)?,
+            None => weight.eight_bits(&shape)?,
+        };
+        let of_input: Vec<usize> = match find("weight_g_idx")? {
+            Some(part) => part.words(&[inputs])?.iter().map(|group| *group as usize).collect(),
+            None => (0..inputs).map(|input| input / columns).collect(),
+        };
+        if let Some(group) = of_input.iter().find(|group| **group >= across) {
+            return Err(scale.error(format!("has {across} groups; an input is of group {group}")));
+        }
+        for (output, row) in dense.chunks_mut(inputs).enumerate() {
+            let scales = &scales[output / rows * across..][..across];
+            row.iter_mut().zip(&of_input).for_each(|(number, group)| *number *= scales[*group]);
+        }
+        Ok(Some(dense))
+    }
+}
+
+/// A field that holds the height and the width of a block; the whole matrix without it.
+fn tile(fields: &Config<'_>, field: &str) -> Result<Block> {
+    if fields.get(field).is_none() {
+        return Ok(Block::Matrix);
+    }
+    match fields.numbers(field)?[..] {
+        [rows, columns] if rows >= 1.0 && columns >= 1.0 => {
+            Ok(Block::Tile([rows as usize, columns as usize]))
+        }
+        _ => Err(fields.error(field, "is not a height and a width")),
+    }
+}
+
+/// Integers that are packed along a row from the lowest bits of a word up, increased by half their range.
+fn unpacked(weight: &Part<'_>, [outputs, inputs]: [usize; 2], bits: usize) -> Result<Vec<f32>> {
+    let packed = 32 / bits;
+    let row = inputs.div_ceil(packed);
+    let words = weight.words(&[outputs, row])?;
+    let (mask, half) = ((1u32 << bits) - 1, 1 << (bits - 1));
+    let number = |words: &[u32], input: usize| {
+        (words[input / packed] >> (bits * (input % packed)) & mask).cast_signed() - half
+    };
+    let rows = words.chunks(row);
+    Ok(rows.flat_map(|words| (0..inputs).map(move |input| number(words, input) as f32)).collect())
+}
