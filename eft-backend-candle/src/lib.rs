@@ -36,7 +36,7 @@ pub mod nn;
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub fn instances(source: &eft_core::Source<Candle>) -> eft_core::Result<()> {
-    eft_core::instances(source)
+    eft_core::instances::of_backend(source)
 }
 
 pub use backend::{Candle, to_error};

@@ -9,8 +9,7 @@ use crate::search::{ChunkBeamSearch, ImplicitReward};
 use crate::{Decoding, Evaluator, Prompt, Result, Source, combine};
 
 /// Uses the entry points of this crate with one backend. For the crate of a backend: see the module.
-#[doc(hidden)]
-pub fn instances<B: Backend>(source: &Source<B>) -> Result<()> {
+pub fn of_backend<B: Backend>(source: &Source<B>) -> Result<()> {
     let decoding = Decoding::default();
     let prompt = || Prompt::from("");
     let combination = combine::delta(source, source, source, 1.0)?;
@@ -36,7 +35,6 @@ pub fn instances<B: Backend>(source: &Source<B>) -> Result<()> {
 
 /// The instances of the host backend; never called.
 #[cfg(debug_assertions)]
-#[doc(hidden)]
-pub fn host_instances(source: &Source<crate::Host>) -> Result<()> {
-    instances(source)
+pub fn of_host(source: &Source<crate::Host>) -> Result<()> {
+    of_backend(source)
 }

@@ -59,7 +59,8 @@ mod fault;
 mod forward;
 pub mod from_fn;
 pub mod host;
-mod instances;
+#[doc(hidden)]
+pub mod instances;
 pub mod prompt;
 pub mod sample;
 pub mod score;
@@ -78,11 +79,6 @@ pub use error::{Error, Fault, Result};
 pub use evaluator::{Evaluator, EvaluatorSession, OpenOptions};
 pub use from_fn::{FnEngine, from_fn, from_top};
 pub use host::Host;
-#[cfg(debug_assertions)]
-#[doc(hidden)]
-pub use instances::host_instances;
-#[doc(hidden)]
-pub use instances::instances;
 pub use prompt::{Message, Prompt, PromptTransform, Renderer, TokensOnly};
 pub use sample::{Sampler, Sampling, Token};
 pub use scores::{Form, Scores};

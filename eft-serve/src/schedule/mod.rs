@@ -81,6 +81,19 @@ impl Shared {
     }
 }
 
+/// Refuses jobs once the thread has ended, also by a panic: nobody would work on them.
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.stop_at.get_or_insert_with(Instant::now);
+        for job in state.queue.extract(|_| true) {
+            job.fail(&Failure::Shutdown);
+        }
+    }
+}
+
 impl Scheduler {
     /// Starts the thread.
     ///
@@ -90,7 +103,14 @@ impl Scheduler {
         let state = State { queue: Queue::new(limits.queue), stop_at: None };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), limits, metrics });
         let worker = Worker::new(shared.clone());
-        let thread = std::thread::Builder::new().name("decoding".into()).spawn(move || worker.run())?;
+        let decode = {
+            let shared = shared.clone();
+            move || {
+                let _closed = CloseOnDrop(shared);
+                worker.run();
+            }
+        };
+        let thread = std::thread::Builder::new().name("decoding".into()).spawn(decode)?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 

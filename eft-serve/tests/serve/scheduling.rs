@@ -214,3 +214,15 @@ fn a_client_that_does_not_read_stops_nobody() {
     drop(slow);
     until("the cancellation", || metric(&url, "eft_cancelled_texts_total") == 1.0);
 }
+
+#[test]
+fn a_model_that_panics_leaves_no_request_waiting() {
+    let vocab = Vocab::new("ab", ["a", "b"]).unwrap();
+    let model = from_fn(Candle::cpu(), vocab, |_| -> eft::Result<Vec<f32>> { panic!("on purpose") });
+    let mut config = Config::empty();
+    config.server.port = 0;
+    let server = Server::with_models(Models::of(("model", model), []), &config).unwrap();
+    let url = format!("http://{}", server.address());
+    assert_eq!(ask(&url, body(0, 3)).join().unwrap().status, 500);
+    assert_eq!(ask(&url, body(0, 3)).join().unwrap().status, 503);
+}
