@@ -63,8 +63,8 @@ impl<B: Backend> Sampler<B> {
         Self { backend, stop_ids: Vec::new(), max_tokens: None, rows }
     }
 
-    /// Sets the prompts that processors request by [`Processor::prompt_of`](super::Processor::prompt_of): `prompt(term, row)` returns the token ids
-    /// of a row's prompt as the term renders it.
+    /// Sets the prompts that processors request by [`Processor::prompt_of`](super::Processor::prompt_of):
+    /// `prompt(term, row)` returns the token ids of a row's prompt as the term renders it.
     ///
     /// # Errors
     /// The errors of `prompt`.
