@@ -7,7 +7,7 @@ use super::Dot;
 
 /// Asks for the cache line of an address.
 #[inline(always)]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "there is no safe function that prefetches")]
 fn prefetch(at: *const u8) {
     // SAFETY: the instruction is part of every x86-64 processor. It reads nothing, and allows any address.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }

@@ -64,7 +64,7 @@ impl Queue {
 }
 
 #[cfg(test)]
-#[allow(clippy::expect_used)]
+#[allow(clippy::expect_used, reason = "a test that cannot begin should stop")]
 mod tests {
     use std::time::Instant;
 

@@ -101,7 +101,7 @@ fn answers_do_not_depend_on_other_requests() {
 
 /// By hand: `cargo test --release -p eft-serve --test serve -- --ignored --nocapture a_storm`.
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "keeps all cores busy, and prints a rate"]
 fn a_storm() {
     println!("{:.1} requests a second", storm(64, 2000));
 }
