@@ -24,8 +24,9 @@ use eft::{Decoding, Prompt, Sampling, Source};
 /// The added times of a round trip, in milliseconds, unless others are named.
 const DELAYS: [u64; 5] = [0, 10, 50, 100, 200];
 
-/// The questions, whose answers have about 190 tokens.
-const QUESTIONS: [&str; 2] = ["Write a portrait of Nora Abbot.", "Write a portrait of Kira Cliff."];
+/// The kinds of questions, and how many of each are asked: answers of about 190 tokens that the tuned model drafts well,
+/// and of 26 tokens, of which it drafts fewer.
+const QUESTIONS: [(&str, usize); 2] = [("portrait", 2), ("long", 10)];
 
 /// The most tokens of a text.
 const LONGEST: usize = 120;
@@ -55,6 +56,12 @@ fn main() {
         loader.load_remote(Candle::cpu()).unwrap()
     };
 
+    let questions = QUESTIONS.map(|(kind, count)| {
+        let file = std::fs::read_to_string(zoo(&format!("questions/test-{kind}.jsonl"))).unwrap();
+        let lines = file.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let questions = lines.take(count).map(|line| line["question"].as_str().unwrap().to_owned());
+        (kind, questions.collect::<Vec<_>>())
+    });
     println!(
         "| delay | log-probs | texts | drafts | tokens/s | round trips a token | bytes a token | accepted |"
     );
@@ -68,10 +75,13 @@ fn main() {
             let proven = ProvenSum::new(&large.engine, &large.source, &(&tuned - &small)).unwrap().source();
             let target = if top.is_some() { &proven } else { &sum };
             let told = top.map_or("all".into(), |k| format!("top {k}, proven"));
-            let kind = if temperature > 0.0 { format!("temperature {temperature}") } else { "greedy".into() };
-            let case = format!("{delay} ms | {told} | {kind}");
-            for draft in [None, Some(&tuned)] {
-                measure(&case, &large, target, draft, temperature);
+            let drawn =
+                if temperature > 0.0 { format!("temperature {temperature}") } else { "greedy".into() };
+            for (kind, questions) in &questions {
+                let case = format!("{delay} ms | {told} | {kind}, {drawn}");
+                for draft in [None, Some(&tuned)] {
+                    measure(&case, questions, &large, target, draft, temperature);
+                }
             }
         }
     }
@@ -80,6 +90,7 @@ fn main() {
 /// Writes the answers, and prints a row of the table.
 fn measure(
     case: &str,
+    questions: &[String],
     large: &RemoteModel<Candle>,
     target: &Source<Candle>,
     draft: Option<&Source<Candle>>,
@@ -87,10 +98,10 @@ fn measure(
 ) {
     let (before, began) = (large.engine.traffic(), Instant::now());
     let (mut count, mut accepted, mut judged) = (0, 0.0, 0);
-    for (question, seed) in QUESTIONS.into_iter().zip(1..) {
+    for (question, seed) in questions.iter().zip(1..) {
         let sampling = Sampling::default().temperature(temperature).seed(seed);
         let decoding = Decoding::from(sampling).max_tokens(LONGEST);
-        let prompt = Prompt::chat(question);
+        let prompt = Prompt::chat(&question[..]);
         let mut text = match draft {
             Some(draft) => target.speculate().draft(draft).block(BLOCK).generate(prompt, decoding).unwrap(),
             None => target.generate(prompt, decoding).unwrap(),

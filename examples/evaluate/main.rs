@@ -32,7 +32,9 @@ fn main() -> ExitCode {
     let mut args = Args::parse();
     // It may name a number, which the loader of the models does not know.
     let formula = args.models.formula.take();
-    match models::with_backend(&args.models, &Evaluate { args: &args, formula: formula.as_deref() }) {
+    let evaluate = Evaluate { args: &args, formula: formula.as_deref() };
+    // Models may take long to load, so a missing task is reported before.
+    match task::files(&args).and_then(|_| models::with_backend(&args.models, &evaluate)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -11,6 +11,8 @@ mod mixture;
 mod bytes;
 #[cfg(feature = "candle")]
 mod candle;
+#[cfg(feature = "candle")]
+mod evaluate;
 #[cfg(feature = "ort")]
 mod ort;
 #[cfg(all(feature = "remote", feature = "candle"))]

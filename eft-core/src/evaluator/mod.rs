@@ -30,6 +30,7 @@
 //! assert_eq!(scores.positions(0).len(), 3);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
+mod compute;
 mod diagnose;
 mod edit;
 mod eval;

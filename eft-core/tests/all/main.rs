@@ -1,5 +1,6 @@
 //! The tests of the algebra, in one program: most of their time is compiling, and generic code is compiled once a program.
 mod bad_input;
+mod bad_scores;
 mod bytes;
 mod common;
 mod conformance;

@@ -169,3 +169,8 @@ pub(crate) fn assert_near(got: &[f32], expected: &[f32], tolerance: f32) {
         assert!(a == b || (a - b).abs() <= tolerance, "entry {i}: {a}, expected {b}");
     }
 }
+
+/// Settings for eight tokens, whatever they are.
+pub(crate) fn endless(sampling: eft_core::Sampling) -> eft_core::Decoding {
+    eft_core::Decoding::from(sampling).stop_ids([]).max_tokens(8)
+}
