@@ -54,7 +54,7 @@ pub mod text;
 pub use eft_core::conformance;
 pub use eft_core::{
     backend, bytes, canonical, check, combine, decode, engine, error, evaluator, host, prompt, sample, score,
-    scores, search, session, source, speculate, vocab,
+    scores, search, session, source, speculate, token_map, vocab,
 };
 // Each of these names is a module and a function.
 pub use eft_core::{bridge, from_fn};

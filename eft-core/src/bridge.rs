@@ -20,12 +20,13 @@
 //!     large + bridge(tuned - untuned, large.backend().clone())
 //! }
 //! ```
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::error::with_sources;
+use crate::derived::{Derived, Translate};
 use crate::scores::consecutive;
-use crate::{Error, LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, Vocab};
+use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Source, Vocab};
 
 /// Makes a source whose scores are those of `source`, copied to `backend` through the host.
 ///
@@ -63,31 +64,27 @@ impl<S: LogitSource, B: Backend> LogitSource for Bridge<S, B> {
 
     fn open(&self, prompts: &[Prompt]) -> Result<Opened<B>> {
         let (session, scores) = self.source.open(prompts)?;
-        let (from, to) = (self.source.backend().clone(), self.backend.clone());
-        let session = BridgeSession { session, from, to, poison: None };
-        let scores = session.copy(scores)?;
-        Ok((Box::new(session), scores))
+        let copy = Copy { from: self.source.backend().clone(), to: self.backend.clone() };
+        let scores = copy.scores(scores)?;
+        Ok((Box::new(Derived::new(session, copy)), scores))
     }
 }
 
-struct BridgeSession<A: Backend, B> {
-    session: Box<dyn Session<Backend = A>>,
+/// Copies scores from one backend to another.
+struct Copy<A, B> {
     from: A,
     to: B,
-    /// The failure after which the inner session holds tokens that the caller has not fed successfully.
-    poison: Option<String>,
 }
 
-impl<A: Backend, B: Backend> BridgeSession<A, B> {
-    fn healthy(&self) -> Result<()> {
-        match &self.poison {
-            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
-            None => Ok(()),
-        }
+impl<A: Backend, B: Backend> Translate for Copy<A, B> {
+    type From = A;
+    type To = B;
+
+    fn feeds<'a>(&self, feeds: &'a [RowFeed], _: &[usize]) -> Result<Cow<'a, [RowFeed]>> {
+        Ok(feeds.into())
     }
 
-    /// Copies scores to the other backend.
-    fn copy(&self, scores: Scores<A>) -> Result<Scores<B>> {
+    fn scores(&self, scores: Scores<A>) -> Result<Scores<B>> {
         let (width, form) = (scores.width(), scores.form());
         let rows: Vec<_> = (0..scores.rows()).flat_map(|row| scores.positions(row)).collect();
         if rows.is_empty() {
@@ -97,43 +94,5 @@ impl<A: Backend, B: Backend> BridgeSession<A, B> {
         let spans = consecutive(scores.spans().iter().map(ExactSizeIterator::len));
         let coverage: Option<_> = rows.iter().map(|row| scores.coverage_at(row.index)).collect();
         Ok(Scores::new(tensor, spans, width, form).with_coverage(coverage.unwrap_or_default()))
-    }
-}
-
-impl<A: Backend, B: Backend> Session for BridgeSession<A, B> {
-    type Backend = B;
-
-    fn rollback_limit(&self) -> Vec<usize> {
-        self.session.rollback_limit()
-    }
-
-    fn room(&self) -> Vec<usize> {
-        self.session.room()
-    }
-
-    fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<B>> {
-        self.healthy()?;
-        let scores = self.session.extend(feeds)?;
-        self.copy(scores).inspect_err(|error| {
-            // The inner session has taken the tokens: the call must be undone, or a retry would feed them twice.
-            let fed: Vec<_> = feeds.iter().map(|feed| feed.tokens.len()).collect();
-            if let Err(undo) = self.session.rollback(&fed) {
-                self.poison = Some(format!(
-                    "{}; then undoing the call failed: {}",
-                    with_sources(error),
-                    with_sources(&undo)
-                ));
-            }
-        })
-    }
-
-    fn rollback(&mut self, drop: &[usize]) -> Result<()> {
-        self.healthy()?;
-        self.session.rollback(drop)
-    }
-
-    fn select(&mut self, rows: &[usize]) -> Result<()> {
-        self.healthy()?;
-        self.session.select(rows)
     }
 }

@@ -35,7 +35,7 @@
 //! * [`evaluator`]: several expressions over one set of models, for your own decoding loops;
 //! * [`score`]: log-probabilities of given texts, and the implicit reward;
 //! * [`bytes`]: models with different tokenizers, combined over bytes; [`canonical`]: what that needs to know about a
-//!   tokenizer;
+//!   tokenizer; [`token_map`]: models whose vocabularies have most tokens in common, combined over those;
 //! * [`engine`] and [`mod@from_fn`]: wrapping your own model;
 //! * [`backend`]: adding a tensor library;
 //! * `conformance` (a feature): a test kit for backends, engines and sources.
@@ -52,6 +52,7 @@ pub mod combine;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod decode;
+mod derived;
 pub mod engine;
 pub mod error;
 pub mod evaluator;
@@ -69,6 +70,7 @@ pub mod search;
 pub mod session;
 pub mod source;
 pub mod speculate;
+pub mod token_map;
 pub mod vocab;
 
 pub use backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term, TokenMask};

@@ -49,6 +49,10 @@ pub(crate) struct ModelFlags {
     /// models that leave out anything may write nonsense
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     pub(crate) prune: f64,
+    /// Combine models with different tokenizers on the tokens that the large model's vocabulary also has, instead of over
+    /// bytes: faster, but tokens that only one of them has are lost
+    #[arg(long, conflicts_with = "bytes")]
+    pub(crate) map_tokens: bool,
     /// The library that runs the models; `ort` and `tch` need the feature of that name
     #[arg(long, value_enum, default_value = "candle")]
     pub(crate) backend: Backend,

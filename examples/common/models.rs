@@ -11,7 +11,8 @@ use eft::candle::{Candle, CandleNn, DType, Device};
 use eft::load::{GenerationDefaults, Loader, Model};
 use eft::models::Nn;
 use eft::text::{ChatTemplate, PlainTemplate, TextRenderer, Tokenizer};
-use eft::{PromptTransform, Source, combine, formula};
+use eft::token_map::TokenMap;
+use eft::{PromptTransform, Source, Vocab, combine, formula};
 
 use super::flags::{Backend, Dtype, Mode, ModelFlags};
 
@@ -179,6 +180,7 @@ impl<B: eft::Backend> Models<B> {
             defaults: HashMap::new(),
             samplers: HashMap::new(),
             bytes: None,
+            vocab: None,
         };
         let untuned = if down { &large } else { &small };
         let others = flags.others.iter().map(|(_, model)| model);
@@ -188,7 +190,9 @@ impl<B: eft::Backend> Models<B> {
         let vocabs = [&large, &small, &tuned].into_iter().map(|name| Ok(loaded.model(name)?.vocab().clone()));
         let vocabs = vocabs.collect::<Result<Vec<_>>>()?;
         let differ = vocabs.iter().any(|vocab| vocabs[0].relation(vocab).is_err());
-        if flags.bytes || differ {
+        if flags.map_tokens {
+            loaded.over_vocab(&vocabs[0])?;
+        } else if flags.bytes || differ {
             let reason = if differ { "The models' tokenizers differ, so they" } else { "The models" };
             eprintln!("{reason} are combined over bytes, which --max-tokens counts then.");
             loaded.over_bytes(ByteSettings::default().prune(flags.prune))?;
@@ -251,6 +255,8 @@ struct Loaded<'a, L: Load> {
     samplers: HashMap<String, Box<dyn eft::search::Proposer>>,
     /// If models are combined over bytes, the settings.
     bytes: Option<ByteSettings>,
+    /// If models are combined over the tokens of one vocabulary, this vocabulary.
+    vocab: Option<Arc<Vocab>>,
 }
 
 impl<L: Load> Loaded<'_, L> {
@@ -266,7 +272,20 @@ impl<L: Load> Loaded<'_, L> {
             source = source.bytes_with(settings.clone())?;
             self.sources.insert(name.into(), source.clone());
         }
+        if let Some(vocab) = &self.vocab {
+            source = over(&source, vocab)?;
+            self.sources.insert(name.into(), source.clone());
+        }
         Ok(source)
+    }
+
+    /// Maps all models with another vocabulary to this one, also those that are loaded later.
+    fn over_vocab(&mut self, vocab: &Arc<Vocab>) -> Result<()> {
+        for source in self.sources.values_mut() {
+            *source = over(source, vocab)?;
+        }
+        self.vocab = Some(vocab.clone());
+        Ok(())
     }
 
     /// Makes sources over bytes of all models, also of those that are loaded later.
@@ -343,4 +362,14 @@ impl<L: Load> Loaded<'_, L> {
 /// error says why.
 fn with_template(renderer: TextRenderer) -> TextRenderer {
     if renderer.has_template() { renderer } else { renderer.plain(PlainTemplate::default()) }
+}
+
+/// The source itself if its tokens are those of the vocabulary, else over this vocabulary.
+fn over<B: eft::Backend>(source: &Source<B>, vocab: &Arc<Vocab>) -> Result<Source<B>> {
+    if source.vocab().relation(vocab).is_ok() {
+        return Ok(source.clone());
+    }
+    let (shared, all) = (TokenMap::new(vocab, source.vocab()).len(), vocab.real());
+    eprintln!("{} has {shared} of the {all} tokens of `{}`.", source.name(), vocab.name());
+    Ok(source.over_vocab(vocab)?)
 }

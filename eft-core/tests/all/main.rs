@@ -13,4 +13,5 @@ mod laws;
 mod search;
 mod speculate;
 mod text;
+mod token_map;
 mod vocabularies;
