@@ -110,8 +110,8 @@ pub(crate) enum Dtype {
 /// How texts are sampled.
 #[derive(Args)]
 pub(crate) struct DecodingFlags {
-    /// The sampling temperature; 0, the default, always takes the likeliest token
-    #[arg(long, value_name = "T")]
+    /// The sampling temperature; 0, the default, always takes the likeliest token, and the next four flags change nothing
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub(crate) temperature: Option<f32>,
     /// Sample from the K likeliest tokens
     #[arg(long, value_name = "K")]

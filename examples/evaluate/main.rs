@@ -84,7 +84,8 @@ impl models::Run for Evaluate<'_> {
         println!("{}", report.table()?);
         if let Some(alpha) = chosen {
             let note = format!(
-                "On the validation items, α = {alpha} was best: its line in the table is the one to report."
+                "On the validation items, no α was better than {alpha}, the nearest to 1 of those that were as good: its \
+                 line in the table is the one to report."
             );
             println!("{note}");
             report = report.note(note);

@@ -1,4 +1,5 @@
 //! The command line.
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -19,7 +20,7 @@ pub(crate) struct Args {
     pub(crate) file: Option<PathBuf>,
     /// The maximum number of prompts of the file, or of each kind of the zoo's questions
     #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<usize>,
+    pub(crate) limit: Option<NonZeroUsize>,
     /// Continue the prompt as plain text, instead of answering it
     #[arg(long)]
     pub(crate) raw: bool,

@@ -1,4 +1,5 @@
 //! The prompts that the models are given.
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -29,14 +30,14 @@ const SAMPLE: [(&str, usize); 2] = [("short", 6), ("long", 3)];
 
 /// The prompts that the arguments name; by default test questions of the zoo.
 pub(crate) fn items(args: &Args) -> Result<Vec<Item>> {
+    let limit = args.limit.map(NonZeroUsize::get);
     match (&args.prompt, &args.file) {
         (Some(text), _) => Ok(vec![item(args, text.clone(), None)]),
-        (None, Some(file)) => of_file(args, file, args.limit.unwrap_or(usize::MAX)),
+        (None, Some(file)) => of_file(args, file, limit.unwrap_or(usize::MAX)),
         (None, None) if args.models.large.is_some() => bail!("give a PROMPT or a --file"),
         (None, None) => {
-            let of_kind = |(kind, sample): &(&str, usize)| {
-                of_file(args, &zoo::file(kind), args.limit.unwrap_or(*sample))
-            };
+            let of_kind =
+                |(kind, sample): &(&str, usize)| of_file(args, &zoo::file(kind), limit.unwrap_or(*sample));
             Ok(SAMPLE.iter().map(of_kind).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
         }
     }

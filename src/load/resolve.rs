@@ -27,6 +27,11 @@ pub(super) fn resolve(loader: &Loader) -> Result<(Resolved, String)> {
         let absolute = if path.file_name().is_none() { path.canonicalize().ok() } else { None };
         let absolute = absolute.as_deref().unwrap_or(path);
         let found = absolute.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        // What an adapter's folder lacks is said where it is read.
+        let known = ["config.json", "adapter_config.json"];
+        if known.iter().all(|file| !path.join(file).exists()) {
+            return Err(not_found(loader, "is a folder without a model: it has no `config.json`"));
+        }
         return Ok((Resolved::Folder(path.into()), name(&found)));
     }
     #[cfg(feature = "candle")]
@@ -37,7 +42,11 @@ pub(super) fn resolve(loader: &Loader) -> Result<(Resolved, String)> {
         let reason = "is an ONNX file: load it with `Loader::load_onnx`, which needs the feature `ort`";
         return Err(not_found(loader, reason));
     }
-    Err(not_found(loader, "is a file, but not a GGUF file, or this build lacks the feature `candle`"))
+    let reason = match cfg!(feature = "candle") {
+        true => "is a file, but not a GGUF file",
+        false => "is a file; GGUF files need the feature `candle`, which this build lacks",
+    };
+    Err(not_found(loader, reason))
 }
 
 /// Returns the path of an ONNX file or of a folder that holds one, downloaded if need be, and the model's name. If the
