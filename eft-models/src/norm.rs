@@ -2,6 +2,7 @@
 use eft_core::Backend;
 
 use crate::Result;
+use crate::adapter::StoredChange;
 use crate::loader::ParameterLoader;
 use crate::lora::{AdapterRows, replace_rows};
 use crate::nn::{Nn, Tensor};
@@ -28,9 +29,11 @@ impl<N: Nn> Norm<N> {
         let stored = |part: &str| loader.weights.tensor(&format!("{}.{part}", spec.name), &shape);
         let base = NormWeights::load(loader.nn, spec, stored("weight")?, || stored("bias").map(Some))?;
         let adapters = loader.adapters.iter().map(|adapter| {
-            let saved = |part| adapter.saved(&spec.name, part, &shape);
-            let load = |weight| NormWeights::load(loader.nn, spec, weight, || saved("bias"));
-            saved("weight")?.map(load).transpose()
+            let Some(change) = adapter.norm(spec)? else { return Ok(None) };
+            let StoredChange::Module { weight, bias } = change else {
+                return Err(adapter.error(&spec.name, "is a norm, which can only be replaced".into()));
+            };
+            NormWeights::load(loader.nn, spec, weight, || Ok(bias.clone())).map(Some)
         });
         Ok(Self { base, epsilon: spec.epsilon, adapters: adapters.collect::<Result<_>>()? })
     }
