@@ -146,8 +146,13 @@ pub trait Nn: Clone + Send + Sync + 'static {
         spec: &AttentionSpec,
     ) -> Result<Tensor<Self>>;
 
-    /// Returns an empty cache for `rows` rows.
-    fn cache(&self, rows: usize, spec: &AttentionSpec) -> Self::Cache;
+    /// Returns an empty cache for `rows` rows. If `kept` is set, [`attention`](Self::attention) may forget the keys and
+    /// values of a row that are further than this many tokens before its new ones: none of its later calls needs them. See
+    /// [`CacheRoom`](crate::CacheRoom).
+    fn cache(&self, rows: usize, kept: Option<usize>, spec: &AttentionSpec) -> Self::Cache;
+
+    /// Returns the number of tokens that a row of a cache has memory for.
+    fn capacity(&self, cache: &Self::Cache, row: usize) -> usize;
 
     /// Replaces row `i` of a cache by its old row `rows[i]`. `lengths` is the number of tokens in each old row; later
     /// entries of the cache need not be kept.

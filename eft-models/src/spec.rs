@@ -254,6 +254,14 @@ impl LinearSpec {
     }
 }
 
+impl AttentionSpec {
+    /// Returns how many tokens before the next one a KV cache must keep, so that a row can be rolled back by
+    /// `free_rollback` tokens; `None` for all of them.
+    pub(crate) fn kept(&self, free_rollback: usize) -> Option<usize> {
+        self.window.and_then(|window| window.checked_add(free_rollback))
+    }
+}
+
 impl LayerSpec {
     /// Returns the linear layers of the block that every token uses. The router and the experts of a mixture are not
     /// among them.
@@ -314,7 +322,7 @@ impl From<MlpSpec> for FeedForward {
 
 impl DecoderSpec {
     /// Returns the output head as a linear layer, also if it is tied to the embedding.
-    pub(crate) fn output_head(&self) -> LinearSpec {
+    pub fn output_head(&self) -> LinearSpec {
         let tied = || LinearSpec::new("lm_head".into(), self.hidden, self.vocab, false);
         self.head.clone().unwrap_or_else(tied)
     }

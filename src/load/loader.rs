@@ -97,7 +97,8 @@ impl Loader {
         self
     }
 
-    /// Adds a LoRA adapter under a name by which [`Source::adapter`](crate::Source::adapter) finds it: a folder of PEFT's.
+    /// Adds a LoRA adapter under a name by which [`Source::adapter`](crate::Source::adapter) finds it: a folder of PEFT's,
+    /// or a GGUF file of llama.cpp's.
     pub fn adapter(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         self.adapters(name, [(path, 1.0)])
     }

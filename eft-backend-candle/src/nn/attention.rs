@@ -3,7 +3,7 @@ use candle_nn::ops;
 use eft_models::Span;
 use eft_models::spec::AttentionSpec;
 
-use super::cache::{Rows, TensorCache};
+use super::cache::Rows;
 use super::{LayerCache, host};
 
 /// Computes the attention of each span to its own row of the cache. Nothing is padded.
@@ -27,8 +27,7 @@ pub(super) fn attend(
             let first = spec.window.map_or(0, |window| (span.past + 1).saturating_sub(window));
             let keys = by_head(&part(key)?, spec)?;
             let values = by_head(&part(value)?, spec)?;
-            let slot = &mut rows[span.row];
-            let (keys, values) = TensorCache::append(slot, span.past, first, &keys, &values)?;
+            let [keys, values] = rows[span.row].append(span.past, first, [&keys, &values])?;
             attend_row(&part(query)?, &keys, &values, span.past - first, spec)
         })
         .collect::<Result<_>>()?;

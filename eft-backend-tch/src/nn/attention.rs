@@ -3,7 +3,7 @@ use eft_models::Span;
 use eft_models::spec::AttentionSpec;
 use tch::{Kind, TchError, Tensor};
 
-use super::cache::{LayerCache, RowCache};
+use super::cache::LayerCache;
 
 type Result<T = Tensor> = std::result::Result<T, TchError>;
 
@@ -23,10 +23,9 @@ pub(super) fn attend(
             let part = |x: &Tensor| x.f_narrow(0, span.tokens.start as i64, tokens);
             // Keys before the window of the first query are not needed by any query.
             let first = spec.window.map_or(0, |window| (span.past + 1).saturating_sub(window));
-            let (past, first) = (span.past as i64, first as i64);
             let (keys, values) = (by_head(&part(key)?, spec)?, by_head(&part(value)?, spec)?);
-            let (keys, values) = RowCache::append(cache.row(span.row), past, first, &keys, &values)?;
-            attend_row(&part(query)?, &keys, &values, past - first, spec)
+            let [keys, values] = cache.row(span.row).append(span.past, first, [&keys, &values])?;
+            attend_row(&part(query)?, &keys, &values, (span.past - first) as i64, spec)
         })
         .collect::<Result<Vec<_>>>()?;
     match attended.len() {

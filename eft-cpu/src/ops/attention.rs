@@ -4,12 +4,10 @@ use eft_models::spec::AttentionSpec;
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
+use super::RowCache;
 use super::sum_of_each;
 use crate::level::{self, Dot, Kernel};
 use crate::runs_in_parallel;
-
-/// The number of tokens that a new cache has room for.
-const INITIAL_CAPACITY: usize = 64;
 
 /// The number of multiplications from which attention is split over threads.
 const PARALLEL_THRESHOLD: usize = 1 << 18;
@@ -35,47 +33,6 @@ impl From<&AttentionSpec> for Heads {
     fn from(spec: &AttentionSpec) -> Self {
         let AttentionSpec { heads, kv_heads, head_dim, scale, softcap, window, .. } = *spec;
         Self { heads, kv_heads, head_dim, scale, softcap, window }
-    }
-}
-
-/// The keys and values of one row of the batch, each of shape key heads × capacity × head width. See [`attend`].
-#[derive(Debug, Clone, Default)]
-pub struct RowCache {
-    capacity: usize,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-}
-
-impl RowCache {
-    /// Writes the keys and values of new tokens (tokens × key heads × head width) after the first `past` tokens. Tokens
-    /// that the cache held after those are overwritten.
-    fn append(&mut self, past: usize, keys: &[f32], values: &[f32], spec: &Heads) {
-        let (heads, width) = (spec.kv_heads, spec.head_dim);
-        let needed = past + keys.len() / (heads * width);
-        if self.capacity < needed {
-            // The capacity doubles, so that growing copies each token a constant number of times on average.
-            let capacity = needed.max(2 * self.capacity).max(INITIAL_CAPACITY);
-            for old in [&mut self.keys, &mut self.values] {
-                let mut grown = vec![0.0; heads * capacity * width];
-                if self.capacity > 0 {
-                    for (grown, old) in
-                        grown.chunks_mut(capacity * width).zip(old.chunks(self.capacity * width))
-                    {
-                        grown[..past * width].copy_from_slice(&old[..past * width]);
-                    }
-                }
-                *old = grown;
-            }
-            self.capacity = capacity;
-        }
-        for (new, all) in [(keys, &mut self.keys), (values, &mut self.values)] {
-            for (i, token) in new.chunks_exact(heads * width).enumerate() {
-                for (head, new) in token.chunks_exact(width).enumerate() {
-                    let start = (head * self.capacity + past + i) * width;
-                    all[start..start + width].copy_from_slice(new);
-                }
-            }
-        }
     }
 }
 
@@ -116,9 +73,7 @@ pub fn attend(
     let attend = |scores: &mut Vec<f32>, (token, head, query, out): (usize, usize, _, _)| {
         let seen = past + token + 1;
         let first = spec.window.map_or(0, |window| seen.saturating_sub(window));
-        let start = head / (spec.heads / spec.kv_heads) * cache.capacity;
-        let seen = (start + first) * spec.head_dim..(start + seen) * spec.head_dim;
-        let (keys, values) = (&cache.keys[seen.clone()], &cache.values[seen]);
+        let (keys, values) = cache.seen(head / (spec.heads / spec.kv_heads), first..seen, spec.head_dim);
         level::run(Attention { query, keys, values, spec, scores, out });
     };
     if runs_in_parallel(tokens * columns * (past + tokens), PARALLEL_THRESHOLD) {

@@ -10,7 +10,7 @@ use super::{TOLERANCE, Verdict, require};
 use crate::{Adapter, Checkpoint, DecoderEngine, Nn};
 
 /// The folders of all tiny checkpoints.
-pub const FAMILIES: [&str; 31] = [
+pub const FAMILIES: [&str; 33] = [
     "llama",
     "llama3",
     "llama-linear",
@@ -42,6 +42,8 @@ pub const FAMILIES: [&str; 31] = [
     "gpt-neox",
     "gpt-neox-serial",
     "opt",
+    "phi3-past",
+    "llama-dynamic-past",
 ];
 
 /// Copies of a checkpoint in other formats, most of them quantised, and the folder of the original.

@@ -80,8 +80,9 @@ impl DecoderSpec {
         // Files in use have ids past the vocabulary, which no model can choose.
         spec.eos.retain(|id| (*id as usize) < spec.vocab);
         for layer in &spec.layers {
-            let limit = layer.attention.rope.as_ref().and_then(Rope::limit);
-            spec.context = limit.unwrap_or(spec.context).min(spec.context);
+            // Files of extended models state the original context, or the extended one.
+            let reach = layer.attention.rope.as_ref().and_then(Rope::reach);
+            spec.context = spec.context.max(reach.unwrap_or(0));
             let (heads, kv_heads) = (layer.attention.heads, layer.attention.kv_heads);
             if heads % kv_heads != 0 {
                 let reason = format!("is {heads}, which is not a multiple of the {kv_heads} key-value heads");
