@@ -1,4 +1,5 @@
 //! Tests of what adapters are refused and accepted.
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::peft::{CONFIG, PeftAdapter, TENSORS};
@@ -166,28 +167,66 @@ fn what_is_not_supported_is_refused_by_its_field() {
     assert!(matches!(both, Err(Error::Config { field, .. }) if field == "layers_to_transform"));
 }
 
-/// Loads the tiny Qwen2 with a sum of adapters, and returns the error.
-fn refused(parts: Vec<(Adapter, f32)>) -> String {
+/// Reads all that an adapter has for the tiny Qwen2.
+fn read_all(adapter: &Adapter) -> Result<()> {
     let spec = crate::DecoderSpec::read(golden("qwen2").join("config.json")).unwrap();
-    let sum = Adapter::sum("sum", parts);
-    let own = || -> Result<RawTensor<'static>> { panic!("the base is not read") };
+    let base = crate::Checkpoint::open(golden("qwen2")).unwrap();
+    adapter.check(&spec)?;
     let head = spec.output_head();
-    let read = || {
-        sum.check(&spec)?;
-        for linear in spec.linears().into_iter().chain([&head]) {
-            sum.linear(&spec, linear, &own)?;
-        }
-        for norm in spec.norms() {
-            sum.norm(norm)?;
-        }
-        sum.embedding(&spec, &own)
-    };
-    match read().map(drop) {
+    let weight = |name: &str| format!("{}.weight", if name == head.name { &spec.embedding } else { name });
+    for linear in spec.linears().into_iter().chain([&head]) {
+        let own = || base.tensor(&weight(&linear.name), &linear.stored_shape());
+        adapter.linear(&spec, linear, &own)?;
+    }
+    for norm in spec.norms() {
+        adapter.norm(norm)?;
+    }
+    let own = || base.tensor(&weight(&spec.embedding), &[spec.vocab, spec.hidden]);
+    adapter.embedding(&spec, &own).map(drop)
+}
+
+/// Adds up adapters, and returns the error.
+fn refused(parts: Vec<(Adapter, f32)>) -> String {
+    match read_all(&Adapter::sum("sum", parts)) {
         Err(Error::BadTensor { file, reason, .. }) => {
             assert!(file.ends_with(TENSORS), "{file:?}");
             reason
         }
         other => panic!("{other:?}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// An adapter with other bytes in one of its files is read or refused, with an error that names the file.
+    #[test]
+    fn damaged_adapters_do_not_panic(
+        which in 0usize..4,
+        of_config in any::<bool>(),
+        at in 0usize..100_000,
+        bytes in prop::collection::vec(any::<u8>(), 1..9),
+        cut in any::<bool>(),
+    ) {
+        let name = ["qwen2-lora", "qwen2-dora", "qwen2-saved-lora", "qwen2-tokens-lora"][which];
+        let folder = tempfile::tempdir().unwrap();
+        for file in [CONFIG, TENSORS] {
+            let mut content = std::fs::read(golden(name).join(file)).unwrap();
+            if (file == CONFIG) == of_config {
+                // Most of the tensors' file is numbers, so its header is damaged half the time.
+                let at = if bytes[0] % 2 == 0 { at % 900 } else { at % content.len() };
+                let end = (at + bytes.len()).min(content.len());
+                content[at..end].copy_from_slice(&bytes[..end - at]);
+                if cut {
+                    content.truncate(at);
+                }
+            }
+            std::fs::write(folder.path().join(file), content).unwrap();
+        }
+        if let Err(error) = Adapter::open(folder.path()).and_then(|adapter| read_all(&adapter)) {
+            let error = error.to_string();
+            prop_assert!(error.contains(&*folder.path().to_string_lossy()), "{error}");
+        }
     }
 }
 
