@@ -76,6 +76,11 @@ FAMILIES |= {
                                                 use_parallel_residual=False, attention_bias=False),
     "opt": lambda: tf.OPTConfig(**dict(SIZES, num_hidden_layers=2), ffn_dim=48),
 }
+FAMILIES |= {
+    "llama4": lambda: tf.Llama4TextConfig(**GATED, head_dim=8, intermediate_size_mlp=40, num_local_experts=4, num_experts_per_tok=2,
+                                          moe_layers=[0, 2], no_rope_layers=[1, 0, 1], attention_chunk_size=5, floor_scale=4,
+                                          attn_scale=0.5),
+}
 # Texts that outgrow the original context, after which the angles of all their positions are others.
 PAST = {
     "phi3-past": lambda: tf.Phi3Config(**TWO, partial_rotary_factor=0.75, original_max_position_embeddings=8,

@@ -40,7 +40,7 @@ ADAPTERS = {
     "qwen2-tokens-lora": ("qwen2", dict(r=2, lora_alpha=6, target_modules=["v_proj"], trainable_token_indices=[90, 5, 9])),
     "llama-tokens-lora": ("llama", dict(r=2, lora_alpha=6, target_modules=["v_proj"],
                                         trainable_token_indices={"embed_tokens": [60, 12], "lm_head": [3, 41, 95]})),
-    "llama-lora": ("llama", dict(r=3, lora_alpha=6, target_modules=["q_proj", "k_proj", "down_proj", "embed_tokens", "lm_head"])),
+    "llama-lora": ("llama", dict(r=6, lora_alpha=6, target_modules=["q_proj", "k_proj", "down_proj", "embed_tokens", "lm_head"])),
     "gpt2-saved-lora": ("gpt2", dict(r=2, lora_alpha=6, target_modules=["c_attn"], modules_to_save=["ln_1", "mlp.c_proj"],
                                      fan_in_fan_out=True)),
 }

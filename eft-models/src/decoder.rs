@@ -282,6 +282,11 @@ impl<N: Nn> Layer<N> {
             query = nn.rope(&query, spec.head_dim, &angles.cos, &angles.sin)?;
             key = nn.rope(&key, spec.head_dim, &angles.cos, &angles.sin)?;
         }
+        if let Some(temperature) = &spec.temperature {
+            let positions = batch.spans.iter().flat_map(|span| span.past..span.past + span.tokens.len());
+            let factors: Vec<_> = positions.map(|position| temperature.factor(position)).collect();
+            query = nn.scale_rows(&query, &factors)?;
+        }
         let attended = nn.attention(&query, &key, &value, cache, batch.spans, spec)?;
         self.output.forward(nn, &attended, batch.adapted)
     }

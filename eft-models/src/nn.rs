@@ -131,7 +131,7 @@ pub trait Nn: Clone + Send + Sync + 'static {
 
     /// Causal attention with a cache. For each span, writes its keys and values to the cache of its row after the first
     /// `span.past` tokens, overwriting any old entries; then each query attends to the tokens of its row up to its own
-    /// position, or to the last `spec.window` of them.
+    /// position, or to those from [`AttentionSpec::first_seen`] on.
     ///
     /// `query` is tokens × (`spec.heads` · `spec.head_dim`), `key` and `value` are tokens × (`spec.kv_heads` ·
     /// `spec.head_dim`); query head `h` reads key-value head `h / (heads / kv_heads)`. Scores are multiplied by

@@ -48,7 +48,7 @@ fn a_wrong_field_is_named() {
         let groups = json!({"group_0": {"weights": weights}});
         quantised(json!({"quant_method": "compressed-tensors", "format": format, "config_groups": groups}))
     };
-    let cases: [(&str, &str, Value); 40] = [
+    let cases: [(&str, &str, Value); 47] = [
         ("llama", "hidden_size", Value::Null),
         ("llama", "hidden_size", json!(0)),
         ("llama", "hidden_size", json!(1u64 << 40)),
@@ -81,6 +81,13 @@ fn a_wrong_field_is_named() {
         ("opt", "word_embed_proj_dim", json!(16)),
         ("mixtral", "num_experts_per_tok", json!(5)),
         ("mixtral", "num_experts", json!(1 << 20)),
+        ("llama4", "layer_types", json!(["sliding_attention", "full_attention", "full_attention"])),
+        ("llama4", "layer_types", json!(["full_attention"])),
+        ("llama4", "no_rope_layers", json!([1, 0])),
+        ("llama4", "num_experts_per_tok", json!(5)),
+        ("llama4", "num_local_experts", json!(1 << 20)),
+        ("llama4", "attention_chunk_size", json!(0)),
+        ("llama4", "head_dim", Value::Null),
         quantised(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})),
         quantised(json!({"quant_method": "gptq", "bits": 3})),
         quantised(json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"})),

@@ -1,6 +1,6 @@
 //! Attention of new tokens to the KV cache of their row.
 use eft_core::host::math::exp;
-use eft_models::spec::AttentionSpec;
+use eft_models::spec::{AttentionSpec, Reach};
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
@@ -25,14 +25,14 @@ pub struct Heads {
     pub scale: f32,
     /// The soft cap of the attention scores, `cap·tanh(score / cap)`; `None` without one.
     pub softcap: Option<f32>,
-    /// The sliding window: how many tokens a query attends to, its own included; `None` for all of them.
-    pub window: Option<usize>,
+    /// How far back a query attends.
+    pub reach: Reach,
 }
 
 impl From<&AttentionSpec> for Heads {
     fn from(spec: &AttentionSpec) -> Self {
-        let AttentionSpec { heads, kv_heads, head_dim, scale, softcap, window, .. } = *spec;
-        Self { heads, kv_heads, head_dim, scale, softcap, window }
+        let AttentionSpec { heads, kv_heads, head_dim, scale, softcap, .. } = *spec;
+        Self { heads, kv_heads, head_dim, scale, softcap, reach: spec.reach() }
     }
 }
 
@@ -42,8 +42,9 @@ impl From<&AttentionSpec> for Heads {
 ///
 /// ```
 /// use eft_cpu::ops::{Heads, RowCache, attend};
+/// use eft_models::spec::Reach;
 ///
-/// let spec = Heads { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, window: None };
+/// let spec = Heads { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, reach: Reach::default() };
 /// let (mut cache, mut out) = (RowCache::default(), [0.0; 2]);
 /// // A token that attends to itself alone returns its value.
 /// attend(&[1.0, 0.0], &[1.0, 0.0], &[3.0, 4.0], 0, &mut cache, &spec, &mut out);
@@ -72,7 +73,7 @@ pub fn attend(
     let cache = &*cache;
     let attend = |scores: &mut Vec<f32>, (token, head, query, out): (usize, usize, _, _)| {
         let seen = past + token + 1;
-        let first = spec.window.map_or(0, |window| seen.saturating_sub(window));
+        let first = spec.reach.first(past + token);
         let (keys, values) = cache.seen(head / (spec.heads / spec.kv_heads), first..seen, spec.head_dim);
         level::run(Attention { query, keys, values, spec, scores, out });
     };
@@ -241,7 +242,7 @@ mod tests {
     use crate::tests::levels;
 
     fn spec(width: usize, softcap: Option<f32>) -> Heads {
-        Heads { heads: 1, kv_heads: 1, head_dim: width, scale: 0.3, softcap, window: None }
+        Heads { heads: 1, kv_heads: 1, head_dim: width, scale: 0.3, softcap, reach: Reach::default() }
     }
 
     /// Attention by its definition, in f64.

@@ -10,7 +10,7 @@ use super::{TOLERANCE, Verdict, require};
 use crate::{Adapter, Checkpoint, DecoderEngine, Nn};
 
 /// The folders of all tiny checkpoints.
-pub const FAMILIES: [&str; 33] = [
+pub const FAMILIES: [&str; 34] = [
     "llama",
     "llama3",
     "llama-linear",
@@ -42,6 +42,7 @@ pub const FAMILIES: [&str; 33] = [
     "gpt-neox",
     "gpt-neox-serial",
     "opt",
+    "llama4",
     "phi3-past",
     "llama-dynamic-past",
 ];

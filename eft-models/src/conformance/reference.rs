@@ -262,7 +262,7 @@ impl Nn for ReferenceNn {
                 cache[..*forgotten * kv_width].fill(f32::NAN);
             }
             for (position, token) in (*past..).zip(tokens.clone()) {
-                let first = spec.window.map_or(0, |window| (position + 1).saturating_sub(window));
+                let first = spec.first_seen(position);
                 for head in 0..spec.heads {
                     let kv_head = head / (spec.heads / spec.kv_heads);
                     let start = |at: usize| at * kv_width + kv_head * dim;

@@ -10,6 +10,7 @@ mod gpt2;
 mod gpt_neox;
 mod granite;
 mod llama;
+mod llama4;
 mod olmo;
 mod opt;
 mod phi3;
@@ -26,7 +27,7 @@ use crate::{Error, Result};
 type ReadSpec = fn(&Config<'_>) -> Result<DecoderSpec>;
 
 /// Every supported family, by the `model_type` of its configuration.
-const FAMILIES: [(&str, ReadSpec); 21] = [
+const FAMILIES: [(&str, ReadSpec); 22] = [
     ("llama", llama::llama),
     ("mistral", llama::mistral),
     ("ministral", llama::ministral),
@@ -35,6 +36,7 @@ const FAMILIES: [(&str, ReadSpec); 21] = [
     ("qwen3", llama::qwen3),
     ("qwen3_moe", experts::qwen3_moe),
     ("smollm3", llama::smollm3),
+    ("llama4_text", llama4::llama4),
     ("granite", granite::granite),
     ("olmo2", olmo::olmo2),
     ("olmo3", olmo::olmo3),
