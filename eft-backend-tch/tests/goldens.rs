@@ -45,6 +45,11 @@ fn calls_that_fail_change_nothing() {
 }
 
 #[test]
+fn caches_of_windows_do_not_grow() {
+    checked(conformance::check_windows(&nn()));
+}
+
+#[test]
 fn products_of_larger_weights() {
     // Half a unit in the last place of each type, and a margin for sums of products.
     for (kind, tolerance) in [(Kind::Float, 1e-6), (Kind::BFloat16, 1.0 / 256.0), (Kind::Half, 1.0 / 2048.0)]

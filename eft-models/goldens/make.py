@@ -76,6 +76,19 @@ FAMILIES |= {
                                                 use_parallel_residual=False, attention_bias=False),
     "opt": lambda: tf.OPTConfig(**dict(SIZES, num_hidden_layers=2), ffn_dim=48),
 }
+FAMILIES |= {
+    "llama4": lambda: tf.Llama4TextConfig(**GATED, head_dim=8, intermediate_size_mlp=40, num_local_experts=4, num_experts_per_tok=2,
+                                          moe_layers=[0, 2], no_rope_layers=[1, 0, 1], attention_chunk_size=5, floor_scale=4,
+                                          attn_scale=0.5),
+}
+# Texts that outgrow the original context, after which the angles of all their positions are others.
+PAST = {
+    "phi3-past": lambda: tf.Phi3Config(**TWO, partial_rotary_factor=0.75, original_max_position_embeddings=8,
+                                       rope_parameters=dict(LONGROPE, short_factor=[1.0, 1.1, 1.5], long_factor=[1.5, 2.0, 4.0])),
+    "llama-dynamic-past": lambda: tf.LlamaConfig(**dict(TWO, max_position_embeddings=8),
+                                                 rope_parameters=dict(rope_type="dynamic", factor=16.0, rope_theta=10000.0)),
+}
+FAMILIES |= PAST
 # Fields that are changed after a model is saved; the results are those of the changed files.
 EDITS = {
     # Fine-tuned models have been saved with a head of their own, though the configuration ties it to the embedding.
@@ -114,7 +127,10 @@ def main(names):
         with torch.no_grad():
             for i, prompt in enumerate(PROMPTS):
                 ids = torch.tensor([prompt])
-                goldens[f"logits.{i}"] = model(ids, use_cache=False).logits[0].float().contiguous()
+                # The logits after a token are those of a text that ends with it.
+                texts_to_score = [ids[:, :end] for end in range(1, len(prompt) + 1)] if name in PAST else [ids]
+                logits = [model(text, use_cache=False).logits[0].float() for text in texts_to_score]
+                goldens[f"logits.{i}"] = torch.stack([x[-1] for x in logits]) if name in PAST else logits[0].contiguous()
                 text = list(prompt)
                 for _ in range(32):  # without a cache, by the definition
                     text.append(int(model(torch.tensor([text]), use_cache=False).logits[0, -1].argmax()))

@@ -49,6 +49,8 @@ pub(crate) struct RaggedBatch<'a> {
     pub(crate) ids: &'a [TokenId],
     /// Which of `ids` belong to which row.
     pub(crate) spans: &'a [Span],
+    /// The stage of rotary positions of each span.
+    pub(crate) stages: &'a [usize],
     /// Indices into `ids` of the positions whose logits are wanted, ascending.
     pub(crate) wanted: &'a [usize],
     /// Which of `ids` run under which adapter.
@@ -107,9 +109,25 @@ impl<N: Nn> Decoder<N> {
         }
     }
 
-    /// Empty caches for `rows` rows, one for each layer.
-    pub(crate) fn caches(&self, nn: &N, rows: usize) -> Vec<N::Cache> {
-        self.layers.iter().map(|layer| nn.cache(rows, &layer.spec.attention)).collect()
+    /// Empty caches for `rows` rows, one for each layer. They keep what is needed after a rollback of up to
+    /// `free_rollback` tokens.
+    pub(crate) fn caches(&self, nn: &N, rows: usize, free_rollback: usize) -> Vec<N::Cache> {
+        let cache = |layer: &Layer<N>| {
+            let attention = &layer.spec.attention;
+            nn.cache(rows, attention.kept(free_rollback), attention)
+        };
+        self.layers.iter().map(cache).collect()
+    }
+
+    /// The number of tokens that every cache keeps; `None` if all caches keep all tokens.
+    pub(crate) fn least_kept(&self, free_rollback: usize) -> Option<usize> {
+        self.spec.layers.iter().filter_map(|layer| layer.attention.kept(free_rollback)).min()
+    }
+
+    /// The stage of rotary positions of a text of this length: the largest length at which no layer has other angles.
+    pub(crate) fn stage(&self, length: usize) -> usize {
+        let ropes = self.spec.layers.iter().filter_map(|layer| layer.attention.rope.as_ref());
+        ropes.map(|rope| rope.stage(length)).min().unwrap_or(usize::MAX)
     }
 
     /// The number of weights that one token is multiplied by in the layers, without the head.
@@ -125,14 +143,14 @@ impl<N: Nn> Decoder<N> {
         caches: &mut [N::Cache],
         batch: &RaggedBatch<'_>,
     ) -> eft_core::Result<Option<Tensor<N>>> {
-        let positions: Vec<usize> =
-            batch.spans.iter().flat_map(|s| s.past..s.past + s.tokens.len()).collect();
+        let positions = |span: &Span| span.past..span.past + span.tokens.len();
         let mut hidden = self.embedding.forward(nn, batch.ids, batch.adapted)?;
         if self.spec.embedding_scale != 1.0 {
             hidden = nn.scale(&hidden, self.spec.embedding_scale)?;
         }
         if let Some(learned) = &self.positions {
-            let ids: Vec<_> = positions.iter().map(|p| (p + self.spec.position_offset) as TokenId).collect();
+            let id = |position| (position + self.spec.position_offset) as TokenId;
+            let ids: Vec<_> = batch.spans.iter().flat_map(positions).map(id).collect();
             hidden = nn.add(&hidden, &nn.embed(learned, &ids)?)?;
         }
         let mut angles = Vec::new();
@@ -140,7 +158,9 @@ impl<N: Nn> Decoder<N> {
             if let Some(rope) = &layer.spec.attention.rope
                 && !angles.iter().any(|t: &RopeAngles<'_, N>| t.rope == rope)
             {
-                let (cos, sin) = rope.angles(&positions);
+                let spans = batch.spans.iter().zip(batch.stages);
+                let staged = spans.flat_map(|(span, stage)| positions(span).map(move |at| (at, *stage)));
+                let (cos, sin) = rope.angles_in(staged);
                 let constant = |values: &[f32]| nn.constant(values, rope.dim() / 2);
                 angles.push(RopeAngles { rope, cos: constant(&cos)?, sin: constant(&sin)? });
             }
@@ -261,6 +281,11 @@ impl<N: Nn> Layer<N> {
         if let Some(angles) = spec.rope.as_ref().and_then(|rope| angles.iter().find(|t| t.rope == rope)) {
             query = nn.rope(&query, spec.head_dim, &angles.cos, &angles.sin)?;
             key = nn.rope(&key, spec.head_dim, &angles.cos, &angles.sin)?;
+        }
+        if let Some(temperature) = &spec.temperature {
+            let positions = batch.spans.iter().flat_map(|span| span.past..span.past + span.tokens.len());
+            let factors: Vec<_> = positions.map(|position| temperature.factor(position)).collect();
+            query = nn.scale_rows(&query, &factors)?;
         }
         let attended = nn.attention(&query, &key, &value, cache, batch.spans, spec)?;
         self.output.forward(nn, &attended, batch.adapted)

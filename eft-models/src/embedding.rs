@@ -1,7 +1,11 @@
 //! [`Embedding`]: the token embedding, which adapters may change.
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use eft_core::{Backend, TokenId};
 
 use crate::Result;
+use crate::adapter::StoredChange;
 use crate::loader::ParameterLoader;
 use crate::lora::{AdapterRows, replace_rows};
 use crate::nn::{Nn, Tensor};
@@ -20,6 +24,8 @@ enum Change<N: Nn> {
     LowRank { down: N::Linear, up: N::Linear, scale: f32 },
     /// It is another one.
     Saved(N::Linear),
+    /// Some tokens have other rows: for each of them, the index of its row among these.
+    Rows { places: Arc<HashMap<TokenId, TokenId>>, rows: N::Linear },
 }
 
 impl<N: Nn> Embedding<N> {
@@ -27,17 +33,21 @@ impl<N: Nn> Embedding<N> {
         let (nn, name) = (loader.nn, &spec.embedding);
         let (rows, width) = (spec.vocab, spec.hidden);
         let weight_name = format!("{name}.weight");
+        let own = || loader.weights.tensor(&weight_name, &[rows, width]);
         let adapters = loader.adapters.iter().map(|adapter| {
-            if let Some(saved) = adapter.saved(name, "weight", &[rows, width])? {
-                return Ok(Some(Change::Saved(nn.load_embedding(&saved)?)));
-            }
-            let Some(low_rank) = adapter.embedding(name, rows, width)? else { return Ok(None) };
-            adapter.check_base(name, || loader.weights.tensor(&weight_name, &[rows, width]))?;
-            Ok(Some(Change::LowRank {
-                down: nn.load_linear(&low_rank.down, true, None)?,
-                up: nn.load_linear(&low_rank.up, false, None)?,
-                scale: low_rank.scale,
-            }))
+            Ok(match adapter.embedding(spec, &own)? {
+                None => None,
+                Some(StoredChange::Module { weight, .. }) => Some(Change::Saved(nn.load_embedding(&weight)?)),
+                Some(StoredChange::LowRank(low_rank)) => Some(Change::LowRank {
+                    down: nn.load_linear(&low_rank.down, true, None)?,
+                    up: nn.load_linear(&low_rank.up, false, None)?,
+                    scale: low_rank.scale,
+                }),
+                Some(StoredChange::Rows { tokens, rows }) => Some(Change::Rows {
+                    places: Arc::new(tokens.into_iter().zip(0..).collect()),
+                    rows: nn.load_embedding(&rows)?,
+                }),
+            })
         });
         let adapters = adapters.collect::<Result<_>>()?;
         Ok(Self { base: loader.embedding(name, rows, width)?, adapters })
@@ -50,6 +60,7 @@ impl<N: Nn> Embedding<N> {
                 Change::LowRank { down: nn.share(down), up: nn.share(up), scale: *scale }
             }
             Change::Saved(saved) => Change::Saved(nn.share(saved)),
+            Change::Rows { places, rows } => Change::Rows { places: places.clone(), rows: nn.share(rows) },
         };
         let adapters = self.adapters.iter().map(|change| change.as_ref().map(share)).collect();
         Self { base: nn.share(&self.base), adapters }
@@ -74,6 +85,14 @@ impl<N: Nn> Embedding<N> {
                     }
                 }
                 Change::Saved(saved) => replace_rows(nn, out, rows, nn.embed(saved, &ids)?)?,
+                Change::Rows { places, rows: table } => {
+                    let placed = rows.iter().zip(&ids).filter_map(|(row, id)| Some((*row, *places.get(id)?)));
+                    let (rows, ids): (Vec<_>, Vec<_>) = placed.unzip();
+                    if rows.is_empty() {
+                        continue;
+                    }
+                    replace_rows(nn, out, &rows, nn.embed(table, &ids)?)?
+                }
             };
         }
         Ok(out)

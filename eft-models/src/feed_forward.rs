@@ -6,7 +6,7 @@ use crate::Result;
 use crate::loader::ParameterLoader;
 use crate::lora::{AdapterRows, LoraLinear};
 use crate::nn::{Nn, Tensor};
-use crate::spec::{ExpertsSpec, FeedForward, LinearSpec, MlpShape, MlpSpec};
+use crate::spec::{ExpertsSpec, FeedForward, LinearSpec, MlpShape, MlpSpec, Routing};
 
 /// The weights of the feed-forward part of a block.
 #[expect(clippy::large_enum_variant, reason = "there is only one for each block")]
@@ -27,7 +27,8 @@ pub(crate) struct Experts<N: Nn> {
     router: N::Linear,
     experts: Vec<Mlp<N>>,
     per_token: usize,
-    normalised: bool,
+    routing: Routing,
+    shared: Option<Mlp<N>>,
 }
 
 impl<N: Nn> FeedForwardPart<N> {
@@ -45,6 +46,7 @@ impl<N: Nn> FeedForwardPart<N> {
             Self::Experts(experts) => Self::Experts(Experts {
                 router: nn.share(&experts.router),
                 experts: experts.experts.iter().map(|expert| expert.share(nn)).collect(),
+                shared: experts.shared.as_ref().map(|shared| shared.share(nn)),
                 ..*experts
             }),
         }
@@ -58,7 +60,7 @@ impl<N: Nn> FeedForwardPart<N> {
     ) -> eft_core::Result<Tensor<N>> {
         match self {
             Self::Dense(mlp) => mlp.forward(nn, x, adapted),
-            Self::Experts(experts) => experts.forward(nn, x),
+            Self::Experts(experts) => experts.forward(nn, x, adapted),
         }
     }
 }
@@ -101,7 +103,7 @@ impl<N: Nn> Mlp<N> {
     }
 }
 
-/// The tokens that use one expert, and the weight of the expert's output for each.
+/// The tokens that use one expert, and the weight of the expert's output, or of its input, for each.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Routed {
     tokens: Vec<usize>,
@@ -116,22 +118,33 @@ impl<N: Nn> Experts<N> {
             router: loader.linear(&spec.router)?,
             experts: spec.experts.iter().map(|expert| Mlp::load(expert, plain)).collect::<Result<_>>()?,
             per_token: spec.per_token,
-            normalised: spec.normalised,
+            routing: spec.routing,
+            shared: match &spec.shared {
+                Some(shared) => Some(Mlp::load(shared, |l| LoraLinear::load(loader, l))?),
+                None => None,
+            },
         })
     }
 
     /// Runs each expert on the tokens that use it. The choice is made on the host, so the router's logits are copied
     /// there.
-    fn forward(&self, nn: &N, x: &Tensor<N>) -> eft_core::Result<Tensor<N>> {
+    fn forward(&self, nn: &N, x: &Tensor<N>, adapted: &[AdapterRows]) -> eft_core::Result<Tensor<N>> {
         let (tokens, width) = nn.backend().shape(x);
         let logits = nn.linear(x, &self.router)?;
         let logits = nn.backend().download(&score_rows(&logits, tokens), self.experts.len())?;
-        let mut sum = nn.constant(&vec![0.0; tokens * width], width)?;
-        let routed = route(&logits, self.experts.len(), self.per_token, self.normalised);
+        let mut sum = match &self.shared {
+            Some(shared) => shared.forward(nn, x, adapted)?,
+            None => nn.constant(&vec![0.0; tokens * width], width)?,
+        };
+        let routed = route(&logits, self.experts.len(), self.per_token, self.routing);
         for (expert, Routed { tokens, weights }) in self.experts.iter().zip(routed) {
             if !tokens.is_empty() {
-                let out = expert.forward(nn, &nn.rows(x, &tokens)?, &[])?;
-                sum = nn.add_rows(&sum, &tokens, &nn.scale_rows(&out, &weights)?)?;
+                let own = nn.rows(x, &tokens)?;
+                let out = match self.routing {
+                    Routing::SigmoidOfInputs => expert.forward(nn, &nn.scale_rows(&own, &weights)?, &[])?,
+                    _ => nn.scale_rows(&expert.forward(nn, &own, &[])?, &weights)?,
+                };
+                sum = nn.add_rows(&sum, &tokens, &out)?;
             }
         }
         Ok(sum)
@@ -140,7 +153,7 @@ impl<N: Nn> Experts<N> {
 
 /// Chooses `per_token` of the experts for each token, those with the largest logits; of equal ones, the first.
 /// `logits` is tokens × experts.
-fn route(logits: &[f32], experts: usize, per_token: usize, normalised: bool) -> Vec<Routed> {
+fn route(logits: &[f32], experts: usize, per_token: usize, routing: Routing) -> Vec<Routed> {
     let mut routed = vec![Routed::default(); experts];
     for (token, logits) in logits.chunks(experts).enumerate() {
         let mut order: Vec<usize> = (0..experts).collect();
@@ -148,11 +161,14 @@ fn route(logits: &[f32], experts: usize, per_token: usize, normalised: bool) -> 
         let largest = logits[order[0]];
         let weight = |expert: usize| (logits[expert] - largest).exp();
         let chosen = &order[..per_token.min(experts)];
-        let among = if normalised { chosen } else { &order };
+        let among = if routing == Routing::SoftmaxOfChosen { chosen } else { &order };
         let total: f32 = among.iter().map(|expert| weight(*expert)).sum();
         for expert in chosen {
             routed[*expert].tokens.push(token);
-            routed[*expert].weights.push(weight(*expert) / total);
+            routed[*expert].weights.push(match routing {
+                Routing::SigmoidOfInputs => 1.0 / (1.0 + (-logits[*expert]).exp()),
+                _ => weight(*expert) / total,
+            });
         }
     }
     routed
@@ -167,19 +183,22 @@ mod tests {
         let ln = f32::ln;
         // Probabilities 1/2, 1/8, 3/8 and 1/4, 1/4, 1/2.
         let logits = [ln(4.0), 0.0, ln(3.0), 0.0, 0.0, ln(2.0)];
-        let weights = |normalised| {
-            route(&logits, 3, 2, normalised).into_iter().map(|routed| (routed.tokens, routed.weights))
-        };
+        let weights =
+            |routing| route(&logits, 3, 2, routing).into_iter().map(|routed| (routed.tokens, routed.weights));
         let near = |got: &[f32], expected: &[f32]| {
             got.len() == expected.len() && got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6)
         };
         let expected: [(&[usize], &[f32]); 3] =
             [(&[0, 1], &[0.5, 0.25]), (&[], &[]), (&[0, 1], &[0.375, 0.5])];
-        for ((tokens, weights), (chosen, shares)) in weights(false).zip(expected) {
+        for ((tokens, weights), (chosen, shares)) in weights(Routing::Softmax).zip(expected) {
             assert!(tokens == chosen && near(&weights, shares), "{tokens:?} {weights:?}");
         }
+        let expected: [&[f32]; 3] = [&[0.8, 0.5], &[], &[0.75, 2.0 / 3.0]];
+        for ((_, weights), shares) in weights(Routing::SigmoidOfInputs).zip(expected) {
+            assert!(near(&weights, shares), "{weights:?}");
+        }
         let expected: [&[f32]; 3] = [&[4.0 / 7.0, 1.0 / 3.0], &[], &[3.0 / 7.0, 2.0 / 3.0]];
-        for ((_, weights), shares) in weights(true).zip(expected) {
+        for ((_, weights), shares) in weights(Routing::SoftmaxOfChosen).zip(expected) {
             assert!(near(&weights, shares), "{weights:?}");
         }
     }

@@ -18,6 +18,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod adapter;
+mod cache_room;
 pub mod checkpoint;
 mod config;
 #[cfg(feature = "conformance")]
@@ -37,6 +38,7 @@ mod norm;
 mod pass_logits;
 mod quantised;
 pub mod rope;
+mod session;
 pub mod spec;
 pub mod spelling;
 mod tensor_file;
@@ -45,6 +47,7 @@ pub mod warning;
 pub mod weights;
 
 pub use adapter::Adapter;
+pub use cache_room::{CacheMove, CacheRoom};
 pub use checkpoint::Checkpoint;
 pub use engine::DecoderEngine;
 pub use error::{Error, Result};

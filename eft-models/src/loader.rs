@@ -22,6 +22,10 @@ impl<N: Nn> ParameterLoader<'_, N> {
 
     /// The weight of a linear layer, and its bias if it has one.
     pub(crate) fn linear(&self, spec: &LinearSpec) -> Result<N::Linear> {
+        if let Layout::Stacked { index, count } = spec.layout {
+            let all = self.weights.tensor(&spec.name, &[count, spec.inputs, spec.outputs])?;
+            return Ok(self.nn.load_linear(&all.part(index), true, None)?);
+        }
         let weight_name = format!("{}.weight", spec.name);
         let bias_name = format!("{}.bias", spec.name);
         let weight = in_order(self.weights.tensor(&weight_name, &spec.stored_shape())?, spec);
@@ -36,7 +40,7 @@ impl<N: Nn> ParameterLoader<'_, N> {
 /// first of each pair come before the second.
 pub(crate) fn in_order<'t>(raw: RawTensor<'t>, spec: &LinearSpec) -> RawTensor<'t> {
     match spec.layout {
-        Layout::OutIn | Layout::InOut => raw,
+        Layout::OutIn | Layout::InOut | Layout::Stacked { .. } => raw,
         Layout::Grouped { groups, queries, head } => raw.reordered(ungrouped_order(groups, queries, head)),
         Layout::Paired { head } => raw.unpaired(head),
     }

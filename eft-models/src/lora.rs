@@ -3,13 +3,16 @@
 //!
 //! Hu et al. 2021, arXiv 2106.09685, equation 3: `h = W·x + scale·B·A·x`. Liu et al. 2024 (DoRA), arXiv 2402.09353,
 //! equation 5: the rows of `W + scale·B·A` are brought to trained lengths.
-use eft_core::{Backend, Result};
+use eft_core::{Backend, Result, TokenId};
 
-use crate::adapter::{Adapter, StoredLowRank};
+use crate::adapter::{Adapter, StoredChange, StoredLowRank};
 use crate::loader::{ParameterLoader, in_order};
 use crate::nn::{Nn, Tensor};
 use crate::spec::{Layout, LinearSpec};
-use crate::tensors::RawTensor;
+use crate::tensors::{Dtype, RawTensor};
+
+/// The largest number of entries of the matrix that places the rows of single tokens.
+const MOST_ONES: usize = 1 << 28;
 
 /// A linear layer, and its change by each adapter.
 pub(crate) struct LoraLinear<N: Nn> {
@@ -70,18 +73,20 @@ impl<N: Nn> LoraLinear<N> {
         weight: &str,
     ) -> crate::Result<Self> {
         let nn = loader.nn;
+        let own = || loader.weights.tensor(weight, &spec.stored_shape());
         let adapters = loader.adapters.iter().map(|adapter| {
-            if let Some(saved) = adapter.saved(&spec.name, "weight", &spec.stored_shape())? {
-                let bias = if spec.bias { adapter.saved(&spec.name, "bias", &[spec.outputs])? } else { None };
-                let (saved, bias) = (in_order(saved, spec), bias.map(|bias| in_order(bias, spec)));
-                let transposed = spec.layout == Layout::InOut;
-                return Ok(Some(Change::Saved(nn.load_linear(&saved, transposed, bias.as_ref())?)));
-            }
-            let Some(low_rank) = adapter.low_rank(spec)? else { return Ok(None) };
-            adapter.check_base(&spec.name, || loader.weights.tensor(weight, &spec.stored_shape()))?;
-            let low_rank = match low_rank.magnitude {
-                Some(_) => scaled_rows(loader, adapter, spec, low_rank, weight)?,
-                None => low_rank,
+            let Some(change) = adapter.linear(loader.weights.spec(), spec, &own)? else { return Ok(None) };
+            let low_rank = match change {
+                StoredChange::Module { weight, bias } => {
+                    let (weight, bias) = (in_order(weight, spec), bias.map(|bias| in_order(bias, spec)));
+                    let transposed = spec.layout == Layout::InOut;
+                    return Ok(Some(Change::Saved(nn.load_linear(&weight, transposed, bias.as_ref())?)));
+                }
+                StoredChange::LowRank(low_rank) if low_rank.magnitude.is_some() => {
+                    scaled_rows(loader, adapter, spec, low_rank, own()?)?
+                }
+                StoredChange::LowRank(low_rank) => low_rank,
+                StoredChange::Rows { tokens, rows } => other_rows(adapter, spec, &tokens, &rows, &own()?)?,
             };
             let bias = low_rank.bias.map(|bias| in_order(bias, spec));
             let growth = low_rank.magnitude.map(|growth| nn.load(&in_order(growth, spec), 0.0));
@@ -182,9 +187,8 @@ fn scaled_rows<'a, N: Nn>(
     adapter: &Adapter,
     spec: &LinearSpec,
     change: StoredLowRank<'a>,
-    weight: &str,
+    weight: RawTensor<'_>,
 ) -> crate::Result<StoredLowRank<'a>> {
-    let weight = loader.weights.tensor(weight, &spec.stored_shape())?;
     let numbers = |raw: &RawTensor<'_>| {
         let reason =
             "is of quantised blocks, and norms of its rows are needed for DoRA, which is not supported";
@@ -219,4 +223,34 @@ fn scaled_rows<'a, N: Nn>(
     up = RawTensor::of_numbers(up.name, &up.shape, &b);
     let magnitude = Some(RawTensor::of_numbers(down.name, &[spec.outputs], &growth));
     Ok(StoredLowRank { down, up, bias, magnitude, scale: 1.0 })
+}
+
+/// Turns other rows of a weight into a change that is added, of one rank for each of them: A holds the differences from
+/// the base's rows, and B the number 1 at the place of each row.
+fn other_rows<'a>(
+    adapter: &Adapter,
+    spec: &LinearSpec,
+    tokens: &[TokenId],
+    rows: &RawTensor<'a>,
+    weight: &RawTensor<'_>,
+) -> crate::Result<StoredLowRank<'a>> {
+    let error = |reason: &str| adapter.error(rows.name, reason.into());
+    if tokens.len() * spec.outputs > MOST_ONES {
+        return Err(error("has too many rows for an output head: save the whole head instead"));
+    }
+    if !matches!(weight.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) || spec.layout != Layout::OutIn {
+        return Err(error("replaces rows of a head of quantised blocks, which is not supported"));
+    }
+    let own = weight.reordered(tokens.iter().map(|token| *token as usize));
+    let (Some(own), Some(new)) = (own.numbers(), rows.numbers()) else {
+        return Err(error("is of quantised blocks, which is not supported"));
+    };
+    let differences: Vec<f32> = new.iter().zip(own).map(|(new, own)| new - own).collect();
+    let mut ones = vec![0.0; spec.outputs * tokens.len()];
+    for (i, token) in tokens.iter().enumerate() {
+        ones[*token as usize * tokens.len() + i] = 1.0;
+    }
+    let down = RawTensor::of_numbers(rows.name, &[tokens.len(), spec.inputs], &differences);
+    let up = RawTensor::of_numbers(rows.name, &[spec.outputs, tokens.len()], &ones);
+    Ok(StoredLowRank::new(down, up, 1.0))
 }

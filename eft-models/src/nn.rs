@@ -131,7 +131,7 @@ pub trait Nn: Clone + Send + Sync + 'static {
 
     /// Causal attention with a cache. For each span, writes its keys and values to the cache of its row after the first
     /// `span.past` tokens, overwriting any old entries; then each query attends to the tokens of its row up to its own
-    /// position, or to the last `spec.window` of them.
+    /// position, or to those from [`AttentionSpec::first_seen`] on.
     ///
     /// `query` is tokens × (`spec.heads` · `spec.head_dim`), `key` and `value` are tokens × (`spec.kv_heads` ·
     /// `spec.head_dim`); query head `h` reads key-value head `h / (heads / kv_heads)`. Scores are multiplied by
@@ -146,8 +146,13 @@ pub trait Nn: Clone + Send + Sync + 'static {
         spec: &AttentionSpec,
     ) -> Result<Tensor<Self>>;
 
-    /// Returns an empty cache for `rows` rows.
-    fn cache(&self, rows: usize, spec: &AttentionSpec) -> Self::Cache;
+    /// Returns an empty cache for `rows` rows. If `kept` is set, [`attention`](Self::attention) may forget the keys and
+    /// values of a row that are further than this many tokens before its new ones: none of its later calls needs them. See
+    /// [`CacheRoom`](crate::CacheRoom).
+    fn cache(&self, rows: usize, kept: Option<usize>, spec: &AttentionSpec) -> Self::Cache;
+
+    /// Returns the number of tokens that a row of a cache has memory for.
+    fn capacity(&self, cache: &Self::Cache, row: usize) -> usize;
 
     /// Replaces row `i` of a cache by its old row `rows[i]`. `lengths` is the number of tokens in each old row; later
     /// entries of the cache need not be kept.

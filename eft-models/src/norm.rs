@@ -2,6 +2,7 @@
 use eft_core::Backend;
 
 use crate::Result;
+use crate::adapter::StoredChange;
 use crate::loader::ParameterLoader;
 use crate::lora::{AdapterRows, replace_rows};
 use crate::nn::{Nn, Tensor};
@@ -26,11 +27,17 @@ impl<N: Nn> Norm<N> {
     pub(crate) fn load(loader: &ParameterLoader<'_, N>, spec: &NormSpec) -> Result<Self> {
         let shape = [spec.width];
         let stored = |part: &str| loader.weights.tensor(&format!("{}.{part}", spec.name), &shape);
-        let base = NormWeights::load(loader.nn, spec, stored("weight")?, || stored("bias").map(Some))?;
+        let weight = match spec.kind {
+            NormKind::RmsUnweighted => RawTensor::of_numbers(&spec.name, &shape, &vec![1.0; spec.width]),
+            _ => stored("weight")?,
+        };
+        let base = NormWeights::load(loader.nn, spec, weight, || stored("bias").map(Some))?;
         let adapters = loader.adapters.iter().map(|adapter| {
-            let saved = |part| adapter.saved(&spec.name, part, &shape);
-            let load = |weight| NormWeights::load(loader.nn, spec, weight, || saved("bias"));
-            saved("weight")?.map(load).transpose()
+            let Some(change) = adapter.norm(spec)? else { return Ok(None) };
+            let StoredChange::Module { weight, bias } = change else {
+                return Err(adapter.error(&spec.name, "is a norm, which can only be replaced".into()));
+            };
+            NormWeights::load(loader.nn, spec, weight, || Ok(bias.clone())).map(Some)
         });
         Ok(Self { base, epsilon: spec.epsilon, adapters: adapters.collect::<Result<_>>()? })
     }
@@ -73,7 +80,7 @@ impl<N: Nn> NormWeights<N> {
             NormKind::LayerUnbiased => {
                 Some(RawTensor::of_numbers(&spec.name, &[spec.width], &vec![0.0; spec.width]))
             }
-            NormKind::Rms | NormKind::RmsPlusOne => None,
+            NormKind::Rms | NormKind::RmsPlusOne | NormKind::RmsUnweighted => None,
         };
         let bias = bias.map(|bias| nn.load(&bias, 0.0)).transpose()?;
         Ok(Self { weight: nn.load(&weight, plus)?, bias })

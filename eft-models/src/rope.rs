@@ -1,8 +1,12 @@
 //! [`Rope`]: rotary position embeddings, which rotate pairs of channels by angles that grow with the position.
 //!
 //! Su et al. 2021, arXiv 2104.09864, equation 15. Variants for longer contexts: linear (Chen et al. 2023, arXiv
-//! 2306.15595), dynamic up to the original context, that of Llama 3, YaRN (Peng et al. 2023, arXiv 2309.00071), LongRoPE (Ding et al. 2024, arXiv
-//! 2402.13753).
+//! 2306.15595), dynamic (its base grows with the text), that of Llama 3, YaRN (Peng et al. 2023, arXiv 2309.00071),
+//! LongRoPE (Ding et al. 2024, arXiv 2402.13753).
+//!
+//! In two of them, the angles of all positions change while a text grows: LongRoPE has other angles for texts longer than the
+//! original context, and dynamic embeddings have other angles for each such length. A *stage* is a range of lengths with
+//! the same angles, named by the largest of them: see [`Rope::stage`].
 //!
 //! ```
 //! use eft_models::rope::Rope;
@@ -11,6 +15,7 @@
 //! let (cos, sin) = rope.angles(&[0, 1]);
 //! assert_eq!((cos.len(), cos[0], sin[0]), (8, 1.0, 0.0)); // two positions, four pairs of channels
 //! ```
+use std::borrow::Cow;
 use std::f64::consts::PI;
 
 use crate::Result;
@@ -49,7 +54,25 @@ pub struct Rope {
     inverse_frequencies: Vec<f32>,
     /// The factor that cosines and sines are multiplied by.
     magnitude: f32,
-    limit: Option<usize>,
+    /// The angles of texts longer than the original context, if they are others.
+    beyond: Option<Beyond>,
+    /// The number of tokens that the context is extended to; `None` if the configuration does not say it.
+    reach: Option<usize>,
+}
+
+/// The angles of texts longer than the original context.
+#[derive(Debug, Clone, PartialEq)]
+struct Beyond {
+    original: usize,
+    angles: BeyondAngles,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum BeyondAngles {
+    /// These, for all longer texts (LongRoPE).
+    Fixed(Vec<f32>),
+    /// Those of a base that grows with the text, by this factor (dynamic).
+    Growing { theta: f32, factor: f32 },
 }
 
 impl Rope {
@@ -58,7 +81,7 @@ impl Rope {
         // In f32, as PyTorch computes it.
         let exponent = |i: usize| (2 * i) as f32 / dim as f32;
         let inverse_frequencies = (0..dim / 2).map(|i| 1.0 / (theta as f32).powf(exponent(i))).collect();
-        Self { inverse_frequencies, magnitude: 1.0, limit: None }
+        Self { inverse_frequencies, magnitude: 1.0, beyond: None, reach: None }
     }
 
     /// Returns the number of channels that are rotated. The other channels of a wider head stay unchanged.
@@ -66,17 +89,67 @@ impl Rope {
         2 * self.inverse_frequencies.len()
     }
 
-    /// Returns the number of positions that these angles are made for; `None` if there is no limit. A longer text would
-    /// need other angles at all its positions, so the cached keys of its beginning would be wrong.
-    pub fn limit(&self) -> Option<usize> {
-        self.limit
+    /// Returns the stage of a text of `length` tokens: the largest length with the same angles. A text that grows past it
+    /// has other angles at all its positions, also at those before.
+    ///
+    /// ```
+    /// use eft_models::rope::Rope;
+    ///
+    /// assert_eq!(Rope::plain(10_000.0, 8).stage(7), usize::MAX);
+    /// ```
+    pub fn stage(&self, length: usize) -> usize {
+        match &self.beyond {
+            None => usize::MAX,
+            Some(Beyond { original, .. }) if length <= *original => *original,
+            Some(Beyond { angles: BeyondAngles::Fixed(_), .. }) => usize::MAX,
+            Some(Beyond { angles: BeyondAngles::Growing { .. }, .. }) => length,
+        }
     }
 
-    /// Returns the cosines and sines of the angles, each as positions × (`dim` / 2).
+    /// Returns the number of tokens that the context is extended to, if the configuration says it.
+    pub fn reach(&self) -> Option<usize> {
+        self.reach
+    }
+
+    /// Returns the cosines and sines of the angles, each as positions × (`dim` / 2), in texts that are not longer than the
+    /// original context.
     pub fn angles(&self, positions: &[usize]) -> (Vec<f32>, Vec<f32>) {
-        let angles =
-            positions.iter().flat_map(|p| self.inverse_frequencies.iter().map(move |f| *p as f32 * f));
-        angles.map(|a| (self.magnitude * a.cos(), self.magnitude * a.sin())).unzip()
+        self.angles_in(positions.iter().map(|position| (*position, 0)))
+    }
+
+    /// Returns the cosines and sines of the angles, each as positions × (`dim` / 2). Each position comes with the stage of
+    /// its text, or any other length that the text might have in this stage.
+    pub fn angles_in(&self, positions: impl IntoIterator<Item = (usize, usize)>) -> (Vec<f32>, Vec<f32>) {
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        let mut last: Option<(usize, Cow<'_, [f32]>)> = None;
+        for (position, length) in positions {
+            if last.as_ref().is_none_or(|(known, _)| *known != length) {
+                last = Some((length, self.frequencies(length)));
+            }
+            let frequencies = last.as_ref().map_or(&[][..], |(_, frequencies)| frequencies);
+            for frequency in frequencies {
+                let angle = position as f32 * frequency;
+                cos.push(self.magnitude * angle.cos());
+                sin.push(self.magnitude * angle.sin());
+            }
+        }
+        (cos, sin)
+    }
+
+    /// The angle of each pair per position, in a text of this length.
+    fn frequencies(&self, length: usize) -> Cow<'_, [f32]> {
+        match &self.beyond {
+            Some(Beyond { original, angles }) if length > *original => match angles {
+                BeyondAngles::Fixed(frequencies) => frequencies.into(),
+                BeyondAngles::Growing { theta, factor } => {
+                    let dim = self.dim() as f32;
+                    let growth = factor * length as f32 / *original as f32 - (factor - 1.0);
+                    let theta = theta * growth.powf(dim / (dim - 2.0));
+                    Self::plain(theta.into(), self.dim()).inverse_frequencies.into()
+                }
+            },
+            _ => self.inverse_frequencies.as_slice().into(),
+        }
     }
 
     /// Reads the embedding for heads of width `head_dim` from `rope_parameters`, or from the fields of older files.
@@ -150,9 +223,7 @@ impl Rope {
         let Some(fields) = fields else { return Ok(plain) };
         match kind {
             "default" => Ok(plain),
-            // Up to the context that the model was trained for, it is the plain embedding. After that, each length has
-            // its own angles, so the cached keys of its beginning would be wrong.
-            "dynamic" => Ok(Self { limit: config.optional_size("max_position_embeddings")?, ..plain }),
+            "dynamic" => plain.dynamic(config, theta, &fields),
             "linear" => plain.linear(fields.number("factor")? as f32),
             "llama3" => plain.llama3(&fields),
             "yarn" => plain.yarn(&ContextExtension::read(config, &fields)?, theta, &fields),
@@ -165,15 +236,36 @@ impl Rope {
     }
 
     /// Divides the angle of each pair by its own factor, as GGUF files store scaled embeddings. Returns `None` unless
-    /// there is a positive factor for each pair.
+    /// there is a positive factor for each pair, and for dynamic embeddings.
     #[must_use]
     pub fn with_frequency_divisors(mut self, factors: &[f32]) -> Option<Self> {
         let fits = factors.len() == self.inverse_frequencies.len();
         if !fits || !factors.iter().all(|f| f.is_finite() && *f > 0.0) {
             return None;
         }
-        self.inverse_frequencies.iter_mut().zip(factors).for_each(|(own, factor)| *own /= factor);
+        let divide = |all: &mut [f32]| all.iter_mut().zip(factors).for_each(|(own, factor)| *own /= factor);
+        divide(&mut self.inverse_frequencies);
+        match &mut self.beyond {
+            Some(Beyond { angles: BeyondAngles::Fixed(long), .. }) => divide(long),
+            Some(Beyond { angles: BeyondAngles::Growing { .. }, .. }) => return None,
+            None => {}
+        }
         Some(self)
+    }
+
+    /// Keeps the angles up to the context that the model was trained for, which is `max_position_embeddings` here. For each
+    /// longer text, the base grows (Peng et al. 2023, arXiv 2309.00071, section 3.3).
+    fn dynamic(mut self, config: &Config<'_>, theta: f64, fields: &Config<'_>) -> Result<Self> {
+        let (original, factor) = (config.size("max_position_embeddings")?, fields.number("factor")?);
+        if factor < 1.0 || self.dim() < 4 {
+            let reason =
+                format!("is {factor}, for {} rotated channels; expected at least 1, and 4", self.dim());
+            return Err(fields.error("factor", reason));
+        }
+        let angles = BeyondAngles::Growing { theta: theta as f32, factor: factor as f32 };
+        self.beyond = Some(Beyond { original, angles });
+        self.reach = Some((original as f64 * factor) as usize);
+        Ok(self)
     }
 
     /// Divides all angles by the factor.
@@ -221,21 +313,25 @@ impl Rope {
         let (own, all) = (fields.number_or("mscale", 0.0)?, fields.number_or("mscale_all_dim", 0.0)?);
         let usual = if own != 0.0 && all != 0.0 { magnitude(own) / magnitude(all) } else { magnitude(1.0) };
         self.magnitude = fields.number_or("attention_factor", usual)? as f32;
+        self.reach = Some((extension.original as f64 * extension.factor) as usize);
         Ok(self)
     }
 
-    /// LongRoPE has a factor for each pair, and other factors for texts longer than the original context. Switching to
-    /// those would invalidate the cache, so the original context is the limit here.
+    /// LongRoPE has a factor for each pair, and other factors for texts longer than the original context.
     fn long(self, extension: &ContextExtension, fields: &Config<'_>) -> Result<Self> {
-        let pairs = self.inverse_frequencies.len();
-        let factors = fields.numbers("short_factor")?;
-        let Some(mut rope) = self.with_frequency_divisors(&factors) else {
-            let reason = format!("holds {} factors; expected {pairs} positive ones", factors.len());
-            return Err(fields.error("short_factor", reason));
+        let divided = |field: &str| {
+            let factors = fields.numbers(field)?;
+            self.clone().with_frequency_divisors(&factors).ok_or_else(|| {
+                let pairs = self.inverse_frequencies.len();
+                let reason = format!("holds {} factors; expected {pairs} positive ones", factors.len());
+                fields.error(field, reason)
+            })
         };
+        let (mut rope, long) = (divided("short_factor")?, divided("long_factor")?);
         let usual = (1.0 + extension.factor.max(1.0).ln() / (extension.original as f64).ln()).sqrt();
         rope.magnitude = fields.number_or("attention_factor", usual)? as f32;
-        rope.limit = Some(extension.original);
+        let angles = BeyondAngles::Fixed(long.inverse_frequencies);
+        rope.beyond = Some(Beyond { original: extension.original, angles });
         Ok(rope)
     }
 }

@@ -92,6 +92,54 @@ pub struct AttentionSpec {
     pub softcap: Option<f32>,
     /// The sliding window: how many tokens a query attends to, its own included; `None` for all of them.
     pub window: Option<usize>,
+    /// The size of chunks: the text is cut into runs of this many tokens, and a query attends only to tokens of its own run;
+    /// `None` to not cut it.
+    pub chunk: Option<usize>,
+    /// How queries grow with their position; `None` if they do not.
+    pub temperature: Option<Temperature>,
+}
+
+/// How far back queries attend.
+///
+/// ```
+/// use eft_models::spec::Reach;
+///
+/// // Runs of four tokens: 0 to 3, 4 to 7, and so on.
+/// let chunks = Reach { window: None, chunk: Some(4) };
+/// assert_eq!([3, 4, 6].map(|position| chunks.first(position)), [0, 4, 4]);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// The sliding window: see [`AttentionSpec::window`].
+    pub window: Option<usize>,
+    /// The size of chunks: see [`AttentionSpec::chunk`].
+    pub chunk: Option<usize>,
+}
+
+impl Reach {
+    /// Returns the first position that the query at a position attends to.
+    pub fn first(self, position: usize) -> usize {
+        let of_window = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
+        let of_chunk = self.chunk.map_or(0, |chunk| position - position % chunk.max(1));
+        of_window.max(of_chunk)
+    }
+}
+
+/// The growth of queries with their position, which keeps attention sharp in long texts (Nakanishi 2025, arXiv 2501.19399):
+/// the query at position `p`, counted from 0, is multiplied by `1 + scale·ln(1 + ⌊(p + 1) / every⌋)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperature {
+    /// The factor of the logarithm.
+    pub scale: f32,
+    /// After how many tokens the queries grow for the first time.
+    pub every: usize,
+}
+
+impl Temperature {
+    /// Returns the factor of the query at a position.
+    pub fn factor(&self, position: usize) -> f32 {
+        1.0 + self.scale * (((position + 1) / self.every.max(1)) as f32).ln_1p()
+    }
 }
 
 /// How queries, keys and values are computed.
@@ -120,7 +168,7 @@ pub enum FeedForward {
 }
 
 /// A sparse mixture of experts (Shazeer et al. 2017, arXiv 1701.06538; Jiang et al. 2024, arXiv 2401.04088, equation 1):
-/// the sum of the outputs of the experts with the largest router probabilities, each multiplied by its probability.
+/// the sum of the outputs of the experts with the largest router logits, weighted as the [`Routing`] says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExpertsSpec {
     /// The linear layer whose outputs are the logits of the experts.
@@ -129,8 +177,21 @@ pub struct ExpertsSpec {
     pub experts: Vec<MlpSpec>,
     /// How many experts each token uses.
     pub per_token: usize,
-    /// Whether the probabilities of the chosen experts are divided by their sum.
-    pub normalised: bool,
+    /// How the experts are weighted.
+    pub routing: Routing,
+    /// A network that every token uses, whose output is added.
+    pub shared: Option<MlpSpec>,
+}
+
+/// How the experts of a mixture are weighted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routing {
+    /// The output of each is multiplied by its probability, the softmax of all router logits.
+    Softmax,
+    /// The same with the softmax of the logits of the chosen experts.
+    SoftmaxOfChosen,
+    /// The input of each is multiplied by the sigmoid of its logit, as in Llama 4.
+    SigmoidOfInputs,
 }
 
 /// A feed-forward network.
@@ -193,6 +254,8 @@ pub enum NormKind {
     Rms,
     /// RMS norm that multiplies by the stored weight plus 1, as in Gemma.
     RmsPlusOne,
+    /// RMS norm without a weight: the files have no tensors for it.
+    RmsUnweighted,
     /// Layer norm, with weight and bias.
     Layer,
     /// Layer norm with a weight only.
@@ -231,6 +294,13 @@ pub enum Layout {
         /// The width of a head.
         head: usize,
     },
+    /// Inputs × outputs, as one of several matrices of one tensor, whose name has no `.weight` at its end: the experts of Llama 4.
+    Stacked {
+        /// The index of the matrix.
+        index: usize,
+        /// The number of matrices.
+        count: usize,
+    },
     /// Outputs × inputs, for rotary embeddings that pair neighbouring channels of each head, as in Cohere. The loader
     /// moves the first channels of all pairs of a head before the second ones.
     Paired {
@@ -249,8 +319,27 @@ impl LinearSpec {
     pub fn stored_shape(&self) -> [usize; 2] {
         match self.layout {
             Layout::OutIn | Layout::Grouped { .. } | Layout::Paired { .. } => [self.outputs, self.inputs],
-            Layout::InOut => [self.inputs, self.outputs],
+            Layout::InOut | Layout::Stacked { .. } => [self.inputs, self.outputs],
         }
+    }
+}
+
+impl AttentionSpec {
+    /// Returns how many tokens before the next one a KV cache must keep, so that a row can be rolled back by
+    /// `free_rollback` tokens; `None` for all of them.
+    pub(crate) fn kept(&self, free_rollback: usize) -> Option<usize> {
+        let reach = self.window.into_iter().chain(self.chunk).min();
+        reach.and_then(|reach| reach.checked_add(free_rollback))
+    }
+
+    /// Returns how far back queries attend.
+    pub fn reach(&self) -> Reach {
+        Reach { window: self.window, chunk: self.chunk }
+    }
+
+    /// Returns the first position that the query at a position attends to.
+    pub fn first_seen(&self, position: usize) -> usize {
+        self.reach().first(position)
     }
 }
 
@@ -263,9 +352,11 @@ impl LayerSpec {
             Projection::Fused(all) => vec![all],
         };
         linears.push(&self.attention.output);
-        if let FeedForward::Dense(mlp) = &self.feed_forward {
-            linears.extend(mlp.linears());
-        }
+        let every_token = match &self.feed_forward {
+            FeedForward::Dense(mlp) => Some(mlp),
+            FeedForward::Experts(experts) => experts.shared.as_ref(),
+        };
+        linears.extend(every_token.map(MlpSpec::linears).unwrap_or_default());
         linears
     }
 
@@ -314,7 +405,7 @@ impl From<MlpSpec> for FeedForward {
 
 impl DecoderSpec {
     /// Returns the output head as a linear layer, also if it is tied to the embedding.
-    pub(crate) fn output_head(&self) -> LinearSpec {
+    pub fn output_head(&self) -> LinearSpec {
         let tied = || LinearSpec::new("lm_head".into(), self.hidden, self.vocab, false);
         self.head.clone().unwrap_or_else(tied)
     }

@@ -116,6 +116,17 @@ impl RawTensor<'_> {
         self.dtype.numbers(&self.bytes)
     }
 
+    /// The part of this index along the first dimension, a handle to the same bytes.
+    ///
+    /// # Panics
+    /// Panics if the tensor has no such part, or no dimension.
+    #[must_use]
+    pub(crate) fn part(&self, index: usize) -> Self {
+        let size = self.dtype.bytes(self.shape[1..].iter().product());
+        let bytes = self.bytes.slice(index * size..(index + 1) * size);
+        Self { shape: self.shape[1..].into(), bytes, ..self.clone() }
+    }
+
     /// Returns a tensor whose row `i` is row `order[i]` of this one, where a row is a slice along the first dimension.
     ///
     /// # Panics

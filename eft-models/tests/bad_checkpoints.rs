@@ -48,7 +48,7 @@ fn a_wrong_field_is_named() {
         let groups = json!({"group_0": {"weights": weights}});
         quantised(json!({"quant_method": "compressed-tensors", "format": format, "config_groups": groups}))
     };
-    let cases: [(&str, &str, Value); 37] = [
+    let cases: [(&str, &str, Value); 47] = [
         ("llama", "hidden_size", Value::Null),
         ("llama", "hidden_size", json!(0)),
         ("llama", "hidden_size", json!(1u64 << 40)),
@@ -63,6 +63,9 @@ fn a_wrong_field_is_named() {
         ("phi3-long", "rope_parameters", json!({"rope_type": "longrope"})),
         ("phi3-long", "rope_parameters", json!({"rope_type": "longrope", "short_factor": [1, 2, 3]})),
         ("phi3-long", "rope_parameters", json!({"rope_type": "longrope", "short_factor": [1, 2, 3, 0]})),
+        ("phi3-long", "rope_parameters", json!({"rope_type": "longrope", "short_factor": [1, 2, 3, 4]})),
+        ("llama-dynamic", "rope_parameters", json!({"rope_type": "dynamic", "factor": 0.5})),
+        ("llama-dynamic", "rope_parameters", json!({"rope_type": "dynamic"})),
         ("llama3", "rope_parameters", json!({"rope_type": "llama3"})),
         ("qwen2", "eos_token_id", json!([1, "two"])),
         ("falcon", "alibi", json!(true)),
@@ -78,6 +81,13 @@ fn a_wrong_field_is_named() {
         ("opt", "word_embed_proj_dim", json!(16)),
         ("mixtral", "num_experts_per_tok", json!(5)),
         ("mixtral", "num_experts", json!(1 << 20)),
+        ("llama4", "layer_types", json!(["sliding_attention", "full_attention", "full_attention"])),
+        ("llama4", "layer_types", json!(["full_attention"])),
+        ("llama4", "no_rope_layers", json!([1, 0])),
+        ("llama4", "num_experts_per_tok", json!(5)),
+        ("llama4", "num_local_experts", json!(1 << 20)),
+        ("llama4", "attention_chunk_size", json!(0)),
+        ("llama4", "head_dim", Value::Null),
         quantised(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})),
         quantised(json!({"quant_method": "gptq", "bits": 3})),
         quantised(json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"})),
@@ -284,9 +294,14 @@ fn a_missing_or_misshapen_tensor_is_named() {
 }
 
 #[test]
-fn longrope_limits_the_context_to_the_original_one() {
+fn extended_contexts_reach_as_far_as_the_files_say() {
     let context = |family: &str| DecoderSpec::read(golden(family).join("config.json")).unwrap().context;
-    assert_eq!((context("phi3"), context("phi3-long"), context("llama-yarn")), (128, 64, 128));
+    assert_eq!((context("phi3"), context("phi3-long"), context("llama-yarn")), (128, 128, 128));
+    // Files of Qwen state the original context, and that it is extended by a factor.
+    let folder = copy("llama-yarn");
+    config(folder.path(), |c| c["max_position_embeddings"] = json!(16));
+    assert_eq!(Checkpoint::open(folder.path()).unwrap().spec().context, 64);
+    assert_eq!(context("llama-dynamic"), 512);
 }
 
 #[test]

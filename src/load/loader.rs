@@ -28,8 +28,8 @@ pub struct Loader {
     pub(super) name: String,
     /// The model's name; if `None`, it is made from the folder, file or id.
     pub(super) given_name: Option<String>,
-    /// The names and folders of adapters.
-    pub(super) adapters: Vec<(String, PathBuf)>,
+    /// The names of adapters, each with the files that are added up to it, and their weights.
+    pub(super) adapters: Vec<(String, Vec<(PathBuf, f32)>)>,
     pub(super) tokenizer: Option<PathBuf>,
     /// The folder or id whose tokenizer a model on a server has.
     #[cfg(feature = "remote")]
@@ -97,10 +97,34 @@ impl Loader {
         self
     }
 
-    /// Adds a PEFT LoRA adapter from a folder, under a name by which [`Source::adapter`](crate::Source::adapter) finds
-    /// it.
-    pub fn adapter(mut self, name: impl Into<String>, folder: impl Into<PathBuf>) -> Self {
-        self.adapters.push((name.into(), folder.into()));
+    /// Adds a LoRA adapter under a name by which [`Source::adapter`](crate::Source::adapter) finds it: a folder of PEFT's,
+    /// or a GGUF file of llama.cpp's.
+    pub fn adapter(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.adapters(name, [(path, 1.0)])
+    }
+
+    /// Adds several LoRA adapters as one, under one name: the sum of their changes of the model, each multiplied by its
+    /// weight. PEFT computes the same with several active adapters, and with `add_weighted_adapter` and the combination type
+    /// `cat`. A negative weight takes a change away. Adapters that cannot be added are refused when the model is loaded, with
+    /// an error that names them and the layer: see [`Adapter::sum`](eft_models::Adapter::sum).
+    ///
+    /// This adds weights, within one model; `0.7 * (base.adapter("pirate")? - &base)` adds logits.
+    ///
+    /// ```no_run
+    /// use eft::Loader;
+    ///
+    /// let both = [("adapters/pirate", 0.7), ("adapters/poet", 0.3)];
+    /// let base = Loader::new("base").adapters("both", both).load()?;
+    /// let both = base.adapter("both")?; // or `adapter("both", base)` in a formula
+    /// # Ok::<(), eft::Error>(())
+    /// ```
+    pub fn adapters<P: Into<PathBuf>>(
+        mut self,
+        name: impl Into<String>,
+        weighted: impl IntoIterator<Item = (P, f32)>,
+    ) -> Self {
+        let weighted = weighted.into_iter().map(|(path, weight)| (path.into(), weight)).collect();
+        self.adapters.push((name.into(), weighted));
         self
     }
 

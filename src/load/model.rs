@@ -1,5 +1,5 @@
 //! [`Model`]: a loaded model, made from its weights, its vocabulary and its renderer.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eft_core::{Backend, Decoding, Engine, Prompt, Source, Vocab};
@@ -89,10 +89,22 @@ pub(super) fn of_weights<N: Nn>(
     vocab: Option<Arc<Vocab>>,
     renderer: Option<TextRenderer>,
 ) -> Result<Model<N::Backend>> {
-    let adapters = loader.adapters.iter().map(|(name, folder)| Ok(Adapter::open(folder)?.named(name)));
+    let adapters = loader.adapters.iter().map(|(name, parts)| {
+        let open = |(path, weight): &(PathBuf, f32)| Ok((open_adapter(path)?, *weight));
+        Ok(Adapter::sum(name, parts.iter().map(open).collect::<Result<Vec<_>>>()?))
+    });
     let adapters = adapters.collect::<Result<Vec<_>>>()?;
     let vocab = chosen_vocab(loader, vocab);
     Model::new(DecoderEngine::with_adapters(nn, weights, &adapters, vocab)?, renderer)
+}
+
+/// An adapter: a GGUF file, or a folder of PEFT's.
+fn open_adapter(path: &Path) -> Result<Adapter> {
+    #[cfg(feature = "candle")]
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+        return Ok(eft_backend_candle::gguf::open_adapter(path)?);
+    }
+    Ok(Adapter::open(path)?)
 }
 
 /// The vocabulary that the loader was given, else the one that was found with the model.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use eft::load::Loader;
 use eft::text::PlainTemplate;
-use eft::{Decoding, Error, Message, Prompt, Sampling};
+use eft::{Decoding, Error, Message, Prompt, Sampling, Source, error};
 
 use crate::folders::without;
 use crate::here;
@@ -179,6 +179,16 @@ fn adapters_load_under_their_names_and_share_the_base() {
     assert_eq!(tuned.render(&chat).unwrap(), base.render(&chat).unwrap());
     let error = Loader::new(folder.to_str().unwrap()).adapter("lora", &folder).load().unwrap_err();
     assert!(error.to_string().contains("adapter_config.json"), "{error}");
+    // Several adapters as one: two halves of a change are the change, and what cancels is none.
+    let two = |weights: [f32; 2]| weights.map(|weight| (adapter.clone(), weight));
+    let loader = loader.adapters("halves", two([0.5, 0.5])).adapters("none", two([1.0, -1.0]));
+    let base = loader.load().unwrap();
+    let score = |source: &Source<_>| source.score([1, 5], &[9, 60, 33, 7]).unwrap().total;
+    let [lora, halves, none] = ["lora", "halves", "none"].map(|name| score(&base.adapter(name).unwrap()));
+    assert!((lora - halves).abs() < 1e-4 && (none - score(&base)).abs() < 1e-4, "{lora} {halves} {none}");
+    assert!((lora - none).abs() > 0.1, "{lora} {none}");
+    let error = loader.adapter("pirate", "pirate.gguf").load().unwrap_err();
+    assert!(error::with_sources(&error).contains("pirate.gguf"), "{error}");
     // The reverse mistake: an adapter given as a model.
     let error = eft::load(adapter.to_str().unwrap()).unwrap_err().to_string();
     assert!(error.contains("PEFT adapter") && error.contains("Loader::adapter"), "{error}");

@@ -18,6 +18,7 @@
 //! let upscaled = &large + (&tuned - &untuned);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+mod adapter;
 mod config;
 mod ends;
 mod header;
@@ -38,6 +39,7 @@ use eft_models::spec::{FeedForward, LayerSpec, Layout, MlpShape, NormKind, Proje
 use eft_models::{DecoderEngine, DecoderSpec, Error, FieldWarning, RawTensor, Result, Weights};
 
 use crate::{Candle, CandleNn};
+pub use adapter::open_adapter;
 pub use kind::TokenKind;
 pub use split::{model_name, parts};
 use tensors::Tensors;
@@ -148,18 +150,6 @@ impl Gguf {
     pub fn named(self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self }
     }
-
-    /// Returns the number of heads of a tensor whose rows are in the order of the original Llama; `None` for all
-    /// others.
-    fn interleaved_heads(&self, name: &str) -> Option<usize> {
-        let attention = &self.spec.layers.first()?.attention;
-        let of = |part: &str| name.contains(part);
-        match self.interleaved {
-            true if of(".self_attn.q_proj.") => Some(attention.heads),
-            true if of(".self_attn.k_proj.") => Some(attention.kv_heads),
-            _ => None,
-        }
-    }
 }
 
 impl Weights for Gguf {
@@ -181,7 +171,8 @@ impl Weights for Gguf {
             return Err(Error::BadTensor { file: self.path.clone(), tensor: name.into(), reason });
         };
         let raw = self.tensors.read(&stored, shape, self.dequantised)?;
-        Ok(match self.interleaved_heads(name) {
+        let heads = if self.interleaved { names::interleaved_heads(name, &self.spec) } else { None };
+        Ok(match heads {
             Some(heads) => raw.unpaired(shape[0] / heads),
             None => raw,
         })

@@ -56,3 +56,17 @@ pub(super) fn stored(name: &str, spec: &DecoderSpec) -> Option<String> {
     };
     Some(format!("blk.{layer}.{gguf}.{kind}"))
 }
+
+/// Returns the number of heads of the tensors of a layer whose rows are in the order of the original Llama, in files that
+/// keep this order; `None` for all others.
+pub(super) fn interleaved_heads(name: &str, spec: &DecoderSpec) -> Option<usize> {
+    let attention = &spec.layers.first()?.attention;
+    let of = |part: &str| name.split('.').any(|own| own == part);
+    if of("q_proj") {
+        Some(attention.heads)
+    } else if of("k_proj") {
+        Some(attention.kv_heads)
+    } else {
+        None
+    }
+}

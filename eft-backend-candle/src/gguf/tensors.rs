@@ -69,6 +69,11 @@ impl Tensors {
         self.infos.len()
     }
 
+    /// The names of all tensors, sorted.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.infos.keys().map(String::as_str)
+    }
+
     /// Adds the tensors of another part of the same model.
     pub(super) fn join(&mut self, part: Self) -> Result<()> {
         for (name, info) in part.infos {

@@ -1,9 +1,11 @@
+use std::ops::Range;
+
 use candle_core::{DType, Result, Tensor};
 use candle_nn::ops;
 use eft_models::Span;
 use eft_models::spec::AttentionSpec;
 
-use super::cache::{Rows, TensorCache};
+use super::cache::Rows;
 use super::{LayerCache, host};
 
 /// Computes the attention of each span to its own row of the cache. Nothing is padded.
@@ -23,13 +25,12 @@ pub(super) fn attend(
         .iter()
         .map(|span| {
             let part = |x: &Tensor| x.narrow(0, span.tokens.start, span.tokens.len());
-            // No query of the span sees keys before the window of the first one.
-            let first = spec.window.map_or(0, |window| (span.past + 1).saturating_sub(window));
+            // No query of the span sees keys before the first one that the first query sees.
+            let first = spec.first_seen(span.past);
             let keys = by_head(&part(key)?, spec)?;
             let values = by_head(&part(value)?, spec)?;
-            let slot = &mut rows[span.row];
-            let (keys, values) = TensorCache::append(slot, span.past, first, &keys, &values)?;
-            attend_row(&part(query)?, &keys, &values, span.past - first, spec)
+            let [keys, values] = rows[span.row].append(span.past, first, [&keys, &values])?;
+            attend_row(&part(query)?, &keys, &values, first, span.past, spec)
         })
         .collect::<Result<_>>()?;
     match &attended[..] {
@@ -43,11 +44,12 @@ fn by_head(x: &Tensor, spec: &AttentionSpec) -> Result<Tensor> {
     x.reshape((x.dim(0)?, spec.kv_heads, spec.head_dim))?.transpose(0, 1)?.contiguous()
 }
 
-/// Computes the attention of one row. The queries are those of the last tokens; `past` keys precede the first query.
+/// Computes the attention of one row. The keys are those from position `first` on; `past` is the position of the first query.
 fn attend_row(
     query: &Tensor,
     keys: &Tensor,
     values: &Tensor,
+    first: usize,
     past: usize,
     spec: &AttentionSpec,
 ) -> Result<Tensor> {
@@ -62,7 +64,7 @@ fn attend_row(
         scores = softcap(&scores, cap)?;
     }
     if tokens > 1 {
-        let mask = mask(tokens, seen, past, spec.window).repeat(groups);
+        let mask = mask(tokens, first..first + seen, past, spec).repeat(groups);
         let mask =
             Tensor::from_vec(mask, (groups * tokens, seen), scores.device())?.to_dtype(scores.dtype())?;
         scores = scores.broadcast_add(&mask)?;
@@ -73,14 +75,13 @@ fn attend_row(
     attended.permute((2, 0, 1, 3))?.contiguous()?.flatten_from(1)
 }
 
-/// Returns the attention mask, queries × keys: 0 where a query sees a key, −∞ elsewhere.
-fn mask(tokens: usize, seen: usize, past: usize, window: Option<usize>) -> Vec<f32> {
-    let sees = |query: usize, key: usize| {
-        let own = past + query;
-        key <= own && window.is_none_or(|window| own - key < window)
+/// Returns the attention mask, queries × keys: 0 where a query sees a key, −∞ elsewhere. `keys` are the positions of the keys.
+fn mask(tokens: usize, keys: Range<usize>, past: usize, spec: &AttentionSpec) -> Vec<f32> {
+    let of_query = |query: usize| {
+        let seen = spec.first_seen(query)..query + 1;
+        keys.clone().map(move |key| if seen.contains(&key) { 0.0 } else { f32::NEG_INFINITY })
     };
-    let entry = |i: usize| if sees(i / seen, i % seen) { 0.0 } else { f32::NEG_INFINITY };
-    (0..tokens * seen).map(entry).collect()
+    (past..past + tokens).flat_map(of_query).collect()
 }
 
 /// Computes `cap·tanh(x / cap)`.

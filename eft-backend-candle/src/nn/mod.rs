@@ -222,8 +222,12 @@ impl Nn for CandleNn {
         attention::attend(query, key, value, cache, spans, spec).map_err(to_error)
     }
 
-    fn cache(&self, rows: usize, _: &AttentionSpec) -> LayerCache {
-        LayerCache::new(rows, self.uses_host())
+    fn cache(&self, rows: usize, kept: Option<usize>, _: &AttentionSpec) -> LayerCache {
+        LayerCache::new(rows, kept, self.uses_host())
+    }
+
+    fn capacity(&self, cache: &LayerCache, row: usize) -> usize {
+        cache.capacity(row)
     }
 
     fn select(&self, cache: &mut LayerCache, rows: &[usize], lengths: &[usize]) -> Result<()> {

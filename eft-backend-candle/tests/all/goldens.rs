@@ -34,6 +34,13 @@ fn calls_that_fail_change_nothing() {
 }
 
 #[test]
+fn caches_of_windows_do_not_grow() {
+    passed(conformance::check_windows(&nn()));
+    // Tensor operations, as on a GPU.
+    passed(conformance::check_windows(&CandleNn::new(Candle::cpu().generic(true))));
+}
+
+#[test]
 fn products_with_larger_weights_match_f64() {
     println!("{:.1e}", passed(conformance::check_products(&nn(), 1e-6)));
 }

@@ -3,7 +3,7 @@ use eft_models::Span;
 use eft_models::spec::AttentionSpec;
 use tch::{Kind, TchError, Tensor};
 
-use super::cache::{LayerCache, RowCache};
+use super::cache::LayerCache;
 
 type Result<T = Tensor> = std::result::Result<T, TchError>;
 
@@ -21,12 +21,11 @@ pub(super) fn attend(
         .map(|span| {
             let tokens = span.tokens.len() as i64;
             let part = |x: &Tensor| x.f_narrow(0, span.tokens.start as i64, tokens);
-            // Keys before the window of the first query are not needed by any query.
-            let first = spec.window.map_or(0, |window| (span.past + 1).saturating_sub(window));
-            let (past, first) = (span.past as i64, first as i64);
+            // Keys before those that the first query sees are not needed by any query.
+            let first = spec.first_seen(span.past);
             let (keys, values) = (by_head(&part(key)?, spec)?, by_head(&part(value)?, spec)?);
-            let (keys, values) = RowCache::append(cache.row(span.row), past, first, &keys, &values)?;
-            attend_row(&part(query)?, &keys, &values, past - first, spec)
+            let [keys, values] = cache.row(span.row).append(span.past, first, [&keys, &values])?;
+            attend_row(&part(query)?, &keys, &values, [first, span.past], spec)
         })
         .collect::<Result<Vec<_>>>()?;
     match attended.len() {
@@ -40,15 +39,22 @@ fn by_head(x: &Tensor, spec: &AttentionSpec) -> Result {
     x.f_reshape([x.size2()?.0, spec.kv_heads as i64, spec.head_dim as i64])?.f_transpose(0, 1)
 }
 
-/// Attention of one row. Before the first query's own key there are `past` others.
-fn attend_row(query: &Tensor, keys: &Tensor, values: &Tensor, past: i64, spec: &AttentionSpec) -> Result {
+/// Attention of one row. The keys are those from position `first` on; `past` is the position of the first query.
+fn attend_row(
+    query: &Tensor,
+    keys: &Tensor,
+    values: &Tensor,
+    [first, past]: [usize; 2],
+    spec: &AttentionSpec,
+) -> Result {
     let (tokens, columns) = query.size2()?;
     let (kv_heads, width) = (spec.kv_heads as i64, spec.head_dim as i64);
     let groups = (spec.heads / spec.kv_heads) as i64;
     // All queries that share a key head become rows of one product (grouped-query attention).
     let query = query.f_reshape([tokens, kv_heads, groups, width])?.f_permute([1, 2, 0, 3])?;
     let query = query.f_reshape([kv_heads, groups * tokens, width])?;
-    let mask = if tokens > 1 { Some(mask(&query, tokens, keys.size()[1], past, spec)?) } else { None };
+    let mask =
+        if tokens > 1 { Some(mask(&query, tokens, keys.size()[1], [first, past], spec)?) } else { None };
     let attended = match spec.softcap {
         None => {
             let one = |x: &Tensor| x.f_unsqueeze(0);
@@ -78,13 +84,23 @@ fn attend_row(query: &Tensor, keys: &Tensor, values: &Tensor, past: i64, spec: &
 }
 
 /// 0 where a query sees a key and −∞ elsewhere, (groups · tokens) × `keys`.
-fn mask(like: &Tensor, tokens: i64, keys: i64, past: i64, spec: &AttentionSpec) -> Result {
+fn mask(like: &Tensor, tokens: i64, keys: i64, [first, past]: [usize; 2], spec: &AttentionSpec) -> Result {
     let groups = (spec.heads / spec.kv_heads) as i64;
+    let before = (past - first) as i64;
     let all = Tensor::f_full([tokens, keys], f64::NEG_INFINITY, (like.f_kind()?, like.device()))?;
-    // Masked are keys after the query's own, and keys before its window.
-    let mut mask = all.f_triu(past + 1)?;
+    // Masked are keys after the query's own, and keys before its window or its chunk.
+    let mut mask = all.f_triu(before + 1)?;
     if let Some(window) = spec.window {
-        mask = mask.f_add_(&all.f_tril(past - window as i64)?)?;
+        mask = mask.f_add_(&all.f_tril(before - window as i64)?)?;
+    }
+    if let Some(chunk) = spec.chunk {
+        let ends = (past + 1..past + tokens as usize).filter(|query| query.is_multiple_of(chunk));
+        for end in ends {
+            // The queries from a chunk's beginning on do not see what is before it.
+            let (query, key) = ((end - past) as i64, end.saturating_sub(first) as i64);
+            let mut hidden = mask.f_narrow(0, query, tokens - query)?.f_narrow(1, 0, key)?;
+            let _ = hidden.f_fill_(f64::NEG_INFINITY)?;
+        }
     }
     mask.f_repeat([groups, 1])
 }

@@ -185,8 +185,12 @@ impl Nn for TorchNn {
         attention::attend([query, key, value], cache, spans, spec).map_err(to_error)
     }
 
-    fn cache(&self, rows: usize, _: &AttentionSpec) -> LayerCache {
-        LayerCache::new(rows)
+    fn cache(&self, rows: usize, kept: Option<usize>, _: &AttentionSpec) -> LayerCache {
+        LayerCache::new(rows, kept)
+    }
+
+    fn capacity(&self, cache: &LayerCache, row: usize) -> usize {
+        cache.capacity(row)
     }
 
     fn select(&self, cache: &mut LayerCache, rows: &[usize], lengths: &[usize]) -> Result<()> {

@@ -1,15 +1,13 @@
 //! Attention of new tokens to the KV cache of their row.
 use eft_core::host::math::exp;
-use eft_models::spec::AttentionSpec;
+use eft_models::spec::{AttentionSpec, Reach};
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
+use super::RowCache;
 use super::sum_of_each;
 use crate::level::{self, Dot, Kernel};
 use crate::runs_in_parallel;
-
-/// The number of tokens that a new cache has room for.
-const INITIAL_CAPACITY: usize = 64;
 
 /// The number of multiplications from which attention is split over threads.
 const PARALLEL_THRESHOLD: usize = 1 << 18;
@@ -27,55 +25,14 @@ pub struct Heads {
     pub scale: f32,
     /// The soft cap of the attention scores, `cap·tanh(score / cap)`; `None` without one.
     pub softcap: Option<f32>,
-    /// The sliding window: how many tokens a query attends to, its own included; `None` for all of them.
-    pub window: Option<usize>,
+    /// How far back a query attends.
+    pub reach: Reach,
 }
 
 impl From<&AttentionSpec> for Heads {
     fn from(spec: &AttentionSpec) -> Self {
-        let AttentionSpec { heads, kv_heads, head_dim, scale, softcap, window, .. } = *spec;
-        Self { heads, kv_heads, head_dim, scale, softcap, window }
-    }
-}
-
-/// The keys and values of one row of the batch, each of shape key heads × capacity × head width. See [`attend`].
-#[derive(Debug, Clone, Default)]
-pub struct RowCache {
-    capacity: usize,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-}
-
-impl RowCache {
-    /// Writes the keys and values of new tokens (tokens × key heads × head width) after the first `past` tokens. Tokens
-    /// that the cache held after those are overwritten.
-    fn append(&mut self, past: usize, keys: &[f32], values: &[f32], spec: &Heads) {
-        let (heads, width) = (spec.kv_heads, spec.head_dim);
-        let needed = past + keys.len() / (heads * width);
-        if self.capacity < needed {
-            // The capacity doubles, so that growing copies each token a constant number of times on average.
-            let capacity = needed.max(2 * self.capacity).max(INITIAL_CAPACITY);
-            for old in [&mut self.keys, &mut self.values] {
-                let mut grown = vec![0.0; heads * capacity * width];
-                if self.capacity > 0 {
-                    for (grown, old) in
-                        grown.chunks_mut(capacity * width).zip(old.chunks(self.capacity * width))
-                    {
-                        grown[..past * width].copy_from_slice(&old[..past * width]);
-                    }
-                }
-                *old = grown;
-            }
-            self.capacity = capacity;
-        }
-        for (new, all) in [(keys, &mut self.keys), (values, &mut self.values)] {
-            for (i, token) in new.chunks_exact(heads * width).enumerate() {
-                for (head, new) in token.chunks_exact(width).enumerate() {
-                    let start = (head * self.capacity + past + i) * width;
-                    all[start..start + width].copy_from_slice(new);
-                }
-            }
-        }
+        let AttentionSpec { heads, kv_heads, head_dim, scale, softcap, .. } = *spec;
+        Self { heads, kv_heads, head_dim, scale, softcap, reach: spec.reach() }
     }
 }
 
@@ -85,8 +42,9 @@ impl RowCache {
 ///
 /// ```
 /// use eft_cpu::ops::{Heads, RowCache, attend};
+/// use eft_models::spec::Reach;
 ///
-/// let spec = Heads { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, window: None };
+/// let spec = Heads { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, reach: Reach::default() };
 /// let (mut cache, mut out) = (RowCache::default(), [0.0; 2]);
 /// // A token that attends to itself alone returns its value.
 /// attend(&[1.0, 0.0], &[1.0, 0.0], &[3.0, 4.0], 0, &mut cache, &spec, &mut out);
@@ -115,10 +73,8 @@ pub fn attend(
     let cache = &*cache;
     let attend = |scores: &mut Vec<f32>, (token, head, query, out): (usize, usize, _, _)| {
         let seen = past + token + 1;
-        let first = spec.window.map_or(0, |window| seen.saturating_sub(window));
-        let start = head / (spec.heads / spec.kv_heads) * cache.capacity;
-        let seen = (start + first) * spec.head_dim..(start + seen) * spec.head_dim;
-        let (keys, values) = (&cache.keys[seen.clone()], &cache.values[seen]);
+        let first = spec.reach.first(past + token);
+        let (keys, values) = cache.seen(head / (spec.heads / spec.kv_heads), first..seen, spec.head_dim);
         level::run(Attention { query, keys, values, spec, scores, out });
     };
     if runs_in_parallel(tokens * columns * (past + tokens), PARALLEL_THRESHOLD) {
@@ -286,7 +242,7 @@ mod tests {
     use crate::tests::levels;
 
     fn spec(width: usize, softcap: Option<f32>) -> Heads {
-        Heads { heads: 1, kv_heads: 1, head_dim: width, scale: 0.3, softcap, window: None }
+        Heads { heads: 1, kv_heads: 1, head_dim: width, scale: 0.3, softcap, reach: Reach::default() }
     }
 
     /// Attention by its definition, in f64.

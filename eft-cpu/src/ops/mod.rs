@@ -3,11 +3,13 @@ mod attention;
 mod gate;
 mod norm;
 mod rope;
+mod row_cache;
 
-pub use attention::{Heads, RowCache, attend};
+pub use attention::{Heads, attend};
 pub use gate::gated;
 pub use norm::rms_norm;
 pub use rope::rope;
+pub use row_cache::RowCache;
 
 use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdSplit, f32x4, f32x8, f64x2};
 

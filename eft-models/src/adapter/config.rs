@@ -1,12 +1,14 @@
 //! [`LoraConfig`]: the contents of an `adapter_config.json`.
 use std::path::{Path, PathBuf};
 
+use eft_core::TokenId;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::modules::ModuleSelection;
 use super::ordered::OrderedMap;
 use super::pattern::Pattern;
+use super::tokens::TrainedTokens;
 use crate::config::{self, Config};
 use crate::{Error, Result};
 
@@ -24,6 +26,8 @@ pub(super) struct LoraConfig {
     pub(super) biased: bool,
     /// The ends of the names of modules that are saved as a whole.
     saved: Vec<String>,
+    /// The tokens that have rows of their own.
+    tokens: TrainedTokens,
     /// `rank_pattern`, in the order of the file.
     ranks: Vec<(Pattern, usize)>,
     /// `alpha_pattern`, in the order of the file.
@@ -34,8 +38,7 @@ pub(super) struct LoraConfig {
 const UNSUPPORTED_FLAGS: [&str; 2] = ["use_qalora", "use_bdlora"];
 
 /// Fields that, if set, request something other than a fixed change of linear layers.
-const UNSUPPORTED_FIELDS: [&str; 7] = [
-    "trainable_token_indices",
+const UNSUPPORTED_FIELDS: [&str; 6] = [
     "target_parameters",
     "layer_replication",
     "alora_invocation_tokens",
@@ -106,6 +109,7 @@ impl LoraConfig {
             dora: config.flag_or("use_dora", false)?,
             biased: config.flag_or("lora_bias", false)?,
             saved: saved.into_iter().map(str::to_owned).collect(),
+            tokens: TrainedTokens::read(&config)?,
             ranks: patterns(&config, "rank_pattern", rank_pattern, |c, f, v| c.as_size(f, v))?,
             alphas: patterns(&config, "alpha_pattern", alpha_pattern, |c, f, v| c.as_number(f, v))?,
         })
@@ -114,6 +118,11 @@ impl LoraConfig {
     /// Whether a module is saved as a whole. PEFT compares the ends of names, whether or not they are whole parts.
     pub(super) fn saves(&self, module: &str) -> bool {
         self.saved.iter().any(|end| module.ends_with(end))
+    }
+
+    /// The tokens that have rows of their own in a module; `None` if there are none.
+    pub(super) fn tokens(&self, module: &str, is_embedding: bool) -> Option<&[TokenId]> {
+        self.tokens.of(module, is_embedding)
     }
 
     /// The rank of a module's adapter.

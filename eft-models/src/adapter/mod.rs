@@ -1,7 +1,7 @@
-//! [`Adapter`]: a LoRA adapter in the format that PEFT saves.
+//! [`Adapter`]: a LoRA adapter, or the weighted sum of several.
 //!
 //! Hu et al. 2021 (LoRA), arXiv 2106.09685; Kalajdzievski 2023 (rank-stabilised scale), arXiv 2312.03732; Liu et al. 2024
-//! (DoRA), arXiv 2402.09353.
+//! (DoRA), arXiv 2402.09353; Huang et al. 2023 (weighted sums), arXiv 2307.13269.
 //!
 //! ```
 //! use eft_models::Adapter;
@@ -14,63 +14,89 @@ mod config;
 mod modules;
 mod ordered;
 mod pattern;
+mod peft;
+mod stored;
+mod sum;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use config::LoraConfig;
+use peft::PeftAdapter;
+pub use stored::{AdapterWeights, BaseWeight, StoredChange, StoredLowRank};
+use sum::Part;
 
-use crate::spec::{DecoderSpec, LinearSpec};
-use crate::tensor_file::TensorFile;
-use crate::tensors::RawTensor;
-use crate::{Error, Result};
+use crate::Result;
+use crate::spec::{DecoderSpec, LinearSpec, NormSpec};
 
-/// A LoRA adapter: a folder with `adapter_config.json` and `adapter_model.safetensors` (or `adapter_model.bin`), both read
-/// into memory.
+/// A LoRA adapter, or the weighted sum of several.
 ///
-/// It may change linear layers, also with trained lengths of rows (DoRA) and biases (`lora_bias`), the embedding, and the
-/// output head, and have whole modules in place of the base's (`modules_to_save`).
+/// [`open`](Self::open) reads what PEFT saves: a folder with `adapter_config.json` and `adapter_model.safetensors` (or
+/// `adapter_model.bin`), both read into memory. It may change linear layers, also with trained lengths of rows (DoRA) and
+/// biases (`lora_bias`), the embedding, and the output head, have whole modules in place of the base's
+/// (`modules_to_save`), and rows of its own for some tokens (`trainable_token_indices`).
 ///
 /// The layers that it changes, their ranks and their scales are chosen as in PEFT 0.21: `target_modules`,
 /// `exclude_modules`, `layers_to_transform`, `layers_pattern`, `rank_pattern` and `alpha_pattern` are interpreted as
 /// PEFT does. An adapter that uses a feature which is not supported is refused with an error that names the field.
 pub struct Adapter {
     name: String,
-    folder: PathBuf,
-    tensors: TensorFile,
-    config: LoraConfig,
-}
-
-/// The change of one weight matrix: `scale·B·A` is added to it.
-pub(crate) struct StoredLowRank<'a> {
-    /// A: rank × inputs.
-    pub(crate) down: RawTensor<'a>,
-    /// B: outputs × rank.
-    pub(crate) up: RawTensor<'a>,
-    /// What is added to the product of B.
-    pub(crate) bias: Option<RawTensor<'a>>,
-    /// The lengths of the rows of the changed matrix (DoRA).
-    pub(crate) magnitude: Option<RawTensor<'a>>,
-    pub(crate) scale: f32,
+    parts: Vec<Part>,
 }
 
 impl Adapter {
+    /// Makes an adapter of this name from tensors of any format.
+    pub fn new(name: impl Into<String>, weights: impl AdapterWeights + 'static) -> Self {
+        let name = name.into();
+        let part = Part { name: name.clone(), stored: Box::new(weights), weight: 1.0 };
+        Self { name, parts: vec![part] }
+    }
+
     /// Opens an adapter's folder. The adapter is named after the folder.
     ///
     /// # Errors
-    /// * [`Error::Io`] if one of the two files cannot be read.
-    /// * [`Error::BadFile`] if the configuration is not JSON, or the file of tensors is truncated or corrupt.
-    /// * [`Error::Config`] if a field is missing, invalid, or asks for something that is not supported.
+    /// * [`Error::Io`](crate::Error::Io) if one of the two files cannot be read.
+    /// * [`Error::BadFile`](crate::Error::BadFile) if the configuration is not JSON, or the file of tensors is truncated
+    ///   or corrupt.
+    /// * [`Error::Config`](crate::Error::Config) if a field is missing, invalid, or asks for something that is not
+    ///   supported.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        let config = LoraConfig::read(&folder.join(CONFIG))?;
-        let safe = folder.join(TENSORS);
-        let old = folder.join("adapter_model.bin");
-        let tensors = TensorFile::read(if !safe.exists() && old.exists() { old } else { safe })?;
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { name, folder: folder.into(), tensors, config })
+        Ok(Self::new(name, PeftAdapter::open(folder)?))
+    }
+
+    /// Adds adapters to one: its change of a layer is the sum of their changes, each multiplied by its weight, `W +
+    /// Σ wᵢ·scaleᵢ·Bᵢ·Aᵢ`. This is what PEFT computes with a list of active adapters, and with `add_weighted_adapter` and
+    /// the combination type `cat`. (The type `linear` adds the matrices A and B each by themselves, so that its product also
+    /// has terms that mix one adapter's B with another's A.) The sum runs as one adapter: its rank is the sum of the
+    /// ranks.
+    ///
+    /// Adapters that cannot be added are refused when the model is loaded, with an error that names them and the module:
+    /// where one of them changes a module by DoRA, or replaces it or some of its rows, no other may change this module, and
+    /// the weight must be 1.
+    ///
+    /// ```
+    /// use eft_models::Adapter;
+    ///
+    /// let goldens = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens");
+    /// let one = Adapter::open(format!("{goldens}/qwen2-lora"))?;
+    /// let other = Adapter::open(format!("{goldens}/qwen2-rslora"))?;
+    /// assert_eq!(Adapter::sum("both", [(one, 0.7), (other, -0.3)]).name(), "both");
+    /// # Ok::<(), eft_models::Error>(())
+    /// ```
+    pub fn sum(name: impl Into<String>, adapters: impl IntoIterator<Item = (Adapter, f32)>) -> Self {
+        let weighted = |(adapter, weight): (Self, f32)| {
+            let Self { name, parts } = adapter;
+            let single = parts.len() == 1;
+            parts.into_iter().map(move |part| Part {
+                name: if single { name.clone() } else { part.name },
+                weight: weight * part.weight,
+                stored: part.stored,
+            })
+        };
+        Self { name: name.into(), parts: adapters.into_iter().flat_map(weighted).collect() }
     }
 
     /// Returns the adapter's name: that of its folder, unless [`named`](Self::named) changed it.
@@ -84,157 +110,65 @@ impl Adapter {
         Self { name: name.into(), ..self }
     }
 
-    /// The change of a linear layer; `None` if the adapter leaves it alone.
-    pub(crate) fn low_rank(&self, linear: &LinearSpec) -> Result<Option<StoredLowRank<'_>>> {
-        // The output head is the only linear layer that is not in a numbered block.
-        let inside = linear.name.split('.').any(|part| part.bytes().all(|digit| digit.is_ascii_digit()));
-        let modules = &self.config.modules;
-        let selected =
-            if inside { modules.select(&linear.name)? } else { modules.select_outer(&linear.name)? };
-        let names = ["lora_A.weight", "lora_B.weight"];
-        let Some([down, up]) = self.pair(&linear.name, names, selected)? else { return Ok(None) };
-        let rank = self.config.rank(&linear.name)?;
-        let vector = |part: &str, wanted: bool| {
-            let name = format!("{PREFIX}{}.{part}", linear.name);
-            match self.tensors.name(&name) {
-                Some(name) if wanted => self.tensors.tensor(name, &[linear.outputs]).map(Some),
-                Some(name) => Err(self.error(name, format!("is there, but {CONFIG} does not ask for it"))),
-                None if wanted => {
-                    Err(self.error(&name, format!("is missing, although {CONFIG} asks for it")))
-                }
-                None => Ok(None),
+    /// Checks that every tensor belongs to a module of the base, and that all weights are numbers.
+    pub(crate) fn check(&self, base: &DecoderSpec) -> Result<()> {
+        for part in &self.parts {
+            if !part.weight.is_finite() {
+                return Err(part.stored.error(&part.name, format!("has the weight {}", part.weight)));
             }
-        };
-        Ok(Some(StoredLowRank {
-            down: self.tensors.tensor(down, &[rank, linear.inputs])?,
-            up: self.tensors.tensor(up, &[linear.outputs, rank])?,
-            bias: vector("lora_B.bias", self.config.biased)?,
-            magnitude: vector("lora_magnitude_vector", self.config.dora)?,
-            scale: self.config.scale(&linear.name)?,
-        }))
+            part.stored.check(base)?;
+        }
+        Ok(())
     }
 
-    /// The change of an embedding of `rows` × `width`: A is rank × rows, and B width × rank. `None` if the adapter
-    /// leaves it alone.
+    /// The change of a linear layer; `None` if the adapter leaves it alone.
+    pub(crate) fn linear(
+        &self,
+        base: &DecoderSpec,
+        linear: &LinearSpec,
+        own: &BaseWeight<'_>,
+    ) -> Result<Option<StoredChange<'_>>> {
+        self.change(&linear.name, |part| part.linear(base, linear, own))
+    }
+
+    /// The change of the embedding; `None` if the adapter leaves it alone.
     pub(crate) fn embedding(
         &self,
-        name: &str,
-        rows: usize,
-        width: usize,
-    ) -> Result<Option<StoredLowRank<'_>>> {
-        let selected = self.config.modules.select_outer(name)?;
-        let names = ["lora_embedding_A", "lora_embedding_B"];
-        let Some([down, up]) = self.pair(name, names, selected)? else { return Ok(None) };
-        if self.config.dora {
-            return Err(self.error(down, "changes the embedding with DoRA, which is not supported".into()));
-        }
-        let rank = self.config.rank(name)?;
-        Ok(Some(StoredLowRank {
-            down: self.tensors.tensor(down, &[rank, rows])?,
-            up: self.tensors.tensor(up, &[width, rank])?,
-            bias: None,
-            magnitude: None,
-            scale: self.config.scale(name)?,
-        }))
+        base: &DecoderSpec,
+        own: &BaseWeight<'_>,
+    ) -> Result<Option<StoredChange<'_>>> {
+        self.change(&base.embedding, |part| part.embedding(base, own))
     }
 
-    /// The two tensors of a module with these last parts of their names; `None` if the adapter leaves the module alone.
-    fn pair(&self, module: &str, parts: [&str; 2], selected: Option<bool>) -> Result<Option<[&str; 2]>> {
-        let [down, up] = parts.map(|part| format!("{PREFIX}{module}.{part}"));
-        match (self.tensors.name(&down), self.tensors.name(&up)) {
-            (None, None) if selected != Some(true) => Ok(None),
-            (None, None) => {
-                Err(self.error(&down, format!("is missing, although {CONFIG} selects its module")))
-            }
-            // PEFT would ignore the tensor, so the model would be changed by less than the file says.
-            (Some(name), _) | (_, Some(name)) if selected == Some(false) => {
-                Err(self.error(name, format!("belongs to a module that {CONFIG} does not select")))
-            }
-            (Some(down), Some(up)) => Ok(Some([down, up])),
-            (None, Some(_)) => {
-                Err(self.error(&down, format!("is missing, although `{}` is there", parts[1])))
-            }
-            (Some(_), None) => Err(self.error(&up, format!("is missing, although `{}` is there", parts[0]))),
-        }
+    /// The norm in place of one of the base's; `None` if the adapter leaves it alone.
+    pub(crate) fn norm(&self, norm: &NormSpec) -> Result<Option<StoredChange<'_>>> {
+        self.change(&norm.name, |part| part.norm(norm))
     }
 
-    /// The tensor that takes the place of one of the base's, since its module is saved as a whole; `None` if it is not.
-    pub(crate) fn saved(&self, module: &str, part: &str, shape: &[usize]) -> Result<Option<RawTensor<'_>>> {
-        let name = format!("{PREFIX}{module}.{part}");
-        match (self.tensors.name(&name), self.config.saves(module)) {
-            (Some(name), true) => self.tensors.tensor(name, shape).map(Some),
-            (Some(name), false) => {
-                Err(self.error(name, format!("belongs to a module that {CONFIG} does not save")))
-            }
-            (None, true) => Err(self.error(&name, format!("is missing, although {CONFIG} saves its module"))),
-            (None, false) => Ok(None),
-        }
-    }
-
-    /// Refuses an adapter that comes with another weight of the base than the base's own. PEFT saves the weights of
-    /// embeddings that it adapts, and would use them.
-    pub(crate) fn check_base<'w>(
-        &self,
+    fn change<'a>(
+        &'a self,
         module: &str,
-        own: impl FnOnce() -> Result<RawTensor<'w>>,
-    ) -> Result<()> {
-        let Some(name) = self.tensors.name(&format!("{PREFIX}{module}.base_layer.weight")) else {
-            return Ok(());
-        };
-        let own = own()?;
-        let stored = self.tensors.tensor(name, &own.shape)?;
-        if stored.numbers().is_some_and(|numbers| Some(numbers) == own.numbers()) {
-            return Ok(());
+        of_part: impl Fn(&'a dyn AdapterWeights) -> Result<Option<StoredChange<'a>>>,
+    ) -> Result<Option<StoredChange<'a>>> {
+        let mut changes = Vec::new();
+        for part in &self.parts {
+            changes.extend(of_part(&*part.stored)?.map(|change| (part, change)));
         }
-        Err(self.error(name, "differs from the weight of the base model".into()))
+        sum::sum(module, changes)
     }
 
-    /// Refuses an adapter with a tensor that belongs to no module of the model: it would be ignored silently.
-    pub(crate) fn check(&self, spec: &DecoderSpec) -> Result<()> {
-        let head = spec.output_head();
-        let linears: BTreeSet<&str> =
-            spec.linears().into_iter().chain([&head]).map(|linear| linear.name.as_str()).collect();
-        let norms: BTreeSet<&str> = spec.norms().into_iter().map(|norm| norm.name.as_str()).collect();
-        let is_embedding = |module: &str| module == spec.embedding;
-        let of_linear = [
-            ".lora_A.weight",
-            ".lora_B.weight",
-            ".lora_B.bias",
-            ".lora_magnitude_vector",
-            ".weight",
-            ".bias",
-        ];
-        let of_embedding = [".lora_embedding_A", ".lora_embedding_B", ".base_layer.weight", ".weight"];
-        let belongs = |tensor: &str| {
-            let Some(tensor) = tensor.strip_prefix(PREFIX) else { return false };
-            let module = |part: &&str| tensor.strip_suffix(*part);
-            of_linear.iter().filter_map(module).any(|module| linears.contains(module))
-                || of_embedding.iter().filter_map(module).any(is_embedding)
-                || [".weight", ".bias"].iter().filter_map(module).any(|module| norms.contains(module))
-                // Of a tied head, which has the embedding's weight.
-                || tensor.strip_suffix(".base_layer.weight") == Some(&head.name)
-        };
-        match self.tensors.names().find(|tensor| !belongs(tensor)) {
-            None => Ok(()),
-            Some(tensor) => {
-                Err(self.error(tensor, "belongs to no module of the base model that can be changed".into()))
-            }
+    /// An error that names the file of the first of the adapters, and a module.
+    pub(crate) fn error(&self, module: &str, reason: String) -> crate::Error {
+        match self.parts.first() {
+            Some(part) => part.stored.error(module, reason),
+            None => crate::Error::BadTensor { file: self.name.clone().into(), tensor: module.into(), reason },
         }
-    }
-
-    pub(crate) fn error(&self, tensor: &str, reason: String) -> Error {
-        Error::BadTensor { file: self.folder.join(TENSORS), tensor: tensor.into(), reason }
     }
 }
 
-const CONFIG: &str = "adapter_config.json";
-const TENSORS: &str = "adapter_model.safetensors";
-
-/// The prefix that PEFT puts before the module names of a causal language model.
-const PREFIX: &str = "base_model.model.";
-
 impl std::fmt::Debug for Adapter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Adapter").field("folder", &self.folder).finish_non_exhaustive()
+        let parts: Vec<_> = self.parts.iter().map(|part| (&part.name, part.weight)).collect();
+        f.debug_struct("Adapter").field("name", &self.name).field("parts", &parts).finish()
     }
 }

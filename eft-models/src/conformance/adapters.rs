@@ -7,7 +7,7 @@ use super::{Verdict, require};
 use crate::{Adapter, Checkpoint, DecoderEngine, Error, Nn};
 
 /// Adapters of the tiny checkpoints, by the name of their base.
-const ADAPTERS: [(&str, &[&str]); 3] = [
+const ADAPTERS: [(&str, &[&str]); 4] = [
     (
         "qwen2",
         &[
@@ -18,10 +18,14 @@ const ADAPTERS: [(&str, &[&str]); 3] = [
             "qwen2-dora",
             "qwen2-outer-lora",
             "qwen2-saved-lora",
+            "qwen2-tokens-lora",
+            "qwen2-sum",
+            "qwen2-outer-sum",
         ],
     ),
+    ("llama", &["llama-tokens-lora"]),
     ("gpt2", &["gpt2-lora", "gpt2-dora", "gpt2-saved-lora"]),
-    ("falcon-new", &["falcon-new-lora", "falcon-new-biased-lora"]),
+    ("falcon-new", &["falcon-new-lora", "falcon-new-biased-lora", "falcon-new-sum"]),
 ];
 
 /// Checks logits under adapters against those of PEFT, and that rows under different adapters, and under none, obey the
@@ -49,7 +53,15 @@ pub fn check_adapters<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
 
 /// Rows under different adapters give the same logits in one pass as alone.
 fn check_together<N: Nn>(nn: &N) -> Verdict<()> {
-    let names = ["qwen2-lora", "qwen2-rslora", "qwen2-dora", "qwen2-outer-lora", "qwen2-saved-lora"];
+    let names = [
+        "qwen2-lora",
+        "qwen2-rslora",
+        "qwen2-dora",
+        "qwen2-outer-lora",
+        "qwen2-saved-lora",
+        "qwen2-tokens-lora",
+        "qwen2-sum",
+    ];
     let source = model(nn, "qwen2", &names)?;
     let adapted = names.iter().map(|name| source.adapter(name)).collect::<Result<Vec<_>, _>>()?;
     let roots: Vec<_> = std::iter::once(&source).chain(&adapted).collect();

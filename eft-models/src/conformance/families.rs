@@ -38,7 +38,8 @@ pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
         differences.push(golden.check_logits(&model(nn, name, &[])?)?);
     }
     for family in FAMILIES {
-        let (golden, engine) = (Golden::family(family)?, engine(nn, family, &[])?);
+        // The tiny windows are shorter than the texts, and a rollback by more than two tokens forgets what they need.
+        let (golden, engine) = (Golden::family(family)?, engine(nn, family, &[])?.free_rollback(2));
         let test = SourceTest::new(golden.prompts.clone()).tolerance(1e-3).steps(20).walks(2);
         let mut checked = match ALIKE.contains(&family) {
             true => Ok(()),

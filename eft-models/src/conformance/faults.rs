@@ -151,8 +151,12 @@ impl<N: Nn> Nn for FaultyNn<N> {
         Ok(attended)
     }
 
-    fn cache(&self, rows: usize, spec: &AttentionSpec) -> Self::Cache {
-        self.inner.cache(rows, spec)
+    fn cache(&self, rows: usize, kept: Option<usize>, spec: &AttentionSpec) -> Self::Cache {
+        self.inner.cache(rows, kept, spec)
+    }
+
+    fn capacity(&self, cache: &Self::Cache, row: usize) -> usize {
+        self.inner.capacity(cache, row)
     }
 
     fn select(&self, cache: &mut Self::Cache, rows: &[usize], lengths: &[usize]) -> Result<()> {

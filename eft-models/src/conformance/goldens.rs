@@ -10,7 +10,7 @@ use super::{TOLERANCE, Verdict, require};
 use crate::{Adapter, Checkpoint, DecoderEngine, Nn};
 
 /// The folders of all tiny checkpoints.
-pub const FAMILIES: [&str; 31] = [
+pub const FAMILIES: [&str; 34] = [
     "llama",
     "llama3",
     "llama-linear",
@@ -42,6 +42,9 @@ pub const FAMILIES: [&str; 31] = [
     "gpt-neox",
     "gpt-neox-serial",
     "opt",
+    "llama4",
+    "phi3-past",
+    "llama-dynamic-past",
 ];
 
 /// Copies of a checkpoint in other formats, most of them quantised, and the folder of the original.
@@ -56,6 +59,13 @@ pub(super) const FORMATS: [&str; 8] = [
     "qwen2-compressed-int4",
 ];
 pub(super) const FORMATS_BASE: &str = "qwen2";
+
+/// Sums of adapters: their folders, and the adapters with their weights.
+const SUMS: [(&str, &[(&str, f32)]); 3] = [
+    ("qwen2-sum", &[("qwen2-lora", 0.7), ("qwen2-rslora", -0.4)]),
+    ("qwen2-outer-sum", &[("qwen2-outer-lora", 0.5), ("qwen2-lora", 1.5), ("qwen2-layers-rslora", 1.0)]),
+    ("falcon-new-sum", &[("falcon-new-lora", 0.6), ("falcon-new-biased-lora", 0.8)]),
+];
 
 /// The largest difference between the logits of a checkpoint or adapter and those of transformers or PEFT.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,10 +151,18 @@ fn folder(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "goldens", name].iter().collect()
 }
 
+/// An adapter, or one of the [sums](SUMS).
+fn adapter(name: &str) -> crate::Result<Adapter> {
+    let Some((_, parts)) = SUMS.iter().find(|(sum, _)| *sum == name) else {
+        return Adapter::open(folder(name));
+    };
+    let open = |(name, weight): &(&str, f32)| Ok((Adapter::open(folder(name))?, *weight));
+    Ok(Adapter::sum(name, parts.iter().map(open).collect::<crate::Result<Vec<_>>>()?))
+}
+
 /// The engine of a family, with adapters.
 pub(super) fn engine<N: Nn>(nn: &N, family: &str, adapters: &[&str]) -> crate::Result<DecoderEngine<N>> {
-    let adapters =
-        adapters.iter().map(|name| Adapter::open(folder(name))).collect::<crate::Result<Vec<_>>>()?;
+    let adapters = adapters.iter().map(|name| adapter(name)).collect::<crate::Result<Vec<_>>>()?;
     let checkpoint = Checkpoint::open(folder(family))?;
     DecoderEngine::with_adapters(nn.clone(), &checkpoint, &adapters, None)
 }

@@ -37,9 +37,14 @@ pub struct ReferenceLinear {
     bias: Option<Arc<[f32]>>,
 }
 
-/// Keys and values of one row of the batch, tokens × (key-value heads · head width).
+/// Keys and values of one row of the batch, tokens × (key-value heads · head width). Those that it may forget become NaN.
 #[derive(Debug, Clone, Default)]
 pub struct ReferenceCache {
+    kept: Option<usize>,
+    /// The number of tokens that are forgotten.
+    forgotten: usize,
+    /// The number of tokens.
+    length: usize,
     keys: Vec<f32>,
     values: Vec<f32>,
 }
@@ -247,14 +252,17 @@ impl Nn for ReferenceNn {
         let dim = spec.head_dim;
         let mut out = vec![0.0; query.len()];
         for Span { row, past, tokens } in spans {
-            let ReferenceCache { keys, values } = &mut cache[*row];
+            let ReferenceCache { kept, forgotten, length, keys, values } = &mut cache[*row];
             let new = tokens.start * kv_width..tokens.end * kv_width;
+            *length = past + tokens.len();
+            *forgotten = (*forgotten).min(*past).max(kept.map_or(0, |kept| past.saturating_sub(kept)));
             for (cache, new) in [(&mut *keys, &key[new.clone()]), (&mut *values, &value[new])] {
                 cache.truncate(past * kv_width);
                 cache.extend(new);
+                cache[..*forgotten * kv_width].fill(f32::NAN);
             }
             for (position, token) in (*past..).zip(tokens.clone()) {
-                let first = spec.window.map_or(0, |window| (position + 1).saturating_sub(window));
+                let first = spec.first_seen(position);
                 for head in 0..spec.heads {
                     let kv_head = head / (spec.heads / spec.kv_heads);
                     let start = |at: usize| at * kv_width + kv_head * dim;
@@ -269,8 +277,12 @@ impl Nn for ReferenceNn {
         Host.upload(&out, width)
     }
 
-    fn cache(&self, rows: usize, _: &AttentionSpec) -> Vec<ReferenceCache> {
-        vec![ReferenceCache::default(); rows]
+    fn cache(&self, rows: usize, kept: Option<usize>, _: &AttentionSpec) -> Vec<ReferenceCache> {
+        vec![ReferenceCache { kept, ..ReferenceCache::default() }; rows]
+    }
+
+    fn capacity(&self, cache: &Vec<ReferenceCache>, row: usize) -> usize {
+        cache[row].length - cache[row].forgotten
     }
 
     fn select(&self, cache: &mut Vec<ReferenceCache>, rows: &[usize], _: &[usize]) -> Result<()> {
@@ -339,7 +351,7 @@ impl Nn for ReferenceNn {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{check_adapters, check_failures, check_families, check_products};
+    use super::super::{check_adapters, check_failures, check_families, check_products, check_windows};
     use super::*;
 
     #[test]
@@ -355,6 +367,11 @@ mod tests {
     #[test]
     fn calls_that_fail_change_nothing() {
         check_failures(&ReferenceNn).unwrap();
+    }
+
+    #[test]
+    fn caches_of_windows_do_not_grow() {
+        check_windows(&ReferenceNn).unwrap();
     }
 
     #[test]

@@ -57,6 +57,8 @@ fn decoder(
                 scale: attention_scale(sizes.head_dim as f64),
                 softcap: None,
                 window,
+                chunk: None,
+                temperature: None,
             },
             attention_post_norm: None,
             mlp_norm: None,

@@ -4,7 +4,7 @@ use super::sizes::{Sizes, activation};
 use crate::Result;
 use crate::config::Config;
 use crate::rope::RopeDefaults;
-use crate::spec::{DecoderSpec, ExpertsSpec, FeedForward, LinearSpec, MlpShape, MlpSpec, NormSpec};
+use crate::spec::{DecoderSpec, ExpertsSpec, FeedForward, LinearSpec, MlpShape, MlpSpec, NormSpec, Routing};
 
 pub(super) fn mixtral(config: &Config<'_>) -> Result<DecoderSpec> {
     let window = config.optional_size("sliding_window")?;
@@ -15,7 +15,7 @@ pub(super) fn mixtral(config: &Config<'_>) -> Result<DecoderSpec> {
         experts: experts(config, 8)?,
         per_token: config.size_or("num_experts_per_tok", 2)?,
         wide: config.size("intermediate_size")?,
-        normalised: true,
+        routing: Routing::SoftmaxOfChosen,
         names: ["w1", "w3", "w2"],
     };
     // The default differs from that of Llama.
@@ -36,7 +36,10 @@ pub(super) fn qwen3_moe(config: &Config<'_>) -> Result<DecoderSpec> {
         experts: experts(config, 128)?,
         per_token: config.size_or("num_experts_per_tok", 8)?,
         wide: config.size("moe_intermediate_size")?,
-        normalised: config.flag_or("norm_topk_prob", false)?,
+        routing: match config.flag_or("norm_topk_prob", false)? {
+            true => Routing::SoftmaxOfChosen,
+            false => Routing::Softmax,
+        },
         names: ["gate_proj", "up_proj", "down_proj"],
     };
     let step = config.size_or("decoder_sparse_step", 1)?;
@@ -57,13 +60,27 @@ fn experts(config: &Config<'_>, default: usize) -> Result<usize> {
     config.size_or("num_experts", config.size_or("num_local_experts", default)?)
 }
 
+/// Refuses more experts than any model has, and more for each token than there are. `field` is the number of experts.
+pub(super) fn check(config: &Config<'_>, field: &str, experts: usize, per_token: usize) -> Result<()> {
+    let layers = config.layers("num_hidden_layers")?;
+    if experts * layers > MAX_EXPERTS {
+        let reason = format!("is {experts} for {layers} layers; expected at most {MAX_EXPERTS} in all");
+        return Err(config.error(field, reason));
+    }
+    if per_token > experts {
+        let reason = format!("is {per_token}, more than the {experts} experts");
+        return Err(config.error("num_experts_per_tok", reason));
+    }
+    Ok(())
+}
+
 /// The sizes of a mixture of experts.
 struct Mixture {
     experts: usize,
     per_token: usize,
     /// The intermediate width of an expert.
     wide: usize,
-    normalised: bool,
+    routing: Routing,
     /// The names of the linear layers of an expert: gate, up and down.
     names: [&'static str; 3],
 }
@@ -74,16 +91,8 @@ const MAX_EXPERTS: usize = 1 << 16;
 impl Mixture {
     /// The mixture of one layer, with tensors under `prefix`.
     fn of_layer(&self, config: &Config<'_>, prefix: &str) -> Result<FeedForward> {
-        let Self { experts, per_token, wide, normalised, names } = *self;
-        let layers = config.layers("num_hidden_layers")?;
-        if experts * layers > MAX_EXPERTS {
-            let reason = format!("is {experts} for {layers} layers; expected at most {MAX_EXPERTS} in all");
-            return Err(config.error("num_experts", reason));
-        }
-        if per_token > experts {
-            let reason = format!("is {per_token}, more than the {experts} experts");
-            return Err(config.error("num_experts_per_tok", reason));
-        }
+        let Self { experts, per_token, wide, routing, names } = *self;
+        check(config, "num_experts", experts, per_token)?;
         let activation = activation(config, "hidden_act", "silu")?;
         let hidden = Sizes::read(config)?.hidden;
         let expert = |expert: usize| {
@@ -103,7 +112,8 @@ impl Mixture {
             router: LinearSpec::new(format!("{prefix}.gate"), hidden, experts, false),
             experts: (0..experts).map(expert).collect(),
             per_token,
-            normalised,
+            routing,
+            shared: None,
         }))
     }
 }

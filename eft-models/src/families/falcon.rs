@@ -55,6 +55,8 @@ pub(super) fn falcon(config: &Config<'_>) -> Result<DecoderSpec> {
                 scale: attention_scale(head_dim as f64),
                 softcap: None,
                 window: None,
+                chunk: None,
+                temperature: None,
             },
             attention_post_norm: None,
             mlp_norm: second.map(|name| norm(format!("{prefix}.{name}"))),

@@ -58,6 +58,8 @@ fn decoder(config: &Config<'_>, slides: impl Fn(usize) -> bool, third: bool) -> 
                 scale,
                 softcap: attention_softcap,
                 window: slides(layer).then_some(window),
+                chunk: None,
+                temperature: None,
             },
             attention_post_norm: Some(norm(format!("{prefix}.post_attention_layernorm"))),
             mlp_norm: Some(norm(format!("{prefix}.pre_feedforward_layernorm"))),

@@ -36,6 +36,8 @@ pub(super) fn gpt2(config: &Config<'_>) -> Result<DecoderSpec> {
                 scale: if by_layer { scale / (layer + 1) as f32 } else { scale },
                 softcap: None,
                 window: None,
+                chunk: None,
+                temperature: None,
             },
             attention_post_norm: None,
             mlp_norm: Some(norm(format!("{prefix}.ln_2"))),

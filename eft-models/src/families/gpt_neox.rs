@@ -44,6 +44,8 @@ pub(super) fn gpt_neox(config: &Config<'_>) -> Result<DecoderSpec> {
                 scale: attention_scale(head_dim as f64),
                 softcap: None,
                 window: None,
+                chunk: None,
+                temperature: None,
             },
             attention_post_norm: None,
             mlp_norm: Some(sizes.norm(format!("{prefix}.post_attention_layernorm"), NormKind::Layer)),

@@ -1,6 +1,6 @@
 //! Llama, and the families that differ from it in a detail: Mistral and Ministral (sliding windows), Qwen2 (biases),
 //! Qwen3 (norms of heads), SmolLM3 (layers without positions).
-use super::sizes::{Sizes, activation, attention_scale, windows};
+use super::sizes::{Sizes, activation, attention_scale, unrotated, windows};
 use crate::Result;
 use crate::config::Config;
 use crate::rope::{Rope, RopeDefaults};
@@ -51,20 +51,7 @@ pub(super) fn qwen3(config: &Config<'_>) -> Result<DecoderSpec> {
 }
 
 pub(super) fn smollm3(config: &Config<'_>) -> Result<DecoderSpec> {
-    const ROTATED: &str = "no_rope_layers";
-    let layers = config.layers("num_hidden_layers")?;
-    // In spite of its name, the field is 1 for layers with rotary embedding, and 0 for those without.
-    let unrotated: Vec<_> = match config.get(ROTATED) {
-        Some(_) => config.numbers(ROTATED)?.iter().map(|rotated| *rotated == 0.0).collect(),
-        None => {
-            let interval = config.size_or("no_rope_layer_interval", 4)?;
-            (1..=layers).map(|layer| layer.is_multiple_of(interval)).collect()
-        }
-    };
-    if unrotated.len() != layers {
-        let reason = format!("has {} entries; the model has {layers} layers", unrotated.len());
-        return Err(config.error(ROTATED, reason));
-    }
+    let unrotated = unrotated(config)?;
     let windows = match config.flag_or("use_sliding_window", false)? {
         true if config.get("sliding_window").is_some() => windows(config, |layer| unrotated[layer])?,
         _ => Vec::new(),
@@ -121,6 +108,8 @@ pub(super) fn decoder(config: &Config<'_>, details: Details) -> Result<DecoderSp
                 scale: attention_scale(sizes.head_dim as f64),
                 softcap: None,
                 window: details.windows.get(layer).copied().flatten(),
+                chunk: None,
+                temperature: None,
             },
             attention_post_norm: None,
             mlp_norm: Some(sizes.norm(format!("{prefix}.post_attention_layernorm"), NormKind::Rms)),

@@ -10,6 +10,7 @@ mod gpt2;
 mod gpt_neox;
 mod granite;
 mod llama;
+mod llama4;
 mod olmo;
 mod opt;
 mod phi3;
@@ -26,7 +27,7 @@ use crate::{Error, Result};
 type ReadSpec = fn(&Config<'_>) -> Result<DecoderSpec>;
 
 /// Every supported family, by the `model_type` of its configuration.
-const FAMILIES: [(&str, ReadSpec); 21] = [
+const FAMILIES: [(&str, ReadSpec); 22] = [
     ("llama", llama::llama),
     ("mistral", llama::mistral),
     ("ministral", llama::ministral),
@@ -35,6 +36,7 @@ const FAMILIES: [(&str, ReadSpec); 21] = [
     ("qwen3", llama::qwen3),
     ("qwen3_moe", experts::qwen3_moe),
     ("smollm3", llama::smollm3),
+    ("llama4_text", llama4::llama4),
     ("granite", granite::granite),
     ("olmo2", olmo::olmo2),
     ("olmo3", olmo::olmo3),
@@ -80,8 +82,9 @@ impl DecoderSpec {
         // Files in use have ids past the vocabulary, which no model can choose.
         spec.eos.retain(|id| (*id as usize) < spec.vocab);
         for layer in &spec.layers {
-            let limit = layer.attention.rope.as_ref().and_then(Rope::limit);
-            spec.context = limit.unwrap_or(spec.context).min(spec.context);
+            // Files of extended models state the original context, or the extended one.
+            let reach = layer.attention.rope.as_ref().and_then(Rope::reach);
+            spec.context = spec.context.max(reach.unwrap_or(0));
             let (heads, kv_heads) = (layer.attention.heads, layer.attention.kv_heads);
             if heads % kv_heads != 0 {
                 let reason = format!("is {heads}, which is not a multiple of the {kv_heads} key-value heads");

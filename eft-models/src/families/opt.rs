@@ -46,6 +46,8 @@ pub(super) fn opt(config: &Config<'_>) -> Result<DecoderSpec> {
                 scale: attention_scale(sizes.head_dim as f64),
                 softcap: None,
                 window: None,
+                chunk: None,
+                temperature: None,
             },
             attention_post_norm: None,
             mlp_norm: Some(sizes.norm(format!("{prefix}.final_layer_norm"), NormKind::Layer)),

@@ -102,25 +102,57 @@ impl Sizes {
 /// The sliding window of each layer: `sliding_window` in the layers that `layer_types` lists, or in those that `slides`
 /// chooses if there is no such list. An absent `sliding_window` is 4096, and null is none.
 pub(super) fn windows(config: &Config<'_>, slides: impl Fn(usize) -> bool) -> Result<Vec<Option<usize>>> {
+    limits(config, "sliding_attention", ("sliding_window", 4096), slides)
+}
+
+/// The chunks of each layer: `attention_chunk_size` in the layers that `layer_types` lists, or in those that `chunked`
+/// chooses if there is no such list. An absent `attention_chunk_size` is 8192, and null is none.
+pub(super) fn chunks(config: &Config<'_>, chunked: impl Fn(usize) -> bool) -> Result<Vec<Option<usize>>> {
+    limits(config, "chunked_attention", ("attention_chunk_size", 8192), chunked)
+}
+
+/// A limit of how far the attention of each layer reaches: a field with its default, in the layers of this type.
+fn limits(
+    config: &Config<'_>,
+    limited: &str,
+    (field, default): (&str, usize),
+    is_limited: impl Fn(usize) -> bool,
+) -> Result<Vec<Option<usize>>> {
     const KINDS: &str = "layer_types";
     let layers = config.layers("num_hidden_layers")?;
-    let window = config.optional_size_or("sliding_window", 4096)?;
+    let limit = config.optional_size_or(field, default)?;
     let Some(kinds) = config.texts(KINDS)? else {
-        return Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect());
+        return Ok((0..layers).map(|layer| limit.filter(|_| is_limited(layer))).collect());
     };
     if kinds.len() != layers {
         let reason = format!("has {} entries; the model has {layers} layers", kinds.len());
         return Err(config.error(KINDS, reason));
     }
     let of_kind = |kind: &&str| match *kind {
-        "sliding_attention" => Ok(window),
+        kind if kind == limited => Ok(limit),
         "full_attention" => Ok(None),
         other => {
-            let known = "full_attention, sliding_attention";
-            Err(config.error(KINDS, format!("holds `{other}`; supported are {known}")))
+            Err(config.error(KINDS, format!("holds `{other}`; supported are full_attention, {limited}")))
         }
     };
     kinds.iter().map(of_kind).collect()
+}
+
+/// Which layers have no positions: those for which `no_rope_layers` is 0, in spite of its name, or every
+/// `no_rope_layer_interval`-th layer if there is no such list.
+pub(super) fn unrotated(config: &Config<'_>) -> Result<Vec<bool>> {
+    const ROTATED: &str = "no_rope_layers";
+    let layers = config.layers("num_hidden_layers")?;
+    let listed = config.get(ROTATED).map(|_| config.numbers(ROTATED)).transpose()?.unwrap_or_default();
+    if listed.is_empty() {
+        let interval = config.size_or("no_rope_layer_interval", 4)?;
+        return Ok((1..=layers).map(|layer| layer.is_multiple_of(interval)).collect());
+    }
+    if listed.len() != layers {
+        let reason = format!("has {} entries; the model has {layers} layers", listed.len());
+        return Err(config.error(ROTATED, reason));
+    }
+    Ok(listed.iter().map(|rotated| *rotated == 0.0).collect())
 }
 
 /// Reads the name of an activation function.

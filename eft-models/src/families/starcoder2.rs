@@ -32,6 +32,8 @@ pub(super) fn starcoder2(config: &Config<'_>) -> Result<DecoderSpec> {
                 scale: attention_scale(sizes.head_dim as f64),
                 softcap: None,
                 window,
+                chunk: None,
+                temperature: None,
             },
             attention_post_norm: None,
             mlp_norm: Some(sizes.norm(format!("{prefix}.post_attention_layernorm"), NormKind::Layer)),

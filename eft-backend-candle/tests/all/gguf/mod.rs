@@ -1,4 +1,5 @@
 //! GGUF files: tiny ones against the checkpoints that they were written from, damaged ones, and real ones.
+mod adapters;
 mod broken;
 mod llama_cpp;
 mod real;

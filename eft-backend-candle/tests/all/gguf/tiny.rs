@@ -100,6 +100,46 @@ pub(super) fn tensors(family: &str) -> Tensors {
     tensors
 }
 
+/// Returns the metadata of an adapter that the converter would write.
+pub(super) fn adapter_fields(family: &str, alpha: f32) -> Fields {
+    let text = |text: &str| Value::String(text.into());
+    let fields = [
+        ("general.type", text("adapter")),
+        ("general.architecture", text(architecture(family))),
+        ("adapter.type", text("lora")),
+        ("adapter.lora.alpha", Value::F32(alpha)),
+    ];
+    fields.into_iter().map(|(name, value)| (name.into(), value)).collect()
+}
+
+/// Returns the tensors of one of PEFT's adapters under their GGUF names. The converter changes the rows of the matrix B as it
+/// changes those of the weight, and writes the matrix A of an embedding with a row for each token.
+pub(super) fn adapter_tensors(family: &str, adapter: &str) -> Tensors {
+    let file = folder(adapter).join("adapter_model.safetensors");
+    let mut tensors = Tensors::new();
+    for (name, tensor) in candle_core::safetensors::load(file, &Device::Cpu).unwrap() {
+        let Some((module, part)) = name.trim_start_matches("base_model.model.").split_once(".lora_") else {
+            continue; // the weight of the base, which PEFT saves with adapters of embeddings
+        };
+        let weight = format!("{module}.weight");
+        let (name, tensor) = match part {
+            "A.weight" => (format!("{}.lora_a", converted("", &weight, tensor.clone()).0), tensor),
+            "B.weight" if family == "gpt2" => {
+                (format!("{}.lora_b", converted("", &weight, tensor.clone()).0), tensor)
+            }
+            "B.weight" => {
+                let (weight, tensor) = converted(family, &weight, tensor);
+                (format!("{weight}.lora_b"), tensor)
+            }
+            "embedding_A" => ("token_embd.weight.lora_a".into(), tensor.t().unwrap().contiguous().unwrap()),
+            "embedding_B" => ("token_embd.weight.lora_b".into(), tensor),
+            other => panic!("{other}"),
+        };
+        tensors.insert(name, tensor);
+    }
+    tensors
+}
+
 fn converted(family: &str, name: &str, tensor: Tensor) -> (String, Tensor) {
     let norm = name.contains("norm.");
     let tensor = match family {
