@@ -6,6 +6,7 @@ use eft_models::adapter::{AdapterWeights, BaseWeight, StoredChange, StoredLowRan
 use eft_models::spec::LinearSpec;
 use eft_models::{Adapter, DecoderSpec, Dtype, Error, RawTensor, Result};
 
+use super::config::Architecture;
 use super::metadata::Metadata;
 use super::tensors::Tensors;
 use super::{names, split};
@@ -15,9 +16,6 @@ const ARCHITECTURE: &str = "general.architecture";
 const METHOD: &str = "adapter.type";
 const ALPHA: &str = "adapter.lora.alpha";
 const INVOCATION: &str = "adapter.alora.invocation_tokens";
-
-/// The families of `eft_models` that llama.cpp knows by another name.
-const ARCHITECTURES: [(&str, &str); 2] = [("gemma3_text", "gemma3"), ("mistral", "llama")];
 
 /// Opens a LoRA adapter in a GGUF file, with `general.type = "adapter"`, as llama.cpp's `convert_lora_to_gguf.py` writes it.
 /// It can be used over a GGUF file and over a checkpoint of any other format. The adapter is named after the file; all of
@@ -106,18 +104,15 @@ impl GgufAdapter {
 impl AdapterWeights for GgufAdapter {
     fn check(&self, base: &DecoderSpec) -> Result<()> {
         let family = base.family.as_str();
-        let known = ARCHITECTURES.iter().find(|(own, _)| *own == family);
-        let expected = known.map_or(family, |(_, architecture)| architecture);
+        let expected = Architecture::of_family(family).map_or(family, |architecture| architecture.name);
         if self.architecture != expected {
             let reason = format!("is `{}`; the base model is `{expected}`", self.architecture);
             return Err(self.metadata.wrong(ARCHITECTURE, reason));
         }
         let head = base.output_head();
         let linears = base.linears().into_iter().chain([&head]).map(|linear| linear.name.as_str());
-        let weights: BTreeSet<_> = linears
-            .chain([base.embedding.as_str()])
-            .filter_map(|name| names::stored(&format!("{name}.weight"), base))
-            .collect();
+        let weights: BTreeSet<_> =
+            linears.chain([base.embedding.as_str()]).filter_map(|name| weight(name, base)).collect();
         let belongs = |tensor: &str| {
             let weight = tensor.strip_suffix(".lora_a").or_else(|| tensor.strip_suffix(".lora_b"));
             weight.is_some_and(|weight| weights.contains(weight))
@@ -137,14 +132,13 @@ impl AdapterWeights for GgufAdapter {
         linear: &LinearSpec,
         _: &BaseWeight<'_>,
     ) -> Result<Option<StoredChange<'a>>> {
-        let Some(weight) = names::stored(&format!("{}.weight", linear.name), base) else { return Ok(None) };
+        let Some(weight) = weight(&linear.name, base) else { return Ok(None) };
         let rank_of = |shape: &[usize]| (shape.len() == 2).then(|| shape[0]);
         let shapes = |rank| [[rank, linear.inputs], [linear.outputs, rank]];
         let Some(([down, up], scale)) = self.pair(&weight, rank_of, shapes)? else { return Ok(None) };
-        let heads = match self.architecture.as_str() {
-            "llama" => names::interleaved_heads(&linear.name, base),
-            _ => None,
-        };
+        let architecture =
+            Architecture::of_family(&base.family).filter(|architecture| architecture.interleaved);
+        let heads = architecture.and_then(|_| names::interleaved_heads(&linear.name, base));
         let up = match heads {
             Some(heads) => up.unpaired(linear.outputs / heads),
             None => up,
@@ -153,8 +147,7 @@ impl AdapterWeights for GgufAdapter {
     }
 
     fn embedding<'a>(&'a self, base: &DecoderSpec, _: &BaseWeight<'_>) -> Result<Option<StoredChange<'a>>> {
-        let name = format!("{}.weight", base.embedding);
-        let Some(weight) = names::stored(&name, base) else { return Ok(None) };
+        let Some(weight) = weight(&base.embedding, base) else { return Ok(None) };
         // Here, the matrix A has a row for each token, which is looked up.
         let rank_of = |shape: &[usize]| (shape.len() == 2).then(|| shape[1]);
         let shapes = |rank| [[base.vocab, rank], [base.hidden, rank]];
@@ -166,6 +159,12 @@ impl AdapterWeights for GgufAdapter {
     fn error(&self, tensor: &str, reason: String) -> Error {
         Error::BadTensor { file: self.path.clone(), tensor: tensor.into(), reason }
     }
+}
+
+/// The name in GGUF files of a module's weight; `None` if it has none, or if it is part of a tensor of all experts.
+fn weight(module: &str, base: &DecoderSpec) -> Option<String> {
+    let place = names::stored(&format!("{module}.weight"), base)?;
+    place.expert.is_none().then_some(place.name)
 }
 
 /// A matrix of f32 with rows and columns exchanged.

@@ -5,8 +5,9 @@
 //! weight.
 //!
 //! The decoder is the one that runs all checkpoints: metadata are translated to the configuration of the same family,
-//! and differences in the layout of tensors are undone. Supported architectures: llama, qwen2, qwen3, gemma2, gemma3,
-//! phi3, gpt2.
+//! and differences in the layout of tensors are undone. Supported architectures: llama (Mixtral too), mistral3, smollm3,
+//! granite, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3, olmo2 (Olmo 3 too), command-r, cohere2, starcoder2, gptneox,
+//! falcon, gpt2.
 //!
 //! ```no_run
 //! use eft_backend_candle::{Candle, load_gguf};
@@ -109,15 +110,14 @@ impl Gguf {
 
     fn read(path: PathBuf, mapped: bool) -> Result<Self> {
         let (mut metadata, tensors) = split::read(&path, mapped)?;
-        let architecture = metadata.required_text("general.architecture")?.to_owned();
-        let mut spec = config::spec(&metadata, &architecture, &tensors)?;
+        let (mut spec, architecture) = config::spec(&metadata, &tensors)?;
         spec.layers.iter_mut().for_each(as_stored);
         as_stored_norm(&mut spec.final_norm.kind);
         let name = model_name(&path);
         let tokenizer = TokenizerFields::read(&mut metadata)?;
         let vocab = tokenizer.as_ref().map(|fields| vocab::read(fields, &name, &spec));
         let vocab = vocab.transpose()?.map(Arc::new);
-        let interleaved = architecture == "llama";
+        let interleaved = architecture.interleaved;
         let warnings = metadata.warnings;
         Ok(Self { path, name, spec, tokenizer, vocab, tensors, interleaved, dequantised: false, warnings })
     }
@@ -170,7 +170,7 @@ impl Weights for Gguf {
             let reason = "has no name in GGUF files".into();
             return Err(Error::BadTensor { file: self.path.clone(), tensor: name.into(), reason });
         };
-        let raw = self.tensors.read(&stored, shape, self.dequantised)?;
+        let raw = self.tensors.read_at(&stored, shape, self.dequantised)?;
         let heads = if self.interleaved { names::interleaved_heads(name, &self.spec) } else { None };
         Ok(match heads {
             Some(heads) => raw.unpaired(shape[0] / heads),

@@ -1,18 +1,45 @@
 //! Translates tensor names from those of Hugging Face, which specs use, to those of GGUF.
 use eft_models::DecoderSpec;
+use eft_models::spec::FeedForward;
+
+/// Where a file holds a tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Place {
+    /// The name in the file.
+    pub(super) name: String,
+    /// The number of the expert, if the file holds the tensors of all experts as one.
+    pub(super) expert: Option<Expert>,
+}
+
+/// One of the experts whose tensors are stored as one.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Expert {
+    pub(super) index: usize,
+    /// How many experts there are.
+    pub(super) count: usize,
+    /// The name of the tensor in files that hold each expert by itself, as the first ones did.
+    pub(super) alone: String,
+}
 
 /// Tensors outside the layers, without `.weight` and `.bias`: Hugging Face's name and GGUF's.
-const OUTSIDE: [(&str, &str); 6] = [
+const OUTSIDE: [(&str, &str); 10] = [
     ("model.embed_tokens", "token_embd"),
     ("model.norm", "output_norm"),
     ("lm_head", "output"),
     ("transformer.wte", "token_embd"),
     ("transformer.wpe", "position_embd"),
+    ("transformer.word_embeddings", "token_embd"),
     ("transformer.ln_f", "output_norm"),
+    ("gpt_neox.embed_in", "token_embd"),
+    ("gpt_neox.final_layer_norm", "output_norm"),
+    ("embed_out", "output"),
 ];
 
+/// The prefixes of the tensors of layers.
+const LAYERS: [&str; 3] = ["model.layers.", "transformer.h.", "gpt_neox.layers."];
+
 /// Tensors of a layer, after the layer's prefix.
-const INSIDE: [(&str, &str); 20] = [
+const INSIDE: [(&str, &str); 30] = [
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
@@ -27,34 +54,66 @@ const INSIDE: [(&str, &str); 20] = [
     ("mlp.up_proj", "ffn_up"),
     ("mlp.down_proj", "ffn_down"),
     ("mlp.gate_up_proj", "ffn_up"),
+    ("mlp.gate", "ffn_gate_inp"),
+    ("block_sparse_moe.gate", "ffn_gate_inp"),
     ("ln_1", "attn_norm"),
     ("ln_2", "ffn_norm"),
     ("attn.c_attn", "attn_qkv"),
     ("attn.c_proj", "attn_output"),
     ("mlp.c_fc", "ffn_up"),
     ("mlp.c_proj", "ffn_down"),
+    ("attention.query_key_value", "attn_qkv"),
+    ("attention.dense", "attn_output"),
+    ("self_attention.query_key_value", "attn_qkv"),
+    ("self_attention.dense", "attn_output"),
+    ("mlp.dense_h_to_4h", "ffn_up"),
+    ("mlp.dense_4h_to_h", "ffn_down"),
+    // Falcon, where there are two norms: the one of the feed-forward part has the name of the only one.
+    ("ln_mlp", "attn_norm"),
+    ("ln_attn", "attn_norm_2"),
 ];
 
-/// Returns the name that a tensor has in the file; `None` if GGUF has no name for it.
-pub(super) fn stored(name: &str, spec: &DecoderSpec) -> Option<String> {
+/// Tensors of an expert.
+const EXPERT: [(&str, &str); 6] = [
+    ("gate_proj", "ffn_gate"),
+    ("up_proj", "ffn_up"),
+    ("down_proj", "ffn_down"),
+    ("w1", "ffn_gate"),
+    ("w3", "ffn_up"),
+    ("w2", "ffn_down"),
+];
+
+/// Returns where the file holds a tensor; `None` if GGUF has no name for it.
+pub(super) fn stored(name: &str, spec: &DecoderSpec) -> Option<Place> {
     let (stem, kind) = name.rsplit_once('.')?;
     let find = |table: &[(&str, &'static str)], name: &str| {
         table.iter().find(|(hugging_face, _)| *hugging_face == name).map(|(_, gguf)| *gguf)
     };
     if let Some(gguf) = find(&OUTSIDE, stem) {
-        return Some(format!("{gguf}.{kind}"));
+        return Some(Place { name: format!("{gguf}.{kind}"), expert: None });
     }
-    let block = stem.strip_prefix("model.layers.").or_else(|| stem.strip_prefix("transformer.h."))?;
+    let block = LAYERS.iter().find_map(|prefix| stem.strip_prefix(prefix))?;
     let (layer, part) = block.split_once('.')?;
-    // Hugging Face's `post_attention_layernorm` is the norm of attention's output in families that have one (Gemma),
-    // and the norm before the MLP in all others.
+    if let Some((_, expert)) = part.split_once(".experts.") {
+        let (index, part) = expert.split_once('.')?;
+        let FeedForward::Experts(experts) = &spec.layers.get(layer.parse::<usize>().ok()?)?.feed_forward
+        else {
+            return None;
+        };
+        let (index, count, gguf) = (index.parse().ok()?, experts.experts.len(), find(&EXPERT, part)?);
+        let alone = format!("blk.{layer}.{gguf}.{index}.{kind}");
+        let name = format!("blk.{layer}.{gguf}_exps.{kind}");
+        return Some(Place { name, expert: Some(Expert { index, count, alone }) });
+    }
+    // Hugging Face's `post_attention_layernorm` is the norm of attention's output in families that have one (Gemma,
+    // Olmo), and the norm before the feed-forward part in all others.
     let norms_output = spec.layers.first().is_some_and(|layer| layer.attention_post_norm.is_some());
     let gguf = match part {
         "post_attention_layernorm" if norms_output => "post_attention_norm",
         "post_attention_layernorm" => "ffn_norm",
         part => find(&INSIDE, part)?,
     };
-    Some(format!("blk.{layer}.{gguf}.{kind}"))
+    Some(Place { name: format!("blk.{layer}.{gguf}.{kind}"), expert: None })
 }
 
 /// Returns the number of heads of the tensors of a layer whose rows are in the order of the original Llama, in files that

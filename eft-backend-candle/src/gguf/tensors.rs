@@ -11,6 +11,7 @@ use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::gguf_file::TensorInfo;
 use eft_models::{Blocks, Dtype, Error, RawTensor, Result};
 
+use super::names::{Expert, Place};
 use crate::backend::error::without_backtrace;
 
 /// The number of entries that are dequantised at once. They are held twice meanwhile.
@@ -99,9 +100,35 @@ impl Tensors {
         self.infos.get(name).map(|info| &info.shape[..])
     }
 
+    /// Returns a tensor, or the part of one that is an expert's, as [`read`](Self::read) does.
+    pub(super) fn read_at(&self, place: &Place, shape: &[usize], dequantised: bool) -> Result<RawTensor<'_>> {
+        match &place.expert {
+            Some(expert)
+                if !self.infos.contains_key(&place.name) && self.infos.contains_key(&expert.alone) =>
+            {
+                self.read(&expert.alone, shape, dequantised)
+            }
+            Some(Expert { index, count, .. }) => {
+                self.read_part(&place.name, shape, Some((*index, *count)), dequantised)
+            }
+            None => self.read(&place.name, shape, dequantised),
+        }
+    }
+
     /// Returns a tensor in the type of the file; or in f32 if `dequantised` is set, or if the type is one that no
     /// product supports.
     pub(super) fn read(&self, name: &str, shape: &[usize], dequantised: bool) -> Result<RawTensor<'_>> {
+        self.read_part(name, shape, None, dequantised)
+    }
+
+    /// Returns a tensor, or the part with the first index of all `count` parts along a first dimension.
+    fn read_part(
+        &self,
+        name: &str,
+        shape: &[usize],
+        part: Option<(usize, usize)>,
+        dequantised: bool,
+    ) -> Result<RawTensor<'_>> {
         let bad = |file: &Path, reason: String| {
             let (file, tensor) = (file.into(), name.into());
             Error::BadTensor { file, tensor, reason }
@@ -109,8 +136,9 @@ impl Tensors {
         let missing = || bad(&self.path, "is missing".into());
         let (name, info) = self.infos.get_key_value(name).ok_or_else(missing)?;
         let wrong = |reason: String| bad(&info.file, reason);
-        if info.shape != shape {
-            return Err(wrong(format!("has shape {:?}; expected {shape:?}", info.shape)));
+        let whole: Vec<_> = part.map(|(_, count)| count).into_iter().chain(shape.iter().copied()).collect();
+        if info.shape != whole {
+            return Err(wrong(format!("has shape {:?}; expected {whole:?}", info.shape)));
         }
         let (block, size) = (info.dtype.block_size(), info.dtype.type_size());
         let width = *shape.last().unwrap_or(&0);
@@ -119,11 +147,13 @@ impl Tensors {
                 "has shape {shape:?}, whose rows are not whole blocks of {block} entries"
             )));
         }
-        let raw = &info.bytes;
+        let (index, count) = part.unwrap_or((0, 1));
+        let (entries, length) = (info.entries / count, info.bytes.len() / count);
+        let raw = info.bytes.slice(index * length..(index + 1) * length);
         if let Some(dtype) = stored(info.dtype).filter(|_| !dequantised) {
-            return Ok(RawTensor { name, shape: shape.into(), dtype, bytes: raw.clone() });
+            return Ok(RawTensor { name, shape: shape.into(), dtype, bytes: raw });
         }
-        let mut bytes = Vec::with_capacity(4 * info.entries);
+        let mut bytes = Vec::with_capacity(4 * entries);
         for raw in raw.chunks((CHUNK / width).max(1) * (width / block) * size) {
             let rows = raw.len() / (width / block * size);
             let piece = dequantise(info.dtype, raw, rows, width)

@@ -41,8 +41,9 @@ fn errors_name_the_field() {
         ("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN)),
         ("llama.attention.value_length", Value::U32(9)),
         ("llama.rope.dimension_count", Value::U32(4)),
-        ("llama.rope.scaling.type", text("yarn")),
-        ("llama.expert_count", Value::U32(8)),
+        ("llama.rope.scaling.type", text("spiral")),
+        ("llama.rope.scaling.type", Value::U32(1)),
+        ("llama.expert_count", Value::I32(-1)),
     ];
     for (name, value) in cases {
         match error(set(name, value)) {
@@ -50,6 +51,12 @@ fn errors_name_the_field() {
             other => panic!("{name}: {other}"),
         }
     }
+    // With experts, it is a Mixtral.
+    let missing = error(set("llama.expert_count", Value::U32(8)));
+    assert!(
+        matches!(&missing, Error::Config { field, .. } if field == "llama.expert_used_count"),
+        "{missing}"
+    );
     for name in ["general.architecture", "llama.context_length"] {
         let missing = error(|fields, _| drop(fields.remove(name)));
         assert!(matches!(&missing, Error::Config { field, .. } if field == name), "{missing}");

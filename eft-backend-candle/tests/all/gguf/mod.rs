@@ -1,6 +1,7 @@
 //! GGUF files: tiny ones against the checkpoints that they were written from, damaged ones, and real ones.
 mod adapters;
 mod broken;
+mod families;
 mod llama_cpp;
 mod real;
 mod scores;

@@ -1,0 +1,58 @@
+//! Files in the layout of llama.cpp's converter, one of every family, against transformers. See `families/make.py`.
+use std::path::{Path, PathBuf};
+
+use eft_backend_candle::{Candle, Gguf, load_gguf};
+use eft_core::TokenId;
+use eft_models::{Error, Weights};
+
+use super::dequantised;
+use super::scores::{difference, scores};
+
+pub(super) fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all/gguf/families").join(name)
+}
+
+/// The names of all files.
+fn names() -> Vec<String> {
+    let entries = std::fs::read_dir(file("")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> =
+        entries.filter_map(|name| Some(name.to_str()?.strip_suffix(".gguf")?.to_owned())).collect();
+    names.sort();
+    names
+}
+
+fn prompts() -> Vec<Vec<TokenId>> {
+    serde_json::from_slice(&std::fs::read(file("prompts.json")).unwrap()).unwrap()
+}
+
+/// Compares the scores of a file with those of transformers.
+#[test]
+fn every_family_scores_as_transformers() {
+    let names = names();
+    assert_eq!(names.len(), 17);
+    for name in names {
+        let gguf = file(&format!("{name}.gguf"));
+        let golden =
+            candle_core::safetensors::load(file(&format!("{name}.safetensors")), &candle_core::Device::Cpu);
+        let golden = golden.unwrap();
+        // Weights in f16 are multiplied as they are, or as numbers of f32.
+        for source in [load_gguf(&gguf, &Candle::cpu()).unwrap(), dequantised(&gguf)] {
+            for (i, prompt) in prompts().iter().enumerate() {
+                let expected: Vec<f32> =
+                    golden[&format!("logits.{i}")].flatten_all().unwrap().to_vec1().unwrap();
+                let worst = difference(&scores(&source, prompt), &expected);
+                println!("{name:16} largest difference of a logit {worst:.1e}");
+                assert!(worst <= 1e-4, "{name}: {worst}");
+            }
+        }
+    }
+}
+
+/// The position-dependent factors of queries are 1 within the original context only, and so are the short factors of
+/// frequencies the right ones.
+#[test]
+fn contexts_end_where_positions_change() {
+    for (name, context) in [("mistral3", 32), ("phi3-long", 64), ("olmo3", 128), ("falcon", 2048)] {
+        assert_eq!(Gguf::open(file(&format!("{name}.gguf"))).unwrap().spec().context, context, "{name}");
+    }
+}
