@@ -125,6 +125,9 @@ impl Report {
     /// Adds the results of one measurement, and prints them. The first program of ours is what the others with the same
     /// weights are compared with.
     pub(crate) fn add(&mut self, mut records: Vec<Record>) {
+        if records.is_empty() {
+            return;
+        }
         let before = records.clone();
         let of = |record: &Record, programs: &[&str]| {
             let same =
@@ -155,6 +158,22 @@ impl Report {
                 number(record.of_plain_read, 2)
             );
             self.records.push(record);
+        }
+    }
+
+    /// Prints the time of each program in bf16 over its time in f32.
+    pub(crate) fn compare_types(&self, model: &str) {
+        let of = |weights: &'static str| {
+            self.records.iter().filter(move |record| record.model == model && record.weights == weights)
+        };
+        for half in
+            of("bfloat16").filter(|record| record.measured != "load" && record.program != "plain read")
+        {
+            let same = |full: &&Record| full.measured == half.measured && full.program == half.program;
+            if let Some(full) = of("float32").find(same) {
+                let ratio = half.median / full.median;
+                println!("{}, {}: bf16 takes {ratio:.2} of the time in f32", half.program, half.measured);
+            }
         }
     }
 

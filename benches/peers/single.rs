@@ -22,6 +22,8 @@ pub(crate) fn compare(folder: &Path, model: &str, options: &Options, report: &mu
     for (name, pass) in measured {
         measure(model, &name, &pass, &mut contestants, report);
     }
+    println!();
+    report.compare_types(model);
 }
 
 /// The names of the passes, and the passes.

@@ -49,10 +49,7 @@ pub(crate) fn steps(folder: &Path, options: &Options, report: &mut Report) {
     let record = |((weights, program, _), times): (&(&str, &str, Steps), Vec<f64>)| {
         Record::new(MODEL, "a step", weights, program, times)
     };
-    let records: Vec<_> = records.map(record).collect();
-    if !records.is_empty() {
-        report.add(records);
-    }
+    report.add(records.map(record).collect());
 }
 
 fn of_gguf(folder: &Path, report: &mut Report) -> Vec<(&'static str, &'static str, Steps)> {
