@@ -2,12 +2,11 @@
 
 usage: llama_cpp.py MODEL.gguf THREADS
 
-Reads one command per line from stdin: `PAST NEW WANTED N` feeds NEW tokens after PAST others in the cache, N times, with
-logits for the last WANTED of them, and prints the seconds of each pass.
+Reads one command per line from stdin: `pass PAST NEW WANTED ROWS N` feeds NEW tokens after PAST others in the cache, in
+each of ROWS sequences, N times, with logits for the last WANTED of them, and prints the seconds of each pass.
 """
 import ctypes, sys, time
 
-import numpy
 import xllamacpp
 
 C = ctypes
@@ -32,9 +31,9 @@ class Batch(C.Structure):
 
 
 class Model:
-    """A model with one sequence of up to 512 tokens."""
+    """A model with some sequences, each of up to `context` tokens."""
 
-    def __init__(self, file, threads):
+    def __init__(self, file, threads, context=512, rows=1):
         lib = self.lib = C.CDLL(xllamacpp.xllamacpp.__file__)
         pointer, number = C.c_void_p, C.c_int32
         for name, result, arguments in [
@@ -46,7 +45,9 @@ class Model:
             ("llama_set_n_threads", None, [pointer, number, number]),
             ("llama_get_memory", pointer, [pointer]),
             ("llama_memory_seq_rm", C.c_bool, [pointer, number, number, number]),
+            ("llama_free", None, [pointer]),
             ("llama_batch_init", Batch, [number, number, number]),
+            ("llama_batch_free", None, [Batch]),
             ("llama_decode", number, [pointer, Batch]),
             ("llama_get_logits_ith", C.POINTER(C.c_float), [pointer, number]),
             ("llama_model_get_vocab", pointer, [pointer]),
@@ -55,13 +56,28 @@ class Model:
         ]:
             getattr(lib, name).restype, getattr(lib, name).argtypes = result, arguments
         lib.llama_backend_init()
-        model = lib.llama_model_load_from_file(file.encode(), lib.llama_model_default_params())
-        self.context = lib.llama_init_from_model(model, lib.llama_context_default_params())
-        assert self.context, f"{file} cannot be loaded"
-        lib.llama_set_n_threads(self.context, threads, threads)
-        self.vocab = lib.llama_model_get_vocab(model)
+        self.model = lib.llama_model_load_from_file(file.encode(), lib.llama_model_default_params())
+        assert self.model, f"{file} cannot be loaded"
+        self.vocab = lib.llama_model_get_vocab(self.model)
         self.width = lib.llama_vocab_n_tokens(self.vocab)
-        self.batch = lib.llama_batch_init(512, 0, 1)
+        self.threads, self.context = threads, None
+        self.open(context, rows)
+
+    def open(self, context, rows):
+        """Makes empty sequences in place of those there are."""
+        lib, parameters = self.lib, self.lib.llama_context_default_params()
+        # The first fields: tokens of all sequences together, of one call, and of one pass; the number of sequences.
+        fields = C.cast(C.pointer(parameters), C.POINTER(C.c_uint32))
+        assert fields[0] == 512 and fields[2] == 512 and fields[3] == 1, "another version, with other fields"
+        fields[0], fields[1], fields[3] = context * rows, max(512, context * rows), rows
+        if self.context:
+            lib.llama_free(self.context)
+            lib.llama_batch_free(self.batch)
+        self.context = lib.llama_init_from_model(self.model, parameters)
+        assert self.context, f"no memory for {rows} sequences of {context} tokens"
+        lib.llama_set_n_threads(self.context, self.threads, self.threads)
+        self.batch = lib.llama_batch_init(max(512, context * rows), 0, 1)
+        self.size, self.held = (context, rows), None
 
     def tokenize(self, text):
         text, ids = text.encode(), (C.c_int32 * 512)()
@@ -69,19 +85,55 @@ class Model:
         return list(ids[:count])
 
     def run(self, ids, past, wanted):
-        """Feeds ids after the first `past` tokens of the sequence, in place of those that follow them."""
-        self.lib.llama_memory_seq_rm(self.lib.llama_get_memory(self.context), 0, past, -1)
+        """Feeds ids after the first `past` tokens of the only sequence, in place of those that follow them. Returns
+        their last `wanted` rows of logits."""
+        return self.run_rows([ids], past, wanted)
+
+    def run_rows(self, rows, past, wanted):
+        """The same with several sequences, which get as many ids each."""
+        self.fill(rows, past, wanted)
+        return self.decode(past)
+
+    def fill(self, rows, past, wanted):
         batch = self.batch
-        batch.count = len(ids)
-        for i, token in enumerate(ids):
-            batch.token[i], batch.position[i], batch.sequences[i] = token, past + i, 1
-            batch.sequence[i][0], batch.wanted[i] = 0, i >= len(ids) - wanted
-        code = self.lib.llama_decode(self.context, batch)
+        batch.count = sum(map(len, rows))
+        at = 0
+        for row, ids in enumerate(rows):
+            for i, token in enumerate(ids):
+                batch.token[at], batch.position[at], batch.sequences[at] = token, past + i, 1
+                batch.sequence[at][0], batch.wanted[at] = row, i >= len(ids) - wanted
+                at += 1
+
+    def decode(self, past):
+        memory = self.lib.llama_get_memory(self.context)
+        for row in range(self.size[1]):
+            self.lib.llama_memory_seq_rm(memory, row, past, -1)
+        code = self.lib.llama_decode(self.context, self.batch)
         assert code == 0, f"llama_decode: {code}"
         # Reading waits for the result.
-        return [self.lib.llama_get_logits_ith(self.context, i) for i in range(len(ids) - wanted, len(ids))]
+        wanted = [i for i in range(self.batch.count) if self.batch.wanted[i]]
+        return [self.lib.llama_get_logits_ith(self.context, i) for i in wanted]
+
+    def passes(self, past, new, wanted, rows, count):
+        """Returns the seconds of each pass. The cache of the last call is kept for the next with the same past."""
+        ids = [[(7 * i * i + 13 * row + 3) % 3000 + 10 for i in range(past + new)] for row in range(rows)]
+        if self.size[1] != rows or self.size[0] < past + new:
+            self.open(max(512, past + new), rows)
+        if self.held != (past, rows):
+            for at in range(0, past, 512):
+                self.run_rows([row[at:min(at + 512, past)] for row in ids], at, 1)
+            self.held = (past, rows)
+        self.fill([row[past:] for row in ids], past, wanted)
+        seconds = []
+        for _ in range(count):
+            start = time.perf_counter()
+            self.decode(past)
+            seconds.append(time.perf_counter() - start)
+        return seconds
 
     def logits(self, ids, past):
+        import numpy
+
         rows = self.run(ids, past, len(ids))
         return numpy.stack([numpy.ctypeslib.as_array(row, (self.width,)).copy() for row in rows])
 
@@ -90,16 +142,7 @@ def main():
     model = Model(sys.argv[1], int(sys.argv[2]))
     print("ready", flush=True)
     for line in sys.stdin:
-        past, new, wanted, rounds = map(int, line.split())
-        ids = [(7 * i * i + 3) % 3000 + 10 for i in range(past + new)]
-        if past:
-            model.run(ids[:past], 0, 1)
-        seconds = []
-        for _ in range(rounds):
-            start = time.perf_counter()
-            model.run(ids[past:], past, wanted)
-            seconds.append(time.perf_counter() - start)
-        print(*seconds, flush=True)
+        print(*model.passes(*map(int, line.split()[1:])), flush=True)
 
 
 if __name__ == "__main__":

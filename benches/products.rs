@@ -9,15 +9,17 @@
 //! together larger than a processor's cache, because a model is never in the cache either.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Instant;
 
 use eft::candle::{Candle, CandleNn};
 use eft::models::{Blocks, Dtype, Nn, RawTensor};
-use rayon::prelude::*;
-
+#[path = "passes/memory.rs"]
+mod memory;
 mod theirs;
 
+use memory::sum;
 use theirs::{Theirs, median, threads};
 
 const ROUNDS: usize = 7;
@@ -41,8 +43,11 @@ const COPIES: usize = 12;
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut theirs) = Theirs::start("EFT_LLAMA_PYTHON", "products_ggml.py", folder.path().as_os_str())
-    else {
+    let Some(mut theirs) = Theirs::start(
+        "EFT_LLAMA_PYTHON",
+        "products_ggml.py",
+        &[folder.path().as_os_str(), OsStr::new(&threads().to_string())],
+    ) else {
         return println!("skipped: EFT_LLAMA_PYTHON is not set");
     };
     println!("{} threads; ms for one matrix; GB/s of weights", threads());
@@ -108,20 +113,4 @@ fn measure(theirs: &mut Theirs, folder: &Path, kind: Blocks, [outputs, columns]:
             layout.trim(),
         );
     }
-}
-
-/// Reads all bytes, on all threads.
-fn sum(bytes: &[u8]) -> u64 {
-    let part = bytes.len().div_ceil(4 * threads()).next_multiple_of(64);
-    let sum = |bytes: &[u8]| {
-        let words = bytes.as_chunks::<64>().0.iter();
-        let sums = words.fold([0u64; 8], |mut sums, line| {
-            for (sum, word) in sums.iter_mut().zip(line.as_chunks().0) {
-                *sum = sum.wrapping_add(u64::from_le_bytes(*word));
-            }
-            sums
-        });
-        sums.into_iter().fold(0, u64::wrapping_add)
-    };
-    bytes.par_chunks(part).map(sum).reduce(|| 0, u64::wrapping_add)
 }

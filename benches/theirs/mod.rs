@@ -13,48 +13,52 @@ pub(crate) struct Theirs {
 }
 
 impl Theirs {
-    /// Starts a script of this folder with one argument and the number of threads; `None` if the variable `python` names
-    /// no interpreter. Waits until it is ready.
-    pub(crate) fn start(python: &str, script: &str, argument: &OsStr) -> Option<Self> {
-        let python = std::env::var_os(python)?;
-        let script = format!("{}/benches/{script}", env!("CARGO_MANIFEST_DIR"));
-        let mut child = Command::new(python)
-            .args([OsStr::new(&script), argument, OsStr::new(&threads().to_string())])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+    /// Starts a script of this folder with some arguments; `None` if the variable `python` names no interpreter. Waits
+    /// until it is ready.
+    pub(crate) fn start(python: &str, script: &str, arguments: &[&OsStr]) -> Option<Self> {
+        let mut command = Self::command(python, script)?;
+        command.args(arguments).stderr(Stdio::null());
+        Some(Self::spawn(command).expect("the other program ended before it was ready"))
+    }
+
+    /// The command that runs a script of this folder; `None` if the variable `python` names no interpreter.
+    pub(crate) fn command(python: &str, script: &str) -> Option<Command> {
+        let mut command = Command::new(std::env::var_os(python)?);
+        command.arg(format!("{}/benches/{script}", env!("CARGO_MANIFEST_DIR")));
+        Some(command)
+    }
+
+    /// Starts a program, and waits until it is ready; `None` if it ends before.
+    pub(crate) fn spawn(mut command: Command) -> Option<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut theirs = Self { child, to, from };
-        while !theirs.line().starts_with("ready") {}
+        while !theirs.line()?.starts_with("ready") {}
         Some(theirs)
     }
 
-    fn line(&mut self) -> String {
+    fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        assert!(self.from.read_line(&mut line).unwrap() > 0, "the other program ended");
-        line
+        (self.from.read_line(&mut line).unwrap() > 0).then_some(line)
+    }
+
+    /// Sends a command, and returns the line that answers it; `None` if the program has ended.
+    pub(crate) fn try_ask(&mut self, command: &str) -> Option<String> {
+        writeln!(self.to, "{command}").ok()?;
+        let answer = self.line();
+        // Its threads keep spinning for a while after their work.
+        std::thread::sleep(Duration::from_millis(20));
+        answer
     }
 
     /// Sends a command, and returns the line that answers it.
     pub(crate) fn ask(&mut self, command: &str) -> String {
-        writeln!(self.to, "{command}").unwrap();
-        self.line()
-    }
-
-    /// Sends a command of numbers, which is answered by the seconds of each pass.
-    pub(crate) fn measure(&mut self, command: &[usize]) -> Vec<f64> {
-        let command: Vec<_> = command.iter().map(usize::to_string).collect();
-        self.seconds(&command.join(" "))
+        self.try_ask(command).expect("the other program ended")
     }
 
     /// Sends a command, which is answered by the seconds of each pass.
     pub(crate) fn seconds(&mut self, command: &str) -> Vec<f64> {
-        let answer = self.ask(command);
-        // Its threads keep spinning for a while after their work.
-        std::thread::sleep(Duration::from_millis(20));
-        answer.split_whitespace().map(|seconds| seconds.parse().unwrap()).collect()
+        numbers(&self.ask(command))
     }
 }
 
@@ -63,6 +67,11 @@ impl Drop for Theirs {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// The numbers of a line.
+pub(crate) fn numbers(line: &str) -> Vec<f64> {
+    line.split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
 pub(crate) fn median(times: &mut [f64]) -> f64 {

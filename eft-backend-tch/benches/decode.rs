@@ -228,7 +228,7 @@ impl Python {
             println!("eager PyTorch skipped: EFT_PYTHON is not set");
             return None;
         };
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/eager.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/eager.py");
         let mut child = Command::new(python)
             .args([script, kind, &threads.to_string()])
             .args(folders)
@@ -250,11 +250,12 @@ impl Python {
         self.from.read_line(&mut line).unwrap();
         // PyTorch's threads spin for a while after their work.
         std::thread::sleep(Duration::from_millis(20));
-        line.split_whitespace().skip(1).map(|number| number.parse().unwrap()).collect()
+        line.split_whitespace().map(|number| number.parse().unwrap()).collect()
     }
 
     fn pass(&mut self, past: usize, new: usize, count: usize) -> Vec<f64> {
-        self.line(&format!("pass {past} {new} {count}"))
+        let wanted = if past > 0 { new } else { 1 };
+        self.line(&format!("pass {past} {new} {wanted} 1 {count}"))
     }
 
     fn steps(&mut self, prompt: usize, count: usize) -> Vec<f64> {
