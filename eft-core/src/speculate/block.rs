@@ -26,7 +26,6 @@ pub(super) struct SpeculativeStepper<B: Backend> {
     /// Whether the draft contains a model of the target that shares no session with the target's other models.
     /// Verifying a block does not run such a model, so its score row after the last drafted token takes one more pass.
     alone: bool,
-    started: bool,
 }
 
 impl<B: Backend> SpeculativeStepper<B> {
@@ -46,7 +45,7 @@ impl<B: Backend> SpeculativeStepper<B> {
 
     fn with(text: Option<TextDraft<B>>, acceptance: Acceptance, scheduler: DraftScheduler) -> Self {
         let (report, most_rows) = (Report::default(), usize::MAX);
-        Self { text, acceptance, scheduler, most_rows, report, alone: false, started: false }
+        Self { text, acceptance, scheduler, most_rows, report, alone: false }
     }
 
     /// The same, drafting for at most this many rows.
@@ -65,7 +64,6 @@ impl<B: Backend> SpeculativeStepper<B> {
         let chosen = Plain.step(evaluator, sampler, bounds)?;
         // The costs of such a step say nothing about those of other steps.
         self.scheduler.pass_over();
-        self.started = true;
         self.report.tokens += chosen.iter().map(Vec::len).sum::<usize>();
         self.report.row_steps += chosen.len();
         self.report.plain_steps += 1;
@@ -94,7 +92,8 @@ impl<B: Backend> SpeculativeStepper<B> {
             first_draft: first,
             other_drafts: others,
             target,
-            ran: std::mem::replace(&mut self.started, true),
+            // The scores after a prompt are known from reading it.
+            ran: draft.starts.iter().any(|tokens| *tokens > 0),
         };
         self.scheduler.learn(&measured);
 
