@@ -78,7 +78,7 @@ pub use bridge::bridge;
 pub use decode::Decoding;
 pub use engine::{Engine, EngineRow, EngineSpec};
 pub use error::{Error, Fault, Result};
-pub use evaluator::{Evaluator, EvaluatorSession, OpenOptions};
+pub use evaluator::{Evaluator, EvaluatorSession, OpenOptions, PromptReads};
 pub use from_fn::{FnEngine, from_fn, from_top};
 pub use host::Host;
 pub use prompt::{Message, Prompt, PromptTransform, Renderer, TokensOnly};

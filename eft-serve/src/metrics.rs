@@ -24,8 +24,16 @@ pub struct Metrics {
     pub(crate) step_rows: Histogram,
     /// Tokens of prompts.
     pub(crate) prompt_tokens: Counter,
+    /// Tokens of prompts that the models have read to generate texts.
+    pub(crate) prompt_tokens_read: Counter,
+    /// Tokens of prompts that the models did not have to read for that, since they were in a cache.
+    pub(crate) prompt_tokens_cached: Counter,
     /// Generated tokens.
     pub(crate) tokens: Counter,
+    /// Tokens that were drafted.
+    pub(crate) drafted: Counter,
+    /// Drafted tokens that were accepted.
+    pub(crate) accepted: Counter,
     /// Texts that were cancelled, because nobody waited for them any more.
     pub(crate) cancelled: Counter,
     /// Requests that were refused because the queue was full.
@@ -57,7 +65,11 @@ impl Metrics {
             batches: Gauge::default(),
             step_rows: Histogram::new(ROWS),
             prompt_tokens: Counter::default(),
+            prompt_tokens_read: Counter::default(),
+            prompt_tokens_cached: Counter::default(),
             tokens: Counter::default(),
+            drafted: Counter::default(),
+            accepted: Counter::default(),
             cancelled: Counter::default(),
             refused: Counter::default(),
             joined: Counter::default(),
@@ -77,7 +89,19 @@ impl Metrics {
         r.register("running_batches", "Batches that are open", self.batches.clone());
         r.register("step_rows", "Rows of a decoding step", self.step_rows.clone());
         r.register("prompt_tokens", "Tokens of prompts", self.prompt_tokens.clone());
+        r.register(
+            "prompt_tokens_read",
+            "Tokens of prompts that models have read to generate texts; each model counts",
+            self.prompt_tokens_read.clone(),
+        );
+        r.register(
+            "prompt_tokens_cached",
+            "Tokens of prompts that models had in a cache; each model counts",
+            self.prompt_tokens_cached.clone(),
+        );
         r.register("generated_tokens", "Generated tokens", self.tokens.clone());
+        r.register("drafted_tokens", "Tokens that were drafted", self.drafted.clone());
+        r.register("accepted_tokens", "Drafted tokens that were accepted", self.accepted.clone());
         r.register("cancelled_texts", "Texts that nobody waited for any more", self.cancelled.clone());
         r.register("refused_requests", "Requests refused because the queue was full", self.refused.clone());
         r.register("joined_rows", "Rows that joined a running batch", self.joined.clone());

@@ -148,20 +148,22 @@ impl Models {
         if let Some(own) = own {
             combination.formula = own.into();
         }
-        for (number, value) in numbers {
+        for number in numbers.keys() {
             let known = match own {
-                Some(own) => own.contains(number.as_str()),
+                Some(own) => self.names(own, number, &combination.numbers, numbers),
                 None => combination.numbers.contains_key(number),
             };
             if !known {
-                let names: Vec<_> = combination.numbers.keys().map(|name| format!("`{name}`")).collect();
-                let names = if names.is_empty() { "none".into() } else { names.join(", ") };
-                let reason =
-                    format!("the formula {} has no number of this name; it has {names}", combination.formula);
+                let mut reason = format!("the formula {} has no number of this name", combination.formula);
+                if own.is_none() {
+                    let names: Vec<_> = combination.numbers.keys().map(|name| format!("`{name}`")).collect();
+                    let names = if names.is_empty() { "none".into() } else { names.join(", ") };
+                    reason += &format!("; it has {names}");
+                }
                 return Err(Unresolved::Field(format!("eft.{number}"), reason));
             }
-            combination.numbers.insert(number.clone(), *value);
         }
+        combination.numbers.extend(numbers.clone());
         let field = || if own.is_some() { "eft.formula" } else { "eft" }.to_owned();
         let source = self
             .parse(&combination.formula, &combination.numbers)
@@ -169,6 +171,25 @@ impl Models {
         let refused = |error: eft::Error| Unresolved::Field(field(), eft::error::with_sources(&error));
         source.check().map_err(refused)?;
         Ok(source)
+    }
+
+    /// Whether a formula names a number: it has no meaning without it. That of a wrong formula is not known.
+    fn names(
+        &self,
+        formula: &str,
+        number: &str,
+        defaults: &BTreeMap<String, f64>,
+        given: &BTreeMap<String, f64>,
+    ) -> bool {
+        let others = defaults.iter().chain(given).filter(|(name, _)| *name != number);
+        self.parse(formula, &others.map(|(name, value)| (name.clone(), *value)).collect()).is_err()
+    }
+
+    /// Returns the models that a combination names.
+    pub(crate) fn named_by(&self, combination: &Source) -> impl Iterator<Item = &Source> {
+        let formula = combination.to_string();
+        let named = move |name: &str| formula.contains(&*eft::source::quoted(name));
+        self.sources.iter().filter(move |(name, _)| named(name)).map(|(_, source)| source)
     }
 
     /// Returns the vocabulary whose tokens are shown.

@@ -39,6 +39,20 @@ use super::jinja;
 /// assert_eq!(text, Ok(r#"weather? {"name": "weather", "arguments": {"city": "Oslo"}}"#.into()));
 /// # Ok::<(), eft::Error>(())
 /// ```
+///
+/// The tools of a single conversation are a field `tools` of any of its messages. The message that the template reads does not
+/// have this field.
+///
+/// ```
+/// use eft::Message;
+/// use eft::text::ChatTemplate;
+///
+/// let template = ChatTemplate::new("example", "{{ tools[0].name }}? {{ messages[0] }}")?;
+/// let message = Message::new("user", "Is it cold?").field("tools", r#"[{"name": "weather"}]"#);
+/// let text = template.render(&[message]);
+/// assert_eq!(text, Ok(r#"weather? {'role': 'user', 'content': 'Is it cold?'}"#.into()));
+/// # Ok::<(), eft::Error>(())
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct ChatTemplate {
@@ -50,7 +64,10 @@ pub struct ChatTemplate {
 }
 
 /// Variables that are lists of objects.
-const LISTS: [&str; 2] = ["tools", "documents"];
+const LISTS: [&str; 2] = [TOOLS, "documents"];
+
+/// The variable that has the tools which the model may call, and the field of a message that sets it.
+const TOOLS: &str = "tools";
 
 /// The name of the template in its environment.
 const NAME: &str = "chat template";
@@ -161,14 +178,7 @@ impl ChatTemplate {
             let reason = format!("the variable `{name}` of its template {reason}");
             Error::BadFile { file: self.file.clone(), reason }
         };
-        let value = parsed(text).map_err(|reason| bad(format!("is not JSON: {reason}")))?;
-        if LISTS.contains(&name.as_str()) && !value.is_none() {
-            let entries = value.try_iter().ok().filter(|_| value.kind() == ValueKind::Seq);
-            let entries = entries.ok_or_else(|| bad("is not a list".into()))?;
-            if let Some(index) = entries.into_iter().position(|entry| entry.kind() != ValueKind::Map) {
-                return Err(bad(format!("is not a list of objects: see its entry {}", index + 1)));
-            }
-        }
+        let value = of_variable(&name, text).map_err(bad)?;
         self.variables.insert(name, value);
         Ok(self)
     }
@@ -203,6 +213,9 @@ impl ChatTemplate {
         let failed = |reason: String| format!("{}: {reason}", self.file.display());
         let env = self.env.as_ref().map_err(|reason| failed(reason.clone()))?;
         let count = messages.len();
+        let mut given = messages.iter().flat_map(|message| &message.fields).filter(|(name, _)| name == TOOLS);
+        let tools = given.next().map(|(_, text)| of_variable(TOOLS, text)).transpose();
+        let tools = tools.map_err(|reason| failed(format!("the field `{TOOLS}` of a message {reason}")))?;
         let message = |(index, message): (usize, &Message)| -> Result<Value, String> {
             let fields =
                 fields(message).map_err(|reason| failed(format!("message {}: {reason}", index + 1)))?;
@@ -213,10 +226,13 @@ impl ChatTemplate {
         let mut variables = BTreeMap::from([
             ("messages".to_owned(), Value::from(messages)),
             ("add_generation_prompt".to_owned(), Value::from(add_generation_prompt)),
-            ("tools".to_owned(), none()),
+            (TOOLS.to_owned(), none()),
             ("documents".to_owned(), none()),
         ]);
         variables.extend(self.variables.clone());
+        if let Some(tools) = tools {
+            variables.insert(TOOLS.into(), tools);
+        }
         let template = env.get_template(NAME);
         let text = template.and_then(|template| template.render(Value::from_pairs(variables)));
         text.map_err(|error| failed(message_of(&error)))
@@ -258,7 +274,7 @@ fn fields(message: &Message) -> Result<Vec<(String, Value)>, String> {
         Some((_, known)) => *known = value,
         None => fields.push((name.to_owned(), value)),
     };
-    for (name, text) in &message.fields {
+    for (name, text) in message.fields.iter().filter(|(name, _)| name != TOOLS) {
         let value = parsed(text).map_err(|reason| format!("the field `{name}` is not JSON: {reason}"))?;
         set(&mut fields, name, value);
     }
@@ -301,6 +317,19 @@ fn opened(fields: Vec<(String, Value)>) -> Vec<(String, Value)> {
         (name, value)
     };
     fields.into_iter().map(opened).collect()
+}
+
+/// The value of a variable that is given as JSON, or what is wrong with it.
+fn of_variable(name: &str, text: &str) -> Result<Value, String> {
+    let value = parsed(text).map_err(|reason| format!("is not JSON: {reason}"))?;
+    if LISTS.contains(&name) && !value.is_none() {
+        let entries = value.try_iter().ok().filter(|_| value.kind() == ValueKind::Seq);
+        let entries = entries.ok_or("is not a list")?;
+        if let Some(index) = entries.into_iter().position(|entry| entry.kind() != ValueKind::Map) {
+            return Err(format!("is not a list of objects: see its entry {}", index + 1));
+        }
+    }
+    Ok(value)
 }
 
 /// What a JSON text holds. The entries of objects keep their order.

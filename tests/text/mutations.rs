@@ -240,6 +240,11 @@ fn definitions_of_tools() {
             "{shown}: {error}"
         );
     }
+    let of_message = |text: &str| template().render(&[Message::new("user", "Hi!").field("tools", text)]);
+    let of_template = template().json("tools", good).unwrap().render(&[Message::new("user", "Hi!")]);
+    assert_eq!(of_message(good), of_template, "the tools of one conversation");
+    let error = of_message("[5]").unwrap_err();
+    assert!(error.contains("template.jinja") && error.contains("`tools`"), "{error}");
     for documents in ["5", "[7]", "{\"title\": \"a\"}"] {
         let error = template().json("documents", documents).map(drop).unwrap_err().to_string();
         assert!(error.contains("documents"), "{error}");

@@ -15,7 +15,7 @@ use crate::backend::Backend;
 use crate::error::{in_row, with_sources};
 use crate::evaluator::Evaluator;
 use crate::sample::{Decoding, Sampler, Token};
-use crate::{Error, Result, Vocab};
+use crate::{Error, PromptReads, Result, Vocab};
 
 /// The texts of a batch of prompts: an iterator over [`Event`]s, row by row within each step.
 ///
@@ -225,6 +225,11 @@ impl<B: Backend> Batch<B> {
     pub(super) fn stop_strings(&self, rows: Range<usize>) -> impl Iterator<Item = (Vec<String>, bool)> + '_ {
         let of = |row: &Row| (row.settings.stop_strings.clone(), row.settings.keep_stop);
         rows.map(move |row| self.rows.get(&row).map(of).unwrap_or_default())
+    }
+
+    /// Returns how many tokens of prompts the models have read so far, and how many were in a cache already.
+    pub fn prompt_reads(&self) -> PromptReads {
+        self.evaluator.prompt_reads()
     }
 
     /// Returns statistics of speculative decoding so far; `None` for plain decoding. See

@@ -57,7 +57,7 @@ pub(crate) trait Stepper<B: Backend>: Send {
 }
 
 /// Plain decoding: one token for each row, after the tokens that a processor forces.
-pub(super) struct Plain;
+pub(crate) struct Plain;
 
 impl<B: Backend> Stepper<B> for Plain {
     fn step(
@@ -93,6 +93,18 @@ impl<B: Backend> Stepper<B> for Plain {
             .remember(chosen.iter().enumerate().filter_map(|(row, tokens)| Some((row, tokens.last()?.id))));
         Ok(chosen)
     }
+}
+
+/// Whether a processor forces a token in any row.
+///
+/// # Errors
+/// Any error of a processor.
+pub(crate) fn any_forced<B: Backend>(
+    evaluator: &Evaluator<B>,
+    sampler: &Sampler<B>,
+    bounds: &Bounds<'_>,
+) -> Result<bool> {
+    Ok(forced(evaluator, sampler, bounds)?.iter().any(|tokens| !tokens.is_empty()))
 }
 
 /// The tokens that processors force in each row. One more token must fit after them, none of them may end the text, and

@@ -3,6 +3,7 @@ use super::model::{Model, PlannedModel};
 use super::open::open_rows;
 use super::parts::Parts;
 use super::prefix::nearest;
+use super::reads::PromptReads;
 use crate::backend::Backend;
 use crate::{EngineRow, Error, Result, RowFeed, Scores, Session};
 
@@ -23,6 +24,8 @@ pub(super) struct Growth<'a, B: Backend> {
     pub(super) rows: usize,
     /// The tokens that each row of the session holds; none if the model is opaque.
     pub(super) held: Vec<EngineRow>,
+    /// The rows that prompts are being read into, in pieces.
+    pub(super) reading: Vec<usize>,
     /// Each row of the models in the grown session. Parked rows come after them. All rows that the session has are among them.
     pub(super) origins: Vec<Origin>,
 }
@@ -34,6 +37,8 @@ pub(super) struct Grown<B: Backend> {
     /// The parked rows that are left, and those that new rows have begun with.
     pub(super) parked: Vec<usize>,
     pub(super) used: Vec<usize>,
+    /// What has been read of the new prompts.
+    pub(super) reads: PromptReads,
     /// The selection that drops the new rows again.
     undo: Vec<usize>,
 }
@@ -82,7 +87,8 @@ impl<B: Backend> Growth<'_, B> {
         match self.read(session, &plan) {
             Ok(read) => {
                 scores.extend(read);
-                Ok(Grown { scores, parked: number(&parked), used: number(&plan.continued), undo })
+                let (parked, used, reads) = (number(&parked), number(&plan.continued), self.reads(&plan));
+                Ok(Grown { scores, parked, used, reads, undo })
             }
             Err(NotFed { error, selected }) => {
                 let back: Vec<_> = if selected { undo } else { (0..before).collect() };
@@ -91,6 +97,20 @@ impl<B: Backend> Growth<'_, B> {
                 Err(GrowError { error: error.into(), lost, parked: number(&left) })
             }
         }
+    }
+
+    /// What is read of the new prompts. What was read before in pieces has been counted then.
+    fn reads(&self, plan: &Steps) -> PromptReads {
+        let opened = plan.opened.iter().filter_map(|index| self.place(*index));
+        let opened = opened.filter_map(|(block, row)| self.group[block].engine_row(row));
+        let mut reads = PromptReads { read: opened.map(|row| row.tokens.len()).sum(), kept: 0 };
+        for ((old, drop), feed) in plan.selected.iter().zip(&plan.drop).zip(&plan.feed) {
+            reads.read += feed.tokens.len();
+            if !feed.tokens.is_empty() && !self.reading.contains(old) {
+                reads.kept += self.held[*old].tokens.len() - drop;
+            }
+        }
+        reads
     }
 
     /// What is done for a row.

@@ -177,11 +177,14 @@ impl<B: Backend> Evaluator<B> {
         let origins = origins.collect();
         let group = group.iter().map(|model| &joined.models[*model]).collect();
         let Some((index, open)) = before.zip(open) else {
-            let growth = Growth { group, rows: 0, held: Vec::new(), origins };
+            let growth = Growth { group, rows: 0, held: Vec::new(), reading: Vec::new(), origins };
             return Job { before: None, session: Parts::none(self.backend.clone()), growth };
         };
         let OpenSession { session, models, parked } = open;
-        let growth = Growth { group, rows: models.len() * old, held: held[index].clone(), origins };
+        let rows = models.len() * old;
+        let reading = parked.iter().enumerate().filter(|(_, parked)| parked.reading.is_some());
+        let reading = reading.map(|(i, _)| rows + i).collect();
+        let growth = Growth { group, rows, held: held[index].clone(), reading, origins };
         Job { before: Some(Before { index, models, parked }), session, growth }
     }
 
@@ -222,6 +225,7 @@ impl<B: Backend> Evaluator<B> {
         let mut models: Vec<_> = planned.iter().map(|_| None).collect();
         for (group, Outcome { before: of_session, session, grown }) in groups.into_iter().zip(outcomes) {
             let Ok(grown) = grown else { continue };
+            self.reads += grown.reads;
             for (block, &index) in group.iter().enumerate() {
                 let Some(planned) = planned[index].take() else { continue };
                 let rows = planned.inputs.rows();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::model::{Model, PlannedModel};
 use super::parts::Parts;
 use super::plan::{Leaves, Plan};
+use super::reads::PromptReads;
 use super::state::{ModelRows, OpenSession};
 use super::store::ScoreStore;
 use super::threads::for_each;
@@ -59,7 +60,8 @@ impl<B: Backend> Evaluator<B> {
         let opened = for_each(jobs, options.parallel, |group: Vec<&PlannedModel<B>>| open(&group));
         let opened = opened.into_iter().collect::<Result<_>>();
         let opened = opened.map_err(|error: Error| error.of_session(prompts.len()))?;
-        Ok(Self::assemble(sources, options, plan, groups, opened, prompts))
+        let reads = PromptReads::of_opened(&plan.models);
+        Ok(Self { reads, ..Self::assemble(sources, options, plan, groups, opened, prompts) })
     }
 
     /// Checks that the models of all roots accept the prompts, without running any of them. The prompts of opaque
@@ -111,6 +113,7 @@ impl<B: Backend> Evaluator<B> {
             prompts: prompts.iter().cloned().map(Arc::new).collect(),
             pushed: vec![Vec::new(); rows],
             clock: 0,
+            reads: PromptReads::default(),
             poison: None,
         }
     }

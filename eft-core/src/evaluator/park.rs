@@ -5,6 +5,7 @@ use super::model::{Inputs, Model};
 use super::parked::{Parked, within};
 use super::plan::Leaves;
 use super::prefix::nearest;
+use super::reads::PromptReads;
 use crate::backend::Backend;
 use crate::error::with_sources;
 use crate::{EngineRow, Result, RowFeed, Session};
@@ -65,6 +66,7 @@ impl<B: Backend> Evaluator<B> {
             let mut parked = open.parked.clone();
             let mut selected: Vec<_> = (0..limits.len()).collect();
             let (mut drop, mut feed) = (vec![0; limits.len()], vec![RowFeed::none(); limits.len()]);
+            let mut reads = PromptReads::default();
             for &model in &open.models {
                 let Some(row) = self.row_of(model, inputs[model]) else { continue };
                 let Some((old, kept)) = nearest(&held, &limits, &row) else { continue };
@@ -73,6 +75,7 @@ impl<B: Backend> Evaluator<B> {
                     continue;
                 }
                 let piece = RowFeed { tokens: row.tokens[kept..end].to_vec(), wanted: 0 };
+                reads.read += tokens;
                 let read = EngineRow { tokens: row.tokens[..end].to_vec(), ..row };
                 let read = Parked { row: read, used: self.clock, reading: Some(key) };
                 match old.checked_sub(first).filter(|index| {
@@ -81,6 +84,7 @@ impl<B: Backend> Evaluator<B> {
                 }) {
                     Some(index) => (feed[old], parked[index]) = (piece, read),
                     None => {
+                        reads.kept += kept;
                         selected.push(old);
                         drop.push(held[old].tokens.len() - kept);
                         feed.push(piece);
@@ -102,6 +106,7 @@ impl<B: Backend> Evaluator<B> {
                 return Err(error.of_session(self.rows()));
             }
             open.parked = parked;
+            self.reads += reads;
         }
         Ok(())
     }

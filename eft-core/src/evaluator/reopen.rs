@@ -4,6 +4,7 @@ use super::model::{Inputs, Model, PlannedModel};
 use super::open::{groups, open};
 use super::plan::Plan;
 use super::prefix::nearest;
+use super::reads::PromptReads;
 use super::state::ModelRows;
 use crate::backend::Backend;
 use crate::error::with_sources;
@@ -38,8 +39,9 @@ impl<B: Backend> Evaluator<B> {
         let groups = groups(&plan.models);
         match self.resume_all(&plan.models, &groups) {
             Ok(opened) => {
-                let sources = std::mem::take(&mut self.sources);
-                *self = Self::assemble(sources, self.options, plan, groups, opened, prompts);
+                let (sources, reads) = (std::mem::take(&mut self.sources), self.reads);
+                let assembled = Self::assemble(sources, self.options, plan, groups, opened, prompts);
+                *self = Self { reads, ..assembled };
                 Ok(())
             }
             Err(error) => {
@@ -67,8 +69,15 @@ impl<B: Backend> Evaluator<B> {
             let resumed = resumable.and_then(Option::take);
             let resumed = resumed.and_then(|(open, held)| resume(Box::new(open.session), held, &group));
             opened.push(match resumed {
-                Some(opened) => opened,
-                None => open(&group)?,
+                Some((opened, reads)) => {
+                    self.reads += reads;
+                    opened
+                }
+                None => {
+                    let opened = open(&group)?;
+                    self.reads += PromptReads::of_opened(group);
+                    opened
+                }
             });
         }
         Ok(opened)
@@ -92,16 +101,18 @@ fn resume<B: Backend>(
     mut session: Box<dyn Session<Backend = B>>,
     read: Vec<EngineRow>,
     group: &[&PlannedModel<B>],
-) -> Option<Opened<B>> {
+) -> Option<(Opened<B>, PromptReads)> {
     let wanted: Vec<_> = group.iter().flat_map(|m| m.engine_rows()).collect();
     let limits = session.rollback_limit();
     let mut selected = Vec::new();
     let mut drop = Vec::new();
     let mut feed = Vec::new();
+    let mut reads = PromptReads::default();
     for row in &wanted {
         let (old, kept) = nearest(&read, &limits, row)?;
         selected.push(old);
         drop.push(read[old].tokens.len() - kept);
+        reads += PromptReads { read: row.tokens.len() - kept, kept };
         feed.push(RowFeed::last(row.tokens[kept..].to_vec()));
     }
     session.select(&selected).ok()?;
@@ -110,5 +121,5 @@ fn resume<B: Backend>(
     let model = &group[0].model;
     let wanted = vec![1; wanted.len()];
     scores.check(model.backend(), &group[0].name, &wanted, model.vocab().real()).ok()?;
-    Some((session, scores))
+    Some(((session, scores), reads))
 }

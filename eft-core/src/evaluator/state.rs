@@ -7,6 +7,7 @@ use super::model::{Inputs, Model};
 use super::parked::Parked;
 use super::parts::Parts;
 use super::plan::LeafModels;
+use super::reads::PromptReads;
 use super::store::ScoreStore;
 use crate::backend::Backend;
 use crate::{Error, Prompt, Result, Session, Source, TokenId, Vocab};
@@ -29,6 +30,7 @@ pub struct Evaluator<B: Backend> {
     pub(super) pushed: Vec<Vec<TokenId>>,
     /// Counts the calls that change which rows there are.
     pub(super) clock: u64,
+    pub(super) reads: PromptReads,
     /// The failure that left the sessions out of step.
     pub(super) poison: Option<String>,
 }

@@ -8,7 +8,7 @@ use super::text_draft::TextDraft;
 use super::verify::{Verified, verify};
 use crate::backend::Backend;
 use crate::decode::Report;
-use crate::decode::step::{Bounds, Stepper};
+use crate::decode::step::{Bounds, Plain, Stepper, any_forced};
 use crate::evaluator::Evaluator;
 use crate::sample::{Purpose, Sampler, Token};
 use crate::{Prompt, Result};
@@ -20,11 +20,12 @@ pub(super) struct SpeculativeStepper<B: Backend> {
     text: Option<TextDraft<B>>,
     acceptance: Acceptance,
     scheduler: DraftScheduler,
+    /// More rows are decoded by plain steps.
+    most_rows: usize,
     report: Report,
     /// Whether the draft contains a model of the target that shares no session with the target's other models.
     /// Verifying a block does not run such a model, so its score row after the last drafted token takes one more pass.
     alone: bool,
-    started: bool,
 }
 
 impl<B: Backend> SpeculativeStepper<B> {
@@ -34,13 +35,40 @@ impl<B: Backend> SpeculativeStepper<B> {
         scheduler: DraftScheduler,
     ) -> Result<Self> {
         let alone = !evaluator.of_draft_alone(0, DRAFT)?.is_empty();
-        Ok(Self { text: None, acceptance, scheduler, report: Report::default(), alone, started: false })
+        Ok(Self { alone, ..Self::with(None, acceptance, scheduler) })
     }
 
     /// Speculative decoding with a draft that writes text.
     pub(super) fn of_text(text: TextDraft<B>, acceptance: Acceptance, scheduler: DraftScheduler) -> Self {
-        let report = Report::default();
-        Self { text: Some(text), acceptance, scheduler, report, alone: false, started: false }
+        Self::with(Some(text), acceptance, scheduler)
+    }
+
+    fn with(text: Option<TextDraft<B>>, acceptance: Acceptance, scheduler: DraftScheduler) -> Self {
+        let (report, most_rows) = (Report::default(), usize::MAX);
+        Self { text, acceptance, scheduler, most_rows, report, alone: false }
+    }
+
+    /// The same, drafting for at most this many rows.
+    pub(super) fn most_rows(self, most_rows: usize) -> Self {
+        Self { most_rows, ..self }
+    }
+
+    /// A step without a draft, because there are too many rows, or because processors force tokens, which need none.
+    fn plain_step(
+        &mut self,
+        evaluator: &mut Evaluator<B>,
+        sampler: &mut Sampler<B>,
+        bounds: &Bounds<'_>,
+    ) -> Result<Vec<Vec<Token>>> {
+        let began = Instant::now();
+        let chosen = Plain.step(evaluator, sampler, bounds)?;
+        // The costs of such a step say nothing about those of other steps.
+        self.scheduler.pass_over();
+        self.report.tokens += chosen.iter().map(Vec::len).sum::<usize>();
+        self.report.row_steps += chosen.len();
+        self.report.plain_steps += 1;
+        self.report.plain_time += began.elapsed();
+        Ok(chosen)
     }
 
     /// How many tokens to draft for each row: the scheduler's choice, limited by the number of tokens still to be
@@ -64,7 +92,8 @@ impl<B: Backend> SpeculativeStepper<B> {
             first_draft: first,
             other_drafts: others,
             target,
-            ran: std::mem::replace(&mut self.started, true),
+            // The scores after a prompt are known from reading it.
+            ran: draft.starts.iter().any(|tokens| *tokens > 0),
         };
         self.scheduler.learn(&measured);
 
@@ -98,6 +127,9 @@ impl<B: Backend> Stepper<B> for SpeculativeStepper<B> {
         sampler: &mut Sampler<B>,
         bounds: &Bounds<'_>,
     ) -> Result<Vec<Vec<Token>>> {
+        if evaluator.rows() > self.most_rows || any_forced(evaluator, sampler, bounds)? {
+            return self.plain_step(evaluator, sampler, bounds);
+        }
         let purpose = match self.acceptance {
             Acceptance::Agreement => Purpose::Draw,
             Acceptance::Rejection => Purpose::Draft,

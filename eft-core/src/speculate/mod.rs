@@ -100,6 +100,7 @@ pub struct Speculative<B: Backend> {
     draft: Option<Source<B>>,
     longest: usize,
     fixed: Option<usize>,
+    most_rows: usize,
     same_text: bool,
     memory: Memory,
 }
@@ -108,7 +109,15 @@ impl<B: Backend> Source<B> {
     /// Returns the same source, to be decoded speculatively.
     pub fn speculate(&self) -> Speculative<B> {
         let (target, memory) = (self.clone(), Memory::default());
-        Speculative { target, draft: None, longest: LONGEST, fixed: None, same_text: false, memory }
+        Speculative {
+            target,
+            draft: None,
+            longest: LONGEST,
+            fixed: None,
+            most_rows: usize::MAX,
+            same_text: false,
+            memory,
+        }
     }
 }
 
@@ -134,6 +143,32 @@ impl<B: Backend> Speculative<B> {
     /// that must not depend on measured times.
     pub fn block(mut self, tokens: usize) -> Self {
         self.fixed = Some(tokens);
+        self
+    }
+
+    /// Drafts only in steps of at most this many rows; by default in all. The steps of more rows are those of plain decoding:
+    /// each row has its part in a pass of the target then, which is the better use of it.
+    ///
+    /// In a batch that requests [`join`](Batch::join), drafting ends when too many rows run, and begins again when few are left.
+    /// Greedy texts, and with [`same_text`](Self::same_text) sampled ones, too, are the same in any case.
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let model = from_fn(Host, vocab, |tokens| Ok(vec![0.0, (tokens.len() % 2) as f32]));
+    /// let speculative = model.speculate().draft(&model).block(2).most_rows(1);
+    /// let decoding = Decoding::from(Sampling::greedy()).max_tokens(6);
+    /// for (prompts, blocks, plain_steps) in [(vec![[0]], 2, 0), (vec![[0], [1]], 0, 6)] {
+    ///     let mut batch = speculative.generate_batch(prompts, &decoding)?;
+    ///     batch.by_ref().for_each(drop);
+    ///     let report = batch.report().unwrap();
+    ///     assert_eq!((report.blocks, report.plain_steps), (blocks, plain_steps));
+    /// }
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    pub fn most_rows(mut self, rows: usize) -> Self {
+        self.most_rows = rows;
         self
     }
 
@@ -186,7 +221,7 @@ impl<B: Backend> Speculative<B> {
             let (evaluator, rows) = open(&[&self.target], &requests, &decoding)?;
             let text = TextDraft::open(&self.target, &text, &rows.prompts(&requests))?;
             let (acceptance, scheduler) = (self.acceptance(), self.scheduler());
-            let stepper = SpeculativeStepper::of_text(text, acceptance, scheduler);
+            let stepper = SpeculativeStepper::of_text(text, acceptance, scheduler).most_rows(self.most_rows);
             return Batch::start(evaluator, decoding, rows, Box::new(stepper));
         }
         // A draft that cannot write text, for lack of a tokenizer, is refused here if its tokens are not the target's.
@@ -245,7 +280,7 @@ impl<B: Backend> Speculative<B> {
             return Err(Error::Unsupported { who: evaluator.name(1)?.into(), what });
         }
         let (acceptance, scheduler) = (self.acceptance(), self.scheduler());
-        let stepper = SpeculativeStepper::new(&evaluator, acceptance, scheduler)?;
+        let stepper = SpeculativeStepper::new(&evaluator, acceptance, scheduler)?.most_rows(self.most_rows);
         Batch::start(evaluator, decoding, rows, Box::new(stepper))
     }
 }

@@ -1,11 +1,12 @@
 //! Answers in one piece, and what answers in pieces share with them.
+use axum::http::StatusCode;
 use eft::Token;
 use eft::decode::FinishReason;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::log_probs::{OfCompletion, Reported, attribution, of_chat};
-use super::prepare::{Prepared, Protocol};
+use super::prepare::{Prepared, PreparedPrompt, Protocol};
 use crate::schedule::{End, EndReason, Scored, Update};
 
 /// One text, as far as it has been received.
@@ -33,7 +34,7 @@ pub(super) async fn whole(prepared: &mut Prepared) -> Result<Value, ApiError> {
             (Some(choice), Update::Finished(end)) => choice.end = Some(end),
             (None, Update::Scored(tokens)) => scored[answer - prepared.texts()].extend(tokens),
             (None, Update::Finished(End { reason: EndReason::Deadline | EndReason::Shutdown, .. })) => {
-                return Err(ApiError::server("the time was up before the prompt was scored").code("timeout"));
+                return Err(unscored());
             }
             (Some(_), Update::Scored(_)) | (None, Update::Piece(_) | Update::Finished(_)) => {}
         }
@@ -50,6 +51,12 @@ pub(super) async fn whole(prepared: &mut Prepared) -> Result<Value, ApiError> {
     answer["choices"] = choices.into();
     answer["usage"] = usage(prepared, generated);
     Ok(answer)
+}
+
+/// The log-probs of a prompt cannot be cut off, as a text can.
+pub(super) fn unscored() -> ApiError {
+    let message = "the time was up before the prompt was scored";
+    ApiError::server(message).with_status(StatusCode::GATEWAY_TIMEOUT).code("timeout")
 }
 
 fn tail(end: Option<&End>) -> &[Token] {
@@ -80,12 +87,11 @@ fn json_choice(prepared: &Prepared, index: usize, choice: Choice, scored: &[Scor
             let echoed = if prepared.echo { prompt.text.as_str() } else { "" };
             value["text"] = format!("{echoed}{}", choice.text).into();
             if let Some(most) = prepared.log_probs {
-                let first = prompt.tokens.first().filter(|_| prepared.echo).map(|id| Reported::first(*id));
-                let reported = first.into_iter().chain(scored.iter().map(Reported::scored));
+                let reported = of_prompt(prepared, prompt, scored);
                 let generated = choice.tokens.iter().chain(end_token(choice.end.as_ref()));
                 let generated = generated.map(|token| Reported::generated(token, most));
-                let reported: Vec<_> = reported.chain(generated).collect();
-                value["logprobs"] = OfCompletion::new(prepared.vocab.clone(), 0).write(&reported, most > 0);
+                let reported: Vec<_> = reported.into_iter().chain(generated).collect();
+                value["logprobs"] = OfCompletion::new(prepared.vocab.clone()).write(&reported, most > 0);
             }
         }
     }
@@ -93,6 +99,12 @@ fn json_choice(prepared: &Prepared, index: usize, choice: Choice, scored: &[Scor
         value["eft"] = more;
     }
     value
+}
+
+/// The tokens of a prompt with their log-probs, if it is echoed. The first token has none.
+pub(super) fn of_prompt(prepared: &Prepared, prompt: &PreparedPrompt, scored: &[Scored]) -> Vec<Reported> {
+    let first = prompt.tokens.first().filter(|_| prepared.echo).map(|id| Reported::first(*id));
+    first.into_iter().chain(scored.iter().map(Reported::scored)).collect()
 }
 
 /// What goes beyond OpenAI's protocol: contributions of terms, and why a text was cut off.

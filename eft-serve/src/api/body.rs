@@ -1,6 +1,7 @@
 //! [`Body`]: the fields of a request, of both protocols. Unknown fields are ignored.
 use std::collections::BTreeMap;
 
+use minijinja::Value as Ordered;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -34,7 +35,8 @@ pub struct Body {
     pub(crate) stream_options: Option<StreamOptions>,
     pub(crate) response_format: Option<ResponseFormat>,
     pub(crate) suffix: Option<String>,
-    pub(crate) tools: Option<Vec<Value>>,
+    pub(crate) tools: Option<Vec<Ordered>>,
+    pub(crate) tool_choice: Option<Value>,
     pub(crate) functions: Option<Vec<Value>>,
     pub(crate) eft: Option<BTreeMap<String, Value>>,
 }
@@ -46,9 +48,11 @@ pub(crate) struct MessageBody {
     #[serde(default)]
     pub(crate) content: Option<Content>,
     #[serde(default)]
-    pub(crate) tool_calls: Option<Value>,
+    pub(crate) tool_calls: Option<Ordered>,
     #[serde(default)]
     pub(crate) tool_call_id: Option<String>,
+    #[serde(default)]
+    pub(crate) name: Option<String>,
 }
 
 /// What a message says.

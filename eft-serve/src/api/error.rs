@@ -38,7 +38,11 @@ impl ApiError {
 
     /// A request that another status describes better than 400.
     pub(crate) fn status(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, ..Self::bad(message) }
+        Self::bad(message).with_status(status)
+    }
+
+    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
     }
 
     pub(crate) fn code(self, code: &'static str) -> Self {

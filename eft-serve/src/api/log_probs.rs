@@ -58,9 +58,9 @@ pub(super) struct OfCompletion {
 }
 
 impl OfCompletion {
-    /// Begins after this many characters.
-    pub(super) fn new(vocab: Arc<Vocab>, offset: usize) -> Self {
-        Self { detokenizer: Detokenizer::new(vocab.clone()), vocab, offset }
+    /// Begins with the first token of the answer, which may be that of a prompt that is echoed.
+    pub(super) fn new(vocab: Arc<Vocab>) -> Self {
+        Self { detokenizer: Detokenizer::new(vocab.clone()), vocab, offset: 0 }
     }
 
     /// The next tokens. `with_alternatives` says whether alternatives are reported, if only none.

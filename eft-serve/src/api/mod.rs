@@ -21,6 +21,7 @@ mod prompts;
 mod status;
 mod stream;
 mod tokens;
+mod tools;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -66,7 +67,8 @@ impl App {
     pub fn new(models: Models, config: &Config, key: Option<String>) -> std::io::Result<Self> {
         let metrics = Arc::new(Metrics::new());
         let &Limits { rows, queue, prefill, cached_tokens, .. } = &config.limits;
-        let limits = crate::schedule::Limits { rows, queue, prefill, cached_tokens };
+        let drafted_rows = config.speculation.rows;
+        let limits = crate::schedule::Limits { rows, queue, prefill, cached_tokens, drafted_rows };
         Ok(Self {
             models,
             scheduler: Scheduler::start(limits, metrics.clone())?,

@@ -10,8 +10,8 @@ use super::body::{Body, LogProbs, Stops, parse};
 use super::eft_fields::EftFields;
 use super::error::ApiError;
 use super::processors::{field, processors};
-use super::prompts::{conversation, prompts};
-use super::{App, now};
+use super::prompts::{prompts, with_tools};
+use super::{App, now, tools};
 use crate::models::Source;
 use crate::schedule::{Generate, Job, MOST_ALTERNATIVES, Task, Update};
 
@@ -33,6 +33,8 @@ pub(super) struct Prepared {
     /// The updates of the answers: first of the texts, then of the prompts that are scored.
     pub(super) updates: UnboundedReceiver<(usize, Update)>,
     pub(super) submitted: Instant,
+    /// When a client that has still not read its stream loses the rest.
+    pub(super) read_until: Instant,
     /// The number of texts of each prompt.
     pub(super) samples: usize,
     pub(super) prompts: Vec<PreparedPrompt>,
@@ -61,6 +63,11 @@ impl Prepared {
         self.prompts.len() * self.samples
     }
 
+    /// Whether the log-probs of this prompt are computed.
+    pub(super) fn scores(&self, prompt: usize) -> bool {
+        self.echo && self.log_probs.is_some() && self.prompts[prompt].tokens.len() > 1
+    }
+
     pub(super) fn prompt_tokens(&self) -> usize {
         self.prompts.iter().map(|prompt| prompt.tokens.len()).sum()
     }
@@ -69,7 +76,7 @@ impl Prepared {
 /// Reads and checks a request.
 pub(super) fn prepare(app: &App, protocol: Protocol, bytes: &[u8]) -> Result<Prepared, ApiError> {
     let mut body: Body = parse(bytes)?;
-    refuse_unsupported(&body)?;
+    refuse_unsupported(protocol, &body)?;
     let fields = EftFields::of(body.eft.take())?;
     let model = match body.model.take() {
         Some(model) => model,
@@ -79,7 +86,11 @@ pub(super) fn prepare(app: &App, protocol: Protocol, bytes: &[u8]) -> Result<Pre
     let source = source.map_err(|unresolved| unresolved.into_error(&model))?;
 
     let asked = match protocol {
-        Protocol::Chat => vec![conversation(body.messages.take())?],
+        Protocol::Chat => {
+            let prompt = with_tools(&mut body)?;
+            tools::check(app, &source, &prompt)?;
+            vec![prompt]
+        }
         Protocol::Completions => prompts(body.prompt.take())?,
     };
     let echo = protocol == Protocol::Completions && body.echo == Some(true);
@@ -100,12 +111,6 @@ pub(super) fn prepare(app: &App, protocol: Protocol, bytes: &[u8]) -> Result<Pre
 
     let log_probs = log_probs(protocol, &body)?;
     let stream = body.stream == Some(true);
-    if stream && echo && log_probs.is_some() {
-        return Err(ApiError::field(
-            "echo",
-            "the log-probs of a prompt are not streamed: leave out `stream`",
-        ));
-    }
     let samples = samples(app, &body, asked.len())?;
     let settings = Settings {
         sampling: sampling(app, &body)?,
@@ -129,6 +134,14 @@ pub(super) fn prepare(app: &App, protocol: Protocol, bytes: &[u8]) -> Result<Pre
             jobs.push(maker.generate(prompt, &settings, processors, index * samples));
         }
     }
+    if jobs.len() > app.limits.queue {
+        let reason = format!(
+            "takes {} places in the queue of this server, which has {}",
+            jobs.len(),
+            app.limits.queue
+        );
+        return Err(ApiError::field("prompt", reason));
+    }
     let kind = if protocol == Protocol::Chat { "chatcmpl" } else { "cmpl" };
     Ok(Prepared {
         protocol,
@@ -138,6 +151,7 @@ pub(super) fn prepare(app: &App, protocol: Protocol, bytes: &[u8]) -> Result<Pre
         jobs,
         updates,
         submitted: maker.submitted,
+        read_until: maker.submitted + 2 * app.time(),
         samples,
         prompts,
         log_probs,
@@ -216,11 +230,12 @@ impl JobMaker<'_> {
 }
 
 /// Refuses what would change the answer and is not supported.
-fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
-    let given = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    if given(&body.tools) || given(&body.functions) {
-        let name = if given(&body.tools) { "tools" } else { "functions" };
-        return Err(ApiError::field(name, "calls of tools are not supported"));
+fn refuse_unsupported(protocol: Protocol, body: &Body) -> Result<(), ApiError> {
+    if protocol == Protocol::Completions && body.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
+        return Err(ApiError::field("tools", "only conversations have tools"));
+    }
+    if body.functions.as_ref().is_some_and(|functions| !functions.is_empty()) {
+        return Err(ApiError::field("functions", "is not supported: `tools` has replaced it"));
     }
     if body.suffix.as_ref().is_some_and(|suffix| !suffix.is_empty()) {
         return Err(ApiError::field(

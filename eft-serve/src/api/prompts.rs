@@ -1,8 +1,18 @@
 //! The prompts of a request.
 use eft::{Message, Prompt};
 
-use super::body::{Content, MessageBody, PromptBody};
+use super::body::{Body, Content, MessageBody, PromptBody};
 use super::error::ApiError;
+use super::tools;
+
+/// The conversation of a request, with the tools that the model may call.
+pub(super) fn with_tools(body: &mut Body) -> Result<Prompt, ApiError> {
+    let conversation = conversation(body.messages.take())?;
+    Ok(match tools::given(body)? {
+        Some(tools) => tools::with(conversation, &tools),
+        None => conversation,
+    })
+}
 
 /// The conversation of a request.
 pub(super) fn conversation(messages: Option<Vec<MessageBody>>) -> Result<Prompt, ApiError> {
@@ -37,11 +47,13 @@ fn message(index: usize, body: MessageBody) -> Result<Message, ApiError> {
     // OpenAI's newer name of the same role.
     let role = if body.role == "developer" { "system".into() } else { body.role };
     let mut message = Message::new(role, text);
-    if let Some(calls) = body.tool_calls.filter(|calls| !calls.is_null()) {
-        message = message.field("tool_calls", calls.to_string());
+    if let Some(calls) = body.tool_calls.filter(|calls| !calls.is_none()) {
+        message = message.field("tool_calls", tools::calls(&calls));
     }
-    if let Some(id) = body.tool_call_id {
-        message = message.field("tool_call_id", serde_json::Value::from(id).to_string());
+    for (name, value) in [("tool_call_id", body.tool_call_id), ("name", body.name)] {
+        if let Some(value) = value {
+            message = message.field(name, serde_json::Value::from(value).to_string());
+        }
     }
     Ok(message)
 }

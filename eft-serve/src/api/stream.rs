@@ -1,23 +1,29 @@
 //! Answers in pieces, as server-sent events.
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::ops::Range;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use eft::Token;
 use serde_json::{Value, json};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::answer::{end_token, finish_reason, head, more, usage};
+use super::answer::{end_token, finish_reason, head, more, of_prompt, unscored, usage};
 use super::error::ApiError;
 use super::log_probs::{OfCompletion, Reported, of_chat};
 use super::prepare::{Prepared, Protocol};
-use crate::schedule::{End, Update};
+use crate::schedule::{End, EndReason, Scored, Update};
+
+/// How many parts are handed on before the client has read them.
+const AHEAD: usize = 8;
 
 /// The state of a stream.
 struct Stream {
     prepared: Prepared,
     choices: Vec<Choice>,
+    /// For each prompt, its scores so far, if they are computed.
+    prompts: Vec<Scores>,
     /// What can be sent.
     ready: VecDeque<String>,
     generated: usize,
@@ -30,48 +36,72 @@ struct Stream {
 /// The state of one text.
 struct Choice {
     begun: bool,
+    /// What has become of the text before the prompt could be sent.
+    held: Vec<Update>,
     log_probs: OfCompletion,
 }
 
-/// Waits for the first update, so that a refusal still has its status, and then answers in pieces.
-pub(super) async fn respond(
-    mut prepared: Prepared,
-    permit: OwnedSemaphorePermit,
-) -> Result<Response, ApiError> {
-    let first = match prepared.echo_only {
-        true => None,
-        false => match prepared.updates.recv().await {
-            Some((_, Update::Failed(failure))) => {
-                return Err(ApiError::failure(&failure, prepared.own_combination));
-            }
-            Some(update) => Some(update),
-            None => return Err(ApiError::server("the decoding thread has stopped")),
-        },
-    };
-    let choices = (0..prepared.texts()).map(|index| {
-        let prompt = &prepared.prompts[index / prepared.samples];
-        let before = if prepared.echo { prompt.text.chars().count() } else { 0 };
-        Choice { begun: false, log_probs: OfCompletion::new(prepared.vocab.clone(), before) }
-    });
-    let (choices, left) = (choices.collect(), prepared.texts());
+/// The scores of one prompt.
+struct Scores {
+    tokens: Vec<Scored>,
+    complete: bool,
+}
+
+/// Waits until there is something to send, so that a refusal still has its status, and then answers in pieces.
+pub(super) async fn respond(prepared: Prepared, permit: OwnedSemaphorePermit) -> Result<Response, ApiError> {
+    let choice =
+        |_| Choice { begun: false, held: Vec::new(), log_probs: OfCompletion::new(prepared.vocab.clone()) };
+    let scores = |prompt| Scores { tokens: Vec::new(), complete: !prepared.scores(prompt) };
     let mut stream = Stream {
-        prepared,
-        choices,
+        choices: (0..prepared.texts()).map(choice).collect(),
+        prompts: (0..prepared.prompts.len()).map(scores).collect(),
         ready: VecDeque::new(),
         generated: 0,
-        left,
+        left: prepared.texts(),
         done: false,
+        prepared,
         _permit: permit,
     };
-    match first {
-        Some((answer, update)) => stream.take(answer, update),
-        None => stream.echo_prompts(),
+    for prompt in 0..stream.prompts.len() {
+        stream.end_without_text(prompt);
     }
-    let events = futures_util::stream::unfold(stream, |mut stream| async {
-        let data = stream.next().await?;
-        Some((Ok::<_, Infallible>(Event::default().data(data)), stream))
+    while stream.ready.is_empty() {
+        match stream.prepared.updates.recv().await {
+            Some((_, Update::Failed(failure))) => {
+                return Err(ApiError::failure(&failure, stream.prepared.own_combination));
+            }
+            Some((answer, update)) => stream.take(answer, update),
+            None => return Err(ApiError::server("the decoding thread has stopped")),
+        }
+    }
+    let (parts, read) = mpsc::channel(AHEAD);
+    tokio::spawn(hand_on(stream, parts));
+    let events = futures_util::stream::unfold(read, |mut read| async {
+        let data = read.recv().await?;
+        Some((Ok::<_, Infallible>(Event::default().data(data)), read))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// Hands the parts of a stream on as they are read, until the client leaves or its time is up. The stream ends then, and
+/// another request may have its place.
+async fn hand_on(mut stream: Stream, parts: mpsc::Sender<String>) {
+    let (id, until) = (stream.prepared.id.clone(), stream.prepared.read_until);
+    let handed_on = async move {
+        loop {
+            let part = tokio::select! {
+                () = parts.closed() => return,
+                part = stream.next() => part,
+            };
+            let Some(part) = part else { return };
+            if parts.send(part).await.is_err() {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout_at(until.into(), handed_on).await.is_err() {
+        tracing::warn!(id, "a stream is ended, since its client does not read it");
+    }
 }
 
 impl Stream {
@@ -91,7 +121,16 @@ impl Stream {
     }
 
     fn take(&mut self, answer: usize, update: Update) {
-        if answer >= self.choices.len() {
+        match update {
+            Update::Failed(failure) => self.fail(&ApiError::failure(&failure, self.prepared.own_combination)),
+            update if answer < self.choices.len() => self.take_text(answer, update),
+            update => self.take_score(answer - self.choices.len(), update),
+        }
+    }
+
+    fn take_text(&mut self, answer: usize, update: Update) {
+        if !self.prompts[answer / self.prepared.samples].complete {
+            self.choices[answer].held.push(update);
             return;
         }
         match update {
@@ -106,18 +145,41 @@ impl Stream {
                 self.push(answer, None, &[], Some(&end));
                 self.end_one();
             }
-            Update::Failed(failure) => {
-                self.fail(&ApiError::failure(&failure, self.prepared.own_combination));
-            }
-            Update::Scored(_) => {}
+            Update::Failed(_) | Update::Scored(_) => {}
         }
     }
 
-    /// Sends prompts without texts.
-    fn echo_prompts(&mut self) {
-        for answer in 0..self.choices.len() {
+    fn take_score(&mut self, prompt: usize, update: Update) {
+        match update {
+            Update::Scored(tokens) => self.prompts[prompt].tokens.extend(tokens),
+            Update::Finished(End { reason: EndReason::Deadline | EndReason::Shutdown, .. }) => {
+                self.fail(&unscored());
+            }
+            Update::Finished(_) => {
+                self.prompts[prompt].complete = true;
+                self.end_without_text(prompt);
+                for answer in self.answers_to(prompt) {
+                    for update in std::mem::take(&mut self.choices[answer].held) {
+                        self.take_text(answer, update);
+                    }
+                }
+            }
+            Update::Piece(_) | Update::Failed(_) => {}
+        }
+    }
+
+    fn answers_to(&self, prompt: usize) -> Range<usize> {
+        prompt * self.prepared.samples..(prompt + 1) * self.prepared.samples
+    }
+
+    /// Sends a prompt that is answered alone, once its scores are known.
+    fn end_without_text(&mut self, prompt: usize) {
+        if !self.prepared.echo_only || !self.prompts[prompt].complete {
+            return;
+        }
+        for answer in self.answers_to(prompt) {
             self.begin(answer);
-            let end = End { reason: crate::schedule::EndReason::Scored, tail: Vec::new() };
+            let end = End { reason: EndReason::Scored, tail: Vec::new() };
             self.push(answer, None, &[], Some(&end));
             self.end_one();
         }
@@ -136,8 +198,15 @@ impl Stream {
                 self.send(json!([choice]), None);
             }
             Protocol::Completions if self.prepared.echo => {
-                let text = &self.prepared.prompts[answer / self.prepared.samples].text;
-                let choice = json!({"index": answer, "text": text, "logprobs": null, "finish_reason": null});
+                let index = answer / self.prepared.samples;
+                let prompt = &self.prepared.prompts[index];
+                let log_probs = self.prepared.log_probs.map(|most| {
+                    let reported = of_prompt(&self.prepared, prompt, &self.prompts[index].tokens);
+                    self.choices[answer].log_probs.write(&reported, most > 0)
+                });
+                let choice = json!({
+                    "index": answer, "text": prompt.text, "logprobs": log_probs, "finish_reason": null,
+                });
                 self.send(json!([choice]), None);
             }
             Protocol::Completions => {}

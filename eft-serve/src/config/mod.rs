@@ -50,6 +50,9 @@ pub struct Config {
     /// What a request may ask for.
     #[serde(default)]
     pub limits: Limits,
+    /// When texts are written by speculative decoding.
+    #[serde(default)]
+    pub speculation: Speculation,
 }
 
 /// Where a server listens, and who may use it.
@@ -211,7 +214,8 @@ pub struct Limits {
     pub tokens: usize,
     /// The most texts that a request may ask for, over all of its prompts; 256 by default.
     pub texts: usize,
-    /// The seconds after which a request is ended; 600 by default.
+    /// The seconds after which a request is ended; 600 by default. A client that reads a stream slowly has as long again, and
+    /// loses the rest then.
     pub seconds: f64,
 }
 
@@ -231,6 +235,22 @@ impl Default for Limits {
     }
 }
 
+/// When texts are written by speculative decoding. Texts are the same with it and without.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Speculation {
+    /// One of a combination's models drafts while at most this many texts of the combination are generated at once; 2 by
+    /// default. 0 switches it off.
+    pub rows: usize,
+}
+
+impl Default for Speculation {
+    fn default() -> Self {
+        Self { rows: 2 }
+    }
+}
+
 impl Config {
     /// A configuration without models.
     #[must_use]
@@ -241,6 +261,7 @@ impl Config {
             combinations: BTreeMap::new(),
             defaults: Defaults::default(),
             limits: Limits::default(),
+            speculation: Speculation::default(),
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Limits {
     pub prefill: usize,
     /// How many tokens the caches of texts that have ended may hold, for each model of a batch.
     pub cached_tokens: usize,
+    /// The most texts of a combination for which one of its models drafts; 0 for none.
+    pub drafted_rows: usize,
 }
 
 /// Why jobs are refused.

@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use eft::candle::Candle;
 use eft::decode::{Batch, Event, FinishReason, Request, TextEvent};
-use eft::{Decoding, Error, Result};
+use eft::{Decoding, Error, PromptReads, Result};
+use prometheus_client::metrics::counter::Counter;
 
 use super::job::{End, EndReason, Failure, Generate, Job, Update};
 use super::writer::Writer;
 use super::{Limits, Returned};
 use crate::metrics::Metrics;
+use crate::models::Source;
 
 /// What texts of one batch have in common.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,15 @@ pub(super) struct Texts {
     /// The jobs by the first of their rows.
     jobs: BTreeMap<usize, Begun>,
     metrics: Arc<Metrics>,
+    counted: Counted,
+}
+
+/// What the metrics have counted of a batch.
+#[derive(Default)]
+struct Counted {
+    reads: PromptReads,
+    drafted: usize,
+    accepted: usize,
 }
 
 /// The tokens of which log-probabilities are reported at each position, where they are reported.
@@ -124,6 +135,40 @@ impl Begun {
     }
 }
 
+/// Opens a batch. One of the combination's models drafts while it has at most `drafted_rows` rows. Draft and target draw with the
+/// same random numbers, so that texts are those of plain decoding.
+fn open(
+    source: &Source,
+    requests: &[Request],
+    decoding: &Decoding,
+    drafted_rows: usize,
+) -> Result<Batch<Candle>> {
+    if drafted_rows > 0 {
+        let speculative = source.speculate().same_text().most_rows(drafted_rows);
+        match speculative.generate_batch(requests.to_vec(), decoding) {
+            // No model of the combination can draft: it has only one, or others have tokens that it lacks.
+            Err(Error::Unsupported { .. } | Error::VocabMismatch { .. }) => {}
+            opened => return opened,
+        }
+    }
+    source.generate_batch(requests.to_vec(), decoding)
+}
+
+/// Opens a batch without a text, which the requests join, since prompts that join are read in pieces. Returns it with the first of
+/// their rows, and with what has been read of no prompt of theirs.
+fn open_empty(
+    source: &Source,
+    requests: &[Request],
+    decoding: &Decoding,
+    drafted_rows: usize,
+) -> Result<(Batch<Candle>, usize, PromptReads)> {
+    // Its text ends at once, and every vocabulary has the token.
+    let nothing = [Request::new([0]).max_tokens(0)];
+    let mut batch = open(source, &nothing, decoding, drafted_rows)?;
+    let (reads, rows) = (batch.prompt_reads(), batch.join(requests.to_vec())?);
+    Ok((batch, rows.start, reads))
+}
+
 impl Texts {
     /// Opens a batch. If that fails, the jobs come back with the error.
     pub(super) fn open(
@@ -140,13 +185,32 @@ impl Texts {
         if key.attribution {
             decoding = decoding.attribution(RIVALS);
         }
-        let batch = match source.generate_batch(jobs.iter().map(Begun::request), decoding) {
-            Ok(batch) => batch,
+        let requests: Vec<_> = jobs.iter().map(Begun::request).collect();
+        let drafted_rows = limits.drafted_rows;
+        let opened = open_empty(&source, &requests, &decoding, drafted_rows)
+            // Some combinations take no token ids, such as those that put a system message before each conversation.
+            .or_else(|_| Ok((open(&source, &requests, &decoding, drafted_rows)?, 0, PromptReads::default())));
+        let (batch, first, reads) = match opened {
+            Ok(opened) => opened,
             Err(error) => return Err(Box::new((jobs, error))),
         };
-        let mut texts = Self { key, batch, jobs: BTreeMap::new(), metrics };
-        texts.take_in(0, jobs);
+        let counted = Counted { reads, ..Counted::default() };
+        let mut texts = Self { key, batch, jobs: BTreeMap::new(), metrics, counted };
+        texts.take_in(first, jobs);
         Ok(texts)
+    }
+
+    /// Adds to the metrics what the models have read and drafted since the last call.
+    fn count(&mut self) {
+        let (reads, report) = (self.batch.prompt_reads(), self.batch.report());
+        let (drafted, accepted) = report.map_or((0, 0), |report| (report.drafted, report.accepted));
+        let add = |counter: &Counter, now: usize, before: usize| counter.inc_by((now - before) as u64);
+        let (metrics, before) = (&self.metrics, &self.counted);
+        add(&metrics.prompt_tokens_read, reads.read, before.reads.read);
+        add(&metrics.prompt_tokens_cached, reads.kept, before.reads.kept);
+        add(&metrics.drafted, drafted, before.drafted);
+        add(&metrics.accepted, accepted, before.accepted);
+        self.counted = Counted { reads, drafted, accepted };
     }
 
     /// Adds jobs with the same key. If that fails, the jobs come back with the error.
@@ -184,10 +248,9 @@ impl Texts {
     /// come back.
     pub(super) fn step(&mut self) -> Result<(), Returned<Vec<Begun>>> {
         self.metrics.step_rows.observe(self.rows() as f64);
-        let taken = match self.batch.advance() {
-            Ok(events) => events.into_iter().try_for_each(|event| self.take(event)),
-            Err(error) => Err(error),
-        };
+        let advanced = self.batch.advance();
+        self.count();
+        let taken = advanced.and_then(|events| events.into_iter().try_for_each(|event| self.take(event)));
         taken.map_err(|error| Box::new((self.unfinished(), error)))
     }
 

@@ -2,7 +2,7 @@
 use eft::{Decoding, Prompt, Sampling};
 use serde_json::{Value, json};
 
-use crate::http::{get, post};
+use crate::http::{get, post, post_text};
 use crate::shared;
 
 const QUESTION: &str = "Where does Ada Brook live?";
@@ -104,6 +104,9 @@ fn a_request_changes_the_combination() {
     assert_eq!(with(json!({"formula": "tuned"})), alone("tuned", Sampling::greedy()));
     let own = json!({"formula": "small + w*(tuned - small)", "w": 0.5});
     assert_eq!(with(own), alone("small + 0.5*(tuned - small)", Sampling::greedy()));
+    // A combination that takes conversations only.
+    let hinted = r#"large + under("Be brief.", tuned) - small"#;
+    assert_eq!(with(json!({"formula": hinted})), alone(hinted, Sampling::greedy()));
     // A model is served under its own name, too.
     let tuned = post(&url, ask(json!({"model": "tuned"}))).ok();
     assert_eq!(text(&tuned), alone("tuned", Sampling::greedy()));
@@ -178,10 +181,16 @@ fn wrong_requests_name_their_field() {
         (json!({"logprobs": true, "top_logprobs": 21}), "top_logprobs"),
         (json!({"stop": [""]}), "stop"),
         (json!({"tools": [{"type": "function"}]}), "tools"),
+        (json!({"tools": [7]}), "tools[0]"),
+        (json!({"tools": {"type": "function"}}), "tools"),
+        (json!({"tools": [{"type": "function"}], "tool_choice": "required"}), "tool_choice"),
+        (json!({"functions": [{"name": "weather"}]}), "functions"),
         (json!({"response_format": {"type": "yaml"}}), "response_format"),
         (json!({"eft": {"beta": 1}}), "eft.beta"),
         (json!({"eft": {"alpha": "much"}}), "eft.alpha"),
         (json!({"eft": {"formula": "large + nobody"}}), "eft.formula"),
+        (json!({"eft": {"formula": "large", "a": 1}}), "eft.a"),
+        (json!({"eft": {"formula": "large + a*tuned", "a": 1, "b": 1}}), "eft.b"),
         (json!({"eft": {"formula": "large - large"}}), ""),
     ];
     for (more, field) in wrong {
@@ -217,4 +226,63 @@ fn an_answer_follows_its_schema() {
     assert!(["fiddle", "harp"].contains(&written["plays"].as_str().unwrap()));
     let wrong = json!({"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}});
     assert_eq!(post(&url, ask(json!({"response_format": wrong}))).refused(400), "response_format");
+}
+
+/// The tuned model of this server has a template with tools.
+#[test]
+fn tools_are_passed_to_the_chat_template() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = crate::zoo();
+    let tuned = std::path::PathBuf::from(&config.models["tuned"].path);
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(tuned.join(file), folder.path().join(file)).unwrap();
+    }
+    let template = "{{ bos_token }}{% if tools %}Tools: {{ tools | tojson }}\n{% endif %}{% for m in messages %}\
+        {% if m.tool_calls %}[Call] {{ m.tool_calls[0].function.arguments.city }}{% else %}[User] {{ m.content }}\n{% endif %}\
+        {% endfor %}[Assistant]";
+    std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+    config
+        .models
+        .insert("tuned".into(), eft_serve::config::ModelConfig::new(folder.path().to_string_lossy()));
+    // Prompts are counted as this model reads them.
+    let combination = eft_serve::config::CombinationConfig::new("tuned + large - small");
+    config.combinations.insert("eft".into(), combination);
+    let server = eft_serve::Server::start(&config).unwrap();
+    let url = format!("http://{}/v1", server.address());
+
+    let tools = r#"[{"type": "function", "function": {"name": "weather", "description": "of a city"}}]"#;
+    let asked = |model: &str, more: &str| {
+        let body = format!(
+            r#"{{"model": "{model}", "temperature": 0, "max_tokens": 12,
+                "messages": [{{"role": "user", "content": "{QUESTION}"}}]{more}}}"#
+        );
+        post_text(&format!("{url}/chat/completions"), body)
+    };
+    let same = |prompt: String| {
+        let body = json!({"model": "tuned", "prompt": prompt, "temperature": 0, "max_tokens": 12});
+        post(&format!("{url}/completions"), body).ok()
+    };
+    // The entries of objects keep their order.
+    let with = asked("tuned", &format!(r#", "tools": {tools}"#)).ok();
+    let expected = same(format!("Tools: {tools}\n[User] {QUESTION}\n[Assistant]"));
+    assert_eq!(with["choices"][0]["message"]["content"], expected["choices"][0]["text"]);
+    assert_eq!(with["usage"], expected["usage"]);
+    // Not to be used, they are left out.
+    let without = asked("tuned", &format!(r#", "tools": {tools}, "tool_choice": "none""#)).ok();
+    assert_eq!(without["usage"], same(format!("[User] {QUESTION}\n[Assistant]"))["usage"]);
+    // A combination needs one model that is told of them.
+    assert_eq!(asked("eft", &format!(r#", "tools": {tools}"#)).status, 200);
+    assert_eq!(asked("large", &format!(r#", "tools": {tools}"#)).refused(400), "tools");
+
+    // The arguments of earlier calls are objects for the template.
+    let call = json!({"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{\"city\": \"Norby\"}"}});
+    let messages = json!([
+        {"role": "user", "content": QUESTION}, {"role": "assistant", "content": null, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "cold"},
+    ]);
+    let body = json!({"model": "tuned", "messages": messages, "temperature": 0, "max_tokens": 12});
+    let called = post(&format!("{url}/chat/completions"), body).ok();
+    let expected = same(format!("[User] {QUESTION}\n[Call] Norby[User] cold\n[Assistant]"));
+    assert_eq!(called["usage"], expected["usage"]);
+    assert_eq!(called["choices"][0]["message"]["content"], expected["choices"][0]["text"]);
 }

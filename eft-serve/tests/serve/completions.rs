@@ -107,9 +107,34 @@ fn a_prompt_is_echoed_without_a_text() {
     let joined: String = parts.iter().map(|part| part["choices"][0]["text"].as_str().unwrap()).collect();
     assert_eq!(whole["choices"][0]["text"], joined);
     assert!(joined.starts_with(PROMPT));
-    let asked = json!({"echo": true, "stream": true, "logprobs": 1});
-    assert_eq!(post(&url(), complete(asked)).refused(400), "echo");
     assert_eq!(post(&url(), complete(json!({"max_tokens": 0}))).refused(400), "max_tokens");
+}
+
+#[test]
+fn the_log_probs_of_a_prompt_are_streamed() {
+    let several = json!({"n": 2, "temperature": 1, "seed": 3, "prompt": [ids(PROMPT), [5]]});
+    for mut more in [several, json!({"max_tokens": 0, "prompt": [[5], ids(PROMPT)]}), json!({})] {
+        (more["echo"], more["logprobs"]) = (json!(true), json!(2));
+        let whole = post(&url(), complete(more.clone())).ok();
+        let mut streamed = complete(more);
+        streamed["stream"] = json!(true);
+        let parts = post(&url(), streamed).parts();
+        for choice in whole["choices"].as_array().unwrap() {
+            let of_choice =
+                || parts.iter().map(|part| &part["choices"][0]).filter(|c| c["index"] == choice["index"]);
+            let text: String = of_choice().map(|part| part["text"].as_str().unwrap()).collect();
+            assert_eq!(choice["text"], text);
+            for field in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
+                let lists = of_choice().filter_map(|part| part["logprobs"][field].as_array());
+                let joined: Vec<_> = lists.flatten().cloned().collect();
+                assert_eq!(Value::from(joined), choice["logprobs"][field], "{field}");
+            }
+            assert_eq!(of_choice().last().unwrap()["finish_reason"], choice["finish_reason"]);
+        }
+    }
+    let long =
+        json!({"prompt": "word ".repeat(2000), "echo": true, "stream": true, "logprobs": 1, "max_tokens": 0});
+    post(&url(), complete(long)).refused(400);
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! Requests of all shapes: none makes the server panic, and none that is wrong is answered with a status of 5xx.
+//! Requests of all shapes: none makes the server panic, and none that is wrong is answered with a status of 5xx. The variable
+//! `PROPTEST_CASES` sets how many are read.
 use std::sync::OnceLock;
 
 use eft_serve::Models;
 use eft_serve::api::{App, status_of_request};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use serde_json::{Value, json};
 
 use crate::http::post_text;
@@ -18,7 +20,7 @@ fn app() -> &'static App {
 }
 
 /// The names of all fields, and some that there are not.
-const FIELDS: [&str; 29] = [
+const FIELDS: [&str; 31] = [
     "model",
     "messages",
     "prompt",
@@ -44,7 +46,9 @@ const FIELDS: [&str; 29] = [
     "response_format",
     "suffix",
     "tools",
+    "tool_choice",
     "functions",
+    "messages",
     "eft",
     "user",
     "",
@@ -61,7 +65,7 @@ fn leaf() -> impl Strategy<Value = Value> {
         (-2.0..3.0f64).prop_map(|number| json!(number)),
         ".{0,12}".prop_map(Value::from),
         prop_oneof![
-            "eft|large|tuned|user|system|assistant|text|json_object|json_schema|formula|alpha",
+            "eft|large|tuned|user|system|assistant|tool|text|json_object|json_schema|formula|alpha|auto|none",
             "large [+*-] (tuned|small|alpha|0\\.5|1e39)",
         ]
         .prop_map(Value::from),
@@ -71,7 +75,7 @@ fn leaf() -> impl Strategy<Value = Value> {
 fn value() -> impl Strategy<Value = Value> {
     leaf().prop_recursive(4, 24, 5, |inner| {
         let name = prop_oneof![
-            "role|content|type|text|formula|alpha|attribution|json_schema|schema|include_usage|[0-9]{1,4}|.{0,4}"
+            "role|content|type|text|formula|alpha|attribution|json_schema|schema|include_usage|tool_calls|function|arguments|name|[0-9]{1,4}|.{0,4}"
         ];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
@@ -106,6 +110,15 @@ proptest! {
         let status = status_of_request(app(), true, body.as_bytes());
         prop_assert!(status < 500, "{status}: {body}");
     }
+}
+
+/// The tests above would be worth little if all requests were right, or all were refused at once.
+#[test]
+fn some_requests_are_right_and_some_are_wrong() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let bodies = (0..100).map(|_| request().new_tree(&mut runner).expect("a request").current());
+    let right = bodies.filter(|body| status_of_request(app(), true, body.as_bytes()) == 200).count();
+    assert!((10..90).contains(&right), "{right} of 100");
 }
 
 proptest! {

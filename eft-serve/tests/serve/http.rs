@@ -79,3 +79,11 @@ pub(crate) fn post_with(url: &str, header: (&str, &str), body: Value) -> Answer 
     let request = agent().post(url).header("Content-Type", "application/json").header(header.0, header.1);
     answer(request.send(body.to_string()))
 }
+
+/// A number among the metrics of a server.
+pub(crate) fn metric(url: &str, name: &str) -> f64 {
+    let text = get(&format!("{url}/metrics")).text;
+    let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+    line.and_then(|line| line.split(' ').nth(1)?.parse().ok())
+        .unwrap_or_else(|| panic!("no {name} in {text}"))
+}

@@ -6,8 +6,16 @@ mod config;
 mod fuzz;
 mod http;
 mod load;
+mod prefill;
+#[cfg(feature = "remote")]
+#[path = "../../../eft-backend-remote/tests/all/process.rs"]
+mod process;
 mod readme;
+#[cfg(feature = "remote")]
+mod remote;
 mod scheduling;
+mod slow;
+mod speculation;
 
 use std::sync::OnceLock;
 

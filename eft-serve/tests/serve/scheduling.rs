@@ -11,7 +11,7 @@ use eft::{Vocab, from_fn};
 use eft_serve::{Config, Models, Server};
 use serde_json::{Value, json};
 
-use crate::http::{Answer, get, post};
+use crate::http::{Answer, metric, post};
 
 /// A model that computes only while its gate is open, and fails at prompts that begin with token 2.
 #[derive(Clone, Default)]
@@ -45,19 +45,12 @@ impl Gate {
     }
 }
 
-fn until(what: &str, reached: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, reached: impl Fn() -> bool) {
     let start = Instant::now();
     while !reached() {
         assert!(start.elapsed() < Duration::from_secs(60), "{what} is not reached");
         thread::sleep(Duration::from_millis(2));
     }
-}
-
-fn metric(url: &str, name: &str) -> f64 {
-    let text = get(&format!("{url}/metrics")).text;
-    let line = text.lines().find(|line| line.split(' ').next() == Some(name));
-    line.and_then(|line| line.split(' ').nth(1)?.parse().ok())
-        .unwrap_or_else(|| panic!("no {name} in {text}"))
 }
 
 fn body(prompt: u32, tokens: usize) -> Value {
@@ -81,6 +74,9 @@ fn a_full_queue_refuses_and_says_when_to_come_back() {
     let third = ask(&url, body(0, 3)).join().unwrap();
     third.refused(429);
     assert!(third.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    // What never fits is not asked to come back.
+    let both = json!({"model": "model", "prompt": [[0], [1]]});
+    assert_eq!(ask(&url, both).join().unwrap().refused(400), "prompt");
     gate.open();
     let (first, second) = (first.join().unwrap().ok(), second.join().unwrap().ok());
     assert_eq!(first["choices"], second["choices"]);

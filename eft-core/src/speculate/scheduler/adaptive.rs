@@ -42,7 +42,7 @@ pub(in crate::speculate) struct Measured {
     /// The time of the passes of the target's other models.
     pub(in crate::speculate) target: f64,
     /// Whether any pass was run. The first step of a text needs none, since the scores after the prompt are known from
-    /// opening it.
+    /// reading it.
     pub(in crate::speculate) ran: bool,
 }
 

@@ -48,6 +48,13 @@ impl DraftScheduler {
         }
     }
 
+    /// Takes note of a step whose costs it is not to learn from: the draft has to catch up with its tokens.
+    pub(super) fn pass_over(&mut self) {
+        if let Self::Adaptive(adaptive, _) = self {
+            adaptive.set_unread(adaptive.unread() + 1);
+        }
+    }
+
     /// Returns the seconds that a plain step takes; `None` before one was measured.
     pub(super) fn plain(&self) -> Option<f64> {
         match self {

@@ -1,7 +1,7 @@
 //! Tokens that a processor forces: they save passes and change nothing.
 use super::*;
 use eft_core::Edit;
-use eft_core::decode::Request;
+use eft_core::decode::{Generation, Request};
 
 /// Forces the tokens at the positions 2 to 5 of every 7, or only allows no others.
 #[derive(Clone, Copy)]
@@ -81,6 +81,23 @@ fn forced_tokens_are_read_in_one_pass() {
     assert_eq!(source.generate([1], decoding(true)).unwrap().count(), 21);
     // Of every 7 tokens, 4 are forced. Every token but the last is still read once.
     assert_eq!(counts.take(), (21 - 12, 21));
+}
+
+#[test]
+fn forced_tokens_are_not_drafted() {
+    let (target, draft) = (model("a", 1), model("b", 2));
+    for sampling in [Sampling::greedy(), Sampling::default().seed(3)] {
+        let decoding = |forces| {
+            Decoding::from(sampling).stop_ids([]).max_tokens(21).alternatives(1).processor(Pattern { forces })
+        };
+        let tokens = |text: &mut Generation<Host>| text.map(|token| token.unwrap().id).collect::<Vec<_>>();
+        let plain = tokens(&mut target.generate([1], decoding(false)).unwrap());
+        let mut drafted =
+            target.speculate().draft(&draft).block(2).same_text().generate([1], decoding(true)).unwrap();
+        assert_eq!(tokens(&mut drafted), plain);
+        // No block of three tokens passes over the four that are forced together.
+        assert_eq!(drafted.report().unwrap().plain_steps, 3);
+    }
 }
 
 #[test]

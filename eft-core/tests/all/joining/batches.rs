@@ -80,7 +80,8 @@ fn batch(way: usize, cache: usize, requests: Vec<Request>) -> Batch<Host> {
     match way / 3 {
         0 => source.generate_batch(requests, decoding),
         1 => source.speculate().draft(&b).block(3).generate_batch(requests, decoding),
-        _ => source.speculate().draft(&b).block(2).same_text().generate_batch(requests, decoding),
+        2 => source.speculate().draft(&b).block(2).same_text().generate_batch(requests, decoding),
+        _ => source.speculate().draft(&b).most_rows(2).same_text().generate_batch(requests, decoding),
     }
     .unwrap()
 }
@@ -89,7 +90,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
     #[test]
     fn a_text_depends_neither_on_when_its_row_joined_nor_on_the_other_rows(
-        way in 0usize..9,
+        way in 0usize..12,
         cache in 0usize..3,
         prompts in prop::collection::vec((prop::collection::vec(0u32..10, 0..5), 0usize..30, 1usize..3), 1..7),
     ) {
@@ -287,6 +288,26 @@ fn the_next_turn_of_a_chat_reads_only_what_is_new() {
     // The last token of the text has not been fed.
     assert_eq!(read_for(&mut batch, &counts, &[&text[..], &[4, 4]].concat()), 3);
     assert_eq!(read_for(&mut batch, &counts, &[5, 6, 8, 9]), 1, "its last token is read again");
+}
+
+/// A prompt that is read in pieces counts as one that is read at once.
+#[test]
+fn tokens_of_prompts_are_read_or_kept() {
+    for prefill in [100, 2] {
+        let (small, counts) = counted("small", 1, &["x"]);
+        let source = model("m", 2) + small.adapter("x").unwrap();
+        let decoding = greedy().max_tokens(1).cached_tokens(100).prefill(prefill);
+        let mut batch = source.generate_batch([[1]], &decoding).unwrap();
+        let reads = |batch: &Batch<Host>| (batch.prompt_reads().read, batch.prompt_reads().kept);
+        assert_eq!(reads(&batch), (2, 0), "two models read one token");
+        let before = counts.take().1;
+        assert_eq!(read_for(&mut batch, &counts, &[2, 3, 4, 5, 6]), 5);
+        assert_eq!((reads(&batch), before), ((2 * (1 + 5), 0), 1));
+        assert_eq!(read_for(&mut batch, &counts, &[2, 3, 4, 7, 8, 9]), 3);
+        assert_eq!(reads(&batch), (2 * (1 + 5 + 3), 2 * 3));
+        assert_eq!(read_for(&mut batch, &counts, &[2, 3, 4, 7, 8, 9]), 1);
+        assert_eq!(reads(&batch), (2 * (1 + 5 + 3 + 1), 2 * (3 + 5)));
+    }
 }
 
 #[test]

@@ -48,6 +48,26 @@ fn a_block_is_one_pass_of_each_term_and_no_token_is_read_twice() {
 }
 
 #[test]
+fn drafting_rests_while_there_are_more_rows_than_it_is_for() {
+    let ((large, counts), (tuned, _)) = (alphabet("large", 3.0, 1), alphabet("tuned", 2.0, 1));
+    let target = &large + 0.5 * &tuned;
+    let speculative = target.speculate().draft(&tuned).block(2).most_rows(1);
+    let mut batch = speculative.generate_batch([[0]], long().max_tokens(12)).unwrap();
+    let step = |batch: &mut Batch<Host>| {
+        let events = batch.advance().unwrap();
+        events.iter().filter(|event| matches!(event, Event::Token { .. })).count()
+    };
+    assert_eq!(step(&mut batch), 3, "a block");
+    batch.join([eft_core::decode::Request::new([5]).max_tokens(2)]).unwrap();
+    counts.take();
+    assert_eq!((step(&mut batch), step(&mut batch)), (2, 2), "a token for each row");
+    assert_eq!(counts.take().0, 1 + 2, "the prompt, and a pass for each step");
+    assert_eq!(step(&mut batch), 3, "the other row has ended");
+    let report = batch.report().unwrap();
+    assert_eq!((report.blocks, report.plain_steps, report.tokens), (2, 2, 3 + 4 + 3));
+}
+
+#[test]
 fn an_adapter_that_drafts_shares_the_pass_that_verifies() {
     let (small, counts) = counted("small", 2, &["tuned"]);
     let tuned = small.adapter("tuned").unwrap();
