@@ -17,5 +17,5 @@ pub(super) fn unpack(mut block: &[u8], groups: &mut Groups) {
 
 /// A digit of base three. The byte is the number of five digits as a fraction of 243 digits, in units of 1/256.
 fn digit(byte: u8, place: u32) -> i8 {
-    (u16::from(byte.wrapping_mul(3u8.pow(place))) * 3 >> 8) as i8
+    ((u16::from(byte.wrapping_mul(3u8.pow(place))) * 3) >> 8) as i8
 }
