@@ -25,7 +25,7 @@ const PARALLEL_THRESHOLD: usize = 1 << 16;
 /// Rows of activations, eight side by side.
 pub(super) struct RowBlocks {
     /// The number of groups in a row.
-    groups: usize,
+    pub(super) groups: usize,
     blocks: Vec<Lanes>,
 }
 

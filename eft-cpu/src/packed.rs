@@ -5,14 +5,17 @@ use eft_models::Blocks;
 use fearless_simd::Simd;
 
 use super::activations::QuantisedActivations;
-use super::blocks::{Block, Group, OUTPUTS, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+use super::blocks::{
+    Block, Coded, Group, IQ4NL, IQ4XS, MXFP4, OUTPUTS, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
+};
 use super::few::{self, FEW, SuperRows};
 use super::level::{Dot, Kernel};
 use super::many::{self, RowBlocks};
 use super::tiles;
 
-/// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind: the first
-/// expression for kinds with 32 entries in a block, the second for kinds with 256.
+/// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind: the second
+/// expression for kinds of super-blocks, the first for all others. All kinds that are unpacked to [`Coded`] blocks before
+/// share one.
 macro_rules! for_kind {
     ($kind:expr, $block:ident => $of_32:expr, $of_256:expr) => {
         match $kind {
@@ -56,9 +59,36 @@ macro_rules! for_kind {
                 type $block = Q6K;
                 $of_256
             }
+            Blocks::IQ4NL => {
+                type $block = IQ4NL;
+                $of_32
+            }
+            Blocks::IQ4XS => {
+                type $block = IQ4XS;
+                $of_32
+            }
+            Blocks::MXFP4 => {
+                type $block = MXFP4;
+                $of_32
+            }
+            Blocks::IQ1S
+            | Blocks::IQ1M
+            | Blocks::IQ2XXS
+            | Blocks::IQ2XS
+            | Blocks::IQ2S
+            | Blocks::IQ3XXS
+            | Blocks::IQ3S
+            | Blocks::TQ1_0
+            | Blocks::TQ2_0 => {
+                type $block = Coded;
+                $of_32
+            }
         }
     };
 }
+
+/// The number of outputs that are unpacked to [`Coded`] blocks at once.
+const UNPACKED: usize = 16;
 
 /// Quantised activations, arranged for the products that read them.
 pub(super) enum Input {
@@ -75,8 +105,18 @@ impl Input {
         if quantised.rows() > FEW {
             return Self::Many(RowBlocks::new(&quantised));
         }
-        let supers = kinds.any(|kind| kind.entries() == 256).then(|| SuperRows::new(&quantised));
+        let is_super =
+            |kind| matches!(kind, Blocks::Q2K | Blocks::Q3K | Blocks::Q4K | Blocks::Q5K | Blocks::Q6K);
+        let supers = kinds.any(is_super).then(|| SuperRows::new(&quantised));
         Self::Few(quantised, supers)
+    }
+
+    /// The number of groups of 32 columns in a row.
+    fn groups(&self) -> usize {
+        match self {
+            Self::Few(x, _) => x.groups,
+            Self::Many(x) => x.groups,
+        }
     }
 }
 
@@ -94,25 +134,54 @@ impl Kernel for Product<'_, '_> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
         let Self { kind, weights, x, outputs, out } = self;
-        match x {
-            Input::Many(x) => {
-                for_kind!(kind, B => simd.vectorize(
-                    #[inline(always)]
-                    || many::product::<S, D, B>(simd, weights, x, outputs, out),
-                ), simd.vectorize(
-                    #[inline(always)]
-                    || many::product::<S, D, B>(simd, weights, x, outputs, out),
-                ));
-            }
-            Input::Few(x, supers) => {
-                for_kind!(kind, B => simd.vectorize(
-                    #[inline(always)]
-                    || tiles::product::<S, D, B>(simd, weights, x, outputs, out),
-                ), match supers {
-                    Some(x) => few::product::<S, D, B>(simd, weights, x, outputs, out),
-                    None => unreachable!("the activations were arranged for other kinds than {kind:?}"),
-                });
-            }
+        let unpack = Coded::unpacker(kind);
+        let step = if unpack.is_some() { UNPACKED } else { outputs.len().max(1) };
+        let row = x.groups() * 32 / kind.entries() * kind.bytes();
+        let mut unpacked = Vec::new();
+        for start in outputs.clone().step_by(step) {
+            let end = outputs.end.min(start + step);
+            let (weights, range) = match unpack {
+                Some(unpack) => {
+                    Coded::unpack_all(unpack, kind, &weights[start * row..end * row], &mut unpacked);
+                    (&unpacked[..], 0..end - start)
+                }
+                None => (weights, start..end),
+            };
+            let part = start - outputs.start..end - outputs.start;
+            let mut out: Vec<_> = out.iter_mut().map(|out| &mut out[part.clone()]).collect();
+            multiply::<S, D>(simd, kind, weights, x, range, &mut out);
+        }
+    }
+}
+
+/// Multiplies with blocks of a kind, or with those that its blocks were unpacked to.
+#[inline(always)]
+fn multiply<S: Simd, D: Dot<S>>(
+    simd: S,
+    kind: Blocks,
+    weights: &[u8],
+    x: &Input,
+    outputs: Range<usize>,
+    out: &mut [&mut [f32]],
+) {
+    match x {
+        Input::Many(x) => {
+            for_kind!(kind, B => simd.vectorize(
+                #[inline(always)]
+                || many::product::<S, D, B>(simd, weights, x, outputs, out),
+            ), simd.vectorize(
+                #[inline(always)]
+                || many::product::<S, D, B>(simd, weights, x, outputs, out),
+            ));
+        }
+        Input::Few(x, supers) => {
+            for_kind!(kind, B => simd.vectorize(
+                #[inline(always)]
+                || tiles::product::<S, D, B>(simd, weights, x, outputs, out),
+            ), match supers {
+                Some(x) => few::product::<S, D, B>(simd, weights, x, outputs, out),
+                None => unreachable!("the activations were arranged for other kinds than {kind:?}"),
+            });
         }
     }
 }
@@ -127,7 +196,17 @@ pub(super) struct Dequantise<'a> {
 impl Kernel for Dequantise<'_> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
-        for_kind!(self.kind, B => dequantise::<S, D, B>(simd, self), dequantise::<S, D, B>(simd, self));
+        let Self { kind, blocks, out } = self;
+        let mut unpacked = Vec::new();
+        let blocks = match Coded::unpacker(kind) {
+            Some(unpack) => {
+                Coded::unpack_all(unpack, kind, blocks, &mut unpacked);
+                &unpacked[..]
+            }
+            None => blocks,
+        };
+        let rows = Dequantise { kind, blocks, out };
+        for_kind!(kind, B => dequantise::<S, D, B>(simd, rows), dequantise::<S, D, B>(simd, rows));
     }
 }
 

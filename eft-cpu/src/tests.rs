@@ -1,6 +1,8 @@
 //! Products with every kind of weights, on every set of instructions, against candle's dequantised weights and sums in
 //! f64.
 #![allow(clippy::unwrap_used, reason = "tests")]
+mod tables;
+
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
@@ -165,6 +167,7 @@ fn products_with_the_largest_codes_do_not_overflow() {
             Blocks::Q2K => &[80, 82],
             Blocks::Q3K => &[108],
             Blocks::Q6K => &[208],
+            other => unreachable!("{other:?} is not a kind that candle knows"),
         };
         for (byte, factor) in [(0x00, 0), (0x7f, 0), (0x80, 0), (0xff, 0), (0x5a, 167)] {
             let count = outputs * columns / kind.entries() * kind.bytes();

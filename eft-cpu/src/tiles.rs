@@ -32,10 +32,10 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block>(
         let at = Tile { tile: &tile, x, to };
         match out.len() {
             0 => {}
-            1 => sums::<S, D, 1>(simd, B::LARGEST, at, out),
-            2 => sums::<S, D, 2>(simd, B::LARGEST, at, out),
-            3 => sums::<S, D, 3>(simd, B::LARGEST, at, out),
-            _ => sums::<S, D, FEW>(simd, B::LARGEST, at, out),
+            1 => sums::<S, D, 1>(simd, B::LARGEST, B::HALF_SCALES, at, out),
+            2 => sums::<S, D, 2>(simd, B::LARGEST, B::HALF_SCALES, at, out),
+            3 => sums::<S, D, 3>(simd, B::LARGEST, B::HALF_SCALES, at, out),
+            _ => sums::<S, D, FEW>(simd, B::LARGEST, B::HALF_SCALES, at, out),
         }
     }
 }
@@ -49,19 +49,28 @@ struct Tile<'a> {
 }
 
 /// Computes the products of a tile's outputs with `M` rows. Independent of the kind of block, so that it is compiled
-/// once for all kinds.
+/// once for all kinds. Only codes of eight bits may have different scales in the two halves of a group.
 #[inline(always)]
-fn sums<S: Simd, D: Dot<S>, const M: usize>(simd: S, largest: u8, at: Tile<'_>, out: &mut [&mut [f32]]) {
-    let sums = if largest == u8::MAX {
-        simd.vectorize(
+fn sums<S: Simd, D: Dot<S>, const M: usize>(
+    simd: S,
+    largest: u8,
+    half_scales: bool,
+    at: Tile<'_>,
+    out: &mut [&mut [f32]],
+) {
+    let sums = match (largest == u8::MAX, half_scales) {
+        (true, true) => simd.vectorize(
             #[inline(always)]
-            || group_sums::<S, D, true, M>(simd, &at),
-        )
-    } else {
-        simd.vectorize(
+            || group_sums::<S, D, true, true, M>(simd, &at),
+        ),
+        (true, false) => simd.vectorize(
             #[inline(always)]
-            || group_sums::<S, D, false, M>(simd, &at),
-        )
+            || group_sums::<S, D, true, false, M>(simd, &at),
+        ),
+        (false, _) => simd.vectorize(
+            #[inline(always)]
+            || group_sums::<S, D, false, false, M>(simd, &at),
+        ),
     };
     for (out, sums) in out.iter_mut().zip(sums) {
         out[at.to.clone()].copy_from_slice(&sums[..at.to.len()]);
@@ -69,7 +78,7 @@ fn sums<S: Simd, D: Dot<S>, const M: usize>(simd: S, largest: u8, at: Tile<'_>, 
 }
 
 #[inline(always)]
-fn group_sums<S: Simd, D: Dot<S>, const BYTES: bool, const M: usize>(
+fn group_sums<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const M: usize>(
     simd: S,
     at: &Tile<'_>,
 ) -> [[f32; OUTPUTS]; M] {
@@ -87,7 +96,13 @@ fn group_sums<S: Simd, D: Dot<S>, const BYTES: bool, const M: usize>(
         let mut scales = [zero; OUTPUTS];
         for n in 0..OUTPUTS {
             codes[n] = u8x32::from_slice(simd, &group.codes[n]);
-            scales[n] = f32x8::splat(simd, group.scales[n][0]);
+            let [first, last] = group.scales[n];
+            // The first four lanes have the sums of the first half of the columns.
+            scales[n] = if HALVES {
+                f32x8::from_slice(simd, &[first, first, first, first, last, last, last, last])
+            } else {
+                f32x8::splat(simd, first)
+            };
         }
         let group_offsets = f32x8::from_slice(simd, &group.offsets);
         for m in 0..M {

@@ -87,6 +87,55 @@ def packed_integers(weight, rng):
     return {"weight_packed": words(steps + 8, 4), "weight_scale": scales, "weight_shape": shape}, steps * wide
 
 
+# The numbers that the codes of four bits stand for: bitsandbytes' tables.
+FP4 = [0.0, 0.0052083333, 0.6666667, 1.0, 0.3333333, 0.5, 0.1666667, 0.25]
+TABLES = {
+    "nf4": [-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+            -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+            0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0],
+    "fp4": FP4 + [-number for number in FP4],
+}
+
+
+def four_bits(weight, kind, nested):
+    """bitsandbytes: codes of four bits in blocks of 64, with scales that may be quantised in blocks of 8."""
+    size, table = 64, np.array(TABLES[kind], dtype=np.float32)
+    blocks = weight.reshape(-1, size)
+    absmax = np.abs(blocks).max(1)
+    state = dict(quant_type=kind, blocksize=size, dtype="float32", shape=list(weight.shape))
+    parts = {"weight.quant_map": torch.from_numpy(table)}
+    if nested:
+        codes_of = np.sort(np.concatenate([np.linspace(-1, 1, 255), [0.003]])).astype(np.float32)
+        offset = float(absmax.mean())
+        outer = np.array([np.abs(part).max() for part in np.split(absmax - offset, range(8, len(absmax), 8))], dtype=np.float32)
+        wide = outer.repeat(8)[:len(absmax)]
+        codes = np.abs(codes_of[None] - ((absmax - offset) / wide)[:, None]).argmin(1)
+        absmax = (codes_of[codes] * wide + np.float32(offset)).astype(np.float32)
+        state |= dict(nested_blocksize=8, nested_dtype="float32", nested_offset=offset)
+        parts |= {"weight.absmax": torch.from_numpy(codes.astype(np.uint8)), "weight.nested_absmax": torch.from_numpy(outer),
+                  "weight.nested_quant_map": torch.from_numpy(codes_of)}
+    else:
+        parts["weight.absmax"] = torch.from_numpy(absmax)
+    codes = np.abs(table[None, None] - (blocks / absmax[:, None])[:, :, None]).argmin(2)
+    pairs = codes.reshape(-1, 2).astype(np.uint8)
+    parts["weight"] = torch.from_numpy(pairs[:, :1] << np.uint8(4) | pairs[:, 1:])
+    parts[f"weight.quant_state.bitsandbytes__{kind}"] = torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
+    return parts, (table[codes] * absmax[:, None]).reshape(weight.shape)
+
+
+def eight_bits(weight):
+    """bitsandbytes: integers of eight bits, with the largest absolute value of each output."""
+    largest = np.abs(weight).max(1, keepdims=True)
+    steps = np.round(weight / largest * 127).astype(np.int8)
+    parts = {"weight": torch.from_numpy(steps), "SCB": torch.from_numpy(largest[:, 0]), "weight_format": torch.tensor(0, dtype=torch.uint8)}
+    return parts, steps * largest / 127
+
+
+def bitsandbytes(bits, **settings):
+    return {"quant_method": "bitsandbytes", "load_in_4bit": bits == 4, "load_in_8bit": bits == 8,
+            "llm_int8_skip_modules": None, "bnb_4bit_quant_storage": "uint8"} | settings
+
+
 def compressed(format, **weights):
     scheme = {"targets": ["Linear"], "input_activations": None, "output_activations": None,
               "weights": {"symmetric": True, "dynamic": False} | weights}
@@ -128,6 +177,9 @@ FORMATS = {
                         lambda w, _: scaled(w, torch.int8, (1, None), "weight_scale")),
     "compressed-int4": (compressed("pack-quantized", num_bits=4, type="int", strategy="group", group_size=GROUP),
                         packed_integers),
+    "bnb-nf4": (bitsandbytes(4, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True), lambda w, _: four_bits(w, "nf4", True)),
+    "bnb-fp4": (bitsandbytes(4, bnb_4bit_quant_type="fp4", bnb_4bit_use_double_quant=False), lambda w, _: four_bits(w, "fp4", False)),
+    "bnb-int8": (bitsandbytes(8), lambda w, _: eight_bits(w)),
 }
 
 for name in sys.argv[1:] or FORMATS:

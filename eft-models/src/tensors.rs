@@ -38,7 +38,8 @@ pub enum Dtype {
 }
 
 /// The kinds of quantised blocks in GGUF files: the digit is the number of bits for an entry. Each run of 16 or 32
-/// entries has a scale, and in some kinds an offset.
+/// entries has a scale, and in some kinds an offset. In kinds whose names begin with `IQ`, entries or runs of entries are
+/// indices into tables; `TQ` are ternary; MXFP4 is that of the Open Compute Project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "these are the names of the file format")]
 pub enum Blocks {
@@ -52,14 +53,26 @@ pub enum Blocks {
     Q4K,
     Q5K,
     Q6K,
+    IQ1S,
+    IQ1M,
+    IQ2XXS,
+    IQ2XS,
+    IQ2S,
+    IQ3XXS,
+    IQ3S,
+    IQ4NL,
+    IQ4XS,
+    TQ1_0,
+    TQ2_0,
+    MXFP4,
 }
 
 impl Blocks {
     /// Returns the number of entries in a block.
     pub fn entries(self) -> usize {
         match self {
-            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
-            Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K => 256,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::IQ4NL | Self::MXFP4 => 32,
+            _ => 256,
         }
     }
 
@@ -76,6 +89,17 @@ impl Blocks {
             Self::Q4K => 144,
             Self::Q5K => 176,
             Self::Q6K => 210,
+            Self::IQ1S => 50,
+            Self::IQ1M => 56,
+            Self::IQ2XXS | Self::TQ2_0 => 66,
+            Self::IQ2XS => 74,
+            Self::IQ2S => 82,
+            Self::IQ3XXS => 98,
+            Self::IQ3S => 110,
+            Self::IQ4NL => 18,
+            Self::IQ4XS => 136,
+            Self::TQ1_0 => 54,
+            Self::MXFP4 => 17,
         }
     }
 }
@@ -111,8 +135,8 @@ impl<'a> RawTensor<'a> {
 }
 
 impl RawTensor<'_> {
-    /// The entries as numbers; `None` if they are quantised blocks.
-    pub(crate) fn numbers(&self) -> Option<Vec<f32>> {
+    /// Returns the entries as numbers; `None` if they are quantised blocks.
+    pub fn numbers(&self) -> Option<Vec<f32>> {
         self.dtype.numbers(&self.bytes)
     }
 

@@ -48,7 +48,7 @@ fn a_wrong_field_is_named() {
         let groups = json!({"group_0": {"weights": weights}});
         quantised(json!({"quant_method": "compressed-tensors", "format": format, "config_groups": groups}))
     };
-    let cases: [(&str, &str, Value); 47] = [
+    let cases: [(&str, &str, Value); 48] = [
         ("llama", "hidden_size", Value::Null),
         ("llama", "hidden_size", json!(0)),
         ("llama", "hidden_size", json!(1u64 << 40)),
@@ -88,10 +88,11 @@ fn a_wrong_field_is_named() {
         ("llama4", "num_local_experts", json!(1 << 20)),
         ("llama4", "attention_chunk_size", json!(0)),
         ("llama4", "head_dim", Value::Null),
-        quantised(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})),
+        quantised(json!({"quant_method": "quanto", "weights": "int4"})),
         quantised(json!({"quant_method": "gptq", "bits": 3})),
         quantised(json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"})),
         quantised(json!({"quant_method": "awq", "bits": 4, "version": "gemv"})),
+        quantised(json!({"quant_method": "bitsandbytes", "bnb_4bit_quant_storage": "bfloat16"})),
         quantised(json!({"quant_method": "fp8", "weight_block_size": [128]})),
         compressed("nvfp4-pack-quantized", json!({"num_bits": 4})),
         compressed("int-quantized", json!({"num_bits": 8, "symmetric": false})),
@@ -218,6 +219,12 @@ fn faults_of_quantised_weights_are_named() {
         ("qwen2-fp8", "weight_scale_inv", "weight"),
         ("qwen2-compressed-int8", "weight_scale", "weight"),
         ("qwen2-compressed-int4", "weight_scale", "weight_packed"),
+        ("qwen2-bnb-int8", "SCB", "weight"),
+        ("qwen2-bnb-fp4", "weight.absmax", "weight"),
+        ("qwen2-bnb-fp4", "weight.quant_map", "weight"),
+        ("qwen2-bnb-fp4", "weight.quant_state.bitsandbytes__fp4", "weight"),
+        ("qwen2-bnb-nf4", "weight.nested_absmax", "weight"),
+        ("qwen2-bnb-nf4", "weight.nested_quant_map", "weight"),
     ] {
         let folder = without(family, &format!("{layer}.{part}"));
         assert_eq!(fault(folder.path()), format!("{layer}.{first} has no `{part}` beside it"));
@@ -236,6 +243,39 @@ fn faults_of_quantised_weights_are_named() {
         let fault = fault(folder.path());
         assert!(fault.starts_with(&format!("{layer}.{part} has shape")), "{fault}");
     }
+}
+
+#[test]
+fn faults_of_the_state_of_a_weight_are_named() {
+    let name = "model.layers.0.mlp.down_proj.weight.quant_state.bitsandbytes__nf4";
+    let fault = |from: &str, to: &str| {
+        let folder = copy("qwen2-bnb-nf4");
+        let file = folder.path().join("model.safetensors");
+        let mut bytes = std::fs::read(&file).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let state = tensors.tensor(name).unwrap().data().to_vec();
+        let at = bytes.windows(state.len()).position(|window| window == state).unwrap();
+        let within = state.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+        assert_eq!(from.len(), to.len());
+        bytes[at + within..][..to.len()].copy_from_slice(to.as_bytes());
+        // Weights of equal shape have equal states but for the offset, so the changed one may be another's.
+        std::fs::write(&file, bytes).unwrap();
+        match read_all(folder.path()) {
+            Err(Error::BadTensor { file, tensor, reason }) => {
+                assert!(file.ends_with("model.safetensors") && tensor.contains("_proj.weight"), "{tensor}");
+                reason
+            }
+            other => panic!("{from} → {to}: {other:?}"),
+        }
+    };
+    assert!(fault("{", "[").contains("is not JSON"));
+    assert!(fault("\"blocksize\": 64", "\"blocksize\": 00").contains("is not JSON"));
+    assert!(fault("\"blocksize\": 64", "\"blocksize\": -1").contains("`blocksize` -1"));
+    assert!(fault("\"blocksize\": 64", "\"blocksize\": 32").contains("entries; expected"));
+    assert!(fault("\"nested_blocksize\": 8", "\"nested_blocksize\": 4").contains("entries; expected"));
+    assert!(fault("\"nested_blocksize\"", "\"nested_blockbyte\"").contains("`nested_blocksize` null"));
+    assert!(fault("\"nested_offset\"", "\"nested_offs__\"").contains("has no `nested_offset`"));
+    assert!(fault("\"shape\": [32,", "\"shape\": [33,").contains("`shape` [33,"));
 }
 
 #[test]

@@ -1,22 +1,39 @@
-//! Reads the header of a GGUF file with candle's reader, after checks that candle's reader does not make.
+//! Reads the header of a GGUF file. Numbers in it are checked against the length of the file before memory is allocated.
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Error as IoError, ErrorKind, Read, Result as IoResult, Seek};
 use std::path::Path;
 
-use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::quantized::gguf_file::Value;
 use eft_models::{Error, Result};
 
+use super::metadata::whole;
 use super::tensors::Tensors;
-use crate::backend::error::without_backtrace;
+use super::types::TensorType;
 
-/// The largest allowed number of array entries in all fields together. Candle holds each entry in 32 bytes, however
-/// small it is in the file.
+/// The largest allowed number of array entries in all fields together. An entry takes 32 bytes of memory, however small
+/// it is in the file.
 const MAX_ENTRIES: u64 = 1 << 24;
 
-/// The numbers that stand for these types in a file.
+/// The largest number of dimensions of a tensor: more than the format allows.
+const MAX_DIMENSIONS: u32 = 8;
+
+/// The numbers that stand for these types of values in a file.
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
+
+/// The field of the number that offsets of tensors are multiples of.
+const ALIGNMENT: &str = "general.alignment";
+
+/// What the header says about a tensor.
+pub(super) struct TensorInfo {
+    pub(super) name: String,
+    /// The sizes of the dimensions, outermost first.
+    pub(super) shape: Vec<usize>,
+    pub(super) kind: TensorType,
+    /// The distance from the first byte of all tensors.
+    pub(super) offset: u64,
+}
 
 /// Reads the header of a file. Returns the metadata by field name, and the tensors: mapped into memory, or read.
 pub(super) fn read(path: &Path, mapped: bool) -> Result<(HashMap<String, Value>, Tensors)> {
@@ -24,194 +41,145 @@ pub(super) fn read(path: &Path, mapped: bool) -> Result<(HashMap<String, Value>,
     let bad = |reason: String| Error::BadFile { file: path.into(), reason };
     let file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
-    let mut reader = BufReader::new(file);
+    let mut reader = Reader { inner: BufReader::new(file), length };
     let fault = |e: IoError| match e.kind() {
         ErrorKind::InvalidData => bad(e.to_string()),
         ErrorKind::UnexpectedEof => bad("it ends within its header: the file is truncated".into()),
         _ => io(e),
     };
-    let tensors = check(&mut reader, length).map_err(fault)?;
-    if let Some((tensor, kind)) = unsupported(&mut reader, length, tensors).map_err(fault)? {
-        let (name, known) = (kind_name(kind), supported().collect::<Vec<_>>().join(", "));
-        let reason = format!("has the type {name}, which is not supported; supported are: {known}");
-        return Err(Error::BadTensor { file: path.into(), tensor, reason });
+    let (metadata, count) = reader.metadata().map_err(fault)?;
+    let alignment = match metadata.get(ALIGNMENT) {
+        None => 32,
+        Some(value) => whole(value).unwrap_or(0),
+    };
+    if alignment == 0 {
+        return Err(bad(format!("its `{ALIGNMENT}` is 0 or no whole number")));
     }
-    reader.rewind().map_err(io)?;
-    let content = Content::read(&mut reader).map_err(|e| bad(without_backtrace(e).to_string()))?;
-    let Content { metadata, tensor_infos, tensor_data_offset, .. } = content;
+    let mut infos = Vec::new();
+    for _ in 0..count {
+        let (name, shape, kind, offset) = reader.tensor().map_err(fault)?;
+        match TensorType::new(kind) {
+            Ok(kind) => infos.push(TensorInfo { name, shape, kind, offset }),
+            Err(reason) => return Err(Error::BadTensor { file: path.into(), tensor: name, reason }),
+        }
+    }
+    let end = reader.inner.stream_position().map_err(io)?;
+    let start = end.checked_next_multiple_of(alignment);
+    let start = start.ok_or_else(|| bad(format!("its `{ALIGNMENT}` is {alignment}")))?;
     // SAFETY: a safe function cannot exclude that somebody changes the file, so the contract is passed on to the user
     // in the documentation of `Gguf::open`, as `eft_models::Checkpoint::open` does.
     #[expect(unsafe_code, reason = "files are mapped into memory, not copied")]
     let bytes = if mapped { unsafe { eft_models::map_file(path) } } else { eft_models::read_file(path) }?;
-    let tensors = Tensors::new(path.into(), bytes, tensor_infos, tensor_data_offset)?;
-    Ok((metadata, tensors))
+    Ok((metadata, Tensors::new(path.into(), bytes, infos, start)?))
 }
 
 fn invalid(reason: impl Into<String>) -> IoError {
     IoError::new(ErrorKind::InvalidData, reason.into())
 }
 
-/// Walks over the metadata. Refuses what candle's reader does not check: an alignment of zero, by which it would
-/// divide, and lengths by which it would allocate far more memory than the file has bytes. Returns the number of
-/// tensors, whose descriptions follow.
-fn check(reader: &mut BufReader<File>, length: u64) -> IoResult<u64> {
-    let mut magic = [0; 4];
-    reader.read_exact(&mut magic)?;
-    if &magic != b"GGUF" {
-        return Err(invalid("it is not a GGUF file: it does not begin with `GGUF`"));
-    }
-    let version = u32(reader)?;
-    if !(2..=3).contains(&version) {
-        return Err(invalid(format!(
-            "it has version {version} of the GGUF format; versions 2 and 3 are supported"
-        )));
-    }
-    let (tensors, fields) = (u64(reader)?, u64(reader)?);
-    let mut entries = 0u64;
-    for _ in 0..fields {
-        let key = string(reader, length)?;
-        let kind = u32(reader)?;
-        if kind == ARRAY {
-            let (kind, count) = (u32(reader)?, u64(reader)?);
-            entries = entries.saturating_add(count);
-            if entries > MAX_ENTRIES {
-                return Err(invalid(format!("its arrays have more than {MAX_ENTRIES} entries")));
-            }
-            if kind == STRING {
-                for _ in 0..count {
-                    let size = u64(reader)?;
-                    skip(reader, size, length)?;
+/// Reads the parts of a header, one after another.
+struct Reader {
+    inner: BufReader<File>,
+    /// The length of the file.
+    length: u64,
+}
+
+impl Reader {
+    /// Reads the metadata. Returns the number of tensors too, whose descriptions follow.
+    fn metadata(&mut self) -> IoResult<(HashMap<String, Value>, u64)> {
+        if &self.bytes()? != b"GGUF" {
+            return Err(invalid("it is not a GGUF file: it does not begin with `GGUF`"));
+        }
+        let version = self.u32()?;
+        if !(2..=3).contains(&version) {
+            return Err(invalid(format!(
+                "it has version {version} of the GGUF format; versions 2 and 3 are supported"
+            )));
+        }
+        let (tensors, fields) = (self.u64()?, self.u64()?);
+        let (mut metadata, mut entries) = (HashMap::new(), 0u64);
+        for _ in 0..fields {
+            let name = self.string()?;
+            let kind = self.u32()?;
+            let value = if kind == ARRAY {
+                let (kind, count) = (self.u32()?, self.u64()?);
+                entries = entries.saturating_add(count);
+                if entries > MAX_ENTRIES {
+                    return Err(invalid(format!("its arrays have more than {MAX_ENTRIES} entries")));
                 }
+                Value::Array((0..count).map(|_| self.value(kind)).collect::<IoResult<_>>()?)
             } else {
-                skip(reader, count * size_of(kind)?, length)?;
+                self.value(kind)?
+            };
+            metadata.insert(name, value);
+        }
+        Ok((metadata, tensors))
+    }
+
+    /// Reads a value that is no array. Arrays of arrays occur in no model, and are refused.
+    fn value(&mut self, kind: u32) -> IoResult<Value> {
+        Ok(match kind {
+            0 => Value::U8(u8::from_le_bytes(self.bytes()?)),
+            1 => Value::I8(i8::from_le_bytes(self.bytes()?)),
+            2 => Value::U16(u16::from_le_bytes(self.bytes()?)),
+            3 => Value::I16(i16::from_le_bytes(self.bytes()?)),
+            4 => Value::U32(self.u32()?),
+            5 => Value::I32(i32::from_le_bytes(self.bytes()?)),
+            6 => Value::F32(f32::from_le_bytes(self.bytes()?)),
+            7 => match self.bytes()? {
+                [byte @ (0 | 1)] => Value::Bool(byte == 1),
+                [byte] => return Err(invalid(format!("its metadata have {byte} for a boolean"))),
+            },
+            STRING => Value::String(self.string()?),
+            10 => Value::U64(self.u64()?),
+            11 => Value::I64(i64::from_le_bytes(self.bytes()?)),
+            12 => Value::F64(f64::from_le_bytes(self.bytes()?)),
+            other => {
+                let reason = "which is unknown or not supported here";
+                return Err(invalid(format!("its metadata hold a value of type {other}, {reason}")));
             }
-        } else if kind == STRING {
-            let size = u64(reader)?;
-            skip(reader, size, length)?;
-        } else {
-            let mut value = [0; 8];
-            let value = &mut value[..size_of(kind)? as usize];
-            reader.read_exact(value)?;
-            // Candle drops zero bytes at the end of names.
-            let name = key.split(|b| *b == 0).next().unwrap_or_default();
-            if name == b"general.alignment" && value.iter().all(|b| *b == 0) {
-                return Err(invalid("its `general.alignment` is 0"));
-            }
+        })
+    }
+
+    /// Reads the description of a tensor: its name, shape, the number of its type, and its offset.
+    fn tensor(&mut self) -> IoResult<(String, Vec<usize>, u32, u64)> {
+        let name = self.string()?;
+        let dimensions = self.u32()?;
+        if dimensions > MAX_DIMENSIONS {
+            return Err(invalid(format!("its tensor `{name}` has {dimensions} dimensions")));
         }
+        let sizes = (0..dimensions).map(|_| self.u64()).collect::<IoResult<Vec<_>>>()?;
+        let shape = sizes.into_iter().rev().map(|size| usize::try_from(size).unwrap_or(usize::MAX)).collect();
+        Ok((name, shape, self.u32()?, self.u64()?))
     }
-    Ok(tensors)
-}
 
-/// Walks over the descriptions of the tensors. Returns the name and the type of the first whose type candle does not
-/// know.
-fn unsupported(reader: &mut BufReader<File>, length: u64, tensors: u64) -> IoResult<Option<(String, u32)>> {
-    for _ in 0..tensors {
-        let name = string(reader, length)?;
-        let dimensions = u32(reader)?;
-        skip(reader, u64::from(dimensions) * 8, length)?;
-        let kind = u32(reader)?;
-        if !KINDS.iter().any(|(number, _, known)| *known && *number == kind) {
-            let name = String::from_utf8_lossy(&name);
-            return Ok(Some((name.trim_end_matches('\0').to_owned(), kind)));
+    fn bytes<const N: usize>(&mut self) -> IoResult<[u8; N]> {
+        let mut bytes = [0; N];
+        self.inner.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn u32(&mut self) -> IoResult<u32> {
+        self.bytes().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> IoResult<u64> {
+        self.bytes().map(u64::from_le_bytes)
+    }
+
+    /// Reads a text. Zero bytes at its end, which some converters write, are dropped.
+    fn string(&mut self) -> IoResult<String> {
+        let (size, length) = (self.u64()?, self.length);
+        if size > length {
+            return Err(invalid(format!(
+                "its metadata have a string of {size} bytes, but the file has only {length}"
+            )));
         }
-        let _offset = u64(reader)?;
-    }
-    Ok(None)
-}
-
-/// The types of tensors: their numbers in files, their names, and whether they are supported.
-const KINDS: [(u32, &str, bool); 36] = [
-    (0, "F32", true),
-    (1, "F16", true),
-    (2, "Q4_0", true),
-    (3, "Q4_1", true),
-    (6, "Q5_0", true),
-    (7, "Q5_1", true),
-    (8, "Q8_0", true),
-    (9, "Q8_1", true),
-    (10, "Q2_K", true),
-    (11, "Q3_K", true),
-    (12, "Q4_K", true),
-    (13, "Q5_K", true),
-    (14, "Q6_K", true),
-    (15, "Q8_K", true),
-    (16, "IQ2_XXS", false),
-    (17, "IQ2_XS", false),
-    (18, "IQ3_XXS", false),
-    (19, "IQ1_S", false),
-    (20, "IQ4_NL", false),
-    (21, "IQ3_S", false),
-    (22, "IQ2_S", false),
-    (23, "IQ4_XS", false),
-    (24, "I8", false),
-    (25, "I16", false),
-    (26, "I32", false),
-    (27, "I64", false),
-    (28, "F64", false),
-    (29, "IQ1_M", false),
-    (30, "BF16", true),
-    (31, "Q4_0_4_4", false),
-    (32, "Q4_0_4_8", false),
-    (33, "Q4_0_8_8", false),
-    (34, "TQ1_0", false),
-    (35, "TQ2_0", false),
-    (39, "MXFP4", false),
-    (40, "NVFP4", false),
-];
-
-/// The names of the supported types.
-fn supported() -> impl Iterator<Item = &'static str> {
-    KINDS.iter().filter(|(_, _, supported)| *supported).map(|(_, name, _)| *name)
-}
-
-/// The name of a type, or its number if it has no known name.
-fn kind_name(kind: u32) -> String {
-    let known = KINDS.iter().find(|(number, ..)| *number == kind);
-    known.map_or_else(|| kind.to_string(), |(_, name, _)| (*name).to_owned())
-}
-
-/// Returns the size in bytes of a value of a fixed-size type. Arrays of arrays occur in no model, and are refused.
-fn size_of(kind: u32) -> IoResult<u64> {
-    match kind {
-        0 | 1 | 7 => Ok(1),
-        2 | 3 => Ok(2),
-        4..=6 => Ok(4),
-        10..=12 => Ok(8),
-        _ => Err(invalid(format!(
-            "its metadata hold a value of type {kind}, which is unknown or not supported here"
-        ))),
-    }
-}
-
-fn u32(reader: &mut impl Read) -> IoResult<u32> {
-    let mut bytes = [0; 4];
-    reader.read_exact(&mut bytes)?;
-    Ok(u32::from_le_bytes(bytes))
-}
-
-fn u64(reader: &mut impl Read) -> IoResult<u64> {
-    let mut bytes = [0; 8];
-    reader.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
-}
-
-fn string(reader: &mut BufReader<File>, length: u64) -> IoResult<Vec<u8>> {
-    let size = u64(reader)?;
-    if size > length {
-        return Err(invalid(format!(
-            "its metadata have a string of {size} bytes, but the file has only {length}"
-        )));
-    }
-    let mut bytes = vec![0; size as usize];
-    reader.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn skip(reader: &mut BufReader<File>, size: u64, length: u64) -> IoResult<()> {
-    match i64::try_from(size) {
-        Ok(distance) if size <= length => reader.seek_relative(distance),
-        _ => {
-            Err(invalid(format!("its metadata have a value of {size} bytes, but the file has only {length}")))
+        let mut bytes = vec![0; size as usize];
+        self.inner.read_exact(&mut bytes)?;
+        while bytes.last() == Some(&0) {
+            bytes.pop();
         }
+        Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
     }
 }

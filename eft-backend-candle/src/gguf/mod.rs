@@ -29,6 +29,7 @@ mod names;
 mod split;
 mod tensors;
 mod tokenizer;
+mod types;
 mod vocab;
 
 use std::borrow::Cow;

@@ -1,6 +1,5 @@
 //! The tensors of a file, mapped into memory: in the types of the file, or dequantised one at a time.
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,11 +7,13 @@ use bytes::Bytes;
 use candle_core::Device;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
-use candle_core::quantized::gguf_file::TensorInfo;
-use eft_models::{Blocks, Dtype, Error, RawTensor, Result};
+use eft_models::{Dtype, Error, RawTensor, Result};
 
+use super::header::TensorInfo;
 use super::names::{Expert, Place};
+use super::types::TensorType;
 use crate::backend::error::without_backtrace;
+use crate::nn::quantised;
 
 /// The number of entries that are dequantised at once. They are held twice meanwhile.
 const CHUNK: usize = 1 << 20;
@@ -26,7 +27,7 @@ pub(super) struct Tensors {
 
 struct Info {
     shape: Vec<usize>,
-    dtype: GgmlDType,
+    kind: TensorType,
     entries: usize,
     /// The file that holds the tensor.
     file: Arc<Path>,
@@ -36,20 +37,14 @@ struct Info {
 
 impl Tensors {
     /// Collects the tensors of a file, and checks that each lies within it. `data` is the offset of the first tensor.
-    pub(super) fn new(
-        path: PathBuf,
-        map: Bytes,
-        infos: HashMap<String, TensorInfo>,
-        data: u64,
-    ) -> Result<Self> {
+    pub(super) fn new(path: PathBuf, map: Bytes, infos: Vec<TensorInfo>, data: u64) -> Result<Self> {
         let file: Arc<Path> = path.as_path().into();
-        let info = |(name, info): (String, TensorInfo)| {
-            let shape = info.shape.dims().to_vec();
+        let info = |info: TensorInfo| {
+            let TensorInfo { name, shape, kind, offset } = info;
             let checked = || {
                 let entries = shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size))?;
-                let blocks = entries / info.ggml_dtype.block_size();
-                let size = blocks.checked_mul(info.ggml_dtype.type_size())?;
-                let start = usize::try_from(data.checked_add(info.offset)?).ok()?;
+                let size = (entries / kind.entries()).checked_mul(kind.bytes())?;
+                let start = usize::try_from(data.checked_add(offset)?).ok()?;
                 let end = start.checked_add(size)?;
                 (end <= map.len()).then(|| (entries, map.slice(start..end)))
             };
@@ -59,7 +54,7 @@ impl Tensors {
                 );
                 return Err(Error::BadTensor { file: path.clone(), tensor: name, reason });
             };
-            Ok((name, Info { shape, dtype: info.ggml_dtype, entries, file: file.clone(), bytes }))
+            Ok((name, Info { shape, kind, entries, file: file.clone(), bytes }))
         };
         let infos = infos.into_iter().map(info).collect::<Result<_>>()?;
         Ok(Self { path, infos })
@@ -89,9 +84,9 @@ impl Tensors {
 
     /// Returns the size in bytes of all tensors, in the types of the file or as f32.
     pub(super) fn bytes(&self, dequantised: bool) -> u64 {
-        let bytes = |info: &Info| match stored(info.dtype).filter(|_| !dequantised) {
-            Some(_) => info.bytes.len(),
-            None => 4 * info.entries,
+        let bytes = |info: &Info| match info.kind {
+            TensorType::Stored(_) if !dequantised => info.bytes.len(),
+            _ => 4 * info.entries,
         };
         self.infos.values().map(|info| bytes(info) as u64).sum()
     }
@@ -140,7 +135,7 @@ impl Tensors {
         if info.shape != whole {
             return Err(wrong(format!("has shape {:?}; expected {whole:?}", info.shape)));
         }
-        let (block, size) = (info.dtype.block_size(), info.dtype.type_size());
+        let (block, size) = (info.kind.entries(), info.kind.bytes());
         let width = *shape.last().unwrap_or(&0);
         if width == 0 || info.entries == 0 || !width.is_multiple_of(block) {
             return Err(wrong(format!(
@@ -150,38 +145,25 @@ impl Tensors {
         let (index, count) = part.unwrap_or((0, 1));
         let (entries, length) = (info.entries / count, info.bytes.len() / count);
         let raw = info.bytes.slice(index * length..(index + 1) * length);
-        if let Some(dtype) = stored(info.dtype).filter(|_| !dequantised) {
+        if let (TensorType::Stored(dtype), false) = (info.kind, dequantised) {
             return Ok(RawTensor { name, shape: shape.into(), dtype, bytes: raw });
         }
         let mut bytes = Vec::with_capacity(4 * entries);
-        for raw in raw.chunks((CHUNK / width).max(1) * (width / block) * size) {
+        let length = (CHUNK / width).max(1) * (width / block) * size;
+        for start in (0..raw.len()).step_by(length) {
+            let raw = raw.slice(start..raw.len().min(start + length));
             let rows = raw.len() / (width / block * size);
-            let piece = dequantise(info.dtype, raw, rows, width)
-                .map_err(|e| wrong(without_backtrace(e).to_string()))?;
+            let piece = match info.kind {
+                TensorType::Rare(kind) => dequantise(kind, &raw, rows, width),
+                TensorType::Stored(dtype) => {
+                    quantised::numbers(&RawTensor { name, shape: vec![rows, width], dtype, bytes: raw })
+                }
+            };
+            let piece = piece.map_err(|e| wrong(without_backtrace(e).to_string()))?;
             bytes.extend(piece.into_iter().flat_map(f32::to_le_bytes));
         }
         Ok(RawTensor { name, shape: shape.into(), dtype: Dtype::F32, bytes: bytes.into() })
     }
-}
-
-/// Returns the type of a tensor that products support without dequantising; `None` for all others.
-fn stored(dtype: GgmlDType) -> Option<Dtype> {
-    Some(match dtype {
-        GgmlDType::F32 => Dtype::F32,
-        GgmlDType::F16 => Dtype::F16,
-        GgmlDType::BF16 => Dtype::BF16,
-        GgmlDType::Q4_0 => Dtype::Quantised(Blocks::Q4_0),
-        GgmlDType::Q4_1 => Dtype::Quantised(Blocks::Q4_1),
-        GgmlDType::Q5_0 => Dtype::Quantised(Blocks::Q5_0),
-        GgmlDType::Q5_1 => Dtype::Quantised(Blocks::Q5_1),
-        GgmlDType::Q8_0 => Dtype::Quantised(Blocks::Q8_0),
-        GgmlDType::Q2K => Dtype::Quantised(Blocks::Q2K),
-        GgmlDType::Q3K => Dtype::Quantised(Blocks::Q3K),
-        GgmlDType::Q4K => Dtype::Quantised(Blocks::Q4K),
-        GgmlDType::Q5K => Dtype::Quantised(Blocks::Q5K),
-        GgmlDType::Q6K => Dtype::Quantised(Blocks::Q6K),
-        GgmlDType::Q8_1 | GgmlDType::Q8K => return None,
-    })
 }
 
 /// Dequantises whole rows with candle.

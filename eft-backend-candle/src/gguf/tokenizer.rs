@@ -10,6 +10,9 @@ use super::ends;
 use super::kind::TokenKind;
 use super::metadata::{Metadata, whole};
 
+/// The field of the kind of tokenizer.
+const MODEL: &str = "tokenizer.ggml.model";
+
 /// The field that names the rule by which text is split into words.
 const PRE: &str = "tokenizer.ggml.pre";
 
@@ -69,10 +72,18 @@ pub struct TokenizerFields {
 impl TokenizerFields {
     /// Reads the fields; `None` if the file has no tokens, or tokens of another kind of tokenizer.
     pub(super) fn read(metadata: &mut Metadata) -> Result<Option<Self>> {
-        let spelling = match metadata.text("tokenizer.ggml.model")? {
+        let spelling = match metadata.text(MODEL)? {
             Some("gpt2") => Spelling::ByteLevel,
             Some("llama") => Spelling::Pieces,
-            _ => return Ok(None),
+            None | Some("none") => return Ok(None),
+            Some(other) => {
+                let finding = format!(
+                    "is `{other}`; supported are gpt2 and llama: prompts of this model are token ids unless a tokenizer \
+                     is given"
+                );
+                metadata.warn(MODEL, finding);
+                return Ok(None);
+            }
         };
         let Some(tokens) = texts(metadata, "tokenizer.ggml.tokens")? else { return Ok(None) };
         let mut kinds: Vec<_> = match metadata.list("tokenizer.ggml.token_type")? {

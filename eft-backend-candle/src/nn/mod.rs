@@ -14,7 +14,7 @@ mod attention;
 mod cache;
 mod host;
 mod linear;
-mod quantised;
+pub(crate) mod quantised;
 
 pub use cache::LayerCache;
 pub use linear::Linear;
@@ -80,8 +80,9 @@ impl CandleNn {
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,
             Dtype::Quantised(_) => {
-                let quantised = quantised::tensor(raw, self.backend.device())?;
-                return quantised.dequantize(self.backend.device())?.to_dtype(self.dtype);
+                let numbers = quantised::numbers(raw)?;
+                let device = self.backend.device();
+                return Tensor::from_vec(numbers, &raw.shape[..], device)?.to_dtype(self.dtype);
             }
         };
         Tensor::from_raw_buffer(&raw.bytes, dtype, &raw.shape, self.backend.device())?.to_dtype(self.dtype)
@@ -141,10 +142,16 @@ impl Nn for CandleNn {
     ) -> Result<Linear> {
         let load = || {
             let bias = bias.map(|b| self.raw(b)).transpose()?;
-            match (Matrix::new(weight), weight.dtype) {
+            let on_device = match weight.dtype {
+                Dtype::Quantised(kind) if !transposed && !self.backend.device().is_cpu() => {
+                    quantised::candle_type(kind)
+                }
+                _ => None,
+            };
+            match (Matrix::new(weight), on_device) {
                 (Some(stored), _) if self.uses_host() && !transposed => Ok(Linear::stored(stored, bias)),
-                (Some(stored), Dtype::Quantised(_)) if !transposed && !self.backend.device().is_cpu() => {
-                    let weight = quantised::tensor(weight, self.backend.device())?;
+                (Some(stored), Some(kind)) => {
+                    let weight = quantised::tensor(weight, kind, self.backend.device())?;
                     Ok(Linear::quantised(QMatMul::from_qtensor(weight)?, stored, bias))
                 }
                 _ => {

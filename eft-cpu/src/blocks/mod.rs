@@ -1,7 +1,12 @@
-//! The kinds of quantised blocks of GGUF files, one file for each, which unpacks it.
+//! The kinds of quantised blocks of GGUF files, one file for each, which unpacks it. Kinds whose codes are indices into
+//! large tables are unpacked to blocks of another kind first: see [`coded`].
 //!
 //! All of them reduce to codes of up to eight bits with a scale and an offset for each group of 16 or 32 codes: an
 //! entry is `scale·code + offset`.
+mod coded;
+mod iq4_nl;
+mod iq4_xs;
+mod mxfp4;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -13,6 +18,10 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 
+pub(super) use coded::Coded;
+pub(super) use iq4_nl::IQ4NL;
+pub(super) use iq4_xs::IQ4XS;
+pub(super) use mxfp4::MXFP4;
 pub(super) use q2_k::Q2K;
 pub(super) use q3_k::Q3K;
 pub(super) use q4_0::Q4_0;
@@ -57,6 +66,16 @@ impl Group {
     fn scale_half(&mut self, output: usize, half: usize, scale: f32, offset: f32) {
         self.scales[output][half] = scale;
         self.offsets[half * OUTPUTS + output] = offset;
+    }
+}
+
+impl Group {
+    /// Sets the codes of an output, which are signed bytes, and one scale for all columns.
+    #[inline(always)]
+    fn signed<S: Simd, D: Dot<S>>(&mut self, output: usize, scale: f32, codes: u8x32<S>) {
+        let (codes, offset) = if D::SIGNED_BYTES { (codes, 0.0) } else { (codes ^ 0x80, -128.0 * scale) };
+        self.scale(output, scale, offset);
+        codes.store_slice(&mut self.codes[output]);
     }
 }
 
@@ -216,6 +235,13 @@ fn scale<S: Simd, D: Dot<S>>(simd: S, block: &mut &[u8]) -> f32 {
 fn nibbles<S: Simd>(simd: S, bytes: &[u8; 16]) -> u8x32<S> {
     let bytes = u8x16::from_slice(simd, bytes);
     (bytes & 0xF).combine(bytes >> 4)
+}
+
+/// Looks up 32 numbers below 16 in a table of signed bytes.
+#[inline(always)]
+fn looked_up<S: Simd>(simd: S, table: [i8; 16], indices: u8x32<S>) -> u8x32<S> {
+    let table = u8x16::from_slice(simd, &table.map(i8::cast_unsigned));
+    u8x32::block_splat(table).swizzle_dyn_within_blocks(indices)
 }
 
 /// Reads the scales and offsets at the start of `Q4_K` and `Q5_K` blocks: six bits for each group, times an f16 for the

@@ -15,8 +15,6 @@ impl Block for Q8_0 {
     fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {
         let scale = scale::<S, D>(simd, &mut block);
         let codes = u8x32::from_slice(simd, take::<32>(&mut block));
-        let (codes, offset) = if D::SIGNED_BYTES { (codes, 0.0) } else { (codes ^ 0x80, -128.0 * scale) };
-        groups[0].scale(output, scale, offset);
-        codes.store_slice(&mut groups[0].codes[output]);
+        groups[0].signed::<S, D>(output, scale, codes);
     }
 }

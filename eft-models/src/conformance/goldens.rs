@@ -48,7 +48,7 @@ pub const FAMILIES: [&str; 34] = [
 ];
 
 /// Copies of a checkpoint in other formats, most of them quantised, and the folder of the original.
-pub(super) const FORMATS: [&str; 8] = [
+pub(super) const FORMATS: [&str; 11] = [
     "qwen2-torch",
     "qwen2-gptq",
     "qwen2-gptq-v2",
@@ -57,6 +57,9 @@ pub(super) const FORMATS: [&str; 8] = [
     "qwen2-compressed-fp8",
     "qwen2-compressed-int8",
     "qwen2-compressed-int4",
+    "qwen2-bnb-nf4",
+    "qwen2-bnb-fp4",
+    "qwen2-bnb-int8",
 ];
 pub(super) const FORMATS_BASE: &str = "qwen2";
 

@@ -1,11 +1,13 @@
 //! [`Quantisation`]: weights that safetensors files hold as small numbers with scales. They are dequantised to f32 when
 //! they are loaded. Activations are not quantised, also where the method would do so.
 mod awq;
+mod bitsandbytes;
 mod gptq;
 mod part;
 mod scaled;
 
 use awq::Awq;
+use bitsandbytes::BitsAndBytes;
 use gptq::Gptq;
 pub(crate) use part::Part;
 use scaled::Scaled;
@@ -18,6 +20,7 @@ pub(crate) enum Quantisation {
     Gptq(Gptq),
     Awq(Awq),
     Scaled(Scaled),
+    BitsAndBytes(BitsAndBytes),
 }
 
 impl Quantisation {
@@ -30,8 +33,9 @@ impl Quantisation {
             Some("awq") => Self::Awq(Awq::read(&fields)?),
             Some("fp8") => Self::Scaled(Scaled::fp8(&fields)?),
             Some("compressed-tensors") => Self::Scaled(Scaled::compressed(&fields)?),
+            Some("bitsandbytes") => Self::BitsAndBytes(BitsAndBytes::read(&fields)?),
             other => {
-                let known = "gptq, awq, fp8, compressed-tensors";
+                let known = "gptq, awq, fp8, compressed-tensors, bitsandbytes";
                 let found = other.unwrap_or("missing");
                 return Err(fields.error(METHOD, format!("is {found}; supported are {known}")));
             }
@@ -49,6 +53,7 @@ impl Quantisation {
             Self::Gptq(gptq) => gptq.weight(shape, find),
             Self::Awq(awq) => awq.weight(shape, find),
             Self::Scaled(scaled) => scaled.weight(shape, find),
+            Self::BitsAndBytes(own) => own.weight(shape, find),
         }
     }
 }

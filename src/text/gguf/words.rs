@@ -28,6 +28,23 @@ const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\
 /// Ling's: possessive repetitions, and one line break at a time.
 const BAILING: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
 
+/// That of Tekken, with contractions, after runs of Asian writing.
+const YOUTU: &[&str] = &[
+    "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+];
+
+/// Digits in threes from the right, then the words of GPT-4o.
+const TINY_AYA: &[&str] = &[r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O];
+
+/// Words run on over single spaces.
+const EXAONE_MOE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+";
+
+const MINICPM5: &[&str] = &[
+    r"\p{N}{1,3}",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+];
+
 const SEED: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
@@ -76,7 +93,7 @@ const KNOWN: &[(&[&str], Words)] = &[
         plain(&[GPT2]),
     ),
     (
-        &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
+        &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"],
         plain(&[DIGIT, GPT2]),
     ),
     (
@@ -95,12 +112,16 @@ const KNOWN: &[(&[&str], Words)] = &[
     ),
     (&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], plain(&[LLAMA3])),
     (&["qwen2", "deepseek-r1-qwen", "stablelm2"], Words { composed: true, ..plain(&[QWEN2]) }),
-    (&["megrez", "kormo", "f2llmv2", "hunyuan", "grok-2"], plain(&[QWEN2])),
+    (&["megrez", "kormo", "f2llmv2", "hunyuan", "grok-2", "solar-open"], plain(&[QWEN2])),
     (&["qwen35"], Words { composed: true, ..plain(&[QWEN35]) }),
     (&["tekken"], Words { ignores_merges: true, begins: true, ..plain(&[TEKKEN]) }),
     (&["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], plain(&[GPT4O])),
     (&["deepseek-coder"], plain(DEEPSEEK_CODER)),
-    (&["deepseek-v3", "hunyuan-dense"], plain(DEEPSEEK3)),
+    (&["deepseek-v3", "hunyuan-dense", "joyai-llm"], plain(DEEPSEEK3)),
+    (&["youtu"], Words { ignores_merges: true, ..plain(YOUTU) }),
+    (&["tiny_aya", "cohere2moe"], plain(TINY_AYA)),
+    (&["exaone-moe"], plain(&[EXAONE_MOE])),
+    (&["minicpm5"], plain(MINICPM5)),
     (&["falcon"], plain(FALCON)),
     (&["bailingmoe", "bailingmoe2", "llada-moe"], plain(&[BAILING])),
     (&["seed-coder"], plain(&[SEED])),

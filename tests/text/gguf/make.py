@@ -116,7 +116,8 @@ def tiny():
 # One name of each rule for words, besides those of the files.
 WORDS = [
     None, "default", "llama-bpe", "qwen2", "gpt-2", "smollm", "command-r", "glm4", "megrez", "qwen35", "tekken", "gpt-4o", "minimax-m2",
-    "deepseek-coder", "deepseek-v3", "falcon", "bailingmoe", "seed-coder", "bloom", "poro-chat", "viking",
+    "deepseek-coder", "deepseek-v3", "falcon", "bailingmoe", "seed-coder", "bloom", "poro-chat", "viking", "mellum2", "solar-open",
+    "joyai-llm", "youtu", "tiny_aya", "exaone-moe", "minicpm5",
 ]
 
 

@@ -110,14 +110,14 @@ fn types_that_are_not_supported_are_named_with_their_tensor() {
     let bytes = std::fs::read(&file).unwrap();
     let name = b"blk.1.ffn_up.weight";
     let at = bytes.windows(name.len()).position(|w| w == name).unwrap() + name.len() + 4 + 16;
-    for (kind, shown) in [(20u32, "IQ4_NL"), (99, "99")] {
+    for (kind, shown) in [(24u32, "I8"), (31, "Q4_0_4_4"), (99, "99")] {
         let mut bytes = bytes.clone();
         bytes[at..at + 4].copy_from_slice(&kind.to_le_bytes());
         std::fs::write(&file, bytes).unwrap();
         match loaded(&file).unwrap_err() {
             Error::BadTensor { tensor, reason, .. } => {
                 assert_eq!(tensor, "blk.1.ffn_up.weight");
-                assert!(reason.contains(shown) && reason.contains("Q4_K"), "{reason}");
+                assert!(reason.contains(shown) && reason.contains("Q4_K, "), "{reason}");
             }
             other => panic!("{other}"),
         }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use eft_backend_candle::{Candle, Gguf, load_gguf};
 use eft_core::TokenId;
-use eft_models::{Error, Weights};
+use eft_models::Weights;
 
 use super::dequantised;
 use super::scores::{difference, scores};
@@ -21,26 +21,28 @@ fn names() -> Vec<String> {
     names
 }
 
-fn prompts() -> Vec<Vec<TokenId>> {
+pub(super) fn prompts() -> Vec<Vec<TokenId>> {
     serde_json::from_slice(&std::fs::read(file("prompts.json")).unwrap()).unwrap()
 }
 
-/// Compares the scores of a file with those of transformers.
+/// The logits of the prompts in a file beside a model.
+pub(super) fn logits(file: &Path) -> Vec<Vec<f32>> {
+    let golden = candle_core::safetensors::load(file, &candle_core::Device::Cpu).unwrap();
+    let logits = |i| golden[&format!("logits.{i}")].flatten_all().unwrap().to_vec1().unwrap();
+    (0..golden.len()).map(logits).collect()
+}
+
 #[test]
 fn every_family_scores_as_transformers() {
     let names = names();
     assert_eq!(names.len(), 17);
     for name in names {
         let gguf = file(&format!("{name}.gguf"));
-        let golden =
-            candle_core::safetensors::load(file(&format!("{name}.safetensors")), &candle_core::Device::Cpu);
-        let golden = golden.unwrap();
+        let golden = logits(&file(&format!("{name}.safetensors")));
         // Weights in f16 are multiplied as they are, or as numbers of f32.
         for source in [load_gguf(&gguf, &Candle::cpu()).unwrap(), dequantised(&gguf)] {
-            for (i, prompt) in prompts().iter().enumerate() {
-                let expected: Vec<f32> =
-                    golden[&format!("logits.{i}")].flatten_all().unwrap().to_vec1().unwrap();
-                let worst = difference(&scores(&source, prompt), &expected);
+            for (prompt, expected) in prompts().iter().zip(&golden) {
+                let worst = difference(&scores(&source, prompt), expected);
                 println!("{name:16} largest difference of a logit {worst:.1e}");
                 assert!(worst <= 1e-4, "{name}: {worst}");
             }

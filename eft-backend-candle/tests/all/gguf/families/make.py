@@ -173,14 +173,14 @@ def fields(writer, config, arch):
         writer.add_expert_feed_forward_length(config.moe_intermediate_size)
 
 
-def by_llama_cpp(file):
+def by_llama_cpp(file, prompts):
     try:
         sys.path.insert(0, str(HERE.parents[4] / "benches"))
         from llama_cpp import Model
     except ImportError:
         return None
     model = Model(str(file), threads=1)
-    return [model.logits(prompt, 0) for prompt in PROMPTS]
+    return [model.logits(prompt, 0) for prompt in prompts]
 
 
 def main(names):
@@ -220,7 +220,7 @@ def main(names):
         with torch.no_grad():
             logits = [model(torch.tensor([prompt]), use_cache=False).logits[0].contiguous() for prompt in PROMPTS]
         save_file({f"logits.{i}": rows for i, rows in enumerate(logits)}, HERE / f"{name}.safetensors")
-        others = by_llama_cpp(out)
+        others = by_llama_cpp(out, PROMPTS)
         worst = others and max(np.abs(a.numpy() - b).max() for a, b in zip(logits, others))
         spread = logits[0].std().item()
         print(f"{name:16} {out.stat().st_size / 1024:5.0f} KiB, logits' deviation {spread:.2f}, llama.cpp differs by {worst}", flush=True)
@@ -228,4 +228,5 @@ def main(names):
     (HERE / "prompts.json").write_text(json.dumps(PROMPTS) + "\n")
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])
