@@ -1,7 +1,6 @@
 //! [`PromptReads`]: how much of the prompts the models have read.
 use std::ops::AddAssign;
 
-use super::Evaluator;
 use super::model::PlannedModel;
 use crate::backend::Backend;
 
@@ -39,14 +38,5 @@ impl AddAssign for PromptReads {
     fn add_assign(&mut self, other: Self) {
         self.read += other.read;
         self.kept += other.kept;
-    }
-}
-
-impl<B: Backend> Evaluator<B> {
-    /// Returns how many tokens of prompts have been read since the evaluator was opened, by [`open`](Self::open),
-    /// [`join`](Self::join) and [`reopen`](Self::reopen).
-    #[must_use]
-    pub fn prompt_reads(&self) -> PromptReads {
-        self.reads
     }
 }

@@ -78,6 +78,13 @@ impl<B: Backend> Evaluator<B> {
         &self.pushed[row]
     }
 
+    /// Returns how many tokens of prompts have been read since the evaluator was opened, by [`open`](Self::open),
+    /// [`join`](Self::join) and [`reopen`](Self::reopen).
+    #[must_use]
+    pub fn prompt_reads(&self) -> PromptReads {
+        self.reads
+    }
+
     /// Returns the tensor library that the roots are computed with.
     pub fn backend(&self) -> &B {
         &self.backend

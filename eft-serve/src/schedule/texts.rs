@@ -154,7 +154,7 @@ fn open(
     source.generate_batch(requests.to_vec(), decoding)
 }
 
-/// Opens a batch without a text, which the requests join, since prompts that join are read in pieces. Returns it with the first of
+/// Opens a batch without a text, which the requests join: prompts that join are read in pieces. Returns it with the first of
 /// their rows, and with what has been read of no prompt of theirs.
 fn open_empty(
     source: &Source,

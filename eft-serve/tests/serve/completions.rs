@@ -129,7 +129,7 @@ fn the_log_probs_of_a_prompt_are_streamed() {
                 let joined: Vec<_> = lists.flatten().cloned().collect();
                 assert_eq!(Value::from(joined), choice["logprobs"][field], "{field}");
             }
-            assert_eq!(of_choice().last().unwrap()["finish_reason"], choice["finish_reason"]);
+            assert_eq!(of_choice().next_back().unwrap()["finish_reason"], choice["finish_reason"]);
         }
     }
     let long =

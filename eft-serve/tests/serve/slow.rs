@@ -78,7 +78,8 @@ fn slow_and_killed_clients_do_not_change_what_others_get() {
             .collect();
         let answered: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
         done.store(true, Ordering::SeqCst);
-        (reader.join().unwrap(), killer.join().unwrap());
+        reader.join().unwrap();
+        killer.join().unwrap();
         answered.into_iter().for_each(|answered| answered.unwrap());
     });
     // Nothing is left of them.
