@@ -9,7 +9,6 @@ use crate::nn::{Nn, Tensor};
 use crate::spec::{ExpertsSpec, FeedForward, LinearSpec, MlpShape, MlpSpec, Routing};
 
 /// The weights of the feed-forward part of a block.
-#[expect(clippy::large_enum_variant, reason = "there is only one for each block")]
 pub(crate) enum FeedForwardPart<N: Nn> {
     Dense(Mlp<N>),
     Experts(Experts<N>),

@@ -37,6 +37,7 @@ pub mod nn;
 mod norm;
 mod pass_logits;
 mod quantised;
+mod reach;
 pub mod rope;
 mod session;
 pub mod spec;

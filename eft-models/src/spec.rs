@@ -9,6 +9,7 @@
 //! ```
 use eft_core::TokenId;
 
+pub use crate::reach::{Reach, Temperature};
 use crate::rope::Rope;
 
 /// The architecture of a decoder, and the names of its tensors.
@@ -97,49 +98,6 @@ pub struct AttentionSpec {
     pub chunk: Option<usize>,
     /// How queries grow with their position; `None` if they do not.
     pub temperature: Option<Temperature>,
-}
-
-/// How far back queries attend.
-///
-/// ```
-/// use eft_models::spec::Reach;
-///
-/// // Runs of four tokens: 0 to 3, 4 to 7, and so on.
-/// let chunks = Reach { window: None, chunk: Some(4) };
-/// assert_eq!([3, 4, 6].map(|position| chunks.first(position)), [0, 4, 4]);
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// The sliding window: see [`AttentionSpec::window`].
-    pub window: Option<usize>,
-    /// The size of chunks: see [`AttentionSpec::chunk`].
-    pub chunk: Option<usize>,
-}
-
-impl Reach {
-    /// Returns the first position that the query at a position attends to.
-    pub fn first(self, position: usize) -> usize {
-        let of_window = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
-        let of_chunk = self.chunk.map_or(0, |chunk| position - position % chunk.max(1));
-        of_window.max(of_chunk)
-    }
-}
-
-/// The growth of queries with their position, which keeps attention sharp in long texts (Nakanishi 2025, arXiv 2501.19399):
-/// the query at position `p`, counted from 0, is multiplied by `1 + scale·ln(1 + ⌊(p + 1) / every⌋)`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Temperature {
-    /// The factor of the logarithm.
-    pub scale: f32,
-    /// After how many tokens the queries grow for the first time.
-    pub every: usize,
-}
-
-impl Temperature {
-    /// Returns the factor of the query at a position.
-    pub fn factor(&self, position: usize) -> f32 {
-        1.0 + self.scale * (((position + 1) / self.every.max(1)) as f32).ln_1p()
-    }
 }
 
 /// How queries, keys and values are computed.

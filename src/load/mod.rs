@@ -32,6 +32,9 @@
 //! # Ok::<(), eft::Error>(())
 //! ```
 //!
+//! An adapter is a folder of PEFT's or a GGUF file of llama.cpp's. [`Loader::adapters`] adds several of them to one, in the
+//! model's weights.
+//!
 //! # Models on the hub
 //! The revision (`main`, or [`Loader::revision`]) is resolved to a commit once, and every file is taken from that
 //! commit, so a model never mixes the files of two revisions. Files of the commit that are in the cache are not

@@ -1,40 +1,14 @@
 //! Attention of new tokens to the KV cache of their row.
 use eft_core::host::math::exp;
-use eft_models::spec::{AttentionSpec, Reach};
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
-use super::RowCache;
-use super::sum_of_each;
+use super::{Heads, RowCache, sum_of_each};
 use crate::level::{self, Dot, Kernel};
 use crate::runs_in_parallel;
 
 /// The number of multiplications from which attention is split over threads.
 const PARALLEL_THRESHOLD: usize = 1 << 18;
-
-/// The shape and the settings of an attention layer: those of an [`AttentionSpec`] that the computation needs.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Heads {
-    /// The number of query heads.
-    pub heads: usize,
-    /// The number of key-value heads, which divides `heads`.
-    pub kv_heads: usize,
-    /// The width of a head.
-    pub head_dim: usize,
-    /// The factor that products of queries and keys are multiplied by.
-    pub scale: f32,
-    /// The soft cap of the attention scores, `cap·tanh(score / cap)`; `None` without one.
-    pub softcap: Option<f32>,
-    /// How far back a query attends.
-    pub reach: Reach,
-}
-
-impl From<&AttentionSpec> for Heads {
-    fn from(spec: &AttentionSpec) -> Self {
-        let AttentionSpec { heads, kv_heads, head_dim, scale, softcap, .. } = *spec;
-        Self { heads, kv_heads, head_dim, scale, softcap, reach: spec.reach() }
-    }
-}
 
 /// Appends the keys and values of new tokens to the cache of their row, after its first `past` tokens, and computes the
 /// attention of each new token to itself and the tokens before it that are within the window. `query`, `key`, `value`
@@ -236,6 +210,7 @@ fn lanes<S: Simd, const N: usize>(
 
 #[cfg(test)]
 mod tests {
+    use eft_models::spec::Reach;
     use proptest::prelude::*;
 
     use super::*;

@@ -1,12 +1,14 @@
 //! The operations between matrix products, on rows in main memory.
 mod attention;
 mod gate;
+mod heads;
 mod norm;
 mod rope;
 mod row_cache;
 
-pub use attention::{Heads, attend};
+pub use attention::attend;
 pub use gate::gated;
+pub use heads::Heads;
 pub use norm::rms_norm;
 pub use rope::rope;
 pub use row_cache::RowCache;
