@@ -107,7 +107,7 @@ fn errors_name_what_is_at_fault() {
             &["--large", "nowhere/at-all", "--small", "b", "--tuned", "c", "--task", &broken],
             &["nowhere/at-all"],
         ),
-        (&["--formula", "large + alpha*(tuned - smal)"], &["smal"]),
+        (&["--formula", "large + alpha*(tuned - tiny)"], &["tiny"]),
         (&["--large", "a", "--small", "b", "--tuned", "c"], &["--task"]),
     ];
     for (arguments, named) in cases {

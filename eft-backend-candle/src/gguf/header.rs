@@ -8,7 +8,7 @@ use candle_core::quantized::gguf_file::Value;
 use eft_models::{Error, Result};
 
 use super::metadata::whole;
-use super::tensors::Tensors;
+use super::tensors::{TensorInfo, Tensors};
 use super::types::TensorType;
 
 /// The largest allowed number of array entries in all fields together. An entry takes 32 bytes of memory, however small
@@ -24,16 +24,6 @@ const ARRAY: u32 = 9;
 
 /// The field of the number that offsets of tensors are multiples of.
 const ALIGNMENT: &str = "general.alignment";
-
-/// What the header says about a tensor.
-pub(super) struct TensorInfo {
-    pub(super) name: String,
-    /// The sizes of the dimensions, outermost first.
-    pub(super) shape: Vec<usize>,
-    pub(super) kind: TensorType,
-    /// The distance from the first byte of all tensors.
-    pub(super) offset: u64,
-}
 
 /// Reads the header of a file. Returns the metadata by field name, and the tensors: mapped into memory, or read.
 pub(super) fn read(path: &Path, mapped: bool) -> Result<(HashMap<String, Value>, Tensors)> {

@@ -9,7 +9,6 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use eft_models::{Dtype, Error, RawTensor, Result};
 
-use super::header::TensorInfo;
 use super::names::{Expert, Place};
 use super::types::TensorType;
 use crate::backend::error::without_backtrace;
@@ -17,6 +16,16 @@ use crate::nn::quantised;
 
 /// The number of entries that are dequantised at once. They are held twice meanwhile.
 const CHUNK: usize = 1 << 20;
+
+/// What the header says about a tensor.
+pub(super) struct TensorInfo {
+    pub(super) name: String,
+    /// The sizes of the dimensions, outermost first.
+    pub(super) shape: Vec<usize>,
+    pub(super) kind: TensorType,
+    /// The distance from the first byte of all tensors.
+    pub(super) offset: u64,
+}
 
 /// The tensors of a file, or of all parts of one, by their GGUF names.
 pub(super) struct Tensors {
