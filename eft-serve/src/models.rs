@@ -65,7 +65,7 @@ impl Models {
         let combinations =
             config.combinations.iter().map(|(name, combination)| (name.clone(), of(combination)));
         let Some(first) = sources.values().next().cloned() else {
-            bail!("there are no models to serve");
+            bail!("there are no models to serve: `[models]` is missing or empty");
         };
         let mut models = Self {
             sources,
