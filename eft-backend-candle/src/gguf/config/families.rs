@@ -15,7 +15,6 @@ impl Reader<'_> {
     pub(super) fn family(&self, config: &mut Map<String, Value>) -> Result<()> {
         match self.architecture.name {
             "gemma2" | "gemma3" => self.gemma(config)?,
-            "mistral3" => self.temperature(config)?,
             "granite" => self.granite(config)?,
             "olmo2" => self.olmo(config)?,
             "command-r" if self.has("blk.0.attn_q_norm.weight") => {

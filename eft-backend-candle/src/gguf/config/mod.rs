@@ -29,6 +29,7 @@ pub(super) fn spec(metadata: &Metadata, tensors: &Tensors) -> Result<(DecoderSpe
     let spec = DecoderSpec::from_config(&metadata.file, &config);
     let mut spec = spec.map_err(|error| reader.renamed(error))?;
     reader.stretch(&mut spec)?;
+    reader.limit(&mut spec)?;
     if let Some(scale) = metadata.number(&reader.key("attention.scale"))?.filter(|scale| *scale != 0.0) {
         spec.layers.iter_mut().for_each(|layer| layer.attention.scale = scale as f32);
     }

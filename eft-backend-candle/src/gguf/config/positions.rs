@@ -1,6 +1,6 @@
 //! The scaling of rotary positions, by which models are extended to longer contexts.
 use eft_models::{DecoderSpec, Error, Result};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Reader;
 
@@ -93,16 +93,13 @@ impl Reader<'_> {
     }
 
     /// Limits the context of a model whose attention is scaled by position to the positions at which the scale is 1.
-    pub(super) fn temperature(&self, config: &mut Map<String, Value>) -> Result<()> {
+    pub(super) fn limit(&self, spec: &mut DecoderSpec) -> Result<()> {
         if self.number("attention.temperature_scale")?.is_none_or(|scale| scale.as_f64() == Some(0.0)) {
             return Ok(());
         }
-        let original = self.number(ORIGINAL)?;
+        let original = self.number(ORIGINAL)?.and_then(|original| original.as_u64());
         let original = original.ok_or_else(|| self.metadata.wrong(&self.key(ORIGINAL), "is missing"))?;
-        config.insert("max_position_embeddings".into(), original.clone());
-        if let Some(scaling) = config.get_mut("rope_scaling").and_then(Value::as_object_mut) {
-            scaling.insert("original_max_position_embeddings".into(), json!(original));
-        }
+        spec.context = spec.context.min(usize::try_from(original).unwrap_or(usize::MAX));
         Ok(())
     }
 }
