@@ -165,6 +165,23 @@ impl PeftAdapter {
         }
         self.rows(head, tokens, base.vocab, base.hidden)
     }
+
+    /// Returns the replaced rows or the low-rank change of a module, of which an adapter may have one.
+    fn either<'a>(
+        &'a self,
+        module: &str,
+        base: &BaseWeight<'_>,
+        rows: Option<StoredChange<'a>>,
+        low_rank: Option<StoredLowRank<'a>>,
+    ) -> Result<Option<StoredChange<'a>>> {
+        let Some(low_rank) = low_rank else { return Ok(rows) };
+        if rows.is_some() {
+            let reason = "belongs to a module of which some rows are replaced, which is not supported";
+            return Err(self.error(low_rank.down.name, reason.into()));
+        }
+        self.check_base(module, base)?;
+        Ok(Some(StoredChange::LowRank(low_rank)))
+    }
 }
 
 impl AdapterWeights for PeftAdapter {
@@ -217,14 +234,7 @@ impl AdapterWeights for PeftAdapter {
         let is_head = *name == base.output_head().name;
         let rows = if is_head { self.rows_of_head(base, name)? } else { None };
         let low_rank = self.low_rank(linear)?;
-        if let (Some(_), Some(low_rank)) = (&rows, &low_rank) {
-            let reason = "belongs to a module of which some rows are replaced, which is not supported";
-            return Err(self.error(low_rank.down.name, reason.into()));
-        }
-        if low_rank.is_some() {
-            self.check_base(name, own)?;
-        }
-        Ok(rows.or(low_rank.map(StoredChange::LowRank)))
+        self.either(name, own, rows, low_rank)
     }
 
     fn embedding<'a>(&'a self, base: &DecoderSpec, own: &BaseWeight<'_>) -> Result<Option<StoredChange<'a>>> {
@@ -234,14 +244,7 @@ impl AdapterWeights for PeftAdapter {
         }
         let rows = self.rows(name, self.config.tokens(name, true), vocab, width)?;
         let low_rank = self.low_rank_embedding(name, vocab, width)?;
-        if let (Some(_), Some(low_rank)) = (&rows, &low_rank) {
-            let reason = "belongs to a module of which some rows are replaced, which is not supported";
-            return Err(self.error(low_rank.down.name, reason.into()));
-        }
-        if low_rank.is_some() {
-            self.check_base(name, own)?;
-        }
-        Ok(rows.or(low_rank.map(StoredChange::LowRank)))
+        self.either(name, own, rows, low_rank)
     }
 
     fn norm<'a>(&'a self, norm: &NormSpec) -> Result<Option<StoredChange<'a>>> {
