@@ -8,6 +8,8 @@
 //! - `EFT_LLAMA_PYTHON`: an interpreter with `xllamacpp`; `EFT_PYTHON`: one with torch and transformers;
 //!   `EFT_VLLM_PYTHON`: one with vLLM;
 //! - `RAYON_NUM_THREADS` and `OMP_NUM_THREADS`: the number of threads.
+//!
+//! The files of models are mapped into memory: do not change them while it runs.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 mod contestants;
