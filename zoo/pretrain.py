@@ -9,6 +9,7 @@ import transformers
 
 import corpus
 import tokens
+from muon import Muon
 
 ROW = 208  # tokens in a sequence: about the length of the longest document
 
@@ -50,10 +51,9 @@ def batches(seed, count, encode):
 
 
 def loss(network, ids, targets):
-    """Returns the mean cross entropy of the targets, in nats. Products are in bfloat16, the rest in float32."""
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = network(input_ids=ids, use_cache=False).logits
-    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+    """Returns the mean cross entropy of the targets, in nats."""
+    logits = network(input_ids=ids, use_cache=False).logits
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 def rate(step, steps):
@@ -69,7 +69,7 @@ def optimisers(network, muon, adam):
     inner = [p for n, p in network.named_parameters() if p.ndim == 2 and "embed" not in n]
     outer = [p for n, p in network.named_parameters() if p.ndim != 2 or "embed" in n]
     return [
-        torch.optim.Muon(inner, lr=muon, weight_decay=0.01),
+        Muon(inner, lr=muon, weight_decay=0.01),
         torch.optim.AdamW(outer, lr=adam, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
