@@ -1,4 +1,7 @@
 //! Attention of new tokens to the KV cache of their row.
+use std::array;
+use std::ops::Range;
+
 use eft_core::host::math::exp;
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
@@ -9,6 +12,9 @@ use crate::runs_in_parallel;
 
 /// The number of multiplications from which attention is split over threads.
 const PARALLEL_THRESHOLD: usize = 1 << 18;
+
+/// The number of queries that are computed together, so that keys and values are read once for all of them.
+const TILE: usize = 4;
 
 /// Appends the keys and values of new tokens to the cache of their row, after its first `past` tokens, and computes the
 /// attention of each new token to itself and the tokens before it that are within the window. `query`, `key`, `value`
@@ -36,99 +42,200 @@ pub fn attend(
     spec: &Heads,
     out: &mut [f32],
 ) {
+    if query.is_empty() {
+        return;
+    }
     cache.append(past, key, value, spec);
-    let columns = spec.heads * spec.head_dim;
+    let (width, columns, group) = (spec.head_dim, spec.heads * spec.head_dim, spec.heads / spec.kv_heads);
     let tokens = query.len() / columns;
-    let heads = out.chunks_exact_mut(columns).enumerate().flat_map(|(token, out)| {
-        let query = &query[token * columns..(token + 1) * columns];
-        let heads = query.chunks_exact(spec.head_dim).zip(out.chunks_exact_mut(spec.head_dim)).enumerate();
-        heads.map(move |(head, (query, out))| (token, head, query, out))
+    let mut by_head = Vec::new();
+    // The queries of a key-value head side by side, token by token.
+    let results: &mut [f32] = if tokens == 1 {
+        &mut *out
+    } else {
+        by_head.resize(out.len(), 0.0);
+        &mut by_head
+    };
+    let tiles = results.chunks_exact_mut(tokens * group * width).enumerate().flat_map(|(kv_head, out)| {
+        let tiles = out.chunks_mut(TILE * width).enumerate();
+        tiles.map(move |(tile, out)| (kv_head, tile * TILE, out))
     });
     let cache = &*cache;
-    let attend = |scores: &mut Vec<f32>, (token, head, query, out): (usize, usize, _, _)| {
-        let seen = past + token + 1;
-        let first = spec.reach.first(past + token);
-        let (keys, values) = cache.seen(head / (spec.heads / spec.kv_heads), first..seen, spec.head_dim);
-        level::run(Attention { query, keys, values, spec, scores, out });
+    let attend = |scratch: &mut Vec<f32>, (kv_head, start, out): (usize, usize, &mut [f32])| {
+        let count = out.len() / width;
+        let queries: [Query<'_>; TILE] = array::from_fn(|i| {
+            let index = start + i.min(count - 1);
+            let (token, head) = (index / group, kv_head * group + index % group);
+            let seen = spec.reach.first(past + token)..past + token + 1;
+            Query { query: &query[token * columns + head * width..][..width], seen }
+        });
+        // Later tokens see later positions.
+        let first = queries[0].seen.start;
+        let (keys, values) = cache.seen(kv_head, first..queries[count - 1].seen.end, width);
+        level::run(Attention { queries: &queries[..count], keys, values, first, spec, scratch, out });
     };
     if runs_in_parallel(tokens * columns * (past + tokens), PARALLEL_THRESHOLD) {
-        heads.collect::<Vec<_>>().into_par_iter().for_each_init(Vec::new, attend);
+        tiles.collect::<Vec<_>>().into_par_iter().for_each_init(Vec::new, attend);
     } else {
-        let mut scores = Vec::new();
-        heads.for_each(|head| attend(&mut scores, head));
+        let mut scratch = Vec::new();
+        tiles.for_each(|tile| attend(&mut scratch, tile));
+    }
+    if tokens > 1 {
+        for (token, out) in out.chunks_exact_mut(columns).enumerate() {
+            for (kv_head, out) in out.chunks_exact_mut(group * width).enumerate() {
+                let start = (kv_head * tokens + token) * group * width;
+                out.copy_from_slice(&by_head[start..start + group * width]);
+            }
+        }
     }
 }
 
-/// The attention of one head of one token.
-struct Attention<'a> {
+/// One head of one new token.
+struct Query<'a> {
     query: &'a [f32],
+    /// The positions that it attends to.
+    seen: Range<usize>,
+}
+
+/// The attention of one to [`TILE`] queries to the keys and values of one head, of the positions from `first` on.
+/// What all queries see is read once for all of them. Each result equals, to the last bit, that of the query alone.
+struct Attention<'a, 'b> {
+    queries: &'a [Query<'b>],
     keys: &'a [f32],
     values: &'a [f32],
+    first: usize,
     spec: &'a Heads,
-    scores: &'a mut Vec<f32>,
+    scratch: &'a mut Vec<f32>,
+    /// A row for each query.
     out: &'a mut [f32],
 }
 
-impl Kernel for Attention<'_> {
+impl Kernel for Attention<'_, '_> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
-        let Self { query, keys, values, spec, scores, out } = self;
-        let width = query.len();
-        scores.clear();
-        scores.resize(keys.len() / width, 0.0);
-        products(simd, query, keys, spec.scale, scores);
-        if let Some(cap) = spec.softcap {
-            for score in scores.iter_mut() {
-                *score = cap * (*score / cap).tanh();
-            }
+        // Each computes eight sums at a time: their operands fit the registers of AVX2, and hide the time that an
+        // addition takes.
+        if self.queries.len() == 1 {
+            self.tile::<S, 1, 4, 8>(simd);
+        } else {
+            self.tile::<S, TILE, 2, 2>(simd);
         }
-        let largest = largest(simd, scores);
-        // A NaN score stays NaN, and makes the sum NaN.
-        for score in scores.iter_mut() {
-            *score = exp(*score - largest);
-        }
-        let sum = sum(simd, scores);
-        weighted(simd, scores, values, 1.0 / sum, out);
     }
 }
 
-/// Computes `factor·query·keyᵢ` for every key, four keys at a time.
-#[inline(always)]
-fn products<S: Simd>(simd: S, query: &[f32], keys: &[f32], factor: f32, out: &mut [f32]) {
-    let width = query.len();
-    for (keys, out) in keys.chunks(4 * width).zip(out.chunks_mut(4)) {
-        let (whole, query_rest) = query.as_chunks::<8>();
-        let mut sums = [f32x8::splat(simd, 0.0); 4];
-        if out.len() == 4 {
-            let (a, rest) = keys.split_at(width);
-            let (b, rest) = rest.split_at(width);
-            let (c, d) = rest.split_at(width);
-            let (a, b, c, d) =
-                (a.as_chunks::<8>().0, b.as_chunks::<8>().0, c.as_chunks::<8>().0, d.as_chunks::<8>().0);
-            let keys = a.iter().zip(b).zip(c.iter().zip(d));
-            for (query, ((a, b), (c, d))) in whole.iter().zip(keys) {
-                let query = f32x8::from_slice(simd, query);
-                sums[0] = f32x8::from_slice(simd, a).mul_add(query, sums[0]);
-                sums[1] = f32x8::from_slice(simd, b).mul_add(query, sums[1]);
-                sums[2] = f32x8::from_slice(simd, c).mul_add(query, sums[2]);
-                sums[3] = f32x8::from_slice(simd, d).mul_add(query, sums[3]);
+impl Attention<'_, '_> {
+    /// Computes `Q` queries at a time, with `K` keys or with `8·N` columns of values. If there are fewer queries, the
+    /// last one is computed several times.
+    #[inline(always)]
+    fn tile<S: Simd, const Q: usize, const K: usize, const N: usize>(self, simd: S) {
+        let Self { queries, keys, values, first, spec, scratch, out } = self;
+        let (width, last) = (spec.head_dim, queries.len() - 1);
+        let at =
+            |positions: &Range<usize>| (positions.start - first) * width..(positions.end - first) * width;
+        // The positions that all queries see, and those that a query sees before and after them.
+        let start = queries.iter().fold(0, |start, query| start.max(query.seen.start));
+        let end = queries.iter().fold(usize::MAX, |end, query| end.min(query.seen.end)).max(start);
+        let before = |seen: &Range<usize>| seen.start..start.min(seen.end);
+        let after = |seen: &Range<usize>| end.min(seen.end)..seen.end;
+
+        let room = queries.iter().fold(0, |room, query| room.max(query.seen.len()));
+        scratch.clear();
+        scratch.resize(Q * (room + width), 0.0);
+        let (scores, sums) = scratch.split_at_mut(Q * room);
+        let shared: [usize; Q] = array::from_fn(|q| q * room + before(&queries[q.min(last)].seen).len());
+        let tile: [&[f32]; Q] = array::from_fn(|q| queries[q.min(last)].query);
+        products::<S, Q, K>(simd, tile, &keys[at(&(start..end))], spec.scale, scores, shared);
+        // A query alone sees nothing else.
+        for (q, Query { query, seen, .. }) in queries.iter().enumerate().filter(|_| Q > 1) {
+            for part in [before(seen), after(seen)] {
+                let to = [q * room + part.start - seen.start];
+                products::<S, 1, 4>(simd, [query], &keys[at(&part)], spec.scale, scores, to);
             }
-        } else {
-            for (key, sum) in keys.chunks_exact(width).zip(&mut sums) {
-                for (query, key) in whole.iter().zip(key.as_chunks::<8>().0) {
-                    let query = f32x8::from_slice(simd, query);
-                    *sum = f32x8::from_slice(simd, key).mul_add(query, *sum);
+        }
+
+        let mut factors = [1.0; Q];
+        for (q, (Query { seen, .. }, scores)) in queries.iter().zip(scores.chunks_exact_mut(room)).enumerate()
+        {
+            factors[q] = 1.0 / exponentials(simd, &mut scores[..seen.len()], spec.softcap);
+        }
+
+        for (q, Query { seen, .. }) in queries.iter().enumerate().filter(|_| Q > 1) {
+            let (part, sums) = (before(seen), &mut sums[q * width..][..width]);
+            weighted::<S, 1, 8>(simd, [&scores[q * room..][..part.len()]], &values[at(&part)], sums);
+        }
+        let weights: [&[f32]; Q] = array::from_fn(|q| &scores[shared[q]..][..end - start]);
+        weighted::<S, Q, N>(simd, weights, &values[at(&(start..end))], sums);
+        for (q, (Query { seen, .. }, out)) in queries.iter().zip(out.chunks_exact_mut(width)).enumerate() {
+            let (part, sums) = (after(seen), &mut sums[q * width..][..width]);
+            if Q > 1 {
+                let weights = &scores[q * room + part.start - seen.start..][..part.len()];
+                weighted::<S, 1, 8>(simd, [weights], &values[at(&part)], sums);
+            }
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = factors[q] * *sum;
+            }
+        }
+    }
+}
+
+/// Computes `factor·query·keyᵢ` for every query and key. Those of the query `q` are written from `to[q]` on.
+#[inline(always)]
+fn products<S: Simd, const Q: usize, const K: usize>(
+    simd: S,
+    queries: [&[f32]; Q],
+    keys: &[f32],
+    factor: f32,
+    out: &mut [f32],
+    to: [usize; Q],
+) {
+    let width = queries[0].len();
+    let (count, eights) = (keys.len() / width, width / 8);
+    let queries_by_eight = queries.map(|query| &query.as_chunks::<8>().0[..eights]);
+    for start in (0..count).step_by(K) {
+        // After the last key, it is computed again.
+        let keys: [&[f32]; K] = array::from_fn(|k| &keys[(start + k).min(count - 1) * width..][..width]);
+        let keys_by_eight = keys.map(|key| &key.as_chunks::<8>().0[..eights]);
+        let mut sums = [[f32x8::splat(simd, 0.0); K]; Q];
+        for i in 0..eights {
+            let mut key = [f32x8::splat(simd, 0.0); K];
+            for k in 0..K {
+                key[k] = f32x8::from_slice(simd, &keys_by_eight[k][i]);
+            }
+            for q in 0..Q {
+                let query = f32x8::from_slice(simd, &queries_by_eight[q][i]);
+                for k in 0..K {
+                    sums[q][k] = key[k].mul_add(query, sums[q][k]);
                 }
             }
         }
-        let sums = sum_of_each(sums[0], sums[1], sums[2], sums[3]);
-        for ((key, out), mut sum) in keys.chunks_exact(width).zip(out).zip(sums) {
-            for (query, key) in query_rest.iter().zip(&key[8 * whole.len()..]) {
-                sum += query * key;
+        for (four, sums) in sums.as_flattened().chunks_exact(4).enumerate() {
+            for (i, mut sum) in sum_of_each(sums[0], sums[1], sums[2], sums[3]).into_iter().enumerate() {
+                let (q, k) = ((4 * four + i) / K, (4 * four + i) % K);
+                for column in 8 * eights..width {
+                    sum += queries[q][column] * keys[k][column];
+                }
+                if start + k < count {
+                    out[to[q] + start + k] = factor * sum;
+                }
             }
-            *out = factor * sum;
         }
     }
+}
+
+/// Replaces scores by exponentials, the largest of which is 1, and returns their sum.
+#[inline(always)]
+fn exponentials<S: Simd>(simd: S, scores: &mut [f32], softcap: Option<f32>) -> f32 {
+    if let Some(cap) = softcap {
+        for score in scores.iter_mut() {
+            *score = cap * (*score / cap).tanh();
+        }
+    }
+    let largest = largest(simd, scores);
+    // A NaN score stays NaN, and makes the sum NaN.
+    for score in scores.iter_mut() {
+        *score = exp(*score - largest);
+    }
+    sum(simd, scores)
 }
 
 #[inline(always)]
@@ -151,60 +258,69 @@ fn sum<S: Simd>(simd: S, weights: &[f32]) -> f32 {
     rest.iter().fold(sums.reduce_sum(), |sum, weight| sum + weight)
 }
 
-/// Computes `factor·Σ weightᵢ·valueᵢ`.
+/// Adds `Σ weightᵢ·valueᵢ` to the sums of each query, one row after another.
 #[inline(always)]
-fn weighted<S: Simd>(simd: S, weights: &[f32], values: &[f32], factor: f32, out: &mut [f32]) {
-    let width = out.len();
+fn weighted<S: Simd, const Q: usize, const N: usize>(
+    simd: S,
+    weights: [&[f32]; Q],
+    values: &[f32],
+    sums: &mut [f32],
+) {
+    let width = sums.len() / Q;
     let mut done = 0;
-    while done + 32 <= width {
-        lanes::<S, 4>(simd, weights, values, factor, done, out);
+    while done + 8 * N <= width {
+        lanes::<S, Q, N>(simd, weights, values, done, sums);
+        done += 8 * N;
+    }
+    // Heads of 32 columns are common in small models.
+    while N > 4 && done + 32 <= width {
+        lanes::<S, Q, 4>(simd, weights, values, done, sums);
         done += 32;
     }
     while done + 8 <= width {
-        lanes::<S, 1>(simd, weights, values, factor, done, out);
+        lanes::<S, Q, 1>(simd, weights, values, done, sums);
         done += 8;
     }
-    for (i, out) in out.iter_mut().enumerate().skip(done) {
-        let mut sum = 0.0;
-        for (weight, value) in weights.iter().zip(values.chunks_exact(width)) {
-            sum += weight * value[i];
+    for (weights, sums) in weights.iter().zip(sums.chunks_exact_mut(width)) {
+        for (i, sum) in sums.iter_mut().enumerate().skip(done) {
+            for (weight, value) in weights.iter().zip(values.chunks_exact(width)) {
+                *sum += weight * value[i];
+            }
         }
-        *out = factor * sum;
     }
 }
 
 /// The same for `8·N` columns from `start` on.
 #[inline(always)]
-fn lanes<S: Simd, const N: usize>(
+fn lanes<S: Simd, const Q: usize, const N: usize>(
     simd: S,
-    weights: &[f32],
+    weights: [&[f32]; Q],
     values: &[f32],
-    factor: f32,
     start: usize,
-    out: &mut [f32],
+    sums: &mut [f32],
 ) {
-    let width = out.len();
-    // Two sums for each column, so that consecutive products do not depend on each other.
-    let (mut sums, mut others) = ([f32x8::splat(simd, 0.0); N], [f32x8::splat(simd, 0.0); N]);
-    let (pairs, last) = weights.as_chunks::<2>();
-    for (weights, values) in pairs.iter().zip(values.chunks_exact(2 * width)) {
-        let (first, second) = (f32x8::splat(simd, weights[0]), f32x8::splat(simd, weights[1]));
+    let width = sums.len() / Q;
+    let mut all = [[f32x8::splat(simd, 0.0); N]; Q];
+    for q in 0..Q {
         for n in 0..N {
-            let at = start + 8 * n;
-            sums[n] = f32x8::from_slice(simd, &values[at..at + 8]).mul_add(first, sums[n]);
-            let at = width + at;
-            others[n] = f32x8::from_slice(simd, &values[at..at + 8]).mul_add(second, others[n]);
+            all[q][n] = f32x8::from_slice(simd, &sums[q * width + start + 8 * n..][..8]);
         }
     }
-    if let [weight] = last {
-        let value = &values[(weights.len() - 1) * width..][start..start + 8 * N];
-        for (sum, value) in sums.iter_mut().zip(value.chunks_exact(8)) {
-            *sum = f32x8::from_slice(simd, value).mul_add(f32x8::splat(simd, *weight), *sum);
+    let count = values.len() / width;
+    let weights = weights.map(|weights| &weights[..count]);
+    for (i, value) in values.chunks_exact(width).enumerate() {
+        let value = &value[start..start + 8 * N];
+        for q in 0..Q {
+            let weight = f32x8::splat(simd, weights[q][i]);
+            for n in 0..N {
+                all[q][n] = f32x8::from_slice(simd, &value[8 * n..8 * n + 8]).mul_add(weight, all[q][n]);
+            }
         }
     }
-    for n in 0..N {
-        let at = start + 8 * n;
-        ((sums[n] + others[n]) * factor).store_slice(&mut out[at..at + 8]);
+    for q in 0..Q {
+        for n in 0..N {
+            all[q][n].store_slice(&mut sums[q * width + start + 8 * n..][..8]);
+        }
     }
 }
 
@@ -215,10 +331,6 @@ mod tests {
 
     use super::*;
     use crate::tests::levels;
-
-    fn spec(width: usize, softcap: Option<f32>) -> Heads {
-        Heads { heads: 1, kv_heads: 1, head_dim: width, scale: 0.3, softcap, reach: Reach::default() }
-    }
 
     /// Attention by its definition, in f64.
     fn exact(query: &[f32], keys: &[f32], values: &[f32], spec: &Heads) -> Vec<f64> {
@@ -236,29 +348,48 @@ mod tests {
 
     proptest! {
         #[test]
-        fn attention_is_a_mean_of_values(
-            numbers in prop::collection::vec(-1.0f32..1.0, 80 + 2 * 80 * 23),
+        fn attention_is_a_mean_of_the_values_that_each_query_sees(
+            numbers in prop::collection::vec(-1.0f32..1.0, (TILE + 2 * 23) * 80),
             (width, count) in (1usize..80, 1usize..24),
+            seen in prop::collection::vec((0.0f64..1.0, 0.0f64..1.0), 1..=TILE),
             softcap in prop::option::of(1.0f32..5.0),
             nan_at in any::<prop::sample::Index>(),
         ) {
-            let (query, rest) = numbers.split_at(width);
+            let (queries, rest) = numbers.split_at(TILE * width);
             let (keys, values) = (&rest[..count * width], &rest[count * width..2 * count * width]);
-            let spec = spec(width, softcap);
-            let expected = exact(query, keys, values, &spec);
+            let spec = Heads { heads: 1, kv_heads: 1, head_dim: width, scale: 0.3, softcap, reach: Reach::default() };
+            // At least one position each, whether or not all queries see it.
+            let seen: Vec<_> = seen.iter().map(|(start, length)| {
+                let start = (start * count as f64) as usize;
+                start..start + 1 + (length * (count - start) as f64) as usize
+            }).collect();
             let mut broken = keys.to_vec();
-            broken[nan_at.index(keys.len())] = f32::NAN;
+            let nan = nan_at.index(keys.len());
+            broken[nan] = f32::NAN;
             for level in levels() {
-                let run = |keys: &[f32]| {
-                    let (mut scores, mut out) = (Vec::new(), vec![0.0; width]);
-                    let (spec, scores) = (&spec, &mut scores);
-                    level::run_at(level, Attention { query, keys, values, spec, scores, out: &mut out });
+                let run = |keys: &[f32], which: Range<usize>| {
+                    let (mut scratch, mut out) = (Vec::new(), vec![0.0; which.len() * width]);
+                    let query = |q: usize| Query { query: &queries[q * width..][..width], seen: seen[q].clone() };
+                    let (queries, spec): (Vec<_>, _) = (which.map(query).collect(), &spec);
+                    let (queries, scratch, out_) = (&queries[..], &mut scratch, &mut out[..]);
+                    level::run_at(level, Attention { queries, keys, values, first: 0, spec, scratch, out: out_ });
                     out
                 };
-                for (got, expected) in run(keys).iter().zip(&expected) {
-                    prop_assert!((f64::from(*got) - expected).abs() < 1e-5, "{level:?}: {got}, {expected}");
+                let (together, broken) = (run(keys, 0..seen.len()), run(&broken, 0..seen.len()));
+                for (q, out) in together.chunks_exact(width).enumerate() {
+                    prop_assert_eq!(out, &run(keys, q..q + 1), "{:?}: the query {} depends on others", level, q);
+                    let at = seen[q].start * width..seen[q].end * width;
+                    let query = &queries[q * width..][..width];
+                    for (out, exact) in out.iter().zip(exact(query, &keys[at.clone()], &values[at.clone()], &spec)) {
+                        prop_assert!((f64::from(*out) - exact).abs() < 1e-5, "{level:?}: {out}, {exact}");
+                    }
+                    let broken = &broken[q * width..][..width];
+                    if at.contains(&nan) {
+                        prop_assert!(broken.iter().all(|x| x.is_nan()), "{level:?}: a NaN was lost");
+                    } else {
+                        prop_assert_eq!(broken, out, "{:?}: a NaN that the query does not see", level);
+                    }
                 }
-                prop_assert!(run(&broken).iter().all(|x| x.is_nan()), "{level:?}: a NaN was lost");
             }
         }
     }
