@@ -1,6 +1,7 @@
 //! Checks of every family, without adapters.
 use eft_core::conformance::{SourceTest, check_engine, check_joins, check_source, check_traffic};
 use eft_core::{Decoding, Sampling, Source, TokenId};
+use rayon::prelude::*;
 
 use super::goldens::{Difference, FAMILIES, FORMATS, FORMATS_BASE, Golden, engine, model, texts};
 use super::{Verdict, require};
@@ -37,28 +38,34 @@ pub fn check_families<N: Nn>(nn: &N) -> Verdict<Vec<Difference>> {
         let golden = Golden::variant(name, FORMATS_BASE)?;
         differences.push(golden.check_logits(&model(nn, name, &[])?)?);
     }
-    for family in FAMILIES {
-        // The tiny windows are shorter than the texts, and a rollback by more than two tokens forgets what they need.
-        let (golden, engine) = (Golden::family(family)?, engine(nn, family, &[])?.free_rollback(2));
-        let test = SourceTest::new(golden.prompts.clone()).tolerance(1e-3).steps(20).walks(2);
-        let mut checked = match ALIKE.contains(&family) {
-            true => Ok(()),
-            false => check_engine(&engine, &test),
-        };
-        let source = Source::new(engine);
-        differences.push(golden.check_logits(&source)?);
-        golden.check_greedy(&source)?;
-        if !ALIKE.contains(&family) {
-            checked = checked.and_then(|()| check_source(&source, &test.clone().walks(1).steps(10)));
-            checked = checked.and_then(|()| check_traffic(&source, &test));
-        }
-        if JOINED.contains(&family) {
-            checked = checked.and_then(|()| check_joins(&source, &test.clone().steps(10)));
-        }
-        checked.map_err(|failure| format!("{family}: {failure}"))?;
-    }
+    let families: Result<Vec<_>, String> = FAMILIES
+        .par_iter()
+        .map(|family| check_family(nn, family).map_err(|failure| format!("{family}: {failure}")))
+        .collect();
+    differences.extend(families?);
     check_pieces(nn)?;
     Ok(differences)
+}
+
+/// Checks one family. Returns the largest difference of its logits.
+fn check_family<N: Nn>(nn: &N, family: &str) -> Verdict<Difference> {
+    // The tiny windows are shorter than the texts, and a rollback by more than two tokens forgets what they need.
+    let (golden, engine) = (Golden::family(family)?, engine(nn, family, &[])?.free_rollback(2));
+    let test = SourceTest::new(golden.prompts.clone()).tolerance(1e-3).steps(20).walks(2);
+    if !ALIKE.contains(&family) {
+        check_engine(&engine, &test)?;
+    }
+    let source = Source::new(engine);
+    let difference = golden.check_logits(&source)?;
+    golden.check_greedy(&source)?;
+    if !ALIKE.contains(&family) {
+        check_source(&source, &test.clone().walks(1).steps(10))?;
+        check_traffic(&source, &test)?;
+    }
+    if JOINED.contains(&family) {
+        check_joins(&source, &test.clone().steps(10))?;
+    }
+    Ok(difference)
 }
 
 /// Prompts that are read in several passes give the same text: seven rows of 100 tokens are more than one pass takes,
