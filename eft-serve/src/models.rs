@@ -76,8 +76,9 @@ impl Models {
             grammars: Default::default(),
         };
         for (name, combination) in &models.combinations {
-            let source = models.parse(&combination.formula, &combination.numbers)?;
-            source.check().with_context(|| format!("the combination `{name}`"))?;
+            let of = || format!("the combination `{name}`");
+            let source = models.parse(&combination.formula, &combination.numbers).with_context(of)?;
+            source.check().with_context(of)?;
         }
         if let Some(Combination { formula, numbers }) = models.combinations.values().next() {
             let named = models.parse(formula, numbers)?.distinct_models();

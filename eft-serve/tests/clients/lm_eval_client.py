@@ -107,6 +107,7 @@ def main():
     parser.add_argument("--clients", type=int, default=4, help="the number of requests at once")
     args = parser.parse_args()
     import lm_eval
+    from lm_eval.models.openai_completions import LocalCompletionsAPI
     from lm_eval.tasks import TaskManager
 
     with tempfile.TemporaryDirectory() as folder:
@@ -115,32 +116,35 @@ def main():
         data.write_text("".join(json.dumps(item) + "\n" for item in questions(args.limit)))
         (folder / "choice.yaml").write_text(CHOICE.format(data=data))
         (folder / "write.yaml").write_text(WRITE.format(data=data))
-        def evaluate(task):
-            began = time.perf_counter()
-            results = lm_eval.simple_evaluate(
-                model="local-completions",
-                model_args={
-                    "base_url": f"{args.url}/v1/completions",
-                    "model": args.model,
-                    "tokenizer": args.tokenizer,
-                    "tokenizer_backend": "huggingface",
-                    "num_concurrent": args.clients,
-                    "max_length": 512,
-                },
-                tasks=[task],
-                task_manager=TaskManager(include_path=str(folder), include_defaults=False),
-                log_samples=True,
-                bootstrap_iters=0,
-            )
-            scores = results["results"][task]
-            print(task, {name: value for name, value in scores.items() if isinstance(value, (int, float))})
-            return results["samples"][task], time.perf_counter() - began
+        model = LocalCompletionsAPI(
+            base_url=f"{args.url}/v1/completions",
+            model=args.model,
+            tokenizer=args.tokenizer,
+            tokenizer_backend="huggingface",
+            num_concurrent=args.clients,
+            max_length=512,
+        )
+        seconds, asked = [], model.loglikelihood
 
-        samples, seconds = evaluate("zoo_choice")
-        print(f"{4 * args.limit} log-likelihoods in {seconds:.1f} s")
-        evaluate("zoo_write")
+        def timed(requests, **settings):
+            began = time.perf_counter()
+            answers = asked(requests, **settings)
+            seconds.append(time.perf_counter() - began)
+            return answers
+
+        model.loglikelihood = timed
+        results = lm_eval.simple_evaluate(
+            model=model,
+            tasks=["zoo_choice", "zoo_write"],
+            task_manager=TaskManager(include_path=str(folder), include_defaults=False),
+            log_samples=True,
+            bootstrap_iters=0,
+        )
+    for task, scores in results["results"].items():
+        print(task, {name: value for name, value in scores.items() if isinstance(value, (int, float))})
+    print(f"{4 * args.limit} log-likelihoods in {sum(seconds):.2f} s")
     if args.model == "eft":
-        compare(samples)
+        compare(results["samples"]["zoo_choice"])
     print("all checks have passed")
 
 

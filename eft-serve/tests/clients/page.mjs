@@ -16,7 +16,7 @@ if (!url || !folder) {
 }
 mkdirSync(folder, {recursive: true});
 const profile = mkdtempSync(join(tmpdir(), "eft-page-"));
-const browser = spawn(program, ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0",
+const browser = spawn(program, ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-port=0",
   `--user-data-dir=${profile}`, "about:blank"], {stdio: ["ignore", "ignore", "pipe"]});
 
 const address = await new Promise((found, failed) => {

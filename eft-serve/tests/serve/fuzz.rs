@@ -78,16 +78,18 @@ fn leaf() -> impl Strategy<Value = Value> {
     ]
 }
 
-fn value() -> impl Strategy<Value = Value> {
-    leaf().prop_recursive(4, 24, 5, |inner| {
-        let name = text(
-            "role|content|type|text|formula|alpha|attribution|json_schema|schema|include_usage|tool_calls|function|\
-             arguments|name|[0-9]{1,4}|.{0,4}",
-        );
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::hash_map(name, inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
+/// Values of any shape up to a depth. `prop_recursive` would build its strategies anew for each value, and parse their regular
+/// expressions.
+fn value() -> BoxedStrategy<Value> {
+    let (leaf, name) = (leaf().boxed(), text(
+        "role|content|type|text|formula|alpha|attribution|json_schema|schema|include_usage|tool_calls|function|\
+         arguments|name|[0-9]{1,4}|.{0,4}",
+    ).boxed());
+    (0..4).fold(leaf.clone(), |inner, _| {
+        let list = prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from);
+        let object = prop::collection::hash_map(name.clone(), inner, 0..4);
+        let object = object.prop_map(|map| Value::Object(map.into_iter().collect()));
+        prop_oneof![2 => leaf.clone(), 1 => list, 1 => object].boxed()
     })
 }
 
