@@ -98,6 +98,8 @@ try {
       await call("Emulation.setDeviceMetricsOverride", {width, height: 900, deviceScaleFactor: 1, mobile: false});
       const wide = await evaluate("document.documentElement.scrollWidth");
       check(`nothing is wider than ${width} pixels (${scheme})`, wide <= width, wide);
+      const cut = await evaluate("[...document.querySelectorAll('button, .texts section, aside')].filter(box => box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight + 1).length");
+      check(`no box is too small for its text (${width}, ${scheme})`, cut === 0, cut);
       const {data} = await call("Page.captureScreenshot", {captureBeyondViewport: true});
       writeFileSync(join(folder, `page-${width}-${scheme}.png`), Buffer.from(data, "base64"));
     }
