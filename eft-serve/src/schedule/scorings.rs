@@ -170,8 +170,8 @@ impl Scorings {
 
     /// Gives texts of one row that go on differently rows of their own.
     fn part(&mut self) -> Result<()> {
-        let (mut rows, mut origins): (Vec<(Option<TokenId>, Vec<Scoring>)>, Vec<usize>) =
-            (Vec::new(), Vec::new());
+        let mut rows: Vec<(Option<TokenId>, Vec<Scoring>)> = Vec::new();
+        let mut origins = Vec::new();
         for (origin, texts) in std::mem::take(&mut self.rows).into_iter().enumerate() {
             let first = rows.len();
             for text in texts {
