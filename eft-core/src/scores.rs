@@ -211,8 +211,22 @@ impl<B: Backend> Scores<B> {
         self.coverage.get(index).copied()
     }
 
-    /// The same scores for the rows of another batch: row `i` takes the positions of row `rows[i]` of this one.
-    pub(crate) fn select(mut self, rows: &[usize]) -> Self {
+    /// Returns the same scores for the rows of another batch: row `i` takes the positions of row `rows[i]` of this one. Nothing
+    /// is copied.
+    ///
+    /// ```
+    /// use eft_core::{Form, Host, Scores};
+    ///
+    /// let scores = Scores::upload(&Host, &[vec![vec![0.0, 1.0]], vec![], vec![vec![2.0, 0.0]]], 2, Form::Logits)?;
+    /// let last = scores.select(&[2]);
+    /// assert_eq!((last.rows(), last.positions(0)[0].index), (1, 1));
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If a row is out of range, as indexing does.
+    #[must_use]
+    pub fn select(mut self, rows: &[usize]) -> Self {
         self.spans = rows.iter().map(|row| self.spans[*row].clone()).collect();
         self
     }

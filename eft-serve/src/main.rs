@@ -6,10 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use eft_serve::Server;
-use eft_serve::config::{CombinationConfig, Config, ModelConfig};
+use eft_serve::config::{CombinationConfig, Config, ModelBackend, ModelConfig};
 use tracing_subscriber::EnvFilter;
+
+/// A library that runs models.
+#[derive(Clone, Copy, ValueEnum)]
+enum Library {
+    Candle,
+    #[cfg(feature = "tch")]
+    Tch,
+}
 
 /// Serves combinations of models to every program that speaks OpenAI's protocol.
 ///
@@ -18,7 +26,7 @@ use tracing_subscriber::EnvFilter;
 #[command(version)]
 struct Args {
     /// The file with models, combinations, defaults and limits
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["large", "small", "tuned", "formula", "alpha"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["large", "small", "tuned", "formula", "alpha", "backend"])]
     config: Option<PathBuf>,
     /// The large model, untuned: a folder, a GGUF file, an id on the Hugging Face hub, or with the feature `remote` the url
     /// of a server that runs it
@@ -33,9 +41,12 @@ struct Args {
     /// The combination that is served as `eft`: a formula of `large`, `small`, `tuned` and the number `alpha`
     #[arg(long, default_value = "large + alpha*(tuned - small)")]
     formula: String,
-    /// The number `alpha` of the formula, for requests that do not say
-    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
-    alpha: f64,
+    /// The number `alpha` of the formula, for requests that do not say; 1 if it is not given
+    #[arg(long, allow_negative_numbers = true)]
+    alpha: Option<f64>,
+    /// The library that runs the models of these flags; `tch` needs the feature of that name
+    #[arg(long, value_name = "LIBRARY")]
+    backend: Option<Library>,
     /// The address; others than this machine can reach the server only if it is changed
     #[arg(long)]
     host: Option<String>,
@@ -71,18 +82,36 @@ impl Args {
     fn models(&self) -> Result<Config> {
         let zoo = |name: &str| format!("{}/../zoo/{name}", env!("CARGO_MANIFEST_DIR"));
         let named = |flag: &Option<String>, in_zoo: &str| flag.clone().unwrap_or_else(|| zoo(in_zoo));
-        let small = ModelConfig::new(named(&self.small, "base-small"));
+        let mut small = ModelConfig::new(named(&self.small, "base-small"));
         let mut large = ModelConfig::new(named(&self.large, "base-large"));
-        // A model on a server has the tokenizer of the small one.
-        large.tokenizer = Some(small.path.clone());
+        if large.is_remote() {
+            // A model on a server has the tokenizer of the small one.
+            large.tokenizer = Some(small.path.clone());
+        }
         let mut tuned = ModelConfig::new(named(&self.tuned, "tuned-small"));
         if Path::new(&tuned.path).join("adapter_config.json").exists() {
             tuned = tuned.of_base("small");
         }
         let mut config = Config::empty();
+        for model in [&mut small, &mut large, &mut tuned] {
+            if !model.is_remote() && model.base.is_none() {
+                model.backend = self.backend.map(|library| match library {
+                    Library::Candle => ModelBackend::Candle,
+                    #[cfg(feature = "tch")]
+                    Library::Tch => ModelBackend::Tch,
+                });
+            }
+        }
         config.models =
             [("large", large), ("small", small), ("tuned", tuned)].map(|(n, m)| (n.to_owned(), m)).into();
-        let combination = CombinationConfig::new(&self.formula).number("alpha", self.alpha);
+        let mut combination =
+            CombinationConfig::new(&self.formula).number("alpha", self.alpha.unwrap_or(1.0));
+        if !combination.names_number(config.models.keys(), "alpha") {
+            if self.alpha.is_some() {
+                bail!("`--alpha`: the formula has no number `alpha`");
+            }
+            combination.numbers.clear();
+        }
         config.combinations.insert("eft".into(), combination);
         Ok(config)
     }

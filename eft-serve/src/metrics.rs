@@ -30,6 +30,10 @@ pub struct Metrics {
     pub(crate) prompt_tokens_cached: Counter,
     /// Generated tokens.
     pub(crate) tokens: Counter,
+    /// Tokens of given texts that have been scored.
+    pub(crate) scored_tokens: Counter,
+    /// Positions at which they have been scored: texts that begin alike share them.
+    pub(crate) scored_positions: Counter,
     /// Tokens that were drafted.
     pub(crate) drafted: Counter,
     /// Drafted tokens that were accepted.
@@ -68,6 +72,8 @@ impl Metrics {
             prompt_tokens_read: Counter::default(),
             prompt_tokens_cached: Counter::default(),
             tokens: Counter::default(),
+            scored_tokens: Counter::default(),
+            scored_positions: Counter::default(),
             drafted: Counter::default(),
             accepted: Counter::default(),
             cancelled: Counter::default(),
@@ -100,6 +106,12 @@ impl Metrics {
             self.prompt_tokens_cached.clone(),
         );
         r.register("generated_tokens", "Generated tokens", self.tokens.clone());
+        r.register("scored_tokens", "Tokens of given texts that were scored", self.scored_tokens.clone());
+        r.register(
+            "scored_positions",
+            "Positions at which they were scored, which texts that begin alike share",
+            self.scored_positions.clone(),
+        );
         r.register("drafted_tokens", "Tokens that were drafted", self.drafted.clone());
         r.register("accepted_tokens", "Drafted tokens that were accepted", self.accepted.clone());
         r.register("cancelled_texts", "Texts that nobody waited for any more", self.cancelled.clone());

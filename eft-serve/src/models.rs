@@ -1,15 +1,15 @@
 //! [`Models`]: the models and combinations of a server.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use eft::candle::{Candle, CandleNn};
 use eft::load::{Loader, Model};
-use eft::text::{ChatTemplate, PlainTemplate, Tokenizer};
+use eft::text::{ChatTemplate, PlainTemplate, TextRenderer, Tokenizer};
 use eft::{Prompt, TokenId, Vocab, formula};
 
-use crate::config::{Config, ModelConfig};
+use crate::config::{Config, ModelBackend, ModelConfig};
 
 /// A model or a combination of models.
 pub type Source = eft::Source<Candle>;
@@ -76,15 +76,13 @@ impl Models {
             grammars: Default::default(),
         };
         for (name, combination) in &models.combinations {
-            let source = models.parse(&combination.formula, &combination.numbers)?;
-            source.check().with_context(|| format!("the combination `{name}`"))?;
+            let of = || format!("the combination `{name}`");
+            let source = models.parse(&combination.formula, &combination.numbers).with_context(of)?;
+            source.check().with_context(of)?;
         }
-        if let Some(Combination { formula, .. }) = models.combinations.values().next() {
-            let named = models
-                .sources
-                .iter()
-                .filter_map(|(name, source)| Some((formula.find(name.as_str())?, source)));
-            if let Some((_, source)) = named.min_by_key(|(at, _)| *at) {
+        if let Some(Combination { formula, numbers }) = models.combinations.values().next() {
+            let named = models.parse(formula, numbers)?.distinct_models();
+            if let Some(source) = named.first().and_then(|model| models.sources.get(&model.name())) {
                 models.first = source.clone();
             }
         }
@@ -187,9 +185,8 @@ impl Models {
 
     /// Returns the models that a combination names.
     pub(crate) fn named_by(&self, combination: &Source) -> impl Iterator<Item = &Source> {
-        let formula = combination.to_string();
-        let named = move |name: &str| formula.contains(&*eft::source::quoted(name));
-        self.sources.iter().filter(move |(name, _)| named(name)).map(|(_, source)| source)
+        let named: BTreeSet<_> = combination.distinct_models().iter().map(Source::name).collect();
+        self.sources.iter().filter(move |(name, _)| named.contains(*name)).map(|(_, source)| source)
     }
 
     /// Returns the vocabulary whose tokens are shown.
@@ -239,7 +236,7 @@ fn load(
     for (adapter, of) in adapters {
         loader = loader.adapter(adapter.as_str(), &of.path);
     }
-    let Model { source, renderer, .. } = on_backend(&loader, model, config)?;
+    let (source, renderer) = on_backend(&loader, model, config)?;
     let renderer = renderer.map(|renderer| match renderer.has_template() {
         true => renderer,
         // A base model has no template of its own.
@@ -262,16 +259,45 @@ fn load(
     Ok(Loaded { sources, tokenizer: renderer.map(|renderer| renderer.tokenizer().clone()) })
 }
 
+/// Loads a model with the library that it names, or from the server that runs it. Scores are tensors of candle, whatever
+/// computes them.
+fn on_backend(
+    loader: &Loader,
+    model: &ModelConfig,
+    config: &Config,
+) -> Result<(Source, Option<TextRenderer>)> {
+    if model.is_remote() {
+        return remote(loader, model, config);
+    }
+    match model.backend {
+        None | Some(ModelBackend::Candle) => {
+            let Model { source, renderer, .. } = loader.load_on(CandleNn::new(Candle::cpu()))?;
+            Ok((source, renderer))
+        }
+        Some(ModelBackend::Tch) => libtorch(loader),
+    }
+}
+
+#[cfg(feature = "tch")]
+fn libtorch(loader: &Loader) -> Result<(Source, Option<TextRenderer>)> {
+    use eft::tch::{Torch, TorchNn};
+
+    let Model { source, renderer, .. } = loader.load_on(TorchNn::new(Torch::cpu()))?;
+    Ok((source.bridged(Candle::cpu())?, renderer))
+}
+
+#[cfg(not(feature = "tch"))]
+fn libtorch(_: &Loader) -> Result<(Source, Option<TextRenderer>)> {
+    bail!("this server was built without the feature `tch`")
+}
+
 #[cfg(not(feature = "remote"))]
-fn on_backend(loader: &Loader, _: &ModelConfig, _: &Config) -> Result<Model<Candle>> {
-    Ok(loader.load_on(CandleNn::new(Candle::cpu()))?)
+fn remote(_: &Loader, _: &ModelConfig, _: &Config) -> Result<(Source, Option<TextRenderer>)> {
+    bail!("its path is a url, and this server was built without the feature `remote`")
 }
 
 #[cfg(feature = "remote")]
-fn on_backend(loader: &Loader, model: &ModelConfig, config: &Config) -> Result<Model<Candle>> {
-    if !(model.path.starts_with("http://") || model.path.starts_with("https://")) {
-        return Ok(loader.load_on(CandleNn::new(Candle::cpu()))?);
-    }
+fn remote(loader: &Loader, model: &ModelConfig, config: &Config) -> Result<(Source, Option<TextRenderer>)> {
     let loader = match &model.tokenizer {
         Some(tokenizer) => {
             // It may be the name of another model.
@@ -280,5 +306,6 @@ fn on_backend(loader: &Loader, model: &ModelConfig, config: &Config) -> Result<M
         }
         None => loader.clone(),
     };
-    Ok(loader.load_remote(Candle::cpu())?.into())
+    let Model { source, renderer, .. } = loader.load_remote(Candle::cpu())?.into();
+    Ok((source, renderer))
 }

@@ -75,10 +75,19 @@ impl Server {
         self.address
     }
 
-    /// Waits until the process is told to stop (Ctrl-C or SIGTERM), and then stops.
+    /// Waits until the process is told to stop (Ctrl-C or SIGTERM), and then stops. Told so again, it ends at once what still
+    /// runs.
     pub fn wait(self) {
         if let Some(runtime) = &self.runtime {
-            runtime.block_on(signalled());
+            let app = self.app.clone();
+            runtime.block_on(async {
+                let mut signals = Signals::listen();
+                signals.next().await;
+                tokio::spawn(async move {
+                    signals.next().await;
+                    app.scheduler.hurry();
+                });
+            });
         }
         tracing::info!("stopping");
         self.stop();
@@ -106,19 +115,38 @@ impl Drop for Server {
     }
 }
 
-async fn signalled() {
-    let interrupt = tokio::signal::ctrl_c();
+/// The signals that tell the process to stop: Ctrl-C and SIGTERM.
+struct Signals {
     #[cfg(unix)]
-    {
+    streams: Option<[tokio::signal::unix::Signal; 2]>,
+}
+
+impl Signals {
+    /// Listens from now on. Signals that come before they are waited for are not lost.
+    #[cfg(unix)]
+    fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            },
-            Err(_) => drop(interrupt.await),
-        }
+
+        let streams =
+            signal(SignalKind::interrupt()).and_then(|first| Ok([first, signal(SignalKind::terminate())?]));
+        Self { streams: streams.ok() }
     }
+
     #[cfg(not(unix))]
-    drop(interrupt.await);
+    fn listen() -> Self {
+        Self {}
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some([interrupt, terminate]) = &mut self.streams {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+        // An error leaves nothing to wait for.
+        drop(tokio::signal::ctrl_c().await);
+    }
 }

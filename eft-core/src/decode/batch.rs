@@ -267,19 +267,18 @@ impl<B: Backend> Batch<B> {
         self.take(chosen)
     }
 
-    /// Chooses the next tokens of each row, and attributes them if attribution was requested.
+    /// Chooses the next tokens of each row, and attributes those of the rows for which that was requested.
     fn choose(&mut self, starts: &[usize]) -> Result<Vec<Vec<Token>>> {
-        let (mut left, mut stops) = (Vec::new(), Vec::new());
+        let (mut left, mut stops, mut rivals) = (Vec::new(), Vec::new(), Vec::new());
         for (index, start) in self.active.iter().zip(starts) {
             let Some(row) = self.rows.get(index) else { continue };
             left.push(row.left(*start));
             stops.push(&row.settings.stops);
+            rivals.push(row.settings.rivals);
         }
         let bounds = Bounds { left, stops };
         let mut chosen = self.stepper.step(&mut self.evaluator, &mut self.sampler, &bounds)?;
-        if let Some(rivals) = self.decoding.rivals {
-            attribute(&mut self.evaluator, &mut chosen, rivals, starts)?;
-        }
+        attribute(&mut self.evaluator, &mut chosen, &rivals, starts)?;
         Ok(chosen)
     }
 

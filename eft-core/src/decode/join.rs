@@ -86,6 +86,11 @@ impl<B: Backend> Batch<B> {
                     rows.iter().for_each(|row| self.finish(*row, FinishReason::MaxTokens));
                     rows.drain(..).for_each(|row| drop(self.rows.remove(&row)));
                 }
+                Ok(leaves) if request.attribution.is_some() && !self.evaluator.runs_every_term(&leaves) => {
+                    let what = "attribution in a batch that was opened without it, since terms of it cancel";
+                    let who = self.evaluator.name(0)?.into();
+                    self.refuse(rows, Error::Unsupported { who, what: what.into() });
+                }
                 Ok(leaves) => {
                     let (key, prompt) = (rows[0], request.prompt);
                     self.waiting.push_back(Waiting { rows, key, prompt, leaves });

@@ -15,6 +15,8 @@ use crate::{Error, Prompt, Result, Source};
 /// The settings of one row of a batch.
 pub(super) struct RowSettings {
     pub(super) start: RowStart,
+    /// The number of rivals that its tokens are compared with, if they are attributed to the terms.
+    pub(super) rivals: Option<usize>,
     pub(super) max_tokens: Option<usize>,
     pub(super) stops: StopRules,
     pub(super) stop_strings: Vec<String>,
@@ -129,6 +131,7 @@ impl Rows {
                     seed: request.seed.unwrap_or(sampling.sampling.seed),
                     sampling: sampling.clone(),
                 },
+                rivals: request.attribution.or(decoding.rivals),
                 max_tokens: request.max_tokens.or(decoding.max_tokens),
                 stops: stops.clone(),
                 stop_strings: request.stop_strings.clone(),
@@ -154,7 +157,7 @@ pub(crate) fn open<B: Backend>(
     requests.iter().try_for_each(Request::validate)?;
     let options = OpenOptions {
         parallel: decoding.parallel,
-        every_term: decoding.rivals.is_some(),
+        every_term: decoding.rivals.is_some() || requests.iter().any(|r| r.attribution.is_some()),
         cached_tokens: decoding.cached_tokens,
     };
     let (mut evaluator, refused) = open_accepted(roots, requests, options)?;

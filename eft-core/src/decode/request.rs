@@ -47,6 +47,8 @@ pub struct Request {
     pub truncations: Vec<Arc<dyn Truncation>>,
     /// How many of the likeliest tokens are reported at each position; as many as the batch says if `None`.
     pub alternatives: Option<usize>,
+    /// The number of rivals against which each term's contribution is reported; as the batch says if `None`.
+    pub attribution: Option<usize>,
     /// The most tokens of the text; the limit of the batch if `None`.
     pub max_tokens: Option<usize>,
     /// The ids that end the text; those of the batch if `None`.
@@ -72,6 +74,7 @@ impl Request {
             processors: Vec::new(),
             truncations: Vec::new(),
             alternatives: None,
+            attribution: None,
             max_tokens: None,
             stop_ids: None,
             stop_sequences: Vec::new(),
@@ -132,6 +135,34 @@ impl Request {
     /// Reports the `k` likeliest tokens of the combined distribution at each position.
     pub fn alternatives(mut self, k: usize) -> Self {
         self.alternatives = Some(k);
+        self
+    }
+
+    /// Reports for each token of this text what each term contributed to its choice over its `rivals` likeliest rivals, as
+    /// [`Decoding::attribution`](crate::Decoding::attribution) does for all texts of a batch.
+    ///
+    /// A batch that is opened with such a request also opens the models of terms that cancel, on the prompts of all of its
+    /// requests. A request that joins a batch without them is refused if some of its terms cancel
+    /// ([`Source::has_cancelled_terms`](crate::Source::has_cancelled_terms)).
+    ///
+    /// ```
+    /// use eft_core::decode::{Event, Request};
+    /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let large = from_fn(Host, vocab.clone(), |_| Ok(vec![1.0, 0.0])).named("large");
+    /// let tuned = from_fn(Host, vocab, |_| Ok(vec![0.0, 3.0])).named("tuned");
+    /// let requests = [Request::new([0]), Request::new([0]).attribution(1)];
+    /// let decoding = Decoding::from(Sampling::greedy()).max_tokens(1);
+    /// for event in (large + tuned).generate_batch(requests, decoding)? {
+    ///     if let Event::Token { row, token } = event? {
+    ///         assert_eq!(token.attribution.is_some(), row == 1);
+    ///     }
+    /// }
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    pub fn attribution(mut self, rivals: usize) -> Self {
+        self.attribution = Some(rivals);
         self
     }
 
@@ -220,6 +251,7 @@ impl std::fmt::Debug for Request {
             .field("sampling", &self.sampling)
             .field("processors", &self.processors.len())
             .field("truncations", &self.truncations.len())
+            .field("attribution", &self.attribution)
             .field("max_tokens", &self.max_tokens)
             .field("stop_ids", &self.stop_ids)
             .field("stop_sequences", &self.stop_sequences)

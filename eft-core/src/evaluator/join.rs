@@ -92,6 +92,11 @@ impl<B: Backend> Evaluator<B> {
         Ok(leaves)
     }
 
+    /// Whether the models of all terms run in a row of a prompt that has been planned, also those of terms that cancel.
+    pub(crate) fn runs_every_term(&self, leaves: &Leaves<B>) -> bool {
+        self.options.every_term || leaves.runs_every_term()
+    }
+
     /// Adds rows as [`join`](Self::join) does, for prompts that have been planned.
     pub(crate) fn join_planned(&mut self, rows: &[(&Prompt, &Leaves<B>)]) -> Result<Range<usize>> {
         self.check_poison()?;

@@ -56,6 +56,11 @@ impl<B: Backend> Leaves<B> {
         self.models.iter().zip(used).filter(|(_, used)| *used).try_for_each(|(model, _)| model.check())
     }
 
+    /// Whether the models that run are those of all terms as they were written: no term cancels.
+    pub(crate) fn runs_every_term(&self) -> bool {
+        self.used(false) == self.used(true)
+    }
+
     /// Whether each model must run. With `every_term`, models that only cancelled terms need must run as well.
     fn used(&self, every_term: bool) -> Vec<bool> {
         let mut used = vec![false; self.models.len()];

@@ -2,9 +2,10 @@
 use std::ops::Range;
 
 use super::Evaluator;
+use super::plan::Leaves;
 use crate::backend::Backend;
 use crate::check;
-use crate::{Result, TokenId};
+use crate::{Prompt, Result, Source, TokenId};
 
 /// The log-probabilities that one term of a root, as the user wrote it, gives to some tokens.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,5 +79,32 @@ impl<B: Backend> Evaluator<B> {
                 })
             })
             .collect()
+    }
+}
+
+impl<B: Backend> Source<B> {
+    /// Returns whether models of the source need not run after this prompt, since the weights of their terms come to zero.
+    /// An [attribution](crate::decode::Request::attribution) runs them all the same. Runs no model.
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Host, Vocab};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let large = from_fn(Host, vocab.clone(), |_| Ok(vec![1.0, 0.0]));
+    /// let tuned = from_fn(Host, vocab, |_| Ok(vec![0.0, 3.0]));
+    /// assert!((&large + 0.0 * &tuned).has_cancelled_terms([0])?);
+    /// assert!(!(&large + 0.5 * &tuned).has_cancelled_terms([0])?);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// * [`Error::CannotRender`](crate::Error::CannotRender) or [`Error::EmptyPrompt`](crate::Error::EmptyPrompt) if a term
+    ///   cannot turn the prompt into tokens.
+    /// * [`Error::NothingLeft`](crate::Error::NothingLeft) if all terms cancel.
+    /// * [`Error::InvalidWeight`](crate::Error::InvalidWeight) or [`Error::TooComplex`](crate::Error::TooComplex) if the
+    ///   combination is not valid.
+    /// * Any error of a prompt transform.
+    pub fn has_cancelled_terms(&self, prompt: impl Into<Prompt>) -> Result<bool> {
+        Ok(!Leaves::new(std::slice::from_ref(self), &[prompt.into()])?.runs_every_term())
     }
 }

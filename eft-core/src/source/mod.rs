@@ -70,9 +70,16 @@ impl<B: Backend> Source<B> {
     /// # Ok::<(), eft_core::Error>(())
     /// ```
     pub fn new(engine: impl Engine<Backend = B> + 'static) -> Self {
-        let backend = engine.spec().backend.clone();
-        let leaf =
-            Leaf { engine: Arc::new(engine), adapter: None, base: None, renderer: Arc::new(TokensOnly) };
+        Self::of_leaf(Leaf {
+            engine: Arc::new(engine),
+            adapter: None,
+            base: None,
+            renderer: Arc::new(TokensOnly),
+        })
+    }
+
+    pub(crate) fn of_leaf(leaf: Leaf<B>) -> Self {
+        let backend = leaf.engine.spec().backend.clone();
         Self::of(Node::Leaf(leaf), backend, Extent::ONE)
     }
 
@@ -208,8 +215,7 @@ impl<B: Backend> Source<B> {
             let what = format!("{what}: it is not a single model of token ids");
             return Err(Error::Unsupported { who: self.name(), what });
         };
-        let changed =
-            Self::of(Node::Leaf(change(leaf, source.given_name())?), self.inner.backend.clone(), Extent::ONE);
+        let changed = Self::of_leaf(change(leaf, source.given_name())?);
         Ok(transforms.into_iter().rev().fold(changed, |source, t| source.under(t.clone())))
     }
 
@@ -303,6 +309,24 @@ impl<B: Backend> Source<B> {
     /// Returns the ids that end a text by default: the end-of-sequence ids of all models.
     pub fn stop_ids(&self) -> BTreeSet<TokenId> {
         self.vocabs().into_iter().flat_map(|v| v.eos().iter().copied()).collect()
+    }
+
+    /// Returns the models of the source, without prompt transforms, in the order in which they are written. A model that
+    /// occurs several times under one name is returned once if all of these are one value.
+    ///
+    /// ```
+    /// use eft_core::{from_fn, Host, Vocab};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let model = |name: &str| from_fn(Host, vocab.clone(), |_| Ok(vec![1.0, 0.0])).named(name);
+    /// let (large, tuned) = (model("large"), model("tuned"));
+    /// let names: Vec<_> = (&large + 0.5 * (&tuned - &large)).distinct_models().iter().map(|m| m.name()).collect();
+    /// assert_eq!(names, ["large", "tuned"]);
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn distinct_models(&self) -> Vec<Self> {
+        self.distinct().filter(|s| matches!(s.node(), Node::Leaf(_) | Node::Opaque(_))).cloned().collect()
     }
 
     /// The vocabularies of the distinct models, in the order in which they are written; at least one.

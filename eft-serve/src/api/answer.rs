@@ -39,7 +39,9 @@ pub(super) async fn whole(prepared: &mut Prepared) -> Result<Value, ApiError> {
             (Some(_), Update::Scored(_)) | (None, Update::Piece(_) | Update::Finished(_)) => {}
         }
     }
-    if !prepared.echo_only && choices.iter().any(|choice| choice.end.is_none()) {
+    let is_scored = |prompt: usize| scored[prompt].len() + 1 >= prepared.prompts[prompt].tokens.len();
+    let unscored = (0..scored.len()).any(|prompt| prepared.scores(prompt) && !is_scored(prompt));
+    if unscored || !prepared.echo_only && choices.iter().any(|choice| choice.end.is_none()) {
         return Err(ApiError::server("the decoding thread has stopped"));
     }
     let generated: usize = choices.iter().map(|c| c.tokens.len() + tail(c.end.as_ref()).len()).sum();
@@ -150,4 +152,10 @@ pub(super) fn usage(prepared: &Prepared, generated: usize) -> Value {
     json!({
         "prompt_tokens": prompt, "completion_tokens": generated, "total_tokens": prompt + generated,
     })
+}
+
+/// Logs that a request has been answered.
+pub(super) fn log_end(prepared: &Prepared, tokens: &dyn std::fmt::Display) {
+    let seconds = prepared.submitted.elapsed().as_secs_f64();
+    tracing::info!(id = prepared.id, %tokens, seconds, "answered");
 }

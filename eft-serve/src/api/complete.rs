@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::ApiError;
 use super::prepare::{Prepared, Protocol, prepare};
@@ -35,20 +36,16 @@ async fn respond(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let bytes = json_body(&app, headers, body)?;
-    let Ok(permit) = app.permits.clone().try_acquire_owned() else {
-        app.metrics.refused.inc();
-        return Err(ApiError::busy("too many requests are being answered", Duration::from_secs(1)));
-    };
+    let permit = permit(&app)?;
     let mut prepared = on_thread(app.clone(), move |app| prepare(app, protocol, &bytes)).await??;
     app.metrics.prompt_tokens.inc_by(prepared.prompt_tokens() as u64);
     log(&app, &prepared);
     app.scheduler.submit(std::mem::take(&mut prepared.jobs))?;
     if prepared.stream {
-        return stream::respond(prepared, permit).await;
+        return stream::respond(prepared, permit, app.log_prompts).await;
     }
     let answer = answer::whole(&mut prepared).await?;
-    let seconds = prepared.submitted.elapsed().as_secs_f64();
-    tracing::info!(id = prepared.id, tokens = %answer["usage"]["completion_tokens"], seconds, "answered");
+    answer::log_end(&prepared, &answer["usage"]["completion_tokens"]);
     if app.log_prompts {
         tracing::info!(id = prepared.id, answer = %answer["choices"], "texts");
     }
@@ -63,6 +60,14 @@ fn log(app: &App, prepared: &Prepared) {
             tracing::info!(id = prepared.id, prompt = prompt.text, "prompt");
         }
     }
+}
+
+/// A place among the requests that are answered at once.
+pub(super) fn permit(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
+    app.permits.clone().try_acquire_owned().map_err(|_| {
+        app.metrics.refused.inc();
+        ApiError::busy("too many requests are being answered", Duration::from_secs(1))
+    })
 }
 
 /// Runs a computation of some length, such as that of a tokenizer, where it blocks no other request.

@@ -14,6 +14,10 @@ pub(super) struct EftFields {
     pub(super) numbers: BTreeMap<String, f64>,
 }
 
+/// The longest formula in bytes, and the most numbers: a formula is read once for each number.
+const LONGEST: usize = 16_384;
+const NUMBERS: usize = 64;
+
 impl EftFields {
     pub(super) fn of(fields: Option<BTreeMap<String, Value>>) -> Result<Self, ApiError> {
         let mut found = Self::default();
@@ -22,6 +26,10 @@ impl EftFields {
                 |expected: &str| Err(ApiError::field(format!("eft.{name}"), format!("expected {expected}")));
             match (name.as_str(), value) {
                 (_, Value::Null) => {}
+                ("formula", Value::String(formula)) if formula.len() > LONGEST => {
+                    let reason = format!("has {} bytes; at most {LONGEST} are allowed", formula.len());
+                    return Err(ApiError::field("eft.formula", reason));
+                }
                 ("formula", Value::String(formula)) => found.formula = Some(formula),
                 ("formula", _) => return wrong("a formula of the models, as a string"),
                 ("attribution", Value::Bool(attribution)) => found.attribution = attribution,
@@ -35,7 +43,12 @@ impl EftFields {
                 _ => return wrong("a number, for a name in the combination's formula"),
             }
         }
-        Ok(found)
+        match found.numbers.len() {
+            0..=NUMBERS => Ok(found),
+            count => {
+                Err(ApiError::field("eft", format!("has {count} numbers; at most {NUMBERS} are allowed")))
+            }
+        }
     }
 
     /// Whether the request has a combination of its own.

@@ -13,7 +13,7 @@ use super::processors::{field, processors};
 use super::prompts::{prompts, with_tools};
 use super::{App, now, tools};
 use crate::models::Source;
-use crate::schedule::{Generate, Job, MOST_ALTERNATIVES, Task, Update};
+use crate::schedule::{Attribution, Generate, Job, MOST_ALTERNATIVES, Score, Task, Update};
 
 /// Which of the two protocols a request speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,6 @@ pub(super) fn prepare(app: &App, protocol: Protocol, bytes: &[u8]) -> Result<Pre
         max_tokens: max_tokens(app, protocol, &body)?,
         stops: stops(&mut body)?,
         alternatives: log_probs.is_some_and(|count| count > 0),
-        attribution: fields.attribution,
         samples,
     };
     let echo_only = echo && settings.max_tokens == 0;
@@ -125,13 +124,28 @@ pub(super) fn prepare(app: &App, protocol: Protocol, bytes: &[u8]) -> Result<Pre
     let maker = JobMaker { app, source: &source, submitted: Instant::now(), sender };
     let mut jobs = Vec::new();
     for (index, (prompt, counted)) in asked.into_iter().zip(&prompts).enumerate() {
-        if echo && log_probs.is_some() {
-            let scored = asked_count(&prompts, samples) + index;
-            jobs.extend(maker.score(&counted.tokens, log_probs.unwrap_or(0), scored));
-        }
-        if !echo_only {
-            let processors = processors(app, &body, &source, &counted.tokens)?;
-            jobs.push(maker.generate(prompt, &settings, processors, index * samples));
+        let generate = match echo_only {
+            true => None,
+            false => {
+                let processors = processors(app, &body, &source, &counted.tokens)?;
+                let attribution = attribution(&source, &prompt, fields.attribution)?;
+                Some(settings.generate(processors, attribution))
+            }
+        };
+        let scored = log_probs.filter(|_| echo).and_then(|alternatives| score(&counted.tokens, alternatives));
+        let of_prompt = asked_count(&prompts, samples) + index;
+        match (scored, generate) {
+            // The pass that scores a prompt also gives the token after it.
+            (Some((begin, mut scored)), Some(generate)) if generate.is_one_token() => {
+                scored.next = Some((index, generate));
+                jobs.push(maker.job(begin, Task::Score(scored), of_prompt));
+            }
+            (scored, generate) => {
+                jobs.extend(scored.map(|(begin, scored)| maker.job(begin, Task::Score(scored), of_prompt)));
+                jobs.extend(
+                    generate.map(|generate| maker.job(prompt, Task::Generate(generate), index * samples)),
+                );
+            }
         }
     }
     if jobs.len() > app.limits.queue {
@@ -175,8 +189,21 @@ struct Settings {
     max_tokens: usize,
     stops: Vec<String>,
     alternatives: bool,
-    attribution: bool,
     samples: usize,
+}
+
+impl Settings {
+    fn generate(&self, processors: Vec<Arc<dyn Processor>>, attribution: Option<Attribution>) -> Generate {
+        Generate {
+            samples: self.samples,
+            sampling: self.sampling,
+            max_tokens: self.max_tokens,
+            stops: self.stops.clone(),
+            processors,
+            alternatives: self.alternatives,
+            attribution,
+        }
+    }
 }
 
 struct JobMaker<'a> {
@@ -198,34 +225,22 @@ impl JobMaker<'_> {
             deadline: self.submitted + self.app.time(),
         }
     }
+}
 
-    fn generate(
-        &self,
-        prompt: Prompt,
-        of: &Settings,
-        processors: Vec<Arc<dyn Processor>>,
-        first: usize,
-    ) -> Job {
-        let task = Task::Generate(Generate {
-            samples: of.samples,
-            sampling: of.sampling,
-            max_tokens: of.max_tokens,
-            stops: of.stops.clone(),
-            processors,
-            alternatives: of.alternatives,
-            attribution: of.attribution,
-        });
-        self.job(prompt, task, first)
+/// The first token of a prompt, and the scoring of the others, if there are any.
+fn score(tokens: &[TokenId], alternatives: usize) -> Option<(Prompt, Score)> {
+    let (begin, rest) = tokens.split_first().filter(|(_, rest)| !rest.is_empty())?;
+    Some((Prompt::from([*begin]), Score { tokens: rest.to_vec(), alternatives, next: None }))
+}
+
+/// Which terms' contributions are reported after a prompt.
+fn attribution(source: &Source, prompt: &Prompt, asked: bool) -> Result<Option<Attribution>, ApiError> {
+    if !asked {
+        return Ok(None);
     }
-
-    /// The job that scores a prompt from its second token on, if it has one.
-    fn score(&self, tokens: &[TokenId], alternatives: usize, first: usize) -> Option<Job> {
-        let (begin, rest) = tokens.split_first()?;
-        if rest.is_empty() {
-            return None;
-        }
-        let task = Task::Score { tokens: rest.to_vec(), alternatives };
-        Some(self.job(Prompt::from([*begin]), task, first))
+    match source.has_cancelled_terms(prompt.clone()).map_err(|error| ApiError::models(&error, true))? {
+        true => Ok(Some(Attribution::CancelledTerms)),
+        false => Ok(Some(Attribution::Terms)),
     }
 }
 

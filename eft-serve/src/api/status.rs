@@ -12,8 +12,12 @@ use super::error::ApiError;
 use super::json_response;
 use crate::models::Combination;
 
-pub(super) async fn health() -> Response {
-    json_response(StatusCode::OK, &json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
+    let (code, status) = match app.scheduler.is_running() {
+        true => (StatusCode::OK, "ok"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    };
+    json_response(code, &json!({"status": status, "version": env!("CARGO_PKG_VERSION")}))
 }
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {

@@ -9,7 +9,7 @@ use eft::Token;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::answer::{end_token, finish_reason, head, more, of_prompt, unscored, usage};
+use super::answer::{end_token, finish_reason, head, log_end, more, of_prompt, unscored, usage};
 use super::error::ApiError;
 use super::log_probs::{OfCompletion, Reported, of_chat};
 use super::prepare::{Prepared, Protocol};
@@ -39,6 +39,8 @@ struct Choice {
     /// What has become of the text before the prompt could be sent.
     held: Vec<Update>,
     log_probs: OfCompletion,
+    /// The text so far, if texts are logged.
+    logged: Option<String>,
 }
 
 /// The scores of one prompt.
@@ -48,9 +50,17 @@ struct Scores {
 }
 
 /// Waits until there is something to send, so that a refusal still has its status, and then answers in pieces.
-pub(super) async fn respond(prepared: Prepared, permit: OwnedSemaphorePermit) -> Result<Response, ApiError> {
-    let choice =
-        |_| Choice { begun: false, held: Vec::new(), log_probs: OfCompletion::new(prepared.vocab.clone()) };
+pub(super) async fn respond(
+    prepared: Prepared,
+    permit: OwnedSemaphorePermit,
+    log_texts: bool,
+) -> Result<Response, ApiError> {
+    let choice = |_| Choice {
+        begun: false,
+        held: Vec::new(),
+        log_probs: OfCompletion::new(prepared.vocab.clone()),
+        logged: log_texts.then(String::new),
+    };
     let scores = |prompt| Scores { tokens: Vec::new(), complete: !prepared.scores(prompt) };
     let mut stream = Stream {
         choices: (0..prepared.texts()).map(choice).collect(),
@@ -137,6 +147,9 @@ impl Stream {
             Update::Piece(piece) => {
                 self.begin(answer);
                 self.generated += piece.tokens.len();
+                if let Some(text) = &mut self.choices[answer].logged {
+                    text.push_str(&piece.text);
+                }
                 self.push(answer, Some(&piece.text), &piece.tokens, None);
             }
             Update::Finished(end) => {
@@ -260,6 +273,10 @@ impl Stream {
         }
         self.ready.push_back("[DONE]".into());
         self.done = true;
+        log_end(&self.prepared, &self.generated);
+        for (index, choice) in self.choices.iter().enumerate().filter(|(_, choice)| choice.logged.is_some()) {
+            tracing::info!(id = self.prepared.id, index, text = choice.logged, "text");
+        }
     }
 
     /// Ends the stream with an error, since its status has been sent.

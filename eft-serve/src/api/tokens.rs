@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{MessageBody, parse};
-use super::complete::{json_body, on_thread};
+use super::complete::{json_body, on_thread, permit};
 use super::error::ApiError;
 use super::prompts::conversation;
 use super::{App, json_response};
@@ -78,8 +78,9 @@ async fn respond(
     body: Result<Bytes, BytesRejection>,
     answer: fn(&App, &[u8]) -> Result<Value, ApiError>,
 ) -> Response {
-    let answer = match json_body(&app, headers, body) {
-        Ok(bytes) => on_thread(app, move |app| answer(app, &bytes)).await,
+    let read = permit(&app).and_then(|permit| Ok((permit, json_body(&app, headers, body)?)));
+    let answer = match read {
+        Ok((_permit, bytes)) => on_thread(app, move |app| answer(app, &bytes)).await,
         Err(error) => Err(error),
     };
     match answer.and_then(|answer| answer) {

@@ -20,6 +20,7 @@
 //! # Ok::<(), eft_serve::config::Error>(())
 //! ```
 mod error;
+mod model;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,6 +30,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use error::Error;
+pub use model::{ModelBackend, ModelConfig};
 
 /// The contents of a configuration file.
 #[derive(Debug, Clone, Deserialize)]
@@ -81,56 +83,6 @@ impl Default for ServerConfig {
             log_prompts: false,
             drain_seconds: 30.0,
         }
-    }
-}
-
-/// A model: the name of a folder, a GGUF file or a model on the Hugging Face hub, or a table that says more.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(from = "ModelForm")]
-#[non_exhaustive]
-pub struct ModelConfig {
-    /// The folder, GGUF file, id on the hub, or with the feature `remote` the url of a server. Of an adapter, its folder.
-    pub path: String,
-    /// For a LoRA adapter, the name of the model that it belongs to.
-    pub base: Option<String>,
-    /// For a model on a server, the folder or id of its tokenizer.
-    pub tokenizer: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "the name of a model, or a table with `path`, `base` and `tokenizer`")]
-enum ModelForm {
-    Name(String),
-    Table(ModelTable),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ModelTable {
-    path: String,
-    base: Option<String>,
-    tokenizer: Option<String>,
-}
-
-impl From<ModelForm> for ModelConfig {
-    fn from(form: ModelForm) -> Self {
-        match form {
-            ModelForm::Name(path) => Self::new(path),
-            ModelForm::Table(ModelTable { path, base, tokenizer }) => Self { path, base, tokenizer },
-        }
-    }
-}
-
-impl ModelConfig {
-    /// A model of its own.
-    pub fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), base: None, tokenizer: None }
-    }
-
-    /// The same as a LoRA adapter of the model of this name.
-    #[must_use]
-    pub fn of_base(self, base: impl Into<String>) -> Self {
-        Self { base: Some(base.into()), ..self }
     }
 }
 
@@ -297,6 +249,9 @@ impl Config {
     fn check(&self) -> Result<(), (String, Option<usize>, String)> {
         let fault = |key: String, reason: String| Err((key, None, reason));
         for (name, model) in &self.models {
+            if let Err((key, reason)) = model.check() {
+                return fault(format!("models.{name}.{key}"), reason.into());
+            }
             if let Some(base) = &model.base {
                 match self.models.get(base) {
                     None => {
@@ -318,9 +273,18 @@ impl Config {
                 let key = format!("combinations.{name}.numbers.{number}");
                 return fault(key, "it is not finite".into());
             }
-            if let Err(error) = combination.try_parse(self.models.keys()) {
+            if let Err(error) = combination.try_parse(self.models.keys(), None) {
                 let at = combination.formula.span().start;
                 return Err((format!("combinations.{name}.formula"), Some(at), error.to_string()));
+            }
+            for number in combination.numbers.keys() {
+                let key = format!("combinations.{name}.numbers.{number}");
+                if self.models.contains_key(number) {
+                    return fault(key, "a model has the same name".into());
+                }
+                if !combination.names_number(self.models.keys(), number) {
+                    return fault(key, "the formula has no number of this name".into());
+                }
             }
         }
         let positive = [
@@ -330,9 +294,15 @@ impl Config {
             ("limits.prefill", self.limits.prefill),
             ("limits.texts", self.limits.texts),
             ("limits.tokens", self.limits.tokens),
+            ("limits.body_bytes", self.limits.body_bytes),
+            ("defaults.chat_tokens", self.defaults.chat_tokens),
+            ("defaults.completion_tokens", self.defaults.completion_tokens),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return fault((*key).into(), "it must be at least 1".into());
+        }
+        if self.limits.seconds == 0.0 {
+            return fault("limits.seconds".into(), "it must be more than 0".into());
         }
         for (key, seconds) in
             [("limits.seconds", self.limits.seconds), ("server.drain_seconds", self.server.drain_seconds)]
@@ -365,13 +335,34 @@ impl Defaults {
 }
 
 impl CombinationConfig {
-    /// Reads the formula with stand-ins for the models.
-    fn try_parse<'a>(&self, models: impl Iterator<Item = &'a String>) -> formula::Result<()> {
+    /// Returns whether the formula names a number, if there are these models. That of a wrong formula is not known.
+    ///
+    /// ```
+    /// use eft_serve::config::CombinationConfig;
+    ///
+    /// let models = ["large".to_owned(), "tuned".to_owned()];
+    /// let combination = CombinationConfig::new("large + alpha*tuned").number("alpha", 1.0).number("beta", 1.0);
+    /// assert!(combination.names_number(&models, "alpha"));
+    /// assert!(!combination.names_number(&models, "beta"));
+    /// ```
+    #[must_use]
+    pub fn names_number<'a>(&self, models: impl IntoIterator<Item = &'a String>, number: &str) -> bool {
+        // It has no meaning without a number that it names.
+        self.try_parse(models.into_iter(), Some(number)).is_err()
+    }
+
+    /// Reads the formula with stand-ins for the models, and without one of the numbers.
+    fn try_parse<'a>(
+        &self,
+        models: impl Iterator<Item = &'a String>,
+        without: Option<&str>,
+    ) -> formula::Result<()> {
         // A vocabulary of two tokens cannot fail.
         let Ok(vocab) = eft::Vocab::new("stand-in", ["a", "b"]) else { return Ok(()) };
         let stand_in = eft::from_fn(eft::Host, vocab, |_| Ok(vec![0.0, 0.0]));
         let names = models.map(|name| (name.as_str(), &stand_in));
-        let numbers = self.numbers.iter().map(|(name, value)| (name.as_str(), *value));
+        let numbers = self.numbers.iter().filter(|(name, _)| Some(name.as_str()) != without);
+        let numbers = numbers.map(|(name, value)| (name.as_str(), *value));
         formula::parse_with(self.formula.get_ref(), names, numbers).map(drop)
     }
 }

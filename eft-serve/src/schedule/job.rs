@@ -32,13 +32,19 @@ pub struct Job {
 pub enum Task {
     /// Generate texts that follow it.
     Generate(Generate),
-    /// Score these tokens, which follow it.
-    Score {
-        /// The tokens.
-        tokens: Vec<TokenId>,
-        /// How many of the likeliest tokens are reported at each position.
-        alternatives: usize,
-    },
+    /// Score tokens that follow it.
+    Score(Score),
+}
+
+/// Tokens that are given, to be scored.
+#[derive(Clone)]
+pub struct Score {
+    /// The tokens.
+    pub tokens: Vec<TokenId>,
+    /// How many of the likeliest tokens are reported at each position.
+    pub alternatives: usize,
+    /// A text of one token that is generated after them, and the index of its answer. The models read nothing twice for it.
+    pub next: Option<(usize, Generate)>,
 }
 
 /// How texts are generated.
@@ -57,7 +63,25 @@ pub struct Generate {
     /// Whether the likeliest tokens are reported at each position.
     pub alternatives: bool,
     /// Whether each term's contribution is reported.
-    pub attribution: bool,
+    pub attribution: Option<Attribution>,
+}
+
+impl Generate {
+    /// Whether this is a single text of one token, of which nothing is reported that only a batch of texts can tell.
+    #[must_use]
+    pub fn is_one_token(&self) -> bool {
+        self.samples == 1 && self.max_tokens == 1 && self.attribution.is_none()
+    }
+}
+
+/// Which terms' contributions are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attribution {
+    /// Those of all terms, none of which cancels.
+    Terms,
+    /// Also those of terms that cancel. The models of these would not run otherwise, so only texts that need them share a
+    /// batch.
+    CancelledTerms,
 }
 
 /// What becomes of one answer of a request.
@@ -123,8 +147,14 @@ impl Job {
     pub fn answers(&self) -> usize {
         match &self.task {
             Task::Generate(generate) => generate.samples,
-            Task::Score { .. } => 1,
+            Task::Score(_) => 1,
         }
+    }
+
+    /// Returns the combination as a formula in full. Jobs of one formula can share a batch.
+    #[must_use]
+    pub fn combination(&self) -> String {
+        format!("{:#}", self.source)
     }
 
     /// Returns whether nobody waits for the answers any more.

@@ -2,13 +2,15 @@
 //!
 //! Models compute on the thread that calls them, so one thread owns all batches. Each [`Job`] is a prompt with its settings.
 //! Jobs wait in a bounded queue, are taken into batches in a fair order, and send [`Update`]s over a channel that never
-//! blocks. Jobs of one combination share a batch, whatever their settings; batches are stepped in turns.
+//! blocks. Jobs of one combination share a batch, whatever their settings: one of the texts that are generated, and one of
+//! those that are scored. Batches are stepped in turns.
 //!
 //! A job ends early if its receiver is dropped, if its deadline has passed, or if the server stops: within one step of the
 //! models.
 mod job;
 mod queue;
 mod scoring;
+mod scorings;
 mod texts;
 mod worker;
 mod writer;
@@ -17,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use job::{End, EndReason, Failure, Generate, Job, Scored, Task, Update};
+pub use job::{Attribution, End, EndReason, Failure, Generate, Job, Score, Scored, Task, Update};
 
 use crate::metrics::Metrics;
 use queue::Queue;
@@ -135,6 +137,18 @@ impl Scheduler {
         drop(state);
         self.shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Returns whether jobs are accepted: neither has the server been told to stop, nor has the thread ended.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.shared.state().stop_at.is_none()
+    }
+
+    /// Ends at once what may still go on after [`stop`](Self::stop), with what there is.
+    pub fn hurry(&self) {
+        self.shared.state().stop_at = Some(Instant::now());
+        self.shared.wake.notify_one();
     }
 
     /// Accepts no more jobs, and returns when all have ended: by themselves, or after this time with what there is.

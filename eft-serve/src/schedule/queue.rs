@@ -72,7 +72,7 @@ mod tests {
     use eft::{Prompt, Vocab, from_fn};
 
     use super::*;
-    use crate::schedule::Task;
+    use crate::schedule::{Score, Task};
 
     fn jobs(range: std::ops::Range<u32>) -> Vec<Job> {
         let vocab = Vocab::new("ab", ["a", "b"]).expect("a vocabulary");
@@ -81,7 +81,7 @@ mod tests {
         let job = |id| Job {
             source: source.clone(),
             prompt: Prompt::from([id]),
-            task: Task::Score { tokens: vec![0], alternatives: 0 },
+            task: Task::Score(Score { tokens: vec![0], alternatives: 0, next: None }),
             first: 0,
             updates: updates.clone(),
             submitted: Instant::now(),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use eft::candle::Candle;
-use eft::decode::{Batch, Event, FinishReason, Request, TextEvent};
+use eft::decode::{Batch, Event, FinishReason, Request};
 use eft::{Decoding, Error, PromptReads, Result};
 use prometheus_client::metrics::counter::Counter;
 
-use super::job::{End, EndReason, Failure, Generate, Job, Update};
+use super::job::{Attribution, End, EndReason, Generate, Job, Update};
 use super::writer::Writer;
 use super::{Limits, Returned};
 use crate::metrics::Metrics;
@@ -19,7 +19,8 @@ use crate::models::Source;
 pub(super) struct Key {
     /// The combination as a formula.
     combination: String,
-    attribution: bool,
+    /// Whether the models of terms that cancel run, too.
+    every_term: bool,
 }
 
 /// A job whose texts are being generated, and what has been sent of each.
@@ -78,7 +79,8 @@ impl Begun {
 
     /// What the job needs to have in common with the others of its batch.
     pub(super) fn key(&self) -> Key {
-        Key { combination: self.job.source.to_string(), attribution: self.generate.attribution }
+        let every_term = self.generate.attribution == Some(Attribution::CancelledTerms);
+        Key { combination: self.job.combination(), every_term }
     }
 
     /// The random numbers follow from the seed alone, so that a text does not depend on what else is being written.
@@ -91,6 +93,7 @@ impl Begun {
             .samples(*samples)
             .alternatives(if *alternatives { ALTERNATIVES } else { 0 });
         request.processors.clone_from(processors);
+        request.attribution = self.generate.attribution.map(|_| RIVALS);
         request
     }
 
@@ -182,7 +185,7 @@ impl Texts {
         let (key, source) = (first.key(), first.job.source.clone());
         let mut decoding =
             Decoding::default().unlimited().prefill(limits.prefill).cached_tokens(limits.cached_tokens);
-        if key.attribution {
+        if key.every_term {
             decoding = decoding.attribution(RIVALS);
         }
         let requests: Vec<_> = jobs.iter().map(Begun::request).collect();
@@ -267,20 +270,10 @@ impl Texts {
         let (first, answer) = (*first, row - *first);
         let Some(state) = begun.answers.get_mut(answer).filter(|state| !state.done) else { return Ok(()) };
         let mut stopped = false;
-        for event in state.writer.take(event)? {
-            let update = match event {
-                TextEvent::Piece { piece, .. } => {
-                    self.metrics.tokens.inc_by(piece.tokens.len() as u64);
-                    Update::Piece(piece)
-                }
-                TextEvent::Finished { finished, .. } => {
-                    stopped = matches!(finished.reason, FinishReason::StopString(_));
-                    self.metrics.tokens.inc_by(finished.tail.len() as u64);
-                    self.metrics.text(begun.job.submitted.elapsed());
-                    Update::Finished(End { reason: EndReason::Text(finished.reason), tail: finished.tail })
-                }
-                TextEvent::Failed { error, .. } => Update::Failed(Failure::Models(error)),
-            };
+        for update in state.writer.take(event, &self.metrics, begun.job.submitted)? {
+            if let Update::Finished(End { reason: EndReason::Text(reason), .. }) = &update {
+                stopped = matches!(reason, FinishReason::StopString(_));
+            }
             if begun.send(answer, update) {
                 self.metrics.first_token(begun.job.submitted.elapsed());
             }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use eft::Error;
 
-use super::job::{End, EndReason, Failure, Job, Task, Update};
+use super::job::{Failure, Job, Task, Update};
 use super::scoring::Scoring;
+use super::scorings::Scorings;
 use super::texts::{Begun, Texts};
 use super::{Shared, State};
 
@@ -21,7 +22,7 @@ pub(super) struct Worker {
 
 enum Running {
     Texts(Box<Texts>),
-    Scoring(Box<Scoring>),
+    Scorings(Box<Scorings>),
 }
 
 /// How long the thread sleeps at most while there is nothing to do. Jobs that are cancelled while they wait leave the queue
@@ -88,14 +89,14 @@ impl Worker {
     fn rows(&self) -> usize {
         let rows = |running: &Running| match running {
             Running::Texts(texts) => texts.rows(),
-            Running::Scoring(_) => 1,
+            Running::Scorings(scorings) => scorings.texts(),
         };
         self.running.iter().map(rows).sum()
     }
 
     /// Begins jobs: texts with those that have the same key, in a batch.
     fn admit(&mut self, jobs: Vec<Job>) {
-        let mut texts: Vec<Begun> = Vec::new();
+        let (mut texts, mut given): (Vec<Begun>, Vec<Scoring>) = (Vec::new(), Vec::new());
         for job in jobs {
             match job.task.clone() {
                 Task::Generate(generate) => match Begun::new(job, generate) {
@@ -105,15 +106,10 @@ impl Worker {
                         job.fail(&Failure::Models(Arc::new(error)));
                     }
                 },
-                Task::Score { tokens, alternatives } => match Scoring::open(job, tokens, alternatives) {
-                    Ok(scoring) => self.running.push_back(Running::Scoring(Box::new(scoring))),
-                    Err(returned) => {
-                        let (job, error) = *returned;
-                        job.fail(&Failure::Models(Arc::new(error)));
-                    }
-                },
+                Task::Score(score) => given.push(Scoring::new(job, score)),
             }
         }
+        self.score(given);
         while let Some(first) = texts.first() {
             let key = first.key();
             let (same, others) = texts.into_iter().partition(|begun| begun.key() == key);
@@ -133,6 +129,46 @@ impl Worker {
                         self.apart(*returned, count);
                     }
                 }
+            }
+        }
+    }
+
+    /// Begins to score texts: with those of the same combination, in a batch.
+    fn score(&mut self, mut texts: Vec<Scoring>) {
+        while let Some(combination) = texts.first().map(|text| text.job.combination()) {
+            let (same, others) = texts.into_iter().partition(|text| text.job.combination() == combination);
+            texts = others;
+            let running = self.running.iter_mut().find_map(|running| match running {
+                Running::Scorings(scorings) if scorings.is_of(&combination) => Some(scorings),
+                _ => None,
+            });
+            match running {
+                None => self.open_scorings(same),
+                Some(scorings) => {
+                    if let Err(returned) = scorings.join(same) {
+                        self.score_apart(*returned, usize::MAX);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens a batch of texts to be scored. If that fails, each of them gets a batch of its own.
+    fn open_scorings(&mut self, texts: Vec<Scoring>) {
+        let count = texts.len();
+        match Scorings::open(texts, self.shared.limits, self.shared.metrics.clone()) {
+            Ok(scorings) => self.running.push_back(Running::Scorings(Box::new(scorings))),
+            Err(returned) => self.score_apart(*returned, count),
+        }
+    }
+
+    /// Begins the texts of a batch that has failed anew, each by itself. A text that was by itself has failed.
+    fn score_apart(&mut self, (texts, error): (Vec<Scoring>, Error), together: usize) {
+        let error = Arc::new(error);
+        for text in texts {
+            match together {
+                1 => text.fail(&error),
+                _ => self.open_scorings(vec![text]),
             }
         }
     }
@@ -174,14 +210,13 @@ impl Worker {
                         false
                     }
                 },
-                Running::Scoring(scoring) => {
-                    let ended = stop || now >= scoring.job.deadline;
-                    if ended {
-                        let reason = if stop { EndReason::Shutdown } else { EndReason::Deadline };
-                        scoring.send(Update::Finished(End { reason, tail: Vec::new() }));
+                Running::Scorings(scorings) => match scorings.sweep(now, stop) {
+                    Ok(()) => scorings.texts() > 0,
+                    Err(returned) => {
+                        self.score_apart(*returned, usize::MAX);
+                        false
                     }
-                    !ended && !scoring.job.is_cancelled()
-                }
+                },
             };
             if going_on {
                 self.running.push_back(running);
@@ -209,11 +244,14 @@ impl Worker {
                     Err(returned) => self.apart(*returned, together),
                 }
             }
-            Running::Scoring(scoring) => match scoring.step() {
-                Ok(true) => {}
-                Ok(false) => self.running.push_back(running),
-                Err(error) => scoring.send(Update::Failed(Failure::Models(Arc::new(error)))),
-            },
+            Running::Scorings(scorings) => {
+                let together = scorings.texts();
+                match scorings.step() {
+                    Ok(()) if scorings.texts() == 0 => {}
+                    Ok(()) => self.running.push_back(running),
+                    Err(returned) => self.score_apart(*returned, together),
+                }
+            }
         }
     }
 }

@@ -1,9 +1,13 @@
 //! [`Writer`]: makes text of the tokens of one row.
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::time::Instant;
 
 use eft::decode::{Event, TextBatch, TextEvent};
 use eft::{Result, Vocab};
+
+use super::job::{End, EndReason, Failure, Update};
+use crate::metrics::Metrics;
 
 /// Makes text of the tokens of one row as they come, up to a stop string.
 ///
@@ -27,11 +31,16 @@ impl Writer {
         Ok(Self { feed, text: TextBatch::new(events, vocab, 1)?.until_any(stops)? })
     }
 
-    /// Takes an event of the row, and returns what it does to the text.
+    /// Takes an event of the row, and returns what becomes of the text, which is counted. The request came at `submitted`.
     ///
     /// # Errors
     /// None that is not in the events, since a text over given events computes nothing.
-    pub(super) fn take(&mut self, event: Event) -> Result<Vec<TextEvent>> {
+    pub(super) fn take(
+        &mut self,
+        event: Event,
+        metrics: &Metrics,
+        submitted: Instant,
+    ) -> Result<Vec<Update>> {
         let event = match event {
             Event::Token { token, .. } => Event::Token { row: 0, token },
             Event::Finished { finished, .. } => Event::Finished { row: 0, finished },
@@ -39,6 +48,18 @@ impl Writer {
         };
         // The receiver lives as long as the text.
         let _ = self.feed.send(Ok(event));
-        self.text.by_ref().collect()
+        let update = |event| match event {
+            TextEvent::Piece { piece, .. } => {
+                metrics.tokens.inc_by(piece.tokens.len() as u64);
+                Update::Piece(piece)
+            }
+            TextEvent::Finished { finished, .. } => {
+                metrics.tokens.inc_by(finished.tail.len() as u64);
+                metrics.text(submitted.elapsed());
+                Update::Finished(End { reason: EndReason::Text(finished.reason), tail: finished.tail })
+            }
+            TextEvent::Failed { error, .. } => Update::Failed(Failure::Models(error)),
+        };
+        self.text.by_ref().map(|event| event.map(update)).collect()
     }
 }

@@ -16,7 +16,7 @@ if (!url || !folder) {
 }
 mkdirSync(folder, {recursive: true});
 const profile = mkdtempSync(join(tmpdir(), "eft-page-"));
-const browser = spawn(program, ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0",
+const browser = spawn(program, ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-port=0",
   `--user-data-dir=${profile}`, "about:blank"], {stdio: ["ignore", "ignore", "pipe"]});
 
 const address = await new Promise((found, failed) => {
@@ -83,6 +83,13 @@ try {
   await key("ArrowRight");
   const second = await evaluate("document.querySelector('[aria-selected=true]').textContent");
   check("the arrow keys move between tokens", first !== second, `${first} ${second}`);
+  const last = "document.querySelector('.texts section:last-child .token:last-child')";
+  await key("End");
+  check("End goes to the last token", await evaluate(`document.activeElement === ${last} && ${last}.ariaSelected === "true"`));
+  await key("Home");
+  check("Home goes to the first", await evaluate("document.activeElement.previousSibling === null"));
+  check("Tab reaches one token of each text", await evaluate("document.querySelectorAll('.token[tabindex=\"0\"]').length === 3"));
+  await key("ArrowRight");
   check("the sum of the shares is shown", await evaluate("/^sum/.test(document.querySelector('#details tfoot').innerText)"));
 
   for (const width of [390, 900, 1200]) {
@@ -91,10 +98,22 @@ try {
       await call("Emulation.setDeviceMetricsOverride", {width, height: 900, deviceScaleFactor: 1, mobile: false});
       const wide = await evaluate("document.documentElement.scrollWidth");
       check(`nothing is wider than ${width} pixels (${scheme})`, wide <= width, wide);
+      const cut = await evaluate("[...document.querySelectorAll('button, .texts section, aside')].filter(box => box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight + 1).length");
+      check(`no box is too small for its text (${width}, ${scheme})`, cut === 0, cut);
       const {data} = await call("Page.captureScreenshot", {captureBeyondViewport: true});
       writeFileSync(join(folder, `page-${width}-${scheme}.png`), Buffer.from(data, "base64"));
     }
   }
+  const columns = await evaluate("[...document.querySelectorAll('.texts h2')].map(title => title.textContent).join('|')");
+  check("the columns are two models and the formula", /^large\|tuned\|large \+/.test(columns), columns);
+  await evaluate("document.getElementById('tokens').value = 512; document.getElementById('temperature').value = 3; document.getElementById('go').click()");
+  await key("Escape");
+  await until("Escape stops the texts",
+    "[...document.querySelectorAll('.texts .faint')].filter(state => /stopped|complete|cut off/.test(state.textContent)).length === 3");
+  await evaluate("document.getElementById('temperature').value = 0; document.getElementById('formula').value = 'nucleus_delta(tuned, large, small, p=0.9)'; document.getElementById('go').click()");
+  await until("a rule is written", "document.querySelectorAll('.texts section').length === 3 && [...document.querySelectorAll('.texts .faint')].every(state => /tokens/.test(state.textContent))");
+  await evaluate("document.querySelector('.texts section:last-child .token').focus()");
+  await until("its terms are shown", "document.querySelectorAll('#details tbody tr').length === 3");
   await evaluate("document.getElementById('formula').value = 'large + nobody'; document.getElementById('go').click()");
   await until("a wrong formula is explained", "/nobody/.test(document.querySelector('.error')?.textContent ?? '')");
   check("no script has failed", faults.length === 0, faults);

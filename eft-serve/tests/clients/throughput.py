@@ -6,6 +6,9 @@
 The same requests are sent by one client, one after the other, and then by all clients together; this is repeated in turns, so
 that both see the same machine. Each request begins with a number of its own, so that no prompt is found in a cache. Printed are
 tokens a second, their ratio, and the time from a request to its first token. Only Python's standard library is needed.
+
+With --score, the requests are those of lm-eval for log-likelihoods: four choices for each question, whose tokens are scored.
+Tokens are those of prompts then. With --other, a second server takes turns with the first one, so that the two can be compared.
 """
 
 import argparse
@@ -21,7 +24,14 @@ WORDS = "the river runs past old stone houses and a mill where two brothers grin
 
 
 def prompt(args, number, run):
-    """A prompt whose length depends on the number alone."""
+    """A prompt whose length depends on the number alone. When prompts are scored, four in a row are one question's choices."""
+    if args.score:
+        choice, number = WORDS[number % 4 :: 4], number // 4
+        return f"{question(args, number, run)}: {' '.join(choice)}"
+    return question(args, number, run)
+
+
+def question(args, number, run):
     length = args.prompt_words // 2 + number * 7 % max(args.prompt_words, 1)
     words = (WORDS[(number + at) % len(WORDS)] for at in range(length))
     return f"{run:04d}{number:04d} {' '.join(words)}"
@@ -29,10 +39,11 @@ def prompt(args, number, run):
 
 def ask(connection, args, number, run):
     """Sends a request, and returns its number of tokens and the seconds until its first one."""
-    body = {
-        "model": args.model, "prompt": prompt(args, number, run), "max_tokens": args.tokens, "seed": number,
-        "temperature": args.temperature, "stream": True, "stream_options": {"include_usage": True},
-    }
+    body = {"model": args.model, "prompt": prompt(args, number, run), "seed": number, "temperature": args.temperature}
+    if args.score:
+        body |= {"max_tokens": 1, "logprobs": 1, "echo": True, "temperature": 0}
+    else:
+        body |= {"max_tokens": args.tokens, "stream": True, "stream_options": {"include_usage": True}}
     headers = {"Content-Type": "application/json"}
     if args.key:
         headers["Authorization"] = f"Bearer {args.key}"
@@ -41,6 +52,8 @@ def ask(connection, args, number, run):
     response = connection.getresponse()
     if response.status != 200:
         raise RuntimeError(f"status {response.status}: {response.read().decode()}")
+    if args.score:
+        return json.load(response)["usage"]["prompt_tokens"], time.perf_counter() - sent
     for line in response:
         if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":
             continue
@@ -52,16 +65,16 @@ def ask(connection, args, number, run):
     return tokens, first - sent
 
 
-def measure(args, clients, run):
+def measure(args, url, clients, run):
     """Sends all requests by this many clients. Returns tokens a second and the times to first tokens."""
     waiting, done, failed = queue.SimpleQueue(), [], []
     for number in range(args.requests):
         waiting.put(number)
 
     def client():
-        url = urllib.parse.urlsplit(args.url)
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        connection = kind(url.hostname, url.port)
+        address = urllib.parse.urlsplit(url)
+        kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+        connection = kind(address.hostname, address.port)
         try:
             while not failed:
                 done.append(ask(connection, args, waiting.get_nowait(), run))
@@ -99,22 +112,36 @@ def main():
     parser.add_argument("--prompt-words", type=int, default=32, help="about how many words a prompt has")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--key", help="the server's key, if it asks for one")
+    parser.add_argument("--score", action="store_true", help="score prompts instead of writing texts")
+    parser.add_argument("--other", metavar="URL", help="a second server, with which the first one is compared")
     args = parser.parse_args()
 
-    measure(argparse.Namespace(**{**vars(args), "requests": 2}), 1, 0)  # not counted: caches of the processor, page faults
-    run, rates, waits = 1, {1: [], args.clients: []}, {1: [], args.clients: []}
-    for _ in range(args.rounds):
+    turns = [(url, clients) for clients in (1, args.clients) for url in (args.url, args.other) if url]
+    for url in {url for url, _ in turns}:  # not counted: caches of the processor, page faults
+        measure(argparse.Namespace(**{**vars(args), "requests": 4}), url, 1, 0)
+    rates, waits = {turn: [] for turn in turns}, {turn: [] for turn in turns}
+    for run in range(1, args.rounds + 1):
+        for turn in turns:
+            # The servers are sent the same requests.
+            rate, waited = measure(args, *turn, 2 * run + (turn[1] > 1))
+            rates[turn].append(rate)
+            waits[turn].extend(waited)
+    for turn in turns:
+        url, clients = turn
+        each = ", ".join(f"{rate:.1f}" for rate in rates[turn])
+        first = f"{share(waits[turn], 0.5) * 1e3:.0f} ms (p50), {share(waits[turn], 0.95) * 1e3:.0f} ms (p95)"
+        what = "answered" if args.score else "first token"
+        print(f"{url} {clients:3} clients: {statistics.median(rates[turn]):7.1f} tokens/s ({each}); {what} after {first}")
+
+    def ratio(what, above, below):
+        ratios = [a / b for a, b in zip(rates[above], rates[below])]
+        print(f"{what}: {statistics.median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})")
+
+    for url in dict.fromkeys(url for url, _ in turns):
+        ratio(f"{url}: {args.clients} clients to 1", (url, args.clients), (url, 1))
+    if args.other:
         for clients in (1, args.clients):
-            rate, waited = measure(args, clients, run)
-            rates[clients].append(rate)
-            waits[clients].extend(waited)
-            run += 1
-    for clients in (1, args.clients):
-        each = ", ".join(f"{rate:.1f}" for rate in rates[clients])
-        first = f"{share(waits[clients], 0.5) * 1e3:.0f} ms (p50), {share(waits[clients], 0.95) * 1e3:.0f} ms (p95)"
-        print(f"{clients:3} clients: {statistics.median(rates[clients]):7.1f} tokens/s ({each}); first token after {first}")
-    ratios = [many / one for one, many in zip(rates[1], rates[args.clients])]
-    print(f"ratio: {statistics.median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})")
+            ratio(f"{clients} clients: first server to second", (args.url, clients), (args.other, clients))
 
 
 if __name__ == "__main__":

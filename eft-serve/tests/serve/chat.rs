@@ -112,6 +112,17 @@ fn a_request_changes_the_combination() {
     assert_eq!(text(&tuned), alone("tuned", Sampling::greedy()));
 }
 
+/// Formulas are printed in short where they are deep, and texts of one formula share a batch.
+#[test]
+fn deep_combinations_are_not_taken_for_each_other() {
+    let url = format!("{}/v1/chat/completions", shared());
+    let deep = |inner: &str| (0..20).fold(inner.to_owned(), |formula, _| format!("large - ({formula})"));
+    for inner in ["tuned", "small"] {
+        let answer = post(&url, ask(json!({"eft": {"formula": deep(inner)}}))).ok();
+        assert_eq!(text(&answer), alone(inner, Sampling::greedy()));
+    }
+}
+
 #[test]
 fn shares_of_terms_add_up_to_the_margin_of_the_combination() {
     let url = format!("{}/v1/chat/completions", shared());
@@ -127,6 +138,44 @@ fn shares_of_terms_add_up_to_the_margin_of_the_combination() {
         let sum: f64 = shares.map(|term| term["shares"][0].as_f64().unwrap()).sum();
         let top = |index: usize| token["top_logprobs"][index]["logprob"].as_f64().unwrap();
         assert!((sum - (top(0) - top(1))).abs() < 1e-3, "{attribution}");
+    }
+}
+
+#[test]
+fn what_is_attributed_does_not_depend_on_other_requests() {
+    let url = format!("{}/v1/chat/completions", shared());
+    // Terms that cancel are reported, too; no other text runs their models.
+    let bodies: Vec<_> = (0..12)
+        .map(|index| {
+            let eft = json!({"alpha": 0.5 * (index % 2) as f64, "attribution": index % 3 > 0});
+            ask(json!({"eft": eft, "temperature": 1.2, "seed": index / 2, "max_tokens": 8 + index}))
+        })
+        .collect();
+    let alone: Vec<_> = bodies.iter().map(|body| post(&url, body.clone()).ok()).collect();
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let asked: Vec<_> = bodies.iter().map(|body| scope.spawn(|| post(&url, body.clone()).ok())).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    for (index, (together, alone)) in together.iter().zip(&alone).enumerate() {
+        assert_eq!(text(together), text(alone), "{index}");
+        let of = |answer: &Value| answer["choices"][0]["eft"]["attribution"].as_array().cloned();
+        let (Some(together), Some(alone)) = (of(together), of(alone)) else {
+            assert_eq!((of(together), of(alone), index % 3), (None, None, 0));
+            continue;
+        };
+        assert_eq!(together.len(), alone.len());
+        for (got, expected) in together.iter().zip(&alone) {
+            assert_eq!((&got["token"], &got["rivals"]), (&expected["token"], &expected["rivals"]), "{index}");
+            let terms = |of: &Value| of["terms"].as_array().unwrap().clone();
+            assert_eq!(terms(got).len(), 3);
+            for (got, expected) in terms(got).iter().zip(terms(expected)) {
+                assert_eq!((&got["name"], &got["weight"]), (&expected["name"], &expected["weight"]));
+                for rival in 0..3 {
+                    let margin = |of: &Value| of["margins"][rival].as_f64().unwrap();
+                    assert!((margin(got) - margin(&expected)).abs() < 1e-3, "{index}: {got} {expected}");
+                }
+            }
+        }
     }
 }
 
@@ -164,6 +213,7 @@ fn settings_of_the_protocol_change_texts() {
 #[test]
 fn wrong_requests_name_their_field() {
     let url = format!("{}/v1/chat/completions", shared());
+    let many: serde_json::Map<_, _> = (0..100).map(|number| (format!("n{number}"), json!(1))).collect();
     let wrong = [
         (json!({"temperature": "hot"}), "temperature"),
         (json!({"temperature": -1}), "temperature"),
@@ -192,6 +242,8 @@ fn wrong_requests_name_their_field() {
         (json!({"eft": {"formula": "large", "a": 1}}), "eft.a"),
         (json!({"eft": {"formula": "large + a*tuned", "a": 1, "b": 1}}), "eft.b"),
         (json!({"eft": {"formula": "large - large"}}), ""),
+        (json!({"eft": {"formula": format!("large{}", " ".repeat(20_000))}}), "eft.formula"),
+        (json!({"eft": many}), "eft"),
     ];
     for (more, field) in wrong {
         let answer = post(&url, ask(more.clone()));

@@ -16,8 +16,32 @@ fn errors_name_line_and_key() {
         ("[server]\nhots = \"a\"", 2, "server.hots", "unknown field"),
         ("[models]\na = \"x\"\n\n[models.b]\npath = \"y\"\nbase = \"c\"", 6, "models.b.base", "no model `c`"),
         ("[models]\na = \"x\"\n[combinations.c]\nformula = \"a + b\"", 4, "combinations.c.formula", "`b`"),
+        (
+            "[models]\na = \"x\"\n[combinations.c]\nformula = \"a\"\nnumbers = { b = 1.0 }",
+            5,
+            "combinations.c.numbers.b",
+            "no number",
+        ),
+        (
+            "[models]\na = \"x\"\n[combinations.c]\nformula = \"a\"\nnumbers = { a = 1.0 }",
+            5,
+            "combinations.c.numbers.a",
+            "a model",
+        ),
         ("[models]\na = \"x\"\n[combinations.a]\nformula = \"a\"", 3, "combinations.a", "same name"),
+        ("[models]\na = { path = \"x\", tokenizer = \"y\" }", 2, "models.a.tokenizer", "in their files"),
+        ("[models]\na = { path = \"x\", backend = \"gpu\" }", 2, "models.a.backend", "`candle` or `tch`"),
+        ("[models]\na = { pth = \"x\" }", 2, "models.a.pth", "unknown field"),
+        ("[models.a]\nbase = \"x\"", 1, "models.a", "missing field `path`"),
+        (
+            "[models]\na = \"x\"\nb = { path = \"y\", base = \"a\", backend = \"candle\" }",
+            3,
+            "models.b.backend",
+            "its base",
+        ),
         ("[limits]\nrows = 0", 2, "limits.rows", "at least 1"),
+        ("[limits]\nseconds = 0.0", 2, "limits.seconds", "more than 0"),
+        ("[defaults]\nchat_tokens = 0", 2, "defaults.chat_tokens", "at least 1"),
         ("[limits]\nseconds = -1", 2, "limits.seconds", "between"),
         ("[defaults]\n\ntop_p = 2", 3, "defaults.top_p", "must be"),
         ("[models\n", 1, "", ""),
@@ -69,6 +93,30 @@ fn a_file_is_served_with_adapters_and_defaults() {
         ask("half", json!({"formula": "large + (tuned - small)"}))
     );
     assert_eq!(ask("tuned", json!({})), ask("half", json!({"formula": "tuned"})));
+}
+
+/// A name may be part of another one, or of a number's.
+#[test]
+fn prompts_are_counted_by_the_first_model_of_the_formula() {
+    let start = |first: &str, second: &str| {
+        let text = format!(
+            "[server]\nport = 0\n[models]\na = \"{}\"\nalp = \"{}\"\n[combinations.c]\nformula = \"alpha*{first} + {second}\"\n\
+             numbers = {{ alpha = 1.0 }}",
+            zoo("base-large"),
+            zoo("tuned-small"),
+        );
+        Server::start(&Config::parse(&text, "eft.toml").unwrap()).unwrap()
+    };
+    let count = |server: &Server| {
+        let messages = json!([{"role": "user", "content": "Where does Ada Brook live?"}]);
+        post(&format!("http://{}/tokenize", server.address()), json!({"messages": messages})).ok()["tokens"]
+            .clone()
+    };
+    // The tuned model has a template of its own.
+    let (tuned, base) = (start("alp", "a"), start("a", "alp"));
+    assert_ne!(count(&tuned), count(&base));
+    let alone = Server::start(&crate::zoo()).unwrap();
+    assert_eq!(count(&base), count(&alone));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use eft_serve::Models;
 use eft_serve::api::{App, status_of_request};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use proptest::string::{RegexGeneratorStrategy, string_regex};
 use serde_json::{Value, json};
 
 use crate::http::post_text;
@@ -54,6 +55,11 @@ const FIELDS: [&str; 31] = [
     "",
 ];
 
+/// Texts that match a regular expression. A plain string would be one, too, but is then parsed for each text.
+fn text(regex: &str) -> RegexGeneratorStrategy<String> {
+    string_regex(regex).expect("a regular expression")
+}
+
 fn leaf() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
@@ -63,24 +69,27 @@ fn leaf() -> impl Strategy<Value = Value> {
         any::<u64>().prop_map(Value::from),
         any::<f64>().prop_map(|number| json!(number)),
         (-2.0..3.0f64).prop_map(|number| json!(number)),
-        ".{0,12}".prop_map(Value::from),
-        prop_oneof![
-            "eft|large|tuned|user|system|assistant|tool|text|json_object|json_schema|formula|alpha|auto|none",
-            "large [+*-] (tuned|small|alpha|0\\.5|1e39)",
-        ]
+        text(".{0,12}").prop_map(Value::from),
+        text(
+            "eft|large|tuned|user|system|assistant|tool|text|json_object|json_schema|formula|alpha|auto|none"
+        )
         .prop_map(Value::from),
+        text("large [+*-] (tuned|small|alpha|0\\.5|1e39)").prop_map(Value::from),
     ]
 }
 
-fn value() -> impl Strategy<Value = Value> {
-    leaf().prop_recursive(4, 24, 5, |inner| {
-        let name = prop_oneof![
-            "role|content|type|text|formula|alpha|attribution|json_schema|schema|include_usage|tool_calls|function|arguments|name|[0-9]{1,4}|.{0,4}"
-        ];
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::hash_map(name, inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
+/// Values of any shape up to a depth. `prop_recursive` would build its strategies anew for each value, and parse their regular
+/// expressions.
+fn value() -> BoxedStrategy<Value> {
+    let (leaf, name) = (leaf().boxed(), text(
+        "role|content|type|text|formula|alpha|attribution|json_schema|schema|include_usage|tool_calls|function|\
+         arguments|name|[0-9]{1,4}|.{0,4}",
+    ).boxed());
+    (0..4).fold(leaf.clone(), |inner, _| {
+        let list = prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from);
+        let object = prop::collection::hash_map(name.clone(), inner, 0..4);
+        let object = object.prop_map(|map| Value::Object(map.into_iter().collect()));
+        prop_oneof![2 => leaf.clone(), 1 => list, 1 => object].boxed()
     })
 }
 

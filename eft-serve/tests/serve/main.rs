@@ -10,10 +10,12 @@ mod prefill;
 #[cfg(feature = "remote")]
 #[path = "../../../eft-backend-remote/tests/all/process.rs"]
 mod process;
+mod program;
 mod readme;
 #[cfg(feature = "remote")]
 mod remote;
 mod scheduling;
+mod scoring;
 mod slow;
 mod speculation;
 

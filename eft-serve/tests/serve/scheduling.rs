@@ -11,28 +11,33 @@ use eft::{Vocab, from_fn};
 use eft_serve::{Config, Models, Server};
 use serde_json::{Value, json};
 
-use crate::http::{Answer, metric, post};
+use crate::http::{Answer, get, metric, post};
 
 /// A model that computes only while its gate is open, and fails at prompts that begin with token 2.
 #[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<bool>, Condvar, AtomicUsize)>);
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar, AtomicUsize)>);
 
 impl Gate {
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
     }
 
-    fn calls(&self) -> usize {
+    /// Waits until the gate is open.
+    pub(crate) fn pass(&self) {
+        self.0.2.fetch_add(1, Ordering::SeqCst);
+        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |open| !*open).unwrap());
+    }
+
+    pub(crate) fn calls(&self) -> usize {
         self.0.2.load(Ordering::SeqCst)
     }
 
-    fn server(&self, change: impl FnOnce(&mut Config)) -> Server {
+    pub(crate) fn server(&self, change: impl FnOnce(&mut Config)) -> Server {
         let gate = self.clone();
         let vocab = Vocab::new("abc", ["a", "b", "c"]).unwrap();
         let model = from_fn(Candle::cpu(), vocab, move |tokens| {
-            gate.0.2.fetch_add(1, Ordering::SeqCst);
-            drop(gate.0.1.wait_while(gate.0.0.lock().unwrap(), |open| !*open).unwrap());
+            gate.pass();
             match tokens[0] {
                 2 => Err(eft::Error::source("the model", "it was told to fail")),
                 _ => Ok(vec![0.0, tokens.len() as f32 % 2.0, 0.5]),
@@ -191,6 +196,30 @@ fn a_row_that_fails_fails_alone() {
 }
 
 #[test]
+fn a_text_that_is_attributed_shares_the_batch_of_the_others() {
+    let gate = Gate::default();
+    let server = gate.server(|_| {});
+    let url = format!("http://{}", server.address());
+    let attributed = || {
+        let mut body = body(1, 6);
+        body["eft"] = json!({"attribution": true});
+        body
+    };
+    let plain = ask(&url, body(0, 6));
+    until("the first step", || gate.calls() > 0);
+    let beside = ask(&url, attributed());
+    until("the queue", || metric(&url, "eft_queue_jobs") == 1.0);
+    gate.open();
+    let (plain, beside) = (plain.join().unwrap().ok(), beside.join().unwrap().ok());
+    assert_eq!(metric(&url, "eft_joined_rows_total"), 1.0);
+    let alone = |body| ask(&url, body).join().unwrap().ok()["choices"].clone();
+    assert_eq!([&plain["choices"], &beside["choices"]], [&alone(body(0, 6)), &alone(attributed())]);
+    let of_text = beside["choices"][0]["eft"]["attribution"].as_array().unwrap();
+    assert_eq!((of_text.len(), of_text[0]["terms"][0]["name"].as_str()), (6, Some("model")));
+    assert_eq!(plain["choices"][0].get("eft"), None);
+}
+
+#[test]
 fn a_client_that_does_not_read_stops_nobody() {
     let gate = Gate::default();
     let server = gate.server(|config| config.limits.tokens = 200_000);
@@ -219,6 +248,24 @@ fn a_model_that_panics_leaves_no_request_waiting() {
     config.server.port = 0;
     let server = Server::with_models(Models::of(("model", model), []), &config).unwrap();
     let url = format!("http://{}", server.address());
+    assert_eq!(get(&format!("{url}/health")).status, 200);
     assert_eq!(ask(&url, body(0, 3)).join().unwrap().status, 500);
     assert_eq!(ask(&url, body(0, 3)).join().unwrap().status, 503);
+    assert_eq!(get(&format!("{url}/health")).status, 503);
+}
+
+#[test]
+fn a_model_that_panics_over_a_text_that_is_scored_leaves_no_half_answer() {
+    let vocab = Vocab::new("ab", ["a", "b"]).unwrap();
+    let model = from_fn(Candle::cpu(), vocab, |tokens| match tokens.len() {
+        0..3 => Ok(vec![0.0, 1.0]),
+        _ => panic!("on purpose"),
+    });
+    let mut config = Config::empty();
+    (config.server.port, config.limits.prefill) = (0, 1);
+    let server = Server::with_models(Models::of(("model", model), []), &config).unwrap();
+    let url = format!("http://{}", server.address());
+    let mut body = body(0, 0);
+    (body["prompt"], body["echo"], body["logprobs"]) = (json!([0, 1, 1, 0, 1]), json!(true), json!(0));
+    assert_eq!(ask(&url, body).join().unwrap().status, 500);
 }

@@ -83,7 +83,7 @@ impl<B: Backend> Joint<B> {
     ///
     /// # Errors
     /// * [`Error::EmptyBatch`] if there are no variants or no requests.
-    /// * [`Error::Unsupported`] if a variant asks for [attribution](crate::Decoding::attribution).
+    /// * [`Error::Unsupported`] if a variant or a request asks for [attribution](crate::Decoding::attribution).
     /// * Any error of [`Source::generate_batch`](crate::Source::generate_batch), for any variant.
     pub fn open<R: Into<Request>>(
         variants: impl IntoIterator<Item = Variant<B>>,
@@ -102,6 +102,10 @@ impl<B: Backend> Joint<B> {
             }
         }
         requests.iter().try_for_each(Request::validate)?;
+        if requests.iter().any(|request| request.attribution.is_some()) {
+            let what = "attribution in a joint generation".into();
+            return Err(Error::Unsupported { who: variants[0].source.name(), what });
+        }
 
         let (sources, roots) = distinct(&variants);
         let parallel = variants.iter().any(|variant| variant.decoding.parallel);

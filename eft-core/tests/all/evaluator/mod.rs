@@ -4,7 +4,10 @@ mod normalised;
 
 use crate::common::*;
 use eft_core::conformance::{TrafficCounter, count_traffic};
-use eft_core::{Error, Evaluator, Host, LogitSource, OpenOptions, Prompt, Source, TokenId, bridge, combine};
+use eft_core::{
+    Decoding, Error, Evaluator, Host, LogitSource, OpenOptions, Prompt, Sampling, Source, TokenId, bridge,
+    combine,
+};
 use proptest::prelude::*;
 
 /// A call that a decoding loop can make. Numbers are taken modulo the number of rows or tokens.
@@ -169,6 +172,25 @@ fn roots_that_differ_between_rows_share_passes() {
     assert_eq!(got[1][0], scores_after(&upscaled, &[1], &[4, 5]));
     assert!(matches!(evaluator.run_roots(&[(2, &first)]), Err(Error::Unknown { kind: "root", .. })));
     assert!(matches!(evaluator.run_roots(&[(0, &first[..2])]), Err(Error::Shape { .. })));
+}
+
+#[test]
+fn a_bridged_model_stays_an_engine() {
+    let (large, counts) = counted("large", 1, &["x"]);
+    let large = large.named("big");
+    let bridged = large.bridged(TrafficCounter::new(Host)).unwrap();
+    let sum = &bridged + 0.5 * bridged.adapter("x").unwrap();
+    let direct = &large + 0.5 * large.adapter("x").unwrap();
+    assert_eq!((bridged.name(), sum.to_string()), ("big".to_owned(), direct.to_string()));
+    let decoding = Decoding::from(Sampling::default().seed(3)).max_tokens(5);
+    counts.take();
+    let got: Vec<_> = sum.generate([1, 2], &decoding).unwrap().map(|token| token.unwrap().id).collect();
+    let work = counts.take();
+    let expected: Vec<_> =
+        direct.generate([1, 2], &decoding).unwrap().map(|token| token.unwrap().id).collect();
+    assert_eq!(got, expected);
+    assert_eq!(counts.take(), work, "the adapter shares the passes of its model");
+    assert!(matches!(sum.bridged(Host).map(drop), Err(Error::Unsupported { .. })));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The statistics reported for each token, and for whole texts.
 use eft_core::conformance::reference;
+use eft_core::decode::Request;
+use eft_core::{Error, Result};
 use proptest::prelude::*;
 
 use super::*;
@@ -50,6 +52,83 @@ fn attribution_includes_terms_that_cancel() {
     assert_eq!((shares[0].0, shares[2].0), ("base", "untuned"));
     assert_eq!(shares[0].1, -shares[2].1);
     assert_ne!(shares[0].1, 0.0);
+}
+
+/// The tokens of each row of a batch that all of these requests join, one after each event; or why a row has failed.
+fn tokens(mut batch: Batch<Host>, late: Option<Request>, events: usize) -> Vec<Result<Vec<Token>, String>> {
+    let (mut rows, mut late) = (vec![Ok(Vec::new()); batch.rows() + usize::from(late.is_some())], late);
+    let mut count = 0;
+    loop {
+        if let Some(request) = late.take_if(|_| count >= events) {
+            batch.join([request]).unwrap();
+        }
+        match batch.next().transpose().unwrap() {
+            Some(Event::Token { row, token }) => rows[row].as_mut().unwrap().push(token),
+            Some(Event::Failed { row, error }) => rows[row] = Err(error.to_string()),
+            Some(Event::Finished { .. }) => {}
+            None if late.is_none() => return rows,
+            None => count = events,
+        }
+        count += 1;
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_attributed_in_a_row_does_not_depend_on_the_other_rows(
+        seed: u64,
+        cancels: bool,
+        drafted: bool,
+        asked in prop::collection::vec(prop::option::of(0usize..4), 2..5),
+        events in 0usize..8,
+    ) {
+        let (base, tuned, untuned) = (model("base", seed), model("tuned", seed ^ 1), model("untuned", seed ^ 2));
+        let sum = match cancels {
+            true => &base + (&tuned - &base.named("untuned")),
+            false => &base + 0.5 * (&tuned - &untuned),
+        };
+        let open = |requests: Vec<Request>| {
+            let decoding = Decoding::from(Sampling::default().seed(seed)).stop_ids([]).max_tokens(4).alternatives(2);
+            match drafted {
+                true => sum.speculate().draft(&tuned).block(2).same_text().generate_batch(requests, decoding),
+                false => sum.generate_batch(requests, decoding),
+            }
+            .unwrap()
+        };
+        let request = |(index, rivals): (usize, &Option<usize>)| {
+            let request = Request::new([index as TokenId, 3]).id(index as u64);
+            rivals.map_or(request.clone(), |rivals| request.attribution(rivals))
+        };
+        let requests: Vec<_> = asked.iter().enumerate().map(request).collect();
+        let (late, first) = requests.split_last().unwrap();
+        let got = tokens(open(first.to_vec()), Some(late.clone()), events);
+        for (index, (request, got)) in requests.iter().zip(&got).enumerate() {
+            let lacks = cancels && first.iter().all(|request| request.attribution.is_none());
+            if index == first.len() && request.attribution.is_some() && lacks {
+                prop_assert!(got.as_ref().is_err_and(|error| error.contains("attribution")), "{:?}", got);
+                continue;
+            }
+            let alone = tokens(open(vec![request.clone()]), None, 0).remove(0);
+            prop_assert_eq!(got, &alone, "row {}", index);
+            for token in alone.unwrap() {
+                let of_token = token.attribution.map(|found| (found.rivals.len(), found.terms.len()));
+                prop_assert_eq!(of_token, asked[index].map(|rivals| (rivals, 3)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_says_whether_terms_of_it_cancel() {
+    let (base, tuned) = (model("base", 1), model("tuned", 2));
+    let cancels = |source: &Source<Host>| source.has_cancelled_terms([1]);
+    assert!(!cancels(&(&base + 0.5 * &tuned)).unwrap());
+    assert!(cancels(&(&base + 0.0 * &tuned)).unwrap());
+    // One of the equal terms still runs, and so does what is said of the other.
+    assert!(!cancels(&(&base + (&tuned - 0.5 * &base))).unwrap());
+    assert!(cancels(&(&base + (&tuned - &base))).unwrap());
+    assert!(matches!(cancels(&(&base - &base)), Err(Error::NothingLeft { .. })));
+    assert!(base.has_cancelled_terms(Vec::<TokenId>::new()).is_err());
 }
 
 #[test]

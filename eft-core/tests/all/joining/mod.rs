@@ -87,6 +87,7 @@ fn sources<B: Backend>(backend: &B, injector: &FaultInjector) -> Vec<Source<B>> 
     let forward = |name: &str, seed| Source::new(Forward(engine(backend.clone(), name, seed, injector)));
     let (a, b, c) = (model("a", 1), model("b", 2), model("c", 3));
     let f = forward("f", 5);
+    let bridged = a.bridged(backend.clone()).unwrap();
     vec![
         a.clone(),
         &a + 0.7 * (&b - &c),
@@ -102,6 +103,7 @@ fn sources<B: Backend>(backend: &B, injector: &FaultInjector) -> Vec<Source<B>> 
         f.clone(),
         f.adapter("x").unwrap() + &a,
         bridge(f.clone(), backend.clone()) + &c,
+        &bridged + 0.7 * (bridged.adapter("x").unwrap() - &b),
         0.7 * &f + 0.5 * f.under(before_even()),
     ]
 }

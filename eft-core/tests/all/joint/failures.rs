@@ -43,6 +43,8 @@ fn what_cannot_be_opened() {
     };
     let error = open(one(greedy().attribution(2)), fine()).unwrap_err().to_string();
     assert!(error.contains("attribution"), "{error}");
+    let attributed = open(one(greedy()), vec![Request::new([1]).attribution(2)]).unwrap_err().to_string();
+    assert!(attributed.contains("attribution"), "{attributed}");
     let hot = greedy().sampling(Sampling::default().temperature(-1.0));
     assert!(matches!(open(one(hot), fine()), Err(Error::InvalidParameter { name: "temperature", .. })));
     assert!(matches!(
