@@ -1,5 +1,5 @@
 //! The rows of the model's session: each holds one token sequence of a text.
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::node::{Node, NodeRow};
@@ -228,20 +228,39 @@ impl<B: Backend> Lanes<B> {
     /// The lanes of texts with jobs that hold more of a live sequence than the lanes of the jobs will.
     fn kept(&self, jobs: &[Job], live: &[Vec<Arc<Node>>]) -> Vec<usize> {
         let mut kept = Vec::new();
-        let shared = |a: &Arc<Node>, b: &Arc<Node>| Node::common(a, b).depth();
         for ((row, lanes), live) in self.of_rows().iter().enumerate().zip(live) {
-            let of_row = || jobs.iter().filter(|job| job.row == row);
-            if of_row().next().is_none() {
+            let of_row = jobs.iter().filter(|job| job.row == row);
+            let mut by_jobs = HashMap::new();
+            of_row.filter_map(|job| job.path.last()).for_each(|last| hold(&mut by_jobs, last, 0));
+            if by_jobs.is_empty() {
                 continue;
             }
+            let mut by_lanes = HashMap::new();
+            lanes.iter().for_each(|lane| hold(&mut by_lanes, &self.lanes[*lane].at, *lane));
             for node in live {
-                let by_jobs = of_row().filter_map(|job| job.path.last()).map(|last| shared(last, node)).max();
-                let held = lanes.iter().map(|lane| (shared(&self.lanes[*lane].at, node), *lane));
-                let best = held.max_by_key(|(depth, lane)| (*depth, std::cmp::Reverse(*lane)));
-                kept.extend(best.filter(|(depth, _)| Some(*depth) > by_jobs).map(|(_, lane)| lane));
+                let held = |node: &Arc<Node>| match by_jobs.contains_key(&Arc::as_ptr(node)) {
+                    true => Some(None),
+                    false => by_lanes.get(&Arc::as_ptr(node)).map(|lane| Some(*lane)),
+                };
+                kept.extend(beginnings(node).find_map(held).flatten());
             }
         }
         kept
+    }
+}
+
+/// A sequence and those that it begins with, the longest first.
+fn beginnings(node: &Arc<Node>) -> impl Iterator<Item = &Arc<Node>> {
+    std::iter::successors(Some(node), |node| node.parent())
+}
+
+/// Records that a lane holds a sequence and those that it begins with, unless another one does.
+fn hold(held: &mut HashMap<*const Node, usize>, node: &Arc<Node>, lane: usize) {
+    for node in beginnings(node) {
+        if held.contains_key(&Arc::as_ptr(node)) {
+            break;
+        }
+        held.insert(Arc::as_ptr(node), lane);
     }
 }
 
