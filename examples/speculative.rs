@@ -17,7 +17,6 @@ mod settings;
 #[path = "common/zoo.rs"]
 mod zoo;
 
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -36,8 +35,8 @@ struct Args {
     /// The question to answer; by default one for the zoo's models
     prompt: Option<String>,
     /// Always draft this many tokens; by default, as many as make decoding fastest
-    #[arg(long, value_name = "N")]
-    block: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    block: Option<u16>,
     #[command(flatten)]
     models: ModelFlags,
     #[command(flatten)]
@@ -67,7 +66,7 @@ impl Run for Compare<'_> {
         let decoding = args.texts.decoding(&models, &models.combined, &prompt, &args.decoding)?;
         // With `same_text` the texts are the same even if they are sampled.
         let speculative = models.combined.speculate().draft(&models.tuned).same_text();
-        let speculative = args.block.map_or(speculative.clone(), |tokens| speculative.block(tokens.get()));
+        let speculative = args.block.map_or(speculative.clone(), |tokens| speculative.block(tokens.into()));
 
         say!("{}, drafted by {}\n» {asked}\n", models.combined, models.tuned);
         // The first generation is slower, since weights are read from disk.

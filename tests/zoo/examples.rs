@@ -57,7 +57,7 @@ fn flags_that_have_no_part_are_refused() {
 
 #[test]
 fn values_without_a_meaning_are_refused() {
-    refused("speculative", &["--block", "0"], &["--block", "0"]);
+    refused("speculative", &["--block", "0"], &["--block", "0 is not in 1.."]);
     for name in ["upscale", "speculative", "weak_to_strong", "inspect"] {
         refused(name, &[" "], &["the question is empty"]);
     }
@@ -96,7 +96,7 @@ fn a_reader_that_leaves_is_no_error() {
     let cases: [(&str, &[&str]); 3] = [
         ("upscale", &["--max-tokens", "1", "Who?"]),
         ("speculative", &["--max-tokens", "2"]),
-        ("reproduce", &["--only", "6"]),
+        ("reproduce", &["--only", "4"]),
     ];
     for (name, arguments) in cases {
         let mut command = Command::new(example(name));
