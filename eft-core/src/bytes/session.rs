@@ -26,8 +26,11 @@ pub(super) struct Text {
     covers: Vec<Arc<[Cover]>>,
 }
 
-/// The covers of each text after each new symbol, and its rows of scores.
-type Followed = (Vec<Vec<Arc<[Cover]>>>, Vec<Vec<Vec<f32>>>);
+/// The covers of a text after each new symbol.
+type Covers = Vec<Arc<[Cover]>>;
+
+/// The covers of each text, and its rows of scores.
+type Followed = (Vec<Covers>, Vec<Vec<Vec<f32>>>);
 
 /// The sequences that the covers of each text begin with.
 fn nodes(covers: &[Arc<[Cover]>]) -> Vec<Vec<Arc<Node>>> {
@@ -75,11 +78,7 @@ impl<B: Backend> ByteSession<B> {
     }
 
     /// The covers of each text after each of its new symbols, and the scores at as many of the last positions as are wanted.
-    fn read(
-        &mut self,
-        symbols: &[Vec<Symbol>],
-        wanted: &[usize],
-    ) -> Result<(Vec<Vec<Arc<[Cover]>>>, Scores<B>)> {
+    fn read(&mut self, symbols: &[Vec<Symbol>], wanted: &[usize]) -> Result<(Vec<Covers>, Scores<B>)> {
         let (covers, rows) = match self.shared.covering {
             Some(share) => self.follow_all(symbols, wanted, share)?,
             None => self.follow_canonical(symbols, wanted)?,
