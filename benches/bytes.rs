@@ -24,6 +24,9 @@ const PROMPTS: [&str; 3] = [
 
 const SHARES: [f64; 5] = [0.0, 1e-4, 1e-3, 1e-2, 0.05];
 
+/// The shares below which sequences are dropped where all of them are summed over.
+const COVERING: [f64; 2] = [0.01, 0.1];
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let model = args.first().map_or("zoo", String::as_str);
@@ -61,9 +64,12 @@ fn compare(name: &str, tokens: usize) {
             1,
             1e3 * per_token
         );
-        for share in SHARES {
+        let pruned = SHARES.map(|share| (share.to_string(), ByteSettings::default().prune(share)));
+        let covering =
+            COVERING.map(|share| (format!("all, {share}"), ByteSettings::default().covering(share)));
+        for (name, settings) in pruned.into_iter().chain(covering) {
             let work = Work::default();
-            let bytes = model.bytes_with(ByteSettings::default().prune(share).count(&work)).unwrap();
+            let bytes = model.bytes_with(settings.count(&work)).unwrap();
             let (mut seconds, mut count, mut length, mut same) = (0.0, 0, 0, 0);
             for (prompt, plain) in PROMPTS.iter().zip(&plain) {
                 let (text, took) = text(&bytes, prompt, decoding.clone().max_tokens(plain.len()));
@@ -73,7 +79,7 @@ fn compare(name: &str, tokens: usize) {
                 same += usize::from(text == *plain);
             }
             println!(
-                "{kind:10} {share:9} {count:7} {length:7} {:14.2} {:10.2} {:7.2}×  {same} of {}",
+                "{kind:10} {name:>9} {count:7} {length:7} {:14.2} {:10.2} {:7.2}×  {same} of {}",
                 work.positions() as f64 / count as f64,
                 work.passes() as f64 / count as f64,
                 seconds / count as f64 / per_token,

@@ -5,6 +5,9 @@
 //! cargo run --release --example speculative                # the zoo's models, on a portrait of nearly 200 tokens
 //! cargo run --release --example speculative -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
 //! ```
+#[macro_use]
+#[path = "common/exit.rs"]
+mod exit;
 #[path = "common/flags.rs"]
 mod flags;
 #[path = "common/models.rs"]
@@ -14,6 +17,7 @@ mod settings;
 #[path = "common/zoo.rs"]
 mod zoo;
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -21,7 +25,7 @@ use clap::Parser;
 use eft::decode::Generation;
 use eft::{Backend, Prompt};
 
-use flags::{DecodingFlags, ModelFlags};
+use flags::{DecodingFlags, ModelFlags, check_question};
 use models::{Models, Run};
 use settings::TextFlags;
 
@@ -31,8 +35,8 @@ struct Args {
     /// The question to answer; by default one for the zoo's models
     prompt: Option<String>,
     /// Always draft this many tokens; by default, as many as make decoding fastest
-    #[arg(long, value_name = "N")]
-    block: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    block: Option<u16>,
     #[command(flatten)]
     models: ModelFlags,
     #[command(flatten)]
@@ -41,9 +45,11 @@ struct Args {
     texts: TextFlags,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let args = Args::parse();
-    models::with_backend(&args.models, &Compare(&args))
+    let checked = args.models.refuse(&["reference"]);
+    let checked = checked.and_then(|()| args.prompt.iter().try_for_each(|prompt| check_question(prompt)));
+    exit::exit(checked.and_then(|()| models::with_backend(&args.models, &Compare(&args))))
 }
 
 struct Compare<'a>(&'a Args);
@@ -60,31 +66,31 @@ impl Run for Compare<'_> {
         let decoding = args.texts.decoding(&models, &models.combined, &prompt, &args.decoding)?;
         // With `same_text` the texts are the same even if they are sampled.
         let speculative = models.combined.speculate().draft(&models.tuned).same_text();
-        let speculative = args.block.map_or(speculative.clone(), |tokens| speculative.block(tokens));
+        let speculative = args.block.map_or(speculative.clone(), |tokens| speculative.block(tokens.into()));
 
-        println!("{}, drafted by {}\n» {asked}\n", models.combined, models.tuned);
+        say!("{}, drafted by {}\n» {asked}\n", models.combined, models.tuned);
         // The first generation is slower, since weights are read from disk.
         models.combined.generate(&prompt, &decoding)?.try_for_each(|token| token.map(drop))?;
         let (plain, in_plain, _) = timed(models.combined.generate(&prompt, &decoding)?)?;
         let (drafted, in_drafted, generation) = timed(speculative.generate(&prompt, &decoding)?)?;
-        println!("plain:  {plain}\n\ndrafted:{drafted}\n\nidentical: {}", plain == drafted);
+        say!("plain:  {plain}\n\ndrafted:{drafted}\n\nidentical: {}", plain == drafted);
 
         let report = generation.report().context("a drafted text without a report")?;
-        println!(
+        say!(
             "accepted: {:.0} % of {} judged tokens ({} drafted); {:.2} tokens per pass of the target",
             100.0 * report.acceptance().unwrap_or(0.0),
             report.judged,
             report.drafted,
             report.tokens_per_pass().unwrap_or(0.0)
         );
-        println!(
+        say!(
             "time: {:.0} ms plain, {:.0} ms drafted: speed-up {:.2}",
             1e3 * in_plain.as_secs_f64(),
             1e3 * in_drafted.as_secs_f64(),
             in_plain.as_secs_f64() / in_drafted.as_secs_f64()
         );
         let micros = |time: Option<Duration>| time.map_or("–".into(), |t| format!("{} µs", t.as_micros()));
-        println!(
+        say!(
             "passes: {} for a plain step, {} for a drafted token, {} to verify a block",
             micros(report.plain_pass()),
             micros(report.draft_pass()),

@@ -9,6 +9,9 @@
 //! `--sampled-only` the server is asked for nothing but sampled text.
 //!
 //! The guide's score is the log-probability of a text under the tuned small model minus that under the untuned one.
+#[macro_use]
+#[path = "common/exit.rs"]
+mod exit;
 #[path = "common/flags.rs"]
 mod flags;
 #[path = "common/models.rs"]
@@ -16,12 +19,14 @@ mod models;
 #[path = "common/zoo.rs"]
 mod zoo;
 
+use std::process::ExitCode;
+
 use anyhow::{Result, bail};
 use clap::Parser;
 use eft::search::{ChunkBeamSearch, ImplicitReward, Proposer, SearchResult};
 use eft::{Backend, Decoding, Prompt, Sampling};
 
-use flags::ModelFlags;
+use flags::{ModelFlags, check_question};
 use models::{Models, Run};
 
 /// Compares samples of the base, best-of-n and chunk beam search.
@@ -30,7 +35,7 @@ struct Args {
     /// The question to answer; by default several for the zoo's models
     prompt: Option<String>,
     /// The number of the zoo's questions
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "prompt")]
     questions: usize,
     /// The number of texts that are kept after each chunk
     #[arg(long, value_name = "W", default_value_t = 4)]
@@ -57,9 +62,12 @@ struct Args {
     models: ModelFlags,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let args = Args::parse();
-    models::with_backend(&args.models, &Compare(&args))
+    // The search has no sum of models, but a base and a guide.
+    let checked = args.models.refuse(&["alpha", "beta", "nucleus", "formula", "reference"]);
+    let checked = checked.and_then(|()| args.prompt.iter().try_for_each(|prompt| check_question(prompt)));
+    exit::exit(checked.and_then(|()| models::with_backend(&args.models, &Compare(&args))))
 }
 
 struct Compare<'a>(&'a Args);
@@ -87,7 +95,7 @@ impl Run for Compare<'_> {
             Some(sampler) => &**sampler,
             None => bail!("`--sampled-only` needs a large model on a server"),
         };
-        println!("base: {}; guide: {} against {}", models.base, models.tuned, models.untuned);
+        say!("base: {}; guide: {} against {}", models.base, models.tuned, models.untuned);
         let sampling = Sampling::default().temperature(args.temperature).seed(args.seed);
         let decoding = Decoding::from(sampling).max_tokens(args.max_tokens);
         for (method, [width, successors, chunk]) in methods {
@@ -95,25 +103,26 @@ impl Run for Compare<'_> {
             let search = ChunkBeamSearch::new(base, guide).decoding(&decoding);
             let search = search.width(width).successors(successors).chunk(chunk);
             let found = asked.iter().map(|(question, _)| Ok(search.run(Prompt::chat(&question[..]))?));
-            report(&method, &asked, &found.collect::<Result<Vec<_>>>()?);
+            report(&method, &asked, &found.collect::<Result<Vec<_>>>()?)?;
         }
         Ok(())
     }
 }
 
 /// Prints the first text, and the means over all of them.
-fn report(method: &str, asked: &[(String, Option<String>)], found: &[SearchResult]) {
+fn report(method: &str, asked: &[(String, Option<String>)], found: &[SearchResult]) -> Result<()> {
     let text = |found: &SearchResult| found.best().continuation.to_text().trim().to_owned();
     let mean = |of: &dyn Fn(&SearchResult) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
     let score = mean(&|found| found.best().score);
     let drawn = mean(&|found| found.drawn as f64);
-    println!("\n{method}: score {score:.2} nats, {drawn:.0} tokens sampled per text");
+    say!("\n{method}: score {score:.2} nats, {drawn:.0} tokens sampled per text");
     if let (Some((question, _)), Some(first)) = (asked.first(), found.first()) {
-        println!("    » {question}\n      {}", text(first));
+        say!("    » {question}\n      {}", text(first));
     }
     let known = asked.iter().zip(found).filter_map(|((_, answer), found)| Some((answer.as_ref()?, found)));
     let right: Vec<bool> = known.map(|(answer, found)| text(found) == *answer).collect();
     if !right.is_empty() {
-        println!("    exact match: {} of {}", right.iter().filter(|right| **right).count(), right.len());
+        say!("    exact match: {} of {}", right.iter().filter(|right| **right).count(), right.len());
     }
+    Ok(())
 }

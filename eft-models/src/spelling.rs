@@ -5,6 +5,7 @@
 //!
 //! assert_eq!(Spelling::ByteLevel.bytes("Ġhello"), b" hello");
 //! assert_eq!(Spelling::Pieces.bytes("▁hello"), b" hello");
+//! assert_eq!(Spelling::Words.bytes("##ing"), b"ing");
 //! ```
 use std::sync::LazyLock;
 
@@ -17,6 +18,8 @@ pub enum Spelling {
     ByteLevel,
     /// As UTF-8 text with spaces written as `▁`, as in SentencePiece.
     Pieces,
+    /// As UTF-8 text without the space before a word; the parts of a word after its first begin with `##`, as in WordPiece.
+    Words,
 }
 
 impl Spelling {
@@ -26,6 +29,10 @@ impl Spelling {
         match self {
             Self::Plain => token.as_bytes().to_vec(),
             Self::Pieces => token.replace('▁', " ").into_bytes(),
+            Self::Words => match token.strip_prefix("##") {
+                Some(part) => part.into(),
+                None => format!(" {token}").into_bytes(),
+            },
             Self::ByteLevel => {
                 let byte = |c: char| TABLE.get(c as usize).copied().flatten();
                 token.chars().map(byte).collect::<Option<_>>().unwrap_or_else(|| token.as_bytes().to_vec())
@@ -67,6 +74,14 @@ mod tests {
         assert_eq!(bytes("ŃĀ"), [0xAD, 0]);
         assert_eq!(bytes("語"), "語".as_bytes());
         assert_eq!(TABLE.iter().flatten().count(), 256);
+    }
+
+    #[test]
+    fn parts_of_words_have_no_space() {
+        assert_eq!(
+            ["hello", "##ing", "##", "é"].map(|token| Spelling::Words.bytes(token)),
+            [b" hello".to_vec(), b"ing".to_vec(), Vec::new(), " é".into()]
+        );
     }
 
     #[test]

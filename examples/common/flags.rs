@@ -1,6 +1,7 @@
 //! Flags that the examples share: the models, how they are combined, and how their texts are sampled.
 #![allow(dead_code)] // Not every example has all of them.
 
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use eft::{Decoding, Sampling};
 
@@ -23,15 +24,15 @@ pub(crate) struct ModelFlags {
     /// How the models are combined
     #[arg(long, value_enum, default_value = "up")]
     pub(crate) mode: Mode,
-    /// The weight of the difference that tuning makes
-    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
-    pub(crate) alpha: f32,
-    /// The weight of the difference that scale makes, with the modes `amplified` and `filtered`
-    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
-    pub(crate) beta: f32,
-    /// The probability mass of the tuned model's nucleus, with the mode `filtered`
-    #[arg(long, value_name = "P", default_value_t = 0.9)]
-    pub(crate) nucleus: f32,
+    /// The weight of the difference that tuning makes, with the modes `up` and `down`; by default 1
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) alpha: Option<f32>,
+    /// The weight of the difference that scale makes, with the modes `amplified` and `filtered`; by default 1
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) beta: Option<f32>,
+    /// The probability mass of the tuned model's nucleus, with the mode `filtered`; by default 0.9
+    #[arg(long, value_name = "P")]
+    pub(crate) nucleus: Option<f32>,
     /// The combination as a formula of the models `large`, `small` and `tuned`, such as `large + 0.7*(tuned - small)` or
     /// `nucleus_delta(tuned, large, small, p=0.9)`: see the module `eft::formula`
     #[arg(long, value_name = "FORMULA", conflicts_with_all = ["mode", "alpha", "beta", "nucleus"])]
@@ -47,8 +48,12 @@ pub(crate) struct ModelFlags {
     pub(crate) bytes: bool,
     /// Over bytes, leave out what has at most this share of the probability. That is several times as fast, but sums of
     /// models that leave out anything may write nonsense
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
-    pub(crate) prune: f64,
+    #[arg(long, value_name = "P", conflicts_with = "map_tokens")]
+    pub(crate) prune: Option<f64>,
+    /// Over bytes, sum over all token sequences of a text where it is not known which one a model's tokenizer writes, as with
+    /// SentencePiece; but not over those with less than this share of its probability, such as 0.01
+    #[arg(long, value_name = "P", conflicts_with = "map_tokens")]
+    pub(crate) covering: Option<f64>,
     /// Combine models with different tokenizers on the tokens that the large model's vocabulary also has, instead of over
     /// bytes: faster, but tokens that only one of them has are lost
     #[arg(long, conflicts_with = "bytes")]
@@ -65,6 +70,49 @@ pub(crate) struct ModelFlags {
     /// Print the settings of generation that the models' files recommend
     #[arg(short, long)]
     pub(crate) verbose: bool,
+}
+
+impl ModelFlags {
+    /// Refuses flags that have no part in the mode.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (up_or_down, filtered) =
+            (matches!(self.mode, Mode::Up | Mode::Down), self.mode == Mode::Filtered);
+        for (flag, given, used, modes) in [
+            ("alpha", self.alpha.is_some(), up_or_down, "`up` or `down`"),
+            ("beta", self.beta.is_some(), !up_or_down, "`amplified` or `filtered`"),
+            ("nucleus", self.nucleus.is_some(), filtered, "`filtered`"),
+        ] {
+            if given && !used {
+                let mode = self.mode.to_possible_value();
+                let mode = mode.as_ref().map_or("", |mode| mode.get_name());
+                bail!("`--{flag}` has no part in the mode `{mode}`: it needs `--mode` {modes}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses flags that have no part in an example.
+    pub(crate) fn refuse(&self, unused: &[&str]) -> Result<()> {
+        let given = [
+            ("alpha", self.alpha.is_some()),
+            ("beta", self.beta.is_some()),
+            ("nucleus", self.nucleus.is_some()),
+            ("formula", self.formula.is_some()),
+            ("reference", self.reference.is_some()),
+        ];
+        match given.iter().find(|(flag, given)| *given && unused.contains(flag)) {
+            Some((flag, _)) => bail!("`--{flag}` has no part in this example"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Refuses a question without text.
+pub(crate) fn check_question(text: &str) -> Result<()> {
+    if text.trim().is_empty() {
+        bail!("the question is empty");
+    }
+    Ok(())
 }
 
 fn named_model(text: &str) -> Result<(String, String), String> {

@@ -1,18 +1,21 @@
 //! Loads the models that the flags name, and combines them.
 #![allow(dead_code)] // Not every example uses all of them.
 
+#[path = "over.rs"]
+mod over;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use eft::bytes::ByteSettings;
 use eft::candle::{Candle, CandleNn, DType, Device};
 use eft::load::{GenerationDefaults, Loader, Model};
 use eft::models::Nn;
 use eft::text::{ChatTemplate, PlainTemplate, TextRenderer, Tokenizer};
-use eft::token_map::TokenMap;
 use eft::{PromptTransform, Source, Vocab, combine, formula};
+
+use over::{OverBytes, over_vocab};
 
 use super::flags::{Backend, Dtype, Mode, ModelFlags};
 
@@ -89,6 +92,7 @@ impl<B: eft::Backend> Models<B> {
 
 /// Loads the models with the library that the flags name, and runs the example.
 pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
+    flags.check()?;
     match flags.backend {
         Backend::Candle => {
             let dtype = match flags.dtype {
@@ -195,7 +199,11 @@ impl<B: eft::Backend> Models<B> {
         } else if flags.bytes || differ {
             let reason = if differ { "The models' tokenizers differ, so they" } else { "The models" };
             eprintln!("{reason} are combined over bytes, which --max-tokens counts then.");
-            loaded.over_bytes(ByteSettings::default().prune(flags.prune))?;
+            loaded.over_bytes(OverBytes { prune: flags.prune.unwrap_or(0.0), covering: flags.covering })?;
+        } else if flags.prune.is_some() || flags.covering.is_some() {
+            bail!(
+                "`--prune` and `--covering` have no part here: the models have one tokenizer, and no `--bytes` was given"
+            );
         }
         let mut tuned = loaded.model(&tuned)?;
         let recommended = loaded.defaults.get(&tuned_name).cloned();
@@ -219,10 +227,13 @@ impl<B: eft::Backend> Models<B> {
             _ if let Some(text) = &flags.formula => {
                 formula::parse(text, named.iter().map(|(name, source)| (&name[..], source)))?
             }
-            Mode::Up => combine::delta(&large, &tuned, &small, flags.alpha)?,
-            Mode::Down => combine::delta(&small, &tuned, &large, flags.alpha)?,
-            Mode::Amplified => combine::amplified_delta(&large, &tuned, &small, flags.beta)?,
-            Mode::Filtered => combine::nucleus_delta(&large, &tuned, &small, flags.beta, flags.nucleus)?,
+            Mode::Up => combine::delta(&large, &tuned, &small, flags.alpha.unwrap_or(1.0))?,
+            Mode::Down => combine::delta(&small, &tuned, &large, flags.alpha.unwrap_or(1.0))?,
+            Mode::Amplified => combine::amplified_delta(&large, &tuned, &small, flags.beta.unwrap_or(1.0))?,
+            Mode::Filtered => {
+                let (beta, mass) = (flags.beta.unwrap_or(1.0), flags.nucleus.unwrap_or(0.9));
+                combine::nucleus_delta(&large, &tuned, &small, beta, mass)?
+            }
         };
         combined.check()?;
         let (base, untuned) = if down { (small, large) } else { (large, small) };
@@ -254,7 +265,7 @@ struct Loaded<'a, L: Load> {
     /// The models that run on servers, as ones that only sample text.
     samplers: HashMap<String, Box<dyn eft::search::Proposer>>,
     /// If models are combined over bytes, the settings.
-    bytes: Option<ByteSettings>,
+    bytes: Option<OverBytes>,
     /// If models are combined over the tokens of one vocabulary, this vocabulary.
     vocab: Option<Arc<Vocab>>,
 }
@@ -268,12 +279,12 @@ impl<L: Load> Loaded<'_, L> {
         #[cfg(feature = "remote")]
         let loader = loader.tokenizer_of(&self.tokenizer);
         let mut source = self.open(name, loader)?.source;
-        if let Some(settings) = &self.bytes {
-            source = source.bytes_with(settings.clone())?;
+        if let Some(settings) = self.bytes {
+            source = settings.of(&source)?;
             self.sources.insert(name.into(), source.clone());
         }
         if let Some(vocab) = &self.vocab {
-            source = over(&source, vocab)?;
+            source = over_vocab(&source, vocab)?;
             self.sources.insert(name.into(), source.clone());
         }
         Ok(source)
@@ -282,16 +293,21 @@ impl<L: Load> Loaded<'_, L> {
     /// Maps all models with another vocabulary to this one, also those that are loaded later.
     fn over_vocab(&mut self, vocab: &Arc<Vocab>) -> Result<()> {
         for source in self.sources.values_mut() {
-            *source = over(source, vocab)?;
+            *source = over_vocab(source, vocab)?;
         }
         self.vocab = Some(vocab.clone());
         Ok(())
     }
 
     /// Makes sources over bytes of all models, also of those that are loaded later.
-    fn over_bytes(&mut self, settings: ByteSettings) -> Result<()> {
+    fn over_bytes(&mut self, settings: OverBytes) -> Result<()> {
+        if settings.covering.is_some() && self.sources.values().all(OverBytes::is_known) {
+            bail!(
+                "`--covering` has no part here: it is known which token sequences the models' tokenizers write"
+            );
+        }
         for source in self.sources.values_mut() {
-            *source = source.bytes_with(settings.clone())?;
+            *source = settings.of(source)?;
         }
         self.bytes = Some(settings);
         Ok(())
@@ -336,6 +352,9 @@ impl<L: Load> Loaded<'_, L> {
         if let Some(defaults) = model.defaults.as_ref().filter(|_| self.verbose) {
             eprintln!("{name} recommends: {defaults}");
         }
+        if model.renderer.is_none() {
+            bail!("`{name}` has no tokenizer.json, which makes tokens of text");
+        }
         if let Some(renderer) = model.renderer.clone()
             && !renderer.has_template()
         {
@@ -362,14 +381,4 @@ impl<L: Load> Loaded<'_, L> {
 /// error says why.
 fn with_template(renderer: TextRenderer) -> TextRenderer {
     if renderer.has_template() { renderer } else { renderer.plain(PlainTemplate::default()) }
-}
-
-/// The source itself if its tokens are those of the vocabulary, else over this vocabulary.
-fn over<B: eft::Backend>(source: &Source<B>, vocab: &Arc<Vocab>) -> Result<Source<B>> {
-    if source.vocab().relation(vocab).is_ok() {
-        return Ok(source.clone());
-    }
-    let (shared, all) = (TokenMap::new(vocab, source.vocab()).len(), vocab.real());
-    eprintln!("{} has {shared} of the {all} tokens of `{}`.", source.name(), vocab.name());
-    Ok(source.over_vocab(vocab)?)
 }

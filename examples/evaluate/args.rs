@@ -34,26 +34,27 @@ pub(crate) struct Args {
     /// How an item is scored
     #[arg(long, value_enum, default_value = "exact")]
     pub(crate) score: Score,
-    /// What is done to answers and references before they are compared, with `--score exact`
-    #[arg(long, value_enum, default_value = "trim")]
-    pub(crate) normalise: NormaliseFlag,
-    /// A regular expression whose first group, or whose match, is the answer in a text; its last match counts
+    /// What is done to answers and references before they are compared, with `--score exact`; by default `trim`
+    #[arg(long, value_enum)]
+    pub(crate) normalise: Option<NormaliseFlag>,
+    /// A regular expression whose first group, or whose match, is the answer in a text, with `--score exact` or `numeric`; its
+    /// last match counts
     #[arg(long, value_name = "REGEX")]
     pub(crate) extract: Option<String>,
-    /// The relative tolerance of numbers, with `--score numeric`
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub(crate) tolerance: f64,
-    /// What the log-likelihood of a choice is divided by, with `--score choices`
-    #[arg(long, value_enum, default_value = "none")]
-    pub(crate) norm: NormFlag,
-    /// What is written between a prompt and a choice; by default a space after text, and nothing in a conversation
+    /// The relative tolerance of numbers, with `--score numeric`; by default 0
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) tolerance: Option<f64>,
+    /// What the log-likelihood of a choice is divided by, with `--score choices`; by default `none`
+    #[arg(long, value_enum)]
+    pub(crate) norm: Option<NormFlag>,
+    /// What is written between a prompt and a choice, with `--score choices`; by default a space after text, and nothing in a conversation
     #[arg(long, value_name = "TEXT")]
     pub(crate) delimiter: Option<String>,
     /// The number of demonstrations before every prompt
     #[arg(long, value_name = "N", default_value_t = 0, requires = "shots_from")]
     pub(crate) shots: usize,
     /// The file that demonstrations are drawn from
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "shots")]
     pub(crate) shots_from: Option<PathBuf>,
     /// A string that ends a text; can be repeated
     #[arg(long, value_name = "TEXT")]
@@ -77,6 +78,27 @@ pub(crate) struct Args {
     pub(crate) models: ModelFlags,
     #[command(flatten)]
     pub(crate) decoding: DecodingFlags,
+}
+
+impl Args {
+    /// Refuses flags that have no part in how items are scored.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let texts = [Score::Exact, Score::Numeric];
+        for (flag, given, scores) in [
+            ("normalise", self.normalise.is_some(), &texts[..1]),
+            ("extract", self.extract.is_some(), &texts),
+            ("tolerance", self.tolerance.is_some(), &texts[1..]),
+            ("norm", self.norm.is_some(), &[Score::Choices]),
+            ("delimiter", self.delimiter.is_some(), &[Score::Choices]),
+        ] {
+            if given && !scores.contains(&self.score) {
+                let score = self.score.to_possible_value();
+                let score = score.as_ref().map_or("", |score| score.get_name());
+                bail!("`--{flag}` has no part in `--score {score}`");
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How an item is scored.

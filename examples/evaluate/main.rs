@@ -6,6 +6,9 @@
 //! cargo run --release --example evaluate -- --task FILE --large MODEL --small MODEL --tuned MODEL --alpha 0..2
 //! cargo run --release --example evaluate -- --formula "nucleus_delta(tuned, large, small, p=0.9)" --out filtered
 //! ```
+#[macro_use]
+#[path = "../common/exit.rs"]
+mod exit;
 mod args;
 #[path = "../common/flags.rs"]
 mod flags;
@@ -34,13 +37,8 @@ fn main() -> ExitCode {
     let formula = args.models.formula.take();
     let evaluate = Evaluate { args: &args, formula: formula.as_deref() };
     // Models may take long to load, so a missing task is reported before.
-    match task::files(&args).and_then(|_| models::with_backend(&args.models, &evaluate)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let checked = args.check().and_then(|()| task::files(&args));
+    exit::exit(checked.and_then(|_| models::with_backend(&args.models, &evaluate)))
 }
 
 struct Evaluate<'a> {
@@ -71,28 +69,28 @@ impl models::Run for Evaluate<'_> {
                 let task = task::task(args, &models, &validation)?;
                 let runs =
                     Runs { args, task: &task, identity: &identity, folder: &args.out.join("validation") };
-                println!("α is chosen on {} items:\n", task.items().len());
+                say!("α is chosen on {} items:\n", task.items().len());
                 let report = runs.report("Validation", &[], &sources.swept)?;
-                println!("{}", report.table()?);
+                say!("{}", report.table()?);
                 Some(best(&report, &sources)?)
             }
         };
         let task = task::task(args, &models, &files)?;
         let runs = Runs { args, task: &task, identity: &identity, folder: &args.out.join("task") };
-        println!("The task has {} items:\n", task.items().len());
+        say!("The task has {} items:\n", task.items().len());
         let mut report = runs.report(&title(&files), &sources.fixed, &sources.swept)?;
-        println!("{}", report.table()?);
+        say!("{}", report.table()?);
         if let Some(alpha) = chosen {
             let note = format!(
                 "On the validation items, no α was better than {alpha}, the nearest to 1 of those that were as good: its \
                  line in the table is the one to report."
             );
-            println!("{note}");
+            say!("{note}");
             report = report.note(note);
         }
         let page = args.out.join("report.html");
         std::fs::write(&page, report.html()?).with_context(|| format!("cannot write {}", page.display()))?;
-        println!("{}", page.display());
+        say!("{}", page.display());
         Ok(())
     }
 }
@@ -164,7 +162,8 @@ impl Runs<'_> {
 
         let named = fixed.iter().map(|(name, source)| ((*name).to_owned(), source.clone()));
         let weighted = swept.iter().map(|(alpha, source)| (format!("alpha-{alpha}"), source.clone()));
-        let mut results = run.evaluate_each(&named.chain(weighted).collect::<Vec<_>>())?.into_iter();
+        let results = run.evaluate_each(&named.chain(weighted).collect::<Vec<_>>());
+        let mut results = results.map_err(in_terms_of_flags)?.into_iter();
         let mut report = cluster.iter().fold(Report::new(title), |report, field| report.cluster_by(field));
         for ((name, _), results) in fixed.iter().zip(results.by_ref()) {
             report = report.run(*name, results);
@@ -173,6 +172,18 @@ impl Runs<'_> {
             report = report.run_at(format!("α = {alpha}"), f64::from(*alpha), results);
         }
         Ok(report)
+    }
+}
+
+/// The error of a run, which names the flag that helps.
+fn in_terms_of_flags(error: eft_eval::Error) -> anyhow::Error {
+    match error {
+        eft_eval::Error::OtherRun { path, differences } => anyhow::anyhow!(
+            "{} holds the results of another run, which differs in {}; give another folder with `--out`, or delete the file",
+            path.display(),
+            differences.join("; ")
+        ),
+        other => other.into(),
     }
 }
 

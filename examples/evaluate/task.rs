@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use eft::Backend;
 use eft_eval::{Choices, ExactMatch, Extract, FewShot, ImplicitReward, Items, NumericMatch, Task};
 
-use super::args::{Args, Score};
+use super::args::{Args, NormFlag, NormaliseFlag, Score};
 use super::models::Models;
 
 /// The files of the task, and those on which α is chosen: by default short questions of the zoo.
@@ -26,16 +26,17 @@ pub(crate) fn task<B: Backend>(args: &Args, models: &Models<B>, files: &[PathBuf
     let extract = args.extract.as_deref().map(Extract::last).transpose()?;
     let task = match args.score {
         Score::Exact => {
-            let grader = ExactMatch::default().normalise(args.normalise.into());
+            let grader =
+                ExactMatch::default().normalise(args.normalise.unwrap_or(NormaliseFlag::Trim).into());
             Task::texts(items, extract.into_iter().fold(grader, ExactMatch::extract))?
         }
         Score::Numeric => {
-            let grader = NumericMatch::default().relative(args.tolerance)?;
+            let grader = NumericMatch::default().relative(args.tolerance.unwrap_or(0.0))?;
             Task::texts(items, extract.into_iter().fold(grader, NumericMatch::extract))?
         }
         Score::Reward => Task::texts(items, ImplicitReward::new(&models.tuned, &models.untuned))?,
         Score::Choices => {
-            let choices = Choices::default().norm(args.norm.into());
+            let choices = Choices::default().norm(args.norm.unwrap_or(NormFlag::None).into());
             Task::choices(
                 items,
                 args.delimiter.iter().fold(choices, |choices, text| choices.delimiter(text)),

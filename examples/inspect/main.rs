@@ -4,6 +4,9 @@
 //! ```sh
 //! cargo run --release --example inspect -- --out page.html          # the zoo's models, on one of its questions
 //! ```
+#[macro_use]
+#[path = "../common/exit.rs"]
+mod exit;
 #[path = "../common/flags.rs"]
 mod flags;
 #[path = "../common/models.rs"]
@@ -22,7 +25,7 @@ use eft::decode::{Detokenizer, TermShare};
 use eft::{Backend, Evaluator, Pick, Prompt, Source, Token, TokenId, Vocab};
 use serde::Serialize;
 
-use flags::{DecodingFlags, Mode, ModelFlags};
+use flags::{DecodingFlags, Mode, ModelFlags, check_question};
 use models::{Models, Run};
 use settings::TextFlags;
 
@@ -50,13 +53,11 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match models::with_backend(&args.models, &Inspect(&args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let checked = args.models.refuse(&["reference"]).and_then(|()| match &args.prompt {
+        Some(prompt) if !args.raw => check_question(prompt),
+        _ => Ok(()),
+    });
+    exit::exit(checked.and_then(|()| models::with_backend(&args.models, &Inspect(&args))))
 }
 
 struct Inspect<'a>(&'a Args);
@@ -90,7 +91,7 @@ impl Run for Inspect<'_> {
         let data = serde_json::to_string(&page)?.replace('<', "\\u003c");
         let html = include_str!("page.html").replace("@DATA@", &data);
         std::fs::write(&args.out, html).with_context(|| format!("cannot write {}", args.out.display()))?;
-        println!("{}: {} tokens", args.out.display(), tokens.len());
+        say!("{}: {} tokens", args.out.display(), tokens.len());
         Ok(())
     }
 }

@@ -12,6 +12,9 @@ mod black_box;
 mod changed;
 mod chart;
 mod decoupled;
+#[macro_use]
+#[path = "../common/exit.rs"]
+mod exit;
 mod filtering;
 mod gap;
 mod mixing;
@@ -23,7 +26,9 @@ mod section;
 mod speculative;
 mod superficial;
 
+use std::io::{Write, stdout};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -62,8 +67,11 @@ const EXPERIMENTS: [Experiment; 8] = [
     superficial::run,
 ];
 
-fn main() -> Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    exit::exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let models = Models::load().context("cannot load the models of the zoo")?;
     let chosen =
@@ -73,7 +81,7 @@ fn main() -> Result<()> {
     let mut sections = Vec::new();
     for (number, experiment) in chosen {
         let section = experiment(&models).with_context(|| format!("table {number}"))?;
-        progress.suspend(|| println!("{number}. {section}"));
+        progress.suspend(|| writeln!(stdout(), "{number}. {section}"))?;
         progress.inc(1);
         sections.push((number, section));
     }
@@ -83,6 +91,6 @@ fn main() -> Result<()> {
     }
     std::fs::write(&args.output, page::page(&sections)?)
         .with_context(|| format!("cannot write {}", args.output.display()))?;
-    println!("{} ({:.0} s)", args.output.display(), start.elapsed().as_secs_f64());
+    say!("{} ({:.0} s)", args.output.display(), start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -12,14 +12,15 @@ use super::settings::TextFlags;
 /// Without models, those of the zoo answer questions that are not in the texts they were tuned on.
 #[derive(Parser)]
 pub(crate) struct Args {
-    /// The question to answer, or with `--raw` the text to continue
+    /// The question to answer, or with `--raw` the text to continue. That text may be empty, if the models' tokenizers begin
+    /// every text with a token
     pub(crate) prompt: Option<String>,
     /// A file of prompts, one a line; in a `.jsonl` file, each line is an object with a `prompt`, a `question` or
     /// `messages`, and optionally an `answer` to compare with
     #[arg(long, conflicts_with = "prompt")]
     pub(crate) file: Option<PathBuf>,
     /// The maximum number of prompts of the file, or of each kind of the zoo's questions
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "prompt")]
     pub(crate) limit: Option<NonZeroUsize>,
     /// Continue the prompt as plain text, instead of answering it
     #[arg(long)]

@@ -8,6 +8,8 @@
 //! cargo run --release --example upscale -- --formula "nucleus_delta(tuned, large, small, p=0.9)"
 //! ```
 mod args;
+#[path = "../common/exit.rs"]
+mod exit;
 #[path = "../common/flags.rs"]
 mod flags;
 #[path = "../common/models.rs"]
@@ -37,27 +39,19 @@ use report::{Record, Report};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match models::with_backend(&args.models, &Compare(&args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        // The reader of the output has closed it, as `head` does.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    // Models may take long to load, so prompts are read before.
+    let compare = items(&args).map(|items| Compare { args: &args, items });
+    exit::exit(compare.and_then(|compare| models::with_backend(&args.models, &compare)))
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+struct Compare<'a> {
+    args: &'a Args,
+    items: Vec<Item>,
 }
-
-struct Compare<'a>(&'a Args);
 
 impl Run for Compare<'_> {
     fn run<B: eft::Backend>(&self, models: Models<B>) -> Result<()> {
-        let Self(args) = self;
-        let items = items(args)?;
+        let Self { args, items } = self;
         let interrupted = Arc::new(AtomicBool::new(false));
         let flag = interrupted.clone();
         ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
@@ -76,7 +70,7 @@ impl Run for Compare<'_> {
         let mut report = Report::new(args.json);
         report.models(&columns)?;
         args.texts.report(&models);
-        for item in &items {
+        for item in items {
             report.prompt(item)?;
             for (name, source) in &columns {
                 let decoding = args.texts.decoding(&models, source, &item.prompt, &args.decoding)?;

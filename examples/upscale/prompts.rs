@@ -7,6 +7,7 @@ use eft::{Message, Prompt};
 use serde::Deserialize;
 
 use super::args::Args;
+use super::flags::check_question;
 use super::zoo;
 
 /// A prompt, and its answer if that is known.
@@ -32,7 +33,7 @@ const SAMPLE: [(&str, usize); 2] = [("short", 6), ("long", 3)];
 pub(crate) fn items(args: &Args) -> Result<Vec<Item>> {
     let limit = args.limit.map(NonZeroUsize::get);
     match (&args.prompt, &args.file) {
-        (Some(text), _) => Ok(vec![item(args, text.clone(), None)]),
+        (Some(text), _) => Ok(vec![item(args, text.clone(), None)?]),
         (None, Some(file)) => of_file(args, file, limit.unwrap_or(usize::MAX)),
         (None, None) if args.models.large.is_some() => bail!("give a PROMPT or a --file"),
         (None, None) => {
@@ -48,7 +49,7 @@ fn of_file(args: &Args, file: &Path, limit: usize) -> Result<Vec<Item>> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).take(limit);
     let items = lines.map(|(index, line)| match file.extension().is_some_and(|e| e == "jsonl") {
         true => parsed(args, line).with_context(|| format!("{}, line {}", file.display(), index + 1)),
-        false => Ok(item(args, line.into(), None)),
+        false => item(args, line.into(), None),
     });
     let items: Vec<_> = items.collect::<Result<_>>()?;
     if items.is_empty() {
@@ -57,11 +58,12 @@ fn of_file(args: &Args, file: &Path, limit: usize) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-fn item(args: &Args, text: String, answer: Option<String>) -> Item {
+fn item(args: &Args, text: String, answer: Option<String>) -> Result<Item> {
     if args.raw {
-        return Item { shown: text.clone(), prompt: Prompt::Text(text), answer };
+        return Ok(Item { shown: text.clone(), prompt: Prompt::Text(text), answer });
     }
-    conversation(args, vec![Message::new("user", text)], answer)
+    check_question(&text)?;
+    Ok(conversation(args, vec![Message::new("user", text)], answer))
 }
 
 fn conversation(args: &Args, mut messages: Vec<Message>, answer: Option<String>) -> Item {
@@ -75,7 +77,7 @@ fn conversation(args: &Args, mut messages: Vec<Message>, answer: Option<String>)
 fn parsed(args: &Args, line: &str) -> Result<Item> {
     let Line { prompt, question, messages, answer } = serde_json::from_str(line)?;
     match (prompt.or(question), messages) {
-        (Some(text), _) => Ok(item(args, text, answer)),
+        (Some(text), _) => item(args, text, answer),
         (None, Some(messages)) if !messages.is_empty() => Ok(conversation(args, messages, answer)),
         _ => bail!("the object has no `prompt`, `question` or `messages`"),
     }

@@ -9,7 +9,7 @@ const SHOWN: usize = 50;
 
 /// A fault of a formula, and where it is.
 ///
-/// It is printed as a message, the line of the formula, and a mark under the place at fault:
+/// It is printed as a message, the line of the formula if it is not empty, and a mark under the place at fault:
 ///
 /// ```
 /// # use eft::{Host, Source, formula};
@@ -26,7 +26,7 @@ pub struct Error {
     message: String,
     /// Whether the formula has several lines.
     lines: bool,
-    /// The part of the line that is shown, and the mark under it.
+    /// The part of the line that is shown, and the mark under it, each after a line break; empty for an empty line.
     excerpt: String,
 }
 
@@ -46,7 +46,11 @@ impl Error {
         shown = shown.replace(char::is_control, " ");
         let (front, back) = (if skipped > 0 { "…" } else { "" }, if cut { "…" } else { "" });
         let indent = " ".repeat(before - skipped + front.chars().count());
-        let excerpt = format!("  {front}{shown}{back}\n  {indent}{}", "^".repeat(marked));
+        // An empty line shows nothing.
+        let excerpt = match shown.trim().is_empty() {
+            true => String::new(),
+            false => format!("\n  {front}{shown}{back}\n  {indent}{}", "^".repeat(marked)),
+        };
         Self {
             line: text[..span.start].matches('\n').count() + 1,
             column: before + 1,
@@ -80,7 +84,7 @@ impl fmt::Display for Error {
         if self.lines {
             write!(f, "line {}, ", self.line)?;
         }
-        write!(f, "column {}: {}\n{}", self.column, self.message, self.excerpt)
+        write!(f, "column {}: {}{}", self.column, self.message, self.excerpt)
     }
 }
 

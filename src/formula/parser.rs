@@ -52,6 +52,9 @@ impl<'a, B: Backend> Parser<'a, B> {
 
     /// The whole formula.
     pub(super) fn formula(mut self) -> Result<Source<B>> {
+        if matches!(self.peek(), Token::End) {
+            return Err(Error::at(self.text, &(0..0), "the formula is empty"));
+        }
         let start = self.span();
         let value = self.sum()?;
         match self.peek() {

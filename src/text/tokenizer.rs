@@ -15,6 +15,9 @@ use super::literal::LiteralEncoder;
 
 /// A tokenizer in Hugging Face's format.
 ///
+/// Texts are the bytes of their tokens, one after another. So a text of WordPiece has a space before every word, also before
+/// its first one and before punctuation; that of SentencePiece begins with the space that the tokenizer puts there.
+///
 /// ```
 /// use eft::text::Tokenizer;
 ///
@@ -96,6 +99,8 @@ impl Tokenizer {
                 DecoderWrapper::ByteLevel(_) => spelling = Spelling::ByteLevel,
                 DecoderWrapper::Metaspace(_) => spelling = Spelling::Pieces,
                 DecoderWrapper::ByteFallback(_) => named_bytes = true,
+                // Its clean-up, which removes spaces before punctuation, would need the text around a token.
+                DecoderWrapper::WordPiece(words) if words.prefix == "##" => spelling = Spelling::Words,
                 // An example shows whether it replaces the mark of a space.
                 DecoderWrapper::Replace(replace) => {
                     let replaced = replace.decode_chain(vec!["▁".into()]).map_err(|e| bad(e.to_string()))?;

@@ -20,7 +20,10 @@ fn begins(text: &str, column: usize, message: &str) {
 
 #[test]
 fn syntax() {
-    refused("", "^", "expected a model, a number or `(`, found the end of the formula");
+    for empty in ["", "  ", "\n\n", "\t"] {
+        let error = read(empty).expect_err(empty);
+        assert_eq!(error.to_string(), "column 1: the formula is empty", "{empty:?}");
+    }
     refused("large + ", "        ^", "expected a model, a number or `(`, found the end of the formula");
     refused("large + )", "        ^", "expected a model, a number or `(`, found `)`");
     refused("(large + small", "              ^", "expected an operator or `)`, found the end of the formula");

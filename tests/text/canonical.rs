@@ -128,7 +128,7 @@ proptest! {
 #[test]
 fn other_tokenizers_are_refused_with_the_reason() {
     let pieces = Tokenizer::open(here("pieces/tokenizer.json")).unwrap();
-    println!("{}", pieces.canonical().map(drop).unwrap_err());
+    assert!(pieces.canonical().map(drop).unwrap_err().contains("normalizer"));
     let json = std::fs::read_to_string(zoo()).unwrap();
     let changed = |from: &str, to: &str| {
         assert!(json.contains(from));

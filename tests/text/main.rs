@@ -1,6 +1,7 @@
 //! Tokenizers and chat templates, compared with transformers and llama.cpp; loading models by name; and broken files.
 mod broken;
 mod canonical;
+mod covering;
 mod defaults;
 mod errors;
 mod folders;

@@ -74,6 +74,28 @@ fn a_prompt_that_ends_within_a_word_goes_on() {
 }
 
 #[test]
+fn all_sequences_answer_as_canonical_ones() {
+    let (model, work) = (model("tuned-large"), Work::default());
+    let all = model.bytes_with(ByteSettings::default().covering(0.01).count(&work)).unwrap();
+    let canonical = model.bytes().unwrap();
+    let prompts = ["Where does Nora Abbot live?", "Which instrument does Nora Abbot play?"];
+    let decoding = Decoding::from(Sampling::greedy()).max_tokens(40);
+    let answers = |source: &Source<Candle>| {
+        let batch = source.generate_batch(prompts.map(|p| Request::new(Prompt::chat(p))), &decoding).unwrap();
+        batch.text().unwrap().read().into_iter().map(|text| text.unwrap()).collect::<Vec<String>>()
+    };
+    let written = answers(&all);
+    assert_eq!(written, answers(&canonical));
+    let bytes: usize = written.iter().map(String::len).sum();
+    assert!(work.positions() < 3 * bytes && work.dropped() < 0.05, "{work:?}, {bytes} bytes");
+    // All sequences are at least as probable as the canonical ones, but for those that were dropped and the mask.
+    let text = [bytes::tokens(&written[0]), vec![END]].concat();
+    let total = |source: &Source<Candle>| source.score(Prompt::chat(prompts[0]), &text).unwrap().total;
+    let (all, canonical) = (total(&all), total(&canonical));
+    assert!((all - canonical).abs() < 0.5, "{all}, {canonical}");
+}
+
+#[test]
 fn a_pair_of_another_tokenizer_up_scales() {
     let (large, tuned, small) =
         (model("base-large"), model("experiments/other-tuned-small"), model("experiments/other-base-small"));

@@ -1,25 +1,12 @@
 //! The example `evaluate`, run as a user runs it.
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
+use super::examples::example;
 use super::zoo;
 
-/// The example, which `cargo test` builds beside the tests. Where only this test program was built, an example from an
-/// earlier build is run if there is one; otherwise it is built now.
-fn example() -> PathBuf {
-    let test = std::env::current_exe().expect("the path of this program");
-    let profile = test.ancestors().nth(2).expect("the folder of the build profile");
-    let example = profile.join(format!("examples/evaluate{}", std::env::consts::EXE_SUFFIX));
-    if !example.exists() {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "eft", "--example", "evaluate"]);
-        assert!(build.status().expect("cargo").success(), "the example `evaluate` cannot be built");
-    }
-    example
-}
-
 fn evaluate(out: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(example());
+    let mut command = Command::new(example("evaluate"));
     command.arg("--out").arg(out).args(arguments);
     command.output().expect("the example `evaluate` starts")
 }
@@ -83,6 +70,12 @@ fn writes_a_table_results_and_a_page_and_goes_on_where_it_stopped() {
     assert_eq!(printed(&out, &arguments), table);
     assert_eq!(results(&out), written);
 
+    // The results of another run are not overwritten, and the flag that helps is named.
+    let other = evaluate(&out, &[&arguments[..], &["--max-tokens", "7"]].concat());
+    let stderr = String::from_utf8_lossy(&other.stderr);
+    assert!(!other.status.success() && stderr.contains("`--out`"), "{stderr}");
+    assert_eq!(results(&out), written);
+
     // A formula that says the same gives the same answers.
     let formula = folder.path().join("formula");
     let arguments = [&arguments[..], &["--formula", "large + alpha*(tuned - small)"]].concat();
@@ -99,7 +92,7 @@ fn errors_name_what_is_at_fault() {
     std::fs::write(&broken, "{\"question\": \"Where?\", \"answer\": \"Here.\"}\n{\"question\": \n")
         .expect("a file");
     let broken = broken.display().to_string();
-    let cases: [(&[&str], &[&str]); 6] = [
+    let cases: [(&[&str], &[&str]); 11] = [
         (&["--task", "no-such-task.jsonl"], &["no-such-task.jsonl"]),
         (&["--task", &broken], &["broken.jsonl", "line 2"]),
         (&["--task", &broken, "--alpha", "0,x"], &["--alpha", "`x` is not a number"]),
@@ -109,6 +102,11 @@ fn errors_name_what_is_at_fault() {
         ),
         (&["--formula", "large + alpha*(tuned - tiny)"], &["tiny"]),
         (&["--large", "a", "--small", "b", "--tuned", "c"], &["--task"]),
+        (&["--tolerance", "0.1"], &["--tolerance", "exact"]),
+        (&["--score", "numeric", "--normalise", "trim"], &["--normalise", "numeric"]),
+        (&["--delimiter", " "], &["--delimiter"]),
+        (&["--score", "choices", "--extract", "x"], &["--extract", "choices"]),
+        (&["--beta", "2"], &["--beta", "amplified"]),
     ];
     for (arguments, named) in cases {
         let output = evaluate(&folder.path().join("out"), arguments);

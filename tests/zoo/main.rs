@@ -13,6 +13,8 @@ mod bytes;
 mod candle;
 #[cfg(feature = "candle")]
 mod evaluate;
+#[cfg(feature = "candle")]
+mod examples;
 #[cfg(feature = "ort")]
 mod ort;
 #[cfg(all(feature = "remote", feature = "candle"))]

@@ -1,5 +1,5 @@
 //! The rows of the model's session: each holds one token sequence of a text.
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::node::{Node, NodeRow};
@@ -71,15 +71,19 @@ impl<B: Backend> Lanes<B> {
         self.session.rollback(&vec![0; self.lanes.len()])
     }
 
-    /// Makes text `i` a copy of the former text `rows[i]`.
-    pub(super) fn select(&mut self, rows: &[usize]) -> Result<()> {
+    /// Makes text `i` a copy of the former text `rows[i]`, with so many of its lanes at most.
+    pub(super) fn select(&mut self, rows: &[usize], most: usize) -> Result<()> {
         let of_rows = self.of_rows();
-        let first = |row: &usize| of_rows.get(*row).and_then(|lanes| lanes.first()).copied();
-        let chosen: Option<Vec<usize>> = rows.iter().map(first).collect();
-        let chosen = chosen.ok_or_else(|| Error::shape("rows of the model", "one for each text", 0))?;
-        self.session.select(&chosen)?;
-        let lanes = chosen.iter().enumerate();
-        self.lanes = lanes.map(|(row, lane)| Lane { row, ..self.lanes[*lane].clone() }).collect();
+        let lanes_of = |row: &usize| of_rows.get(*row).filter(|lanes| !lanes.is_empty());
+        let of_texts: Option<Vec<&Vec<usize>>> = rows.iter().map(lanes_of).collect();
+        let of_texts = of_texts.ok_or_else(|| Error::shape("rows of the model", "one for each text", 0))?;
+        let of_text = |(row, lanes): (usize, &Vec<usize>)| {
+            lanes.iter().take(most).map(move |lane| (row, *lane)).collect::<Vec<_>>()
+        };
+        let chosen: Vec<_> = of_texts.into_iter().enumerate().flat_map(of_text).collect();
+        self.session.select(&chosen.iter().map(|(_, lane)| *lane).collect::<Vec<_>>())?;
+        let lane = |(row, lane): &(usize, usize)| Lane { row: *row, ..self.lanes[*lane].clone() };
+        self.lanes = chosen.iter().map(lane).collect();
         Ok(())
     }
 
@@ -91,15 +95,17 @@ impl<B: Backend> Lanes<B> {
         of_rows
     }
 
-    /// Runs the model on sequences that lack a distribution: those of each text.
+    /// Runs the model on sequences that lack a distribution: those of each text. `live` are the sequences of each text that
+    /// may get longer; lanes that are needed for them are kept.
     pub(super) fn run(
         &mut self,
         walker: &Walker,
         controls: &[Vec<TokenId>],
         lacking: &[Vec<Arc<Node>>],
+        live: &[Vec<Arc<Node>>],
     ) -> Result<()> {
         let jobs = self.jobs(lacking);
-        self.arrange(&jobs)?;
+        self.arrange(&jobs, live)?;
         // Each job now has a lane of its own: those without a job come first.
         let idle = self.lanes.len() - jobs.len();
         let (mut drop, mut feeds) = (vec![0; self.lanes.len()], vec![RowFeed::none(); self.lanes.len()]);
@@ -156,11 +162,15 @@ impl<B: Backend> Lanes<B> {
         Ok(())
     }
 
-    /// Forgets the oldest distributions, in a batch of so many texts. Those of roots, which cannot be computed again, are not
-    /// among the recent ones.
-    pub(super) fn forget(&mut self, texts: usize) {
+    /// Forgets the oldest distributions, in a batch of so many texts, but for those of `live` sequences. Those of roots, which
+    /// cannot be computed again, are not among the recent ones.
+    pub(super) fn forget(&mut self, texts: usize, live: &[Vec<Arc<Node>>]) {
         let excess = self.recent.len().saturating_sub(KEPT * texts.max(1));
-        self.recent.drain(..excess).for_each(|node| node.set_row(None));
+        let live: HashSet<_> = live.iter().flatten().map(Arc::as_ptr).collect();
+        let oldest = self.recent.drain(..excess);
+        let (kept, forgotten): (Vec<_>, Vec<_>) = oldest.partition(|node| live.contains(&Arc::as_ptr(node)));
+        forgotten.iter().for_each(|node| node.set_row(None));
+        kept.into_iter().rev().for_each(|node| self.recent.push_front(node));
     }
 
     fn jobs(&self, lacking: &[Vec<Arc<Node>>]) -> Vec<Job> {
@@ -199,17 +209,58 @@ impl<B: Backend> Lanes<B> {
         jobs
     }
 
-    /// Gives each job a lane of its own, after those of the texts that have none.
-    fn arrange(&mut self, jobs: &[Job]) -> Result<()> {
+    /// Gives each job a lane of its own, after those of the texts that have none and those that are kept.
+    fn arrange(&mut self, jobs: &[Job], live: &[Vec<Arc<Node>>]) -> Result<()> {
         let busy: HashSet<_> = jobs.iter().map(|job| job.row).collect();
         let idle = (0..self.lanes.len()).filter(|lane| !busy.contains(&self.lanes[*lane].row));
-        let chosen: Vec<_> = idle.chain(jobs.iter().map(|job| job.lane)).collect();
+        let mut kept: Vec<_> = idle.chain(self.kept(jobs, live)).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        let chosen: Vec<_> = kept.into_iter().chain(jobs.iter().map(|job| job.lane)).collect();
         if chosen.iter().copied().eq(0..self.lanes.len()) {
             return Ok(());
         }
         self.session.select(&chosen)?;
         self.lanes = chosen.iter().map(|lane| self.lanes[*lane].clone()).collect();
         Ok(())
+    }
+
+    /// The lanes of texts with jobs that hold more of a live sequence than the lanes of the jobs will.
+    fn kept(&self, jobs: &[Job], live: &[Vec<Arc<Node>>]) -> Vec<usize> {
+        let mut kept = Vec::new();
+        for ((row, lanes), live) in self.of_rows().iter().enumerate().zip(live) {
+            let of_row = jobs.iter().filter(|job| job.row == row);
+            let mut by_jobs = HashMap::new();
+            of_row.filter_map(|job| job.path.last()).for_each(|last| hold(&mut by_jobs, last, 0));
+            if by_jobs.is_empty() {
+                continue;
+            }
+            let mut by_lanes = HashMap::new();
+            lanes.iter().for_each(|lane| hold(&mut by_lanes, &self.lanes[*lane].at, *lane));
+            for node in live {
+                let held = |node: &Arc<Node>| match by_jobs.contains_key(&Arc::as_ptr(node)) {
+                    true => Some(None),
+                    false => by_lanes.get(&Arc::as_ptr(node)).map(|lane| Some(*lane)),
+                };
+                kept.extend(beginnings(node).find_map(held).flatten());
+            }
+        }
+        kept
+    }
+}
+
+/// A sequence and those that it begins with, the longest first.
+fn beginnings(node: &Arc<Node>) -> impl Iterator<Item = &Arc<Node>> {
+    std::iter::successors(Some(node), |node| node.parent())
+}
+
+/// Records that a lane holds a sequence and those that it begins with, unless another one does.
+fn hold(held: &mut HashMap<*const Node, usize>, node: &Arc<Node>, lane: usize) {
+    for node in beginnings(node) {
+        if held.contains_key(&Arc::as_ptr(node)) {
+            break;
+        }
+        held.insert(Arc::as_ptr(node), lane);
     }
 }
 

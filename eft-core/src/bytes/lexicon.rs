@@ -89,4 +89,31 @@ impl Lexicon {
         let at = range.start + tokens.iter().take_while(|id| whole(id)).count();
         (range.start..at, at..range.end)
     }
+
+    /// Whether a token begins with these bytes and has more.
+    pub(super) fn has_longer(&self, bytes: impl Iterator<Item = u8>) -> bool {
+        let (mut range, mut depth) = (self.all(), 0);
+        for byte in bytes {
+            range = self.narrow(range, depth, byte);
+            depth += 1;
+            if range.is_empty() {
+                return false;
+            }
+        }
+        !self.split(range, depth).1.is_empty()
+    }
+
+    /// The longest token that these bytes begin with, and its length.
+    pub(super) fn longest(&self, bytes: impl Iterator<Item = u8>) -> Option<(TokenId, usize)> {
+        let (mut range, mut longest) = (self.all(), None);
+        for (depth, byte) in bytes.enumerate() {
+            range = self.narrow(range, depth, byte);
+            let whole = self.split(range.clone(), depth + 1).0;
+            longest = whole.into_iter().next().map(|index| (self.token(index), depth + 1)).or(longest);
+            if range.is_empty() {
+                break;
+            }
+        }
+        longest
+    }
 }

@@ -13,7 +13,7 @@
 //! that *cover* `s`: those whose bytes begin with `s`, and only whose last token reaches past its end. The probability of
 //! the next byte is a ratio of two such sums. So a text and its end have, byte by byte, exactly the probability of the
 //! text's tokens under `q`. There is no more than a rounding error between the two, and no other approximation unless
-//! [pruning](ByteSettings::prune) is asked for.
+//! [pruning](ByteSettings::prune) or [all sequences](#all-sequences) are asked for.
 //!
 //! All covers of `s` have the same tokens but for the last few, since a canonical sequence is determined by its text.
 //! Where they differ, they are rows of one session.
@@ -24,6 +24,25 @@
 //! before it, since a model has no distribution for the first token of all.
 //!
 //! A prompt of token ids is bytes and [`END`].
+//!
+//! # All sequences
+//! Of many tokenizers it is not known here which sequences they make. [`ByteSettings::covering`] makes sources of them, too,
+//! with another distribution: of `q`, only special tokens are left out, and the sums are over *all* token sequences that cover
+//! a text, also those that the tokenizer never writes (the covering of [2412.03719](https://arxiv.org/abs/2412.03719); see also
+//! [2410.09303](https://arxiv.org/abs/2410.09303)). That is the model's own distribution over texts: what sampling tokens
+//! gives, without any mask. Models of canonical sequences give little probability to others, but for a text of many tokens it
+//! adds up.
+//!
+//! Such sequences may differ from their first token on, and every token of a text has alternatives. So there are exponentially
+//! many, and improbable ones are dropped. The bytes after a text keep a probability each, by at least one sequence for each
+//! place where its last token may begin. It is at most what all sequences would give, before normalisation.
+//!
+//! The tokens of a prompt are those that its tokenizer writes, as if tokens were generated. What is summed over is the end of
+//! the prompt, from the first token on from which a single longer token could reach past the end, and everything after the
+//! prompt. The space that SentencePiece puts before a text is a byte of the prompt's first token; after a prompt of no text, it
+//! is the first byte that the model writes, as it is when tokens are generated.
+//!
+//! The model runs before each byte, also where no scores are asked for.
 //!
 //! # Context
 //! Each byte may be a token of the model, so a row has room for as many bytes as the model has for tokens. That is a lower
@@ -66,6 +85,7 @@
 //! assert!((both.total.exp() - (0.4 + 0.3 * 0.2)).abs() < 1e-6);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
+mod covering;
 mod lanes;
 mod lexicon;
 mod node;

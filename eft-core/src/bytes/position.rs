@@ -27,7 +27,7 @@ struct Branch {
 }
 
 /// What one cover adds to the probabilities of the next symbol: a factor as its logarithm, and numbers that are not small.
-struct Share {
+pub(super) struct Share {
     log_scale: f64,
     bytes: Box<[f64; 256]>,
     controls: Vec<f64>,
@@ -93,7 +93,8 @@ impl Walker {
         }
     }
 
-    fn share(&self, cover: &Cover, row: &NodeRow, log_weight: f64) -> Share {
+    /// What a cover adds, from the distribution after its node and the log-probability of its node's tokens.
+    pub(super) fn share(&self, cover: &Cover, row: &NodeRow, log_weight: f64) -> Share {
         if cover.depth == 0 {
             let controls = row.controls.iter().map(|log_prob| log_prob.exp()).collect();
             return Share { log_scale: log_weight, bytes: row.first.clone(), controls };
@@ -121,15 +122,7 @@ impl Walker {
         shares: &[Share],
         controls: usize,
     ) -> Vec<f32> {
-        let scale = shares.iter().map(|share| share.log_scale).fold(f64::NEG_INFINITY, f64::max);
-        let mut sums = vec![0.0; 256 + controls];
-        for share in shares {
-            let factor = (share.log_scale - scale).exp();
-            if factor > 0.0 {
-                let of_share = share.bytes.iter().chain(&share.controls);
-                sums.iter_mut().zip(of_share).for_each(|(sum, p)| *sum += factor * p);
-            }
-        }
+        let (mut sums, scale) = sums(shares, controls);
         // A byte that only sequences left out make possible has some small share of their probability.
         if !left.is_empty() {
             let rest = log_sum(left.iter().map(|branch| branches[*branch].log_weight));
@@ -142,14 +135,33 @@ impl Walker {
                 }
             }
         }
-        let total: f64 = sums.iter().sum();
-        if total <= 0.0 {
-            // The model itself excludes all tokens that the text needs.
-            return vec![f32::NAN; 256 + controls];
-        }
-        let log_prob = |sum: &f64| if *sum > 0.0 { (sum / total).ln() } else { IMPOSSIBLE };
-        sums.iter().map(|sum| log_prob(sum).max(IMPOSSIBLE) as f32).collect()
+        log_probs(&sums)
     }
+}
+
+/// The probabilities of the bytes and controls by all covers, but for a factor, and the logarithm of that factor.
+pub(super) fn sums(shares: &[Share], controls: usize) -> (Vec<f64>, f64) {
+    let scale = shares.iter().map(|share| share.log_scale).fold(f64::NEG_INFINITY, f64::max);
+    let mut sums = vec![0.0; 256 + controls];
+    for share in shares {
+        let factor = (share.log_scale - scale).exp();
+        if factor > 0.0 {
+            let of_share = share.bytes.iter().chain(&share.controls);
+            sums.iter_mut().zip(of_share).for_each(|(sum, p)| *sum += factor * p);
+        }
+    }
+    (sums, scale)
+}
+
+/// Log-probabilities from numbers that are proportional to the probabilities.
+pub(super) fn log_probs(sums: &[f64]) -> Vec<f32> {
+    let total: f64 = sums.iter().sum();
+    if total <= 0.0 {
+        // The model itself excludes all tokens that the text needs.
+        return vec![f32::NAN; sums.len()];
+    }
+    let log_prob = |sum: &f64| if *sum > 0.0 { (sum / total).ln() } else { IMPOSSIBLE };
+    sums.iter().map(|sum| log_prob(sum).max(IMPOSSIBLE) as f32).collect()
 }
 
 impl Share {

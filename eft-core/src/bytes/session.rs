@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
+use super::covering;
 use super::lanes::Lanes;
-use super::node::Node;
+use super::node::{Node, NodeRow};
 use super::position::Position;
 use super::shared::Shared;
-use super::walk::Cover;
+use super::walk::{Cover, Symbol};
 use crate::backend::Backend;
 use crate::check;
-use crate::{Form, Result, RowFeed, Scores, Session};
+use crate::{Form, Result, RowFeed, Scores, Session, TokenId};
 
 /// A batch of texts.
 pub(super) struct ByteSession<B: Backend> {
@@ -25,6 +26,17 @@ pub(super) struct Text {
     covers: Vec<Arc<[Cover]>>,
 }
 
+/// The covers of a text after each new symbol.
+type Covers = Vec<Arc<[Cover]>>;
+
+/// The covers of each text, and its rows of scores.
+type Followed = (Vec<Covers>, Vec<Vec<Vec<f32>>>);
+
+/// The sequences that the covers of each text begin with.
+fn nodes(covers: &[Arc<[Cover]>]) -> Vec<Vec<Arc<Node>>> {
+    covers.iter().map(|covers| covers.iter().map(|cover| cover.node.clone()).collect()).collect()
+}
+
 /// How many positions of a text are computed before distributions that are no longer needed are forgotten.
 const WINDOW: usize = 32;
 
@@ -37,8 +49,8 @@ impl Text {
         &self.root
     }
 
-    fn last(&self) -> &[Cover] {
-        self.covers.last().map_or(&[], |covers| covers)
+    fn last(&self) -> Arc<[Cover]> {
+        self.covers.last().cloned().unwrap_or_default()
     }
 
     /// The most tokens that the text may turn out to have, with those before its root.
@@ -48,32 +60,107 @@ impl Text {
 }
 
 impl<B: Backend> ByteSession<B> {
-    /// A session on texts for which `lanes` are open, and the scores after them.
+    /// A session on texts for which `lanes` are open and that go on with `rest`, and the scores after them.
     pub(super) fn open(
         shared: Arc<Shared<B>>,
         lanes: Lanes<B>,
         texts: Vec<Text>,
+        rest: &[Vec<Symbol>],
     ) -> Result<(Self, Scores<B>)> {
-        let mut session = Self { shared, lanes, texts: texts.clone() };
-        let wanted: Vec<_> = texts.iter().map(|text| text.covers.clone()).collect();
-        let scores = session.scores(&wanted)?;
+        let mut session = Self { shared, lanes, texts };
+        let (covers, scores) = session.read(rest, &vec![1; rest.len()])?;
+        for (text, covers) in session.texts.iter_mut().zip(covers) {
+            text.covers.extend(covers);
+            // A prompt cannot be rolled back.
+            text.covers = vec![text.last()];
+        }
         Ok((session, scores))
     }
 
-    /// The scores after texts with these covers: those of each text of the batch.
-    fn scores(&mut self, wanted: &[Vec<Arc<[Cover]>>]) -> Result<Scores<B>> {
-        let mut rows: Vec<Vec<Vec<f32>>> = vec![Vec::new(); wanted.len()];
-        let longest = wanted.iter().map(Vec::len).max().unwrap_or(0);
+    /// The covers of each text after each of its new symbols, and the scores at as many of the last positions as are wanted.
+    fn read(&mut self, symbols: &[Vec<Symbol>], wanted: &[usize]) -> Result<(Vec<Covers>, Scores<B>)> {
+        let (covers, rows) = match self.shared.covering {
+            Some(share) => self.follow_all(symbols, wanted, share)?,
+            None => self.follow_canonical(symbols, wanted)?,
+        };
+        let scores = Scores::upload(&self.shared.backend, &rows, self.shared.vocab.real(), Form::LogProbs)?;
+        Ok((covers, scores))
+    }
+
+    /// [`read`](Self::read) for canonical sequences: they are followed without the model, which runs only for scores.
+    fn follow_canonical(&mut self, symbols: &[Vec<Symbol>], wanted: &[usize]) -> Result<Followed> {
+        let mut new = Vec::new();
+        for (text, symbols) in self.texts.iter().zip(symbols) {
+            let mut covers = vec![text.last()];
+            for symbol in symbols {
+                covers.push(self.shared.walker.step(&covers[covers.len() - 1], *symbol)?.into());
+            }
+            new.push(covers);
+        }
+        let positions = new.iter().zip(wanted).map(|(covers, wanted)| &covers[covers.len() - wanted..]);
+        let positions: Vec<_> = positions.collect();
+        let mut rows: Vec<Vec<Vec<f32>>> = vec![Vec::new(); positions.len()];
+        let longest = positions.iter().map(|covers| covers.len()).max().unwrap_or(0);
         for start in (0..longest).step_by(WINDOW) {
-            let window = |covers: &Vec<Arc<[Cover]>>| {
+            let window = |covers: &&[Arc<[Cover]>]| {
                 covers.get(start..covers.len().min(start + WINDOW)).unwrap_or_default().to_vec()
             };
-            let window: Vec<_> = wanted.iter().map(window).collect();
+            let window: Vec<_> = positions.iter().map(window).collect();
             let of_window = self.window(&window)?;
             rows.iter_mut().zip(of_window).for_each(|(all, new)| all.extend(new));
-            self.lanes.forget(wanted.len());
+            self.lanes.forget(positions.len(), &[]);
         }
-        Scores::upload(&self.shared.backend, &rows, self.shared.vocab.real(), Form::LogProbs)
+        new.iter_mut().for_each(|covers| drop(covers.remove(0)));
+        Ok((new, rows))
+    }
+
+    /// [`read`](Self::read) for all sequences: which of them are followed depends on their probabilities, so the model runs
+    /// before each symbol.
+    fn follow_all(&mut self, symbols: &[Vec<Symbol>], wanted: &[usize], share: f64) -> Result<Followed> {
+        let mut current: Vec<_> = self.texts.iter().map(Text::last).collect();
+        let mut new = vec![Vec::new(); current.len()];
+        let mut rows = vec![Vec::new(); current.len()];
+        let longest = symbols.iter().map(Vec::len).max().unwrap_or(0);
+        for position in 0..=longest {
+            let is_wanted = |text: usize| {
+                position <= symbols[text].len() && position + wanted[text] > symbols[text].len()
+            };
+            let is_needed = |text: usize| position < symbols[text].len() || is_wanted(text);
+            let needed: Vec<_> = (0..current.len()).map(is_needed).collect();
+            let known = self.run_all(&current, &needed)?;
+            let Shared { walker, controls, work, .. } = &*self.shared;
+            for (text, known) in known.iter().enumerate() {
+                if is_wanted(text) {
+                    rows[text].push(walker.weighed_scores(&current[text], known, controls.len()));
+                }
+                if let Some(symbol) = symbols[text].get(position) {
+                    let step = walker.weighed_step(&current[text], known, *symbol, share)?;
+                    work.read(step.dropped);
+                    current[text] = step.covers.into();
+                    new[text].push(current[text].clone());
+                }
+            }
+            self.lanes.forget(current.len(), &nodes(&current));
+        }
+        Ok((new, rows))
+    }
+
+    /// The distributions after the nodes of the covers of each text, where they are needed.
+    fn run_all(&mut self, covers: &[Arc<[Cover]>], needed: &[bool]) -> Result<Vec<Vec<Arc<NodeRow>>>> {
+        loop {
+            let mut known = vec![Vec::new(); covers.len()];
+            let mut lacking = vec![Vec::new(); covers.len()];
+            for (text, covers) in covers.iter().enumerate().filter(|(text, _)| needed[*text]) {
+                match covering::rows(covers) {
+                    Ok(rows) => known[text] = rows,
+                    Err(nodes) => lacking[text] = nodes,
+                }
+            }
+            if lacking.iter().all(Vec::is_empty) {
+                return Ok(known);
+            }
+            self.lanes.run(&self.shared.walker, &self.shared.controls, &lacking, &nodes(covers))?;
+        }
     }
 
     fn window(&mut self, wanted: &[Vec<Arc<[Cover]>>]) -> Result<Vec<Vec<Vec<f32>>>> {
@@ -92,7 +179,7 @@ impl<B: Backend> ByteSession<B> {
             if lacking.iter().all(Vec::is_empty) {
                 return Ok(rows.into_iter().map(|rows| rows.into_iter().flatten().collect()).collect());
             }
-            self.lanes.run(walker, controls, &lacking)?;
+            self.lanes.run(walker, controls, &lacking, &[])?;
         }
     }
 }
@@ -116,21 +203,10 @@ impl<B: Backend> Session for ByteSession<B> {
     fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<B>> {
         self.lanes.check()?;
         check::feeds(&self.shared.walker.name, feeds, &self.room(), self.shared.vocab.real())?;
-        let mut new = Vec::new();
-        for (text, feed) in self.texts.iter().zip(feeds) {
-            let mut covers: Vec<Arc<[Cover]>> = Vec::new();
-            for token in &feed.tokens {
-                let last = covers.last().map_or(text.last(), |covers| covers);
-                covers.push(self.shared.walker.step(last, self.shared.symbol(*token))?.into());
-            }
-            new.push(covers);
-        }
-        let wanted: Vec<_> = new
-            .iter()
-            .zip(feeds)
-            .map(|(covers, feed)| covers[covers.len() - feed.wanted..].to_vec())
-            .collect();
-        let scores = self.scores(&wanted)?;
+        let symbol = |token: &TokenId| self.shared.symbol(*token);
+        let symbols: Vec<Vec<_>> =
+            feeds.iter().map(|feed| feed.tokens.iter().map(symbol).collect()).collect();
+        let (new, scores) = self.read(&symbols, &feeds.iter().map(|feed| feed.wanted).collect::<Vec<_>>())?;
         self.texts.iter_mut().zip(new).for_each(|(text, covers)| text.covers.extend(covers));
         Ok(scores)
     }
@@ -147,7 +223,9 @@ impl<B: Backend> Session for ByteSession<B> {
     fn select(&mut self, rows: &[usize]) -> Result<()> {
         self.lanes.check()?;
         check::select(rows, self.texts.len())?;
-        self.lanes.select(rows)?;
+        // Covers of canonical sequences have most of their tokens in common.
+        let most = if self.shared.covering.is_some() { usize::MAX } else { 1 };
+        self.lanes.select(rows, most)?;
         self.texts = rows.iter().map(|row| self.texts[*row].clone()).collect();
         Ok(())
     }

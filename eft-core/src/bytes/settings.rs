@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{Error, Result, TokenId};
 
@@ -15,6 +15,7 @@ use crate::{Error, Result, TokenId};
 #[must_use]
 pub struct ByteSettings {
     pub(super) pruned: f64,
+    pub(super) covering: Option<f64>,
     pub(super) controls: Vec<(String, Vec<TokenId>)>,
     pub(super) work: Work,
 }
@@ -29,6 +30,29 @@ impl ByteSettings {
     /// the likeliest byte of a sum.
     pub fn prune(self, share: f64) -> Self {
         Self { pruned: share, ..self }
+    }
+
+    /// Sums over all token sequences that spell a text, and not only over the one that the model's tokenizer writes: for
+    /// tokenizers of which it is not known which sequences they write, such as SentencePiece's, WordPiece, and byte-level BPE
+    /// with an unusual regular expression. Without this, they are refused. See [all sequences](super#all-sequences) for the
+    /// distribution, and for what is done with prompts.
+    ///
+    /// The number of sequences grows exponentially with the length of a text. So the improbable ones are dropped: a sequence
+    /// whose share of the probability of the text so far is below `share`, unless it is the likeliest of those whose whole
+    /// tokens end at the same byte. At most `1 / share` sequences remain, and one for each length of a token. A sequence that
+    /// is dropped is not taken up again, and nothing bounds what it would have contributed later; [`Work::dropped`] says how
+    /// much was dropped. With 0, nothing is, which is for tiny vocabularies and short texts: a text with more than 1,000
+    /// sequences is an error then.
+    ///
+    /// ```
+    /// use eft_core::bytes::{ByteSettings, Work};
+    ///
+    /// let work = Work::default();
+    /// let settings = ByteSettings::default().covering(0.01).count(&work);
+    /// # let _ = settings;
+    /// ```
+    pub fn covering(self, share: f64) -> Self {
+        Self { covering: Some(share), ..self }
     }
 
     /// Adds a token to the vocabulary of the source for some special tokens of the model, whose probabilities are added up.
@@ -47,10 +71,16 @@ impl ByteSettings {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        match (0.0..1.0).contains(&self.pruned) {
-            true => Ok(()),
-            false => Err(Error::parameter("prune", self.pruned, "at least 0 and less than 1")),
+        for (name, share) in [("prune", self.pruned), ("covering", self.covering.unwrap_or(0.0))] {
+            if !(0.0..1.0).contains(&share) {
+                return Err(Error::parameter(name, share, "at least 0 and less than 1"));
+            }
         }
+        if self.covering.is_some() && self.pruned > 0.0 {
+            let expected = "0 beside `covering`, which has a share of its own";
+            return Err(Error::parameter("prune", self.pruned, expected));
+        }
+        Ok(())
     }
 }
 
@@ -72,6 +102,14 @@ struct Counts {
     positions: AtomicUsize,
     passes: AtomicUsize,
     most_lanes: AtomicUsize,
+    dropped: Mutex<Dropped>,
+}
+
+/// The shares of the probability that were dropped, one for each symbol that was read.
+#[derive(Debug, Default)]
+struct Dropped {
+    sum: f64,
+    symbols: usize,
 }
 
 impl Work {
@@ -91,6 +129,20 @@ impl Work {
     #[must_use]
     pub fn most_rows(&self) -> usize {
         self.0.most_lanes.load(Ordering::Relaxed)
+    }
+
+    /// Returns which share of the probability of the text so far was dropped when a byte was read, on average over all bytes:
+    /// by sources that [sum over all sequences](ByteSettings::covering). 0 for others, which drop nothing.
+    #[must_use]
+    pub fn dropped(&self) -> f64 {
+        let dropped = self.0.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        dropped.sum / dropped.symbols.max(1) as f64
+    }
+
+    pub(super) fn read(&self, dropped: f64) {
+        let mut counts = self.0.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.sum += dropped;
+        counts.symbols += 1;
     }
 
     pub(super) fn pass(&self, positions: usize, lanes: usize) {

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::END;
+use super::settings::Work;
 use super::walk::{Symbol, Walker};
 use crate::backend::Backend;
 use crate::{TokenId, Vocab};
@@ -13,6 +14,9 @@ pub(super) struct Shared<B: Backend> {
     /// The model's tokens for each id from [`END`] on.
     pub(super) controls: Vec<Vec<TokenId>>,
     pub(super) pruned: f64,
+    /// If all sequences are followed, and not only canonical ones: the share below which they are dropped.
+    pub(super) covering: Option<f64>,
+    pub(super) work: Work,
 }
 
 impl<B: Backend> Shared<B> {

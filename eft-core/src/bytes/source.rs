@@ -4,10 +4,11 @@ use super::lanes::Lanes;
 use super::lexicon::Lexicon;
 use super::node::Node;
 use super::session::{ByteSession, Text};
-use super::settings::{ByteSettings, Work};
+use super::settings::ByteSettings;
 use super::shared::Shared;
 use super::walk::{Cover, Symbol, Walker, trunk};
 use crate::backend::Backend;
+use crate::canonical::{AnyTokens, Canonical};
 use crate::check;
 use crate::{Error, LogitSource, Opened, Prompt, Result, Source, TokenId, TokensOnly, Vocab};
 
@@ -18,7 +19,6 @@ struct ByteSource<B: Backend> {
     /// The same model, which takes token ids.
     model: Source<B>,
     shared: Arc<Shared<B>>,
-    work: Work,
 }
 
 impl<B: Backend> Source<B> {
@@ -37,7 +37,8 @@ impl<B: Backend> Source<B> {
     ///
     /// # Errors
     /// * [`Error::Unsupported`] if the source is a combination or opaque: make bytes of each of its models.
-    /// * [`Error::CannotRender`] if the model has no tokenizer, or it is not known which token sequences it makes of texts.
+    /// * [`Error::CannotRender`] if the model has no tokenizer, or it is not known which token sequences it makes of texts:
+    ///   then [`ByteSettings::covering`] sums over all of them.
     /// * [`Error::BadVocab`] if no token ends a text, or the tokens' bytes are not known.
     pub fn bytes(&self) -> Result<Self> {
         self.bytes_with(ByteSettings::default())
@@ -47,14 +48,17 @@ impl<B: Backend> Source<B> {
     ///
     /// # Errors
     /// * Any error of [`bytes`](Self::bytes), such as a tokenizer that is not known well enough.
-    /// * [`Error::InvalidParameter`] if a share to prune is not at least 0 and less than 1.
+    /// * [`Error::InvalidParameter`] if a share is not at least 0 and less than 1, or both shares are given.
     /// * [`Error::BadVocab`] if a control has no tokens, or one that the model does not have.
     pub fn bytes_with(&self, settings: ByteSettings) -> Result<Self> {
         settings.validate()?;
         let name = self.name();
         let (model, renderer) = self.single_model("bytes")?;
         let of_tokens = model.vocab().clone();
-        let canonical = renderer.canonical(&name)?;
+        let canonical: Arc<dyn Canonical> = match settings.covering {
+            Some(_) => Arc::new(AnyTokens::new(of_tokens.clone())),
+            None => renderer.canonical(&name).map_err(naming_the_setting)?,
+        };
         let bad = |reason: String| Error::BadVocab { vocab: of_tokens.name().into(), reason };
         let end: Vec<_> = of_tokens.eos().iter().copied().collect();
         let roles = [("<end>".to_owned(), end)].into_iter().chain(settings.controls);
@@ -82,10 +86,24 @@ impl<B: Backend> Source<B> {
         let vocab = vocab.with_special(super::END..super::END + count)?.with_eos([super::END])?;
         let walker = Walker { lexicon, canonical, name: name.clone() };
         let backend = self.backend().clone();
-        let shared = Shared { backend, vocab: Arc::new(vocab), walker, controls, pruned: settings.pruned };
+        let ByteSettings { pruned, covering, work, .. } = settings;
+        let vocab = Arc::new(vocab);
+        let shared = Shared { backend, vocab, walker, controls, pruned, covering, work };
         let model = model.rendered_by(TokensOnly)?;
-        let source = ByteSource { given: self.clone(), model, shared: Arc::new(shared), work: settings.work };
+        let source = ByteSource { given: self.clone(), model, shared: Arc::new(shared) };
         Ok(Self::opaque(source).named(format!("{name}/bytes")))
+    }
+}
+
+/// An error of a tokenizer whose canonical sequences are not known, which names the way out.
+fn naming_the_setting(error: Error) -> Error {
+    match error {
+        Error::CannotRender { term, what, missing } => {
+            let missing =
+                format!("{missing}; `ByteSettings::covering` sums over all token sequences instead");
+            Error::CannotRender { term, what, missing }
+        }
+        other => other,
     }
 }
 
@@ -93,6 +111,14 @@ impl<B: Backend> Source<B> {
 struct Start {
     ids: Vec<TokenId>,
     text: Text,
+    /// What the prompt goes on with, if all sequences are followed.
+    rest: Vec<Symbol>,
+}
+
+impl Start {
+    fn new(ids: Vec<TokenId>, text: Text) -> Self {
+        Self { ids, text, rest: Vec::new() }
+    }
 }
 
 impl<B: Backend> ByteSource<B> {
@@ -106,7 +132,11 @@ impl<B: Backend> ByteSource<B> {
             if ids.is_empty() {
                 return Err(empty());
             }
-            let covers = self.walk(start, ids.iter().map(|id| self.shared.symbol(*id)))?;
+            let symbols = ids.iter().map(|id| self.shared.symbol(*id));
+            if self.shared.covering.is_some() {
+                return self.spelled_out(&symbols.collect::<Vec<_>>(), Text::new(root, start));
+            }
+            let covers = self.walk(start, symbols)?;
             return self.fixed(&root, Vec::new(), covers);
         }
         let ids = self.given.render(prompt)?;
@@ -116,6 +146,12 @@ impl<B: Backend> ByteSource<B> {
         // Up to the last special token, the tokens are those of the tokenizer.
         let head = ids.iter().rposition(|id| !walker.canonical.is_text(*id)).map_or(0, |last| last + 1);
         let vocab = self.model.vocab();
+        if self.shared.covering.is_some() {
+            let fixed = self.fixed_tokens(&ids, head);
+            let rest = ids[fixed..].iter().flat_map(|id| vocab.bytes(*id).unwrap_or_default());
+            let rest = rest.map(|byte| Symbol::Byte(*byte)).collect();
+            return Ok(Start { ids: ids[..fixed].to_vec(), text: Text::new(root, start), rest });
+        }
         let bytes = ids[head..].iter().flat_map(|id| vocab.bytes(*id).unwrap_or_default());
         let covers = self.walk(start.clone(), bytes.map(|byte| Symbol::Byte(*byte)))?;
         let is_rendered = |cover: &Cover| {
@@ -125,8 +161,37 @@ impl<B: Backend> ByteSource<B> {
         match covers.iter().any(is_rendered) {
             true => self.fixed(&root, ids[..head].to_vec(), covers),
             // The tokenizer has made something else of the text than is known of it: its tokens are kept.
-            false => Ok(Start { ids, text: Text::new(root, start) }),
+            false => Ok(Start::new(ids, Text::new(root, start))),
         }
+    }
+
+    /// How many tokens of a prompt are kept if all sequences are followed: those before the first from which on a single token
+    /// could reach past the end of the prompt. The first token of all and special ones, which `head` tokens end with, are kept.
+    fn fixed_tokens(&self, ids: &[TokenId], head: usize) -> usize {
+        let vocab = self.model.vocab();
+        let reaches = |first: &usize| {
+            let rest = ids[*first..].iter().flat_map(|id| vocab.bytes(*id).unwrap_or_default());
+            self.shared.walker.lexicon.has_longer(rest.copied())
+        };
+        (head.max(1)..ids.len()).find(reaches).unwrap_or(ids.len())
+    }
+
+    /// A prompt of symbols, if all sequences are followed. Its first token is the longest that it begins with, since a model has
+    /// no distribution for the first token of all.
+    fn spelled_out(&self, symbols: &[Symbol], text: Text) -> Result<Start> {
+        let walker = &self.shared.walker;
+        let bytes = symbols.iter().map_while(|symbol| match symbol {
+            Symbol::Byte(byte) => Some(*byte),
+            Symbol::Control(_) => None,
+        });
+        let (first, read) = match symbols.first() {
+            Some(Symbol::Control(token)) => (*token, 1),
+            Some(Symbol::Byte(byte)) => {
+                walker.lexicon.longest(bytes).ok_or_else(|| walker.no_token_for(*byte))?
+            }
+            None => return Ok(Start::new(Vec::new(), text)),
+        };
+        Ok(Start { ids: vec![first], text, rest: symbols[read..].to_vec() })
     }
 
     fn walk(&self, start: Vec<Cover>, symbols: impl Iterator<Item = Symbol>) -> Result<Vec<Cover>> {
@@ -144,7 +209,7 @@ impl<B: Backend> ByteSource<B> {
         if !ids.is_empty() {
             let below =
                 covers.into_iter().filter(|c| Arc::ptr_eq(&Node::common(&c.node, &trunk), &trunk)).collect();
-            return Ok(Start { ids, text: Text::new(trunk, below) });
+            return Ok(Start::new(ids, Text::new(trunk, below)));
         }
         // There is no distribution of the first token of all, so the prompt's tokens are kept.
         let whole = possible.iter().filter(|cover| cover.depth == 0).min_by_key(|cover| cover.node.depth());
@@ -153,7 +218,7 @@ impl<B: Backend> ByteSource<B> {
             None => walker.spelled(&possible, None)?,
         };
         let ids = covers.first().map(|cover| tokens(&cover.node)).unwrap_or_default();
-        Ok(Start { ids, text: Text::new(root.clone(), walker.start(root.clone())) })
+        Ok(Start::new(ids, Text::new(root.clone(), walker.start(root.clone()))))
     }
 }
 
@@ -174,13 +239,18 @@ impl<B: Backend> LogitSource for ByteSource<B> {
         }
         let starts = prompts.iter().enumerate().map(|(row, prompt)| self.start(row, prompt));
         let starts = starts.collect::<Result<Vec<_>>>()?;
-        let (ids, texts): (Vec<_>, Vec<_>) =
-            starts.into_iter().map(|s| (Prompt::Tokens(s.ids), s.text)).unzip();
+        let (mut ids, mut texts, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+        for start in starts {
+            ids.push(Prompt::Tokens(start.ids));
+            texts.push(start.text);
+            rest.push(start.rest);
+        }
         let (session, scores) = self.model.open(&ids)?;
+        let Shared { walker, controls, backend, work, .. } = &*self.shared;
         let roots: Vec<_> = texts.iter().map(|text| text.root().clone()).collect();
-        let lanes = Lanes::new(session, self.shared.backend.clone(), roots.clone(), self.work.clone());
-        lanes.record(&self.shared.walker, &self.shared.controls, &roots, &scores, 0)?;
-        let (session, scores) = ByteSession::open(self.shared.clone(), lanes, texts)?;
+        let lanes = Lanes::new(session, backend.clone(), roots.clone(), work.clone());
+        lanes.record(walker, controls, &roots, &scores, 0)?;
+        let (session, scores) = ByteSession::open(self.shared.clone(), lanes, texts, &rest)?;
         Ok((Box::new(session), scores))
     }
 }

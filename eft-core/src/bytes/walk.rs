@@ -24,6 +24,9 @@ pub(super) struct Cover {
     pub(super) range: Range<usize>,
     /// The number of bytes of the text after the tokens of the node.
     pub(super) depth: usize,
+    /// The log-probability of the node's tokens after the root, if all sequences are followed. Otherwise 0: canonical
+    /// sequences are followed before their probabilities are known.
+    pub(super) log_weight: f64,
 }
 
 /// Finds the covers of texts.
@@ -37,7 +40,12 @@ pub(super) struct Walker {
 impl Walker {
     /// The covers of no text after a sequence.
     pub(super) fn start(&self, node: Arc<Node>) -> Vec<Cover> {
-        vec![Cover { node, range: self.lexicon.all(), depth: 0 }]
+        vec![self.after(node, 0.0)]
+    }
+
+    /// The cover of no text after a sequence of this log-probability.
+    pub(super) fn after(&self, node: Arc<Node>, log_weight: f64) -> Cover {
+        Cover { node, range: self.lexicon.all(), depth: 0, log_weight }
     }
 
     /// The covers of a text and one more symbol, from those of the text. Some of them may be impossible: see
@@ -64,7 +72,7 @@ impl Walker {
             let range = self.lexicon.narrow(cover.range.clone(), cover.depth, byte);
             let (whole, longer) = self.lexicon.split(range, depth);
             if !longer.is_empty() {
-                next.push(Cover { node: cover.node.clone(), range: longer, depth });
+                next.push(Cover { range: longer, depth, ..cover.clone() });
             }
             for index in whole {
                 let token = self.lexicon.token(index);
@@ -112,15 +120,17 @@ impl Walker {
         };
         let mut node = cover.node.clone();
         for byte in rest.iter().copied().chain(byte) {
-            let token = self.lexicon.single(byte).ok_or_else(|| Error::Unsupported {
-                who: self.name.clone(),
-                what: format!(
-                    "the byte {byte:#04x} here: its tokenizer makes no such text, and has no token for it"
-                ),
-            })?;
+            let token = self.lexicon.single(byte).ok_or_else(|| self.no_token_for(byte))?;
             node = node.child(token, start);
         }
         Ok(self.start(control.into_iter().fold(node, |node, token| node.child(token, start))))
+    }
+
+    /// The error for a byte that no token sequence spells.
+    pub(super) fn no_token_for(&self, byte: u8) -> Error {
+        let what =
+            format!("the byte {byte:#04x} here: its tokenizer makes no such text, and has no token for it");
+        Error::Unsupported { who: self.name.clone(), what }
     }
 }
 

@@ -80,7 +80,8 @@ pub struct State {
 ///
 /// A text then has as many sequences as there are ways to cut it into tokens, and the work for
 /// [bytes](crate::Source::bytes) grows with their number: exponentially with the length of the text since the last special
-/// token. So this is for tiny vocabularies, and for tests.
+/// token. So this is for tiny vocabularies, and for tests: [`ByteSettings::covering`](crate::bytes::ByteSettings::covering)
+/// follows the probable ones of all sequences.
 ///
 /// ```
 /// use eft_core::Vocab;

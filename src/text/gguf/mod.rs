@@ -40,7 +40,7 @@ use parts::by_id;
 pub fn tokenizer(fields: &TokenizerFields) -> Result<Tokenizer> {
     let parts = match fields.spelling {
         Spelling::ByteLevel => bytes::parts(fields)?,
-        Spelling::Plain | Spelling::Pieces => pieces::parts(fields)?,
+        Spelling::Plain | Spelling::Pieces | Spelling::Words => pieces::parts(fields)?,
     };
     let bad =
         |reason: tokenizers::Error| Error::BadFile { file: fields.file().into(), reason: reason.to_string() };

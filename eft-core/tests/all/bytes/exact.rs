@@ -19,10 +19,14 @@ fn expected(toy: &Toy, seed: u64, before: &[TokenId], text: &[u8], any: bool) ->
 }
 
 fn check(toy: &Toy, seed: u64, text: &[u8], any: bool) {
-    let bytes = toy.model(seed).bytes().unwrap();
+    check_bytes(&toy.model(seed).bytes().unwrap(), toy, seed, text, any);
+}
+
+/// Compares the rows of a source over bytes, of a toy model, with sums over token sequences.
+pub(super) fn check_bytes(bytes: &Source<Host>, toy: &Toy, seed: u64, text: &[u8], any: bool) {
     let tokens: Vec<_> = text.iter().map(|byte| TokenId::from(*byte)).collect();
     // The prompt is the token that begins a text, and the text is fed after it.
-    let mut evaluator = eft_core::Evaluator::open(&[&bytes], &[Prompt::from("")]).unwrap();
+    let mut evaluator = eft_core::Evaluator::open(&[bytes], &[Prompt::from("")]).unwrap();
     evaluator.push(std::slice::from_ref(&tokens)).unwrap();
     let rows = values(&evaluator.eval_from(0, &[0]).unwrap());
     for (length, row) in rows.iter().enumerate() {
@@ -81,18 +85,21 @@ fn a_text_and_its_end_are_as_probable_as_its_tokens() {
 
 #[test]
 fn sampled_bytes_are_sampled_tokens_as_texts() {
+    check_samples(&toy().model(2).bytes().unwrap(), &toy(), 2, false);
+}
+
+/// Compares sampled bytes of a toy model with the probabilities of texts by sums over token sequences.
+pub(super) fn check_samples(bytes: &Source<Host>, toy: &Toy, seed: u64, any: bool) {
     const ROWS: usize = 2000;
     const LENGTH: usize = 3;
-    let (toy, seed) = (toy(), 2);
-    let bytes = toy.model(seed).bytes().unwrap();
     let mut expected = Counts::new();
     let mut open = vec![Vec::new()];
     while let Some(text) = open.pop() {
         let of = |text: &Vec<TokenId>| text.iter().map(|byte| *byte as u8).collect::<Vec<_>>();
-        let ended = toy.is(seed, &[BEGIN], &[], &of(&text), false);
+        let ended = toy.is(seed, &[BEGIN], &[], &of(&text), any);
         if text.len() == LENGTH {
-            expected
-                .insert(text.clone(), ROWS as f64 * toy.begins_with(seed, &[BEGIN], &[], &of(&text), false));
+            let begun = toy.begins_with(seed, &[BEGIN], &[], &of(&text), any);
+            expected.insert(text.clone(), ROWS as f64 * begun);
             continue;
         }
         expected.insert([&text[..], &[END]].concat(), ROWS as f64 * ended);

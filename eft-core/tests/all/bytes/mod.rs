@@ -1,5 +1,6 @@
 //! Models of tokens as models of bytes, compared with sums over all token sequences of tiny vocabularies.
 mod canonical;
+mod covering;
 mod drafts;
 mod exact;
 mod prompts;
