@@ -79,9 +79,27 @@ impl Checkpoint {
             return Err(Error::AdapterFolder { folder: folder.into() });
         }
         let value = config::read(&config)?;
+        let fields = Config::new(&config, &value);
+        let open_all = || weight_files(folder)?.into_iter().map(&open).collect::<Result<Vec<_>>>();
+        // A layer costs memory as soon as it is described, so many of them are compared with the files before.
+        let files = match many_layers(&value) {
+            Some((field, layers)) => {
+                let files = open_all()?;
+                let tensors = files.iter().map(|file| file.names().count() as u64).sum::<u64>();
+                if tensors < layers {
+                    let reason = format!("is {layers}, but the files have only {tensors} tensors");
+                    return Err(fields.error(field, reason));
+                }
+                Some(files)
+            }
+            None => None,
+        };
         let spec = DecoderSpec::from_config(&config, &value)?;
-        let quantisation = quantisation(&Config::new(&config, &value), &spec)?;
-        let files = weight_files(folder)?.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+        let quantisation = quantisation(&fields, &spec)?;
+        let files = match files {
+            Some(files) => files,
+            None => open_all()?,
+        };
         let mut tensors = BTreeMap::new();
         for (index, file) in files.iter().enumerate() {
             tensors.extend(file.names().map(|name| (name.to_string(), index)));
@@ -207,6 +225,14 @@ impl Checkpoint {
             .zip(self.find_quantised(prefix))
             .map(|(numbers, (name, _))| RawTensor::of_numbers(name, shape, &numbers)))
     }
+}
+
+/// The number of layers of a configuration, and the field that gives it, if there are more than in most models, and no
+/// more than are allowed.
+fn many_layers(value: &Value) -> Option<(&'static str, u64)> {
+    let fields = ["num_hidden_layers", "n_layer"].into_iter();
+    let mut numbers = fields.filter_map(|field| Some((field, value.get(field)?.as_u64()?)));
+    numbers.next().filter(|(_, layers)| (129..=config::MAX_LAYERS as u64).contains(layers))
 }
 
 /// Reads how the weights are quantised.

@@ -31,6 +31,83 @@ fn errors_name_line_and_key() {
     assert!(missing.to_string().starts_with("no such file.toml"), "{missing}");
 }
 
+/// A good file that was changed for the worse: the error names the file and the key, and reading it takes little more memory
+/// than it has bytes.
+#[test]
+fn broken_files_are_refused_with_little_memory() {
+    const GOOD: &str = "[server]\nport = 0\ndrain_seconds = 5\n[models]\nlarge = \"x\"\nsmall = { path = \"y\" }\n\
+        [combinations.half]\nformula = \"large + 0.5*small\"\nnumbers = { a = 0.5 }\n\
+        [defaults]\ntemperature = 0.5\ntop_k = 5\n[limits]\nrows = 4\nseconds = 9\n[speculation]\nrows = 2\n";
+    assert!(Config::parse(GOOD, "eft.toml").is_ok());
+    let changes = [
+        ("port = 0", "port = -1", "server.port"),
+        ("port = 0", "port = 1e3", "server.port"),
+        ("port = 0", "port = \"0\"", "server.port"),
+        ("port = 0", "port = 99999999999999999999", ""),
+        ("port = 0", "port =", ""),
+        ("port = 0", "port 0", ""),
+        ("port = 0", "port = 0\nport = 1", ""),
+        ("port = 0", "part = 0", "server.part"),
+        ("drain_seconds = 5", "drain_seconds = nan", "server.drain_seconds"),
+        ("drain_seconds = 5", "drain_seconds = -inf", "server.drain_seconds"),
+        ("drain_seconds = 5", "drain_seconds = 1e300", "server.drain_seconds"),
+        ("\"x\"", "[\"x\"]", "models.large"),
+        ("\"x\"", "\"x", ""),
+        ("\"x\"", "true", "models.large"),
+        ("\"x\"", "2026-11-28", "models.large"),
+        ("\"x\"", "\"\\u{110000}\"", ""),
+        ("\"x\"", "\"\u{1}\"", ""),
+        ("{ path = \"y\" }", "{}", "models.small"),
+        ("{ path = \"y\" }", "{ path = 5 }", "models.small"),
+        ("{ path = \"y\" }", "{ path = \"y\", bas = \"large\" }", "models.small"),
+        ("{ path = \"y\" }", "{ path = \"y\", base = \"small\" }", "models.small.base"),
+        ("{ path = \"y\" }", "{ path = \"y\"", ""),
+        ("[combinations.half]", "[combinations.half", ""),
+        ("[combinations.half]", "[combinations.]", ""),
+        ("[combinations.half]", "[models.large]", ""),
+        ("large + 0.5*small", "large +", "combinations.half.formula"),
+        ("large + 0.5*small", "larger", "combinations.half.formula"),
+        ("large + 0.5*small", "", "combinations.half.formula"),
+        ("{ a = 0.5 }", "{ a = inf }", "combinations.half.numbers.a"),
+        ("{ a = 0.5 }", "{ a = \"b\" }", "combinations.half.numbers.a"),
+        ("{ a = 0.5 }", "[0.5]", "combinations.half.numbers"),
+        ("temperature = 0.5", "temperature = -1", "defaults.temperature"),
+        ("temperature = 0.5", "temperature = nan", "defaults.temperature"),
+        ("top_k = 5", "top_k = -5", "defaults.top_k"),
+        ("top_k = 5", "top_k = 0.5", "defaults.top_k"),
+        ("rows = 4", "rows = 0", "limits.rows"),
+        ("rows = 4", "rows = -4", "limits.rows"),
+        ("seconds = 9", "seconds = \"9\"", "limits.seconds"),
+        ("rows = 2", "rows = [2]", "speculation.rows"),
+        ("[speculation]", "[speculations]", "speculations"),
+    ];
+    let changed = changes.map(|(from, to, key)| (GOOD.replacen(from, to, 1), key));
+    let nested = |open: &str, close: &str| {
+        format!("[models]\nlarge = {}1{}", open.repeat(100_000), close.repeat(100_000))
+    };
+    let more =
+        [nested("[", "]"), nested("{a = ", "}"), format!("{}a = 1", "a.".repeat(100_000)), "\u{0}".into()];
+    let cut =
+        (1..20).map(|i| (GOOD[..i * 9].to_owned(), "")).filter(|(text, _)| Config::parse(text, "").is_err());
+    let all = changed.into_iter().chain(more.map(|text| (text, ""))).chain(cut);
+    for (text, key) in all {
+        let shown: String = text.chars().take(300).collect();
+        let mut read = None;
+        let used = allocation_counter::measure(|| read = Some(Config::parse(&text, "eft.toml"))).bytes_max;
+        let error = read.unwrap().expect_err(&shown);
+        assert!(
+            error.to_string().starts_with("eft.toml") && error.key().starts_with(key),
+            "{shown}: {error}"
+        );
+        assert!(error.to_string().len() < 2000, "{shown}: {error}");
+        assert!(used <= text.len() as u64 + (1 << 20), "{shown}: {used} bytes of memory");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("eft.toml");
+    std::fs::write(&file, [GOOD.as_bytes(), b"\xff"].concat()).unwrap();
+    assert!(Config::read(&file).unwrap_err().to_string().contains("eft.toml"));
+}
+
 #[test]
 fn a_file_is_served_with_adapters_and_defaults() {
     let text = format!(
