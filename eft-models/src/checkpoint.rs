@@ -9,7 +9,7 @@
 //! # Ok::<(), eft_models::Error>(())
 //! ```
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -286,10 +286,18 @@ pub fn shards(index: &Path) -> Result<Vec<PathBuf>> {
         let name =
             name.as_str().ok_or_else(|| wrong("its `weight_map` holds a value that is not a string"))?;
         // An index must not make us read files from elsewhere.
-        if Path::new(name).components().count() != 1 || name.contains("..") {
-            return Err(wrong(&format!("its `weight_map` points outside its folder: {name}")));
+        let mut parts = Path::new(name).components();
+        let inside = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+        if !inside || name.contains("..") {
+            return Err(wrong(&format!(
+                "its `weight_map` points outside its folder: {}",
+                config::shortened_text(name)
+            )));
         }
         names.insert(name);
+    }
+    if names.is_empty() {
+        return Err(wrong("its `weight_map` is empty"));
     }
     let folder = index.parent().unwrap_or(Path::new("."));
     Ok(names.into_iter().map(|name| folder.join(name)).collect())

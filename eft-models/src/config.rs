@@ -155,8 +155,10 @@ impl<'a> Config<'a> {
     /// A string; `None` if the field is absent or null.
     pub(crate) fn text(&self, field: &str) -> Result<Option<&'a str>> {
         let Some(value) = self.get(field) else { return Ok(None) };
-        let text = value.as_str();
-        text.map(Some).ok_or_else(|| self.error(field, format!("is {}; expected a string", shortened(value))))
+        // All texts that are known are short.
+        let text = value.as_str().filter(|text| text.len() <= 200);
+        text.map(Some)
+            .ok_or_else(|| self.error(field, format!("is {}; expected a short string", shortened(value))))
     }
 
     /// A list of strings; `None` if the field is absent or null.
@@ -182,9 +184,13 @@ impl<'a> Config<'a> {
 
 /// A value as it is shown in errors.
 fn shortened(value: &Value) -> String {
-    let text = value.to_string();
+    shortened_text(&value.to_string())
+}
+
+/// The beginning of a text, as it is shown in errors.
+pub(crate) fn shortened_text(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+        None => text.into(),
     }
 }

@@ -83,7 +83,7 @@ fn configurations() {
     }
     // A rank that is not that of the tensors is an error of a tensor.
     let mut config = good.clone();
-    config["r"] = json!(4);
+    config["r"] = json!(5);
     std::fs::write(&path, config.to_string()).unwrap();
     refused(dir.path(), "another rank", &[tensors, "lora_A.weight"], read);
 }

@@ -31,7 +31,7 @@ fn configurations() {
         refused(&folder, other, &["config.json", "model_type"], || error_of_model(&folder));
     }
     let nested = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!([inner]));
-    let cases: [(&str, &str, Value); 58] = [
+    let cases: [(&str, &str, Value); 55] = [
         ("llama", "model_type", json!(5)),
         ("llama", "model_type", json!(["llama"])),
         ("llama", "model_type", json!(null)),
@@ -72,7 +72,6 @@ fn configurations() {
         ("llama", "rope_parameters", json!({"rope_type": "linear", "factor": "two"})),
         ("llama", "rope_parameters", json!({"rope_theta": 0})),
         ("llama", "rope_parameters", json!({"rope_theta": -1e4})),
-        ("llama", "rope_parameters", json!({"rope_type": "yarn", "factor": 4, "rope_theta": 1})),
         (
             "llama3",
             "rope_parameters",
@@ -96,10 +95,8 @@ fn configurations() {
         ("qwen3-moe", "num_experts_per_tok", json!("all")),
         ("mixtral", "num_local_experts", json!(0)),
         ("gpt2", "n_embd", json!("wide")),
-        ("gpt2", "n_head", json!(3)),
         ("gpt-neox", "rotary_pct", json!("half")),
         ("gpt-neox", "use_parallel_residual", json!("yes")),
-        ("phi3-long", "original_max_position_embeddings", json!(-4)),
     ];
     for (family, field, value) in cases {
         let mut config: Value =

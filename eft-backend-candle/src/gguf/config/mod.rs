@@ -125,8 +125,12 @@ impl Reader<'_> {
             config.insert("rotary_pct".into(), 1.0.into());
         }
         if self.architecture.interleaved && width % 2 == 1 {
-            let reason = format!("is {width}; expected an even number");
-            return Err(self.metadata.wrong(&self.key("attention.key_length"), reason));
+            let field = match whole("attention.key_length")? {
+                Some(_) => "attention.key_length",
+                None => "embedding_length",
+            };
+            let reason = format!("makes heads of a width of {width}; expected an even number");
+            return Err(self.metadata.wrong(&self.key(field), reason));
         }
         config.insert("head_dim".into(), width.into());
         Ok(())
