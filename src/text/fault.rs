@@ -6,13 +6,16 @@ use tokenizers::{
     PreTokenizerWrapper, TruncationParams,
 };
 
+/// Whether a value can be read as a part of a tokenizer.
+type Reads = fn(&Value) -> bool;
+
 /// The field at fault; `None` if each can be read by itself.
 pub(super) fn field(bytes: &[u8]) -> Option<String> {
     let file: Value = serde_json::from_slice(bytes).ok()?;
     if file.get("version").is_some_and(|version| version != "1.0") {
         return Some("version".into());
     }
-    let fields: [(&str, fn(&Value) -> bool); 7] = [
+    let fields: [(&str, Reads); 7] = [
         ("truncation", reads::<Option<TruncationParams>>),
         ("padding", reads::<Option<PaddingParams>>),
         ("normalizer", reads::<Option<NormalizerWrapper>>),

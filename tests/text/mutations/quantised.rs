@@ -12,8 +12,11 @@ fn golden(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "eft-models", "goldens", name].iter().collect()
 }
 
-/// A change of the tensors, which are in order of their names.
-type Tensors = Vec<(String, (Dtype, Vec<usize>, Vec<u8>))>;
+/// The type, the shape and the bytes of a tensor.
+type Content = (Dtype, Vec<usize>, Vec<u8>);
+
+/// The tensors of a file, by their names.
+type Tensors = Vec<(String, Content)>;
 
 /// Checks that each change of a layer's tensors is an error that names one of the layer's, and that each change of the
 /// settings is one that names the field.
@@ -47,7 +50,7 @@ fn check(name: &str, parts: &[&str], settings: &[(&str, Value)]) {
         let at = tensors.iter().position(|(name, _)| *name == part).unwrap_or_else(|| panic!("{part}"));
         let (dtype, shape, data) = tensors[at].1.clone();
         let width = data.len() / shape.iter().product::<usize>().max(1);
-        let mut changes: Vec<(&str, Option<(Dtype, Vec<usize>, Vec<u8>)>)> = vec![
+        let mut changes: Vec<(&str, Option<Content>)> = vec![
             ("missing", None),
             ("empty", Some((dtype, vec![0], Vec::new()))),
             ("of other bytes", Some((Dtype::U8, vec![3, data.len()], data.repeat(3)))),
