@@ -9,7 +9,7 @@
 //! # Ok::<(), eft_models::Error>(())
 //! ```
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -79,9 +79,27 @@ impl Checkpoint {
             return Err(Error::AdapterFolder { folder: folder.into() });
         }
         let value = config::read(&config)?;
+        let fields = Config::new(&config, &value);
+        let open_all = || weight_files(folder)?.into_iter().map(&open).collect::<Result<Vec<_>>>();
+        // A layer costs memory as soon as it is described, so many of them are compared with the files before.
+        let files = match many_layers(&value) {
+            Some((field, layers)) => {
+                let files = open_all()?;
+                let tensors = files.iter().map(|file| file.names().count() as u64).sum::<u64>();
+                if tensors < layers {
+                    let reason = format!("is {layers}, but the files have only {tensors} tensors");
+                    return Err(fields.error(field, reason));
+                }
+                Some(files)
+            }
+            None => None,
+        };
         let spec = DecoderSpec::from_config(&config, &value)?;
-        let quantisation = quantisation(&Config::new(&config, &value), &spec)?;
-        let files = weight_files(folder)?.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+        let quantisation = quantisation(&fields, &spec)?;
+        let files = match files {
+            Some(files) => files,
+            None => open_all()?,
+        };
         let mut tensors = BTreeMap::new();
         for (index, file) in files.iter().enumerate() {
             tensors.extend(file.names().map(|name| (name.to_string(), index)));
@@ -209,6 +227,14 @@ impl Checkpoint {
     }
 }
 
+/// The number of layers of a configuration, and the field that gives it, if there are more than in most models, and no
+/// more than are allowed.
+fn many_layers(value: &Value) -> Option<(&'static str, u64)> {
+    let fields = ["num_hidden_layers", "n_layer"].into_iter();
+    let mut numbers = fields.filter_map(|field| Some((field, value.get(field)?.as_u64()?)));
+    numbers.next().filter(|(_, layers)| (129..=config::MAX_LAYERS as u64).contains(layers))
+}
+
 /// Reads how the weights are quantised.
 fn quantisation(config: &Config<'_>, spec: &DecoderSpec) -> Result<Option<Quantisation>> {
     let quantisation = Quantisation::read(config)?;
@@ -260,10 +286,18 @@ pub fn shards(index: &Path) -> Result<Vec<PathBuf>> {
         let name =
             name.as_str().ok_or_else(|| wrong("its `weight_map` holds a value that is not a string"))?;
         // An index must not make us read files from elsewhere.
-        if Path::new(name).components().count() != 1 || name.contains("..") {
-            return Err(wrong(&format!("its `weight_map` points outside its folder: {name}")));
+        let mut parts = Path::new(name).components();
+        let inside = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+        if !inside || name.contains("..") {
+            return Err(wrong(&format!(
+                "its `weight_map` points outside its folder: {}",
+                config::shortened_text(name)
+            )));
         }
         names.insert(name);
+    }
+    if names.is_empty() {
+        return Err(wrong("its `weight_map` is empty"));
     }
     let folder = index.parent().unwrap_or(Path::new("."));
     Ok(names.into_iter().map(|name| folder.join(name)).collect())

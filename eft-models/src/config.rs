@@ -15,7 +15,7 @@ pub(crate) struct Config<'a> {
 /// The largest size accepted. Anything larger is a mistake or an attack: sizes are multiplied and allocated from.
 const MAX_SIZE: u64 = 1 << 24;
 /// The largest number of layers accepted. Each layer costs memory as soon as it is described.
-const MAX_LAYERS: usize = 1 << 12;
+pub(crate) const MAX_LAYERS: usize = 1 << 12;
 
 /// Reads a file as text.
 pub(crate) fn text(file: &Path) -> Result<String> {
@@ -55,24 +55,30 @@ impl<'a> Config<'a> {
         self.value.get(field).filter(|v| !v.is_null())
     }
 
-    /// A value of this field as a finite number.
+    /// A value of this field as a number that is finite, also as an f32.
     pub(crate) fn as_number(&self, field: &str, value: &Value) -> Result<f64> {
-        let number = value.as_f64().filter(|x| x.is_finite());
-        number.ok_or_else(|| self.error(field, format!("is {value}; expected a finite number")))
+        let number = value.as_f64().filter(|x| (*x as f32).is_finite());
+        number.ok_or_else(|| self.error(field, format!("is {}; expected a finite number", shortened(value))))
     }
 
     /// A value of this field as a positive whole number.
     pub(crate) fn as_size(&self, field: &str, value: &Value) -> Result<usize> {
         match value.as_u64() {
             Some(size) if (1..=MAX_SIZE).contains(&size) => Ok(size as usize),
-            _ => Err(self.error(field, format!("is {value}; expected a whole number from 1 to {MAX_SIZE}"))),
+            _ => {
+                let value = shortened(value);
+                Err(self.error(field, format!("is {value}; expected a whole number from 1 to {MAX_SIZE}")))
+            }
         }
     }
 
-    /// A nested object; `None` if the field is absent or is not an object.
-    pub(crate) fn object(&self, field: &str) -> Option<Config<'a>> {
-        let value = self.get(field).filter(|v| v.is_object())?;
-        Some(Config { file: self.file, path: self.name(field), value })
+    /// A nested object; `None` if the field is absent or null.
+    pub(crate) fn object(&self, field: &str) -> Result<Option<Config<'a>>> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        if !value.is_object() {
+            return Err(self.error(field, format!("is {}; expected an object", shortened(value))));
+        }
+        Ok(Some(Config { file: self.file, path: self.name(field), value }))
     }
 
     /// A required positive whole number.
@@ -110,6 +116,15 @@ impl<'a> Config<'a> {
         self.get(field).map_or(Ok(default), |v| self.as_number(field, v))
     }
 
+    /// A required number that is greater than 0.
+    pub(crate) fn positive(&self, field: &str) -> Result<f64> {
+        let number = self.number(field)?;
+        if number > 0.0 {
+            return Ok(number);
+        }
+        Err(self.error(field, format!("is {number}; expected a number greater than 0")))
+    }
+
     /// A required finite number.
     pub(crate) fn number(&self, field: &str) -> Result<f64> {
         let value = self.get(field).ok_or_else(|| self.error(field, "is missing"))?;
@@ -131,14 +146,19 @@ impl<'a> Config<'a> {
         match self.get(field) {
             None => Ok(default),
             Some(v) => {
-                v.as_bool().ok_or_else(|| self.error(field, format!("is {v}; expected true or false")))
+                let wrong = || self.error(field, format!("is {}; expected true or false", shortened(v)));
+                v.as_bool().ok_or_else(wrong)
             }
         }
     }
 
-    /// A string; `None` if the field is absent or is not a string.
-    pub(crate) fn text(&self, field: &str) -> Option<&'a str> {
-        self.get(field)?.as_str()
+    /// A string; `None` if the field is absent or null.
+    pub(crate) fn text(&self, field: &str) -> Result<Option<&'a str>> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        // All texts that are known are short.
+        let text = value.as_str().filter(|text| text.len() <= 200);
+        text.map(Some)
+            .ok_or_else(|| self.error(field, format!("is {}; expected a short string", shortened(value))))
     }
 
     /// A list of strings; `None` if the field is absent or null.
@@ -156,8 +176,21 @@ impl<'a> Config<'a> {
         let list = value.as_array().map_or(one, Vec::as_slice);
         let is_integer = |v: &Value| v.is_i64() || v.is_u64();
         if let Some(other) = list.iter().find(|v| !is_integer(v)) {
-            return Err(self.error(field, format!("holds {other}; expected token ids")));
+            return Err(self.error(field, format!("holds {}; expected token ids", shortened(other))));
         }
         Ok(list.iter().filter_map(|v| u32::try_from(v.as_u64()?).ok()).collect())
+    }
+}
+
+/// A value as it is shown in errors.
+fn shortened(value: &Value) -> String {
+    shortened_text(&value.to_string())
+}
+
+/// The beginning of a text, as it is shown in errors.
+pub(crate) fn shortened_text(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
     }
 }

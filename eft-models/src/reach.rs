@@ -27,18 +27,20 @@ impl Reach {
 }
 
 /// The growth of queries with their position, which keeps attention sharp in long texts (Nakanishi 2025, arXiv 2501.19399):
-/// the query at position `p`, counted from 0, is multiplied by `1 + scale·ln(1 + ⌊(p + 1) / every⌋)`.
+/// the query at position `p`, counted from 0, is multiplied by `1 + scale·ln(1 + ⌊(p + first) / every⌋)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Temperature {
     /// The factor of the logarithm.
     pub scale: f32,
     /// After how many tokens the queries grow for the first time.
     pub every: usize,
+    /// The number of the first position: 1 in Llama 4, and 0 in Mistral 3.
+    pub first: usize,
 }
 
 impl Temperature {
     /// Returns the factor of the query at a position.
     pub fn factor(&self, position: usize) -> f32 {
-        1.0 + self.scale * (((position + 1) / self.every.max(1)) as f32).ln_1p()
+        1.0 + self.scale * (((position + self.first) / self.every.max(1)) as f32).ln_1p()
     }
 }

@@ -162,7 +162,7 @@ impl Rope {
         defaults: &RopeDefaults,
     ) -> Result<Self> {
         let (fields, partial) = Self::fields(config, kind, defaults)?;
-        let name = Self::kind(fields.as_ref());
+        let name = Self::kind(fields.as_ref())?;
         if partial != 1.0 && name != "default" {
             let reason =
                 format!("is {partial}, which this family does not support with positions of type `{name}`");
@@ -188,9 +188,15 @@ impl Rope {
         kind: Option<&str>,
         defaults: &RopeDefaults,
     ) -> Result<(Option<Config<'a>>, f64)> {
-        let parameters = config.object("rope_parameters");
-        let of_kind = parameters.as_ref().and_then(|p| p.object(kind?));
-        let fields = of_kind.or(parameters).or_else(|| config.object("rope_scaling"));
+        let parameters = config.object("rope_parameters")?;
+        let of_kind = match (&parameters, kind) {
+            (Some(parameters), Some(kind)) => parameters.object(kind)?,
+            _ => None,
+        };
+        let fields = match of_kind.or(parameters) {
+            Some(fields) => Some(fields),
+            None => config.object("rope_scaling")?,
+        };
         let partial = match &fields {
             Some(fields) => fields.number_or(PARTIAL, defaults.share)?,
             None => defaults.share,
@@ -200,8 +206,13 @@ impl Rope {
     }
 
     /// The type of the embedding that an object describes.
-    fn kind<'a>(fields: Option<&Config<'a>>) -> &'a str {
-        fields.and_then(|fields| fields.text("rope_type").or(fields.text("type"))).unwrap_or("default")
+    fn kind<'a>(fields: Option<&Config<'a>>) -> Result<&'a str> {
+        let Some(fields) = fields else { return Ok("default") };
+        let kind = match fields.text("rope_type")? {
+            Some(kind) => Some(kind),
+            None => fields.text("type")?,
+        };
+        Ok(kind.unwrap_or("default"))
     }
 
     /// The embedding that an object describes, of the first `dim` channels of each head.
@@ -219,12 +230,12 @@ impl Rope {
                 .error("rope_parameters", format!("rotate {dim} of {head_dim} channels by base {theta}")));
         }
         let plain = Self::plain(theta, dim);
-        let kind = Self::kind(fields.as_ref());
+        let kind = Self::kind(fields.as_ref())?;
         let Some(fields) = fields else { return Ok(plain) };
-        match kind {
+        let rope = match kind {
             "default" => Ok(plain),
             "dynamic" => plain.dynamic(config, theta, &fields),
-            "linear" => plain.linear(fields.number("factor")? as f32),
+            "linear" => plain.linear(fields.positive("factor")? as f32),
             "llama3" => plain.llama3(&fields),
             "yarn" => plain.yarn(&ContextExtension::read(config, &fields)?, theta, &fields),
             "longrope" | "su" => plain.long(&ContextExtension::read(config, &fields)?, &fields),
@@ -232,7 +243,11 @@ impl Rope {
                 let known = "default, linear, dynamic, llama3, yarn, longrope";
                 Err(fields.error("rope_type", format!("is `{other}`; supported are {known}")))
             }
+        }?;
+        if rope.inverse_frequencies.iter().all(|frequency| frequency.is_finite()) {
+            return Ok(rope);
         }
+        Err(fields.error("rope_type", format!("is `{kind}`, of which the other fields make infinite angles")))
     }
 
     /// Divides the angle of each pair by its own factor, as GGUF files store scaled embeddings. Returns `None` unless
@@ -276,10 +291,14 @@ impl Rope {
 
     /// Divides low frequencies by the factor, keeps high ones, and interpolates between.
     fn llama3(mut self, fields: &Config<'_>) -> Result<Self> {
-        let factor = fields.number("factor")? as f32;
-        let low = fields.number("low_freq_factor")? as f32;
-        let high = fields.number("high_freq_factor")? as f32;
-        let context = fields.number("original_max_position_embeddings")? as f32;
+        let factor = fields.positive("factor")? as f32;
+        let low = fields.positive("low_freq_factor")? as f32;
+        let high = fields.positive("high_freq_factor")? as f32;
+        let context = fields.positive("original_max_position_embeddings")? as f32;
+        if high <= low {
+            let reason = format!("is {high}; expected more than the `low_freq_factor` {low}");
+            return Err(fields.error("high_freq_factor", reason));
+        }
         for frequency in &mut self.inverse_frequencies {
             let wavelength = 2.0 * std::f32::consts::PI / *frequency;
             if wavelength > context / low {

@@ -21,6 +21,7 @@
 //! For messages by people who must not be able to write them, see [`TextRenderer::literal_messages`].
 mod canonical;
 pub(crate) mod config;
+mod fault;
 mod jinja;
 mod literal;
 mod patterns;

@@ -1,8 +1,9 @@
 //! [`Tokenizer`]: from text to token ids, and from token ids to the bytes they stand for.
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use eft_core::canonical::Canonical;
 use eft_core::{TokenId, Vocab};
@@ -11,6 +12,7 @@ use tokenizers::{Decoder, DecoderWrapper, Encoding, Token};
 
 use super::canonical::canonical;
 use super::config::TokenizerConfig;
+use super::fault;
 use super::literal::LiteralEncoder;
 
 /// A tokenizer in Hugging Face's format.
@@ -81,7 +83,10 @@ impl Tokenizer {
         let bad = |reason: String| Error::BadFile { file: file.into(), reason };
         // The library does not say where a file ends or breaks.
         serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|e| bad(e.to_string()))?;
-        guarded(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(|e| bad(e.to_string()))
+        guarded(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(|error| {
+            let field = fault::field(&bytes).map(|field| format!("its `{field}` is at fault: "));
+            bad(field.unwrap_or_default() + &error.to_string())
+        })
     }
 
     /// Wraps a tokenizer of the library `tokenizers`. Errors name `file`.
@@ -262,11 +267,28 @@ impl Tokenizer {
     }
 }
 
+thread_local! {
+    /// Whether panics of this thread are caught, and not reported.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Runs the library, and turns its panics into errors. It trusts indices from the file and panics if they are wrong,
-/// for example if a merge makes a token that does not exist.
-fn guarded<T>(f: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
-    let panicked = |_| Err("it contradicts itself, and the tokenizer panicked".into());
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(panicked)
+/// for example if a merge makes a token that does not exist. Such panics are not reported: a hook is put before the
+/// program's own, once, which leaves them out.
+pub(super) fn guarded<T>(f: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !CAUGHT.get() {
+                report(panic);
+            }
+        }));
+    });
+    let outer = CAUGHT.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(f));
+    CAUGHT.set(outer);
+    result.unwrap_or_else(|_| Err("it contradicts itself, and the tokenizer panicked".into()))
 }
 
 /// The steps that a decoder consists of.

@@ -1,5 +1,18 @@
-//! Good files and texts that were changed for the worse: each is an error that names the file and the field, and none
-//! is a panic.
+//! Good files and texts that were changed for the worse: each is an error that names the file and the field or tensor, none
+//! is a panic, and none takes much more memory than the file has bytes.
+mod adapters;
+mod checkpoint;
+mod formulas;
+mod gguf;
+mod gguf_file;
+#[cfg(feature = "grammar")]
+mod grammars;
+mod memory;
+mod quantised;
+mod tensor_files;
+mod tokenizer_json;
+mod torch;
+
 use std::path::Path;
 
 use eft::candle::{Candle, CandleNn};
@@ -33,12 +46,17 @@ fn garbled(good: &str) -> Vec<Vec<u8>> {
 /// The message of loading the folder and asking for the recommended settings, where a file has this content.
 fn error_of(folder: &Path, file: &str, content: &[u8]) -> Option<String> {
     std::fs::write(folder.join(file), content).unwrap();
-    let model = Loader::new(folder.to_str().unwrap()).load_on(CandleNn::new(Candle::cpu()));
-    let error = match model {
-        Ok(model) => model.decoding("the").and_then(|_| model.source.render(Prompt::chat("the"))).err()?,
-        Err(error) => error.into(),
+    let read = || {
+        let model = Loader::new(folder.to_str().unwrap()).load_on(CandleNn::new(Candle::cpu()));
+        let error = match model {
+            Ok(model) => {
+                model.decoding("the").and_then(|_| model.source.render(Prompt::chat("the"))).err()?
+            }
+            Err(error) => error.into(),
+        };
+        Some(eft::error::with_sources(&error).to_string())
     };
-    Some(eft::error::with_sources(&error).to_string())
+    memory::bounded(folder, read)
 }
 
 /// Checks that each garbled form of a file, and each wrong value of its fields, is an error that names them.
@@ -250,6 +268,3 @@ fn definitions_of_tools() {
         assert!(error.contains("documents"), "{error}");
     }
 }
-
-#[cfg(feature = "grammar")]
-mod grammars;

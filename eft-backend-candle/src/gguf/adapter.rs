@@ -54,7 +54,7 @@ pub fn open_adapter(file: impl AsRef<Path>) -> Result<Adapter> {
             return Err(metadata.wrong(field, format!("is `{found}`; an adapter has `{expected}`")));
         }
     }
-    if metadata.list(INVOCATION)?.is_some_and(|tokens| !tokens.is_empty()) {
+    if metadata.list(INVOCATION)?.is_some_and(|tokens| tokens.len() > 0) {
         return Err(metadata.wrong(INVOCATION, "is set, which is not supported"));
     }
     let adapter = GgufAdapter {

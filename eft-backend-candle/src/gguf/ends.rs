@@ -19,7 +19,7 @@ const FIELDS: [&str; 6] = [
 
 /// Names of tokens at which llama.cpp ends a text whatever the fields say: many files name only the end of a document,
 /// and their models end a turn with another token.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 22] = [
     "<|eot_id|>",
     "<|im_end|>",
     "<|end|>",
@@ -40,6 +40,8 @@ const NAMES: [&str; 20] = [
     "<turn|>",
     "<|tool_response>",
     "<|file_sep|>",
+    "<｜end▁of▁sentence｜>",
+    "[e~[",
 ];
 
 /// Names at which llama.cpp ends a text, but which occur in ordinary text, too: only control tokens of these names end

@@ -2,9 +2,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::gguf_file::Value;
 use eft_core::TokenId;
 use eft_models::{Error, FieldWarning, Result};
+
+use super::value::{List, Value};
 
 /// The metadata of a file: values by field name.
 pub(super) struct Metadata {
@@ -35,7 +36,7 @@ impl Metadata {
     pub(super) fn text(&self, field: &str) -> Result<Option<&str>> {
         match self.get(field) {
             None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
+            Some(Value::Text(text)) => Ok(Some(text)),
             Some(_) => Err(self.wrong(field, "is not a string")),
         }
     }
@@ -44,11 +45,39 @@ impl Metadata {
         self.text(field)?.ok_or_else(|| self.wrong(field, "is missing"))
     }
 
-    pub(super) fn list(&self, field: &str) -> Result<Option<&[Value]>> {
+    pub(super) fn list(&self, field: &str) -> Result<Option<&List>> {
         match self.get(field) {
             None => Ok(None),
-            Some(Value::Array(list)) => Ok(Some(list)),
+            Some(Value::List(list)) => Ok(Some(list)),
             Some(_) => Err(self.wrong(field, "is not an array")),
+        }
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&self, field: &str) -> Result<Option<Vec<String>>> {
+        let Some(list) = self.list(field)? else { return Ok(None) };
+        let texts = list.texts().ok_or_else(|| self.wrong(field, "has entries that are not strings"))?;
+        Ok(Some(texts.map(str::to_owned).collect()))
+    }
+
+    /// A list, of which every entry is `read`. `expected` says what the entries should be.
+    pub(super) fn entries<T>(
+        &self,
+        field: &str,
+        expected: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<Vec<T>>> {
+        let Some(list) = self.list(field)? else { return Ok(None) };
+        let wrong = || self.wrong(field, format!("has an entry that is not {expected}"));
+        let entries = list.scalars().ok_or_else(wrong)?;
+        entries.map(|entry| read(&entry)).collect::<Option<_>>().map(Some).ok_or_else(wrong)
+    }
+
+    pub(super) fn flag(&self, field: &str) -> Result<Option<bool>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Flag(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(self.wrong(field, "is not a boolean")),
         }
     }
 
@@ -63,7 +92,7 @@ impl Metadata {
     /// have written −1, and ids of padding.
     pub(super) fn token_id(&mut self, field: &str, count: usize) -> Result<Option<TokenId>> {
         let Some(value) = self.get(field) else { return Ok(None) };
-        let number = integer(value).ok_or_else(|| self.wrong(field, "is not an integer"))?;
+        let Value::Integer(number) = *value else { return Err(self.wrong(field, "is not an integer")) };
         let id = TokenId::try_from(number).ok().filter(|id| (*id as usize) < count);
         if id.is_none() {
             let finding = format!("is {number}, which is not a token of the file: it is ignored");
@@ -82,29 +111,24 @@ impl Metadata {
     /// A finite number, of any numeric type.
     pub(super) fn number(&self, field: &str) -> Result<Option<f64>> {
         let Some(value) = self.get(field) else { return Ok(None) };
-        let number = match value {
-            Value::F32(x) => Some(f64::from(*x)),
-            Value::F64(x) => Some(*x),
-            value => whole(value).map(|x| x as f64),
-        };
-        let number = number.filter(|x| x.is_finite());
+        let number = number(value).filter(|x| x.is_finite());
         Ok(Some(number.ok_or_else(|| self.wrong(field, "is not a finite number"))?))
     }
 }
 
-/// Converts a non-negative integer of any type: files differ in the integer types of a field.
+/// Converts a non-negative integer: files differ in the integer types of a field.
 pub(super) fn whole(value: &Value) -> Option<u64> {
-    integer(value).and_then(|number| u64::try_from(number).ok())
+    match value {
+        Value::Integer(number) => u64::try_from(*number).ok(),
+        _ => None,
+    }
 }
 
-/// Converts an integer of any type.
-fn integer(value: &Value) -> Option<i128> {
+/// Converts a number of any type.
+pub(super) fn number(value: &Value) -> Option<f64> {
     match value {
-        Value::I8(x) => Some((*x).into()),
-        Value::I16(x) => Some((*x).into()),
-        Value::I32(x) => Some((*x).into()),
-        Value::I64(x) => Some((*x).into()),
-        Value::Bool(_) => None,
-        value => value.to_u64().ok().map(i128::from),
+        Value::Integer(number) => Some(*number as f64),
+        Value::Float(number) => Some(*number),
+        _ => None,
     }
 }

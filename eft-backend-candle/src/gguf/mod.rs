@@ -30,6 +30,7 @@ mod split;
 mod tensors;
 mod tokenizer;
 mod types;
+mod value;
 mod vocab;
 
 use std::borrow::Cow;
@@ -42,7 +43,7 @@ use eft_models::{DecoderEngine, DecoderSpec, Error, FieldWarning, RawTensor, Res
 
 use crate::{Candle, CandleNn};
 pub use adapter::open_adapter;
-pub use kind::TokenKind;
+pub use kind::{TokenKind, TokenizerKind};
 pub use split::{model_name, parts};
 use tensors::Tensors;
 pub use tokenizer::TokenizerFields;

@@ -65,8 +65,19 @@ impl Tensors {
             };
             Ok((name, Info { shape, kind, entries, file: file.clone(), bytes }))
         };
-        let infos = infos.into_iter().map(info).collect::<Result<_>>()?;
-        Ok(Self { path, infos })
+        let mut all = BTreeMap::new();
+        for one in infos {
+            let (name, info) = info(one)?;
+            if all.contains_key(&name) {
+                return Err(Error::BadTensor {
+                    file: path,
+                    tensor: name,
+                    reason: "is described twice".into(),
+                });
+            }
+            all.insert(name, info);
+        }
+        Ok(Self { path, infos: all })
     }
 
     /// Returns the number of tensors.

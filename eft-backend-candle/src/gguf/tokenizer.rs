@@ -2,13 +2,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::gguf_file::Value;
 use eft_core::TokenId;
 use eft_models::{Error, Result, Spelling};
 
 use super::ends;
-use super::kind::TokenKind;
-use super::metadata::{Metadata, whole};
+use super::kind::{TokenKind, TokenizerKind};
+use super::metadata::{Metadata, number, whole};
+use super::value::Value;
 
 /// The field of the kind of tokenizer.
 const MODEL: &str = "tokenizer.ggml.model";
@@ -36,17 +36,18 @@ const TEMPLATE: &str = "tokenizer.chat_template";
 pub struct TokenizerFields {
     /// The file, for errors.
     file: PathBuf,
-    /// How bytes are written in [`tokens`](Self::tokens): byte-level, or as SentencePiece pieces.
-    pub spelling: Spelling,
+    /// The kind of tokenizer, which says how [`tokens`](Self::tokens) are spelled.
+    pub kind: TokenizerKind,
     /// `tokenizer.ggml.pre`: the name of the rule by which text is split before merges apply.
     pub pre: Option<String>,
-    /// The tokens by id, in the given spelling.
+    /// The tokens by id, in the spelling of the kind.
     pub tokens: Vec<String>,
     /// The kind of each token, by id.
     pub kinds: Vec<TokenKind>,
     /// The merges, in order of precedence: two tokens with a space between.
     pub merges: Vec<String>,
-    /// The score of each token, by id, or empty. Tokens with a greater score are merged first.
+    /// The score of each token, by id, or empty. Tokens with a greater score are merged first; in a unigram model, scores
+    /// are log-probs.
     pub scores: Vec<f32>,
     /// The token that begins a sequence.
     pub bos: Option<TokenId>,
@@ -57,12 +58,23 @@ pub struct TokenizerFields {
     pub ends: Vec<TokenId>,
     /// The token that stands for text without a token.
     pub unknown: Option<TokenId>,
+    /// The token that ends a sequence in WordPiece (`[SEP]`).
+    pub separator: Option<TokenId>,
     /// Whether `bos` is put before a text; `None` if the file does not say.
     pub add_bos: Option<bool>,
     /// Whether `eos` is put after a text; `None` if the file does not say.
     pub add_eos: Option<bool>,
     /// Whether a space is put before a text; `None` if the file does not say.
     pub add_space: Option<bool>,
+    /// Whether runs of spaces become one, and spaces at both ends of a text are dropped: a setting of unigram models;
+    /// `None` if the file does not say.
+    pub merge_spaces: Option<bool>,
+    /// The replacements of characters of a unigram model, as SentencePiece compiles them; empty if there are none.
+    pub replacements: Vec<u8>,
+    /// Whether text is converted to lower case: a setting of WordPiece; `None` if the file does not say.
+    pub lowercase: Option<bool>,
+    /// Whether accents are removed: a setting of WordPiece; `None` if the file does not say.
+    pub strip_accents: Option<bool>,
     /// The chat template, in Jinja.
     pub chat_template: Option<String>,
     /// Further chat templates, by their names.
@@ -72,26 +84,30 @@ pub struct TokenizerFields {
 impl TokenizerFields {
     /// Reads the fields; `None` if the file has no tokens, or tokens of another kind of tokenizer.
     pub(super) fn read(metadata: &mut Metadata) -> Result<Option<Self>> {
-        let spelling = match metadata.text(MODEL)? {
-            Some("gpt2") => Spelling::ByteLevel,
-            Some("llama") => Spelling::Pieces,
-            None | Some("none") => return Ok(None),
-            Some(other) => {
+        let (model, pre) = (metadata.text(MODEL)?, metadata.text(PRE)?.map(str::to_owned));
+        let kind = match model {
+            None | Some("none" | "no_vocab") => return Ok(None),
+            Some(model) => TokenizerKind::new(model, pre.as_deref()).ok_or_else(|| model.to_owned()),
+        };
+        let kind = match kind {
+            Ok(kind) => kind,
+            Err(other) => {
                 let finding = format!(
-                    "is `{other}`; supported are gpt2 and llama: prompts of this model are token ids unless a tokenizer \
-                     is given"
+                    "is `{other}`; supported are gpt2, llama, gemma4, t5 and bert: prompts of this model are token ids \
+                     unless a tokenizer is given"
                 );
                 metadata.warn(MODEL, finding);
                 return Ok(None);
             }
         };
-        let Some(tokens) = texts(metadata, "tokenizer.ggml.tokens")? else { return Ok(None) };
-        let mut kinds: Vec<_> = match metadata.list("tokenizer.ggml.token_type")? {
+        let Some(tokens) = metadata.texts("tokenizer.ggml.tokens")? else { return Ok(None) };
+        let kinds = metadata.entries("tokenizer.ggml.token_type", "a non-negative integer", whole)?;
+        let mut kinds: Vec<_> = match kinds {
             None => vec![TokenKind::Normal; tokens.len()],
-            Some(kinds) => kinds.iter().filter_map(whole).map(TokenKind::new).collect(),
+            Some(kinds) => kinds.into_iter().map(TokenKind::new).collect(),
         };
-        let scores: Vec<_> = metadata.list("tokenizer.ggml.scores")?.unwrap_or_default().iter().collect();
-        let scores: Vec<_> = scores.into_iter().filter_map(|score| score.to_f32().ok()).collect();
+        let score = |score: &Value| number(score).map(|score| score as f32).filter(|score| score.is_finite());
+        let scores = metadata.entries("tokenizer.ggml.scores", "a finite number", score)?.unwrap_or_default();
         let check_count = |field: &str, count: usize| {
             let reason = format!("has {count} entries for {} tokens", tokens.len());
             if count == tokens.len() { Ok(()) } else { Err(metadata.wrong(field, reason)) }
@@ -103,33 +119,42 @@ impl TokenizerFields {
         let mut id = |field: &str| metadata.token_id(field, tokens.len());
         let (bos, eos) = (id("tokenizer.ggml.bos_token_id")?, id("tokenizer.ggml.eos_token_id")?);
         let unknown = id("tokenizer.ggml.unknown_token_id")?;
+        // The field is spelled like this in files.
+        let separator = id("tokenizer.ggml.seperator_token_id")?;
         let ends = ends::read(metadata, &tokens, &mut kinds)?;
-        if spelling == Spelling::ByteLevel && metadata.get(PRE).is_none() {
+        if kind == TokenizerKind::Bytes && pre.is_none() {
             metadata.warn(
                 PRE,
                 "is missing: words are split by llama.cpp's default, which may be wrong for the model",
             );
         }
         let metadata = &*metadata;
-        let flag = |field: &str| match metadata.get(field) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(_) => Err(metadata.wrong(field, "is not a boolean")),
+        let flag = |field: &str| metadata.flag(field);
+        // Converters write bytes with a sign, or without.
+        let byte = |byte: &Value| match byte {
+            Value::Integer(byte @ -128..256) => Some(*byte as u8),
+            _ => None,
         };
+        let replacements = metadata.entries("tokenizer.ggml.precompiled_charsmap", "a byte", byte)?;
         Ok(Some(Self {
             file: metadata.file.clone(),
-            spelling,
-            pre: metadata.text(PRE)?.map(str::to_owned),
+            kind,
+            pre,
             kinds,
-            merges: texts(metadata, "tokenizer.ggml.merges")?.unwrap_or_default(),
+            merges: metadata.texts("tokenizer.ggml.merges")?.unwrap_or_default(),
             scores,
             bos,
             eos,
             unknown,
+            separator,
             ends,
             add_bos: flag("tokenizer.ggml.add_bos_token")?,
             add_eos: flag("tokenizer.ggml.add_eos_token")?,
             add_space: flag("tokenizer.ggml.add_space_prefix")?,
+            merge_spaces: flag("tokenizer.ggml.remove_extra_whitespaces")?,
+            replacements: replacements.unwrap_or_default(),
+            lowercase: flag("tokenizer.ggml.normalizer.lowercase")?,
+            strip_accents: flag("tokenizer.ggml.normalizer.strip_accents")?,
             chat_template: metadata.text(TEMPLATE)?.map(str::to_owned),
             named_templates: named_templates(metadata)?,
             tokens,
@@ -139,6 +164,11 @@ impl TokenizerFields {
     /// Returns the file that the fields were read from.
     pub fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// Returns how the tokens are spelled.
+    pub fn spelling(&self) -> Spelling {
+        self.kind.spelling()
     }
 
     /// Returns an error that names a field of the file and the reason why it is invalid.
@@ -151,7 +181,7 @@ impl TokenizerFields {
         let text = self.tokens.get(id as usize)?;
         match self.kinds[id as usize] {
             TokenKind::Unused => None,
-            TokenKind::Normal => Some(self.spelling.bytes(text)),
+            TokenKind::Normal => Some(self.spelling().bytes(text)),
             TokenKind::Byte => {
                 Some(Spelling::named_byte(text).map_or_else(|| text.as_bytes().to_vec(), |byte| vec![byte]))
             }
@@ -170,14 +200,4 @@ fn named_templates(metadata: &Metadata) -> Result<BTreeMap<String, String>> {
         }
     }
     Ok(templates)
-}
-
-fn texts(metadata: &Metadata, field: &str) -> Result<Option<Vec<String>>> {
-    let Some(list) = metadata.list(field)? else { return Ok(None) };
-    let text = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        _ => None,
-    };
-    let texts = list.iter().map(text).collect::<Option<_>>();
-    texts.map(Some).ok_or_else(|| metadata.wrong(field, "has an entry that is not a string"))
 }

@@ -63,7 +63,7 @@ impl LoraConfig {
         let text = config::text(file)?;
         let value = config::parse(file, &text)?;
         let config = Config::new(file, &value);
-        match config.text("peft_type") {
+        match config.text("peft_type")? {
             Some("LORA") => {}
             other => {
                 return Err(config.error("peft_type", format!("is {other:?}; only \"LORA\" is supported")));
@@ -79,7 +79,7 @@ impl LoraConfig {
                 return Err(config.error(field, "is set, which is not supported"));
             }
         }
-        if config.text("bias").is_some_and(|bias| bias != "none") {
+        if config.text("bias")?.is_some_and(|bias| bias != "none") {
             return Err(config.error("bias", "is trained, which is not supported"));
         }
         const INITIALISATION: &str = "init_lora_weights";

@@ -38,7 +38,7 @@ struct LayerSelection {
 impl ModuleSelection {
     /// Reads `target_modules`, `exclude_modules`, `layers_to_transform` and `layers_pattern`.
     pub(super) fn read(config: &Config<'_>) -> Result<Self> {
-        let target = match config.text("target_modules") {
+        let target = match config.get("target_modules").and_then(Value::as_str) {
             Some(all) if all.eq_ignore_ascii_case("all-linear") => Some(Names::AllLinear),
             _ => Names::read(config, "target_modules")?,
         };

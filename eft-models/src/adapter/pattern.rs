@@ -1,5 +1,10 @@
 //! [`Pattern`]: a regular expression of Python's `re`, matched against module names as PEFT does.
-use fancy_regex::Regex;
+use fancy_regex::{Regex, RegexBuilder};
+
+use crate::config::shortened_text;
+
+/// The most memory that an expression may take, in bytes: those in use take a few kilobytes.
+const MAX_BYTES: usize = 1 << 19;
 
 /// A regular expression written for Python's `re` module, which must match from the start of a name.
 #[derive(Debug, Clone)]
@@ -43,11 +48,16 @@ impl Pattern {
     /// `pattern` is the pattern as in the file, `full` the expression that is matched.
     fn compile(pattern: &str, full: &str) -> Result<Self, String> {
         if let Some(syntax) = ambiguous(pattern) {
+            let pattern = shortened_text(pattern);
             return Err(format!("`{pattern}`: Python and this library read `{syntax}` differently"));
         }
         // The pattern must be valid by itself: `a)|(b` would be turned into something else by its surroundings.
-        let regex = Regex::new(pattern).and_then(|_| Regex::new(full));
-        regex.map(Self).map_err(|error| format!("`{pattern}` is not a supported regular expression: {error}"))
+        let compiled = |pattern| RegexBuilder::new(pattern).delegate_size_limit(MAX_BYTES).build();
+        let regex = compiled(pattern).and_then(|_| compiled(full));
+        regex.map(Self).map_err(|error| {
+            let pattern = shortened_text(pattern);
+            format!("`{pattern}` is not a supported regular expression: {error}")
+        })
     }
 
     /// Whether a name matches.

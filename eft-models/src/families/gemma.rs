@@ -30,7 +30,7 @@ fn decoder(config: &Config<'_>, slides: impl Fn(usize) -> bool, third: bool) -> 
     let sliding_rope = match config.optional_number("rope_local_base_freq")? {
         Some(theta) => Rope::plain(theta, sizes.head_dim),
         // Older files of Gemma 3 leave the base of sliding layers to its default.
-        None if third && config.object("rope_parameters").is_none() => Rope::plain(10_000.0, sizes.head_dim),
+        None if third && config.get("rope_parameters").is_none() => Rope::plain(10_000.0, sizes.head_dim),
         None => Rope::read(config, sizes.head_dim, Some("sliding_attention"), &RopeDefaults::default())?,
     };
     let softcap = |field: &str| Ok::<_, crate::Error>(config.optional_number(field)?.map(|x| x as f32));

@@ -28,6 +28,7 @@ pub(super) fn llama4(config: &Config<'_>) -> Result<DecoderSpec> {
         true => Some(Temperature {
             scale: config.number_or("attn_scale", 0.1)? as f32,
             every: config.size_or("floor_scale", 8192)?,
+            first: 1,
         }),
         false => None,
     };

@@ -73,7 +73,7 @@ impl DecoderSpec {
     pub fn from_config(file: impl AsRef<Path>, value: &serde_json::Value) -> Result<Self> {
         let file = file.as_ref();
         let config = Config::new(file, value);
-        let family = config.text("model_type").ok_or_else(|| config.error("model_type", "is missing"))?;
+        let family = config.text("model_type")?.ok_or_else(|| config.error("model_type", "is missing"))?;
         let Some((_, read)) = FAMILIES.iter().find(|(name, _)| *name == family) else {
             let known = FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
             return Err(Error::UnknownArchitecture { file: file.into(), found: family.into(), known });

@@ -17,7 +17,7 @@ pub(super) fn olmo3(config: &Config<'_>) -> Result<DecoderSpec> {
     let defaults = RopeDefaults::theta(500_000.0);
     let full = Rope::read(config, head_dim, Some("full_attention"), &defaults)?;
     // Older files describe the embedding of layers with full attention only; the others have the plain one.
-    let sliding = match config.object("rope_parameters") {
+    let sliding = match config.object("rope_parameters")? {
         Some(_) => Rope::read(config, head_dim, Some("sliding_attention"), &defaults)?,
         None => Rope::plain(config.number_or("rope_theta", defaults.theta)?, head_dim),
     };

@@ -75,7 +75,7 @@ impl Sizes {
         tied: bool,
     ) -> Result<DecoderSpec> {
         Ok(DecoderSpec {
-            family: config.text("model_type").unwrap_or_default().into(),
+            family: config.text("model_type")?.unwrap_or_default().into(),
             hidden: self.hidden,
             vocab: self.vocab,
             context: self.context,
@@ -157,7 +157,7 @@ pub(super) fn unrotated(config: &Config<'_>) -> Result<Vec<bool>> {
 
 /// Reads the name of an activation function.
 pub(super) fn activation(config: &Config<'_>, field: &str, default: &str) -> Result<Activation> {
-    match config.text(field).unwrap_or(default) {
+    match config.text(field)?.unwrap_or(default) {
         "silu" | "swish" => Ok(Activation::Silu),
         "gelu" => Ok(Activation::Gelu),
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),

@@ -23,7 +23,7 @@ impl Awq {
             return Err(fields.error("bits", format!("is {bits}; only 4 is supported")));
         }
         for field in ["version", "format"] {
-            if let Some(other) = fields.text(field).filter(|version| !version.eq_ignore_ascii_case("gemm")) {
+            if let Some(other) = fields.text(field)?.filter(|version| !version.eq_ignore_ascii_case("gemm")) {
                 return Err(fields.error(field, format!("is `{other}`; only `gemm` is supported")));
             }
         }

@@ -20,7 +20,7 @@ pub(crate) struct BitsAndBytes;
 impl BitsAndBytes {
     pub(super) fn read(fields: &Config<'_>) -> Result<Self> {
         const STORAGE: &str = "bnb_4bit_quant_storage";
-        if let Some(other) = fields.text(STORAGE).filter(|storage| *storage != "uint8") {
+        if let Some(other) = fields.text(STORAGE)?.filter(|storage| *storage != "uint8") {
             return Err(fields.error(STORAGE, format!("is `{other}`; only `uint8` is supported")));
         }
         Ok(Self)

@@ -20,7 +20,7 @@ impl Gptq {
         if !matches!(bits, 2 | 4 | 8) {
             return Err(fields.error("bits", format!("is {bits}; supported are 2, 4, 8")));
         }
-        let zero_offset = match fields.text(FORMAT).unwrap_or("gptq") {
+        let zero_offset = match fields.text(FORMAT)?.unwrap_or("gptq") {
             "gptq" => 1,
             "gptq_v2" => 0,
             other => {

@@ -26,9 +26,9 @@ pub(crate) enum Quantisation {
 impl Quantisation {
     /// Reads `quantization_config`; `None` if there is no such field.
     pub(crate) fn read(config: &Config<'_>) -> Result<Option<Self>> {
-        let Some(fields) = config.object("quantization_config") else { return Ok(None) };
+        let Some(fields) = config.object("quantization_config")? else { return Ok(None) };
         const METHOD: &str = "quant_method";
-        Ok(Some(match fields.text(METHOD) {
+        Ok(Some(match fields.text(METHOD)? {
             Some("gptq") => Self::Gptq(Gptq::read(&fields)?),
             Some("awq") => Self::Awq(Awq::read(&fields)?),
             Some("fp8") => Self::Scaled(Scaled::fp8(&fields)?),

@@ -30,7 +30,7 @@ impl Scaled {
     /// The method `fp8` of transformers.
     pub(super) fn fp8(fields: &Config<'_>) -> Result<Self> {
         const EXPERTS: &str = "expert_dtype";
-        if let Some(other) = fields.text(EXPERTS).filter(|dtype| *dtype != "fp8") {
+        if let Some(other) = fields.text(EXPERTS)?.filter(|dtype| *dtype != "fp8") {
             return Err(fields.error(EXPERTS, format!("is `{other}`; only `fp8` is supported")));
         }
         Ok(Self { block: tile(fields, "weight_block_size")?, scale: "weight_scale_inv", packed: None })
@@ -42,11 +42,17 @@ impl Scaled {
         let groups =
             fields.get(GROUPS).and_then(|groups| groups.as_object()).filter(|groups| groups.len() == 1);
         let group = groups.and_then(|groups| groups.keys().next());
-        let weights = group.and_then(|group| fields.object(GROUPS)?.object(group)?.object("weights"));
+        let weights = match (group, fields.object(GROUPS)?) {
+            (Some(group), Some(groups)) => match groups.object(group)? {
+                Some(group) => group.object("weights")?,
+                None => None,
+            },
+            _ => None,
+        };
         let weights = weights.ok_or_else(|| fields.error(GROUPS, "does not hold one scheme of weights"))?;
         const FORMAT: &str = "format";
         let bits = weights.size("num_bits")?;
-        let packed = match fields.text(FORMAT).unwrap_or("missing") {
+        let packed = match fields.text(FORMAT)?.unwrap_or("missing") {
             "float-quantized" | "int-quantized" | "naive-quantized" if bits == 8 => None,
             "pack-quantized" if matches!(bits, 4 | 8) => Some(bits),
             other => {
@@ -59,7 +65,7 @@ impl Scaled {
             return Err(weights.error("symmetric", "is false; zero points are not supported"));
         }
         const STRATEGY: &str = "strategy";
-        let block = match weights.text(STRATEGY).unwrap_or("tensor") {
+        let block = match weights.text(STRATEGY)?.unwrap_or("tensor") {
             "tensor" => Block::Matrix,
             "channel" => Block::Row,
             "group" => group_size(&weights)?.map_or(Block::Row, Block::Group),
@@ -90,7 +96,13 @@ impl Scaled {
         let scale = find(self.scale)?;
         let scale = scale.ok_or_else(|| weight.error(format!("has no `{}` beside it", self.scale)))?;
         let scales = scale.numbers()?;
-        if scales.len() != outputs.div_ceil(rows) * across {
+        let expected = [outputs.div_ceil(rows), across];
+        // Of a single row or column of scales, files differ in the shape.
+        let fits = match scale.tensor.shape[..] {
+            [_, _] if expected.iter().all(|size| *size > 1) => scale.tensor.shape == expected,
+            _ => scales.len() == expected[0] * expected[1],
+        };
+        if !fits {
             let reason = format!("has shape {:?}, for blocks of {rows} × {columns}", scale.tensor.shape);
             return Err(scale.error(format!("{reason} of a layer of {outputs} × {inputs}")));
         }

@@ -72,10 +72,14 @@ impl Pickle {
     }
 }
 
-/// Reads a pickle, or describes why it cannot be read.
-pub(super) fn read(bytes: &[u8]) -> Result<Pickle, String> {
+/// Reads a pickle, or describes why it cannot be read. It may make at most `most` objects: a pickle takes one byte for
+/// many a one that takes dozens in memory.
+pub(super) fn read(bytes: &[u8], most: usize) -> Result<Pickle, String> {
     let mut machine = Machine { bytes, ..Machine::default() };
     loop {
+        if machine.stack.len() + machine.memo.len() + machine.marks.len() + machine.contained > most {
+            return Err("its pickle holds many more objects than its tensors need".into());
+        }
         let code = machine.byte()?;
         if code == b'.' {
             let top = machine.pop()?;
@@ -94,6 +98,8 @@ struct Machine<'a> {
     marks: Vec<usize>,
     memo: HashMap<u32, Object>,
     containers: Vec<Vec<Object>>,
+    /// The number of containers and of the objects in them.
+    contained: usize,
 }
 
 const TRUNCATED: &str = "its pickle is truncated";
@@ -148,14 +154,23 @@ impl Machine<'_> {
     }
 
     fn push_container(&mut self, objects: Vec<Object>) {
-        self.stack.push(Object::Container(self.containers.len()));
+        let container = self.container(objects);
+        self.stack.push(container);
+    }
+
+    fn container(&mut self, objects: Vec<Object>) -> Object {
+        self.contained += 1 + objects.len();
         self.containers.push(objects);
+        Object::Container(self.containers.len() - 1)
     }
 
     /// Appends to the container that is the last object of the stack.
     fn extend(&mut self, objects: Vec<Object>) -> Result<(), String> {
         match self.stack.last() {
-            Some(Object::Container(index)) => self.containers[*index].extend(objects),
+            Some(Object::Container(index)) => {
+                self.contained += objects.len();
+                self.containers[*index].extend(objects);
+            }
             _ => return Err(MALFORMED.into()),
         }
         Ok(())
@@ -316,10 +331,7 @@ impl Machine<'_> {
     fn call(&mut self, function: &Object, arguments: &Object) -> Result<Object, String> {
         let Object::Function(function) = function else { return Err(MALFORMED.into()) };
         match (function, self.objects(arguments)?) {
-            (Function::OrderedDict, []) => {
-                self.containers.push(Vec::new());
-                Ok(Object::Container(self.containers.len() - 1))
-            }
+            (Function::OrderedDict, []) => Ok(self.container(Vec::new())),
             (
                 Function::RebuildTensor,
                 [Object::Storage(storage), Object::Integer(offset), shape, strides, ..],

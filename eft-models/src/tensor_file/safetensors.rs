@@ -1,7 +1,7 @@
 //! The table of tensors of a safetensors file.
 use std::collections::BTreeMap;
 
-use safetensors::{SafeTensorError, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::Value;
 
 use super::Stored;
@@ -11,8 +11,10 @@ const LENGTH_BYTES: usize = 8;
 
 /// Returns the tensors and their size in bytes, or a description of the file's fault.
 pub(super) fn table(bytes: &[u8]) -> Result<(BTreeMap<String, Stored>, u64), String> {
-    let (header, metadata) = SafeTensors::read_metadata(bytes)
-        .map_err(|error| wrong_length(bytes).unwrap_or_else(|| describe(&error)))?;
+    let fault = |error: SafeTensorError| {
+        wrong_length(bytes).or_else(|| wrong_tensor(bytes)).unwrap_or_else(|| describe(&error))
+    };
+    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(fault)?;
     let data = LENGTH_BYTES + header;
     let stored = |info: &safetensors::tensor::TensorInfo| {
         let (start, end) = info.data_offsets;
@@ -54,6 +56,37 @@ fn wrong_length(bytes: &[u8]) -> Option<String> {
         _ if found < expected => Some(format!("it is truncated: it has {found} bytes of {expected}")),
         _ if found > expected => Some(format!("it has {found} bytes, but its header describes {expected}")),
         _ => None,
+    }
+}
+
+/// Names a tensor whose description is wrong; `None` if each is right by itself.
+fn wrong_tensor(bytes: &[u8]) -> Option<String> {
+    let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
+    let header = rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let header: Value = serde_json::from_slice(header).ok()?;
+    let tensors = header.as_object()?.iter().filter(|(name, _)| *name != "__metadata__");
+    let mut faults = tensors.filter_map(|(name, tensor)| Some((name, fault(tensor).err()?)));
+    faults.next().map(|(name, fault)| format!("its tensor `{name}` has {fault}"))
+}
+
+/// Checks the description of a tensor.
+fn fault(tensor: &Value) -> Result<(), String> {
+    let whole = |field: &str| -> Result<Vec<u64>, String> {
+        let numbers = tensor[field].as_array().and_then(|list| list.iter().map(Value::as_u64).collect());
+        numbers.ok_or_else(|| format!("the `{field}` {}; expected whole numbers", tensor[field]))
+    };
+    let dtype: Dtype = serde_json::from_value(tensor["dtype"].clone())
+        .map_err(|_| format!("the `dtype` {}, which is not known", tensor["dtype"]))?;
+    let (shape, offsets) = (whole("shape")?, whole("data_offsets")?);
+    let [start, end] = offsets[..] else {
+        return Err(format!("the `data_offsets` {offsets:?}; expected two"));
+    };
+    let bits = shape.iter().try_fold(dtype.bitsize() as u64, |bits, size| bits.checked_mul(*size));
+    match (bits, end.checked_sub(start)) {
+        (Some(bits), Some(length)) if bits == length.saturating_mul(8) => Ok(()),
+        _ => Err(format!(
+            "the `shape` {shape:?}, for which its `data_offsets` {offsets:?} do not hold the bytes"
+        )),
     }
 }
 

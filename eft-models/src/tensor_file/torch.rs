@@ -12,6 +12,9 @@ use super::pickle::{self, Object, Tensor};
 /// The names under which training scripts put a model's tensors beside other objects.
 const NESTED: [&str; 2] = ["state_dict", "model"];
 
+/// The number of objects that any pickle may hold; a larger file may hold more.
+const MANY_OBJECTS: usize = 1 << 13;
+
 /// Returns the tensors and their size in bytes, or a description of the file's fault.
 pub(super) fn table(bytes: &[u8]) -> Result<(BTreeMap<String, Stored>, u64), String> {
     if !bytes.starts_with(b"PK") {
@@ -28,7 +31,8 @@ pub(super) fn table(bytes: &[u8]) -> Result<(BTreeMap<String, Stored>, u64), Str
     if files.get(&format!("{prefix}byteorder")).is_some_and(|range| content(range) != b"little") {
         return Err("its numbers are not little-endian".into());
     }
-    let pickle = pickle::read(content(range))?;
+    // A tensor takes some forty objects, and hundreds of bytes even if it is tiny.
+    let pickle = pickle::read(content(range), MANY_OBJECTS + bytes.len() / 32)?;
     let entries = pickle.entries().ok_or("its pickle holds no dictionary of tensors")?;
     let (mut tensors, mut size) = (BTreeMap::new(), 0);
     let mut add = |name: &str, object: &Object| {

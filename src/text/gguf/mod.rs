@@ -1,8 +1,14 @@
 //! Tokenizers and chat templates made from the metadata of GGUF files.
 //!
-//! Byte-level BPE (`gpt2`: GPT-2, Llama 3, Qwen) merges bytes within words, which are found by the pre-tokenizer
-//! that `tokenizer.ggml.pre` names. SentencePiece BPE (`llama`: Llama 2, Gemma) merges characters in the order of
-//! the scores of the results.
+//! | `tokenizer.ggml.model` | |
+//! | --- | --- |
+//! | `gpt2` | Byte-level BPE (GPT-2, Llama 3, Qwen) merges bytes within words, which are found by the pre-tokenizer that `tokenizer.ggml.pre` names. |
+//! | `llama` | SentencePiece BPE (Llama 2, Gemma) merges characters in the order of the scores of the results. |
+//! | `gemma4` | The same, in the order of a list of merges. |
+//! | `t5` | SentencePiece's unigram model (T5, XLM-R) takes the most likely pieces. |
+//! | `bert` | WordPiece (BERT) takes the longest pieces from the left of each word. |
+//!
+//! A file of any other kind can be used with token ids, or with a tokenizer of your own.
 //!
 //! ```
 //! use eft::candle::Gguf;
@@ -17,49 +23,46 @@
 mod bytes;
 mod parts;
 mod pieces;
+mod replacements;
+mod unigram;
+mod word_piece;
 mod words;
 
-use eft_backend_candle::gguf::{TokenKind, TokenizerFields};
+use eft_backend_candle::gguf::{TokenKind, TokenizerFields, TokenizerKind};
 use eft_core::TokenId;
-use eft_models::{Error, Result, Spelling};
+use eft_models::{Error, Result};
 use tokenizers::AddedToken;
-use tokenizers::models::bpe::{BpeBuilder, Vocab};
 use tokenizers::processors::template::TemplateProcessing;
 
 use super::chat::{ChatTemplate, DEFAULT};
 use super::config;
 use super::tokenizer::Tokenizer;
-use parts::by_id;
+use parts::{End, bad, by_id, text};
 
 /// Returns the tokenizer that a file describes.
 ///
 /// # Errors
-/// * [`Error::Config`], naming the field, if the pre-tokenizer is not supported, a field is missing, or a merge is not
-///   of two tokens to a third.
+/// * [`Error::Config`], naming the field, if the pre-tokenizer is not supported, a field is missing, a merge is not of
+///   two tokens to a third, or the replacements of characters are damaged.
 /// * [`Error::BadFile`] if the fields contradict each other.
 pub fn tokenizer(fields: &TokenizerFields) -> Result<Tokenizer> {
-    let parts = match fields.spelling {
-        Spelling::ByteLevel => bytes::parts(fields)?,
-        Spelling::Plain | Spelling::Pieces | Spelling::Words => pieces::parts(fields)?,
+    let parts = match fields.kind {
+        TokenizerKind::Bytes => bytes::parts(fields)?,
+        TokenizerKind::Pieces => pieces::scored(fields)?,
+        TokenizerKind::MergedPieces => pieces::listed(fields)?,
+        TokenizerKind::Unigram => unigram::parts(fields)?,
+        TokenizerKind::WordPiece => word_piece::parts(fields)?,
+        other => {
+            let reason = format!("is of the kind {other:?}, which is not supported here");
+            return Err(fields.wrong("tokenizer.ggml.model", reason));
+        }
     };
-    let bad =
-        |reason: tokenizers::Error| Error::BadFile { file: fields.file().into(), reason: reason.to_string() };
-    let model = BpeBuilder::new()
-        .vocab_and_merges(vocab(fields), parts.merges)
-        .ignore_merges(parts.ignores_merges)
-        .byte_fallback(parts.falls_back)
-        .fuse_unk(parts.falls_back);
-    let unknown = fields.unknown.filter(|_| parts.falls_back).and_then(|id| text(fields, id));
-    let model = match unknown {
-        Some(unknown) => model.unk_token(unknown.to_owned()),
-        None => model,
-    };
-    let mut inner = tokenizers::Tokenizer::new(model.build().map_err(bad)?);
-    inner.with_normalizer(parts.normalizer).map_err(bad)?;
+    let mut inner = tokenizers::Tokenizer::new(parts.model);
+    inner.with_normalizer(parts.normalizer).map_err(bad(fields))?;
     inner.with_pre_tokenizer(parts.pre_tokenizer);
     inner.with_decoder(Some(parts.decoder));
-    inner.with_post_processor(begin_and_end(fields, parts.begins)?);
-    inner.add_tokens(added(fields)).map_err(bad)?;
+    inner.with_post_processor(begin_and_end(fields, parts.begins, parts.end)?);
+    inner.add_tokens(added(fields)).map_err(bad(fields))?;
     Tokenizer::new(inner, fields.file())
 }
 
@@ -82,15 +85,6 @@ pub fn template(fields: &TokenizerFields, name: Option<&str>) -> Result<Option<C
     Ok(Some(known.fold(template, |template, (role, token)| template.token(role, token))))
 }
 
-fn text(fields: &TokenizerFields, id: TokenId) -> Option<&str> {
-    fields.tokens.get(id as usize).map(String::as_str)
-}
-
-fn vocab(fields: &TokenizerFields) -> Vocab {
-    let tokens = by_id(fields).filter(|(_, _, kind)| *kind != TokenKind::Unused);
-    tokens.map(|(id, text, _)| (text.clone(), id)).collect()
-}
-
 /// The tokens that are matched before any merge.
 fn added(fields: &TokenizerFields) -> Vec<AddedToken> {
     let token = |(_, text, kind): (TokenId, &String, TokenKind)| match kind {
@@ -102,17 +96,17 @@ fn added(fields: &TokenizerFields) -> Vec<AddedToken> {
 }
 
 /// The tokens put before and after a sequence.
-fn begin_and_end(fields: &TokenizerFields, begins: bool) -> Result<Option<TemplateProcessing>> {
-    let [begin, end] = [
-        (fields.add_bos.unwrap_or(begins), fields.bos, "tokenizer.ggml.bos_token_id"),
-        (fields.add_eos.unwrap_or(false), fields.eos, "tokenizer.ggml.eos_token_id"),
-    ]
-    .map(|(wanted, id, field)| match id.and_then(|id| Some((id, text(fields, id)?))) {
-        _ if !wanted => Ok(None),
-        Some(found) => Ok(Some(found)),
-        None => Err(fields.wrong(field, "is missing, though every sequence gets the token")),
-    });
-    let token = |found: Option<(TokenId, &str)>| found.map(|(id, text)| (text.to_owned(), id));
-    let processing = config::begin_and_end(token(begin?), token(end?));
+fn begin_and_end(
+    fields: &TokenizerFields,
+    begins: bool,
+    end: Option<End>,
+) -> Result<Option<TemplateProcessing>> {
+    let token = |field: &str, id: Option<TokenId>| {
+        let found = id.and_then(|id| Some((text(fields, id)?.to_owned(), id)));
+        found.ok_or_else(|| fields.wrong(field, "is missing, though every sequence gets the token"))
+    };
+    let begin = begins.then(|| token("tokenizer.ggml.bos_token_id", fields.bos)).transpose()?;
+    let end = end.map(|end| token(end.field, end.id)).transpose()?;
+    let processing = config::begin_and_end(begin, end);
     processing.map_err(|reason| Error::BadFile { file: fields.file().into(), reason })
 }

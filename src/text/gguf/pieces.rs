@@ -1,42 +1,51 @@
-//! SentencePiece BPE.
+//! BPE of SentencePiece's pieces: in the order of scores, or of a list of merges.
 use std::collections::HashMap;
 
 use eft_backend_candle::gguf::{TokenKind, TokenizerFields};
-use eft_models::{Error, Result};
-use tokenizers::decoders::byte_fallback::ByteFallback;
-use tokenizers::decoders::fuse::Fuse;
-use tokenizers::decoders::sequence::Sequence as Decoders;
-use tokenizers::normalizers::{Prepend, Replace, Sequence as Normalizers};
-use tokenizers::{DecoderWrapper, NormalizerWrapper};
+use eft_models::Result;
+use tokenizers::NormalizerWrapper;
+use tokenizers::SplitDelimiterBehavior::Isolated;
+use tokenizers::normalizers::{Prepend, Replace, Sequence};
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
-use super::parts::{Parts, by_id};
+use super::parts::{End, Parts, bad, by_id, listed_merges, of_pieces, pairs, scores};
 
-pub(super) fn parts(fields: &TokenizerFields) -> Result<Parts> {
-    if fields.scores.is_empty() && !fields.tokens.is_empty() {
-        return Err(fields.wrong("tokenizer.ggml.scores", "is missing"));
-    }
-    let bad = |e: tokenizers::Error| Error::BadFile { file: fields.file().into(), reason: e.to_string() };
+/// In the order of scores, as in Llama 2. A sequence begins with a space.
+pub(super) fn scored(fields: &TokenizerFields) -> Result<Parts> {
     let mut normalizers: Vec<NormalizerWrapper> = Vec::new();
     if fields.add_space.unwrap_or(true) {
         normalizers.push(Prepend::new("▁".into()).into());
     }
-    normalizers.push(Replace::new(" ", "▁").map_err(bad)?.into());
-    let spaces = Replace::new("▁", " ").map_err(bad)?;
-    let decoders: [DecoderWrapper; 3] = [spaces.into(), ByteFallback::new().into(), Fuse::new().into()];
+    normalizers.push(Replace::new(" ", "▁").map_err(bad(fields))?.into());
     Ok(Parts {
-        merges: merges(fields),
-        ignores_merges: false,
-        falls_back: true,
-        begins: true,
-        normalizer: Some(Normalizers::new(normalizers).into()),
+        model: pairs(fields, scored_merges(fields, scores(fields)?), false, true)?,
+        normalizer: Some(Sequence::new(normalizers).into()),
         pre_tokenizer: None,
-        decoder: Decoders::new(decoders.into()).into(),
+        decoder: of_pieces(fields)?,
+        begins: fields.add_bos.unwrap_or(true),
+        end: End::of_sequence(fields, false),
+    })
+}
+
+/// In the order of a list of merges, as in Gemma 4. Runs of line breaks are words of their own.
+pub(super) fn listed(fields: &TokenizerFields) -> Result<Parts> {
+    let lines =
+        Split::new(SplitPattern::Regex(r"[^\n]+|\n+".into()), Isolated, false).map_err(bad(fields))?;
+    // llama.cpp overrules files of this rule.
+    let always_begins = !matches!(fields.pre.as_deref(), Some("sarvam-moe"));
+    Ok(Parts {
+        model: pairs(fields, listed_merges(fields)?, false, true)?,
+        normalizer: Some(Replace::new(" ", "▁").map_err(bad(fields))?.into()),
+        pre_tokenizer: Some(lines.into()),
+        decoder: of_pieces(fields)?,
+        begins: always_begins || fields.add_bos.unwrap_or(false),
+        end: End::of_sequence(fields, false),
     })
 }
 
 /// All pairs of pieces that make a third piece, in descending order of its score. SentencePiece looks for them while it
 /// merges; the library needs them in advance.
-fn merges(fields: &TokenizerFields) -> Vec<(String, String)> {
+fn scored_merges(fields: &TokenizerFields, scores: &[f32]) -> Vec<(String, String)> {
     let normal = || by_id(fields).filter(|(_, _, kind)| *kind == TokenKind::Normal);
     let ids: HashMap<_, _> = normal().map(|(id, text, _)| (text.as_str(), id)).collect();
     let mut merges = Vec::new();
@@ -44,7 +53,7 @@ fn merges(fields: &TokenizerFields) -> Vec<(String, String)> {
         for (at, _) in piece.char_indices().skip(1) {
             let (left, right) = piece.split_at(at);
             if let (Some(l), Some(r)) = (ids.get(left), ids.get(right)) {
-                merges.push((fields.scores[id as usize], (id, *l, *r), left, right));
+                merges.push((scores[id as usize], (id, *l, *r), left, right));
             }
         }
     }

@@ -1,10 +1,10 @@
 //! The fields that only some families have.
-use candle_core::quantized::gguf_file::Value as Field;
 use eft_models::{Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::Reader;
 use crate::gguf::metadata::whole;
+use crate::gguf::value::Value as Field;
 
 /// The field that says which layers have a sliding window: a list with an entry for each, or the distance between layers
 /// without one.
@@ -72,14 +72,17 @@ impl Reader<'_> {
         let name = |slides: bool| if slides { "sliding_attention" } else { "full_attention" };
         let kinds: Vec<_> = match self.metadata.get(&key) {
             None => return Ok(()),
-            Some(Field::Array(slides)) => {
+            Some(Field::List(_)) => {
+                const EXPECTED: &str = "a boolean or a non-negative integer";
                 let kind = |slides: &Field| match slides {
-                    Field::Bool(slides) => Some(name(*slides)),
+                    Field::Flag(slides) => Some(name(*slides)),
                     other => whole(other).map(|slides| name(slides > 0)),
                 };
-                let kinds = slides.iter().map(kind).collect::<Option<Vec<_>>>();
-                let kinds = kinds.filter(|kinds| kinds.len() as u64 == layers);
-                kinds.ok_or_else(|| self.metadata.wrong(&key, "does not have one entry for each layer"))?
+                let kinds = self.metadata.entries(&key, EXPECTED, kind)?.unwrap_or_default();
+                if kinds.len() as u64 != layers {
+                    return Err(self.metadata.wrong(&key, "does not have one entry for each layer"));
+                }
+                kinds
             }
             Some(_) => {
                 let period = self.metadata.whole(&key)?.unwrap_or(0);
@@ -95,7 +98,7 @@ impl Reader<'_> {
 
     fn granite(&self, config: &mut Map<String, Value>) -> Result<()> {
         const ROTATES: &str = "rope.scaling.finetuned";
-        if matches!(self.metadata.get(&self.key(ROTATES)), Some(Field::Bool(false))) {
+        if matches!(self.metadata.get(&self.key(ROTATES)), Some(Field::Flag(false))) {
             let reason = "is false: models of this family without positions are not supported";
             return Err(self.metadata.wrong(&self.key(ROTATES), reason));
         }
@@ -133,10 +136,8 @@ impl Reader<'_> {
     fn neox(&self, config: &mut Map<String, Value>) -> Result<()> {
         const PARALLEL: &str = "use_parallel_residual";
         let key = self.key(PARALLEL);
-        match self.metadata.get(&key) {
-            None => {}
-            Some(Field::Bool(parallel)) => drop(config.insert(PARALLEL.into(), (*parallel).into())),
-            Some(_) => return Err(self.metadata.wrong(&key, "is not a boolean")),
+        if let Some(parallel) = self.metadata.flag(&key)? {
+            config.insert(PARALLEL.into(), parallel.into());
         }
         config.insert("attention_bias".into(), self.has("blk.0.attn_qkv.bias").into());
         Ok(())

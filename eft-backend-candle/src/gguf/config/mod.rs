@@ -4,12 +4,12 @@ mod architecture;
 mod families;
 mod positions;
 
-use candle_core::quantized::gguf_file::Value as Field;
 use eft_models::{DecoderSpec, Error, Result};
 use serde_json::{Map, Value};
 
 use super::metadata::Metadata;
 use super::tensors::Tensors;
+use super::value::Value as Field;
 pub(super) use architecture::Architecture;
 
 /// Builds the spec of the model from the metadata, as its family defines it.
@@ -25,11 +25,18 @@ pub(super) fn spec(metadata: &Metadata, tensors: &Tensors) -> Result<(DecoderSpe
         let reason = "is not 0: this architecture is not supported with a mixture of experts";
         return Err(metadata.wrong(&reader.key("expert_count"), reason));
     }
+    // A layer costs memory as soon as it is described.
+    const LAYERS: &str = "block_count";
+    let (layers, tensors) = (metadata.whole(&reader.key(LAYERS))?.unwrap_or(0), tensors.count());
+    if layers > tensors as u64 {
+        let reason = format!("is {layers}, but the file has only {tensors} tensors");
+        return Err(metadata.wrong(&reader.key(LAYERS), reason));
+    }
     let config = reader.config()?;
     let spec = DecoderSpec::from_config(&metadata.file, &config);
     let mut spec = spec.map_err(|error| reader.renamed(error))?;
     reader.stretch(&mut spec)?;
-    reader.limit(&mut spec)?;
+    reader.grow(&mut spec)?;
     if let Some(scale) = metadata.number(&reader.key("attention.scale"))?.filter(|scale| *scale != 0.0) {
         spec.layers.iter_mut().for_each(|layer| layer.attention.scale = scale as f32);
     }
@@ -56,7 +63,7 @@ impl Reader<'_> {
         let key = self.key(field);
         Ok(match self.metadata.get(&key) {
             None => None,
-            Some(Field::F32(_) | Field::F64(_)) => self.metadata.number(&key)?.map(Value::from),
+            Some(Field::Float(_)) => self.metadata.number(&key)?.map(Value::from),
             Some(_) => self.metadata.whole(&key)?.map(Value::from),
         })
     }
@@ -118,8 +125,12 @@ impl Reader<'_> {
             config.insert("rotary_pct".into(), 1.0.into());
         }
         if self.architecture.interleaved && width % 2 == 1 {
-            let reason = format!("is {width}; expected an even number");
-            return Err(self.metadata.wrong(&self.key("attention.key_length"), reason));
+            let field = match whole("attention.key_length")? {
+                Some(_) => "attention.key_length",
+                None => "embedding_length",
+            };
+            let reason = format!("makes heads of a width of {width}; expected an even number");
+            return Err(self.metadata.wrong(&self.key(field), reason));
         }
         config.insert("head_dim".into(), width.into());
         Ok(())

@@ -1,4 +1,5 @@
 //! The scaling of rotary positions, by which models are extended to longer contexts.
+use eft_models::spec::Temperature;
 use eft_models::{DecoderSpec, Error, Result};
 use serde_json::{Map, Value};
 
@@ -92,14 +93,15 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Limits the context of a model whose attention is scaled by position to the positions at which the scale is 1.
-    pub(super) fn limit(&self, spec: &mut DecoderSpec) -> Result<()> {
-        if self.number("attention.temperature_scale")?.is_none_or(|scale| scale.as_f64() == Some(0.0)) {
-            return Ok(());
-        }
-        let original = self.number(ORIGINAL)?.and_then(|original| original.as_u64());
-        let original = original.ok_or_else(|| self.metadata.wrong(&self.key(ORIGINAL), "is missing"))?;
-        spec.context = spec.context.min(usize::try_from(original).unwrap_or(usize::MAX));
+    /// Lets queries grow with their position, where the file says so: from the original context on.
+    pub(super) fn grow(&self, spec: &mut DecoderSpec) -> Result<()> {
+        let scale = self.metadata.number(&self.key("attention.temperature_scale"))?;
+        let Some(scale) = scale.filter(|scale| *scale != 0.0) else { return Ok(()) };
+        let original = self.metadata.whole(&self.key(ORIGINAL))?.and_then(|size| usize::try_from(size).ok());
+        let every = original.filter(|size| *size > 0);
+        let every = every.ok_or_else(|| self.metadata.wrong(&self.key(ORIGINAL), "is missing, or 0"))?;
+        let temperature = Temperature { scale: scale as f32, every, first: 0 };
+        spec.layers.iter_mut().for_each(|layer| layer.attention.temperature = Some(temperature));
         Ok(())
     }
 }

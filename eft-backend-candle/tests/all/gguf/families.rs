@@ -50,11 +50,22 @@ fn every_family_scores_as_transformers() {
     }
 }
 
-/// The position-dependent factors of queries are 1 within the original context only. Rotary positions reach as far as the file
-/// says.
+/// Past the original context, queries grow with their position.
 #[test]
-fn contexts_end_where_queries_are_scaled() {
-    for (name, context) in [("mistral3", 32), ("phi3-long", 128), ("olmo3", 128), ("falcon", 2048)] {
+fn queries_grow_past_the_original_context() {
+    let golden = file("mistral3-past.safetensors");
+    let [expected] = &logits(&golden)[..] else { panic!("one prompt") };
+    let prompt: Vec<TokenId> = (0..100).map(|i| 3 + i * i % 61).collect();
+    let source = load_gguf(file("mistral3.gguf"), &Candle::cpu()).unwrap();
+    let worst = difference(&scores(&source, &prompt), expected);
+    println!("largest difference of a logit {worst:.1e}");
+    assert!(worst <= 1e-4, "{worst}");
+}
+
+/// Rotary positions reach as far as the file says.
+#[test]
+fn contexts_are_those_of_the_files() {
+    for (name, context) in [("mistral3", 128), ("phi3-long", 128), ("olmo3", 128), ("falcon", 2048)] {
         assert_eq!(Gguf::open(file(&format!("{name}.gguf"))).unwrap().spec().context, context, "{name}");
     }
 }

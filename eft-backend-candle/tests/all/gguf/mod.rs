@@ -165,12 +165,12 @@ fn ids_that_are_no_tokens_are_ignored_with_a_warning() {
             assert!(warning.finding.contains("not a token"), "{}", warning.finding);
         }
     }
-    let other = with_vocab(fields("llama"), "t5", &[]);
+    let other = with_vocab(fields("llama"), "rwkv", &[]);
     write(&file, &other, &tensors("llama"), GgmlDType::F32);
     let gguf = Gguf::open(&file).unwrap();
     assert!(gguf.tokenizer().is_none());
     assert!(
-        gguf.warnings()[0].field == "tokenizer.ggml.model" && gguf.warnings()[0].finding.contains("`t5`")
+        gguf.warnings()[0].field == "tokenizer.ggml.model" && gguf.warnings()[0].finding.contains("`rwkv`")
     );
     let unnamed = with_vocab(fields("llama"), "gpt2", &[]);
     write(&file, &unnamed, &tensors("llama"), GgmlDType::F32);

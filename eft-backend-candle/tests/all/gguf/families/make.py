@@ -66,6 +66,8 @@ FAMILIES = {
         new_decoder_architecture=True, num_ln_in_parallel_attn=1)),
 }
 OTHER = {"phi3-long": "llama.cpp takes the long factors as soon as the context that it reserves is long"}
+# Prompts past the original context.
+PAST = {"mistral3": [3 + i * i % 61 for i in range(100)]}
 PROMPTS = [[1, 5, 9, 60, 33, 7, 12, 50, 4, 41, 18, 37, 3], [42, 42, 17, 63, 5, 29, 11]]
 PERMUTED = (ARCH.LLAMA, ARCH.MISTRAL3, ARCH.SMOLLM3, ARCH.GRANITE)
 
@@ -220,6 +222,12 @@ def main(names):
         with torch.no_grad():
             logits = [model(torch.tensor([prompt]), use_cache=False).logits[0].contiguous() for prompt in PROMPTS]
         save_file({f"logits.{i}": rows for i, rows in enumerate(logits)}, HERE / f"{name}.safetensors")
+        if name in PAST:
+            with torch.no_grad():
+                past = model(torch.tensor([PAST[name]]), use_cache=False).logits[0].contiguous()
+            save_file({"logits.0": past}, HERE / f"{name}-past.safetensors")
+            others = by_llama_cpp(out, [PAST[name]])
+            print(f"{name:16} past its context, llama.cpp differs by {others and np.abs(past.numpy() - others[0]).max()}")
         others = by_llama_cpp(out, PROMPTS)
         worst = others and max(np.abs(a.numpy() - b).max() for a, b in zip(logits, others))
         spread = logits[0].std().item()

@@ -1,0 +1,40 @@
+//! How much memory it takes to read a broken file.
+use std::path::Path;
+
+/// The number of bytes that may be allocated at once beside as many as the files have.
+const ALLOWANCE: u64 = 1 << 20;
+
+/// The size of a file, or of all files in a folder.
+fn size(path: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return std::fs::metadata(path).map_or(0, |file| file.len());
+    };
+    entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+/// Runs `read`, which reads these files, and checks that it does not allocate much more memory than they have bytes.
+pub(super) fn bounded<T>(files: &Path, read: impl FnOnce() -> T) -> T {
+    let mut result = None;
+    let most = allocation_counter::measure(|| result = Some(read())).bytes_max;
+    let size = size(files);
+    assert!(most <= size + ALLOWANCE, "{most} bytes of memory for {size} bytes of files");
+    result.unwrap()
+}
+
+/// Checks that `read` of these files is an error with all of these words, is short, and takes little memory.
+#[track_caller]
+pub(super) fn refused(files: &Path, what: &str, words: &[&str], read: impl FnOnce() -> Result<(), String>) {
+    let error = bounded(files, read).expect_err(what);
+    for word in words {
+        assert!(error.contains(word), "{what}: `{word}` is not in: {error}");
+    }
+    assert!(error.len() < 2000, "{what}: {error}");
+}
+
+#[test]
+fn memory_is_measured() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    assert_eq!(bounded(file.path(), || vec![1u8; 1000].len()), 1000);
+    let much = std::panic::catch_unwind(|| bounded(file.path(), || vec![1u8; 2 << 20].len()));
+    assert!(much.is_err(), "two mebibytes for an empty file");
+}
