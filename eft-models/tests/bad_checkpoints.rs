@@ -48,7 +48,7 @@ fn a_wrong_field_is_named() {
         let groups = json!({"group_0": {"weights": weights}});
         quantised(json!({"quant_method": "compressed-tensors", "format": format, "config_groups": groups}))
     };
-    let cases: [(&str, &str, Value); 48] = [
+    let cases: [(&str, &str, Value); 55] = [
         ("llama", "hidden_size", Value::Null),
         ("llama", "hidden_size", json!(0)),
         ("llama", "hidden_size", json!(1u64 << 40)),
@@ -88,13 +88,20 @@ fn a_wrong_field_is_named() {
         ("llama4", "num_local_experts", json!(1 << 20)),
         ("llama4", "attention_chunk_size", json!(0)),
         ("llama4", "head_dim", Value::Null),
+        ("gpt-oss", "head_dim", Value::Null),
+        ("gpt-oss", "rope_parameters", Value::Null),
+        ("gpt-oss", "swiglu_limit", json!(-1.0)),
+        ("gpt-oss", "num_experts_per_tok", json!(5)),
+        ("gpt-oss", "layer_types", json!(["chunked_attention", "full_attention"])),
+        ("gemma3", "model_type", json!("gemma3n_text")),
         quantised(json!({"quant_method": "quanto", "weights": "int4"})),
         quantised(json!({"quant_method": "gptq", "bits": 3})),
         quantised(json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"})),
         quantised(json!({"quant_method": "awq", "bits": 4, "version": "gemv"})),
         quantised(json!({"quant_method": "bitsandbytes", "bnb_4bit_quant_storage": "bfloat16"})),
         quantised(json!({"quant_method": "fp8", "weight_block_size": [128]})),
-        compressed("nvfp4-pack-quantized", json!({"num_bits": 4})),
+        compressed("nvfp4-pack-quantized", json!({"num_bits": 8})),
+        compressed("mxfp6-pack-quantized", json!({"num_bits": 6})),
         compressed("int-quantized", json!({"num_bits": 8, "symmetric": false})),
         compressed("int-quantized", json!({"num_bits": 8, "strategy": "token"})),
     ];
@@ -219,6 +226,8 @@ fn faults_of_quantised_weights_are_named() {
         ("qwen2-fp8", "weight_scale_inv", "weight"),
         ("qwen2-compressed-int8", "weight_scale", "weight"),
         ("qwen2-compressed-int4", "weight_scale", "weight_packed"),
+        ("qwen2-compressed-nvfp4", "weight_scale", "weight_packed"),
+        ("qwen2-compressed-nvfp4", "weight_global_scale", "weight_packed"),
         ("qwen2-bnb-int8", "SCB", "weight"),
         ("qwen2-bnb-fp4", "weight.absmax", "weight"),
         ("qwen2-bnb-fp4", "weight.quant_map", "weight"),
@@ -243,6 +252,49 @@ fn faults_of_quantised_weights_are_named() {
         let fault = fault(folder.path());
         assert!(fault.starts_with(&format!("{layer}.{part} has shape")), "{fault}");
     }
+}
+
+#[test]
+fn faults_of_stacked_weights_are_named() {
+    let name = "model.layers.1.mlp.experts.down_proj";
+    let fault = |folder: &Path, shape: [usize; 3]| match Checkpoint::open(folder)
+        .unwrap()
+        .part(name, 3, &shape)
+        .map(drop)
+    {
+        Err(Error::BadTensor { tensor, reason, .. }) => format!("{tensor} {reason}"),
+        other => panic!("{other:?}"),
+    };
+    let shape = [4, 32, 32];
+    let folder = without("gpt-oss-mxfp4", &format!("{name}_scales"));
+    assert_eq!(fault(folder.path(), shape), format!("{name}_blocks has no `_scales` beside it"));
+    let folder = without("gpt-oss-mxfp4", &format!("{name}_blocks"));
+    assert_eq!(fault(folder.path(), shape), format!("{name} is missing"));
+    let folder = golden("gpt-oss-mxfp4");
+    assert!(fault(&folder, [4, 64, 32]).starts_with(&format!("{name}_blocks has shape [4, 32, 1, 16]")));
+    assert!(fault(&folder, [4, 48, 32]).starts_with(&format!("{name}_blocks is of groups of 32")));
+    // Without the method's name, bytes are not numbers.
+    let folder = copy("gpt-oss-mxfp4");
+    config(folder.path(), |c| c["quantization_config"] = Value::Null);
+    assert_eq!(fault(folder.path(), shape), format!("{name} is missing"));
+}
+
+#[test]
+fn stacked_weights_are_the_same_in_parts_and_as_blocks() {
+    let name = "model.layers.0.mlp.experts.gate_up_proj";
+    let shape = [4, 32, 64];
+    let open = || Checkpoint::open(golden("gpt-oss-mxfp4")).unwrap();
+    let (stored, exact) = (open(), open().dequantised());
+    let all = exact.tensor(name, &shape).unwrap();
+    for index in 0..4 {
+        let part = exact.part(name, index, &shape).unwrap();
+        assert_eq!(part.bytes, all.bytes[index * part.bytes.len()..][..part.bytes.len()]);
+        let blocks = stored.part(name, index, &shape).unwrap();
+        assert_eq!((blocks.shape, blocks.bytes.len()), (vec![64, 32], 64 * 17));
+    }
+    // Four bytes instead of 17/32 for each of the weights of both stacked tensors of two layers.
+    let entries = 2 * 4 * (32 * 64 + 32 * 32) as u64;
+    assert_eq!(exact.bytes() - stored.bytes(), 4 * entries - entries / 32 * 17);
 }
 
 #[test]
@@ -448,7 +500,7 @@ proptest! {
 
     #[test]
     fn damaged_configurations_never_panic(at in 0usize..1000, with in any::<u8>(), number in any::<i64>(), field in 0usize..30) {
-        for family in ["llama3", "gemma3", "falcon", "gpt2", "cohere2", "qwen3-moe", "opt", "qwen2-gptq"] {
+        for family in ["llama3", "gemma3", "falcon", "gpt2", "cohere2", "qwen3-moe", "gpt-oss", "opt", "qwen2-gptq"] {
             let folder = tempfile::tempdir().unwrap();
             std::fs::copy(golden(family).join("config.json"), folder.path().join("config.json")).unwrap();
             config(folder.path(), |c| {

@@ -18,11 +18,16 @@ const PARALLEL_THRESHOLD: usize = 1 << 18;
 /// use eft_cpu::ops::{Heads, RowCache, attend};
 /// use eft_models::spec::Reach;
 ///
-/// let spec = Heads { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, reach: Reach::default() };
+/// let (scale, softcap, reach) = (1.0, None, Reach::default());
+/// let mut spec = Heads { heads: 1, kv_heads: 1, head_dim: 2, scale, softcap, reach, sinks: None };
 /// let (mut cache, mut out) = (RowCache::default(), [0.0; 2]);
 /// // A token that attends to itself alone returns its value.
 /// attend(&[1.0, 0.0], &[1.0, 0.0], &[3.0, 4.0], 0, &mut cache, &spec, &mut out);
 /// assert_eq!(out, [3.0, 4.0]);
+/// // A sink with the same logit takes half of the weight.
+/// spec.sinks = Some(&[1.0]);
+/// attend(&[1.0, 0.0], &[1.0, 0.0], &[3.0, 4.0], 0, &mut cache, &spec, &mut out);
+/// assert_eq!(out, [1.5, 2.0]);
 /// ```
 ///
 /// # Panics
@@ -33,7 +38,7 @@ pub fn attend(
     value: &[f32],
     past: usize,
     cache: &mut RowCache,
-    spec: &Heads,
+    spec: &Heads<'_>,
     out: &mut [f32],
 ) {
     cache.append(past, key, value, spec);
@@ -49,7 +54,8 @@ pub fn attend(
         let seen = past + token + 1;
         let first = spec.reach.first(past + token);
         let (keys, values) = cache.seen(head / (spec.heads / spec.kv_heads), first..seen, spec.head_dim);
-        level::run(Attention { query, keys, values, spec, scores, out });
+        let sink = spec.sinks.map_or(f32::NEG_INFINITY, |sinks| sinks[head]);
+        level::run(Attention { query, keys, values, spec, sink, scores, out });
     };
     if runs_in_parallel(tokens * columns * (past + tokens), PARALLEL_THRESHOLD) {
         heads.collect::<Vec<_>>().into_par_iter().for_each_init(Vec::new, attend);
@@ -64,7 +70,9 @@ struct Attention<'a> {
     query: &'a [f32],
     keys: &'a [f32],
     values: &'a [f32],
-    spec: &'a Heads,
+    spec: &'a Heads<'a>,
+    /// The logit of the sink; −∞ without one.
+    sink: f32,
     scores: &'a mut Vec<f32>,
     out: &'a mut [f32],
 }
@@ -72,7 +80,7 @@ struct Attention<'a> {
 impl Kernel for Attention<'_> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
-        let Self { query, keys, values, spec, scores, out } = self;
+        let Self { query, keys, values, spec, sink, scores, out } = self;
         let width = query.len();
         scores.clear();
         scores.resize(keys.len() / width, 0.0);
@@ -82,12 +90,12 @@ impl Kernel for Attention<'_> {
                 *score = cap * (*score / cap).tanh();
             }
         }
-        let largest = largest(simd, scores);
+        let largest = largest(simd, scores).max(sink);
         // A NaN score stays NaN, and makes the sum NaN.
         for score in scores.iter_mut() {
             *score = exp(*score - largest);
         }
-        let sum = sum(simd, scores);
+        let sum = sum(simd, scores) + if sink == f32::NEG_INFINITY { 0.0 } else { exp(sink - largest) };
         weighted(simd, scores, values, 1.0 / sum, out);
     }
 }
@@ -216,12 +224,13 @@ mod tests {
     use super::*;
     use crate::tests::levels;
 
-    fn spec(width: usize, softcap: Option<f32>) -> Heads {
-        Heads { heads: 1, kv_heads: 1, head_dim: width, scale: 0.3, softcap, reach: Reach::default() }
+    fn spec(width: usize, softcap: Option<f32>) -> Heads<'static> {
+        let (scale, reach) = (0.3, Reach::default());
+        Heads { heads: 1, kv_heads: 1, head_dim: width, scale, softcap, reach, sinks: None }
     }
 
     /// Attention by its definition, in f64.
-    fn exact(query: &[f32], keys: &[f32], values: &[f32], spec: &Heads) -> Vec<f64> {
+    fn exact(query: &[f32], keys: &[f32], values: &[f32], spec: &Heads<'_>, sink: f32) -> Vec<f64> {
         let width = query.len();
         let score = |key: &[f32]| {
             let product: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
@@ -229,7 +238,7 @@ mod tests {
             spec.softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh()).exp()
         };
         let weights: Vec<_> = keys.chunks(width).map(score).collect();
-        let sum: f64 = weights.iter().sum();
+        let sum = weights.iter().sum::<f64>() + f64::from(sink).exp();
         let value = |i| weights.iter().zip(values.chunks(width)).map(move |(w, v)| w * f64::from(v[i]) / sum);
         (0..width).map(|i| value(i).sum()).collect()
     }
@@ -240,19 +249,21 @@ mod tests {
             numbers in prop::collection::vec(-1.0f32..1.0, 80 + 2 * 80 * 23),
             (width, count) in (1usize..80, 1usize..24),
             softcap in prop::option::of(1.0f32..5.0),
+            sink in prop_oneof![Just(f32::NEG_INFINITY), -30.0f32..30.0],
             nan_at in any::<prop::sample::Index>(),
         ) {
             let (query, rest) = numbers.split_at(width);
             let (keys, values) = (&rest[..count * width], &rest[count * width..2 * count * width]);
             let spec = spec(width, softcap);
-            let expected = exact(query, keys, values, &spec);
+            let expected = exact(query, keys, values, &spec, sink);
             let mut broken = keys.to_vec();
             broken[nan_at.index(keys.len())] = f32::NAN;
             for level in levels() {
                 let run = |keys: &[f32]| {
                     let (mut scores, mut out) = (Vec::new(), vec![0.0; width]);
                     let (spec, scores) = (&spec, &mut scores);
-                    level::run_at(level, Attention { query, keys, values, spec, scores, out: &mut out });
+                    let out_of = Attention { query, keys, values, spec, sink, scores, out: &mut out };
+                    level::run_at(level, out_of);
                     out
                 };
                 for (got, expected) in run(keys).iter().zip(&expected) {

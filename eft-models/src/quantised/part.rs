@@ -3,6 +3,7 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
+use super::mxfp4;
 use crate::tensor_file::{AnyTensor, bad_tensor, plain};
 use crate::{Error, Result};
 
@@ -46,11 +47,30 @@ impl Part<'_> {
         }
     }
 
+    /// The entries, which are bytes.
+    pub(super) fn bytes(&self, shape: &[usize]) -> Result<&[u8]> {
+        self.has_shape(shape)?;
+        match self.tensor.dtype {
+            Dtype::U8 => Ok(&self.tensor.bytes),
+            other => Err(self.error(format!("is of type {other:?}; expected U8"))),
+        }
+    }
+
     /// The entries, which are ordinary floating-point numbers.
     pub(super) fn numbers(&self) -> Result<Vec<f32>> {
         let numbers = plain(self.tensor.dtype).and_then(|dtype| dtype.numbers(&self.tensor.bytes));
         let other = self.tensor.dtype;
         numbers.ok_or_else(|| self.error(format!("is of type {other:?}; expected F32, F16 or BF16")))
+    }
+
+    /// The entries, which are scales: ordinary floating-point numbers, numbers of 8 bits, or exponents of powers of two.
+    pub(super) fn scales(&self) -> Result<Vec<f32>> {
+        let bytes = self.tensor.bytes.iter();
+        match self.tensor.dtype {
+            Dtype::U8 => Ok(bytes.map(|byte| mxfp4::power(*byte) as f32).collect()),
+            Dtype::F8_E4M3 => Ok(bytes.map(|byte| e4m3(*byte)).collect()),
+            _ => self.numbers(),
+        }
     }
 
     /// The two dimensions of a matrix.
