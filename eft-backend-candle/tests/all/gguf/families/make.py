@@ -46,7 +46,7 @@ FAMILIES = {
     # llama.cpp rounds the bounds of YaRN's ramp, also where the published configuration says not to.
     "gpt-oss": (ARCH.GPT_OSS, lambda: tf.GptOssConfig(
         **GATED | dict(intermediate_size=32), head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=6,
-        rope_parameters=YARN | dict(truncate=True))),
+        rope_parameters=YARN | dict(rope_theta=20.0, beta_fast=2.0, truncate=True))),
     "gpt-oss-mxfp4": (ARCH.GPT_OSS, lambda: tf.GptOssConfig(
         **GATED | dict(intermediate_size=64, num_hidden_layers=1), head_dim=16, num_local_experts=4, num_experts_per_tok=2,
         sliding_window=6, rope_parameters=PLAIN)),
@@ -203,6 +203,7 @@ def fields(writer, config, arch):
         writer.add_expert_feed_forward_length(config.moe_intermediate_size)
     if arch == ARCH.GPT_OSS:
         writer.add_expert_feed_forward_length(config.intermediate_size)
+        writer.add_rope_scaling_yarn_beta_fast(rope.get("beta_fast", 32.0))
         writer.add_sliding_window(config.sliding_window)
 
 
