@@ -4,7 +4,7 @@
 //! The matrices of all experts are one tensor of bytes, experts × outputs × groups × 16: the lower half of a byte is the
 //! first of two numbers. The exponents of the groups are another, experts × outputs × groups. These are the same numbers as
 //! in GGUF's blocks, in another order.
-use super::Part;
+use super::part::{Part, e8m0};
 use crate::Result;
 use crate::tensors::{Blocks, Dtype, RawTensor};
 
@@ -52,11 +52,6 @@ pub(super) fn number(code: u8) -> f32 {
     if code & 8 == 0 { size } else { -size }
 }
 
-/// The power of two whose exponent is stored plus 127.
-pub(super) fn power(exponent: u8) -> f64 {
-    (f64::from(exponent) - 127.0).exp2()
-}
-
 /// A matrix of such blocks in f32. Other matrices are returned as they are.
 pub(crate) fn dequantised(raw: RawTensor<'_>) -> RawTensor<'_> {
     if raw.dtype != Dtype::Quantised(Blocks::MXFP4) {
@@ -66,7 +61,7 @@ pub(crate) fn dequantised(raw: RawTensor<'_>) -> RawTensor<'_> {
         let [exponent, codes @ ..] = *block;
         let halves = codes.map(|byte| byte & 15).into_iter().chain(codes.map(|byte| byte >> 4));
         // The largest power alone is not a number of f32.
-        halves.map(move |code| (f64::from(number(code)) * power(exponent)) as f32)
+        halves.map(move |code| (f64::from(number(code)) * e8m0(exponent)) as f32)
     };
     let numbers: Vec<f32> = raw.bytes.as_chunks().0.iter().flat_map(of_block).collect();
     RawTensor::of_numbers(raw.name, &raw.shape, &numbers)

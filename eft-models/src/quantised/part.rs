@@ -3,7 +3,6 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
-use super::mxfp4;
 use crate::tensor_file::{AnyTensor, bad_tensor, plain};
 use crate::{Error, Result};
 
@@ -67,7 +66,7 @@ impl Part<'_> {
     pub(super) fn scales(&self) -> Result<Vec<f32>> {
         let bytes = self.tensor.bytes.iter();
         match self.tensor.dtype {
-            Dtype::U8 => Ok(bytes.map(|byte| mxfp4::power(*byte) as f32).collect()),
+            Dtype::U8 => Ok(bytes.map(|byte| e8m0(*byte) as f32).collect()),
             Dtype::F8_E4M3 => Ok(bytes.map(|byte| e4m3(*byte)).collect()),
             _ => self.numbers(),
         }
@@ -97,6 +96,11 @@ fn e4m3(byte: u8) -> f32 {
         _ => (1.0 + mantissa / 8.0) * (f32::from(exponent) - 7.0).exp2(),
     };
     if byte & 0x80 == 0 { size } else { -size }
+}
+
+/// The power of two of a byte of type E8M0, whose exponent is stored plus 127.
+pub(super) fn e8m0(exponent: u8) -> f64 {
+    (f64::from(exponent) - 127.0).exp2()
 }
 
 #[cfg(test)]
