@@ -80,7 +80,14 @@ FAMILIES |= {
     "llama4": lambda: tf.Llama4TextConfig(**GATED, head_dim=8, intermediate_size_mlp=40, num_local_experts=4, num_experts_per_tok=2,
                                           moe_layers=[0, 2], no_rope_layers=[1, 0, 1], attention_chunk_size=5, floor_scale=4,
                                           attn_scale=0.5),
+    # The angles depend on whether the bounds of YaRN's ramp are rounded, and the activations reach their limit.
+    "gpt-oss": lambda: tf.GptOssConfig(**TWO | dict(intermediate_size=32), head_dim=16, num_local_experts=4, num_experts_per_tok=2,
+                                       sliding_window=6, layer_types=["sliding_attention", "full_attention"], swiglu_limit=1.0,
+                                       rope_parameters=YARN | dict(rope_theta=20.0, beta_fast=2.0, truncate=False)),
 }
+# Families whose routers read little but two channels of the hidden state that depend on the token alone. So the choice of
+# experts is clear, and rounding does not change it.
+STEERED = ["llama4", "gpt-oss"]
 # Texts that outgrow the original context, after which the angles of all their positions are others.
 PAST = {
     "phi3-past": lambda: tf.Phi3Config(**TWO, partial_rotary_factor=0.75, original_max_position_embeddings=8,
@@ -99,6 +106,39 @@ EDITS = {
 PROMPTS = [[1, 5, 9, 60, 33, 7, 12, 90, 4, 41, 18, 77, 3], [1, 88], [42, 42, 17, 63, 5, 29, 11]]
 
 
+def steer(model):
+    """Gives each token one of four directions in two channels, which no layer changes. Each lies between those of two experts."""
+    marks = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
+    experts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+    for name, parameter in model.named_parameters():
+        if name.endswith("embed_tokens.weight"):
+            parameter[:, :2] = 2.0 * marks[torch.randint(4, (VOCAB,))]
+        if name.endswith("post_attention_layernorm.weight"):
+            parameter[:2] = 1.0
+        if name.endswith("router.weight"):
+            parameter *= 0.1
+            parameter[:, :2] = 3.0 * experts
+        if name.endswith(("o_proj.weight", "o_proj.bias", "down_proj.weight")):
+            parameter[:2] = 0.0
+        if name.endswith(("experts.down_proj", "experts.down_proj_bias")):
+            parameter[..., :2] = 0.0
+
+
+def watch_routers(model, per_token):
+    """A list that grows with each pass, by the smallest distance between the logits of a chosen and of another expert."""
+    margins = []
+
+    def watch(router, inputs, _):
+        logits = torch.nn.functional.linear(inputs[0], router.weight, getattr(router, "bias", None))
+        largest = logits.reshape(-1, logits.shape[-1]).topk(per_token + 1).values
+        margins.append((largest[:, -2] - largest[:, -1]).min().item())
+
+    for name, module in model.named_modules():
+        if name.endswith("router"):
+            module.register_forward_hook(watch)
+    return margins
+
+
 def main(names):
     for name in names or FAMILIES:
         torch.manual_seed(sum(map(ord, name)))
@@ -112,6 +152,9 @@ def main(names):
                     parameter.normal_(0, 1.5 / parameter.shape[-1] ** 0.5)
                 else:
                     parameter.add_(torch.randn_like(parameter) * 0.3)
+            if name in STEERED:
+                steer(model)
+        margins = watch_routers(model, config.num_experts_per_tok) if name in STEERED else []
         model.tie_weights()
         out = HERE / name
         out.mkdir(exist_ok=True)
@@ -140,6 +183,9 @@ def main(names):
         size = sum(f.stat().st_size for f in out.iterdir())
         spread = goldens["logits.0"].std().item()
         print(f"{name:14} {size / 1024:6.0f} KiB, logits' deviation {spread:.2f}, {config.architectures or model.config.architectures}")
+        if margins:
+            print(f"{name:14} smallest distance of a chosen expert's logit from the next one {min(margins):.2f}")
+            assert min(margins) > 1.0, name
 
 
 main(sys.argv[1:])

@@ -1,9 +1,9 @@
 """Makes copies of a tiny checkpoint in other formats, with the logits that transformers gives.
 
-usage: python make_formats.py [NAME...]     (needs torch and transformers, and the checkpoints of make.py)
+usage: python make_formats.py [NAME...]     (needs torch, transformers and accelerate, and the checkpoints of make.py)
 
 Quantised weights are packed number by number, as the formats are documented; transformers sees the weights that they
-stand for. One copy is a file of PyTorch.
+stand for. One copy is a file of PyTorch. Files in MXFP4 are read by transformers itself.
 """
 
 import json
@@ -131,6 +131,46 @@ def eight_bits(weight):
     return parts, steps * largest / 127
 
 
+E2M1 = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0], dtype=np.float32)
+E2M1 = np.concatenate([E2M1, -E2M1])
+
+
+def floats_of_four_bits(groups, scales):
+    """The codes of groups, two in a byte with the first in its lower half, and the numbers that they stand for."""
+    codes = np.abs(E2M1 - (groups / scales[..., None])[..., None]).argmin(-1).astype(np.uint8)
+    return torch.from_numpy(codes[..., ::2] | codes[..., 1::2] << np.uint8(4)), E2M1[codes] * scales[..., None]
+
+
+def powers_of_two(groups):
+    """A scale for each group, and its exponent plus 127."""
+    largest = np.abs(groups).max(-1)
+    exponents = np.floor(np.log2(np.where(largest == 0, 1, largest))) - 2
+    return 2 ** exponents, torch.from_numpy((exponents + 127).astype(np.uint8))
+
+
+def experts_of_four_bits(weight):
+    """MXFP4 of gpt-oss."""
+    groups = weight.swapaxes(1, 2)
+    groups = groups.reshape(*groups.shape[:2], -1, 32)  # experts × outputs × groups × 32
+    scales, exponents = powers_of_two(groups)
+    return {"_blocks": floats_of_four_bits(groups, scales)[0], "_scales": exponents}
+
+
+def packed_floats(weight, size):
+    """MXFP4 (groups of 32) and NVFP4 (of 16) of compressed-tensors."""
+    groups = weight.reshape(weight.shape[0], -1, size)
+    if size == 32:
+        scales, stored = powers_of_two(groups)
+        parts = {"weight_scale": stored}
+    else:
+        divisor = np.float32(448 * 6 / np.abs(weight).max())
+        stored = torch.from_numpy(np.abs(groups).max(-1) / 6 * divisor).to(FP8)
+        scales = stored.float().numpy() / divisor
+        parts = {"weight_scale": stored, "weight_global_scale": torch.tensor([divisor])}
+    codes, dense = floats_of_four_bits(groups, scales)
+    return parts | {"weight_packed": codes.reshape(weight.shape[0], -1)}, dense.reshape(weight.shape)
+
+
 def bitsandbytes(bits, **settings):
     return {"quant_method": "bitsandbytes", "load_in_4bit": bits == 4, "load_in_8bit": bits == 8,
             "llm_int8_skip_modules": None, "bnb_4bit_quant_storage": "uint8"} | settings
@@ -177,36 +217,51 @@ FORMATS = {
                         lambda w, _: scaled(w, torch.int8, (1, None), "weight_scale")),
     "compressed-int4": (compressed("pack-quantized", num_bits=4, type="int", strategy="group", group_size=GROUP),
                         packed_integers),
+    # Only the widths that are whole groups of 32 are quantised.
+    "compressed-mxfp4": (compressed("mxfp4-pack-quantized", num_bits=4, type="float", strategy="group", group_size=32),
+                         lambda w, _: None if w.shape[1] % 32 else packed_floats(w, 32)),
+    "compressed-nvfp4": (compressed("nvfp4-pack-quantized", num_bits=4, type="float", strategy="tensor_group", group_size=16),
+                         lambda w, _: packed_floats(w, 16)),
     "bnb-nf4": (bitsandbytes(4, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True), lambda w, _: four_bits(w, "nf4", True)),
     "bnb-fp4": (bitsandbytes(4, bnb_4bit_quant_type="fp4", bnb_4bit_use_double_quant=False), lambda w, _: four_bits(w, "fp4", False)),
     "bnb-int8": (bitsandbytes(8), lambda w, _: eight_bits(w)),
+    "mxfp4": ({"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router",
+                                                                  "model.embed_tokens", "lm_head"]}, None),
 }
+# Checkpoints other than `BASE`.
+BASES = {"mxfp4": "gpt-oss"}
 
 for name in sys.argv[1:] or FORMATS:
     settings, quantise = FORMATS[name]
     rng = np.random.default_rng(sum(map(ord, name)))
-    out = HERE / f"{BASE}-{name}"
+    base = BASES.get(name, BASE)
+    out = HERE / f"{base}-{name}"
     out.mkdir(exist_ok=True)
     stored, dense = {}, {}
-    for tensor, value in load_file(HERE / BASE / "model.safetensors").items():
-        if quantise and "proj.weight" in tensor:
-            parts, weight = quantise(value.numpy(), rng)
+    for tensor, value in load_file(HERE / base / "model.safetensors").items():
+        if base != BASE and tensor.endswith("_proj"):
+            stored |= {tensor + part: numbers for part, numbers in experts_of_four_bits(value.numpy()).items()}
+        elif quantise and "proj.weight" in tensor and (quantised := quantise(value.numpy(), rng)):
+            parts, weight = quantised
             prefix = tensor.removesuffix("weight")
             stored |= {prefix + part: numbers.contiguous() for part, numbers in parts.items()}
             dense[tensor] = torch.from_numpy(np.ascontiguousarray(weight, dtype=np.float32))
         else:
             stored[tensor] = dense[tensor] = value
-    config = json.loads((HERE / BASE / "config.json").read_text())
-    if quantise:
+    config = json.loads((HERE / base / "config.json").read_text())
+    if settings:
         save_file(stored, out / "model.safetensors", {"format": "pt"})
         config["quantization_config"] = settings
     else:
         save_torch(stored, out)
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    model = tf.AutoModelForCausalLM.from_pretrained(HERE / BASE, dtype=torch.float32, attn_implementation="eager").eval()
-    missing, unexpected = model.load_state_dict(dense, strict=False)
-    assert set(missing) <= {"lm_head.weight"} and not unexpected, (missing, unexpected)
-    prompts = json.loads((HERE / BASE / "golden.json").read_text())["prompts"]
+    by_itself = base != BASE
+    read = out if by_itself else HERE / BASE
+    model = tf.AutoModelForCausalLM.from_pretrained(read, dtype=torch.float32, attn_implementation="eager").eval()
+    if not by_itself:
+        missing, unexpected = model.load_state_dict(dense, strict=False)
+        assert set(missing) <= {"lm_head.weight"} and not unexpected, (missing, unexpected)
+    prompts = json.loads((HERE / base / "golden.json").read_text())["prompts"]
     with torch.no_grad():
         logits = {f"logits.{i}": model(torch.tensor([p]), use_cache=False).logits[0].contiguous()
                   for i, p in enumerate(prompts)}

@@ -14,10 +14,10 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use crate::config::{self, Config};
-use crate::quantised::{Part, Quantisation};
+use crate::quantised::{Part, Quantisation, mxfp4};
 use crate::spec::{DecoderSpec, LayerSpec, Layout, LinearSpec};
 use crate::tensor_file::{TensorFile, bad_tensor};
-use crate::tensors::{Dtype, RawTensor};
+use crate::tensors::{Blocks, Dtype, RawTensor};
 use crate::{Error, FieldWarning, Result};
 
 /// A model on disk, in Hugging Face's layout.
@@ -29,6 +29,7 @@ pub struct Checkpoint {
     /// From a tensor's name to the index of its file.
     tensors: BTreeMap<String, usize>,
     quantisation: Option<Quantisation>,
+    dequantised: bool,
     warnings: Vec<FieldWarning>,
 }
 
@@ -105,9 +106,8 @@ impl Checkpoint {
             tensors.extend(file.names().map(|name| (name.to_string(), index)));
         }
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
-        let warnings = Vec::new();
-        let mut checkpoint =
-            Self { name, folder: folder.into(), spec, files, tensors, quantisation, warnings };
+        let (folder, dequantised, warnings) = (folder.into(), false, Vec::new());
+        let mut checkpoint = Self { name, folder, spec, files, tensors, quantisation, dequantised, warnings };
         checkpoint.untie()?;
         Ok(checkpoint)
     }
@@ -159,6 +159,26 @@ impl Checkpoint {
         Self { name: name.into(), ..self }
     }
 
+    /// Returns the same checkpoint, with weights in MXFP4 dequantised to f32 when they are loaded. Products are then exact
+    /// up to the rounding of f32, and take the memory and time of weights in f32.
+    ///
+    /// Without it, a library that [takes](crate::Nn::takes_blocks) quantised blocks multiplies with these, and may
+    /// quantise activations for it, as it does with GGUF files. Weights that are quantised in other ways are always
+    /// dequantised.
+    ///
+    /// ```
+    /// use eft_models::{Checkpoint, Weights};
+    ///
+    /// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/gpt-oss-mxfp4");
+    /// let (stored, exact) = (Checkpoint::open(folder)?, Checkpoint::open(folder)?.dequantised());
+    /// assert!(Weights::bytes(&stored) < Weights::bytes(&exact));
+    /// # Ok::<(), eft_models::Error>(())
+    /// ```
+    #[must_use]
+    pub fn dequantised(self) -> Self {
+        Self { dequantised: true, ..self }
+    }
+
     /// Returns the folder that was opened.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -174,9 +194,14 @@ impl Checkpoint {
         let stored: u64 = self.files.iter().map(TensorFile::size).sum();
         let linears = self.spec.layers.iter().flat_map(LayerSpec::all_linears);
         let growth = linears.filter_map(|linear| {
+            let entries = linear.inputs * linear.outputs;
+            if let Layout::Stacked { .. } = linear.layout {
+                let _ = self.find_blocks(&linear.name).filter(|_| self.dequantised)?;
+                return Some((Dtype::F32.bytes(entries) - MXFP4.bytes(entries)) as u64);
+            }
             let (name, file) = self.find_quantised(&format!("{}.", linear.name))?;
             let stored = self.files[file].stored_bytes(name)?;
-            Some((Dtype::F32.bytes(linear.inputs * linear.outputs) as u64).saturating_sub(stored))
+            Some((Dtype::F32.bytes(entries) as u64).saturating_sub(stored))
         });
         stored + growth.sum::<u64>()
     }
@@ -189,8 +214,8 @@ impl Checkpoint {
     /// [`Error::BadTensor`] if the tensor is missing, or has another shape, or a type other than F32, F16 and BF16 where
     /// the configuration does not say how it is quantised.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
-        if let Some(dequantised) = self.dequantised(name, shape)? {
-            return Ok(dequantised);
+        if let Some(numbers) = self.numbers(name, shape)? {
+            return Ok(numbers);
         }
         // A model whose head is tied to its embedding may be saved with the head only.
         let tied = || self.spec.head.is_none() && name.strip_suffix(".weight") == Some(&self.spec.embedding);
@@ -198,6 +223,53 @@ impl Checkpoint {
             return Err(bad_tensor(&self.folder, name, "is missing".into()));
         };
         self.files[file].tensor(name, shape)
+    }
+
+    /// Returns one of the matrices, or vectors, that the tensor of the given name and shape consists of: that of the given
+    /// index along the first dimension. A matrix in MXFP4 is returned as quantised blocks, outputs × inputs, where the
+    /// shape says inputs × outputs; or in F32 and as the shape says, if the checkpoint is
+    /// [dequantised](Self::dequantised).
+    ///
+    /// # Errors
+    /// [`Error::BadTensor`] if the tensor is missing, or has another shape or type.
+    ///
+    /// # Panics
+    /// Panics if the index is not less than the first size.
+    pub fn part(&self, name: &str, index: usize, shape: &[usize]) -> Result<RawTensor<'_>> {
+        match self.blocks(name, index, shape)? {
+            Some(blocks) if self.dequantised => Ok(mxfp4::dequantised(blocks).transposed()),
+            Some(blocks) => Ok(blocks),
+            None => Ok(self.tensor(name, shape)?.part(index)),
+        }
+    }
+
+    /// The stored tensor that holds the numbers of stacked matrices in MXFP4, and the index of its file.
+    fn find_blocks(&self, name: &str) -> Option<(&String, usize)> {
+        self.find(&format!("{name}_blocks"))
+            .filter(|_| matches!(self.quantisation, Some(Quantisation::Mxfp4)))
+    }
+
+    /// One of the matrices of a tensor in MXFP4, as blocks; `None` if the tensor is not in MXFP4.
+    fn blocks(&self, name: &str, index: usize, shape: &[usize]) -> Result<Option<RawTensor<'_>>> {
+        let (Some((stored, _)), &[count, inputs, outputs]) = (self.find_blocks(name), shape) else {
+            return Ok(None);
+        };
+        let blocks = mxfp4::blocks([count, inputs, outputs], index, &|part| self.stored(name, part))?;
+        let of_blocks = |bytes: Vec<u8>| RawTensor {
+            name: stored,
+            shape: vec![outputs, inputs],
+            dtype: MXFP4,
+            bytes: bytes.into(),
+        };
+        Ok(blocks.map(of_blocks))
+    }
+
+    /// One of the stored tensors that make up a quantised weight, of this prefix and suffix.
+    fn stored(&self, prefix: &str, suffix: &str) -> Result<Option<Part<'_>>> {
+        let Some((name, file)) = self.find(&format!("{prefix}{suffix}")) else { return Ok(None) };
+        let file = &self.files[file];
+        let part = |tensor| Part { file: file.path(), name: name.clone(), tensor };
+        Ok(file.any(name)?.map(part))
     }
 
     /// The stored tensor that holds the numbers of a quantised weight, and the index of its file. `prefix` is the name
@@ -208,19 +280,26 @@ impl Checkpoint {
     }
 
     /// A weight that is quantised, in f32; `None` if it is not.
-    fn dequantised(&self, name: &str, shape: &[usize]) -> Result<Option<RawTensor<'_>>> {
+    fn numbers(&self, name: &str, shape: &[usize]) -> Result<Option<RawTensor<'_>>> {
+        if let (Some((stored, _)), &[count, ..]) = (self.find_blocks(name), shape) {
+            let mut all = Vec::new();
+            for index in 0..count {
+                let Some(blocks) = self.blocks(name, index, shape)? else { return Ok(None) };
+                all.extend_from_slice(&mxfp4::dequantised(blocks).transposed().bytes);
+            }
+            return Ok(Some(RawTensor {
+                name: stored,
+                shape: shape.into(),
+                dtype: Dtype::F32,
+                bytes: all.into(),
+            }));
+        }
         let (Some(quantisation), Some(prefix), &[outputs, inputs]) =
             (&self.quantisation, name.strip_suffix("weight"), shape)
         else {
             return Ok(None);
         };
-        let part = |part: &str| {
-            let Some((name, file)) = self.find(&format!("{prefix}{part}")) else { return Ok(None) };
-            let file = &self.files[file];
-            let part = |tensor| Part { file: file.path(), name: name.clone(), tensor };
-            Ok(file.any(name)?.map(part))
-        };
-        let numbers = quantisation.weight([outputs, inputs], &part)?;
+        let numbers = quantisation.weight([outputs, inputs], &|part| self.stored(prefix, part))?;
         Ok(numbers
             .zip(self.find_quantised(prefix))
             .map(|(numbers, (name, _))| RawTensor::of_numbers(name, shape, &numbers)))
@@ -245,6 +324,9 @@ fn quantisation(config: &Config<'_>, spec: &DecoderSpec) -> Result<Option<Quanti
     }
     Ok(quantisation)
 }
+
+/// The type of weights in MXFP4.
+const MXFP4: Dtype = Dtype::Quantised(Blocks::MXFP4);
 
 /// The name of the output head's tensor.
 const HEAD: &str = "lm_head.weight";

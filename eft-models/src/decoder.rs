@@ -1,5 +1,5 @@
 //! [`Decoder`]: the weights of a decoder of any family, and its forward pass over a ragged batch.
-use eft_core::{Error, TokenId};
+use eft_core::{Backend, Error, TokenId};
 
 use crate::Result;
 use crate::adapter::Adapter;
@@ -7,7 +7,7 @@ use crate::embedding::Embedding;
 use crate::feed_forward::FeedForwardPart;
 use crate::loader::ParameterLoader;
 use crate::lora::{AdapterRows, LoraLinear};
-use crate::nn::{Nn, Span, Tensor};
+use crate::nn::{AttentionInput, Nn, Span, Tensor};
 use crate::norm::Norm;
 use crate::rope::Rope;
 use crate::spec::{AttentionSpec, DecoderSpec, LayerSpec, LinearSpec, NormSpec, Projection};
@@ -28,6 +28,7 @@ struct Layer<N: Nn> {
     attention_norm: Option<Norm<N>>,
     projection: Vec<LoraLinear<N>>,
     head_norms: Option<(Norm<N>, Norm<N>)>,
+    sinks: Option<Tensor<N>>,
     output: LoraLinear<N>,
     attention_post_norm: Option<Norm<N>>,
     mlp_norm: Option<Norm<N>>,
@@ -93,6 +94,7 @@ impl<N: Nn> Decoder<N> {
             attention_norm: layer.attention_norm.as_ref().map(norm),
             projection: layer.projection.iter().map(|l| l.share(nn)).collect(),
             head_norms: layer.head_norms.as_ref().map(|(q, k)| (norm(q), norm(k))),
+            sinks: layer.sinks.as_ref().map(|sinks| nn.backend().shallow_clone(sinks)),
             output: layer.output.share(nn),
             attention_post_norm: layer.attention_post_norm.as_ref().map(norm),
             mlp_norm: layer.mlp_norm.as_ref().map(norm),
@@ -201,6 +203,12 @@ impl<N: Nn> Layer<N> {
                 Some((query, key)) => Some((norm(query)?, norm(key)?)),
                 None => None,
             },
+            sinks: match &spec.attention.sinks {
+                Some(name) => {
+                    Some(loader.nn.load(&loader.weights.tensor(name, &[spec.attention.heads])?, 0.0)?)
+                }
+                None => None,
+            },
             output: linear(&spec.attention.output)?,
             attention_post_norm: optional(&spec.attention_post_norm)?,
             mlp_norm: optional(&spec.mlp_norm)?,
@@ -287,7 +295,8 @@ impl<N: Nn> Layer<N> {
             let factors: Vec<_> = positions.map(|position| temperature.factor(position)).collect();
             query = nn.scale_rows(&query, &factors)?;
         }
-        let attended = nn.attention(&query, &key, &value, cache, batch.spans, spec)?;
+        let input = AttentionInput { query: &query, key: &key, value: &value, sinks: self.sinks.as_ref() };
+        let attended = nn.attention(input, cache, batch.spans, spec)?;
         self.output.forward(nn, &attended, batch.adapted)
     }
 }

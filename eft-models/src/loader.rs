@@ -2,8 +2,9 @@
 use crate::Result;
 use crate::adapter::Adapter;
 use crate::nn::Nn;
+use crate::quantised::mxfp4;
 use crate::spec::{Layout, LinearSpec};
-use crate::tensors::RawTensor;
+use crate::tensors::{Dtype, RawTensor};
 use crate::weights::Weights;
 
 /// Loads a decoder's parameters from the weights and adapters onto a device.
@@ -22,9 +23,8 @@ impl<N: Nn> ParameterLoader<'_, N> {
 
     /// The weight of a linear layer, and its bias if it has one.
     pub(crate) fn linear(&self, spec: &LinearSpec) -> Result<N::Linear> {
-        if let Layout::Stacked { index, count } = spec.layout {
-            let all = self.weights.tensor(&spec.name, &[count, spec.inputs, spec.outputs])?;
-            return Ok(self.nn.load_linear(&all.part(index), true, None)?);
+        if let Layout::Stacked { index, count, from, every } = spec.layout {
+            return self.stacked(spec, [index, count], [from, every]);
         }
         let weight_name = format!("{}.weight", spec.name);
         let bias_name = format!("{}.bias", spec.name);
@@ -32,6 +32,33 @@ impl<N: Nn> ParameterLoader<'_, N> {
         let bias = spec.bias.then(|| self.weights.tensor(&bias_name, &[spec.outputs])).transpose()?;
         let bias = bias.map(|bias| in_order(bias, spec));
         Ok(self.nn.load_linear(&weight, spec.layout == Layout::InOut, bias.as_ref())?)
+    }
+
+    /// A linear layer that consists of some columns of one of `count` matrices.
+    fn stacked(
+        &self,
+        spec: &LinearSpec,
+        [index, count]: [usize; 2],
+        [from, every]: [usize; 2],
+    ) -> Result<N::Linear> {
+        let [inputs, columns] = spec.stored_shape();
+        let matrix = self.weights.part(&spec.name, index, &[count, inputs, columns])?;
+        let chosen = || (from..columns).step_by(every);
+        // Quantised blocks are runs of inputs, so they are stored as outputs × inputs.
+        let (weight, transposed) = match matrix.dtype {
+            Dtype::Quantised(_) => {
+                let blocks = matrix.reordered(chosen());
+                (if self.nn.takes_blocks() { blocks } else { mxfp4::dequantised(blocks) }, false)
+            }
+            _ if every == 1 => (matrix, true),
+            _ => (matrix.columns(from, every), true),
+        };
+        let bias_name = format!("{}_bias", spec.name);
+        let bias = match spec.bias {
+            true => Some(self.weights.part(&bias_name, index, &[count, columns])?.reordered(chosen())),
+            false => None,
+        };
+        Ok(self.nn.load_linear(&weight, transposed, bias.as_ref())?)
     }
 }
 

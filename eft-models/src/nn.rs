@@ -133,14 +133,12 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// `span.past` tokens, overwriting any old entries; then each query attends to the tokens of its row up to its own
     /// position, or to those from [`AttentionSpec::first_seen`] on.
     ///
-    /// `query` is tokens × (`spec.heads` · `spec.head_dim`), `key` and `value` are tokens × (`spec.kv_heads` ·
-    /// `spec.head_dim`); query head `h` reads key-value head `h / (heads / kv_heads)`. Scores are multiplied by
-    /// `spec.scale`, then soft-capped. Returns the weighted sums of the values, in the shape of `query`.
+    /// Query head `h` reads key-value head `h / (heads / kv_heads)`. Scores are multiplied by `spec.scale`, then
+    /// soft-capped. If there are sinks, the weight of a token with score `s` is `exp(s) / (Σ exp(sᵢ) + exp(sink))`, with the
+    /// sink of the query's head. Returns the weighted sums of the values, in the shape of the queries.
     fn attention(
         &self,
-        query: &Tensor<Self>,
-        key: &Tensor<Self>,
-        value: &Tensor<Self>,
+        input: AttentionInput<'_, Tensor<Self>>,
         cache: &mut Self::Cache,
         spans: &[Span],
         spec: &AttentionSpec,
@@ -176,7 +174,8 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// Applies an activation function, elementwise.
     fn activate(&self, x: &Tensor<Self>, activation: Activation) -> Result<Tensor<Self>>;
 
-    /// Returns `activation(gate) · up`, elementwise (Shazeer 2020, arXiv 2002.05202).
+    /// Returns `activation(gate) · up`, elementwise (Shazeer 2020, arXiv 2002.05202). With
+    /// [`Activation::ClampedSwish`], it is `activation(gate) · (clamp(up, −limit, limit) + 1)`.
     fn gated(&self, gate: &Tensor<Self>, up: &Tensor<Self>, activation: Activation) -> Result<Tensor<Self>>;
 
     /// Returns a range of the columns.
@@ -187,6 +186,31 @@ pub trait Nn: Clone + Send + Sync + 'static {
 
     /// Returns `x` with row `i` of `added` added to its row `rows[i]`. The indices are distinct.
     fn add_rows(&self, x: &Tensor<Self>, rows: &[usize], added: &Tensor<Self>) -> Result<Tensor<Self>>;
+}
+
+/// What [attention](Nn::attention) reads, beside the cache.
+///
+/// ```
+/// use eft_core::Host;
+/// use eft_core::backend::Backend;
+/// use eft_models::AttentionInput;
+///
+/// // One token with one head of two channels.
+/// let x = Host.upload(&[1.0, 2.0], 2)?;
+/// let input = AttentionInput { query: &x, key: &x, value: &x, sinks: None };
+/// assert_eq!(Host.shape(input.query), (1, 2));
+/// # Ok::<(), eft_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct AttentionInput<'a, T> {
+    /// The queries of the new tokens: tokens × (`heads` · `head_dim`).
+    pub query: &'a T,
+    /// Their keys: tokens × (`kv_heads` · `head_dim`).
+    pub key: &'a T,
+    /// Their values, in the shape of the keys.
+    pub value: &'a T,
+    /// The logit of each query head's sink, a loaded vector: see [`AttentionSpec::sinks`].
+    pub sinks: Option<&'a T>,
 }
 
 /// The new tokens of one row of the batch.

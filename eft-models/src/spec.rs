@@ -9,6 +9,7 @@
 //! ```
 use eft_core::TokenId;
 
+pub use crate::layout::Layout;
 pub use crate::reach::{Reach, Temperature};
 use crate::rope::Rope;
 
@@ -98,6 +99,10 @@ pub struct AttentionSpec {
     pub chunk: Option<usize>,
     /// How queries grow with their position; `None` if they do not.
     pub temperature: Option<Temperature>,
+    /// The name of the tensor of attention sinks (Xiao et al. 2023, arXiv 2309.17453, section 3.3; OpenAI 2025, arXiv
+    /// 2508.10925, section 2.2): for each query head, the logit of a token that every query sees and whose value is zero.
+    /// `None` if the softmax is over the tokens of the text alone.
+    pub sinks: Option<String>,
 }
 
 /// How queries, keys and values are computed.
@@ -180,7 +185,7 @@ pub enum MlpShape {
 }
 
 /// An activation function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Activation {
     /// `x·sigmoid(x)`.
     Silu,
@@ -190,6 +195,14 @@ pub enum Activation {
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
+    /// `g·sigmoid(alpha·g)` with `g = min(x, limit)`, as in gpt-oss (OpenAI 2025, arXiv 2508.10925, section 2.1). In a gated
+    /// network, what it is multiplied by is changed, too: it is clamped to ±`limit`, and increased by 1.
+    ClampedSwish {
+        /// The factor within the sigmoid.
+        alpha: f32,
+        /// The largest input, which is not negative.
+        limit: f32,
+    },
 }
 
 /// A norm over each run of `width` activations of a token: all of them, or one head of queries or keys.
@@ -235,38 +248,6 @@ pub struct LinearSpec {
     pub layout: Layout,
 }
 
-/// The layout in which the weight of a linear layer is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// Outputs × inputs.
-    OutIn,
-    /// Inputs × outputs, as in GPT-2.
-    InOut,
-    /// Outputs × inputs, with queries, keys and values interleaved by key-value head, as in Falcon: each of `groups`
-    /// consists of `queries` query heads, one key head and one value head.
-    Grouped {
-        /// The number of key-value heads.
-        groups: usize,
-        /// The number of query heads for each.
-        queries: usize,
-        /// The width of a head.
-        head: usize,
-    },
-    /// Inputs × outputs, as one of several matrices of one tensor, whose name has no `.weight` at its end: the experts of Llama 4.
-    Stacked {
-        /// The index of the matrix.
-        index: usize,
-        /// The number of matrices.
-        count: usize,
-    },
-    /// Outputs × inputs, for rotary embeddings that pair neighbouring channels of each head, as in Cohere. The loader
-    /// moves the first channels of all pairs of a head before the second ones.
-    Paired {
-        /// The width of a head.
-        head: usize,
-    },
-}
-
 impl LinearSpec {
     /// A linear layer whose weight is stored as outputs × inputs.
     pub(crate) fn new(name: String, inputs: usize, outputs: usize, bias: bool) -> Self {
@@ -277,7 +258,8 @@ impl LinearSpec {
     pub fn stored_shape(&self) -> [usize; 2] {
         match self.layout {
             Layout::OutIn | Layout::Grouped { .. } | Layout::Paired { .. } => [self.outputs, self.inputs],
-            Layout::InOut | Layout::Stacked { .. } => [self.inputs, self.outputs],
+            Layout::InOut => [self.inputs, self.outputs],
+            Layout::Stacked { every, .. } => [self.inputs, self.outputs * every],
         }
     }
 }

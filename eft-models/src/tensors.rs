@@ -152,14 +152,41 @@ impl RawTensor<'_> {
     }
 
     /// Returns a tensor whose row `i` is row `order[i]` of this one, where a row is a slice along the first dimension.
+    /// It has as many rows as the order names.
     ///
     /// # Panics
     /// Panics if the order names a row that the tensor does not have.
     pub fn reordered(&self, order: impl Iterator<Item = usize>) -> Self {
         let width = self.dtype.bytes(self.shape[1..].iter().product());
+        let mut rows = 0;
+        let counted = order.inspect(|_| rows += 1);
         let bytes: Vec<u8> =
-            order.flat_map(|row| &self.bytes[row * width..(row + 1) * width]).copied().collect();
-        Self { bytes: bytes.into(), ..self.clone() }
+            counted.flat_map(|row| &self.bytes[row * width..(row + 1) * width]).copied().collect();
+        let mut shape = self.shape.clone();
+        shape[0] = rows;
+        Self { shape, bytes: bytes.into(), ..self.clone() }
+    }
+
+    /// The transpose of a matrix. The entries must not be quantised blocks.
+    #[must_use]
+    pub(crate) fn transposed(&self) -> Self {
+        let (size, [rows, columns]) = (self.dtype.bytes(1), [self.shape[0], self.shape[1]]);
+        let entry = |at: usize| &self.bytes[at * size..(at + 1) * size];
+        let of_column = |column| (0..rows).flat_map(move |row| entry(row * columns + column));
+        let bytes: Vec<u8> = (0..columns).flat_map(of_column).copied().collect();
+        Self { shape: vec![columns, rows], bytes: bytes.into(), ..self.clone() }
+    }
+
+    /// The columns of a matrix from this one on, with a distance of `every`. The entries must not be quantised blocks.
+    #[must_use]
+    pub(crate) fn columns(&self, from: usize, every: usize) -> Self {
+        let (size, width) = (self.dtype.bytes(1), self.shape[1]);
+        let chosen = |row: &[u8]| -> Vec<u8> {
+            row.chunks_exact(size).skip(from).step_by(every).flatten().copied().collect()
+        };
+        let bytes: Vec<u8> = self.bytes.chunks_exact((width * size).max(1)).flat_map(chosen).collect();
+        let shape = vec![self.shape[0], (from..width).step_by(every).count()];
+        Self { shape, bytes: bytes.into(), ..self.clone() }
     }
 
     /// Returns a tensor in which, in each run of `head` rows, the even rows come before the odd ones. The original Llama

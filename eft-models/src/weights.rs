@@ -32,6 +32,19 @@ pub trait Weights {
     /// # Errors
     /// [`Error::BadTensor`](crate::Error::BadTensor) if the tensor is missing, has another shape, or cannot be read.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>>;
+
+    /// Returns one of the matrices, or vectors, that the tensor of the given name and shape consists of: that of the given
+    /// index along the first dimension. A matrix of quantised blocks is returned as outputs × inputs, though the shape says
+    /// inputs × outputs: blocks are runs of inputs.
+    ///
+    /// # Errors
+    /// [`Error::BadTensor`](crate::Error::BadTensor) if the tensor is missing, has another shape, or cannot be read.
+    ///
+    /// # Panics
+    /// Panics if the index is not less than the first size.
+    fn part(&self, name: &str, index: usize, shape: &[usize]) -> Result<RawTensor<'_>> {
+        Ok(self.tensor(name, shape)?.part(index))
+    }
 }
 
 impl Weights for Checkpoint {
@@ -49,5 +62,9 @@ impl Weights for Checkpoint {
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
         self.tensor(name, shape)
+    }
+
+    fn part(&self, name: &str, index: usize, shape: &[usize]) -> Result<RawTensor<'_>> {
+        self.part(name, index, shape)
     }
 }

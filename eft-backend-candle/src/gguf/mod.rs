@@ -6,8 +6,8 @@
 //!
 //! The decoder is the one that runs all checkpoints: metadata are translated to the configuration of the same family,
 //! and differences in the layout of tensors are undone. Supported architectures: llama (Mixtral too), mistral3, smollm3,
-//! granite, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3, olmo2 (Olmo 3 too), command-r, cohere2, starcoder2, gptneox,
-//! falcon, gpt2.
+//! granite, qwen2, qwen3, qwen3moe, gpt-oss, gemma2, gemma3, phi3, olmo2 (Olmo 3 too), command-r, cohere2, starcoder2,
+//! gptneox, falcon, gpt2.
 //!
 //! ```no_run
 //! use eft_backend_candle::{Candle, load_gguf};
@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eft_core::{Source, Vocab};
-use eft_models::spec::{FeedForward, LayerSpec, Layout, MlpShape, NormKind, Projection};
+use eft_models::spec::{FeedForward, LayerSpec, Layout, MlpShape, MlpSpec, NormKind, Projection};
 use eft_models::{DecoderEngine, DecoderSpec, Error, FieldWarning, RawTensor, Result, Weights};
 
 use crate::{Candle, CandleNn};
@@ -199,10 +199,26 @@ fn as_stored(layer: &mut LayerSpec) {
             MlpShape::Plain(up) => (Some(up), Some(&mut mlp.down)),
             MlpShape::Gated { .. } | MlpShape::FusedGated(_) => (None, Some(&mut mlp.down)),
         },
-        FeedForward::Experts(_) => (None, None),
+        FeedForward::Experts(mixture) => {
+            mixture.experts.iter_mut().for_each(as_stored_expert);
+            (None, None)
+        }
     };
     let linears = [fused, plain, Some(&mut attention.output), down];
     linears.into_iter().flatten().for_each(|linear| linear.layout = Layout::OutIn);
+}
+
+/// Adapts an expert of gpt-oss: files hold the two layers that read its input apart, with a row for each output.
+fn as_stored_expert(expert: &mut MlpSpec) {
+    let MlpShape::Gated { gate, up } = &mut expert.shape else { return };
+    for (linear, part) in [(gate, "gate_proj"), (up, "up_proj"), (&mut expert.down, "down_proj")] {
+        if let Layout::Stacked { index, .. } = linear.layout
+            && let Some((experts, _)) = linear.name.rsplit_once('.')
+        {
+            linear.name = format!("{experts}.{index}.{part}");
+            linear.layout = Layout::OutIn;
+        }
+    }
 }
 
 fn as_stored_norm(kind: &mut NormKind) {

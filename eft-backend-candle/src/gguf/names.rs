@@ -39,7 +39,7 @@ const OUTSIDE: [(&str, &str); 10] = [
 const LAYERS: [&str; 3] = ["model.layers.", "transformer.h.", "gpt_neox.layers."];
 
 /// Tensors of a layer, after the layer's prefix.
-const INSIDE: [(&str, &str); 30] = [
+const INSIDE: [(&str, &str); 32] = [
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
@@ -56,6 +56,8 @@ const INSIDE: [(&str, &str); 30] = [
     ("mlp.gate_up_proj", "ffn_up"),
     ("mlp.gate", "ffn_gate_inp"),
     ("block_sparse_moe.gate", "ffn_gate_inp"),
+    ("mlp.router", "ffn_gate_inp"),
+    ("self_attn.sinks", "attn_sinks"),
     ("ln_1", "attn_norm"),
     ("ln_2", "ffn_norm"),
     ("attn.c_attn", "attn_qkv"),
@@ -85,7 +87,8 @@ const EXPERT: [(&str, &str); 6] = [
 
 /// Returns where the file holds a tensor; `None` if GGUF has no name for it.
 pub(super) fn stored(name: &str, spec: &DecoderSpec) -> Option<Place> {
-    let (stem, kind) = name.rsplit_once('.')?;
+    // Hugging Face's name of attention sinks has no `.weight` at its end.
+    let (stem, kind) = if name.ends_with(".sinks") { (name, "weight") } else { name.rsplit_once('.')? };
     let find = |table: &[(&str, &'static str)], name: &str| {
         table.iter().find(|(hugging_face, _)| *hugging_face == name).map(|(_, gguf)| *gguf)
     };
@@ -106,10 +109,10 @@ pub(super) fn stored(name: &str, spec: &DecoderSpec) -> Option<Place> {
         return Some(Place { name, expert: Some(Expert { index, count, alone }) });
     }
     // Hugging Face's `post_attention_layernorm` is the norm of attention's output in families that have one (Gemma,
-    // Olmo), and the norm before the feed-forward part in all others.
+    // Olmo), and the norm before the feed-forward part in all others. In gpt-oss, it has the former's name nevertheless.
     let norms_output = spec.layers.first().is_some_and(|layer| layer.attention_post_norm.is_some());
     let gguf = match part {
-        "post_attention_layernorm" if norms_output => "post_attention_norm",
+        "post_attention_layernorm" if norms_output || spec.family == "gpt_oss" => "post_attention_norm",
         "post_attention_layernorm" => "ffn_norm",
         part => find(&INSIDE, part)?,
     };

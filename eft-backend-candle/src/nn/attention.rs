@@ -2,25 +2,24 @@ use std::ops::Range;
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::ops;
-use eft_models::Span;
 use eft_models::spec::AttentionSpec;
+use eft_models::{AttentionInput, Span};
 
 use super::cache::Rows;
 use super::{LayerCache, host};
 
 /// Computes the attention of each span to its own row of the cache. Nothing is padded.
 pub(super) fn attend(
-    query: &Tensor,
-    key: &Tensor,
-    value: &Tensor,
+    input: AttentionInput<'_, Tensor>,
     cache: &mut LayerCache,
     spans: &[Span],
     spec: &AttentionSpec,
 ) -> Result<Tensor> {
     let rows = match &mut cache.0 {
-        Rows::Host(rows) => return host::attend([query, key, value], rows, spans, spec),
+        Rows::Host(rows) => return host::attend(input, rows, spans, spec),
         Rows::Device(rows) => rows,
     };
+    let AttentionInput { query, key, value, sinks } = input;
     let attended: Vec<_> = spans
         .iter()
         .map(|span| {
@@ -29,8 +28,8 @@ pub(super) fn attend(
             let first = spec.first_seen(span.past);
             let keys = by_head(&part(key)?, spec)?;
             let values = by_head(&part(value)?, spec)?;
-            let [keys, values] = rows[span.row].append(span.past, first, [&keys, &values])?;
-            attend_row(&part(query)?, &keys, &values, first, span.past, spec)
+            let seen = rows[span.row].append(span.past, first, [&keys, &values])?;
+            attend_row(&part(query)?, &seen, sinks, [first, span.past], spec)
         })
         .collect::<Result<_>>()?;
     match &attended[..] {
@@ -47,10 +46,9 @@ fn by_head(x: &Tensor, spec: &AttentionSpec) -> Result<Tensor> {
 /// Computes the attention of one row. The keys are those from position `first` on; `past` is the position of the first query.
 fn attend_row(
     query: &Tensor,
-    keys: &Tensor,
-    values: &Tensor,
-    first: usize,
-    past: usize,
+    [keys, values]: &[Tensor; 2],
+    sinks: Option<&Tensor>,
+    [first, past]: [usize; 2],
     spec: &AttentionSpec,
 ) -> Result<Tensor> {
     let tokens = query.dim(0)?;
@@ -69,8 +67,15 @@ fn attend_row(
             Tensor::from_vec(mask, (groups * tokens, seen), scores.device())?.to_dtype(scores.dtype())?;
         scores = scores.broadcast_add(&mask)?;
     }
+    if let Some(sinks) = sinks {
+        // The sink of a head is a further column of its scores.
+        let sinks = sinks.reshape((spec.kv_heads, groups, 1))?;
+        let sinks = sinks.broadcast_as((spec.kv_heads, groups, tokens))?;
+        scores = Tensor::cat(&[&scores, &sinks.reshape((spec.kv_heads, groups * tokens, 1))?], 2)?;
+    }
     // The softmax is computed in f32 for every type of activations.
     let weights = ops::softmax_last_dim(&scores.to_dtype(DType::F32)?)?.to_dtype(values.dtype())?;
+    let weights = if sinks.is_some() { weights.narrow(2, 0, seen)?.contiguous()? } else { weights };
     let attended = weights.matmul(values)?.reshape((spec.kv_heads, groups, tokens, width))?;
     attended.permute((2, 0, 1, 3))?.contiguous()?.flatten_from(1)
 }

@@ -1,7 +1,7 @@
 //! Runs the operations of `eft_cpu`, which work on slices, on candle tensors in main memory.
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
-use eft_models::Span;
 use eft_models::spec::{Activation, AttentionSpec};
+use eft_models::{AttentionInput, Span};
 
 use super::Linear;
 use eft_cpu::{self as cpu, ops, ops::RowCache};
@@ -77,13 +77,15 @@ pub(super) fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> Optio
 
 /// Computes the attention of each span to its own row of the cache.
 pub(super) fn attend(
-    [query, key, value]: [&Tensor; 3],
+    input: AttentionInput<'_, Tensor>,
     rows: &mut [RowCache],
     spans: &[Span],
     spec: &AttentionSpec,
 ) -> Result<Tensor> {
+    let AttentionInput { query, key, value, sinks } = input;
     let (tokens, columns) = query.dims2()?;
-    let heads = ops::Heads::from(spec);
+    let sinks = sinks.map(|sinks| with(sinks, <[f32]>::to_vec)).transpose()?;
+    let heads = ops::Heads { sinks: sinks.as_deref(), ..ops::Heads::from(spec) };
     let narrow = spec.kv_heads * spec.head_dim;
     let mut out = vec![0.0; tokens * columns];
     with(query, |query| {

@@ -26,7 +26,7 @@ use candle_nn::rotary_emb;
 use eft_core::{Result, TokenId};
 use eft_cpu::Matrix;
 use eft_models::spec::{Activation, AttentionSpec};
-use eft_models::{Dtype, Nn, RawTensor, Span};
+use eft_models::{AttentionInput, Dtype, Nn, RawTensor, Span};
 
 use crate::{Candle, to_error};
 
@@ -114,6 +114,12 @@ fn rope(x: &Tensor, head_dim: usize, cos: &Tensor, sin: &Tensor) -> candle_core:
         Tensor::cat(&[rotate(&heads.narrow(3, 0, rotated)?)?, rest], 3)?
     };
     out.reshape((tokens, columns))
+}
+
+/// Computes `g·sigmoid(alpha·g)` with `g = min(x, limit)`.
+fn clamped_swish(x: &Tensor, alpha: f32, limit: f32) -> candle_core::Result<Tensor> {
+    let gate = x.minimum(limit)?;
+    &gate * ops::sigmoid(&gate.affine(alpha.into(), 0.0)?)?
 }
 
 impl Nn for CandleNn {
@@ -219,14 +225,12 @@ impl Nn for CandleNn {
 
     fn attention(
         &self,
-        query: &Tensor,
-        key: &Tensor,
-        value: &Tensor,
+        input: AttentionInput<'_, Tensor>,
         cache: &mut LayerCache,
         spans: &[Span],
         spec: &AttentionSpec,
     ) -> Result<Tensor> {
-        attention::attend(query, key, value, cache, spans, spec).map_err(to_error)
+        attention::attend(input, cache, spans, spec).map_err(to_error)
     }
 
     fn cache(&self, rows: usize, kept: Option<usize>, _: &AttentionSpec) -> LayerCache {
@@ -269,6 +273,7 @@ impl Nn for CandleNn {
             Activation::Gelu => x.gelu_erf(),
             Activation::GeluTanh => x.gelu(),
             Activation::Relu => x.relu(),
+            Activation::ClampedSwish { alpha, limit } => clamped_swish(x, alpha, limit),
         };
         activated.map_err(to_error)
     }
@@ -279,7 +284,14 @@ impl Nn for CandleNn {
         {
             return gated.map_err(to_error);
         }
-        (self.activate(gate, activation)? * up).map_err(to_error)
+        let activated = self.activate(gate, activation)?;
+        let gated = match activation {
+            Activation::ClampedSwish { limit, .. } => {
+                up.clamp(-limit, limit).and_then(|up| up.affine(1.0, 1.0)).and_then(|up| activated * up)
+            }
+            _ => activated * up,
+        };
+        gated.map_err(to_error)
     }
 
     fn columns(&self, x: &Tensor, columns: std::ops::Range<usize>) -> Result<Tensor> {

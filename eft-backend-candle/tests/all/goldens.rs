@@ -46,6 +46,15 @@ fn products_with_larger_weights_match_f64() {
 }
 
 #[test]
+fn sinks_and_clamped_gates_of_tensor_operations_match_transformers() {
+    // As on a GPU. All other tests of this family use the operations of `eft_cpu`.
+    let golden = passed(Golden::family("gpt-oss"));
+    let checkpoint = Checkpoint::open(golden.folder()).unwrap();
+    let nn = CandleNn::new(Candle::cpu().generic(true));
+    passed(golden.check_logits(&Source::new(DecoderEngine::load(nn, &checkpoint, None).unwrap())));
+}
+
+#[test]
 fn half_precision_checkpoints_score_as_their_rounded_weights_in_f32() {
     use half::{bf16, f16};
     let golden = passed(Golden::family("llama"));

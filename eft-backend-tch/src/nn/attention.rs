@@ -1,6 +1,6 @@
 //! Attention of each row of a batch over its own cache, and soft-capping.
-use eft_models::Span;
 use eft_models::spec::AttentionSpec;
+use eft_models::{AttentionInput, Span};
 use tch::{Kind, TchError, Tensor};
 
 use super::cache::LayerCache;
@@ -11,11 +11,12 @@ type Result<T = Tensor> = std::result::Result<T, TchError>;
 ///
 /// Query, key and value are tokens × (heads · head width); so is the result.
 pub(super) fn attend(
-    [query, key, value]: [&Tensor; 3],
+    input: AttentionInput<'_, Tensor>,
     cache: &mut LayerCache,
     spans: &[Span],
     spec: &AttentionSpec,
 ) -> Result {
+    let AttentionInput { query, key, value, sinks } = input;
     let mut attended = spans
         .iter()
         .map(|span| {
@@ -24,8 +25,8 @@ pub(super) fn attend(
             // Keys before those that the first query sees are not needed by any query.
             let first = spec.first_seen(span.past);
             let (keys, values) = (by_head(&part(key)?, spec)?, by_head(&part(value)?, spec)?);
-            let [keys, values] = cache.row(span.row).append(span.past, first, [&keys, &values])?;
-            attend_row(&part(query)?, &keys, &values, [first, span.past], spec)
+            let seen = cache.row(span.row).append(span.past, first, [&keys, &values])?;
+            attend_row(&part(query)?, &seen, sinks, [first, span.past], spec)
         })
         .collect::<Result<Vec<_>>>()?;
     match attended.len() {
@@ -42,8 +43,8 @@ fn by_head(x: &Tensor, spec: &AttentionSpec) -> Result {
 /// Attention of one row. The keys are those from position `first` on; `past` is the position of the first query.
 fn attend_row(
     query: &Tensor,
-    keys: &Tensor,
-    values: &Tensor,
+    [keys, values]: &[Tensor; 2],
+    sinks: Option<&Tensor>,
     [first, past]: [usize; 2],
     spec: &AttentionSpec,
 ) -> Result {
@@ -55,8 +56,8 @@ fn attend_row(
     let query = query.f_reshape([kv_heads, groups * tokens, width])?;
     let mask =
         if tokens > 1 { Some(mask(&query, tokens, keys.size()[1], [first, past], spec)?) } else { None };
-    let attended = match spec.softcap {
-        None => {
+    let attended = match (spec.softcap, sinks) {
+        (None, None) => {
             let one = |x: &Tensor| x.f_unsqueeze(0);
             let scale = f64::from(spec.scale);
             Tensor::f_scaled_dot_product_attention(
@@ -70,14 +71,24 @@ fn attend_row(
                 false,
             )?
         }
-        Some(cap) => {
-            let scores = query.f_bmm(&keys.f_transpose(1, 2)?)?.f_mul_scalar(f64::from(spec.scale))?;
-            let mut scores = softcap(&scores, cap)?;
+        (cap, sinks) => {
+            let mut scores = query.f_bmm(&keys.f_transpose(1, 2)?)?.f_mul_scalar(f64::from(spec.scale))?;
+            if let Some(cap) = cap {
+                scores = softcap(&scores, cap)?;
+            }
             if let Some(mask) = &mask {
                 scores = scores.f_add_(mask)?;
             }
+            let seen = scores.size()[2];
+            if let Some(sinks) = sinks {
+                // The sink of a head is a further column of its scores.
+                let sinks =
+                    sinks.f_reshape([kv_heads, groups, 1])?.f_expand([kv_heads, groups, tokens], false)?;
+                scores = Tensor::f_cat(&[&scores, &sinks.f_reshape([kv_heads, groups * tokens, 1])?], 2)?;
+            }
             // The softmax is computed in f32, whatever the type.
-            scores.f_softmax(-1, Kind::Float)?.f_totype(values.f_kind()?)?.f_bmm(values)?
+            let weights = scores.f_softmax(-1, Kind::Float)?.f_totype(values.f_kind()?)?;
+            weights.f_narrow(2, 0, seen)?.f_bmm(values)?
         }
     };
     attended.f_view([kv_heads, groups, tokens, width])?.f_permute([2, 0, 1, 3])?.f_reshape([tokens, columns])

@@ -28,7 +28,7 @@ pub use linear::Linear;
 
 use eft_core::{Backend, Error, Result, TokenId};
 use eft_models::spec::{Activation, AttentionSpec};
-use eft_models::{Dtype, Nn, RawTensor, Span};
+use eft_models::{AttentionInput, Dtype, Nn, RawTensor, Span};
 use tch::{Kind, TchError, Tensor, no_grad_guard};
 
 use crate::backend::integers;
@@ -97,6 +97,12 @@ fn by_heads(
         if whole.1 == width { f(x) } else { f(&x.f_reshape([-1, width])?)?.f_view([whole.0, whole.1]) }
     };
     normed().map_err(to_error)
+}
+
+/// `g·sigmoid(alpha·g)` with `g = min(x, limit)`.
+fn clamped_swish(x: &Tensor, alpha: f32, limit: f32) -> std::result::Result<Tensor, TchError> {
+    let gate = x.f_clamp_max(f64::from(limit))?;
+    gate.f_mul_scalar(f64::from(alpha))?.f_sigmoid_()?.f_mul_(&gate)
 }
 
 impl Nn for TorchNn {
@@ -175,14 +181,12 @@ impl Nn for TorchNn {
 
     fn attention(
         &self,
-        query: &Tensor,
-        key: &Tensor,
-        value: &Tensor,
+        input: AttentionInput<'_, Tensor>,
         cache: &mut LayerCache,
         spans: &[Span],
         spec: &AttentionSpec,
     ) -> Result<Tensor> {
-        attention::attend([query, key, value], cache, spans, spec).map_err(to_error)
+        attention::attend(input, cache, spans, spec).map_err(to_error)
     }
 
     fn cache(&self, rows: usize, kept: Option<usize>, _: &AttentionSpec) -> LayerCache {
@@ -223,12 +227,23 @@ impl Nn for TorchNn {
             Activation::Gelu => x.f_gelu("none"),
             Activation::GeluTanh => x.f_gelu("tanh"),
             Activation::Relu => x.f_relu(),
+            Activation::ClampedSwish { alpha, limit } => clamped_swish(x, alpha, limit),
         };
         activated.map_err(to_error)
     }
 
     fn gated(&self, gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tensor> {
-        self.activate(gate, activation)?.f_mul_(up).map_err(to_error)
+        let mut activated = self.activate(gate, activation)?;
+        let gated = match activation {
+            Activation::ClampedSwish { limit, .. } => {
+                let limit = f64::from(limit);
+                up.f_clamp(-limit, limit)
+                    .and_then(|up| up.f_add_scalar(1.0))
+                    .and_then(|up| activated.f_mul_(&up))
+            }
+            _ => activated.f_mul_(up),
+        };
+        gated.map_err(to_error)
     }
 
     fn columns(&self, x: &Tensor, columns: std::ops::Range<usize>) -> Result<Tensor> {

@@ -24,11 +24,16 @@ const TILE: usize = 4;
 /// use eft_cpu::ops::{Heads, RowCache, attend};
 /// use eft_models::spec::Reach;
 ///
-/// let spec = Heads { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, reach: Reach::default() };
+/// let (scale, softcap, reach) = (1.0, None, Reach::default());
+/// let mut spec = Heads { heads: 1, kv_heads: 1, head_dim: 2, scale, softcap, reach, sinks: None };
 /// let (mut cache, mut out) = (RowCache::default(), [0.0; 2]);
 /// // A token that attends to itself alone returns its value.
 /// attend(&[1.0, 0.0], &[1.0, 0.0], &[3.0, 4.0], 0, &mut cache, &spec, &mut out);
 /// assert_eq!(out, [3.0, 4.0]);
+/// // A sink with the same logit takes half of the weight.
+/// spec.sinks = Some(&[1.0]);
+/// attend(&[1.0, 0.0], &[1.0, 0.0], &[3.0, 4.0], 0, &mut cache, &spec, &mut out);
+/// assert_eq!(out, [1.5, 2.0]);
 /// ```
 ///
 /// # Panics
@@ -39,7 +44,7 @@ pub fn attend(
     value: &[f32],
     past: usize,
     cache: &mut RowCache,
-    spec: &Heads,
+    spec: &Heads<'_>,
     out: &mut [f32],
 ) {
     if query.is_empty() {
@@ -67,7 +72,8 @@ pub fn attend(
             let index = start + i.min(count - 1);
             let (token, head) = (index / group, kv_head * group + index % group);
             let seen = spec.reach.first(past + token)..past + token + 1;
-            Query { query: &query[token * columns + head * width..][..width], seen }
+            let sink = spec.sinks.map_or(f32::NEG_INFINITY, |sinks| sinks[head]);
+            Query { query: &query[token * columns + head * width..][..width], seen, sink }
         });
         // Later tokens see later positions.
         let first = queries[0].seen.start;
@@ -95,6 +101,8 @@ struct Query<'a> {
     query: &'a [f32],
     /// The positions that it attends to.
     seen: Range<usize>,
+    /// The logit of its head's sink; −∞ without one.
+    sink: f32,
 }
 
 /// The attention of one to [`TILE`] queries to the keys and values of one head, of the positions from `first` on.
@@ -104,7 +112,7 @@ struct Attention<'a, 'b> {
     keys: &'a [f32],
     values: &'a [f32],
     first: usize,
-    spec: &'a Heads,
+    spec: &'a Heads<'a>,
     scratch: &'a mut Vec<f32>,
     /// A row for each query.
     out: &'a mut [f32],
@@ -154,9 +162,9 @@ impl Attention<'_, '_> {
         }
 
         let mut factors = [1.0; Q];
-        for (q, (Query { seen, .. }, scores)) in queries.iter().zip(scores.chunks_exact_mut(room)).enumerate()
-        {
-            factors[q] = 1.0 / exponentials(simd, &mut scores[..seen.len()], spec.softcap);
+        for (q, (query, scores)) in queries.iter().zip(scores.chunks_exact_mut(room)).enumerate() {
+            let scores = &mut scores[..query.seen.len()];
+            factors[q] = 1.0 / exponentials(simd, scores, spec.softcap, query.sink);
         }
 
         for (q, Query { seen, .. }) in queries.iter().enumerate().filter(|_| Q > 1) {
@@ -222,20 +230,20 @@ fn products<S: Simd, const Q: usize, const K: usize>(
     }
 }
 
-/// Replaces scores by exponentials, the largest of which is 1, and returns their sum.
+/// Replaces scores by exponentials, the largest of which is 1, also among the sink's, and returns the sum of all.
 #[inline(always)]
-fn exponentials<S: Simd>(simd: S, scores: &mut [f32], softcap: Option<f32>) -> f32 {
+fn exponentials<S: Simd>(simd: S, scores: &mut [f32], softcap: Option<f32>, sink: f32) -> f32 {
     if let Some(cap) = softcap {
         for score in scores.iter_mut() {
             *score = cap * (*score / cap).tanh();
         }
     }
-    let largest = largest(simd, scores);
+    let largest = largest(simd, scores).max(sink);
     // A NaN score stays NaN, and makes the sum NaN.
     for score in scores.iter_mut() {
         *score = exp(*score - largest);
     }
-    sum(simd, scores)
+    sum(simd, scores) + if sink == f32::NEG_INFINITY { 0.0 } else { exp(sink - largest) }
 }
 
 #[inline(always)]
@@ -333,7 +341,7 @@ mod tests {
     use crate::tests::levels;
 
     /// Attention by its definition, in f64.
-    fn exact(query: &[f32], keys: &[f32], values: &[f32], spec: &Heads) -> Vec<f64> {
+    fn exact(query: &[f32], keys: &[f32], values: &[f32], spec: &Heads<'_>, sink: f32) -> Vec<f64> {
         let width = query.len();
         let score = |key: &[f32]| {
             let product: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
@@ -341,7 +349,7 @@ mod tests {
             spec.softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh()).exp()
         };
         let weights: Vec<_> = keys.chunks(width).map(score).collect();
-        let sum: f64 = weights.iter().sum();
+        let sum = weights.iter().sum::<f64>() + f64::from(sink).exp();
         let value = |i| weights.iter().zip(values.chunks(width)).map(move |(w, v)| w * f64::from(v[i]) / sum);
         (0..width).map(|i| value(i).sum()).collect()
     }
@@ -353,11 +361,13 @@ mod tests {
             (width, count) in (1usize..80, 1usize..24),
             seen in prop::collection::vec((0.0f64..1.0, 0.0f64..1.0), 1..=TILE),
             softcap in prop::option::of(1.0f32..5.0),
+            sinks in prop::collection::vec(prop_oneof![Just(f32::NEG_INFINITY), -30.0f32..30.0], TILE),
             nan_at in any::<prop::sample::Index>(),
         ) {
             let (queries, rest) = numbers.split_at(TILE * width);
             let (keys, values) = (&rest[..count * width], &rest[count * width..2 * count * width]);
-            let spec = Heads { heads: 1, kv_heads: 1, head_dim: width, scale: 0.3, softcap, reach: Reach::default() };
+            let (scale, reach) = (0.3, Reach::default());
+            let spec = Heads { heads: 1, kv_heads: 1, head_dim: width, scale, softcap, reach, sinks: None };
             // At least one position each, whether or not all queries see it.
             let seen: Vec<_> = seen.iter().map(|(start, length)| {
                 let start = (start * count as f64) as usize;
@@ -369,7 +379,9 @@ mod tests {
             for level in levels() {
                 let run = |keys: &[f32], which: Range<usize>| {
                     let (mut scratch, mut out) = (Vec::new(), vec![0.0; which.len() * width]);
-                    let query = |q: usize| Query { query: &queries[q * width..][..width], seen: seen[q].clone() };
+                    let query = |q: usize| {
+                        Query { query: &queries[q * width..][..width], seen: seen[q].clone(), sink: sinks[q] }
+                    };
                     let (queries, spec): (Vec<_>, _) = (which.map(query).collect(), &spec);
                     let (queries, scratch, out_) = (&queries[..], &mut scratch, &mut out[..]);
                     level::run_at(level, Attention { queries, keys, values, first: 0, spec, scratch, out: out_ });
@@ -380,7 +392,8 @@ mod tests {
                     prop_assert_eq!(out, &run(keys, q..q + 1), "{:?}: the query {} depends on others", level, q);
                     let at = seen[q].start * width..seen[q].end * width;
                     let query = &queries[q * width..][..width];
-                    for (out, exact) in out.iter().zip(exact(query, &keys[at.clone()], &values[at.clone()], &spec)) {
+                    let exact = exact(query, &keys[at.clone()], &values[at.clone()], &spec, sinks[q]);
+                    for (out, exact) in out.iter().zip(exact) {
                         prop_assert!((f64::from(*out) - exact).abs() < 1e-5, "{level:?}: {out}, {exact}");
                     }
                     let broken = &broken[q * width..][..width];

@@ -4,7 +4,8 @@ use fearless_simd::Simd;
 
 use crate::level::{self, Dot, Kernel};
 
-/// Computes `activation(gate)·up` elementwise; `None` for an activation that is not implemented here.
+/// Computes `activation(gate)·up` elementwise, or what [`Nn::gated`](eft_models::Nn::gated) says instead; `None` for an
+/// activation that is not implemented here.
 ///
 /// ```
 /// use eft_models::spec::Activation;
@@ -14,25 +15,61 @@ use crate::level::{self, Dot, Kernel};
 pub fn gated(gate: &[f32], up: &[f32], activation: Activation) -> Option<Vec<f32>> {
     let mut out = vec![0.0; gate.len()];
     match activation {
-        Activation::Silu => level::run(Gate { gate, up, activation: silu, out: &mut out }),
-        Activation::GeluTanh => level::run(Gate { gate, up, activation: gelu_tanh, out: &mut out }),
+        Activation::Silu => level::run(Gate { gate, up, gating: Plain(silu), out: &mut out }),
+        Activation::GeluTanh => level::run(Gate { gate, up, gating: Plain(gelu_tanh), out: &mut out }),
+        Activation::ClampedSwish { alpha, limit } => {
+            level::run(Gate { gate, up, gating: Clamped { alpha, limit }, out: &mut out });
+        }
         Activation::Gelu | Activation::Relu => return None,
     }
     Some(out)
 }
 
-struct Gate<'a, F> {
+struct Gate<'a, G> {
     gate: &'a [f32],
     up: &'a [f32],
-    activation: F,
+    gating: G,
     out: &'a mut [f32],
 }
 
-impl<F: Fn(f32) -> f32> Kernel for Gate<'_, F> {
+/// How a pair of numbers becomes one. A trait, not a closure, so that it is compiled for each set of vector instructions.
+trait Gating {
+    fn gated(&self, gate: f32, up: f32) -> f32;
+}
+
+/// `activation(gate)·up`.
+struct Plain<F>(F);
+
+/// [`Activation::ClampedSwish`].
+struct Clamped {
+    alpha: f32,
+    limit: f32,
+}
+
+impl<F: Fn(f32) -> f32> Gating for Plain<F> {
+    #[inline(always)]
+    fn gated(&self, gate: f32, up: f32) -> f32 {
+        self.0(gate) * up
+    }
+}
+
+impl Gating for Clamped {
+    #[inline(always)]
+    fn gated(&self, gate: f32, up: f32) -> f32 {
+        let Self { alpha, limit } = *self;
+        // A comparison with NaN is false, so NaN is kept.
+        let below = |x: f32| if x > limit { limit } else { x };
+        let (gate, up) = (below(gate), below(up));
+        let up = if up < -limit { -limit } else { up };
+        gate * sigmoid(alpha * gate) * (up + 1.0)
+    }
+}
+
+impl<G: Gating> Kernel for Gate<'_, G> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, _: S) {
         for ((out, gate), up) in self.out.iter_mut().zip(self.gate).zip(self.up) {
-            *out = (self.activation)(*gate) * up;
+            *out = self.gating.gated(*gate, *up);
         }
     }
 }
@@ -54,4 +91,28 @@ fn sigmoid(x: f32) -> f32 {
     let small = exp(-x.abs());
     let part = 1.0 / (1.0 + small);
     if x < 0.0 { small * part } else { part }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clamped_gates_are_those_of_the_definition() {
+        let (alpha, limit) = (1.7f32, 1.0f32);
+        let numbers: Vec<f32> = (-40..40).map(|i| i as f32 / 10.0).collect();
+        let (gates, ups): (Vec<f32>, Vec<f32>) =
+            numbers.iter().flat_map(|gate| numbers.iter().map(move |up| (*gate, *up))).unzip();
+        let got = gated(&gates, &ups, Activation::ClampedSwish { alpha, limit }).unwrap_or_default();
+        for ((gate, up), got) in gates.iter().zip(&ups).zip(got) {
+            let gate = f64::from(gate.min(limit));
+            let factor = f64::from(up.clamp(-limit, limit)) + 1.0;
+            let expected = gate / (1.0 + (-f64::from(alpha) * gate).exp()) * factor;
+            assert!((f64::from(got) - expected).abs() < 1e-6, "{gate} {up}: {got}, not {expected}");
+        }
+        for (gate, up) in [(f32::NAN, 0.0), (0.5, f32::NAN)] {
+            let got = gated(&[gate], &[up], Activation::ClampedSwish { alpha, limit }).unwrap_or_default();
+            assert!(got[0].is_nan(), "a NaN was lost");
+        }
+    }
 }

@@ -27,7 +27,7 @@ impl RowCache {
 
     /// Writes the keys and values of new tokens (tokens × key heads × head width) after the first `past` tokens. Tokens
     /// that the cache held after those are overwritten.
-    pub(super) fn append(&mut self, past: usize, keys: &[f32], values: &[f32], spec: &Heads) {
+    pub(super) fn append(&mut self, past: usize, keys: &[f32], values: &[f32], spec: &Heads<'_>) {
         let (heads, width) = (spec.kv_heads, spec.head_dim);
         if let Some(moved) = self.room.make(past, keys.len() / (heads * width)) {
             for old in [&mut self.keys, &mut self.values] {

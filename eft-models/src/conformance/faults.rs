@@ -4,7 +4,7 @@ use std::ops::Range;
 use eft_core::conformance::{FaultInjector, FaultyBackend};
 use eft_core::{Result, TokenId};
 
-use crate::nn::Tensor;
+use crate::nn::{AttentionInput, Tensor};
 use crate::spec::{Activation, AttentionSpec};
 use crate::{Nn, RawTensor, Span};
 
@@ -137,15 +137,13 @@ impl<N: Nn> Nn for FaultyNn<N> {
 
     fn attention(
         &self,
-        query: &Tensor<Self>,
-        key: &Tensor<Self>,
-        value: &Tensor<Self>,
+        input: AttentionInput<'_, Tensor<Self>>,
         cache: &mut Self::Cache,
         spans: &[Span],
         spec: &AttentionSpec,
     ) -> Result<Tensor<Self>> {
         self.injector.step()?;
-        let attended = self.inner.attention(query, key, value, cache, spans, spec)?;
+        let attended = self.inner.attention(input, cache, spans, spec)?;
         // It may also fail after the cache has been written.
         self.injector.step()?;
         Ok(attended)

@@ -10,7 +10,7 @@ use super::{TOLERANCE, Verdict, require};
 use crate::{Adapter, Checkpoint, DecoderEngine, Nn};
 
 /// The folders of all tiny checkpoints.
-pub const FAMILIES: [&str; 34] = [
+pub const FAMILIES: [&str; 35] = [
     "llama",
     "llama3",
     "llama-linear",
@@ -43,25 +43,28 @@ pub const FAMILIES: [&str; 34] = [
     "gpt-neox-serial",
     "opt",
     "llama4",
+    "gpt-oss",
     "phi3-past",
     "llama-dynamic-past",
 ];
 
-/// Copies of a checkpoint in other formats, most of them quantised, and the folder of the original.
-pub(super) const FORMATS: [&str; 11] = [
-    "qwen2-torch",
-    "qwen2-gptq",
-    "qwen2-gptq-v2",
-    "qwen2-awq",
-    "qwen2-fp8",
-    "qwen2-compressed-fp8",
-    "qwen2-compressed-int8",
-    "qwen2-compressed-int4",
-    "qwen2-bnb-nf4",
-    "qwen2-bnb-fp4",
-    "qwen2-bnb-int8",
+/// Copies of checkpoints in other formats, most of them quantised: the folder of each, and that of the original.
+pub(super) const FORMATS: [(&str, &str); 14] = [
+    ("qwen2-torch", "qwen2"),
+    ("qwen2-gptq", "qwen2"),
+    ("qwen2-gptq-v2", "qwen2"),
+    ("qwen2-awq", "qwen2"),
+    ("qwen2-fp8", "qwen2"),
+    ("qwen2-compressed-fp8", "qwen2"),
+    ("qwen2-compressed-int8", "qwen2"),
+    ("qwen2-compressed-int4", "qwen2"),
+    ("qwen2-compressed-mxfp4", "qwen2"),
+    ("qwen2-compressed-nvfp4", "qwen2"),
+    ("qwen2-bnb-nf4", "qwen2"),
+    ("qwen2-bnb-fp4", "qwen2"),
+    ("qwen2-bnb-int8", "qwen2"),
+    ("gpt-oss-mxfp4", "gpt-oss"),
 ];
-pub(super) const FORMATS_BASE: &str = "qwen2";
 
 /// Sums of adapters: their folders, and the adapters with their weights.
 const SUMS: [(&str, &[(&str, f32)]); 3] = [
@@ -119,6 +122,15 @@ impl Golden {
     /// # Errors
     /// Returns an error if the model fails, or a logit is not finite or differs by more than [`TOLERANCE`].
     pub fn check_logits<B: Backend>(&self, source: &Source<B>) -> Verdict<Difference> {
+        self.check_logits_within(source, TOLERANCE)
+    }
+
+    /// Compares a model's logits as [`check_logits`](Self::check_logits) does, with another tolerance.
+    pub(super) fn check_logits_within<B: Backend>(
+        &self,
+        source: &Source<B>,
+        tolerance: f32,
+    ) -> Verdict<Difference> {
         let bytes = std::fs::read(self.folder.join("golden.safetensors"))?;
         let goldens = SafeTensors::deserialize(&bytes)?;
         let name = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -135,7 +147,7 @@ impl Golden {
             require(sound, || format!("{name}: {} logits, not all of them finite", got.len()))?;
             worst = got.iter().zip(expected).fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
         }
-        require(worst <= TOLERANCE, || format!("{name}: a logit differs by {worst}"))?;
+        require(worst <= tolerance, || format!("{name}: a logit differs by {worst}"))?;
         Ok(Difference { name, logits: worst })
     }
 
@@ -166,8 +178,14 @@ fn adapter(name: &str) -> crate::Result<Adapter> {
 /// The engine of a family, with adapters.
 pub(super) fn engine<N: Nn>(nn: &N, family: &str, adapters: &[&str]) -> crate::Result<DecoderEngine<N>> {
     let adapters = adapters.iter().map(|name| adapter(name)).collect::<crate::Result<Vec<_>>>()?;
-    let checkpoint = Checkpoint::open(folder(family))?;
+    let checkpoint = Checkpoint::open(folder(family))?.dequantised();
     DecoderEngine::with_adapters(nn.clone(), &checkpoint, &adapters, None)
+}
+
+/// The model of a checkpoint whose weights stay quantised blocks if the library multiplies with such.
+pub(super) fn blocks_model<N: Nn>(nn: &N, name: &str) -> crate::Result<Source<N::Backend>> {
+    let checkpoint = Checkpoint::open(folder(name))?;
+    Ok(Source::new(DecoderEngine::load(nn.clone(), &checkpoint, None)?))
 }
 
 /// The model of a family, with adapters.

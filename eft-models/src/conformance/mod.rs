@@ -20,6 +20,7 @@
 //!     conformance::check_methods(library)
 //! }
 //! ```
+mod activations;
 mod adapters;
 mod failures;
 mod families;

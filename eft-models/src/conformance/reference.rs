@@ -6,8 +6,9 @@ use eft_core::backend::score_rows;
 use eft_core::host::HostTensor;
 use eft_core::{Backend, Error, Host, Result, TokenId};
 
+use super::activations::{activated, gate_factor};
 use crate::spec::{Activation, AttentionSpec};
-use crate::{Dtype, Nn, RawTensor, Span};
+use crate::{AttentionInput, Dtype, Nn, RawTensor, Span};
 
 /// [`Nn`] in main memory, as the definitions say and without any attempt at speed: an example of how to implement the
 /// trait, and a reference to compare with. Weights must be of type F32 or BF16.
@@ -106,38 +107,23 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     sums[0] + sums[1] + sums[2] + sums[3]
 }
 
-/// The error function, to 1.5e-7 (Abramowitz and Stegun 1964, equation 7.1.26).
-fn erf(x: f64) -> f64 {
-    let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
-    let factors = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
-    let polynomial = factors.iter().fold(0.0, |sum, factor| (sum + factor) * t);
-    (1.0 - polynomial * (-x * x).exp()).copysign(x)
-}
-
-fn activated(x: f32, activation: Activation) -> f32 {
-    let x = f64::from(x);
-    let y = match activation {
-        Activation::Silu => x / (1.0 + (-x).exp()),
-        Activation::Gelu => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
-        Activation::GeluTanh => {
-            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
-            0.5 * x * (1.0 + inner.tanh())
-        }
-        Activation::Relu => x.max(0.0),
-    };
-    y as f32
-}
-
-/// Scores of one query, softmax, and the weighted sum of values, added to `out`.
-fn attend(query: &[f32], keys: &[&[f32]], values: &[&[f32]], spec: &AttentionSpec, out: &mut [f32]) {
+/// Scores of one query, softmax, and the weighted sum of values, written to `out`. The sink has a weight, but no value.
+fn attend(
+    query: &[f32],
+    [keys, values]: [&[&[f32]]; 2],
+    sink: Option<f32>,
+    spec: &AttentionSpec,
+    out: &mut [f32],
+) {
     let score = |key: &&[f32]| {
         let score = dot(query, key) * f64::from(spec.scale);
         spec.softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh())
     };
     let scores: Vec<f64> = keys.iter().map(score).collect();
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sink = sink.map_or(f64::NEG_INFINITY, f64::from);
+    let largest = scores.iter().copied().fold(sink, f64::max);
     let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
-    let total: f64 = weights.iter().sum();
+    let total = weights.iter().sum::<f64>() + (sink - largest).exp();
     for (i, out) in out.iter_mut().enumerate() {
         *out =
             weights.iter().zip(values).map(|(w, value)| w / total * f64::from(value[i])).sum::<f64>() as f32;
@@ -257,14 +243,14 @@ impl Nn for ReferenceNn {
 
     fn attention(
         &self,
-        query: &HostTensor,
-        key: &HostTensor,
-        value: &HostTensor,
+        input: AttentionInput<'_, HostTensor>,
         cache: &mut Vec<ReferenceCache>,
         spans: &[Span],
         spec: &AttentionSpec,
     ) -> Result<HostTensor> {
+        let AttentionInput { query, key, value, sinks } = input;
         let ((query, width), (key, kv_width), (value, _)) = (entries(query)?, entries(key)?, entries(value)?);
+        let sinks = sinks.map(entries).transpose()?;
         let dim = spec.head_dim;
         let mut out = vec![0.0; query.len()];
         for Span { row, past, tokens } in spans {
@@ -286,7 +272,9 @@ impl Nn for ReferenceNn {
                     let keys: Vec<&[f32]> = ranges.iter().map(|range| &keys[range.clone()]).collect();
                     let values: Vec<&[f32]> = ranges.iter().map(|range| &values[range.clone()]).collect();
                     let at = token * width + head * dim;
-                    attend(&query[at..at + dim], &keys, &values, spec, &mut out[at..at + dim]);
+                    let sink = sinks.as_ref().map(|(sinks, _)| sinks[head]);
+                    let (query, out) = (&query[at..at + dim], &mut out[at..at + dim]);
+                    attend(query, [&keys, &values], sink, spec, out);
                 }
             }
         }
@@ -338,7 +326,7 @@ impl Nn for ReferenceNn {
     }
 
     fn gated(&self, gate: &HostTensor, up: &HostTensor, activation: Activation) -> Result<HostTensor> {
-        zip(gate, up, |gate, up| activated(gate, activation) * up)
+        zip(gate, up, |gate, up| activated(gate, activation) * gate_factor(up, activation))
     }
 
     fn columns(&self, x: &HostTensor, columns: Range<usize>) -> Result<HostTensor> {

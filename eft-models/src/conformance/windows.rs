@@ -45,6 +45,10 @@ impl Weights for Longer {
     fn tensor(&self, name: &str, shape: &[usize]) -> crate::Result<RawTensor<'_>> {
         self.0.tensor(name, shape)
     }
+
+    fn part(&self, name: &str, index: usize, shape: &[usize]) -> crate::Result<RawTensor<'_>> {
+        self.0.part(name, index, shape)
+    }
 }
 
 fn check<N: Nn>(nn: &N, family: &str) -> Verdict<()> {

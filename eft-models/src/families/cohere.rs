@@ -59,6 +59,7 @@ fn decoder(
                 window,
                 chunk: None,
                 temperature: None,
+                sinks: None,
             },
             attention_post_norm: None,
             mlp_norm: None,

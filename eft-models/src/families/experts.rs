@@ -12,7 +12,7 @@ pub(super) fn mixtral(config: &Config<'_>) -> Result<DecoderSpec> {
     let rope = RopeDefaults::theta(1_000_000.0);
     let mut spec = llama::decoder(config, Details { windows, rope, ..Details::default() })?;
     let mixture = Mixture {
-        experts: experts(config, 8)?,
+        experts: count(config, 8)?,
         per_token: config.size_or("num_experts_per_tok", 2)?,
         wide: config.size("intermediate_size")?,
         routing: Routing::SoftmaxOfChosen,
@@ -33,7 +33,7 @@ pub(super) fn mixtral(config: &Config<'_>) -> Result<DecoderSpec> {
 pub(super) fn qwen3_moe(config: &Config<'_>) -> Result<DecoderSpec> {
     let mut spec = llama::qwen3(config)?;
     let mixture = Mixture {
-        experts: experts(config, 128)?,
+        experts: count(config, 128)?,
         per_token: config.size_or("num_experts_per_tok", 8)?,
         wide: config.size("moe_intermediate_size")?,
         routing: match config.flag_or("norm_topk_prob", false)? {
@@ -55,8 +55,8 @@ pub(super) fn qwen3_moe(config: &Config<'_>) -> Result<DecoderSpec> {
     Ok(spec)
 }
 
-/// The number of experts, which has two names in both families.
-fn experts(config: &Config<'_>, default: usize) -> Result<usize> {
+/// The number of experts, which has two names in these families.
+pub(super) fn count(config: &Config<'_>, default: usize) -> Result<usize> {
     config.size_or("num_experts", config.size_or("num_local_experts", default)?)
 }
 

@@ -57,6 +57,7 @@ pub(super) fn falcon(config: &Config<'_>) -> Result<DecoderSpec> {
                 window: None,
                 chunk: None,
                 temperature: None,
+                sinks: None,
             },
             attention_post_norm: None,
             mlp_norm: second.map(|name| norm(format!("{prefix}.{name}"))),

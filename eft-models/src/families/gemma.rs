@@ -60,6 +60,7 @@ fn decoder(config: &Config<'_>, slides: impl Fn(usize) -> bool, third: bool) -> 
                 window: slides(layer).then_some(window),
                 chunk: None,
                 temperature: None,
+                sinks: None,
             },
             attention_post_norm: Some(norm(format!("{prefix}.post_attention_layernorm"))),
             mlp_norm: Some(norm(format!("{prefix}.pre_feedforward_layernorm"))),

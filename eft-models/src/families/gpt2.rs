@@ -38,6 +38,7 @@ pub(super) fn gpt2(config: &Config<'_>) -> Result<DecoderSpec> {
                 window: None,
                 chunk: None,
                 temperature: None,
+                sinks: None,
             },
             attention_post_norm: None,
             mlp_norm: Some(norm(format!("{prefix}.ln_2"))),

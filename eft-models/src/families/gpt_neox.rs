@@ -46,6 +46,7 @@ pub(super) fn gpt_neox(config: &Config<'_>) -> Result<DecoderSpec> {
                 window: None,
                 chunk: None,
                 temperature: None,
+                sinks: None,
             },
             attention_post_norm: None,
             mlp_norm: Some(sizes.norm(format!("{prefix}.post_attention_layernorm"), NormKind::Layer)),

@@ -110,6 +110,7 @@ pub(super) fn decoder(config: &Config<'_>, details: Details) -> Result<DecoderSp
                 window: details.windows.get(layer).copied().flatten(),
                 chunk: None,
                 temperature: None,
+                sinks: None,
             },
             attention_post_norm: None,
             mlp_norm: Some(sizes.norm(format!("{prefix}.post_attention_layernorm"), NormKind::Rms)),

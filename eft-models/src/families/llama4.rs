@@ -68,7 +68,7 @@ pub(super) fn llama4(config: &Config<'_>) -> Result<DecoderSpec> {
             false => sizes.gated(&prefix, wide_dense, activation, false).into(),
             true => {
                 let stacked = |name: &str, index, inputs, outputs| LinearSpec {
-                    layout: Layout::Stacked { index, count },
+                    layout: Layout::Stacked { index, count, from: 0, every: 1 },
                     ..LinearSpec::new(format!("{prefix}.experts.{name}"), inputs, outputs, false)
                 };
                 let expert = |index| MlpSpec {

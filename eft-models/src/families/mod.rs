@@ -8,6 +8,7 @@ mod falcon;
 mod gemma;
 mod gpt2;
 mod gpt_neox;
+mod gpt_oss;
 mod granite;
 mod llama;
 mod llama4;
@@ -27,7 +28,7 @@ use crate::{Error, Result};
 type ReadSpec = fn(&Config<'_>) -> Result<DecoderSpec>;
 
 /// Every supported family, by the `model_type` of its configuration.
-const FAMILIES: [(&str, ReadSpec); 22] = [
+const FAMILIES: [(&str, ReadSpec); 23] = [
     ("llama", llama::llama),
     ("mistral", llama::mistral),
     ("ministral", llama::ministral),
@@ -37,6 +38,7 @@ const FAMILIES: [(&str, ReadSpec); 22] = [
     ("qwen3_moe", experts::qwen3_moe),
     ("smollm3", llama::smollm3),
     ("llama4_text", llama4::llama4),
+    ("gpt_oss", gpt_oss::gpt_oss),
     ("granite", granite::granite),
     ("olmo2", olmo::olmo2),
     ("olmo3", olmo::olmo3),
@@ -51,6 +53,13 @@ const FAMILIES: [(&str, ReadSpec); 22] = [
     ("opt", opt::opt),
     ("falcon", falcon::falcon),
 ];
+
+/// Families that a [`DecoderSpec`] cannot describe, and why.
+const REFUSED: [(&str, &str); 2] = [("gemma3n_text", GEMMA_3N), ("gemma3n", GEMMA_3N)];
+
+const GEMMA_3N: &str = "its layers read and write four residual streams, which they mix with factors that depend on the \
+                        token (AltUp), add an embedding of their own to them, and share the keys and values of other \
+                        layers, while a layer of a decoder here has one stream and a cache of its own";
 
 impl DecoderSpec {
     /// Reads a `config.json` in Hugging Face's format.
@@ -73,7 +82,11 @@ impl DecoderSpec {
     pub fn from_config(file: impl AsRef<Path>, value: &serde_json::Value) -> Result<Self> {
         let file = file.as_ref();
         let config = Config::new(file, value);
-        let family = config.text("model_type")?.ok_or_else(|| config.error("model_type", "is missing"))?;
+        const FAMILY: &str = "model_type";
+        let family = config.text(FAMILY)?.ok_or_else(|| config.error(FAMILY, "is missing"))?;
+        if let Some((_, reason)) = REFUSED.iter().find(|(name, _)| *name == family) {
+            return Err(config.error(FAMILY, format!("is `{family}`, which is not supported: {reason}")));
+        }
         let Some((_, read)) = FAMILIES.iter().find(|(name, _)| *name == family) else {
             let known = FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
             return Err(Error::UnknownArchitecture { file: file.into(), found: family.into(), known });

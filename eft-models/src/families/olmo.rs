@@ -59,6 +59,7 @@ fn decoder(
                 window,
                 chunk: None,
                 temperature: None,
+                sinks: None,
             },
             attention_post_norm: Some(norm(format!("{prefix}.post_attention_layernorm"))),
             mlp_norm: None,

@@ -48,6 +48,7 @@ pub(super) fn opt(config: &Config<'_>) -> Result<DecoderSpec> {
                 window: None,
                 chunk: None,
                 temperature: None,
+                sinks: None,
             },
             attention_post_norm: None,
             mlp_norm: Some(sizes.norm(format!("{prefix}.final_layer_norm"), NormKind::Layer)),

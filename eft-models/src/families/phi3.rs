@@ -33,6 +33,7 @@ pub(super) fn phi3(config: &Config<'_>) -> Result<DecoderSpec> {
                 window,
                 chunk: None,
                 temperature: None,
+                sinks: None,
             },
             attention_post_norm: None,
             mlp_norm: Some(sizes.norm(format!("{prefix}.post_attention_layernorm"), NormKind::Rms)),

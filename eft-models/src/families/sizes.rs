@@ -112,7 +112,7 @@ pub(super) fn chunks(config: &Config<'_>, chunked: impl Fn(usize) -> bool) -> Re
 }
 
 /// A limit of how far the attention of each layer reaches: a field with its default, in the layers of this type.
-fn limits(
+pub(super) fn limits(
     config: &Config<'_>,
     limited: &str,
     (field, default): (&str, usize),

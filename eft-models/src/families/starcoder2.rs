@@ -34,6 +34,7 @@ pub(super) fn starcoder2(config: &Config<'_>) -> Result<DecoderSpec> {
                 window,
                 chunk: None,
                 temperature: None,
+                sinks: None,
             },
             attention_post_norm: None,
             mlp_norm: Some(sizes.norm(format!("{prefix}.post_attention_layernorm"), NormKind::Layer)),

@@ -1,8 +1,10 @@
 //! [`Quantisation`]: weights that safetensors files hold as small numbers with scales. They are dequantised to f32 when
-//! they are loaded. Activations are not quantised, also where the method would do so.
+//! they are loaded, except that the experts of gpt-oss stay in MXFP4 for libraries that multiply with its blocks.
+//! Activations are not quantised, also where the method would do so.
 mod awq;
 mod bitsandbytes;
 mod gptq;
+pub(crate) mod mxfp4;
 mod part;
 mod scaled;
 
@@ -21,6 +23,8 @@ pub(crate) enum Quantisation {
     Awq(Awq),
     Scaled(Scaled),
     BitsAndBytes(BitsAndBytes),
+    /// Only stacked matrices are quantised: see [`mxfp4::blocks`].
+    Mxfp4,
 }
 
 impl Quantisation {
@@ -34,8 +38,9 @@ impl Quantisation {
             Some("fp8") => Self::Scaled(Scaled::fp8(&fields)?),
             Some("compressed-tensors") => Self::Scaled(Scaled::compressed(&fields)?),
             Some("bitsandbytes") => Self::BitsAndBytes(BitsAndBytes::read(&fields)?),
+            Some("mxfp4") => Self::Mxfp4,
             other => {
-                let known = "gptq, awq, fp8, compressed-tensors, bitsandbytes";
+                let known = "gptq, awq, fp8, compressed-tensors, bitsandbytes, mxfp4";
                 let found = other.unwrap_or("missing");
                 return Err(fields.error(METHOD, format!("is {found}; supported are {known}")));
             }
@@ -54,6 +59,7 @@ impl Quantisation {
             Self::Awq(awq) => awq.weight(shape, find),
             Self::Scaled(scaled) => scaled.weight(shape, find),
             Self::BitsAndBytes(own) => own.weight(shape, find),
+            Self::Mxfp4 => Ok(None),
         }
     }
 }

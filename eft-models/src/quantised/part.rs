@@ -46,11 +46,30 @@ impl Part<'_> {
         }
     }
 
+    /// The entries, which are bytes.
+    pub(super) fn bytes(&self, shape: &[usize]) -> Result<&[u8]> {
+        self.has_shape(shape)?;
+        match self.tensor.dtype {
+            Dtype::U8 => Ok(&self.tensor.bytes),
+            other => Err(self.error(format!("is of type {other:?}; expected U8"))),
+        }
+    }
+
     /// The entries, which are ordinary floating-point numbers.
     pub(super) fn numbers(&self) -> Result<Vec<f32>> {
         let numbers = plain(self.tensor.dtype).and_then(|dtype| dtype.numbers(&self.tensor.bytes));
         let other = self.tensor.dtype;
         numbers.ok_or_else(|| self.error(format!("is of type {other:?}; expected F32, F16 or BF16")))
+    }
+
+    /// The entries, which are scales: ordinary floating-point numbers, numbers of 8 bits, or exponents of powers of two.
+    pub(super) fn scales(&self) -> Result<Vec<f32>> {
+        let bytes = self.tensor.bytes.iter();
+        match self.tensor.dtype {
+            Dtype::U8 => Ok(bytes.map(|byte| e8m0(*byte) as f32).collect()),
+            Dtype::F8_E4M3 => Ok(bytes.map(|byte| e4m3(*byte)).collect()),
+            _ => self.numbers(),
+        }
     }
 
     /// The two dimensions of a matrix.
@@ -77,6 +96,11 @@ fn e4m3(byte: u8) -> f32 {
         _ => (1.0 + mantissa / 8.0) * (f32::from(exponent) - 7.0).exp2(),
     };
     if byte & 0x80 == 0 { size } else { -size }
+}
+
+/// The power of two of a byte of type E8M0, whose exponent is stored plus 127.
+pub(super) fn e8m0(exponent: u8) -> f64 {
+    (f64::from(exponent) - 127.0).exp2()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Weights of 8 bits with a scale for each block of the matrix, as DeepSeek's fp8 and compressed-tensors store them, and
-//! packed integers of compressed-tensors.
-use super::Part;
+//! compressed-tensors' packed integers and packed floating-point numbers of four bits (MXFP4 and NVFP4).
 use super::gptq::group_size;
+use super::{Part, mxfp4};
 use crate::Result;
 use crate::config::Config;
 
@@ -10,8 +10,19 @@ pub(crate) struct Scaled {
     block: Block,
     /// The name of the scales, after that of the layer.
     scale: &'static str,
-    /// The number of bits of packed integers; `None` if each weight is a number of 8 bits.
-    packed: Option<usize>,
+    numbers: Numbers,
+    /// The name of a number that all scales are divided by, after that of the layer; `None` without one.
+    divisor: Option<&'static str>,
+}
+
+/// How the numbers of a matrix are stored.
+enum Numbers {
+    /// Each in a byte.
+    Bytes,
+    /// As integers of this many bits, packed into words.
+    Integers(usize),
+    /// As floating-point numbers of four bits, two in a byte.
+    Floats,
 }
 
 /// The part of a matrix that has one scale.
@@ -33,7 +44,8 @@ impl Scaled {
         if let Some(other) = fields.text(EXPERTS)?.filter(|dtype| *dtype != "fp8") {
             return Err(fields.error(EXPERTS, format!("is `{other}`; only `fp8` is supported")));
         }
-        Ok(Self { block: tile(fields, "weight_block_size")?, scale: "weight_scale_inv", packed: None })
+        let (block, scale) = (tile(fields, "weight_block_size")?, "weight_scale_inv");
+        Ok(Self { block, scale, numbers: Numbers::Bytes, divisor: None })
     }
 
     /// The method `compressed-tensors`, with one scheme for all weights.
@@ -52,11 +64,14 @@ impl Scaled {
         let weights = weights.ok_or_else(|| fields.error(GROUPS, "does not hold one scheme of weights"))?;
         const FORMAT: &str = "format";
         let bits = weights.size("num_bits")?;
-        let packed = match fields.text(FORMAT)?.unwrap_or("missing") {
-            "float-quantized" | "int-quantized" | "naive-quantized" if bits == 8 => None,
-            "pack-quantized" if matches!(bits, 4 | 8) => Some(bits),
+        let (numbers, divisor) = match fields.text(FORMAT)?.unwrap_or("missing") {
+            "float-quantized" | "int-quantized" | "naive-quantized" if bits == 8 => (Numbers::Bytes, None),
+            "pack-quantized" if matches!(bits, 4 | 8) => (Numbers::Integers(bits), None),
+            "mxfp4-pack-quantized" if bits == 4 => (Numbers::Floats, None),
+            "nvfp4-pack-quantized" if bits == 4 => (Numbers::Floats, Some("weight_global_scale")),
             other => {
-                let known = "float-quantized, int-quantized, naive-quantized (8 bits), pack-quantized (4, 8)";
+                let known = "float-quantized, int-quantized, naive-quantized (8 bits), pack-quantized (4, 8), \
+                             mxfp4-pack-quantized, nvfp4-pack-quantized (4)";
                 let reason = format!("is `{other}` of {bits} bits; supported are {known}");
                 return Err(fields.error(FORMAT, reason));
             }
@@ -68,14 +83,14 @@ impl Scaled {
         let block = match weights.text(STRATEGY)?.unwrap_or("tensor") {
             "tensor" => Block::Matrix,
             "channel" => Block::Row,
-            "group" => group_size(&weights)?.map_or(Block::Row, Block::Group),
+            "group" | "tensor_group" => group_size(&weights)?.map_or(Block::Row, Block::Group),
             "block" => tile(&weights, "block_structure")?,
             other => {
-                let known = "tensor, channel, group, block";
+                let known = "tensor, channel, group, tensor_group, block";
                 return Err(weights.error(STRATEGY, format!("is `{other}`; supported are {known}")));
             }
         };
-        Ok(Self { block, scale: "weight_scale", packed })
+        Ok(Self { block, scale: "weight_scale", numbers, divisor })
     }
 
     pub(super) fn weight<'a>(
@@ -83,7 +98,10 @@ impl Scaled {
         shape: [usize; 2],
         find: &dyn Fn(&str) -> Result<Option<Part<'a>>>,
     ) -> Result<Option<Vec<f32>>> {
-        let stored = find(if self.packed.is_some() { "weight_packed" } else { "weight" })?;
+        let stored = match self.numbers {
+            Numbers::Bytes => find("weight")?,
+            Numbers::Integers(_) | Numbers::Floats => find("weight_packed")?,
+        };
         let Some(weight) = stored.filter(|weight| !weight.is_plain()) else { return Ok(None) };
         let [outputs, inputs] = shape;
         let [rows, columns] = match self.block {
@@ -93,9 +111,9 @@ impl Scaled {
             Block::Tile(size) => size,
         };
         let across = inputs.div_ceil(columns);
-        let scale = find(self.scale)?;
-        let scale = scale.ok_or_else(|| weight.error(format!("has no `{}` beside it", self.scale)))?;
-        let scales = scale.numbers()?;
+        let need = |name: &str| find(name)?.ok_or_else(|| weight.error(format!("has no `{name}` beside it")));
+        let scale = need(self.scale)?;
+        let mut scales = scale.scales()?;
         let expected = [outputs.div_ceil(rows), across];
         // Of a single row or column of scales, files differ in the shape.
         let fits = match scale.tensor.shape[..] {
@@ -109,9 +127,17 @@ impl Scaled {
         if let Some(zero) = find("weight_zero_point")? {
             return Err(zero.error("is a zero point, which is not supported"));
         }
-        let mut dense = match self.packed {
-            Some(bits) => unpacked(&weight, shape, bits)?,
-            None => weight.eight_bits(&shape)?,
+        if let Some(divisor) = self.divisor {
+            let divisor = need(divisor)?;
+            let [all] = divisor.numbers()?[..] else {
+                return Err(divisor.error("does not hold one number"));
+            };
+            scales.iter_mut().for_each(|scale| *scale /= all);
+        }
+        let mut dense = match self.numbers {
+            Numbers::Bytes => weight.eight_bits(&shape)?,
+            Numbers::Integers(bits) => unpacked(&weight, shape, bits)?,
+            Numbers::Floats => floats(&weight, shape)?,
         };
         let of_input: Vec<usize> = match find("weight_g_idx")? {
             Some(part) => part.words(&[inputs])?.iter().map(|group| *group as usize).collect(),
@@ -152,4 +178,12 @@ fn unpacked(weight: &Part<'_>, [outputs, inputs]: [usize; 2], bits: usize) -> Re
     };
     let rows = words.chunks(row);
     Ok(rows.flat_map(|words| (0..inputs).map(move |input| number(words, input) as f32)).collect())
+}
+
+/// Floating-point numbers of four bits along a row, the first of two in the lower half of a byte.
+fn floats(weight: &Part<'_>, [outputs, inputs]: [usize; 2]) -> Result<Vec<f32>> {
+    let row = inputs.div_ceil(2);
+    let rows = weight.bytes(&[outputs, row])?.chunks(row);
+    let number = |byte: &u8| [byte & 15, byte >> 4].map(mxfp4::number);
+    Ok(rows.flat_map(|row| row.iter().flat_map(number).take(inputs)).collect())
 }

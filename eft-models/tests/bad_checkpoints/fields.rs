@@ -11,7 +11,7 @@ fn a_wrong_field_is_named() {
         let groups = json!({"group_0": {"weights": weights}});
         quantised(json!({"quant_method": "compressed-tensors", "format": format, "config_groups": groups}))
     };
-    let cases: [(&str, &str, Value); 48] = [
+    let cases: [(&str, &str, Value); 55] = [
         ("llama", "hidden_size", Value::Null),
         ("llama", "hidden_size", json!(0)),
         ("llama", "hidden_size", json!(1u64 << 40)),
@@ -51,13 +51,20 @@ fn a_wrong_field_is_named() {
         ("llama4", "num_local_experts", json!(1 << 20)),
         ("llama4", "attention_chunk_size", json!(0)),
         ("llama4", "head_dim", Value::Null),
+        ("gpt-oss", "head_dim", Value::Null),
+        ("gpt-oss", "rope_parameters", Value::Null),
+        ("gpt-oss", "swiglu_limit", json!(-1.0)),
+        ("gpt-oss", "num_experts_per_tok", json!(5)),
+        ("gpt-oss", "layer_types", json!(["chunked_attention", "full_attention"])),
+        ("gemma3", "model_type", json!("gemma3n_text")),
         quantised(json!({"quant_method": "quanto", "weights": "int4"})),
         quantised(json!({"quant_method": "gptq", "bits": 3})),
         quantised(json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"})),
         quantised(json!({"quant_method": "awq", "bits": 4, "version": "gemv"})),
         quantised(json!({"quant_method": "bitsandbytes", "bnb_4bit_quant_storage": "bfloat16"})),
         quantised(json!({"quant_method": "fp8", "weight_block_size": [128]})),
-        compressed("nvfp4-pack-quantized", json!({"num_bits": 4})),
+        compressed("nvfp4-pack-quantized", json!({"num_bits": 8})),
+        compressed("mxfp6-pack-quantized", json!({"num_bits": 6})),
         compressed("int-quantized", json!({"num_bits": 8, "symmetric": false})),
         compressed("int-quantized", json!({"num_bits": 8, "strategy": "token"})),
     ];

@@ -190,7 +190,7 @@ proptest! {
 
     #[test]
     fn damaged_configurations_never_panic(at in 0usize..1000, with in any::<u8>(), number in any::<i64>(), field in 0usize..30) {
-        for family in ["llama3", "gemma3", "falcon", "gpt2", "cohere2", "qwen3-moe", "opt", "qwen2-gptq"] {
+        for family in ["llama3", "gemma3", "falcon", "gpt2", "cohere2", "qwen3-moe", "gpt-oss", "opt", "qwen2-gptq"] {
             let folder = tempfile::tempdir().unwrap();
             std::fs::copy(golden(family).join("config.json"), folder.path().join("config.json")).unwrap();
             config(folder.path(), |c| {

@@ -1,10 +1,10 @@
 //! Quantised weights.
 use std::path::Path;
 
-use eft_models::Error;
-use serde_json::json;
+use eft_models::{Checkpoint, Error};
+use serde_json::{Value, json};
 
-use super::{config, copy, read_all};
+use super::{config, copy, golden, read_all};
 
 /// A copy of a checkpoint without the tensor of this name.
 fn without(family: &str, name: &str) -> tempfile::TempDir {
@@ -33,6 +33,8 @@ fn faults_of_quantised_weights_are_named() {
         ("qwen2-fp8", "weight_scale_inv", "weight"),
         ("qwen2-compressed-int8", "weight_scale", "weight"),
         ("qwen2-compressed-int4", "weight_scale", "weight_packed"),
+        ("qwen2-compressed-nvfp4", "weight_scale", "weight_packed"),
+        ("qwen2-compressed-nvfp4", "weight_global_scale", "weight_packed"),
         ("qwen2-bnb-int8", "SCB", "weight"),
         ("qwen2-bnb-fp4", "weight.absmax", "weight"),
         ("qwen2-bnb-fp4", "weight.quant_map", "weight"),
@@ -57,6 +59,49 @@ fn faults_of_quantised_weights_are_named() {
         let fault = fault(folder.path());
         assert!(fault.starts_with(&format!("{layer}.{part} has shape")), "{fault}");
     }
+}
+
+#[test]
+fn faults_of_stacked_weights_are_named() {
+    let name = "model.layers.1.mlp.experts.down_proj";
+    let fault = |folder: &Path, shape: [usize; 3]| match Checkpoint::open(folder)
+        .unwrap()
+        .part(name, 3, &shape)
+        .map(drop)
+    {
+        Err(Error::BadTensor { tensor, reason, .. }) => format!("{tensor} {reason}"),
+        other => panic!("{other:?}"),
+    };
+    let shape = [4, 32, 32];
+    let folder = without("gpt-oss-mxfp4", &format!("{name}_scales"));
+    assert_eq!(fault(folder.path(), shape), format!("{name}_blocks has no `_scales` beside it"));
+    let folder = without("gpt-oss-mxfp4", &format!("{name}_blocks"));
+    assert_eq!(fault(folder.path(), shape), format!("{name} is missing"));
+    let folder = golden("gpt-oss-mxfp4");
+    assert!(fault(&folder, [4, 64, 32]).starts_with(&format!("{name}_blocks has shape [4, 32, 1, 16]")));
+    assert!(fault(&folder, [4, 48, 32]).starts_with(&format!("{name}_blocks is of groups of 32")));
+    // Without the method's name, bytes are not numbers.
+    let folder = copy("gpt-oss-mxfp4");
+    config(folder.path(), |c| c["quantization_config"] = Value::Null);
+    assert_eq!(fault(folder.path(), shape), format!("{name} is missing"));
+}
+
+#[test]
+fn stacked_weights_are_the_same_in_parts_and_as_blocks() {
+    let name = "model.layers.0.mlp.experts.gate_up_proj";
+    let shape = [4, 32, 64];
+    let open = || Checkpoint::open(golden("gpt-oss-mxfp4")).unwrap();
+    let (stored, exact) = (open(), open().dequantised());
+    let all = exact.tensor(name, &shape).unwrap();
+    for index in 0..4 {
+        let part = exact.part(name, index, &shape).unwrap();
+        assert_eq!(part.bytes, all.bytes[index * part.bytes.len()..][..part.bytes.len()]);
+        let blocks = stored.part(name, index, &shape).unwrap();
+        assert_eq!((blocks.shape, blocks.bytes.len()), (vec![64, 32], 64 * 17));
+    }
+    // Four bytes instead of 17/32 for each of the weights of both stacked tensors of two layers.
+    let entries = 2 * 4 * (32 * 64 + 32 * 32) as u64;
+    assert_eq!(exact.bytes() - stored.bytes(), 4 * entries - entries / 32 * 17);
 }
 
 #[test]

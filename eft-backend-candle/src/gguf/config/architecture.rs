@@ -50,7 +50,7 @@ const EXPERTS: [Field; 2] =
 
 const MIXTRAL: Architecture = interleaved("llama", "mixtral", &[RMS_EPSILON, EXPERTS[0], EXPERTS[1]]);
 
-const KNOWN: [Architecture; 17] = [
+const KNOWN: [Architecture; 18] = [
     interleaved("llama", "llama", RMS),
     interleaved("mistral3", "llama", RMS),
     interleaved("smollm3", "smollm3", RMS),
@@ -71,6 +71,11 @@ const KNOWN: [Architecture; 17] = [
         "qwen3moe",
         "qwen3_moe",
         &[RMS_EPSILON, EXPERTS[0], EXPERTS[1], ("moe_intermediate_size", "expert_feed_forward_length", true)],
+    ),
+    plain(
+        "gpt-oss",
+        "gpt_oss",
+        &[RMS_EPSILON, EXPERTS[0], EXPERTS[1], ("sliding_window", "attention.sliding_window", true)],
     ),
     plain("gemma2", "gemma2", RMS),
     plain("gemma3", "gemma3_text", RMS),

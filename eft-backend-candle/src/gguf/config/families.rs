@@ -23,6 +23,7 @@ impl Reader<'_> {
                 return Err(Error::BadTensor { file, tensor, reason });
             }
             "cohere2" => self.layer_types(config)?,
+            "gpt-oss" => self.gpt_oss(config)?,
             "starcoder2" => drop(config.insert("use_bias".into(), self.has("blk.0.attn_q.bias").into())),
             "gptneox" => self.neox(config)?,
             "falcon" => self.falcon(config),
@@ -94,6 +95,17 @@ impl Reader<'_> {
         };
         config.insert("layer_types".into(), kinds.into());
         Ok(())
+    }
+
+    /// Every other layer has a sliding window, beginning with the first, unless the file says which.
+    fn gpt_oss(&self, config: &mut Map<String, Value>) -> Result<()> {
+        if let Some(width) = self.number("expert_feed_forward_length")? {
+            config.insert("intermediate_size".into(), width);
+        }
+        // The defaults of the family are a window and a scaling of positions, those of llama.cpp are none.
+        config.entry("sliding_window").or_insert(Value::Null);
+        config.entry("rope_scaling").or_insert_with(|| json!({"rope_type": "default"}));
+        self.layer_types(config)
     }
 
     fn granite(&self, config: &mut Map<String, Value>) -> Result<()> {

@@ -3,7 +3,7 @@
 usage: python make.py [NAME...]     (needs torch, transformers 5 and gguf 0.19; writes beside this file)
 
 Names of tensors and fields are those of the package `gguf`, and the layouts of tensors are those of llama.cpp's
-converter. Matrices are in f16, and transformers runs the rounded weights. If xllamacpp is installed, llama.cpp has to
+converter. Matrices are in f16 (in one file, those of experts in MXFP4), and transformers runs the rounded weights. If xllamacpp is installed, llama.cpp has to
 load the file and to give nearly the same logits; it keeps keys and values in f16. Where it computes something else than
 transformers, `OTHER` says why.
 """
@@ -43,6 +43,13 @@ FAMILIES = {
         attention_bias=True, tie_word_embeddings=True)),
     "qwen3-moe": (ARCH.QWEN3MOE, lambda: tf.Qwen3MoeConfig(
         **GATED, head_dim=8, moe_intermediate_size=16, num_experts=6, num_experts_per_tok=3, norm_topk_prob=True)),
+    # llama.cpp rounds the bounds of YaRN's ramp, also where the published configuration says not to.
+    "gpt-oss": (ARCH.GPT_OSS, lambda: tf.GptOssConfig(
+        **GATED | dict(intermediate_size=32), head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=6,
+        rope_parameters=YARN | dict(rope_theta=20.0, beta_fast=2.0, truncate=True))),
+    "gpt-oss-mxfp4": (ARCH.GPT_OSS, lambda: tf.GptOssConfig(
+        **GATED | dict(intermediate_size=64, num_hidden_layers=1), head_dim=16, num_local_experts=4, num_experts_per_tok=2,
+        sliding_window=6, rope_parameters=PLAIN)),
     "phi4": (ARCH.PHI3, lambda: tf.Phi3Config(**GATED, partial_rotary_factor=0.75, tie_word_embeddings=True)),
     "phi3-long": (ARCH.PHI3, lambda: tf.Phi3Config(**GATED, rope_parameters=LONGROPE, original_max_position_embeddings=64)),
     "olmo2": (ARCH.OLMO2, lambda: tf.Olmo2Config(**GATED)),
@@ -69,6 +76,8 @@ OTHER = {"phi3-long": "llama.cpp takes the long factors as soon as the context t
 # Prompts past the original context.
 PAST = {"mistral3": [3 + i * i % 61 for i in range(100)]}
 PROMPTS = [[1, 5, 9, 60, 33, 7, 12, 50, 4, 41, 18, 37, 3], [42, 42, 17, 63, 5, 29, 11]]
+MXFP4 = gguf.GGMLQuantizationType.MXFP4
+BLOCKS = ["gpt-oss-mxfp4"]
 PERMUTED = (ARCH.LLAMA, ARCH.MISTRAL3, ARCH.SMOLLM3, ARCH.GRANITE)
 
 
@@ -85,9 +94,30 @@ def grouped(weight, config, arch):
     return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts]).reshape(weight.shape)
 
 
+def split(tensors):
+    """The experts of gpt-oss, each a row for each output, with the two layers that read their input apart."""
+    for name, tensor in tensors.items():
+        if ".experts." not in name:
+            yield name, tensor
+            continue
+        name, kind = (name.removesuffix("_bias"), "bias") if name.endswith("_bias") else (name, "weight")
+        tensor = tensor if kind == "bias" else tensor.transpose(1, 2)
+        if name.endswith("gate_up_proj"):
+            for part, at in [("gate", 0), ("up", 1)]:
+                yield f"{name.removesuffix('gate_up_proj')}{part}_proj.{kind}", tensor[:, at::2]
+        else:
+            yield f"{name}.{kind}", tensor
+
+
 def converted(tensors, config, arch):
     """The tensors under their names in the file, with their rows in its order."""
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    if arch == ARCH.GPT_OSS:
+        for name, tensor in split(tensors):
+            stored = names.get_name(name, try_suffixes=(".weight", ".bias"))
+            assert stored, name
+            yield stored if stored.endswith((".weight", ".bias")) else f"{stored}.weight", tensor
+        return
     experts = {}
     for name, tensor in tensors.items():
         if ".experts." in name:
@@ -173,6 +203,10 @@ def fields(writer, config, arch):
         writer.add_expert_used_count(config.num_experts_per_tok)
     if arch == ARCH.QWEN3MOE:
         writer.add_expert_feed_forward_length(config.moe_intermediate_size)
+    if arch == ARCH.GPT_OSS:
+        writer.add_expert_feed_forward_length(config.intermediate_size)
+        writer.add_rope_scaling_yarn_beta_fast(rope.get("beta_fast", 32.0))
+        writer.add_sliding_window(config.sliding_window)
 
 
 def by_llama_cpp(file, prompts):
@@ -193,8 +227,12 @@ def main(names):
         config._attn_implementation = "eager"
         model = tf.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
         with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.dim() > 1:
+            for own, parameter in model.named_parameters():
+                if name in BLOCKS and own.endswith(("experts.gate_up_proj", "experts.down_proj")):
+                    numbers = torch.randn_like(parameter.transpose(1, 2)) * 1.5 / parameter.shape[1] ** 0.5
+                    numbers = gguf.quants.dequantize(gguf.quants.quantize(numbers.numpy(), MXFP4), MXFP4)
+                    parameter.copy_(torch.from_numpy(numbers).transpose(1, 2))
+                elif parameter.dim() > 1:
                     parameter.copy_((torch.randn_like(parameter) * 1.5 / parameter.shape[-1] ** 0.5).half().float())
                 else:
                     parameter.add_(torch.randn_like(parameter) * 0.3)
@@ -213,7 +251,11 @@ def main(names):
                 factors = np.array(config.rope_parameters[f"{kind}_factor"], dtype=np.float32)
                 writer.add_tensor(f"rope_factors_{kind}.weight", factors)
         for stored, tensor in converted(tensors, config, arch):
-            dtype = np.float16 if tensor.dim() > 1 else np.float32
+            if name in BLOCKS and stored.endswith("_exps.weight"):
+                blocks = gguf.quants.quantize(np.ascontiguousarray(tensor.numpy()), MXFP4)
+                writer.add_tensor(stored, blocks, raw_dtype=MXFP4)
+                continue
+            dtype = np.float16 if tensor.dim() > 1 and not stored.endswith(".bias") else np.float32
             writer.add_tensor(stored, np.ascontiguousarray(tensor.numpy().astype(dtype)))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
