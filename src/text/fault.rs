@@ -32,7 +32,7 @@ pub(super) fn field(bytes: &[u8]) -> Option<String> {
 }
 
 fn reads<T: for<'a> Deserialize<'a>>(value: &Value) -> bool {
-    super::tokenizer::guarded(|| Ok(T::deserialize(value)?)).is_ok()
+    super::guarded::guarded(|| Ok(T::deserialize(value)?)).is_ok()
 }
 
 /// The field of a model that is at fault, or the model as a whole.

@@ -22,6 +22,7 @@
 mod canonical;
 pub(crate) mod config;
 mod fault;
+mod guarded;
 mod jinja;
 mod literal;
 mod patterns;

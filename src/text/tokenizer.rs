@@ -1,9 +1,7 @@
 //! [`Tokenizer`]: from text to token ids, and from token ids to the bytes they stand for.
 use std::borrow::Cow;
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use eft_core::canonical::Canonical;
 use eft_core::{TokenId, Vocab};
@@ -13,9 +11,13 @@ use tokenizers::{Decoder, DecoderWrapper, Encoding, Token};
 use super::canonical::canonical;
 use super::config::TokenizerConfig;
 use super::fault;
+use super::guarded::guarded;
 use super::literal::LiteralEncoder;
 
 /// A tokenizer in Hugging Face's format.
+///
+/// The library `tokenizers` panics on some broken files. Such panics become errors; so that they are not reported, the first
+/// tokenizer that is read puts a panic hook before the program's own, which it calls for all other panics.
 ///
 /// Texts are the bytes of their tokens, one after another. So a text of WordPiece has a space before every word, also before
 /// its first one and before punctuation; that of SentencePiece begins with the space that the tokenizer puts there.
@@ -265,30 +267,6 @@ impl Tokenizer {
             None => self.spelling.bytes(token),
         }
     }
-}
-
-thread_local! {
-    /// Whether panics of this thread are caught, and not reported.
-    static CAUGHT: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs the library, and turns its panics into errors. It trusts indices from the file and panics if they are wrong,
-/// for example if a merge makes a token that does not exist. Such panics are not reported: a hook is put before the
-/// program's own, once, which leaves them out.
-pub(super) fn guarded<T>(f: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let report = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !CAUGHT.get() {
-                report(panic);
-            }
-        }));
-    });
-    let outer = CAUGHT.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(f));
-    CAUGHT.set(outer);
-    result.unwrap_or_else(|_| Err("it contradicts itself, and the tokenizer panicked".into()))
 }
 
 /// The steps that a decoder consists of.

@@ -145,7 +145,9 @@ impl Kind {
     }
 }
 
+// Run by `tests/all/gguf/mod.rs`, which compiles this file again: compiling the whole library for them takes a minute.
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

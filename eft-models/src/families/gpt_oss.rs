@@ -12,7 +12,7 @@ use crate::spec::{
 pub(super) fn gpt_oss(config: &Config<'_>) -> Result<DecoderSpec> {
     // The family's defaults differ from the usual ones, and its files always have these fields.
     let head_dim = config.size("head_dim")?;
-    if config.object("rope_parameters").or_else(|| config.object("rope_scaling")).is_none() {
+    if config.object("rope_parameters")?.or(config.object("rope_scaling")?).is_none() {
         return Err(config.error("rope_parameters", "is missing"));
     }
     let sizes = Sizes { head_dim, epsilon: config.number_or("rms_norm_eps", 1e-5)?, ..Sizes::read(config)? };

@@ -8,6 +8,10 @@ mod scores;
 mod split;
 mod tables;
 mod tiny;
+// For its unit tests.
+#[allow(dead_code, reason = "only its tests are needed here")]
+#[path = "../../../src/gguf/value.rs"]
+mod value;
 
 use std::path::Path;
 
