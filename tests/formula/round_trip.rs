@@ -133,9 +133,15 @@ proptest! {
         if let Err(error) = read(&text) {
             let line = text.split('\n').nth(error.line() - 1).unwrap();
             prop_assert!(error.column() <= line.chars().count() + 1);
-            let mark = error.to_string();
-            let mark = mark.lines().last().unwrap().trim_end_matches('^');
-            prop_assert!(mark.chars().all(|c| c == ' '));
+            let message = error.to_string();
+            match message.split_once('\n') {
+                Some((_, excerpt)) => {
+                    let mark = excerpt.lines().last().unwrap().trim_end_matches('^');
+                    prop_assert!(mark.chars().all(|c| c == ' '));
+                }
+                // An empty line is not shown.
+                None => prop_assert!(line.trim().is_empty()),
+            }
         }
     }
 }

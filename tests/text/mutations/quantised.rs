@@ -163,7 +163,7 @@ fn bitsandbytes() {
 fn compressed_tensors() {
     let group = |weights: Value| json!({"group_0": {"weights": weights, "targets": ["Linear"]}});
     let settings = [
-        ("format", json!("nvfp4-pack-quantized")),
+        ("format", json!("mxfp6-pack-quantized")),
         ("format", json!(null)),
         ("format", json!(8)),
         ("config_groups", json!(null)),

@@ -63,7 +63,7 @@ fn files() {
         ("/post_processor", json!([]), "post_processor"),
         ("/post_processor", json!({"type": "TemplateProcessing", "single": "<s $A"}), "post_processor"),
         ("/decoder", json!({"type": "ByteLevels"}), "decoder"),
-        ("/decoder", json!({"type": "WordPiece", "prefix": "##", "cleanup": true}), "decoder"),
+        ("/decoder", json!({"type": "WordPiece", "prefix": "@@", "cleanup": true}), "decoder"),
         ("/decoder", json!(1e300), "decoder"),
         ("/model", json!(null), "model"),
         ("/model", json!([]), "model"),
