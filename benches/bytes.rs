@@ -69,7 +69,13 @@ fn compare(name: &str, tokens: usize) {
             COVERING.map(|share| (format!("all, {share}"), ByteSettings::default().covering(share)));
         for (name, settings) in pruned.into_iter().chain(covering) {
             let work = Work::default();
-            let bytes = model.bytes_with(settings.count(&work)).unwrap();
+            let bytes = match model.bytes_with(settings.count(&work)) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    println!("{kind:10} {name:>9} {error}");
+                    continue;
+                }
+            };
             let (mut seconds, mut count, mut length, mut same) = (0.0, 0, 0, 0);
             for (prompt, plain) in PROMPTS.iter().zip(&plain) {
                 let (text, took) = text(&bytes, prompt, decoding.clone().max_tokens(plain.len()));
