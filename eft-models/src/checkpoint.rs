@@ -196,8 +196,8 @@ impl Checkpoint {
         let growth = linears.filter_map(|linear| {
             let entries = linear.inputs * linear.outputs;
             if let Layout::Stacked { .. } = linear.layout {
-                let _ = self.find_blocks(&linear.name).filter(|_| self.dequantised)?;
-                return Some((Dtype::F32.bytes(entries) - MXFP4.bytes(entries)) as u64);
+                let grows = self.dequantised && self.find_blocks(&linear.name).is_some();
+                return grows.then(|| (Dtype::F32.bytes(entries) - MXFP4.bytes(entries)) as u64);
             }
             let (name, file) = self.find_quantised(&format!("{}.", linear.name))?;
             let stored = self.files[file].stored_bytes(name)?;

@@ -75,7 +75,7 @@ impl Server {
         self.address
     }
 
-    /// Waits until the process is told to stop (Ctrl-C or SIGTERM), and then stops. Told so again, it ends at once what still
+    /// Waits for a signal to stop (Ctrl-C or SIGTERM), and then stops. A second signal ends at once what still
     /// runs.
     pub fn wait(self) {
         if let Some(runtime) = &self.runtime {

@@ -182,7 +182,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads so many bytes, for which there is [room](Self::room).
+    /// Reads this number of bytes, for which there is [room](Self::room).
     fn read(&mut self, count: u64) -> IoResult<Vec<u8>> {
         let mut bytes = vec![0; count as usize];
         self.fill(&mut bytes)?;

@@ -71,7 +71,7 @@ impl<B: Backend> Lanes<B> {
         self.session.rollback(&vec![0; self.lanes.len()])
     }
 
-    /// Makes text `i` a copy of the former text `rows[i]`, with so many of its lanes at most.
+    /// Makes text `i` a copy of the former text `rows[i]`, with at most `most` of its lanes.
     pub(super) fn select(&mut self, rows: &[usize], most: usize) -> Result<()> {
         let of_rows = self.of_rows();
         let lanes_of = |row: &usize| of_rows.get(*row).filter(|lanes| !lanes.is_empty());
@@ -162,7 +162,7 @@ impl<B: Backend> Lanes<B> {
         Ok(())
     }
 
-    /// Forgets the oldest distributions, in a batch of so many texts, but for those of `live` sequences. Those of roots, which
+    /// Forgets the oldest distributions, in a batch of this number of texts, but for those of `live` sequences. Those of roots, which
     /// cannot be computed again, are not among the recent ones.
     pub(super) fn forget(&mut self, texts: usize, live: &[Vec<Arc<Node>>]) {
         let excess = self.recent.len().saturating_sub(KEPT * texts.max(1));

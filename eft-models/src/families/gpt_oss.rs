@@ -22,7 +22,7 @@ pub(super) fn gpt_oss(config: &Config<'_>) -> Result<DecoderSpec> {
     let details = Details { attention_bias: bias, output_bias: bias, windows, rope, ..Details::default() };
     let mut spec = llama::decoder(config, details)?;
     let limit = config.number_or("swiglu_limit", 7.0)?;
-    if limit < 0.0 {
+    if limit <= 0.0 {
         return Err(config.error("swiglu_limit", format!("is {limit}; expected a positive number")));
     }
     let alpha = config.number_or("swiglu_alpha", 1.702)? as f32;

@@ -1,6 +1,6 @@
 //! The replacements of characters that SentencePiece compiles into a model.
 //!
-//! They are a number of bytes, a trie of so many bytes, and texts that end with a zero byte. The library `tokenizers`
+//! They are a number, a trie of that number of bytes, and texts that each end with a zero byte. The library `tokenizers`
 //! trusts them, so they are checked before.
 use std::collections::HashSet;
 

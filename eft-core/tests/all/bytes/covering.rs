@@ -1,10 +1,11 @@
 //! Bytes by all token sequences, canonical or not, compared with sums over all of them.
 use eft_core::bytes::{self, ByteSettings, END, Work};
-use eft_core::conformance::{FaultInjector, FaultyBackend, SourceTest, check_joins, check_source};
+use eft_core::conformance::{SourceTest, check_joins, check_source};
 use eft_core::{Error, LogitSource, Message, RowFeed};
 use proptest::prelude::*;
 
 use super::exact::{check_bytes, check_samples};
+use super::sessions::{check_failures, prompts};
 use super::*;
 
 fn all(share: f64) -> ByteSettings {
@@ -20,10 +21,6 @@ fn with_fallback() -> Toy {
     let vocab = Vocab::new("fallback", tokens).unwrap();
     let vocab = vocab.with_special([BEGIN]).unwrap().with_eos([EOS]).unwrap();
     Toy { vocab: Arc::new(vocab), ..toy }
-}
-
-fn prompts() -> Vec<Prompt> {
-    ["", "ab", "abca b"].map(Prompt::from).to_vec()
 }
 
 fn rows_of(source: &Source<Host>, text: &str) -> Vec<Vec<f32>> {
@@ -79,17 +76,7 @@ fn all_sequences_obey_the_laws_of_sources() {
 
 #[test]
 fn a_call_that_fails_changes_nothing() {
-    let injector = FaultInjector::default();
-    let toy = toy();
-    let spec = EngineSpec::new("toy", FaultyBackend::new(Host, &injector), toy.vocab.clone());
-    let (inner, steps) = (toy.clone(), injector.clone());
-    let engine = FnEngine::new(spec, move |row| {
-        steps.step()?;
-        Ok(inner.logits(3, &row.tokens))
-    });
-    let bytes = Source::new(engine).rendered_by(toy).unwrap().bytes_with(all(0.1)).unwrap();
-    let test = SourceTest::new(prompts()).tokens(letters()).steps(6).walks(1).faults(&injector);
-    check_source(&bytes, &test).unwrap();
+    check_failures(all(0.1));
 }
 
 #[test]

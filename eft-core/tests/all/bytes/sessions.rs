@@ -5,7 +5,7 @@ use eft_core::{Decoding, Error, LogitSource, RowFeed, Sampling};
 
 use super::*;
 
-fn prompts() -> Vec<Prompt> {
+pub(super) fn prompts() -> Vec<Prompt> {
     ["", "ab", "abca b"].map(Prompt::from).to_vec()
 }
 
@@ -22,8 +22,8 @@ fn a_source_over_bytes_obeys_the_laws_of_sources() {
     check_source(&bytes, &SourceTest::new(ids).tokens(symbols()).walks(1)).unwrap();
 }
 
-#[test]
-fn a_call_that_fails_changes_nothing() {
+/// A call of a source over bytes that fails changes nothing, or the session refuses further calls.
+pub(super) fn check_failures(settings: ByteSettings) {
     let injector = FaultInjector::default();
     let toy = toy();
     let spec = EngineSpec::new("toy", FaultyBackend::new(Host, &injector), toy.vocab.clone());
@@ -32,9 +32,14 @@ fn a_call_that_fails_changes_nothing() {
         steps.step()?;
         Ok(inner.logits(3, &row.tokens))
     });
-    let bytes = Source::new(engine).rendered_by(toy).unwrap().bytes().unwrap();
+    let bytes = Source::new(engine).rendered_by(toy).unwrap().bytes_with(settings).unwrap();
     let test = SourceTest::new(prompts()).tokens(letters()).steps(6).walks(1).faults(&injector);
     check_source(&bytes, &test).unwrap();
+}
+
+#[test]
+fn a_call_that_fails_changes_nothing() {
+    check_failures(ByteSettings::default());
 }
 
 #[test]
