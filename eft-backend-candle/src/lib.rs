@@ -42,6 +42,7 @@ pub fn instances(source: &eft_core::Source<Candle>) -> eft_core::Result<()> {
 pub use backend::{Candle, to_error};
 pub use candle_core;
 pub use candle_core::{DType, Device};
+pub use eft_cpu::ops::CacheType;
 pub use gguf::{Gguf, load_gguf};
 pub use load::load;
 pub use nn::CandleNn;

@@ -2,8 +2,8 @@
 use std::sync::LazyLock;
 
 use fearless_simd::{
-    Bytes, Level, Simd, SimdBase, SimdCombine, SimdSplit, SimdWiden, f32x8, i8x32, i16x16, i32x8, u8x16,
-    u8x32, u16x8, u16x16,
+    Bytes, Level, Simd, SimdBase, SimdCombine, SimdInt, SimdSplit, SimdWiden, f32x8, i8x16, i8x32, i16x16,
+    i32x8, u8x16, u8x32, u16x8, u16x16,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -59,6 +59,16 @@ pub(super) trait Dot<S: Simd>: Copy {
 
     /// Converts eight little-endian f16 to f32.
     fn f16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S>;
+
+    /// Converts eight bytes, which are signed integers, to f32.
+    #[inline(always)]
+    fn i8x8_to_f32(simd: S, codes: &[u8; 8]) -> f32x8<S> {
+        let mut filled = [0; 16];
+        filled[..8].copy_from_slice(codes);
+        let (first, _) = u8x16::from_slice(simd, &filled).bitcast::<i8x16<S>>().widen();
+        let (first, last) = first.widen();
+        first.combine(last).to_float()
+    }
 
     /// Converts eight little-endian bf16 to f32.
     #[inline(always)]

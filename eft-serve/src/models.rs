@@ -271,7 +271,8 @@ fn on_backend(
     }
     match model.backend {
         None | Some(ModelBackend::Candle) => {
-            let Model { source, renderer, .. } = loader.load_on(CandleNn::new(Candle::cpu()))?;
+            let nn = CandleNn::new(Candle::cpu()).cache_type(model.cache_type.unwrap_or_default());
+            let Model { source, renderer, .. } = loader.load_on(nn)?;
             Ok((source, renderer))
         }
         Some(ModelBackend::Tch) => libtorch(loader),

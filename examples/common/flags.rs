@@ -3,6 +3,7 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use eft::candle::CacheType;
 use eft::{Decoding, Sampling};
 
 /// The models, and how they are combined.
@@ -67,6 +68,10 @@ pub(crate) struct ModelFlags {
     /// The type of numbers, with candle or libtorch; candle on the processor is fast with f32 only
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Dtype,
+    /// The type in which candle keeps keys and values: `f32`, `f16`, or `q8_0` on the processor. With a smaller one, decoding after a long
+    /// context takes less time and memory, and rounds
+    #[arg(long, value_name = "TYPE", default_value_t)]
+    pub(crate) cache_type: CacheType,
     /// Print the settings of generation that the models' files recommend
     #[arg(short, long)]
     pub(crate) verbose: bool,

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use eft::candle::{Candle, CandleNn, DType, Device};
+use eft::candle::{CacheType, Candle, CandleNn, DType, Device};
 use eft::load::{GenerationDefaults, Loader, Model};
 use eft::models::Nn;
 use eft::text::{ChatTemplate, PlainTemplate, TextRenderer, Tokenizer};
@@ -93,6 +93,11 @@ impl<B: eft::Backend> Models<B> {
 /// Loads the models with the library that the flags name, and runs the example.
 pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
     flags.check()?;
+    if flags.backend != Backend::Candle && flags.cache_type != CacheType::F32 {
+        bail!(
+            "`--cache-type` needs candle: other backends keep keys and values in the type that they compute in"
+        );
+    }
     match flags.backend {
         Backend::Candle => {
             let dtype = match flags.dtype {
@@ -100,7 +105,8 @@ pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
                 Dtype::F16 => DType::F16,
                 Dtype::Bf16 => DType::BF16,
             };
-            let nn = CandleNn::new(Candle::new(device(&flags.device)?)).dtype(dtype);
+            let nn =
+                CandleNn::new(Candle::new(device(&flags.device)?)).dtype(dtype).cache_type(flags.cache_type);
             run.run(Models::load(flags, &Tensors(nn))?)
         }
         #[cfg(feature = "ort")]

@@ -1,7 +1,7 @@
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use eft_models::{CacheMove, CacheRoom, fork};
 
-use eft_cpu::ops::RowCache;
+use eft_cpu::ops::{CacheType, RowCache};
 
 /// The KV cache of one layer, for all rows of a batch.
 ///
@@ -25,14 +25,18 @@ pub(super) struct TensorCache {
     room: CacheRoom,
     /// Each of shape (key heads, capacity, head width); `None` as long as there are no tokens.
     memory: Option<[Tensor; 2]>,
+    /// The type of the numbers; if `None`, that of the activations.
+    dtype: Option<DType>,
 }
 
 impl LayerCache {
-    pub(super) fn new(rows: usize, kept: Option<usize>, host: bool) -> Self {
+    /// The cache of `eft_cpu` if `host`, or of tensors of this type.
+    pub(super) fn new(rows: usize, kept: Option<usize>, kind: CacheType, host: bool) -> Self {
         Self(match host {
-            true => Rows::Host(vec![RowCache::new(kept); rows]),
+            true => Rows::Host(vec![RowCache::new(kept, kind); rows]),
             false => {
-                let row = |_| TensorCache { room: CacheRoom::new(kept), memory: None };
+                let dtype = (kind == CacheType::F16).then_some(DType::F16);
+                let row = |_| TensorCache { room: CacheRoom::new(kept), memory: None, dtype };
                 Rows::Device((0..rows).map(row).collect())
             }
         })
@@ -60,11 +64,13 @@ impl TensorCache {
     /// tokens of a row. Returns the keys and values of the row from token `first` on.
     pub(super) fn append(&mut self, past: usize, first: usize, new: [&Tensor; 2]) -> Result<[Tensor; 2]> {
         let (heads, tokens, width) = new[0].dims3()?;
+        let computed = new[0].dtype();
+        let dtype = self.dtype.unwrap_or(computed);
         // A room that fails to be made is made again by the next call, since it is stored last.
         let mut room = self.room.clone();
         if let Some(CacheMove { from, tokens, capacity }) = room.make(past, tokens) {
             let grown = |i: usize| {
-                let grown = Tensor::zeros((heads, capacity, width), new[i].dtype(), new[i].device())?;
+                let grown = Tensor::zeros((heads, capacity, width), dtype, new[i].device())?;
                 if let Some(old) = self.memory.as_ref().filter(|_| tokens > 0) {
                     grown.slice_set(&old[i].narrow(1, from, tokens)?.contiguous()?, 1, 0)?;
                 }
@@ -78,8 +84,8 @@ impl TensorCache {
         };
         let (start, count) = (self.room.slot(first), past + tokens - first);
         let seen = |i: usize| {
-            memory[i].slice_set(new[i], 1, self.room.slot(past))?;
-            memory[i].narrow(1, start, count)
+            memory[i].slice_set(&new[i].to_dtype(dtype)?, 1, self.room.slot(past))?;
+            memory[i].narrow(1, start, count)?.to_dtype(computed)
         };
         Ok([seen(0)?, seen(1)?])
     }
@@ -92,6 +98,6 @@ impl TensorCache {
             Some([keys, values]) if room.capacity() > 0 => Some([own(keys)?, own(values)?]),
             _ => None,
         };
-        Ok(Self { room, memory })
+        Ok(Self { room, memory, dtype: self.dtype })
     }
 }

@@ -24,7 +24,7 @@ use candle_core::{DType, Tensor};
 use candle_nn::ops;
 use candle_nn::rotary_emb;
 use eft_core::{Result, TokenId};
-use eft_cpu::Matrix;
+use eft_cpu::{Matrix, ops::CacheType};
 use eft_models::spec::{Activation, AttentionSpec};
 use eft_models::{AttentionInput, Dtype, Nn, RawTensor, Span};
 
@@ -49,18 +49,43 @@ use crate::{Candle, to_error};
 pub struct CandleNn {
     backend: Candle,
     dtype: DType,
+    cache_type: CacheType,
 }
 
 impl CandleNn {
     /// Computes in f32, the only type that is fast on a CPU: candle converts other types at each product.
     pub fn new(backend: Candle) -> Self {
-        Self { backend, dtype: DType::F32 }
+        Self { backend, dtype: DType::F32, cache_type: CacheType::F32 }
     }
 
     /// Computes in another type, such as f16 or bf16 on a GPU.
     #[must_use]
     pub fn dtype(self, dtype: DType) -> Self {
         Self { dtype, ..self }
+    }
+
+    /// Keeps keys and values in another type than the one it computes in. It makes decoding after a long context faster and
+    /// takes less memory, and rounds: see [`CacheType`].
+    ///
+    /// [`CacheType::F16`] works everywhere, [`CacheType::Q8_0`] on the processor and with f32 only: loading a model fails
+    /// otherwise.
+    ///
+    /// ```
+    /// use eft_backend_candle::{CacheType, Candle, CandleNn};
+    ///
+    /// let nn = CandleNn::new(Candle::cpu()).cache_type(CacheType::F16);
+    /// ```
+    #[must_use]
+    pub fn cache_type(self, cache_type: CacheType) -> Self {
+        Self { cache_type, ..self }
+    }
+
+    /// Refuses a type of the KV cache that only the operations of `eft_cpu` have.
+    fn check_cache_type(&self) -> candle_core::Result<()> {
+        if self.cache_type == CacheType::Q8_0 && !self.uses_host() {
+            candle_core::bail!("a KV cache in q8_0 needs the processor as the device, and numbers in f32")
+        }
+        Ok(())
     }
 
     fn index(&self, rows: &[usize]) -> candle_core::Result<Tensor> {
@@ -136,7 +161,8 @@ impl Nn for CandleNn {
     }
 
     fn load(&self, raw: &RawTensor<'_>, plus: f32) -> Result<Tensor> {
-        let tensor = self.raw(raw).and_then(|t| if plus == 0.0 { Ok(t) } else { t.affine(1.0, plus.into()) });
+        let checked = self.check_cache_type().and_then(|()| self.raw(raw));
+        let tensor = checked.and_then(|t| if plus == 0.0 { Ok(t) } else { t.affine(1.0, plus.into()) });
         tensor.map_err(to_error)
     }
 
@@ -234,7 +260,7 @@ impl Nn for CandleNn {
     }
 
     fn cache(&self, rows: usize, kept: Option<usize>, _: &AttentionSpec) -> LayerCache {
-        LayerCache::new(rows, kept, self.uses_host())
+        LayerCache::new(rows, kept, self.cache_type, self.uses_host())
     }
 
     fn capacity(&self, cache: &LayerCache, row: usize) -> usize {

@@ -1,5 +1,5 @@
 //! Every family and adapter against transformers and PEFT, by the conformance kit of eft-models.
-use eft_backend_candle::{Candle, CandleNn};
+use eft_backend_candle::{CacheType, Candle, CandleNn};
 use eft_core::Source;
 use eft_models::conformance::{self, Golden};
 use eft_models::{Checkpoint, DecoderEngine};
@@ -38,6 +38,43 @@ fn caches_of_windows_do_not_grow() {
     passed(conformance::check_windows(&nn()));
     // Tensor operations, as on a GPU.
     passed(conformance::check_windows(&CandleNn::new(Candle::cpu().generic(true))));
+}
+
+#[test]
+fn smaller_types_of_the_cache_pass_the_checks_of_decoding() {
+    for kind in [CacheType::F16, CacheType::Q8_0] {
+        passed(conformance::check_methods(&nn().cache_type(kind)));
+        passed(conformance::check_windows(&nn().cache_type(kind)));
+    }
+}
+
+#[test]
+fn smaller_types_of_the_cache_round_only_a_little() {
+    let largest = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0f32, |max, (a, b)| max.max((a - b).abs()));
+    for family in ["llama", "gemma3", "gpt-oss", "qwen3"] {
+        let checkpoint = Checkpoint::open(passed(Golden::family(family)).folder()).unwrap();
+        let scores = |candle: Candle, kind| {
+            let nn = CandleNn::new(candle).cache_type(kind);
+            let model = Source::new(DecoderEngine::load(nn, &checkpoint, None).unwrap());
+            model.score([1, 5, 3], &[9, 60, 33, 7, 12, 80, 4, 4, 21, 50]).unwrap().tokens
+        };
+        let [exact, half, codes] = CacheType::ALL.map(|kind| scores(Candle::cpu(), kind));
+        // The tensor library rounds for itself: a number that it computes otherwise in its last bits may be rounded otherwise.
+        let tensors = scores(Candle::cpu().generic(true), CacheType::F16);
+        assert!(largest(&half, &tensors) < 1e-3, "{family}: {half:?}, with tensors {tensors:?}");
+        let differences = [largest(&exact, &half), largest(&exact, &codes)];
+        assert!(0.0 < differences[0] && differences[0] < 5e-3, "{family}: {differences:?}");
+        assert!(differences[0] < differences[1] && differences[1] < 8e-2, "{family}: {differences:?}");
+    }
+}
+
+#[test]
+fn a_type_of_the_cache_that_tensors_do_not_have_is_refused() {
+    let checkpoint = Checkpoint::open(passed(Golden::family("llama")).folder()).unwrap();
+    let nn = CandleNn::new(Candle::cpu().generic(true)).cache_type(CacheType::Q8_0);
+    let error = DecoderEngine::load(nn, &checkpoint, None).err().unwrap();
+    let mut reasons = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    assert!(reasons.any(|error| error.to_string().contains("q8_0 needs the processor")), "{error:?}");
 }
 
 #[test]

@@ -102,6 +102,18 @@ impl Dot<Avx512> for Vnni {
     }
 
     #[inline(always)]
+    fn i8x8_to_f32(simd: Avx512, codes: &[u8; 8]) -> f32x8<Avx512> {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, codes: i64) -> __m256 {
+                let _ = simd;
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(codes)))
+            }
+        );
+        kernel(simd, i64::from_le_bytes(*codes)).simd_into(simd)
+    }
+
+    #[inline(always)]
     fn bf16x8_to_f32(simd: Avx512, bits: &[u8; 16]) -> f32x8<Avx512> {
         fearless_simd::kernel!(
             #[inline(always)]
@@ -224,6 +236,18 @@ impl Dot<Avx2> for Madd {
             }
         );
         kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn i8x8_to_f32(simd: Avx2, codes: &[u8; 8]) -> f32x8<Avx2> {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx2, codes: i64) -> __m256 {
+                let _ = simd;
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(codes)))
+            }
+        );
+        kernel(simd, i64::from_le_bytes(*codes)).simd_into(simd)
     }
 
     #[inline(always)]

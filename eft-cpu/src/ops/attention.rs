@@ -3,9 +3,12 @@ use std::array;
 use std::ops::Range;
 
 use eft_core::host::math::exp;
+use eft_models::CacheRoom;
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
+use super::row_cache::{Memory, Pair};
+use super::stored::Unit;
 use super::{Heads, RowCache, sum_of_each};
 use crate::level::{self, Dot, Kernel};
 use crate::runs_in_parallel;
@@ -50,7 +53,32 @@ pub fn attend(
     if query.is_empty() {
         return;
     }
-    cache.append(past, key, value, spec);
+    let RowCache { room, memory } = cache;
+    match memory {
+        Memory::F32(memory) => {
+            memory.append(room, past, key, value, spec);
+            attend_to(query, past, memory, room, spec, out);
+        }
+        Memory::F16(memory) => {
+            memory.append(room, past, key, value, spec);
+            attend_to(query, past, memory, room, spec, out);
+        }
+        Memory::Q8(memory) => {
+            memory.append(room, past, key, value, spec);
+            attend_to(query, past, memory, room, spec, out);
+        }
+    }
+}
+
+/// Computes the attention of new tokens, whose keys and values are in the cache.
+fn attend_to<U: Unit>(
+    query: &[f32],
+    past: usize,
+    memory: &Pair<U>,
+    room: &CacheRoom,
+    spec: &Heads<'_>,
+    out: &mut [f32],
+) {
     let (width, columns, group) = (spec.head_dim, spec.heads * spec.head_dim, spec.heads / spec.kv_heads);
     let tokens = query.len() / columns;
     let mut by_head = Vec::new();
@@ -65,7 +93,18 @@ pub fn attend(
         let tiles = out.chunks_mut(TILE * width).enumerate();
         tiles.map(move |(tile, out)| (kv_head, tile * TILE, out))
     });
-    let cache = &*cache;
+    // As wide as keys and values are in the cache.
+    let padded = width.next_multiple_of(U::ENTRIES);
+    let mut wide = Vec::new();
+    let query = if padded == width {
+        query
+    } else {
+        wide.resize(query.len() / width * padded, 0.0);
+        for (wide, query) in wide.chunks_exact_mut(padded).zip(query.chunks_exact(width)) {
+            wide[..width].copy_from_slice(query);
+        }
+        &wide[..]
+    };
     let attend = |scratch: &mut Vec<f32>, (kv_head, start, out): (usize, usize, &mut [f32])| {
         let count = out.len() / width;
         let queries: [Query<'_>; TILE] = array::from_fn(|i| {
@@ -73,11 +112,11 @@ pub fn attend(
             let (token, head) = (index / group, kv_head * group + index % group);
             let seen = spec.reach.first(past + token)..past + token + 1;
             let sink = spec.sinks.map_or(f32::NEG_INFINITY, |sinks| sinks[head]);
-            Query { query: &query[token * columns + head * width..][..width], seen, sink }
+            Query { query: &query[(token * spec.heads + head) * padded..][..padded], seen, sink }
         });
         // Later tokens see later positions.
         let first = queries[0].seen.start;
-        let (keys, values) = cache.seen(kv_head, first..queries[count - 1].seen.end, width);
+        let (keys, values) = memory.seen(room, kv_head, first..queries[count - 1].seen.end, width);
         level::run(Attention { queries: &queries[..count], keys, values, first, spec, scratch, out });
     };
     if runs_in_parallel(tokens * columns * (past + tokens), PARALLEL_THRESHOLD) {
@@ -98,6 +137,7 @@ pub fn attend(
 
 /// One head of one new token.
 struct Query<'a> {
+    /// As wide as keys are in the cache: their missing columns are 0.
     query: &'a [f32],
     /// The positions that it attends to.
     seen: Range<usize>,
@@ -107,39 +147,41 @@ struct Query<'a> {
 
 /// The attention of one to [`TILE`] queries to the keys and values of one head, of the positions from `first` on.
 /// What all queries see is read once for all of them. Each result equals, to the last bit, that of the query alone.
-struct Attention<'a, 'b> {
+struct Attention<'a, 'b, U> {
     queries: &'a [Query<'b>],
-    keys: &'a [f32],
-    values: &'a [f32],
+    keys: &'a [U],
+    values: &'a [U],
     first: usize,
     spec: &'a Heads<'a>,
     scratch: &'a mut Vec<f32>,
-    /// A row for each query.
+    /// A row for each query, as wide as a head.
     out: &'a mut [f32],
 }
 
-impl Kernel for Attention<'_, '_> {
+impl<U: Unit> Kernel for Attention<'_, '_, U> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
         // Each computes eight sums at a time: their operands fit the registers of AVX2, and hide the time that an
         // addition takes.
         if self.queries.len() == 1 {
-            self.tile::<S, 1, 4, 8>(simd);
+            self.tile::<S, D, 1, 4, 8>(simd);
         } else {
-            self.tile::<S, TILE, 2, 2>(simd);
+            self.tile::<S, D, TILE, 2, 2>(simd);
         }
     }
 }
 
-impl Attention<'_, '_> {
+impl<U: Unit> Attention<'_, '_, U> {
     /// Computes `Q` queries at a time, with `K` keys or with `8·N` columns of values. If there are fewer queries, the
     /// last one is computed several times.
     #[inline(always)]
-    fn tile<S: Simd, const Q: usize, const K: usize, const N: usize>(self, simd: S) {
+    fn tile<S: Simd, D: Dot<S>, const Q: usize, const K: usize, const N: usize>(self, simd: S) {
         let Self { queries, keys, values, first, spec, scratch, out } = self;
-        let (width, last) = (spec.head_dim, queries.len() - 1);
+        // A head as wide as it is in the cache.
+        let (width, last) = (queries[0].query.len(), queries.len() - 1);
+        let units = width / U::ENTRIES;
         let at =
-            |positions: &Range<usize>| (positions.start - first) * width..(positions.end - first) * width;
+            |positions: &Range<usize>| (positions.start - first) * units..(positions.end - first) * units;
         // The positions that all queries see, and those that a query sees before and after them.
         let start = queries.iter().fold(0, |start, query| start.max(query.seen.start));
         let end = queries.iter().fold(usize::MAX, |end, query| end.min(query.seen.end)).max(start);
@@ -152,12 +194,12 @@ impl Attention<'_, '_> {
         let (scores, sums) = scratch.split_at_mut(Q * room);
         let shared: [usize; Q] = array::from_fn(|q| q * room + before(&queries[q.min(last)].seen).len());
         let tile: [&[f32]; Q] = array::from_fn(|q| queries[q.min(last)].query);
-        products::<S, Q, K>(simd, tile, &keys[at(&(start..end))], spec.scale, scores, shared);
+        products::<S, D, U, Q, K>(simd, tile, &keys[at(&(start..end))], spec.scale, scores, shared);
         // A query alone sees nothing else.
         for (q, Query { query, seen, .. }) in queries.iter().enumerate().filter(|_| Q > 1) {
             for part in [before(seen), after(seen)] {
                 let to = [q * room + part.start - seen.start];
-                products::<S, 1, 4>(simd, [query], &keys[at(&part)], spec.scale, scores, to);
+                products::<S, D, U, 1, 4>(simd, [query], &keys[at(&part)], spec.scale, scores, to);
             }
         }
 
@@ -169,15 +211,17 @@ impl Attention<'_, '_> {
 
         for (q, Query { seen, .. }) in queries.iter().enumerate().filter(|_| Q > 1) {
             let (part, sums) = (before(seen), &mut sums[q * width..][..width]);
-            weighted::<S, 1, 8>(simd, [&scores[q * room..][..part.len()]], &values[at(&part)], sums);
+            weighted::<S, D, U, 1, 8>(simd, [&scores[q * room..][..part.len()]], &values[at(&part)], sums);
         }
         let weights: [&[f32]; Q] = array::from_fn(|q| &scores[shared[q]..][..end - start]);
-        weighted::<S, Q, N>(simd, weights, &values[at(&(start..end))], sums);
-        for (q, (Query { seen, .. }, out)) in queries.iter().zip(out.chunks_exact_mut(width)).enumerate() {
+        weighted::<S, D, U, Q, N>(simd, weights, &values[at(&(start..end))], sums);
+        for (q, (Query { seen, .. }, out)) in
+            queries.iter().zip(out.chunks_exact_mut(spec.head_dim)).enumerate()
+        {
             let (part, sums) = (after(seen), &mut sums[q * width..][..width]);
             if Q > 1 {
                 let weights = &scores[q * room + part.start - seen.start..][..part.len()];
-                weighted::<S, 1, 8>(simd, [weights], &values[at(&part)], sums);
+                weighted::<S, D, U, 1, 8>(simd, [weights], &values[at(&part)], sums);
             }
             for (out, sum) in out.iter_mut().zip(sums) {
                 *out = factors[q] * *sum;
@@ -188,40 +232,38 @@ impl Attention<'_, '_> {
 
 /// Computes `factor·query·keyᵢ` for every query and key. Those of the query `q` are written from `to[q]` on.
 #[inline(always)]
-fn products<S: Simd, const Q: usize, const K: usize>(
+fn products<S: Simd, D: Dot<S>, U: Unit, const Q: usize, const K: usize>(
     simd: S,
     queries: [&[f32]; Q],
-    keys: &[f32],
+    keys: &[U],
     factor: f32,
     out: &mut [f32],
     to: [usize; Q],
 ) {
-    let width = queries[0].len();
-    let (count, eights) = (keys.len() / width, width / 8);
-    let queries_by_eight = queries.map(|query| &query.as_chunks::<8>().0[..eights]);
+    let units = queries[0].len() / U::ENTRIES;
+    let (count, eights) = (keys.len() / units, U::ENTRIES / 8);
+    let queries = queries.map(|query| &query.as_chunks::<8>().0[..units * eights]);
     for start in (0..count).step_by(K) {
         // After the last key, it is computed again.
-        let keys: [&[f32]; K] = array::from_fn(|k| &keys[(start + k).min(count - 1) * width..][..width]);
-        let keys_by_eight = keys.map(|key| &key.as_chunks::<8>().0[..eights]);
+        let keys: [&[U]; K] = array::from_fn(|k| &keys[(start + k).min(count - 1) * units..][..units]);
         let mut sums = [[f32x8::splat(simd, 0.0); K]; Q];
-        for i in 0..eights {
-            let mut key = [f32x8::splat(simd, 0.0); K];
-            for k in 0..K {
-                key[k] = f32x8::from_slice(simd, &keys_by_eight[k][i]);
-            }
-            for q in 0..Q {
-                let query = f32x8::from_slice(simd, &queries_by_eight[q][i]);
+        for unit in 0..units {
+            for eight in 0..eights {
+                let mut key = [f32x8::splat(simd, 0.0); K];
                 for k in 0..K {
-                    sums[q][k] = key[k].mul_add(query, sums[q][k]);
+                    key[k] = keys[k][unit].eight::<S, D>(simd, eight);
+                }
+                for q in 0..Q {
+                    let query = f32x8::from_slice(simd, &queries[q][unit * eights + eight]);
+                    for k in 0..K {
+                        sums[q][k] = key[k].mul_add(query, sums[q][k]);
+                    }
                 }
             }
         }
         for (four, sums) in sums.as_flattened().chunks_exact(4).enumerate() {
-            for (i, mut sum) in sum_of_each(sums[0], sums[1], sums[2], sums[3]).into_iter().enumerate() {
+            for (i, sum) in sum_of_each(sums[0], sums[1], sums[2], sums[3]).into_iter().enumerate() {
                 let (q, k) = ((4 * four + i) / K, (4 * four + i) % K);
-                for column in 8 * eights..width {
-                    sum += queries[q][column] * keys[k][column];
-                }
                 if start + k < count {
                     out[to[q] + start + k] = factor * sum;
                 }
@@ -268,66 +310,66 @@ fn sum<S: Simd>(simd: S, weights: &[f32]) -> f32 {
 
 /// Adds `Σ weightᵢ·valueᵢ` to the sums of each query, one row after another.
 #[inline(always)]
-fn weighted<S: Simd, const Q: usize, const N: usize>(
+fn weighted<S: Simd, D: Dot<S>, U: Unit, const Q: usize, const N: usize>(
     simd: S,
     weights: [&[f32]; Q],
-    values: &[f32],
+    values: &[U],
     sums: &mut [f32],
 ) {
-    let width = sums.len() / Q;
+    let eights = sums.len() / Q / 8;
     let mut done = 0;
-    while done + 8 * N <= width {
-        lanes::<S, Q, N>(simd, weights, values, done, sums);
-        done += 8 * N;
+    while done + N <= eights {
+        lanes::<S, D, U, Q, N>(simd, weights, values, done, sums);
+        done += N;
     }
     // Heads of 32 columns are common in small models.
-    while N > 4 && done + 32 <= width {
-        lanes::<S, Q, 4>(simd, weights, values, done, sums);
-        done += 32;
+    while N > 4 && done + 4 <= eights {
+        lanes::<S, D, U, Q, 4>(simd, weights, values, done, sums);
+        done += 4;
     }
-    while done + 8 <= width {
-        lanes::<S, Q, 1>(simd, weights, values, done, sums);
-        done += 8;
-    }
-    for (weights, sums) in weights.iter().zip(sums.chunks_exact_mut(width)) {
-        for (i, sum) in sums.iter_mut().enumerate().skip(done) {
-            for (weight, value) in weights.iter().zip(values.chunks_exact(width)) {
-                *sum += weight * value[i];
-            }
-        }
+    while done < eights {
+        lanes::<S, D, U, Q, 1>(simd, weights, values, done, sums);
+        done += 1;
     }
 }
 
-/// The same for `8·N` columns from `start` on.
+/// The same for `N` times eight columns, from the eight number `start` on.
 #[inline(always)]
-fn lanes<S: Simd, const Q: usize, const N: usize>(
+fn lanes<S: Simd, D: Dot<S>, U: Unit, const Q: usize, const N: usize>(
     simd: S,
     weights: [&[f32]; Q],
-    values: &[f32],
+    values: &[U],
     start: usize,
     sums: &mut [f32],
 ) {
-    let width = sums.len() / Q;
+    let (width, eights) = (sums.len() / Q, U::ENTRIES / 8);
     let mut all = [[f32x8::splat(simd, 0.0); N]; Q];
     for q in 0..Q {
         for n in 0..N {
-            all[q][n] = f32x8::from_slice(simd, &sums[q * width + start + 8 * n..][..8]);
+            all[q][n] = f32x8::from_slice(simd, &sums[q * width + 8 * (start + n)..][..8]);
         }
     }
-    let count = values.len() / width;
+    let units = width / U::ENTRIES;
+    let count = values.len() / units;
     let weights = weights.map(|weights| &weights[..count]);
-    for (i, value) in values.chunks_exact(width).enumerate() {
-        let value = &value[start..start + 8 * N];
+    let (first, end) = (start / eights, (start + N).div_ceil(eights));
+    for (i, value) in values.chunks_exact(units).enumerate() {
+        let value = &value[first..end];
+        let mut part = [f32x8::splat(simd, 0.0); N];
+        for n in 0..N {
+            let eight = start % eights + n;
+            part[n] = value[eight / eights].eight::<S, D>(simd, eight % eights);
+        }
         for q in 0..Q {
             let weight = f32x8::splat(simd, weights[q][i]);
             for n in 0..N {
-                all[q][n] = f32x8::from_slice(simd, &value[8 * n..8 * n + 8]).mul_add(weight, all[q][n]);
+                all[q][n] = part[n].mul_add(weight, all[q][n]);
             }
         }
     }
     for q in 0..Q {
         for n in 0..N {
-            all[q][n].store_slice(&mut sums[q * width + start + 8 * n..][..8]);
+            all[q][n].store_slice(&mut sums[q * width + 8 * (start + n)..][..8]);
         }
     }
 }
@@ -338,6 +380,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ops::CacheType;
+    use crate::ops::stored::{F16, F32, Q8};
     use crate::tests::levels;
 
     /// Attention by its definition, in f64.
@@ -354,6 +398,88 @@ mod tests {
         (0..width).map(|i| value(i).sum()).collect()
     }
 
+    /// The entries that units stand for, one head of one position after another.
+    fn entries<U: Unit>(units: &[U], width: usize, unpack: impl Fn(&U) -> Vec<f32>) -> Vec<f32> {
+        let heads = units.chunks(width.div_ceil(U::ENTRIES));
+        heads.flat_map(|head| head.iter().flat_map(&unpack).take(width).collect::<Vec<_>>()).collect()
+    }
+
+    fn pack<U: Unit>(entries: &[f32], width: usize) -> Vec<U> {
+        entries.chunks(width).flat_map(|head| head.chunks(U::ENTRIES).map(U::pack)).collect()
+    }
+
+    /// Queries, the positions that each sees, keys and values.
+    #[derive(Debug)]
+    struct Case<'a> {
+        spec: Heads<'a>,
+        queries: &'a [f32],
+        seen: Vec<Range<usize>>,
+        sinks: &'a [f32],
+        keys: &'a [f32],
+        values: &'a [f32],
+        /// The entry of the keys that is broken.
+        nan: usize,
+    }
+
+    impl Case<'_> {
+        fn check<U: Unit>(&self, unpack: impl Fn(&U) -> Vec<f32>) -> Result<(), TestCaseError> {
+            let Self { spec, queries, seen, sinks, .. } = self;
+            let width = spec.head_dim;
+            let padded: Vec<Vec<f32>> = queries
+                .chunks(width)
+                .map(|query| {
+                    let mut query = query.to_vec();
+                    query.resize(width.next_multiple_of(U::ENTRIES), 0.0);
+                    query
+                })
+                .collect();
+            let (keys, values) = (pack::<U>(self.keys, width), pack::<U>(self.values, width));
+            let mut broken = self.keys.to_vec();
+            broken[self.nan] = f32::NAN;
+            let broken = pack::<U>(&broken, width);
+            let (exact_keys, exact_values) =
+                (entries(&keys, width, &unpack), entries(&values, width, &unpack));
+            for level in levels() {
+                let run = |keys: &[U], which: Range<usize>| {
+                    let (mut scratch, mut out) = (Vec::new(), vec![0.0; which.len() * width]);
+                    let query = |q: usize| Query { query: &padded[q], seen: seen[q].clone(), sink: sinks[q] };
+                    let queries: Vec<_> = which.map(query).collect();
+                    let (queries, values, scratch, out_) =
+                        (&queries[..], &values[..], &mut scratch, &mut out[..]);
+                    level::run_at(
+                        level,
+                        Attention { queries, keys, values, first: 0, spec, scratch, out: out_ },
+                    );
+                    out
+                };
+                let (together, broken) = (run(&keys, 0..seen.len()), run(&broken, 0..seen.len()));
+                for (q, out) in together.chunks_exact(width).enumerate() {
+                    prop_assert_eq!(
+                        out,
+                        &run(&keys, q..q + 1),
+                        "{:?}: the query {} depends on others",
+                        level,
+                        q
+                    );
+                    let at = seen[q].start * width..seen[q].end * width;
+                    let query = &queries[q * width..][..width];
+                    let exact =
+                        exact(query, &exact_keys[at.clone()], &exact_values[at.clone()], spec, sinks[q]);
+                    for (out, exact) in out.iter().zip(exact) {
+                        prop_assert!((f64::from(*out) - exact).abs() < 1e-5, "{level:?}: {out}, {exact}");
+                    }
+                    let broken = &broken[q * width..][..width];
+                    if at.contains(&self.nan) {
+                        prop_assert!(broken.iter().all(|x| x.is_nan()), "{level:?}: a NaN was lost");
+                    } else {
+                        prop_assert_eq!(broken, out, "{:?}: a NaN that the query does not see", level);
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+
     proptest! {
         #[test]
         fn attention_is_a_mean_of_the_values_that_each_query_sees(
@@ -363,6 +489,7 @@ mod tests {
             softcap in prop::option::of(1.0f32..5.0),
             sinks in prop::collection::vec(prop_oneof![Just(f32::NEG_INFINITY), -30.0f32..30.0], TILE),
             nan_at in any::<prop::sample::Index>(),
+            kind in prop::sample::select(&CacheType::ALL),
         ) {
             let (queries, rest) = numbers.split_at(TILE * width);
             let (keys, values) = (&rest[..count * width], &rest[count * width..2 * count * width]);
@@ -373,36 +500,12 @@ mod tests {
                 let start = (start * count as f64) as usize;
                 start..start + 1 + (length * (count - start) as f64) as usize
             }).collect();
-            let mut broken = keys.to_vec();
             let nan = nan_at.index(keys.len());
-            broken[nan] = f32::NAN;
-            for level in levels() {
-                let run = |keys: &[f32], which: Range<usize>| {
-                    let (mut scratch, mut out) = (Vec::new(), vec![0.0; which.len() * width]);
-                    let query = |q: usize| {
-                        Query { query: &queries[q * width..][..width], seen: seen[q].clone(), sink: sinks[q] }
-                    };
-                    let (queries, spec): (Vec<_>, _) = (which.map(query).collect(), &spec);
-                    let (queries, scratch, out_) = (&queries[..], &mut scratch, &mut out[..]);
-                    level::run_at(level, Attention { queries, keys, values, first: 0, spec, scratch, out: out_ });
-                    out
-                };
-                let (together, broken) = (run(keys, 0..seen.len()), run(&broken, 0..seen.len()));
-                for (q, out) in together.chunks_exact(width).enumerate() {
-                    prop_assert_eq!(out, &run(keys, q..q + 1), "{:?}: the query {} depends on others", level, q);
-                    let at = seen[q].start * width..seen[q].end * width;
-                    let query = &queries[q * width..][..width];
-                    let exact = exact(query, &keys[at.clone()], &values[at.clone()], &spec, sinks[q]);
-                    for (out, exact) in out.iter().zip(exact) {
-                        prop_assert!((f64::from(*out) - exact).abs() < 1e-5, "{level:?}: {out}, {exact}");
-                    }
-                    let broken = &broken[q * width..][..width];
-                    if at.contains(&nan) {
-                        prop_assert!(broken.iter().all(|x| x.is_nan()), "{level:?}: a NaN was lost");
-                    } else {
-                        prop_assert_eq!(broken, out, "{:?}: a NaN that the query does not see", level);
-                    }
-                }
+            let case = Case { spec, queries, seen, sinks: &sinks, keys, values, nan };
+            match kind {
+                CacheType::F32 => case.check::<F32>(|unit| unit.to_vec())?,
+                CacheType::F16 => case.check::<F16>(|unit| unit.numbers())?,
+                CacheType::Q8_0 => case.check::<Q8>(|unit| unit.numbers())?,
             }
         }
     }

@@ -5,6 +5,7 @@ mod heads;
 mod norm;
 mod rope;
 mod row_cache;
+mod stored;
 
 pub use attention::attend;
 pub use gate::gated;
@@ -12,6 +13,7 @@ pub use heads::Heads;
 pub use norm::rms_norm;
 pub use rope::rope;
 pub use row_cache::RowCache;
+pub use stored::CacheType;
 
 use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdSplit, f32x4, f32x8, f64x2};
 

@@ -1,8 +1,9 @@
 //! [`ModelConfig`]: a model as a configuration file names it.
 use std::fmt;
 
+use eft::candle::CacheType;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// A model: the name of a folder, a GGUF file or a model on the Hugging Face hub, or a table that says more.
@@ -17,6 +18,8 @@ pub struct ModelConfig {
     pub tokenizer: Option<String>,
     /// The library that runs the model; candle if it is not given. An adapter runs with its base.
     pub backend: Option<ModelBackend>,
+    /// The type in which candle keeps keys and values; f32 if it is not given. An adapter has that of its base.
+    pub cache_type: Option<CacheType>,
 }
 
 /// A library that runs models.
@@ -37,6 +40,12 @@ struct ModelTable {
     base: Option<String>,
     tokenizer: Option<String>,
     backend: Option<ModelBackend>,
+    #[serde(default, deserialize_with = "cache_type")]
+    cache_type: Option<CacheType>,
+}
+
+fn cache_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CacheType>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
 }
 
 /// Reads a model. Unlike an untagged enum, it passes on which key of a table is at fault.
@@ -54,9 +63,9 @@ impl<'de> Visitor<'de> for ModelVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<ModelConfig, A::Error> {
-        let ModelTable { path, base, tokenizer, backend } =
+        let ModelTable { path, base, tokenizer, backend, cache_type } =
             ModelTable::deserialize(MapAccessDeserializer::new(table))?;
-        Ok(ModelConfig { path, base, tokenizer, backend })
+        Ok(ModelConfig { path, base, tokenizer, backend, cache_type })
     }
 }
 
@@ -69,7 +78,7 @@ impl<'de> Deserialize<'de> for ModelConfig {
 impl ModelConfig {
     /// A model of its own.
     pub fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), base: None, tokenizer: None, backend: None }
+        Self { path: path.into(), base: None, tokenizer: None, backend: None, cache_type: None }
     }
 
     /// Whether the model is on a server, and the path its url.
@@ -87,6 +96,17 @@ impl ModelConfig {
             }
             Self { backend: Some(ModelBackend::Tch), .. } if !cfg!(feature = "tch") => {
                 Err(("backend", "this server was built without the feature `tch`"))
+            }
+            Self { base: Some(_), cache_type: Some(_), .. } => {
+                Err(("cache_type", "an adapter has the cache of its base"))
+            }
+            Self { cache_type: Some(_), .. } if self.is_remote() => {
+                Err(("cache_type", "the model runs on another server"))
+            }
+            Self { cache_type: Some(kind), backend: Some(ModelBackend::Tch), .. }
+                if *kind != CacheType::F32 =>
+            {
+                Err(("cache_type", "libtorch keeps keys and values in the type that it computes in"))
             }
             Self { tokenizer: Some(_), .. } if !self.is_remote() => Err((
                 "tokenizer",

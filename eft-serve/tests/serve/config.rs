@@ -39,6 +39,13 @@ fn errors_name_line_and_key() {
             "models.b.backend",
             "its base",
         ),
+        ("[models]\na = { path = \"x\", cache_type = \"q4\" }", 2, "models.a.cache_type", "`q4`"),
+        (
+            "[models]\na = \"x\"\nb = { path = \"y\", base = \"a\", cache_type = \"f16\" }",
+            3,
+            "models.b.cache_type",
+            "its base",
+        ),
         ("[limits]\nrows = 0", 2, "limits.rows", "at least 1"),
         ("[limits]\nseconds = 0.0", 2, "limits.seconds", "more than 0"),
         ("[defaults]\nchat_tokens = 0", 2, "defaults.chat_tokens", "at least 1"),

@@ -1,0 +1,197 @@
+//! [`CacheType`]: the types of numbers that a KV cache can keep.
+use std::array;
+use std::fmt;
+use std::str::FromStr;
+
+use fearless_simd::{Simd, SimdBase, f32x8};
+use half::f16;
+
+use crate::level::Dot;
+
+/// The type of the numbers that a KV cache keeps. Attention computes in f32 with each of them: numbers of the cache are
+/// widened in registers when they are read. A long context is read as a whole for each new token, so a smaller type takes less
+/// time as well as less memory.
+///
+/// ```
+/// use eft_cpu::ops::CacheType;
+///
+/// assert_eq!(CacheType::default(), CacheType::F32);
+/// assert_eq!("q8_0".parse(), Ok(CacheType::Q8_0));
+/// assert_eq!(CacheType::F16.to_string(), "f16");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CacheType {
+    /// 32 bits a number, as they were computed; the default.
+    #[default]
+    F32,
+    /// 16 bits a number. Numbers above 65,504 become 65,504.
+    F16,
+    /// 9 bits a number: integers of 8 bits, and a factor in f32 for each 32 numbers of a head. The last group of a head whose
+    /// width is no multiple of 32 is filled up.
+    Q8_0,
+}
+
+impl CacheType {
+    /// All types, the largest first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Q8_0];
+
+    /// The name: `f32`, `f16` or `q8_0`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
+        }
+    }
+}
+
+impl fmt::Display for CacheType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for CacheType {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        found.ok_or_else(|| format!("`{name}` is not a type of the KV cache; use f32, f16 or q8_0"))
+    }
+}
+
+/// Consecutive entries of a key or of a value as the cache keeps them.
+pub(super) trait Unit: Copy + Send + Sync {
+    /// The number of entries, a multiple of 8.
+    const ENTRIES: usize;
+
+    /// Converts up to [`ENTRIES`](Self::ENTRIES) entries. Missing ones are 0.
+    fn pack(entries: &[f32]) -> Self;
+
+    /// Converts eight entries to f32: those from `8·eight` on.
+    fn eight<S: Simd, D: Dot<S>>(&self, simd: S, eight: usize) -> f32x8<S>;
+}
+
+/// Returns the entries from the first to the last one that there is room for; missing ones are 0.
+fn padded<const N: usize>(entries: &[f32]) -> [f32; N] {
+    array::from_fn(|i| entries.get(i).copied().unwrap_or(0.0))
+}
+
+/// Eight entries in f32.
+pub(super) type F32 = [f32; 8];
+
+impl Unit for F32 {
+    const ENTRIES: usize = 8;
+
+    #[inline]
+    fn pack(entries: &[f32]) -> Self {
+        padded(entries)
+    }
+
+    #[inline(always)]
+    fn eight<S: Simd, D: Dot<S>>(&self, simd: S, _: usize) -> f32x8<S> {
+        f32x8::from_slice(simd, self)
+    }
+}
+
+/// Eight entries in f16, little-endian.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct F16([u8; 16]);
+
+impl Unit for F16 {
+    const ENTRIES: usize = 8;
+
+    #[inline]
+    fn pack(entries: &[f32]) -> Self {
+        let largest = f16::MAX.to_f32();
+        let mut bytes = [0; 16];
+        for (entry, bytes) in entries.iter().zip(bytes.as_chunks_mut().0) {
+            *bytes = f16::from_f32(entry.clamp(-largest, largest)).to_le_bytes();
+        }
+        Self(bytes)
+    }
+
+    #[inline(always)]
+    fn eight<S: Simd, D: Dot<S>>(&self, simd: S, _: usize) -> f32x8<S> {
+        D::f16x8_to_f32(simd, &self.0)
+    }
+}
+
+/// 32 entries as codes of 8 bits and a common factor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Q8 {
+    factor: f32,
+    /// Numbers from −127 to 127 in two's complement.
+    codes: [[u8; 8]; 4],
+}
+
+impl Unit for Q8 {
+    const ENTRIES: usize = 32;
+
+    #[inline]
+    fn pack(entries: &[f32]) -> Self {
+        // A NaN, which `max` would leave out, and an infinity make the factor, and so all entries, NaN.
+        let finite = entries.iter().all(|x| x.is_finite());
+        let largest = entries.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+        let factor = if finite { largest / 127.0 } else { f32::NAN };
+        let inverse = if factor > 0.0 { factor.recip() } else { 0.0 };
+        let entries: [f32; 32] = padded(entries);
+        let code = |x: f32| (x * inverse).round_ties_even() as i8 as u8;
+        Self { factor, codes: array::from_fn(|i| array::from_fn(|j| code(entries[8 * i + j]))) }
+    }
+
+    #[inline(always)]
+    fn eight<S: Simd, D: Dot<S>>(&self, simd: S, eight: usize) -> f32x8<S> {
+        D::i8x8_to_f32(simd, &self.codes[eight % 4]) * self.factor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl F16 {
+        pub(crate) fn numbers(&self) -> Vec<f32> {
+            self.0.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect()
+        }
+    }
+
+    impl Q8 {
+        pub(crate) fn numbers(&self) -> Vec<f32> {
+            self.codes.as_flattened().iter().map(|code| self.factor * f32::from(*code as i8)).collect()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn entries_are_rounded_to_the_nearest_code(
+            entries in prop::collection::vec(-1.0f32..1.0, 1..32),
+            exponent in -10i32..10,
+        ) {
+            let entries: Vec<_> = entries.iter().map(|x| x * 2.0f32.powi(exponent)).collect();
+            let largest = entries.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+            for (rounded, entry) in Q8::pack(&entries).numbers().iter().zip(&entries) {
+                prop_assert!((rounded - entry).abs() <= 0.5001 * largest / 127.0, "{rounded}, {entry}");
+            }
+            for (rounded, entry) in F16::pack(&entries[..entries.len().min(8)]).numbers().iter().zip(&entries) {
+                // Half of the last of eleven bits; near 0, half of the smallest number.
+                let bound = (entry.abs() / 2048.0).max(f32::powi(2.0, -25));
+                prop_assert!((rounded - entry).abs() <= bound, "{rounded}, {entry}");
+            }
+        }
+    }
+
+    #[test]
+    fn entries_without_a_code() {
+        assert_eq!(Q8::pack(&[0.0, -0.0]).numbers(), [0.0; 32]);
+        assert_eq!(F16::pack(&[1e6, -1e6]).numbers()[..3], [65_504.0, -65_504.0, 0.0]);
+        for broken in [f32::NAN, f32::INFINITY] {
+            assert!(Q8::pack(&[1.0, broken]).numbers().iter().all(|x| x.is_nan()), "{broken}");
+        }
+        assert!(F16::pack(&[1.0, f32::NAN]).numbers()[1].is_nan());
+    }
+}
