@@ -3,7 +3,7 @@ use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
 use super::level::{self, Dot, Kernel};
-use super::runs_in_parallel;
+use super::{instructions, runs_in_parallel};
 
 /// The number of columns that share a scale.
 pub(super) const GROUP: usize = 32;
@@ -35,10 +35,12 @@ impl QuantisedActivations {
         let groups = columns / GROUP;
         let mut rows = vec![QuantisedGroup::default(); x.len() / GROUP];
         let each = rows.chunks_mut(groups).zip(x.chunks(columns));
+        let level = instructions::current();
+        let quantise = |(to, x): (&mut [_], &[f32])| level::run_at(level, Quantise { x, to });
         if runs_in_parallel(x.len(), PARALLEL_THRESHOLD) {
-            each.collect::<Vec<_>>().into_par_iter().for_each(|(to, x)| level::run(Quantise { x, to }));
+            each.collect::<Vec<_>>().into_par_iter().for_each(quantise);
         } else {
-            each.for_each(|(to, x)| level::run(Quantise { x, to }));
+            each.for_each(quantise);
         }
         Self { groups, rows }
     }
