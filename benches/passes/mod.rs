@@ -6,7 +6,7 @@ pub(crate) mod memory;
 use std::path::Path;
 use std::time::Instant;
 
-use eft::candle::{Candle, CandleNn, Gguf};
+use eft::candle::{CacheType, Candle, CandleNn, Gguf};
 use eft::models::{Checkpoint, DecoderEngine};
 use eft::{Backend, Engine, EngineRow, Result, RowFeed, Session, TokenId};
 
@@ -86,7 +86,12 @@ impl<B: Backend> Ours<B> {
 
 /// Loads a GGUF file or a folder, to run by candle.
 pub(crate) fn by_candle(model: &Path) -> Ours<Candle> {
-    let nn = CandleNn::new(Candle::cpu());
+    by_candle_with(model, CacheType::F32)
+}
+
+/// The same with keys and values in this type.
+pub(crate) fn by_candle_with(model: &Path, cache_type: CacheType) -> Ours<Candle> {
+    let nn = CandleNn::new(Candle::cpu()).cache_type(cache_type);
     if model.is_dir() {
         Ours::new(DecoderEngine::load(nn, &Checkpoint::open(model).unwrap(), None).unwrap())
     } else {

@@ -3,12 +3,14 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use eft::Backend;
+use eft::candle::CacheType;
 use eft::models::map_file;
 
 use crate::passes::memory::{files, sum};
-use crate::passes::{Ours, Pass, by_candle};
+use crate::passes::{Ours, Pass, by_candle, by_candle_with};
 use crate::report::Report;
 use crate::theirs::{Theirs, numbers, threads};
+use crate::{Options, Part, Weights};
 
 /// Something that measures passes.
 pub(crate) trait Runner {
@@ -78,6 +80,8 @@ impl Contestant {
     pub(crate) fn enters(&self, pass: &Pass) -> bool {
         match self.program {
             "vLLM" => pass.wanted == 1 && pass.new == 1 && pass.rows == 16,
+            // Where much of the cache is read.
+            "candle, f16 cache" | "candle, q8_0 cache" => pass.past.max(pass.new) >= 500,
             "plain read" => pass.rows == 1 && pass.new == 1 && pass.past <= 64,
             _ => true,
         }
@@ -107,43 +111,61 @@ pub(crate) fn start(
     theirs
 }
 
-/// All programs that can run a model.
-pub(crate) fn of(folder: &Path, model: &str, batches: bool, report: &mut Report) -> Vec<Contestant> {
-    let threads = threads().to_string();
+/// All programs that can run a model with weights of the chosen types.
+pub(crate) fn of(folder: &Path, model: &str, options: &Options, report: &mut Report) -> Vec<Contestant> {
     let mut all = Vec::new();
-    let file = folder.join(format!("{model}.gguf"));
-    if file.exists() {
-        all.push(Contestant::ours("GGUF", "candle", by_candle(&file)));
-        let arguments = [file.as_os_str(), OsStr::new(&threads)];
-        all.extend(Contestant::theirs(
-            "GGUF",
-            "llama.cpp",
-            "EFT_LLAMA_PYTHON",
-            "llama_cpp.py",
-            &arguments,
-            report,
-        ));
-        all.push(plain_read("GGUF", &file));
-    } else {
-        report.skip(format!("{model}: {} does not exist", file.display()));
+    if options.weights.contains(&Weights::Gguf) {
+        all.extend(of_gguf(&folder.join(format!("{model}.gguf")), report));
     }
-    for weights in ["float32", "bfloat16"] {
-        let path = folder.join(format!("{model}-{weights}"));
-        if !path.exists() {
-            report.skip(format!("{model} in {weights}: {} does not exist", path.display()));
-            continue;
+    for (weights, kind) in [("float32", Weights::Float32), ("bfloat16", Weights::Bfloat16)] {
+        if options.weights.contains(&kind) {
+            all.extend(of_folder(folder, model, weights, options, report));
         }
-        all.push(Contestant::ours(weights, "candle", by_candle(&path)));
-        all.extend(by_libtorch(weights, &path, report));
-        let arguments = [OsStr::new(weights), OsStr::new(&threads), path.as_os_str()];
-        all.extend(Contestant::theirs(weights, "transformers", "EFT_PYTHON", "eager.py", &arguments, report));
-        if batches && weights == "float32" {
+    }
+    all
+}
+
+fn of_gguf(file: &Path, report: &mut Report) -> Vec<Contestant> {
+    if !file.exists() {
+        report.skip(format!("{} does not exist", file.display()));
+        return Vec::new();
+    }
+    let smaller = [("candle, f16 cache", CacheType::F16), ("candle, q8_0 cache", CacheType::Q8_0)];
+    let mut all = vec![Contestant::ours("GGUF", "candle", by_candle(file))];
+    all.extend(smaller.map(|(name, kind)| Contestant::ours("GGUF", name, by_candle_with(file, kind))));
+    let threads = threads().to_string();
+    let arguments = [file.as_os_str(), OsStr::new(&threads)];
+    let script = "llama_cpp.py";
+    all.extend(Contestant::theirs("GGUF", "llama.cpp", "EFT_LLAMA_PYTHON", script, &arguments, report));
+    all.push(plain_read("GGUF", file));
+    all
+}
+
+fn of_folder(
+    folder: &Path,
+    model: &str,
+    weights: &'static str,
+    options: &Options,
+    report: &mut Report,
+) -> Vec<Contestant> {
+    let path = folder.join(format!("{model}-{weights}"));
+    if !path.exists() {
+        report.skip(format!("{model} in {weights}: {} does not exist", path.display()));
+        return Vec::new();
+    }
+    let threads = threads().to_string();
+    let mut all = vec![Contestant::ours(weights, "candle", by_candle(&path))];
+    all.extend(by_libtorch(weights, &path, report));
+    let arguments = [OsStr::new(weights), OsStr::new(&threads), path.as_os_str()];
+    all.extend(Contestant::theirs(weights, "transformers", "EFT_PYTHON", "eager.py", &arguments, report));
+    if weights == "float32" {
+        if options.has(Part::Batches) {
             let script = "peers/vllm_passes.py";
             all.extend(Contestant::theirs(weights, "vLLM", "EFT_VLLM_PYTHON", script, &arguments, report));
         }
-        all.push(plain_read(weights, &path));
+        all.extend(by_onnx_runtime(&folder.join(format!("{model}-onnx")), report));
     }
-    all.extend(by_onnx_runtime(&folder.join(format!("{model}-onnx")), report));
+    all.push(plain_read(weights, &path));
     all
 }
 

@@ -46,6 +46,9 @@ struct Options {
         default_value = "load,passes,contexts,batches,steps,speculation"
     )]
     parts: Vec<Part>,
+    /// The types of the weights of single models
+    #[arg(long, value_delimiter = ',', value_enum, default_value = "gguf,float32,bfloat16")]
+    weights: Vec<Weights>,
     /// The file for the results
     #[arg(long, default_value = "peers.json")]
     json: PathBuf,
@@ -54,6 +57,14 @@ struct Options {
     load: Option<Vec<String>>,
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// A type of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Weights {
+    Gguf,
+    Float32,
+    Bfloat16,
 }
 
 /// A part of the measurements.

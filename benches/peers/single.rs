@@ -17,7 +17,7 @@ pub(crate) fn compare(folder: &Path, model: &str, options: &Options, report: &mu
     if measured.is_empty() {
         return;
     }
-    let mut contestants = contestants::of(folder, model, options.has(Part::Batches), report);
+    let mut contestants = contestants::of(folder, model, options, report);
     report.heading(&format!("{model}: forward passes"));
     for (name, pass) in measured {
         measure(model, &name, &pass, &mut contestants, report);

@@ -3,7 +3,7 @@ use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
 use rayon::prelude::*;
 
 use super::level::{self, Dot, Kernel};
-use super::runs_in_parallel;
+use super::{instructions, runs_in_parallel};
 
 /// The number of columns that share a scale.
 pub(super) const GROUP: usize = 32;
@@ -23,10 +23,17 @@ pub(super) struct QuantisedActivations {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct QuantisedGroup {
     pub(super) codes: [i8; GROUP],
-    /// The sum of the first 16 dequantised entries in four lanes, then that of the last 16 in four lanes: these are
-    /// multiplied with the offsets of the weights.
+    /// A quarter of the sum of the first 16 dequantised entries in four lanes, then a quarter of that of the last 16 in four
+    /// lanes: these are multiplied with the offsets of the weights, and added up.
     pub(super) sums: [f32; 8],
     pub(super) scale: f32,
+}
+
+impl QuantisedGroup {
+    /// The sum of the first 16 dequantised entries, or of the last 16.
+    pub(super) fn half_sum(&self, half: usize) -> f32 {
+        4.0 * self.sums[4 * half]
+    }
 }
 
 impl QuantisedActivations {
@@ -35,10 +42,12 @@ impl QuantisedActivations {
         let groups = columns / GROUP;
         let mut rows = vec![QuantisedGroup::default(); x.len() / GROUP];
         let each = rows.chunks_mut(groups).zip(x.chunks(columns));
+        let level = instructions::current();
+        let quantise = |(to, x): (&mut [_], &[f32])| level::run_at(level, Quantise { x, to });
         if runs_in_parallel(x.len(), PARALLEL_THRESHOLD) {
-            each.collect::<Vec<_>>().into_par_iter().for_each(|(to, x)| level::run(Quantise { x, to }));
+            each.collect::<Vec<_>>().into_par_iter().for_each(quantise);
         } else {
-            each.for_each(|(to, x)| level::run(Quantise { x, to }));
+            each.for_each(quantise);
         }
         Self { groups, rows }
     }
@@ -85,7 +94,7 @@ impl Kernel for Quantise<'_> {
                 }
             }
             for (i, sum) in to.sums.iter_mut().enumerate() {
-                *sum = to.scale * sums[i / 4] as f32;
+                *sum = 0.25 * to.scale * sums[i / 4] as f32;
             }
         }
     }

@@ -1,10 +1,10 @@
-//! The vector instructions of the processor, chosen at run time.
-use std::sync::LazyLock;
-
+//! Computations that are compiled for several sets of vector instructions, and the operations that differ between these.
 use fearless_simd::{
     Bytes, Level, Simd, SimdBase, SimdCombine, SimdInt, SimdSplit, SimdWiden, f32x8, i8x16, i8x32, i16x16,
     i32x8, u8x16, u8x32, u16x8, u16x16,
 };
+
+use super::instructions;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -82,29 +82,9 @@ pub(super) trait Dot<S: Simd>: Copy {
     fn fifth_bits(simd: S, bits: [u8; 4]) -> u8x32<S>;
 }
 
-/// Returns whether this processor has the instructions that the functions of this crate need: SSE4.2 on x86, which all
-/// have had since 2008. Elsewhere they need none. Without them, [`Matrix::new`](crate::Matrix::new) returns `None`, and
-/// the other functions must not be called.
-///
-/// ```
-/// if eft_cpu::is_supported() {
-///     assert_eq!(eft_cpu::ops::rms_norm(&[3.0, 3.0], &[1.0, 2.0], 0.0), [1.0, 2.0]);
-/// }
-/// ```
-#[must_use]
-pub fn is_supported() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return LEVEL.as_sse4_2().is_some();
-    #[cfg(not(target_arch = "x86_64"))]
-    true
-}
-
-/// The instructions of this processor.
-static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
-
-/// Runs a kernel with the widest instructions of this processor.
+/// Runs a kernel with the instructions that are chosen on this thread.
 pub(super) fn run(kernel: impl Kernel) {
-    run_at(*LEVEL, kernel);
+    run_at(instructions::current(), kernel);
 }
 
 /// Runs a kernel with the instructions of `level`.

@@ -7,7 +7,7 @@
 //! integers.
 //!
 //! Everything works on slices of f32, and is compiled for several sets of vector instructions, of which the best that the
-//! processor has is used. A backend keeps its tensors and calls these functions for those in main memory, if
+//! processor has is used, unless [`Instructions`] says otherwise. A backend keeps its tensors and calls these functions for those in main memory, if
 //! [`is_supported`] says so.
 //!
 //! ```
@@ -28,15 +28,16 @@
 mod activations;
 mod blocks;
 mod few;
+mod few_blocks;
+mod instructions;
 mod level;
 mod many;
 mod matrix;
 pub mod ops;
 mod packed;
 mod plain;
-mod tiles;
 
-pub use level::is_supported;
+pub use instructions::{Instructions, is_supported};
 pub use matrix::{Matrix, products};
 
 /// How much larger the work must be to be split by a thread outside rayon's pool. Such a thread does not share the
@@ -50,6 +51,3 @@ fn runs_in_parallel(work: usize, threshold: usize) -> bool {
         if rayon::current_thread_index().is_some() { threshold } else { OUTSIDE_POOL * threshold };
     work >= threshold && rayon::current_num_threads() > 1
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,9 +3,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use eft_models::{Dtype, RawTensor};
+use fearless_simd::Level;
 use rayon::prelude::*;
 
-use super::{level, packed, plain, runs_in_parallel};
+use super::{instructions, level, packed, plain, runs_in_parallel};
 
 /// The number of multiplications from which a product is split over threads.
 const PARALLEL_THRESHOLD: usize = 1 << 16;
@@ -45,7 +46,7 @@ impl Matrix {
         };
         let fits = columns > 0 && raw.bytes.len() == outputs * raw.dtype.bytes(columns);
         let matrix = Self { dtype: raw.dtype, bytes: raw.bytes.clone(), outputs, columns };
-        (whole && fits && cfg!(target_endian = "little") && level::is_supported()).then_some(matrix)
+        (whole && fits && cfg!(target_endian = "little") && instructions::is_supported()).then_some(matrix)
     }
 
     /// Returns the number of columns, which are the inputs of the layer.
@@ -96,7 +97,7 @@ pub fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
         Dtype::F32 | Dtype::F16 | Dtype::BF16 => None,
     });
     let quantised = kinds.clone().next().map(|_| packed::Input::new(x, columns, kinds));
-    let input = Input { x, quantised: quantised.as_ref(), columns };
+    let input = Input { x, quantised: quantised.as_ref(), columns, level: instructions::current() };
 
     let work: usize = matrices.iter().map(|m| rows * m.outputs * columns).sum();
     if !runs_in_parallel(work, PARALLEL_THRESHOLD) {
@@ -116,27 +117,26 @@ pub fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     outs
 }
 
-/// The activations, and their quantised form if a matrix is quantised.
+/// The activations, with their quantised form if a matrix is quantised, and the instructions to multiply them with.
 struct Input<'a> {
     x: &'a [f32],
     quantised: Option<&'a packed::Input>,
     columns: usize,
+    level: Level,
 }
 
 impl Matrix {
     fn product(&self, input: &Input<'_>, outputs: Range<usize>, out: &mut [&mut [f32]]) {
         match (self.dtype, input.quantised) {
             (Dtype::Quantised(kind), Some(x)) => {
-                level::run(packed::Product { kind, weights: &self.bytes, x, outputs, out });
+                let product = packed::Product { kind, weights: &self.bytes, x, outputs, out };
+                level::run_at(input.level, product);
             }
-            (dtype, _) => level::run(plain::Product {
-                dtype,
-                weights: &self.bytes,
-                x: input.x,
-                columns: input.columns,
-                outputs,
-                out,
-            }),
+            (dtype, _) => {
+                let Input { x, columns, .. } = *input;
+                let product = plain::Product { dtype, weights: &self.bytes, x, columns, outputs, out };
+                level::run_at(input.level, product);
+            }
         }
     }
 }

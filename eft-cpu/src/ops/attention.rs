@@ -11,7 +11,7 @@ use super::row_cache::{Memory, Pair};
 use super::stored::Unit;
 use super::{Heads, RowCache, sum_of_each};
 use crate::level::{self, Dot, Kernel};
-use crate::runs_in_parallel;
+use crate::{instructions, runs_in_parallel};
 
 /// The number of multiplications from which attention is split over threads.
 const PARALLEL_THRESHOLD: usize = 1 << 18;
@@ -105,6 +105,7 @@ fn attend_to<U: Unit>(
         }
         &wide[..]
     };
+    let level = instructions::current();
     let attend = |scratch: &mut Vec<f32>, (kv_head, start, out): (usize, usize, &mut [f32])| {
         let count = out.len() / width;
         let queries: [Query<'_>; TILE] = array::from_fn(|i| {
@@ -117,7 +118,8 @@ fn attend_to<U: Unit>(
         // Later tokens see later positions.
         let first = queries[0].seen.start;
         let (keys, values) = memory.seen(room, kv_head, first..queries[count - 1].seen.end, width);
-        level::run(Attention { queries: &queries[..count], keys, values, first, spec, scratch, out });
+        let attention = Attention { queries: &queries[..count], keys, values, first, spec, scratch, out };
+        level::run_at(level, attention);
     };
     if runs_in_parallel(tokens * columns * (past + tokens), PARALLEL_THRESHOLD) {
         tiles.collect::<Vec<_>>().into_par_iter().for_each_init(Vec::new, attend);
@@ -370,143 +372,6 @@ fn lanes<S: Simd, D: Dot<S>, U: Unit, const Q: usize, const N: usize>(
     for q in 0..Q {
         for n in 0..N {
             all[q][n].store_slice(&mut sums[q * width + 8 * (start + n)..][..8]);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use eft_models::spec::Reach;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::ops::CacheType;
-    use crate::ops::stored::{F16, F32, Q8};
-    use crate::tests::levels;
-
-    /// Attention by its definition, in f64.
-    fn exact(query: &[f32], keys: &[f32], values: &[f32], spec: &Heads<'_>, sink: f32) -> Vec<f64> {
-        let width = query.len();
-        let score = |key: &[f32]| {
-            let product: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
-            let score = f64::from(spec.scale) * product;
-            spec.softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh()).exp()
-        };
-        let weights: Vec<_> = keys.chunks(width).map(score).collect();
-        let sum = weights.iter().sum::<f64>() + f64::from(sink).exp();
-        let value = |i| weights.iter().zip(values.chunks(width)).map(move |(w, v)| w * f64::from(v[i]) / sum);
-        (0..width).map(|i| value(i).sum()).collect()
-    }
-
-    /// The entries that units stand for, one head of one position after another.
-    fn entries<U: Unit>(units: &[U], width: usize, unpack: impl Fn(&U) -> Vec<f32>) -> Vec<f32> {
-        let heads = units.chunks(width.div_ceil(U::ENTRIES));
-        heads.flat_map(|head| head.iter().flat_map(&unpack).take(width).collect::<Vec<_>>()).collect()
-    }
-
-    fn pack<U: Unit>(entries: &[f32], width: usize) -> Vec<U> {
-        entries.chunks(width).flat_map(|head| head.chunks(U::ENTRIES).map(U::pack)).collect()
-    }
-
-    /// Queries, the positions that each sees, keys and values.
-    #[derive(Debug)]
-    struct Case<'a> {
-        spec: Heads<'a>,
-        queries: &'a [f32],
-        seen: Vec<Range<usize>>,
-        sinks: &'a [f32],
-        keys: &'a [f32],
-        values: &'a [f32],
-        /// The entry of the keys that is broken.
-        nan: usize,
-    }
-
-    impl Case<'_> {
-        fn check<U: Unit>(&self, unpack: impl Fn(&U) -> Vec<f32>) -> Result<(), TestCaseError> {
-            let Self { spec, queries, seen, sinks, .. } = self;
-            let width = spec.head_dim;
-            let padded: Vec<Vec<f32>> = queries
-                .chunks(width)
-                .map(|query| {
-                    let mut query = query.to_vec();
-                    query.resize(width.next_multiple_of(U::ENTRIES), 0.0);
-                    query
-                })
-                .collect();
-            let (keys, values) = (pack::<U>(self.keys, width), pack::<U>(self.values, width));
-            let mut broken = self.keys.to_vec();
-            broken[self.nan] = f32::NAN;
-            let broken = pack::<U>(&broken, width);
-            let (exact_keys, exact_values) =
-                (entries(&keys, width, &unpack), entries(&values, width, &unpack));
-            for level in levels() {
-                let run = |keys: &[U], which: Range<usize>| {
-                    let (mut scratch, mut out) = (Vec::new(), vec![0.0; which.len() * width]);
-                    let query = |q: usize| Query { query: &padded[q], seen: seen[q].clone(), sink: sinks[q] };
-                    let queries: Vec<_> = which.map(query).collect();
-                    let (queries, values, scratch, out_) =
-                        (&queries[..], &values[..], &mut scratch, &mut out[..]);
-                    level::run_at(
-                        level,
-                        Attention { queries, keys, values, first: 0, spec, scratch, out: out_ },
-                    );
-                    out
-                };
-                let (together, broken) = (run(&keys, 0..seen.len()), run(&broken, 0..seen.len()));
-                for (q, out) in together.chunks_exact(width).enumerate() {
-                    prop_assert_eq!(
-                        out,
-                        &run(&keys, q..q + 1),
-                        "{:?}: the query {} depends on others",
-                        level,
-                        q
-                    );
-                    let at = seen[q].start * width..seen[q].end * width;
-                    let query = &queries[q * width..][..width];
-                    let exact =
-                        exact(query, &exact_keys[at.clone()], &exact_values[at.clone()], spec, sinks[q]);
-                    for (out, exact) in out.iter().zip(exact) {
-                        prop_assert!((f64::from(*out) - exact).abs() < 1e-5, "{level:?}: {out}, {exact}");
-                    }
-                    let broken = &broken[q * width..][..width];
-                    if at.contains(&self.nan) {
-                        prop_assert!(broken.iter().all(|x| x.is_nan()), "{level:?}: a NaN was lost");
-                    } else {
-                        prop_assert_eq!(broken, out, "{:?}: a NaN that the query does not see", level);
-                    }
-                }
-            }
-            Ok(())
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn attention_is_a_mean_of_the_values_that_each_query_sees(
-            numbers in prop::collection::vec(-1.0f32..1.0, (TILE + 2 * 23) * 80),
-            (width, count) in (1usize..80, 1usize..24),
-            seen in prop::collection::vec((0.0f64..1.0, 0.0f64..1.0), 1..=TILE),
-            softcap in prop::option::of(1.0f32..5.0),
-            sinks in prop::collection::vec(prop_oneof![Just(f32::NEG_INFINITY), -30.0f32..30.0], TILE),
-            nan_at in any::<prop::sample::Index>(),
-            kind in prop::sample::select(&CacheType::ALL),
-        ) {
-            let (queries, rest) = numbers.split_at(TILE * width);
-            let (keys, values) = (&rest[..count * width], &rest[count * width..2 * count * width]);
-            let (scale, reach) = (0.3, Reach::default());
-            let spec = Heads { heads: 1, kv_heads: 1, head_dim: width, scale, softcap, reach, sinks: None };
-            // At least one position each, whether or not all queries see it.
-            let seen: Vec<_> = seen.iter().map(|(start, length)| {
-                let start = (start * count as f64) as usize;
-                start..start + 1 + (length * (count - start) as f64) as usize
-            }).collect();
-            let nan = nan_at.index(keys.len());
-            let case = Case { spec, queries, seen, sinks: &sinks, keys, values, nan };
-            match kind {
-                CacheType::F32 => case.check::<F32>(|unit| unit.to_vec())?,
-                CacheType::F16 => case.check::<F16>(|unit| unit.numbers())?,
-                CacheType::Q8_0 => case.check::<Q8>(|unit| unit.numbers())?,
-            }
         }
     }
 }

@@ -92,27 +92,3 @@ fn sigmoid(x: f32) -> f32 {
     let part = 1.0 / (1.0 + small);
     if x < 0.0 { small * part } else { part }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clamped_gates_are_those_of_the_definition() {
-        let (alpha, limit) = (1.7f32, 1.0f32);
-        let numbers: Vec<f32> = (-40..40).map(|i| i as f32 / 10.0).collect();
-        let (gates, ups): (Vec<f32>, Vec<f32>) =
-            numbers.iter().flat_map(|gate| numbers.iter().map(move |up| (*gate, *up))).unzip();
-        let got = gated(&gates, &ups, Activation::ClampedSwish { alpha, limit }).unwrap_or_default();
-        for ((gate, up), got) in gates.iter().zip(&ups).zip(got) {
-            let gate = f64::from(gate.min(limit));
-            let factor = f64::from(up.clamp(-limit, limit)) + 1.0;
-            let expected = gate / (1.0 + (-f64::from(alpha) * gate).exp()) * factor;
-            assert!((f64::from(got) - expected).abs() < 1e-6, "{gate} {up}: {got}, not {expected}");
-        }
-        for (gate, up) in [(f32::NAN, 0.0), (0.5, f32::NAN)] {
-            let got = gated(&[gate], &[up], Activation::ClampedSwish { alpha, limit }).unwrap_or_default();
-            assert!(got[0].is_nan(), "a NaN was lost");
-        }
-    }
-}

@@ -1,16 +1,11 @@
 //! Products with every kind of weights, on every set of instructions, against candle's dequantised weights and sums in
 //! f64.
-#![allow(clippy::unwrap_used, reason = "tests")]
-mod tables;
-
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
+use eft_cpu::{Instructions, Matrix, ops, products};
 use eft_models::{Blocks, Dtype, RawTensor};
-use fearless_simd::Level;
 use proptest::prelude::*;
-
-use super::{Matrix, level, ops, packed, plain, products};
 
 const KINDS: [(Blocks, GgmlDType); 10] = [
     (Blocks::Q4_0, GgmlDType::Q4_0),
@@ -25,22 +20,6 @@ const KINDS: [(Blocks, GgmlDType); 10] = [
     (Blocks::Q6K, GgmlDType::Q6K),
 ];
 
-/// Returns every set of instructions that this processor has.
-pub(super) fn levels() -> Vec<Level> {
-    let level = Level::new();
-    #[cfg(target_arch = "x86_64")]
-    {
-        let all = [
-            level.as_avx512().map(Level::Avx512),
-            level.as_avx2().map(Level::Avx2),
-            level.as_sse4_2().map(Level::Sse4_2),
-        ];
-        all.into_iter().flatten().collect()
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    vec![level]
-}
-
 /// Quantises weights by candle. Returns the bytes, and the weights that candle dequantises them to.
 fn quantised(kind: (Blocks, GgmlDType), weights: &[f32], columns: usize) -> (Vec<u8>, Vec<f32>) {
     let tensor = Tensor::from_slice(weights, (weights.len() / columns, columns), &Device::Cpu).unwrap();
@@ -49,20 +28,14 @@ fn quantised(kind: (Blocks, GgmlDType), weights: &[f32], columns: usize) -> (Vec
     (tensor.data().unwrap().into_owned(), plain)
 }
 
-fn matrix(dtype: Dtype, bytes: Vec<u8>, outputs: usize, columns: usize) -> Matrix {
+pub(crate) fn matrix(dtype: Dtype, bytes: Vec<u8>, outputs: usize, columns: usize) -> Matrix {
     let raw = RawTensor { name: "w", shape: vec![outputs, columns], dtype, bytes: bytes.into() };
     Matrix::new(&raw).unwrap()
 }
 
-/// Multiplies all rows with all outputs, with the instructions of `level`.
-fn product_at(level: Level, kind: Blocks, weights: &[u8], x: &[f32], columns: usize) -> Vec<f32> {
-    let outputs = weights.len() / (columns / kind.entries() * kind.bytes());
-    let activations = packed::Input::new(x, columns, [kind].into_iter());
-    let mut out = vec![0.0; x.len() / columns * outputs];
-    let mut rows: Vec<_> = out.chunks_mut(outputs).collect();
-    let product = packed::Product { kind, weights, x: &activations, outputs: 0..outputs, out: &mut rows };
-    level::run_at(level, product);
-    out
+/// Multiplies rows with a matrix, with these instructions.
+pub(crate) fn product_with(instructions: Instructions, x: &[f32], matrix: &Matrix) -> Vec<f32> {
+    instructions.run(|| products(x, &[matrix]).remove(0))
 }
 
 fn numbers(count: usize) -> impl Strategy<Value = Vec<f32>> {
@@ -81,9 +54,10 @@ proptest! {
         let x = &x[..rows * columns];
         for kind in KINDS {
             let (bytes, plain) = quantised(kind, &weights, columns);
-            let mut all: Vec<_> =
-                levels().into_iter().map(|level| product_at(level, kind.0, &bytes, x, columns)).collect();
-            all.push(products(x, &[&matrix(Dtype::Quantised(kind.0), bytes, outputs, columns)]).remove(0));
+            let matrix = matrix(Dtype::Quantised(kind.0), bytes, outputs, columns);
+            let each = Instructions::available().into_iter();
+            let mut all: Vec<_> = each.map(|instructions| product_with(instructions, x, &matrix)).collect();
+            all.push(products(x, &[&matrix]).remove(0));
             for (row, x) in x.chunks(columns).enumerate() {
                 for (output, weights) in plain.chunks(columns).enumerate() {
                     let exact: f64 = x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
@@ -135,20 +109,16 @@ proptest! {
                 Dtype::BF16 => tensor.to_vec1::<half::bf16>().unwrap().iter().flat_map(|x| x.to_le_bytes()).collect(),
                 _ => weights.iter().flat_map(|x| x.to_le_bytes()).collect(),
             };
-            let mut all = vec![products(x, &[&matrix(dtype, bytes.clone(), 11, columns)]).remove(0)];
-            for level in levels() {
-                let mut out = vec![0.0; rows * 11];
-                let mut rows: Vec<_> = out.chunks_mut(11).collect();
-                let product = plain::Product { dtype, weights: &bytes, x, columns, outputs: 0..11, out: &mut rows };
-                level::run_at(level, product);
-                all.push(out);
+            let matrix = matrix(dtype, bytes, 11, columns);
+            let mut all = vec![products(x, &[&matrix]).remove(0)];
+            for instructions in Instructions::available() {
+                all.push(product_with(instructions, x, &matrix));
             }
             for (i, got) in all.iter().flat_map(|out| out.iter().enumerate()) {
                 let (x, weights) = (&x[i / 11 * columns..][..columns], &numbers[i % 11 * columns..][..columns]);
                 let exact: f64 = x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
                 prop_assert!((f64::from(*got) - exact).abs() <= 1e-3, "{dtype:?}: {got}, {exact}");
             }
-            let matrix = matrix(dtype, bytes, 11, columns);
             let row = matrix.rows(&[10]).unwrap();
             prop_assert_eq!(&row[..], &numbers[10 * columns..]);
         }
@@ -181,14 +151,15 @@ fn products_with_the_largest_codes_do_not_overflow() {
             let tensor = qtensor_from_ggml(candle, &bytes, vec![outputs, columns], &Device::Cpu).unwrap();
             let plain: Vec<f32> =
                 tensor.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            let matrix = matrix(Dtype::Quantised(kind), bytes, outputs, columns);
             for rows in [1, 2, 3, 4, 5, 9, 33] {
                 // All entries are as large as the largest, so that none is rounded.
                 let sign = |i: usize| {
                     if i / columns % 3 == i % columns % (1 + i / columns % 5) { 1.0 } else { -1.0 }
                 };
                 let x: Vec<f32> = (0..rows * columns).map(sign).collect();
-                for level in levels() {
-                    let out = product_at(level, kind, &bytes, &x, columns);
+                for instructions in Instructions::available() {
+                    let out = product_with(instructions, &x, &matrix);
                     for (i, got) in out.iter().enumerate() {
                         let (x, weights) = (&x[i / outputs * columns..], &plain[i % outputs * columns..]);
                         let terms = x.iter().zip(weights).take(columns);
@@ -199,7 +170,7 @@ fn products_with_the_largest_codes_do_not_overflow() {
                         }
                         assert!(
                             (f64::from(*got) - exact).abs() <= 1e-5 * size + 1e-6,
-                            "{kind:?} of {byte:#x}, {level:?}, {rows} rows, number {i}: {got}, not {exact}",
+                            "{kind:?} of {byte:#x}, {instructions:?}, {rows} rows, number {i}: {got}, not {exact}",
                         );
                     }
                 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
+use eft_cpu::Instructions;
 use eft_models::{Blocks, Dtype};
 
-use super::{levels, matrix, product_at};
+use super::products::{matrix, product_with};
 
 const KINDS: [(&str, Blocks); 12] = [
     ("IQ1_S", Blocks::IQ1S),
@@ -76,10 +77,11 @@ fn products_match_those_of_the_numbers() {
             some.chunks(kind.bytes()).cycle().step_by(3).take(count).flatten().copied().collect();
         let weights: Vec<f32> =
             known.chunks(kind.entries()).cycle().step_by(3).take(count).flatten().copied().collect();
+        let matrix = matrix(Dtype::Quantised(kind), repeated, outputs, columns);
         for rows in [1, 2, 4, 5, 9] {
             let x = &x[..rows * columns];
-            for level in levels() {
-                let out = product_at(level, kind, &repeated, x, columns);
+            for instructions in Instructions::available() {
+                let out = product_with(instructions, x, &matrix);
                 for (i, got) in out.iter().enumerate() {
                     let (row, output) = (i / outputs, i % outputs);
                     let terms = x[row * columns..].iter().zip(&weights[output * columns..]).take(columns);
@@ -91,7 +93,7 @@ fn products_match_those_of_the_numbers() {
                     // Activations of at most 1 are rounded by at most half of 1/127.
                     assert!(
                         (f64::from(*got) - exact).abs() <= 0.501 / 127.0 * size + 1e-6,
-                        "{name}, {level:?}, {rows} rows, number {i}: {got}, not {exact}"
+                        "{name}, {instructions:?}, {rows} rows, number {i}: {got}, not {exact}"
                     );
                 }
             }

@@ -1,0 +1,188 @@
+//! Attention against its definition, on every set of instructions.
+use eft_cpu::Instructions;
+use eft_cpu::ops::{CacheType, Heads, RowCache, attend};
+use eft_models::spec::Reach;
+use proptest::prelude::*;
+
+/// Attention of one query by its definition, in f64.
+fn exact(query: &[f32], keys: &[&[f32]], values: &[&[f32]], spec: &Heads<'_>, sink: f32) -> Vec<f64> {
+    let score = |key: &&[f32]| {
+        let product: f64 = query.iter().zip(*key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
+        let score = f64::from(spec.scale) * product;
+        spec.softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh()).exp()
+    };
+    let weights: Vec<_> = keys.iter().map(score).collect();
+    let sum = weights.iter().sum::<f64>() + f64::from(sink).exp();
+    let value = |i: usize| weights.iter().zip(values).map(move |(w, v)| w * f64::from(v[i]) / sum);
+    (0..query.len()).map(|i| value(i).sum()).collect()
+}
+
+/// The queries, keys and values of a row of tokens, token by token, with the heads of a token side by side.
+struct Row<'a> {
+    queries: &'a [f32],
+    keys: &'a [f32],
+    values: &'a [f32],
+    spec: Heads<'a>,
+    kind: CacheType,
+}
+
+impl Row<'_> {
+    /// Attends with the first `past` tokens first, and then with all others at once.
+    fn attend(&self, past: usize) -> Vec<f32> {
+        let Self { queries, keys, values, spec, kind } = self;
+        let (width, of_keys) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
+        let (mut cache, mut out) = (RowCache::new(None, *kind), vec![0.0; queries.len()]);
+        for tokens in [0..past, past..queries.len() / width] {
+            let at = |width: usize| tokens.start * width..tokens.end * width;
+            let (query, out) = (&queries[at(width)], &mut out[at(width)]);
+            let (key, value) = (&keys[at(of_keys)], &values[at(of_keys)]);
+            attend(query, key, value, tokens.start, &mut cache, spec, out);
+        }
+        out
+    }
+
+    /// Attends with one head and one token at a time.
+    fn one_by_one(&self) -> Vec<f32> {
+        let Self { queries, keys, values, spec, kind } = self;
+        let (width, of_keys) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
+        let mut out = vec![0.0; queries.len()];
+        for head in 0..spec.heads {
+            let sinks = spec.sinks.map(|sinks| &sinks[head..head + 1]);
+            let alone = Heads { heads: 1, kv_heads: 1, sinks, ..*spec };
+            let mut cache = RowCache::new(None, *kind);
+            for token in 0..queries.len() / width {
+                let at = token * width + head * spec.head_dim..token * width + (head + 1) * spec.head_dim;
+                let key = token * of_keys + self.key_head(head) * spec.head_dim;
+                let key = key..key + spec.head_dim;
+                let (query, out) = (&queries[at.clone()], &mut out[at]);
+                attend(query, &keys[key.clone()], &values[key], token, &mut cache, &alone, out);
+            }
+        }
+        out
+    }
+
+    fn key_head(&self, head: usize) -> usize {
+        head / (self.spec.heads / self.spec.kv_heads)
+    }
+
+    fn exact(&self, token: usize, head: usize) -> Vec<f64> {
+        let Seen { query, keys, values } = self.seen(token, head);
+        let sink = self.spec.sinks.map_or(f32::NEG_INFINITY, |sinks| sinks[head]);
+        exact(query, &keys, &values, &self.spec, sink)
+    }
+
+    /// The query of a head, with the keys and values that it sees.
+    fn seen(&self, token: usize, head: usize) -> Seen<'_> {
+        let (width, heads, kv_heads) = (self.spec.head_dim, self.spec.heads, self.spec.kv_heads);
+        let at = |token: usize| (token * kv_heads + self.key_head(head)) * width;
+        let seen = self.spec.reach.first(token)..token + 1;
+        Seen {
+            query: &self.queries[(token * heads + head) * width..][..width],
+            keys: seen.clone().map(|token| &self.keys[at(token)..][..width]).collect(),
+            values: seen.map(|token| &self.values[at(token)..][..width]).collect(),
+        }
+    }
+}
+
+struct Seen<'a> {
+    query: &'a [f32],
+    keys: Vec<&'a [f32]>,
+    values: Vec<&'a [f32]>,
+}
+
+/// Rounds entries of heads to what a cache of this type keeps. A token that attends to itself alone returns its value.
+fn rounded(kind: CacheType, entries: &[f32], width: usize) -> Vec<f32> {
+    let (scale, softcap, reach) = (1.0, None, Reach::default());
+    let spec = Heads { heads: 1, kv_heads: 1, head_dim: width, scale, softcap, reach, sinks: None };
+    let mut out = vec![0.0; entries.len()];
+    for (entries, out) in entries.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+        let zero = vec![0.0; width];
+        attend(&zero, &zero, entries, 0, &mut RowCache::new(None, kind), &spec, out);
+    }
+    out
+}
+
+#[test]
+fn entries_that_a_smaller_cache_cannot_keep() {
+    assert_eq!(rounded(CacheType::F16, &[1e6, -1e6, 0.5], 3), [65_504.0, -65_504.0, 0.5]);
+    assert!(rounded(CacheType::F16, &[1.0, f32::NAN], 2)[1].is_nan());
+    assert_eq!(rounded(CacheType::Q8_0, &[0.0, -0.0], 2), [0.0; 2]);
+    for broken in [f32::NAN, f32::INFINITY] {
+        assert!(rounded(CacheType::Q8_0, &[1.0, broken], 2).iter().all(|x| x.is_nan()), "{broken}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_smaller_cache_rounds_to_its_nearest_numbers(
+        entries in prop::collection::vec(-1.0f32..1.0, 1..80),
+        exponent in -10i32..10,
+    ) {
+        let entries: Vec<_> = entries.iter().map(|x| x * 2.0f32.powi(exponent)).collect();
+        let width = entries.len();
+        prop_assert_eq!(rounded(CacheType::F32, &entries, width), &entries[..]);
+        for (rounded, entry) in rounded(CacheType::F16, &entries, width).iter().zip(&entries) {
+            // Half of the last of eleven bits; near 0, half of the smallest number.
+            let bound = (entry.abs() / 2048.0).max(2.0f32.powi(-25));
+            prop_assert!((rounded - entry).abs() <= bound, "{rounded}, {entry}");
+        }
+        let groups = rounded(CacheType::Q8_0, &entries, width);
+        for (rounded, entries) in groups.chunks(32).zip(entries.chunks(32)) {
+            let largest = entries.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+            for (rounded, entry) in rounded.iter().zip(entries) {
+                prop_assert!((rounded - entry).abs() <= 0.5001 * largest / 127.0, "{rounded}, {entry}");
+            }
+        }
+    }
+
+    #[test]
+    fn attention_is_a_mean_of_the_values_that_each_query_sees(
+        numbers in prop::collection::vec(-1.0f32..1.0, 3000..4000),
+        (width, tokens, past) in (1usize..80, 1usize..24, any::<prop::sample::Index>()),
+        (kv_heads, group) in (1usize..3, 1usize..4),
+        (window, chunk) in (prop::option::of(1usize..24), prop::option::of(1usize..24)),
+        softcap in prop::option::of(1.0f32..5.0),
+        sinks in prop::option::of(prop::collection::vec(
+            prop_oneof![Just(f32::NEG_INFINITY), -30.0f32..30.0], 6,
+        )),
+        nan_at in any::<prop::sample::Index>(),
+        kind in prop::sample::select(&CacheType::ALL),
+    ) {
+        let (heads, past) = (kv_heads * group, past.index(tokens));
+        let mut numbers = numbers.iter().copied().cycle();
+        let mut row = |heads: usize| -> Vec<f32> { numbers.by_ref().take(tokens * heads * width).collect() };
+        let (queries, keys, values) = (row(heads), row(kv_heads), row(kv_heads));
+        let (scale, reach, sinks) = (0.3, Reach { window, chunk }, sinks.as_deref());
+        let spec = Heads { heads, kv_heads, head_dim: width, scale, softcap, reach, sinks };
+        let row = Row { queries: &queries, keys: &keys, values: &values, spec, kind };
+        let (kept_keys, kept_values) = (rounded(kind, &keys, width), rounded(kind, &values, width));
+        let kept = Row { keys: &kept_keys, values: &kept_values, ..row };
+        let mut broken = keys.clone();
+        let nan = nan_at.index(keys.len());
+        broken[nan] = f32::NAN;
+        let (nan_token, nan_head) = (nan / (kv_heads * width), nan / width % kv_heads);
+        let exact: Vec<_> =
+            (0..tokens * heads).map(|query| kept.exact(query / heads, query % heads)).collect();
+        for instructions in Instructions::available() {
+            let together = instructions.run(|| row.attend(past));
+            let alone = instructions.run(|| row.one_by_one());
+            let broken = instructions.run(|| Row { keys: &broken, ..row }.attend(past));
+            for query in 0..tokens * heads {
+                let (token, head) = (query / heads, query % heads);
+                let [out, alone, broken] =
+                    [&together, &alone, &broken].map(|all| &all[query * width..][..width]);
+                prop_assert_eq!(out, alone, "{:?}: the query {} depends on others", instructions, query);
+                for (out, exact) in out.iter().zip(&exact[query]) {
+                    let wrong = (f64::from(*out) - exact).abs();
+                    prop_assert!(wrong < 1e-5, "{instructions:?}: {out}, {exact}");
+                }
+                let seen = reach.first(token)..token + 1;
+                if seen.contains(&nan_token) && row.key_head(head) == nan_head {
+                    prop_assert!(broken.iter().all(|x| x.is_nan()), "{instructions:?}: a NaN was lost");
+                } else {
+                    prop_assert_eq!(broken, out, "{:?}: a NaN that the query does not see", instructions);
+                }
+            }
+        }
+    }
+}
