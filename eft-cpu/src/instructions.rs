@@ -41,7 +41,8 @@ impl Instructions {
     }
 
     /// Calls a function, and returns its result. Until it returns, the functions of this crate that are called on this
-    /// thread use these instructions, also in the parts of their work that they hand to other threads.
+    /// thread use these instructions, also in the parts of their work that they hand to other threads. A
+    /// thread of rayon's pool also uses them for other work that it takes over while it waits for such parts.
     pub fn run<T>(self, function: impl FnOnce() -> T) -> T {
         /// Restores the choice that was made before, also after a panic.
         struct Restore(Option<Level>);

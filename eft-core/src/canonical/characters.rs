@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 /// What a rule of cutting distinguishes about characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -61,25 +63,20 @@ pub struct Characters {
 impl Characters {
     /// Creates the classes from the letters.
     pub fn new(letters: impl IntoIterator<Item = std::ops::RangeInclusive<char>>) -> Self {
+        let letters = letters.into_iter().filter(|range| !range.is_empty());
         let mut letters: Vec<_> =
-            letters.into_iter().map(|range| (u32::from(*range.start()), u32::from(*range.end()))).collect();
+            letters.map(|range| (u32::from(*range.start()), u32::from(*range.end()))).collect();
         letters.sort_unstable();
-        let mut stretches: Vec<(u32, Class)> = Vec::new();
-        let mut next_letters = letters.into_iter().peekable();
-        for code in 0..=u32::from(char::MAX) {
-            while next_letters.next_if(|(_, end)| *end < code).is_some() {}
-            let is_letter = next_letters.peek().is_some_and(|(start, _)| *start <= code);
-            let class = match char::from_u32(code) {
-                _ if is_letter => Class::Letter,
-                Some(c) if c.is_numeric() => Class::Number,
-                Some(c) if c.is_whitespace() => Class::White,
-                _ => Class::Other,
-            };
-            if stretches.last().is_none_or(|(_, last)| *last != class) {
-                stretches.push((code, class));
-            }
+        let mut stretches = Stretches::default();
+        // The first code point after the letters so far.
+        let mut next = 0;
+        for (start, end) in letters {
+            stretches.add_others(next, start);
+            stretches.add(start, Class::Letter);
+            next = next.max(end + 1);
         }
-        Self { stretches }
+        stretches.add_others(next, u32::from(char::MAX) + 1);
+        Self { stretches: stretches.0 }
     }
 
     fn stretch(&self, code: u32) -> usize {
@@ -96,6 +93,45 @@ impl Characters {
         let from = self.stretch(first);
         let within = self.stretches[from..].iter().take_while(|(start, _)| *start <= last);
         within.fold(0, |set, (_, class)| set | 1 << *class as u32)
+    }
+}
+
+/// The stretches of all characters in classes of non-letters, as if there were no letters. Finding them takes
+/// milliseconds, since the standard library is asked about every code point.
+static NO_LETTERS: LazyLock<Vec<(u32, Class)>> = LazyLock::new(|| {
+    let mut stretches = Stretches::default();
+    for code in 0..=u32::from(char::MAX) {
+        let class = match char::from_u32(code) {
+            Some(c) if c.is_numeric() => Class::Number,
+            Some(c) if c.is_whitespace() => Class::White,
+            _ => Class::Other,
+        };
+        stretches.add(code, class);
+    }
+    stretches.0
+});
+
+/// Stretches of characters of one class while they are being listed.
+#[derive(Default)]
+struct Stretches(Vec<(u32, Class)>);
+
+impl Stretches {
+    /// Adds that characters from `code` on are of a class.
+    fn add(&mut self, code: u32, class: Class) {
+        if self.0.last().is_none_or(|(_, last)| *last != class) {
+            self.0.push((code, class));
+        }
+    }
+
+    /// Adds the classes of the characters from `start` up to but excluding `end`, none of which is a letter.
+    fn add_others(&mut self, start: u32, end: u32) {
+        if start >= end {
+            return;
+        }
+        let first = NO_LETTERS.partition_point(|(code, _)| *code <= start) - 1;
+        for (code, class) in NO_LETTERS[first..].iter().take_while(|(code, _)| *code < end) {
+            self.add(*code.max(&start), *class);
+        }
     }
 }
 

@@ -189,8 +189,10 @@ impl<B: Backend> Batch<B> {
     pub(super) fn keep(&mut self, going_on: &[usize]) -> Result<()> {
         let all = going_on.len() == self.active.len();
         if !all {
-            let ended = (0..self.active.len()).filter(|index| !going_on.contains(index));
-            ended.for_each(|index| drop(self.rows.remove(&self.active[index])));
+            let mut goes_on = vec![false; self.active.len()];
+            going_on.iter().for_each(|index| goes_on[*index] = true);
+            let ended = self.active.iter().zip(goes_on).filter(|(_, goes_on)| !goes_on);
+            ended.for_each(|(row, _)| drop(self.rows.remove(row)));
         }
         self.active = going_on.iter().map(|index| self.active[*index]).collect();
         if !going_on.is_empty() && !all {
@@ -351,42 +353,5 @@ impl<B: Backend> std::fmt::Debug for Batch<B> {
             .field("evaluator", &self.evaluator)
             .field("active", &self.active)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Host, Sampling, from_fn};
-
-    /// Drafts one token, and fails.
-    struct Fails;
-
-    impl<B: Backend> Stepper<B> for Fails {
-        fn step(
-            &mut self,
-            evaluator: &mut Evaluator<B>,
-            sampler: &mut Sampler<B>,
-            _: &Bounds<'_>,
-        ) -> Result<Vec<Vec<Token>>> {
-            evaluator.push(&[vec![1]])?;
-            sampler.remember([(0, 1)]);
-            Err(Error::source("target", "on purpose"))
-        }
-    }
-
-    #[test]
-    fn a_step_that_fails_changes_nothing() -> Result<()> {
-        let vocab = Vocab::new("abc", ["a", "b", "c"])?;
-        let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 1.0, 0.0]));
-        let mut evaluator = Evaluator::open(&[&model], &[[0].into()])?;
-        evaluator.push(&[vec![2]])?;
-        let decoding = Decoding::from(Sampling::greedy());
-        let rows = Rows::of(&evaluator, &decoding)?;
-        let mut batch = Batch::start(evaluator, decoding, rows, Box::new(Fails))?;
-        assert!(matches!(batch.next(), Some(Err(_))));
-        assert_eq!((batch.evaluator.pushed(0), batch.sampler.generated(0)), (&[2][..], &[2][..]));
-        assert!(batch.next().is_none());
-        Ok(())
     }
 }

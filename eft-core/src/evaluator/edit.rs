@@ -123,7 +123,9 @@ impl<B: Backend> Evaluator<B> {
         let old = self.rows();
         check::select(rows, old)?;
         self.clock += 1;
-        let left: Vec<_> = (0..old).filter(|row| !rows.contains(row)).collect();
+        let mut selected = vec![false; old];
+        rows.iter().for_each(|row| selected[*row] = true);
+        let left: Vec<_> = (0..old).filter(|row| !selected[*row]).collect();
         for index in 0..self.sessions.len() {
             let parked = self.to_park(index, &left);
             let open = &mut self.sessions[index];

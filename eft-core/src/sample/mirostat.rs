@@ -140,21 +140,3 @@ impl Truncation for Mirostat {
         Cut::Keep(kept.iter().map(|pick| pick.token).collect())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_oldest_decisions_are_forgotten() {
-        let mut decisions = Decisions::default();
-        let half = || Decision { bound: 1.0, kept: vec![(0, 0.0); MOST / 2] };
-        // The first place is decided again, so that the second one is the oldest.
-        for place in [0, 1, 0, 2] {
-            decisions.add((7, place), half());
-        }
-        assert!(decisions.by_place.keys().eq(&[(7, 0), (7, 2)]), "{:?}", decisions.by_place.keys());
-        assert!(decisions.by_age.values().eq(&[(7, 0), (7, 2)]), "{:?}", decisions.by_age);
-        assert_eq!(decisions.tokens, MOST);
-    }
-}

@@ -64,5 +64,6 @@ impl DraftScheduler {
     }
 }
 
+// Compiled as a part of tests/all, which includes this module by its path.
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! How much of the attainable speed the scheduler reaches, over simulated passes.
 use super::adaptive::{LOSS, TRIES};
 use super::*;
-use crate::sample::{Purpose, Uniforms};
+use eft_core::sample::{Purpose, Uniforms};
 
 /// The costs of passes, in plain steps' time.
 #[derive(Debug, Clone, Copy)]

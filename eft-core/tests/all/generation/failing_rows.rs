@@ -1,5 +1,6 @@
 //! Rows that fail one by one, such as those of a remote model.
 use eft_core::decode::Event;
+use eft_core::sample::FrequencyPenalty;
 use eft_core::scores::Coverage;
 use eft_core::{
     Engine, EngineRow, EngineSpec, Error, FnEngine, Form, Host, LogitSource, Opened, Prompt, Result, RowFeed,
@@ -10,40 +11,57 @@ use super::greedy;
 use crate::common::*;
 
 /// An engine that fails at every row whose tokens contain [`BAD`].
-struct Fails(FnEngine<Host>);
+struct Fails {
+    inner: FnEngine<Host>,
+    names: Names,
+}
+
+/// Whether an error names the row at fault, so that only that row ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Names {
+    Row,
+    Nothing,
+}
 
 const BAD: TokenId = 9;
 
 impl Fails {
     fn source(seed: u64) -> Source<Host> {
+        Self::naming(Names::Row, seed)
+    }
+
+    fn naming(names: Names, seed: u64) -> Source<Host> {
         let spec = EngineSpec::new("fails", Host, vocab("fails"));
-        Source::new(Self(FnEngine::new(spec, move |row| Ok(logits(seed, &row.tokens, WIDTH)))))
+        let inner = FnEngine::new(spec, move |row| Ok(logits(seed, &row.tokens, WIDTH)));
+        Source::new(Self { inner, names })
     }
 }
 
 /// Fails at the last such row, which is one of the last block of rows of a session.
-fn check<'a>(mut rows: impl DoubleEndedIterator<Item = &'a [TokenId]> + ExactSizeIterator) -> Result<()> {
-    match rows.rposition(|tokens| tokens.contains(&BAD)) {
-        Some(row) => Err(Error::row(row, Error::source("fails", "a bad token"))),
-        None => Ok(()),
-    }
+fn check<'a>(
+    names: Names,
+    mut rows: impl DoubleEndedIterator<Item = &'a [TokenId]> + ExactSizeIterator,
+) -> Result<()> {
+    let Some(row) = rows.rposition(|tokens| tokens.contains(&BAD)) else { return Ok(()) };
+    let error = Error::source("fails", "a bad token");
+    Err(if names == Names::Row { Error::row(row, error) } else { error })
 }
 
 impl Engine for Fails {
     type Backend = Host;
 
     fn spec(&self) -> &EngineSpec<Host> {
-        self.0.spec()
+        self.inner.spec()
     }
 
     fn open(&self, rows: &[EngineRow]) -> Result<Opened<Host>> {
-        check(rows.iter().map(|row| &row.tokens[..]))?;
-        let (session, scores) = self.0.open(rows)?;
-        Ok((Box::new(FailsSession(session)), scores))
+        check(self.names, rows.iter().map(|row| &row.tokens[..]))?;
+        let (session, scores) = self.inner.open(rows)?;
+        Ok((Box::new(FailsSession(session, self.names)), scores))
     }
 }
 
-struct FailsSession(Box<dyn Session<Backend = Host>>);
+struct FailsSession(Box<dyn Session<Backend = Host>>, Names);
 
 impl Session for FailsSession {
     type Backend = Host;
@@ -57,7 +75,7 @@ impl Session for FailsSession {
     }
 
     fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<Host>> {
-        check(feeds.iter().map(|feed| &feed.tokens[..]))?;
+        check(self.1, feeds.iter().map(|feed| &feed.tokens[..]))?;
         self.0.extend(feeds)
     }
 
@@ -95,7 +113,9 @@ fn other_rows_continue() {
     let source = &fails + 0.5 * prefixed + model("other", 6);
     let sound =
         model("m", 5) + 0.5 * model("m", 5).under(eft_core::PromptTransform::prefix([1])) + model("other", 6);
-    let decoding = || greedy().stop_ids([]).max_tokens(6);
+    // With a penalty, a text would change if a failure left tokens that were only drafted in what processors see.
+    let penalty = || FrequencyPenalty::new(2.0).unwrap();
+    let decoding = || greedy().stop_ids([]).max_tokens(6).processor(penalty());
     let whole = |prompt: &Vec<TokenId>| -> Vec<_> {
         sound.generate(prompt.clone(), decoding()).unwrap().map(|token| token.unwrap().id).collect()
     };
@@ -124,6 +144,34 @@ fn other_rows_continue() {
             ends[usize::from(failed.contains(&row))] += 1;
         }
         assert!(ends[0] > 5 && ends[1] > 5, "{ends:?}");
+    }
+}
+
+#[test]
+fn a_block_that_fails_leaves_no_drafted_tokens() {
+    let decoding = greedy().stop_ids([]).max_tokens(20);
+    for names in [Names::Row, Names::Nothing] {
+        let source = Fails::naming(names, 5);
+        let drafted = source.speculate().draft(&model("other", 6)).block(3);
+        let mut failures = 0;
+        for prompt in (0..WIDTH as TokenId).filter(|id| *id != BAD) {
+            let mut batch = drafted.generate_batch([[prompt]], &decoding).unwrap();
+            let (mut text, mut failed) = (Vec::new(), false);
+            for event in batch.by_ref() {
+                assert!(!failed, "a text goes on after its failure");
+                match event {
+                    Ok(Event::Token { token, .. }) => text.push(token.id),
+                    Ok(Event::Finished { .. }) => {}
+                    Ok(Event::Failed { .. }) => failed = names == Names::Row,
+                    Err(_) => failed = names == Names::Nothing,
+                }
+            }
+            if failed {
+                assert_eq!(batch.into_evaluator().pushed(0), text, "{names:?}");
+                failures += 1;
+            }
+        }
+        assert!(failures > 3, "{names:?}: {failures}");
     }
 }
 

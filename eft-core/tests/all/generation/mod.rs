@@ -2,6 +2,7 @@
 //! reported for each token.
 mod failing_rows;
 mod forced;
+mod mirostat;
 mod reported;
 mod requests;
 mod sampling;

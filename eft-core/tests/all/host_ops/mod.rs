@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed operation is a failed test")]
 
 mod inputs;
+mod math;
 mod rows;
 mod statistics;
 mod wide;

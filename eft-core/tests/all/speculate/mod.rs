@@ -2,6 +2,10 @@
 //! sampling.
 pub(crate) mod distribution;
 mod passes;
+// For its unit tests.
+#[allow(dead_code, reason = "only its tests are needed here")]
+#[path = "../../../src/speculate/scheduler/mod.rs"]
+mod scheduler;
 
 use crate::common::*;
 use eft_core::decode::{Batch, Event};
