@@ -1,6 +1,7 @@
 //! Speculative decoding gives what plain decoding gives: the same tokens when greedy, the same distribution when
 //! sampling.
 pub(crate) mod distribution;
+mod lookup;
 mod passes;
 
 use crate::common::*;
