@@ -146,27 +146,37 @@ fn drafted_texts_follow_the_distribution_of_the_target() {
 
 #[test]
 fn looked_up_texts_follow_the_distribution_of_the_target() {
-    // Tokens of it occur twice, so that something is found from the first step on.
+    // Each token but the last of the vocabulary occurs twice, and no two tokens together do.
     const PROMPT: [TokenId; 6] = [0, 1, 2, 0, 2, 1];
     let (large, tuned, untuned) = (toy("large", 1), toy("tuned", 2), toy("untuned", 3));
     let upscaled = &large + 0.7 * (&tuned - &untuned);
     let penalty = Decoding::from(filtered()).processor(FrequencyPenalty::new(1.0).unwrap());
-    let lookup = |source: &Source<Host>| source.speculate().lookup(Lookup::default().least(1).greatest(2));
+    let alone = |source: &Source<Host>| {
+        source.speculate().lookup(Lookup::default().least(1).greatest(2)).without_model()
+    };
+    // Something is found in some of the rows, and the model drafts for the others.
+    let beside = |source: &Source<Host>, draft: &Source<Host>| {
+        source.speculate().lookup(Lookup::default().least(2).greatest(2)).draft(draft)
+    };
     let cases = [
-        ("alone", upscaled.clone(), lookup(&upscaled).without_model(), Decoding::default()),
-        ("alone, filters", large.clone(), lookup(&large), Decoding::from(filtered())),
-        ("beside a term", upscaled.clone(), lookup(&upscaled).draft(&tuned), Decoding::default()),
-        ("beside another draft", large.clone(), lookup(&large).draft(&untuned), penalty.clone()),
-        ("beside the large term", upscaled.clone(), lookup(&upscaled).draft(&large), penalty),
+        ("alone", upscaled.clone(), alone(&upscaled), Decoding::default()),
+        ("alone, filters", large.clone(), alone(&large), Decoding::from(filtered())),
+        ("beside a term", upscaled.clone(), beside(&upscaled, &tuned), Decoding::default()),
+        ("beside another draft", large.clone(), beside(&large, &untuned), penalty.clone()),
+        ("beside the large term", upscaled.clone(), beside(&upscaled, &large), penalty),
     ];
     for (name, target, speculative, decoding) in cases {
         for seed in SEEDS {
             let decoding = decoding.clone().sampling(decoding.sampling.seed(seed)).max_tokens(LENGTH);
             let expected = expected(&target, &PROMPT, &decoding);
             let batch = speculative.clone().block(2).generate_batch(vec![PROMPT; ROWS], &decoding).unwrap();
-            let mut looked_up = 0;
-            let counts = observed_by(batch, ROWS, |batch| looked_up = batch.report().unwrap().looked_up);
-            assert!(looked_up > ROWS, "{name}: only {looked_up} tokens were looked up");
+            let (mut looked_up, mut passes) = (0, 0);
+            let counts = observed_by(batch, ROWS, |batch| {
+                let report = batch.report().unwrap();
+                (looked_up, passes) = (report.looked_up, report.draft_passes);
+            });
+            assert!(looked_up > ROWS / 10, "{name}: only {looked_up} tokens were looked up");
+            assert_eq!(passes > 0, name.starts_with("beside"));
             let over = over_critical(&counts, &expected);
             assert!(over < 1.0, "{name}, seed {seed}: chi-square is {over} of its critical value");
         }
