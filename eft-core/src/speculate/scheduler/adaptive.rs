@@ -203,11 +203,11 @@ impl Adaptive {
     /// Learns from a block of this kind of draft, and from how it was judged.
     pub(super) fn learn_judged(&mut self, block: &Measured) {
         if block.drafted > 0 {
-            if self.idle >= self.rest {
-                // After a rest, the measurements before it count for less.
-                self.rates[0].rest();
+            // After a rest, the measurements before it count for less.
+            match self.idle >= self.rest {
+                true => self.rates[0].add_after_rest(block.accepted, block.judged),
+                false => self.judge(0, block.accepted, block.judged),
             }
-            self.judge(0, block.accepted, block.judged);
         }
         self.learn(block, true);
     }

@@ -56,8 +56,10 @@ impl Estimates {
         let share = found.iter().flatten().count() as f64 / found.len().max(1) as f64;
         let by_lookup = [Match::Short, Match::Long].map(|kind| {
             let length = if found.contains(&Some(kind)) { self.lookup.next(kind.index(), share) } else { 0 };
-            let speeds = (self.lookup.speed(kind.index(), length), self.model.speed(0, by_model));
-            if matches!(speeds, (Some(lookup), Some(model)) if model > lookup) { 0 } else { length }
+            let lookup = self.lookup.speed(kind.index(), length);
+            // A model that has never drafted is tried first.
+            let model = self.model.speed(0, by_model).or((by_model > 0).then_some(f64::INFINITY));
+            if matches!((lookup, model), (Some(lookup), Some(model)) if model > lookup) { 0 } else { length }
         });
         Lengths { by_model, by_lookup }
     }

