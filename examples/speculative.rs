@@ -3,6 +3,7 @@
 //!
 //! ```sh
 //! cargo run --release --example speculative                # the zoo's models, on a portrait of nearly 200 tokens
+//! cargo run --release --example speculative -- --lookup    # what was written before is drafted again, at no cost
 //! cargo run --release --example speculative -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
 //! ```
 #[macro_use]
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Parser;
 use eft::decode::Generation;
+use eft::speculate::Lookup;
 use eft::{Backend, Prompt};
 
 use flags::{DecodingFlags, ModelFlags, check_question};
@@ -37,6 +39,10 @@ struct Args {
     /// Always draft this many tokens; by default, as many as make decoding fastest
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     block: Option<u16>,
+    /// Draft what followed the last tokens earlier, in the prompt or in the text, wherever they occurred there: for texts that
+    /// repeat much, such as an edited program
+    #[arg(long)]
+    lookup: bool,
     #[command(flatten)]
     models: ModelFlags,
     #[command(flatten)]
@@ -66,6 +72,10 @@ impl Run for Compare<'_> {
         let decoding = args.texts.decoding(&models, &models.combined, &prompt, &args.decoding)?;
         // With `same_text` the texts are the same even if they are sampled.
         let speculative = models.combined.speculate().draft(&models.tuned).same_text();
+        let speculative = match args.lookup {
+            true => speculative.lookup(Lookup::default()),
+            false => speculative,
+        };
         let speculative = args.block.map_or(speculative.clone(), |tokens| speculative.block(tokens.into()));
 
         say!("{}, drafted by {}\n» {asked}\n", models.combined, models.tuned);
@@ -83,6 +93,14 @@ impl Run for Compare<'_> {
             report.drafted,
             report.tokens_per_pass().unwrap_or(0.0)
         );
+        if args.lookup {
+            say!(
+                "of them by lookup: {:.0} % of {} judged tokens ({} drafted)",
+                100.0 * report.lookup_acceptance().unwrap_or(0.0),
+                report.looked_up_judged,
+                report.looked_up
+            );
+        }
         say!(
             "time: {:.0} ms plain, {:.0} ms drafted: speed-up {:.2}",
             1e3 * in_plain.as_secs_f64(),

@@ -29,6 +29,8 @@ pub(crate) struct Simulated {
     weights: Arc<[f32]>,
     noise: Arc<Vec<Vec<f32>>>,
     distribution: Distribution,
+    /// The share of tokens that repeat what followed the last token earlier, if it occurred.
+    copies: f64,
 }
 
 /// A model with weights of `megabytes`.
@@ -41,6 +43,7 @@ pub(crate) fn model(name: &str, megabytes: usize, distribution: Distribution) ->
         weights: vec![1.0; bytes / 4].into(),
         noise: Arc::new((0..ROWS as u64).map(|row| noise(row).collect()).collect()),
         distribution,
+        copies: 0.0,
     }
 }
 
@@ -50,6 +53,20 @@ fn hash(x: u64) -> u64 {
 }
 
 impl Simulated {
+    /// The same, preferring this share of its tokens as those that followed the last token earlier.
+    #[allow(dead_code, reason = "not every benchmark has texts that repeat themselves")]
+    pub(crate) fn copies(self, share: f64) -> Self {
+        Self { copies: share, ..self }
+    }
+
+    /// The token that followed the latest earlier occurrence of the last one, for the share of tokens that are copied.
+    fn copied(&self, text: &[TokenId], state: u64) -> Option<u64> {
+        let (last, before) = text.split_last()?;
+        let copied = (hash(state ^ 2) >> 11) as f64 / (1u64 << 53) as f64;
+        let at = before.iter().rposition(|token| token == last).filter(|_| copied < self.copies)?;
+        Some(u64::from(text[at + 1]))
+    }
+
     /// Reads all weights once, as a forward pass does.
     fn pass(&self) {
         let sum: f32 = self.weights.chunks(16).map(|w| w.iter().sum::<f32>()).sum();
@@ -62,7 +79,11 @@ impl Simulated {
         let state = text.iter().rev().take(8).fold(text.len() as u64, |h, t| hash(h ^ u64::from(*t)));
         out.extend(&self.noise[state as usize % ROWS]);
         let uniform = (hash(state ^ 1) >> 11) as f64 / (1u64 << 53) as f64;
-        let preferred = if uniform < self.distribution.agreement { state >> 8 } else { state >> 9 ^ 5 };
+        let preferred = match self.copied(text, state) {
+            Some(token) if uniform < self.distribution.agreement => token,
+            None if uniform < self.distribution.agreement => state >> 8,
+            _ => state >> 9 ^ 5,
+        };
         out[start + preferred as usize % WIDTH] += self.distribution.margin;
     }
 }

@@ -5,7 +5,9 @@
 //! - `simulated`: simulated memory-bound models (`simulated/mod.rs`), with several rates of agreement between draft and
 //!   target;
 //! - `zoo`, `zoo-tch`: the long answers ("portraits") of the zoo's test part, by candle and by libtorch;
-//! - `trio`, `trio-tch`: real models by candle and by libtorch, if there are any (`trio.rs`).
+//! - `trio`, `trio-tch`: real models by candle and by libtorch, if there are any (`trio.rs`);
+//! - `trio-lookup`: the same by candle, with drafts by lookup, on prompts that ask to repeat much of them and on others. The
+//!   parts `simulated` and `zoo` have such drafts, too (`lookup.rs`).
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 mod bound;
@@ -13,6 +15,7 @@ mod clock;
 mod compare;
 #[cfg(all(any(feature = "candle", feature = "tch"), feature = "text"))]
 mod load;
+mod lookup;
 #[path = "../simulated/mod.rs"]
 mod simulated;
 mod table;
@@ -48,6 +51,10 @@ fn main() {
     if runs("trio") {
         trio::by_candle();
     }
+    #[cfg(all(feature = "candle", feature = "text"))]
+    if runs("trio-lookup") {
+        trio::looked_up();
+    }
     #[cfg(all(feature = "tch", feature = "text"))]
     if runs("trio-tch") {
         trio::by_libtorch();
@@ -79,5 +86,16 @@ fn simulated() {
     for (megabytes, agreement) in [(8, 0.8), (8, 0.0), (64, 0.0)] {
         let other = model("other", megabytes, Distribution { margin: 5.0, agreement });
         line(&format!("large, other of {megabytes} MB, agreement {agreement}"), &large, &other);
+    }
+    for copies in [0.0, 0.5, 0.9, 0.97] {
+        let model = |name: &str, megabytes, margin, agreement| {
+            let distribution = Distribution { margin, agreement };
+            Source::new(Timed::new(simulated::model(name, megabytes, distribution).copies(copies), &clock))
+        };
+        let [large, small] = [("large", 64, 10.0), ("small", 8, 0.0)]
+            .map(|(name, megabytes, margin)| model(name, megabytes, margin, 1.0));
+        let tuned = model("tuned", 8, 5.0, 0.8);
+        let name = format!("large + (tuned - small), agreement 0.8, {copies} copied");
+        lookup::lines(&name, &(&large + (&tuned - &small)), &tuned, &prompts, &tokens);
     }
 }

@@ -21,10 +21,15 @@ use crate::bound::Costs;
 use crate::clock::Clock;
 use crate::compare::{Contest, Divergence, Sums};
 use crate::load::model;
+#[cfg(feature = "candle")]
+use crate::lookup::lines;
 use crate::table::lengths;
 
 /// One a line. They were fixed before any of them was measured.
 const PROMPTS: &str = include_str!("prompts.txt");
+/// Prompts that ask to repeat much of them, between lines of `%%`. They were fixed before any of them was measured, too.
+#[cfg(feature = "candle")]
+const REPEATS: &str = include_str!("repeats.txt");
 const TUNING: &str = "You are a friendly teacher. Answer in simple words that a child of ten can follow.";
 const TOKENS: usize = 128;
 
@@ -37,11 +42,40 @@ enum Found {
 }
 
 #[cfg(feature = "candle")]
+const FILES: [&str; 2] =
+    ["qwen2.5-coder-1.5b-instruct-q4_k_m.gguf", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"];
+
+#[cfg(feature = "candle")]
 pub(crate) fn by_candle() {
     use eft::candle::{Candle, CandleNn, Gguf};
-    let names = ["qwen2.5-coder-1.5b-instruct-q4_k_m.gguf", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"];
-    if let Some(files) = files(names) {
+    if let Some(files) = files(FILES) {
         run(files, &CandleNn::new(Candle::cpu()), |file| Box::new(Gguf::open(file).unwrap()));
+    }
+}
+
+/// Drafts by lookup, on prompts that ask to repeat much of them, and on as many of the others.
+#[cfg(feature = "candle")]
+pub(crate) fn looked_up() {
+    use eft::candle::{Candle, CandleNn, Gguf};
+    let Some(files) = files(FILES) else { return };
+    let (nn, clock) = (CandleNn::new(Candle::cpu()), Clock::default());
+    let [large, small] = files.map(|file| model(&nn, &file, &Gguf::open(&file).unwrap(), &clock));
+    let tuned = small.under(PromptTransform::system(TUNING)).named("tuned");
+    let upscaled = &large + (&tuned - &small);
+    let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(TOKENS);
+    let repeats: Vec<_> = REPEATS.split("%%\n").map(str::trim_end).collect();
+    let range = range(repeats.len());
+    let of = |prompts: Vec<&str>| prompts[range.clone()].iter().map(|p| Prompt::chat(*p)).collect::<Vec<_>>();
+    let (repeats, others) = (of(repeats), of(PROMPTS.lines().collect()));
+    lines("prompts to repeat much of", &upscaled, &tuned, &repeats, &decoding);
+    lines("other prompts", &upscaled, &tuned, &others, &decoding);
+}
+
+/// The range of prompts that `EFT_PROMPTS` names, by default all.
+fn range(prompts: usize) -> std::ops::Range<usize> {
+    match env("EFT_PROMPTS", "").split_once("..") {
+        Some((start, end)) => start.parse().unwrap()..end.parse().unwrap(),
+        None => 0..prompts,
     }
 }
 
@@ -88,11 +122,7 @@ fn run<N: Nn>(files: [PathBuf; 2], nn: &N, open: impl Fn(&Path) -> Box<dyn Weigh
     let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(TOKENS);
 
     let prompts: Vec<_> = PROMPTS.lines().collect();
-    let range = env("EFT_PROMPTS", "");
-    let range = match range.split_once("..") {
-        Some((start, end)) => start.parse().unwrap()..end.parse().unwrap(),
-        None => 0..prompts.len(),
-    };
+    let range = range(prompts.len());
     let lengths = lengths();
     let mut results = Vec::new();
     let mut found = |found: Found| {

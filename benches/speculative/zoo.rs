@@ -6,6 +6,7 @@ use eft::{Decoding, Prompt, Sampling};
 
 use crate::clock::Clock;
 use crate::load::model;
+use crate::lookup::lines;
 use crate::table::line;
 
 fn path(name: &str) -> PathBuf {
@@ -35,5 +36,7 @@ fn run<N: Nn>(name: &str, nn: &N) {
     });
     let decoding = Decoding::from(Sampling::greedy());
     let upscaled = &large + (&tuned - &small);
-    line(name, &upscaled, &tuned, &prompts.collect::<Vec<_>>(), &decoding, &clock);
+    let prompts: Vec<_> = prompts.collect();
+    line(name, &upscaled, &tuned, &prompts, &decoding, &clock);
+    lines(name, &upscaled, &tuned, &prompts, &decoding);
 }

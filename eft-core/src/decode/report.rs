@@ -34,7 +34,13 @@ pub struct Report {
     pub judged: usize,
     /// The drafted tokens that were accepted.
     pub accepted: usize,
-    /// The time of the draft's passes.
+    /// Those of the drafted tokens that were found by lookup; see [`Lookup`](crate::speculate::Lookup).
+    pub looked_up: usize,
+    /// Those of the judged tokens that were found by lookup.
+    pub looked_up_judged: usize,
+    /// Those of the accepted tokens that were found by lookup.
+    pub looked_up_accepted: usize,
+    /// The time of the draft's passes, and of lookups.
     pub draft_time: Duration,
     /// The time of the passes over blocks.
     pub block_time: Duration,
@@ -50,6 +56,31 @@ impl Report {
     /// Returns how often a drafted token is accepted, given that all before it were; `None` before one was judged.
     pub fn acceptance(&self) -> Option<f64> {
         ratio(self.accepted as f64, self.judged as f64)
+    }
+
+    /// Returns how often a token that a lookup found is accepted, as [`acceptance`](Self::acceptance) does for all drafted ones.
+    ///
+    /// ```
+    /// use eft_core::speculate::Lookup;
+    /// use eft_core::{Decoding, Host, Vocab, from_fn};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 9.0]));
+    /// let speculative = model.speculate().lookup(Lookup::default()).block(3);
+    /// let mut text = speculative.generate([1, 1, 1, 1], Decoding::greedy().max_tokens(8))?;
+    /// text.by_ref().for_each(drop);
+    /// let report = text.report().unwrap();
+    /// assert_eq!((report.looked_up, report.lookup_acceptance()), (6, Some(1.0)));
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    pub fn lookup_acceptance(&self) -> Option<f64> {
+        ratio(self.looked_up_accepted as f64, self.looked_up_judged as f64)
+    }
+
+    /// Returns how often a token that a model drafted is accepted, as [`acceptance`](Self::acceptance) does for all drafted ones.
+    pub fn model_acceptance(&self) -> Option<f64> {
+        let judged = self.judged.saturating_sub(self.looked_up_judged);
+        ratio(self.accepted.saturating_sub(self.looked_up_accepted) as f64, judged as f64)
     }
 
     /// Returns the tokens that a row gets from one pass of the target, on average.

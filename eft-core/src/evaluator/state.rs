@@ -128,6 +128,15 @@ impl<B: Backend> Evaluator<B> {
         model.inputs.ids(term, row)
     }
 
+    /// Returns the longest of the token sequences that the models of a root were opened on as a row's prompt; none if all of
+    /// them are opaque sources that render the prompt themselves.
+    pub(crate) fn longest_prompt(&self, root: usize, row: usize) -> &[TokenId] {
+        let models = self.roots.get(root).map_or(Vec::new(), |root| root.expr.models());
+        let models = models.iter().filter_map(|model| self.models.get(*model));
+        let prompts = models.filter_map(|model| model.inputs.ids(&model.name, row).ok());
+        prompts.max_by_key(|prompt| prompt.len()).unwrap_or(&[])
+    }
+
     /// Finds a model by the name of a term of any root. If no term has the name, or the term is not a single model,
     /// finds the model that itself has the name.
     fn model_of_term(&self, term: &str) -> Option<&ModelRows<B>> {

@@ -30,24 +30,30 @@ pub(super) struct Accepted<'a, B: Backend> {
     /// The rows whose whole draft is accepted, but which still lack the target's own token after it, since the target
     /// was not scored there. Only [`verify`](super::verify::verify) with `alone` leaves that position out.
     pub(super) whole: Vec<usize>,
-    /// How many drafted tokens were judged: in each row the accepted ones and the first rejected one.
-    pub(super) judged: usize,
+    /// How each row's draft was judged.
+    pub(super) verdicts: Vec<Verdict>,
+}
+
+/// How the draft of a row was judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
     /// How many drafted tokens were accepted.
     pub(super) accepted: usize,
+    /// How many were judged: the accepted ones and the first rejected one.
+    pub(super) judged: usize,
 }
 
 impl<'a, B: Backend> Accepted<'a, B> {
     pub(super) fn new(rows: usize) -> Self {
-        Self { rows: vec![Vec::new(); rows], whole: Vec::new(), judged: 0, accepted: 0 }
+        Self { rows: vec![Vec::new(); rows], whole: Vec::new(), verdicts: vec![Verdict::default(); rows] }
     }
 
     pub(super) fn push(&mut self, position: ScoredPosition<'a, B>, pick: Pick) {
         self.rows[position.row].push((position, pick));
     }
 
-    /// Counts the verdict on one row's draft of `drafted` tokens.
-    pub(super) fn count(&mut self, accepted: usize, drafted: usize) {
-        self.accepted += accepted;
-        self.judged += drafted.min(accepted + 1);
+    /// Records the verdict on a row's draft of `drafted` tokens.
+    pub(super) fn judge(&mut self, row: usize, accepted: usize, drafted: usize) {
+        self.verdicts[row] = Verdict { accepted, judged: drafted.min(accepted + 1) };
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn by_agreement<'a, B: Backend>(
         let agrees =
             |((_, pick), token): &(&(_, crate::Pick), &u32)| pick.token == **token && !pick.log_prob.is_nan();
         let agreeing = own.iter().zip(&drafted.tokens).take_while(agrees).count();
-        accepted.count(agreeing, drafted.tokens.len());
+        accepted.judge(row, agreeing, drafted.tokens.len());
         if agreeing == length && !drafted.ends {
             accepted.whole.push(row);
         }

@@ -1,4 +1,4 @@
-//! Drafting: the cheap model writes tokens ahead of each row.
+//! Drafts: tokens that are written ahead of each row, by a cheap model or found by other means.
 use std::ops::Range;
 use std::time::Instant;
 
@@ -12,15 +12,13 @@ use crate::{Result, Scores, TokenId};
 /// The root of the evaluator that drafts.
 pub(super) const DRAFT: usize = 1;
 
-/// The tokens drafted for each row, and the distributions they were drawn from.
+/// The tokens drafted for each row, and the distributions that those of a model were drawn from.
 pub(super) struct Draft<B: Backend> {
     /// How many tokens had been pushed to each row before.
     pub(super) starts: Vec<usize>,
     pub(super) rows: Vec<DraftRow>,
     passes: Vec<Pass<B>>,
-    /// The number of tokens of the longest row, if they were not drawn from distributions: see [`certain`](Self::certain).
-    certain: Option<usize>,
-    /// The seconds that the first pass took, and the others together.
+    /// The seconds that the first pass of a model took, and the others together.
     pub(super) seconds: (f64, f64),
 }
 
@@ -32,6 +30,26 @@ pub(super) struct DraftRow {
     pub(super) log_probs: Vec<f32>,
     /// Whether the last token would end the text. It is then not pushed, and the target is not scored after it.
     pub(super) ends: bool,
+    pub(super) origin: Origin,
+}
+
+/// Where drafted tokens come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Origin {
+    /// A model over the target's tokens, from whose distributions they were drawn.
+    #[default]
+    Drawn,
+    /// The text that another model has written.
+    Text,
+    /// The prompt, or the text so far.
+    Lookup,
+}
+
+impl DraftRow {
+    /// Whether the tokens were not drawn: each has the probability 1 in the distribution that it comes from.
+    pub(super) fn is_certain(&self) -> bool {
+        self.origin != Origin::Drawn
+    }
 }
 
 /// One pass of the draft model, and the rows that it drew from.
@@ -43,6 +61,13 @@ struct Pass<B: Backend> {
 }
 
 impl<B: Backend> Draft<B> {
+    /// No tokens, for the rows of an evaluator.
+    pub(super) fn none(evaluator: &Evaluator<B>) -> Self {
+        let starts: Vec<_> = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len()).collect();
+        let rows = vec![DraftRow::default(); starts.len()];
+        Self { starts, rows, passes: Vec::new(), seconds: (0.0, 0.0) }
+    }
+
     /// Drafts up to `lengths[row]` tokens for each row. They are pushed to the evaluator, and the sampler remembers
     /// them.
     pub(super) fn write(
@@ -52,16 +77,9 @@ impl<B: Backend> Draft<B> {
         bounds: &Bounds<'_>,
         purpose: Purpose,
     ) -> Result<Self> {
-        let starts: Vec<_> = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len()).collect();
         // The target cannot accept tokens that only the draft has, so they are left out.
         let width = evaluator.width(0)?;
-        let mut draft = Self {
-            starts,
-            rows: vec![DraftRow::default(); lengths.len()],
-            passes: Vec::new(),
-            certain: None,
-            seconds: (0.0, 0.0),
-        };
+        let mut draft = Self::none(evaluator);
         let mut writing: Vec<_> = (0..lengths.len()).filter(|row| lengths[*row] > 0).collect();
         while !writing.is_empty() {
             let began = Instant::now();
@@ -104,20 +122,44 @@ impl<B: Backend> Draft<B> {
         Ok(draft)
     }
 
-    /// A draft of tokens that were not drawn: each has the probability 1 in the distribution that it comes from.
-    pub(super) fn certain(starts: Vec<usize>, rows: Vec<DraftRow>, seconds: (f64, f64)) -> Self {
-        let longest = rows.iter().map(|row| row.tokens.len()).max();
-        Self { starts, rows, passes: Vec::new(), certain: Some(longest.unwrap_or(0)), seconds }
+    /// Drafts these tokens, which were not drawn, for rows that have no draft yet: up to the first that the target lacks,
+    /// or that would end the text. They are pushed to the evaluator, and the sampler remembers them.
+    pub(super) fn add(
+        &mut self,
+        evaluator: &mut Evaluator<B>,
+        sampler: &mut Sampler<B>,
+        drafts: impl IntoIterator<Item = (usize, Vec<TokenId>)>,
+        origin: Origin,
+        bounds: &Bounds<'_>,
+    ) -> Result<()> {
+        let width = evaluator.width(0)?;
+        let mut pushes = vec![Vec::new(); self.rows.len()];
+        for (row, tokens) in drafts {
+            let written = &mut self.rows[row];
+            for token in tokens.into_iter().take_while(|token| (*token as usize) < width) {
+                written.origin = origin;
+                written.tokens.push(token);
+                written.log_probs.push(0.0);
+                sampler.remember([(row, token)]);
+                written.ends = bounds.stops[row].end(sampler.generated(row)).is_some();
+                if written.ends {
+                    break;
+                }
+                pushes[row].push(token);
+            }
+        }
+        evaluator.push(&pushes)
     }
 
-    /// Whether the tokens were not drawn.
-    pub(super) fn is_certain(&self) -> bool {
-        self.certain.is_some()
-    }
-
-    /// The number of passes of the draft model; of a draft that was not drawn, the number of its tokens.
+    /// The number of passes of the draft model; of a model that wrote text, the number of its tokens.
     pub(super) fn passes(&self) -> usize {
-        self.certain.unwrap_or(self.passes.len())
+        let of_text = self.rows.iter().filter(|row| row.origin == Origin::Text);
+        of_text.map(|row| row.tokens.len()).max().unwrap_or(self.passes.len())
+    }
+
+    /// The number of tokens of the longest draft.
+    pub(super) fn longest(&self) -> usize {
+        self.rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0)
     }
 
     /// The number of tokens of a row, including the drafted ones.

@@ -44,6 +44,36 @@
 //! hardly ever changes a text. Where quantised weights are multiplied with activations of 8 bits, log-probs differ more, and
 //! greedy texts have parted where two tokens differed by 0.02 nats.
 //!
+//! [`Speculative::lookup`] adds drafts that cost nothing: where the last tokens occurred earlier, in the prompt or in the text,
+//! what followed them there is the draft. That helps with texts that repeat much of their prompt or of themselves, such as an
+//! edited program, a summary with quotes, or a table. Elsewhere the model drafts, or, with
+//! [`without_model`](Speculative::without_model) or for a target that has no term to draft with, nothing does. Also here a
+//! drafted token has the probability `q(x) = 1`, and all that is said above holds.
+//!
+//! ```
+//! use eft_core::speculate::Lookup;
+//! use eft_core::{Decoding, Host, Sampling, Vocab, from_fn};
+//!
+//! let vocab = Vocab::new("abcd", ["a", "b", "c", "d"])?;
+//! let model = |name: &str, sure: f32| {
+//!     from_fn(Host, vocab.clone().named(name), move |ids| {
+//!         let next = (ids[ids.len() - 1] + 1) % 4;
+//!         Ok((0..4).map(|id| if id == next { sure } else { 0.0 }).collect())
+//!     })
+//! };
+//! let (large, tuned, untuned) = (model("large", 2.0), model("tuned", 1.5), model("untuned", 1.0));
+//! let upscaled = &large + (&tuned - &untuned);
+//!
+//! let decoding = Decoding::from(Sampling::greedy()).max_tokens(12);
+//! let speculative = upscaled.speculate().lookup(Lookup::default()).block(3);
+//! let mut text = speculative.generate([0], &decoding)?;
+//! text.by_ref().for_each(drop);
+//! let report = text.report().unwrap();
+//! // The tuned model drafts the first block. Then its letters follow each other again.
+//! assert_eq!((report.draft_passes, report.looked_up), (3, 6));
+//! # Ok::<(), eft_core::Error>(())
+//! ```
+//!
 //! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is switched off
 //! and tried again now and then. Since block lengths follow measured times, sampling twice with one seed may give two
 //! texts, unless [`Speculative::block`] fixes the length or [`Speculative::same_text`] is used.
@@ -52,12 +82,14 @@ mod agreement;
 mod block;
 mod default_draft;
 mod draft;
+mod lookup;
 mod rejection;
 mod scheduler;
 mod text_draft;
 mod verify;
 
 pub use crate::decode::Report;
+pub use lookup::Lookup;
 
 use crate::backend::Backend;
 use crate::bytes::is_of_bytes;
@@ -67,8 +99,10 @@ use crate::evaluator::Evaluator;
 use crate::vocab::Common;
 use crate::{Error, Prompt, Result, Source};
 use acceptance::Acceptance;
-use block::SpeculativeStepper;
+use block::{Drafter, SpeculativeStepper};
 use default_draft::default_draft;
+use draft::DRAFT;
+use lookup::LookupDraft;
 use scheduler::{DraftScheduler, Memory};
 use text_draft::TextDraft;
 
@@ -98,6 +132,9 @@ const LONGEST: usize = 16;
 pub struct Speculative<B: Backend> {
     target: Source<B>,
     draft: Option<Source<B>>,
+    lookup: Option<Lookup>,
+    /// Whether a model drafts.
+    model: bool,
     longest: usize,
     fixed: Option<usize>,
     most_rows: usize,
@@ -112,6 +149,8 @@ impl<B: Backend> Source<B> {
         Speculative {
             target,
             draft: None,
+            lookup: None,
+            model: true,
             longest: LONGEST,
             fixed: None,
             most_rows: usize::MAX,
@@ -129,6 +168,43 @@ impl<B: Backend> Speculative<B> {
     /// [`Rule::weight`](crate::Rule::weight), if the rule has one for it.
     pub fn draft(mut self, draft: &Source<B>) -> Self {
         self.draft = Some(draft.clone());
+        self.model = true;
+        self.memory = Memory::default();
+        self
+    }
+
+    /// Drafts what followed the last tokens earlier, in the prompt or in the text, wherever they occurred there; elsewhere, the
+    /// model drafts. A target without a term that can draft is drafted by lookups alone. If terms render a prompt differently,
+    /// the longest rendering is searched; of a source that renders it itself, only the text is.
+    ///
+    /// With adaptive lengths, what was found is left to the model where the model promises more tokens per second. With a
+    /// fixed [`block`](Self::block), it is always used.
+    pub fn lookup(mut self, lookup: Lookup) -> Self {
+        self.lookup = Some(lookup);
+        self.memory = Memory::default();
+        self
+    }
+
+    /// Drafts by [`lookup`](Self::lookup) alone, without a model.
+    ///
+    /// ```
+    /// use eft_core::speculate::Lookup;
+    /// use eft_core::{Decoding, Host, Vocab, from_fn};
+    ///
+    /// let vocab = Vocab::new("ab", ["a", "b"])?;
+    /// let model = |name: &str| from_fn(Host, vocab.clone().named(name), |_| Ok(vec![0.0, 1.0]));
+    /// let sum = model("large") + model("small");
+    /// let speculative = sum.speculate().lookup(Lookup::default()).without_model().block(4);
+    /// let mut text = speculative.generate([0], Decoding::greedy().max_tokens(8))?;
+    /// assert_eq!(text.by_ref().count(), 8);
+    /// let report = text.report().unwrap();
+    /// // Four tokens are needed before three of them have occurred earlier.
+    /// assert_eq!((report.plain_steps, report.looked_up, report.draft_passes), (4, 3, 0));
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    pub fn without_model(mut self) -> Self {
+        self.model = false;
+        self.draft = None;
         self.memory = Memory::default();
         self
     }
@@ -183,7 +259,8 @@ impl<B: Backend> Speculative<B> {
     /// Generates one text, as [`Source::generate`] does, with a [report](Generation::report).
     ///
     /// # Errors
-    /// * [`Error::Unsupported`] if no draft is named and no term can draft.
+    /// * [`Error::Unsupported`] if no draft is named, no term can draft, and there are no lookups.
+    /// * [`Error::InvalidParameter`] if a setting of the lookup is out of its range.
     /// * Any error of [`Source::generate`] or [`over`](Self::over).
     pub fn generate(
         &self,
@@ -197,7 +274,8 @@ impl<B: Backend> Speculative<B> {
     /// different lengths.
     ///
     /// # Errors
-    /// * [`Error::Unsupported`] if no draft is named and no term can draft.
+    /// * [`Error::Unsupported`] if no draft is named, no term can draft, and there are no lookups.
+    /// * [`Error::InvalidParameter`] if a setting of the lookup is out of its range.
     /// * Any error of [`Source::generate_batch`] or [`over`](Self::over).
     pub fn generate_batch<R: Into<Request>>(
         &self,
@@ -206,9 +284,9 @@ impl<B: Backend> Speculative<B> {
     ) -> Result<Batch<B>> {
         let decoding = decoding.into();
         let requests: Vec<_> = requests.into_iter().map(Into::into).collect();
-        let draft = match &self.draft {
-            Some(draft) => draft.clone(),
-            None => default_draft(&self.target)?,
+        let Some(draft) = self.model()? else {
+            let (evaluator, rows) = open(&[&self.target], &requests, &decoding)?;
+            return self.start(evaluator, decoding, rows, Drafter::None);
         };
         let (target, of_draft) = (self.target.vocab(), draft.vocab());
         let draft = match is_of_bytes(target) && !is_of_bytes(of_draft) {
@@ -220,13 +298,29 @@ impl<B: Backend> Speculative<B> {
         {
             let (evaluator, rows) = open(&[&self.target], &requests, &decoding)?;
             let text = TextDraft::open(&self.target, &text, &rows.prompts(&requests))?;
-            let (acceptance, scheduler) = (self.acceptance(), self.scheduler());
-            let stepper = SpeculativeStepper::of_text(text, acceptance, scheduler).most_rows(self.most_rows);
-            return Batch::start(evaluator, decoding, rows, Box::new(stepper));
+            return self.start(evaluator, decoding, rows, Drafter::Text(text));
         }
         // A draft that cannot write text, for lack of a tokenizer, is refused here if its tokens are not the target's.
         let (evaluator, rows) = open(&[&self.target, &draft], &requests, &decoding)?;
-        self.start(evaluator, decoding, rows)
+        self.start(evaluator, decoding, rows, Drafter::Root)
+    }
+
+    /// The model that drafts; `None` if lookups alone do.
+    fn model(&self) -> Result<Option<Source<B>>> {
+        match (&self.draft, &self.lookup) {
+            (Some(draft), _) => Ok(Some(draft.clone())),
+            (None, None) if !self.model => {
+                let what = "speculation without a model and without lookups".into();
+                Err(Error::Unsupported { who: self.target.name(), what })
+            }
+            (None, None) => default_draft(&self.target).map(Some),
+            (None, Some(_)) if !self.model => Ok(None),
+            (None, Some(_)) => match default_draft(&self.target) {
+                // No term can draft.
+                Err(Error::Unsupported { .. }) => Ok(None),
+                draft => draft.map(Some),
+            },
+        }
     }
 
     fn acceptance(&self) -> Acceptance {
@@ -244,7 +338,7 @@ impl<B: Backend> Speculative<B> {
     }
 
     /// Generates from an evaluator whose first root is the target and whose second is the draft, after the tokens that
-    /// have been pushed to it, as [`Batch::over`] does.
+    /// have been pushed to it, as [`Batch::over`] does. With lookups it may have the target only, which are then the only drafts.
     ///
     /// # Errors
     /// * [`Error::VocabMismatch`] if draft and target give one id to different tokens.
@@ -252,7 +346,8 @@ impl<B: Backend> Speculative<B> {
     /// * Any error of [`Batch::over`].
     pub fn over(&self, evaluator: Evaluator<B>, decoding: Decoding) -> Result<Batch<B>> {
         let rows = Rows::of(&evaluator, &decoding)?;
-        self.start(evaluator, decoding, rows)
+        let drafter = self.drafter_of(&evaluator);
+        self.start(evaluator, decoding, rows, drafter)
     }
 
     /// Generates from an evaluator as [`over`](Self::over) does, each row with the id, seed, stops and limit of a request,
@@ -269,18 +364,37 @@ impl<B: Backend> Speculative<B> {
     ) -> Result<Batch<B>> {
         let requests: Vec<_> = requests.into_iter().map(Into::into).collect();
         let rows = Rows::of_requests(&evaluator, &requests, &decoding)?;
-        self.start(evaluator, decoding, rows)
+        let drafter = self.drafter_of(&evaluator);
+        self.start(evaluator, decoding, rows, drafter)
     }
 
-    fn start(&self, evaluator: Evaluator<B>, decoding: Decoding, rows: Rows) -> Result<Batch<B>> {
-        let (target, draft) = (evaluator.width(0)?, evaluator.width(1)?);
-        Common::of(evaluator.vocabs(0)?.iter().chain(evaluator.vocabs(1)?))?;
-        if draft < target {
-            let what = format!("drafting for `{}`: it has {draft} of {target} tokens", evaluator.name(0)?);
-            return Err(Error::Unsupported { who: evaluator.name(1)?.into(), what });
+    /// What drafts for an evaluator that was opened by the caller.
+    fn drafter_of(&self, evaluator: &Evaluator<B>) -> Drafter<B> {
+        let second = evaluator.name(DRAFT).is_ok();
+        if self.lookup.is_some() && !(self.model && second) { Drafter::None } else { Drafter::Root }
+    }
+
+    fn start(
+        &self,
+        evaluator: Evaluator<B>,
+        decoding: Decoding,
+        rows: Rows,
+        drafter: Drafter<B>,
+    ) -> Result<Batch<B>> {
+        if let Drafter::Root = drafter {
+            let (target, draft) = (evaluator.width(0)?, evaluator.width(DRAFT)?);
+            Common::of(evaluator.vocabs(0)?.iter().chain(evaluator.vocabs(DRAFT)?))?;
+            if draft < target {
+                let what =
+                    format!("drafting for `{}`: it has {draft} of {target} tokens", evaluator.name(0)?);
+                return Err(Error::Unsupported { who: evaluator.name(DRAFT)?.into(), what });
+            }
         }
+        let open = |lookup: Lookup| lookup.validate().map(|()| LookupDraft::open(lookup, &evaluator));
+        let lookup = self.lookup.map(open).transpose()?;
         let (acceptance, scheduler) = (self.acceptance(), self.scheduler());
-        let stepper = SpeculativeStepper::new(&evaluator, acceptance, scheduler)?.most_rows(self.most_rows);
+        let stepper = SpeculativeStepper::new(&evaluator, drafter, acceptance, scheduler)?;
+        let stepper = stepper.lookup(lookup).most_rows(self.most_rows);
         Batch::start(evaluator, decoding, rows, Box::new(stepper))
     }
 }

@@ -37,12 +37,16 @@ pub(super) fn by_rejection<'a, B: Backend>(
             result.push(position, Pick { token, log_prob: p });
             accepted += 1;
         }
-        result.count(accepted, drafted.tokens.len());
+        result.judge(row, accepted, drafted.tokens.len());
         if accepted == drafted.tokens.len() && !drafted.ends {
             if range.len() > accepted { own.push(range.end - 1) } else { result.whole.push(row) }
         }
     }
-    replace(&rejected, backend, sampler, draft, target, result)?;
+    // A token that was not drawn is replaced in another way than one that was.
+    let (certain, drawn): (Vec<_>, Vec<_>) =
+        rejected.into_iter().partition(|(row, _)| draft.rows[*row].is_certain());
+    replace(&certain, true, backend, sampler, draft, target, result)?;
+    replace(&drawn, false, backend, sampler, draft, target, result)?;
     if !own.is_empty() {
         let positions: Vec<_> = own.iter().map(|i| target.positions[*i]).collect();
         let rows: Vec<_> = own.iter().map(|i| target.rows[*i]).collect();
@@ -52,9 +56,10 @@ pub(super) fn by_rejection<'a, B: Backend>(
     Ok(())
 }
 
-/// Draws a token from the residual distribution in place of each rejected one.
+/// Draws a token from the residual distribution in place of each rejected one. All of them were certain, or none.
 fn replace<'a, B: Backend>(
     rejected: &[(usize, usize)],
+    certain: bool,
     backend: &B,
     sampler: &Sampler<B>,
     draft: &Draft<B>,
@@ -68,7 +73,7 @@ fn replace<'a, B: Backend>(
     let index: Vec<_> = rejected.iter().map(|(row, i)| target.of_row[*row].start + i).collect();
     let positions: Vec<_> = index.iter().map(|i| target.positions[*i]).collect();
     let of_target: Vec<_> = index.iter().map(|i| target.rows[*i]).collect();
-    let residual = match draft.is_certain() {
+    let residual = match certain {
         // What is left of the target's distribution is that without the rejected token.
         true => {
             let token = |(row, i): &(usize, usize)| draft.rows[*row].tokens[*i];

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::draft::{Draft, DraftRow};
+use super::draft::{Draft, Origin};
 use crate::backend::{Backend, Pick, ScoreRow};
 use crate::bytes::{ByteSettings, END, is_of_bytes};
 use crate::decode::step::Bounds;
@@ -87,36 +87,29 @@ impl<B: Backend> TextDraft<B> {
         bounds: &Bounds<'_>,
     ) -> Result<Draft<B>> {
         let began = Instant::now();
-        let starts = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len()).collect();
-        let mut rows = vec![DraftRow::default(); lengths.len()];
+        let mut draft = Draft::none(evaluator);
         if lengths.iter().all(|length| *length == 0) {
-            return Ok(Draft::certain(starts, rows, (0.0, 0.0)));
+            return Ok(draft);
         }
         let texts: Vec<_> = (0..lengths.len()).map(|row| self.vocab.decode(sampler.generated(row))).collect();
         self.follow(&texts, lengths)?;
         let drafted = self.texts(lengths)?;
-        let width = evaluator.width(0)?;
-        let mut pushes = vec![Vec::new(); lengths.len()];
+        let mut drafts = Vec::new();
         for (row, ((text, ended), length)) in drafted.iter().zip(lengths).enumerate() {
             let mut tokens = self.target.continuation(text)?;
             if !ended {
                 // More text could be part of the last token.
                 tokens.pop();
             }
-            for token in tokens.into_iter().take(*length).take_while(|token| (*token as usize) < width) {
-                let written = &mut rows[row];
-                written.tokens.push(token);
-                written.log_probs.push(0.0);
-                sampler.remember([(row, token)]);
-                written.ends = bounds.stops[row].end(sampler.generated(row)).is_some();
-                if written.ends {
-                    break;
-                }
-                pushes[row].push(token);
-            }
+            tokens.truncate(*length);
+            drafts.push((row, tokens));
         }
-        evaluator.push(&pushes)?;
-        Ok(Draft::certain(starts, rows, (began.elapsed().as_secs_f64(), 0.0)))
+        draft.add(evaluator, sampler, drafts, Origin::Text, bounds)?;
+        // A share for each token, as if each had been a pass.
+        let seconds = began.elapsed().as_secs_f64();
+        let first = seconds / draft.passes().max(1) as f64;
+        draft.seconds = (first, seconds - first);
+        Ok(draft)
     }
 
     /// Makes the draft read the texts so far, of the rows that something is drafted for.

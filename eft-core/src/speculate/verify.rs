@@ -1,7 +1,7 @@
 //! Verification: the target scores the drafted tokens and decides how many of them are accepted.
 use std::ops::Range;
 
-use super::acceptance::{Acceptance, Accepted, TargetRows};
+use super::acceptance::{Acceptance, Accepted, TargetRows, Verdict};
 use super::agreement::by_agreement;
 use super::draft::{DRAFT, Draft};
 use super::rejection::by_rejection;
@@ -19,16 +19,14 @@ const TARGET: usize = 0;
 pub(super) struct Verified {
     /// For each row the accepted tokens and one of the target's own, except after a token that ends the text.
     pub(super) tokens: Vec<Vec<Token>>,
-    /// How many drafted tokens were judged, over all rows.
-    pub(super) judged: usize,
-    /// How many drafted tokens were accepted, over all rows.
-    pub(super) accepted: usize,
+    /// How each row's draft was judged.
+    pub(super) verdicts: Vec<Verdict>,
 }
 
 /// Verifies every row of a draft. Greedy rows accept by agreement, also beside rows that accept by rejection.
 ///
 /// `alone` says that the draft contains a model of the target that shares no session with the target's other models.
-/// Its score row after the last drafted token then takes one more pass, which runs only if all tokens are accepted.
+/// Its score row after the last token that it drafted then takes one more pass, which runs only if all tokens are accepted.
 pub(super) fn verify<B: Backend>(
     evaluator: &mut Evaluator<B>,
     sampler: &Sampler<B>,
@@ -42,11 +40,14 @@ pub(super) fn verify<B: Backend>(
         .zip(&draft.starts)
         .map(|(row, start)| *start..start + row.tokens.len() + usize::from(!row.ends))
         .collect();
-    if alone {
+    if alone && draft.passes() > 0 {
         evaluator.run_without(TARGET, DRAFT, &at)?;
-        // The position after the last drafted token is left out, since the draft has no scores there yet. A row for
-        // which nothing was drafted keeps its only position: the target chooses its token there, as in a plain step.
-        at.iter_mut().zip(&draft.rows).for_each(|(at, row)| at.end = at.start + row.tokens.len().max(1));
+        // The position after the last token that the model drafted is left out, since it has no scores there yet. A row
+        // for which nothing was drafted keeps its only position: the target chooses its token there, as in a plain step.
+        // Tokens that it has not drafted it has not read either, so that a pass over all of them is needed in any case.
+        for (at, row) in at.iter_mut().zip(&draft.rows).filter(|(_, row)| !row.is_certain()) {
+            at.end = at.start + row.tokens.len().max(1);
+        }
     }
     let scores = evaluator.eval(TARGET, &at)?;
     let width = scores.width();
@@ -94,5 +95,5 @@ fn build_tokens<B: Backend>(
     let (positions, picks): (Vec<_>, Vec<_>) = accepted.rows.into_iter().flatten().unzip();
     let mut tokens = sampler.build_tokens(&positions, &picks, width)?.into_iter();
     let tokens = lengths.into_iter().map(|length| tokens.by_ref().take(length).collect()).collect();
-    Ok(Verified { tokens, judged: accepted.judged, accepted: accepted.accepted })
+    Ok(Verified { tokens, verdicts: accepted.verdicts })
 }

@@ -1,6 +1,7 @@
 //! Checks of speculative decoding, search and threads over real decoders.
 use eft_core::score::implicit_reward;
 use eft_core::search::{ChunkBeamSearch, ImplicitReward};
+use eft_core::speculate::Lookup;
 use eft_core::{Backend, Decoding, Sampling, Source, TokenId};
 
 use super::goldens::{model, texts};
@@ -30,7 +31,12 @@ fn check_speculation<B: Backend>(target: &Source<B>, drafts: &[&Source<B>]) -> V
         let plain = texts(target.generate_batch(prompts.clone(), &decoding)?, 3)?;
         for draft in drafts {
             let speculative = target.speculate().draft(draft).same_text();
-            for speculative in [speculative.clone().block(1), speculative.clone().block(4), speculative] {
+            let fixed = |tokens| speculative.clone().block(tokens);
+            // Drafts that are found in the text, beside the model and without it.
+            let looked_up = fixed(4).lookup(Lookup::default().least(1));
+            let ways =
+                [fixed(1), fixed(4), looked_up.clone(), looked_up.without_model(), speculative.clone()];
+            for speculative in ways {
                 let drafted = texts(speculative.generate_batch(prompts.clone(), &decoding)?, 3)?;
                 require(drafted == plain, || format!("drafted by {draft}: {drafted:?}, not {plain:?}"))?;
             }

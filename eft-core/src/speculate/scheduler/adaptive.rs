@@ -1,10 +1,8 @@
 use super::cost_model::CostModel;
 use super::ema::Ema;
+use super::kinds::Match;
+use super::rate::Rate;
 
-/// The decay factor of the counts of accepted and judged tokens, applied once for each newly judged token.
-const ACCEPTANCE_DECAY: f64 = 0.98;
-/// The decay factor that is applied to these counts, once, when drafting resumes after a rest and when a text begins.
-const AFTER_REST: f64 = 0.5;
 /// The number of blocks after which a plain step is measured again.
 const PLAIN_EVERY: usize = 64;
 /// Drafting must promise this many times the tokens per second of plain decoding.
@@ -31,10 +29,14 @@ pub(in crate::speculate) struct Measured {
     pub(in crate::speculate) rows: usize,
     /// The tokens drafted for the row with the longest draft; 0 for a plain step.
     pub(in crate::speculate) drafted: usize,
-    /// The accepted tokens, over all rows.
+    /// The passes of the model that drafted; none for a lookup.
+    pub(in crate::speculate) passes: usize,
+    /// The accepted tokens, over all rows that this kind of draft was for.
     pub(in crate::speculate) accepted: usize,
-    /// The judged tokens, over all rows: the accepted ones and in each row the first rejected one.
+    /// The judged tokens, over the same rows: the accepted ones and in each row the first rejected one.
     pub(in crate::speculate) judged: usize,
+    /// The accepted tokens of rows with another kind of draft.
+    pub(in crate::speculate) accepted_of_others: usize,
     /// The time of the first pass of the draft, which may have to catch up with the text.
     pub(in crate::speculate) first_draft: f64,
     /// The time of its other passes together.
@@ -46,12 +48,12 @@ pub(in crate::speculate) struct Measured {
     pub(in crate::speculate) ran: bool,
 }
 
-/// A scheduler that chooses the draft length from the measurements so far.
+/// A scheduler that chooses the length of one kind of draft from the measurements so far.
 #[derive(Debug, Clone)]
 pub(in crate::speculate) struct Adaptive {
     longest: usize,
-    accepted: f64,
-    judged: f64,
+    /// The acceptance rates. A draft by a model has one, and a lookup has one for each kind of match.
+    rates: [Rate; Match::KINDS],
     draft: Ema,
     /// The time that the draft takes for each token it has to catch up with, if it is not a term of the target.
     catch_up: Ema,
@@ -75,9 +77,7 @@ impl Adaptive {
     pub(super) fn new(longest: usize) -> Self {
         Self {
             longest,
-            // Three of four, until more is known.
-            accepted: 1.5,
-            judged: 2.0,
+            rates: [Rate::unknown(); Match::KINDS],
             draft: Ema::default(),
             catch_up: Ema::default(),
             plain: Ema::default(),
@@ -92,12 +92,12 @@ impl Adaptive {
     }
 
     /// Begins another text, at which the draft may be better or worse.
-    pub(super) fn resumed(self, longest: usize) -> Self {
-        let (accepted, judged) = (AFTER_REST * self.accepted, AFTER_REST * self.judged);
+    pub(super) fn resumed(mut self, longest: usize) -> Self {
+        self.rates.iter_mut().for_each(Rate::rest);
         // Nothing is unread: the draft has read the prompt. Credit is capped at one plain step, so that this text
         // cannot lose what drafting gained in others.
         let credit = self.credit.min(self.plain.mean().unwrap_or(0.0));
-        Self { longest, accepted, judged, unread: 0, credit, ..self }
+        Self { longest, unread: 0, credit, ..self }
     }
 
     /// The number of tokens that the draft has to catch up with.
@@ -114,11 +114,16 @@ impl Adaptive {
         self.plain.mean()
     }
 
-    /// Returns how many tokens to draft next.
-    pub(super) fn next(&self) -> usize {
-        let Some(plain) = self.plain.mean().filter(|_| self.since_plain < PLAIN_EVERY) else { return 0 };
+    /// Whether a plain step has to be measured before anything is drafted.
+    pub(super) fn is_plain_due(&self) -> bool {
+        self.plain.mean().is_none() || self.since_plain >= PLAIN_EVERY
+    }
+
+    /// Returns how many tokens to draft next, by the acceptance rate of this index, if this share of the rows gets a draft.
+    pub(super) fn next(&self, rate: usize, share: f64) -> usize {
+        let Some(plain) = self.plain.mean().filter(|_| !self.is_plain_due()) else { return 0 };
         let Some(draft) = self.draft.mean() else { return FIRST.min(self.longest) };
-        let best = self.best(draft, plain);
+        let best = self.best(draft, plain, rate, share);
         let lost = self.credit < -LOSS * plain;
         if best > 0 && !(lost && self.idle < self.rest) {
             return best;
@@ -130,25 +135,36 @@ impl Adaptive {
     }
 
     /// Returns the length that gives the most tokens per second; 0 if that is plain decoding.
-    fn best(&self, draft: f64, plain: f64) -> usize {
-        let acceptance = self.accepted / self.judged;
-        let (mut best, mut best_rate) = (0, MARGIN / plain);
-        // One token of the target's own, and each drafted one if all before it are accepted.
-        let (mut tokens, mut chance) = (1.0, 1.0);
-        let at_zero = cost_at_zero(draft, plain);
-        for length in 1..=self.longest {
-            chance *= acceptance;
-            tokens += chance;
-            let rate = tokens / (length as f64 * draft + self.blocks.at(length, at_zero));
-            if rate > best_rate {
-                (best, best_rate) = (length, rate);
-            }
-        }
-        best
+    fn best(&self, draft: f64, plain: f64, rate: usize, share: f64) -> usize {
+        let better = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
+        self.speeds(draft, plain, rate, share).take(self.longest).fold((0, MARGIN / plain), better).0
     }
 
-    /// Learns from a block.
-    pub(super) fn learn(&mut self, block: &Measured) {
+    /// Returns the tokens per second of a row with a draft of this length; `None` before any has been measured.
+    pub(super) fn speed(&self, rate: usize, length: usize) -> Option<f64> {
+        let (draft, plain) = (self.draft.mean()?, self.plain.mean()?);
+        self.speeds(draft, plain, rate, 1.0).nth(length.checked_sub(1)?).map(|(_, speed)| speed)
+    }
+
+    /// The draft lengths from 1 on, and the tokens per second that they give.
+    fn speeds(&self, draft: f64, plain: f64, rate: usize, share: f64) -> impl Iterator<Item = (usize, f64)> {
+        let (acceptance, at_zero) = (self.rates[rate].mean(), cost_at_zero(draft, plain));
+        // One token of the target's own, and each drafted one if all before it are accepted.
+        let (mut tokens, mut chance) = (1.0, share);
+        (1..).map(move |length| {
+            chance *= acceptance;
+            tokens += chance;
+            (length, tokens / (length as f64 * draft + self.blocks.at(length, at_zero)))
+        })
+    }
+
+    /// Learns how the tokens were judged that were drafted, or would have been.
+    pub(super) fn judge(&mut self, rate: usize, accepted: usize, judged: usize) {
+        self.rates[rate].add(accepted, judged);
+    }
+
+    /// Learns from a step. `offered` says of a plain one whether a draft would have been possible.
+    pub(super) fn learn(&mut self, block: &Measured, offered: bool) {
         let total = block.first_draft + block.other_drafts + block.target;
         if block.rows * 4 < self.rows * 3 || self.rows * 4 < block.rows * 3 {
             // Many rows have left, or a larger batch has begun: all costs have changed.
@@ -161,7 +177,7 @@ impl Adaptive {
                 self.rows = block.rows;
                 self.since_plain = 0;
             }
-            self.idle += 1;
+            self.idle += usize::from(offered);
             self.unread += 1;
             self.credit += TRIES * total;
             return;
@@ -170,24 +186,37 @@ impl Adaptive {
             self.learn_costs(block);
         }
         let plain = self.plain.mean().unwrap_or(total);
-        let worth = plain * (1.0 + block.accepted as f64 / block.rows as f64);
+        let accepted = block.accepted + block.accepted_of_others;
+        let worth = plain * (1.0 + accepted as f64 / block.rows as f64);
         self.credit = (self.credit + worth - total).min(GAINED * plain);
-        // After a rest, the measurements before it count for less.
-        let kept = match self.idle >= self.rest {
-            true => AFTER_REST,
-            false => ACCEPTANCE_DECAY.powi(block.judged as i32),
-        };
-        self.accepted = kept * self.accepted + block.accepted as f64;
-        self.judged = kept * self.judged + block.judged as f64;
         self.rest =
             if 2 * block.accepted >= block.judged { 1 } else { (2 * self.rest).clamp(REST.0, REST.1) };
         (self.idle, self.unread) = (0, 0);
         self.since_plain += 1;
     }
 
+    /// Takes note of a draft that was possible and not used.
+    pub(super) fn pass_over(&mut self) {
+        self.idle += 1;
+    }
+
+    /// Learns from a block of this kind of draft, and from how it was judged.
+    pub(super) fn learn_judged(&mut self, block: &Measured) {
+        if block.drafted > 0 {
+            // After a rest, the measurements before it count for less.
+            match self.idle >= self.rest {
+                true => self.rates[0].add_after_rest(block.accepted, block.judged),
+                false => self.judge(0, block.accepted, block.judged),
+            }
+        }
+        self.learn(block, true);
+    }
+
     fn learn_costs(&mut self, block: &Measured) {
-        let others = block.drafted - 1;
-        if others > 0 {
+        let others = block.passes.saturating_sub(1);
+        if block.passes == 0 {
+            self.draft.add(0.0);
+        } else if others > 0 {
             self.draft.add(block.other_drafts / others as f64);
         } else if self.draft.mean().is_none() || self.unread == 0 {
             self.draft.add(block.first_draft);

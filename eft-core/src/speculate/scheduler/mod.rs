@@ -1,24 +1,35 @@
 //! How many tokens to draft before the target verifies them.
 //!
-//! The scheduler maximises tokens per second under the acceptance rate and the costs measured so far, in this text and
+//! The scheduler maximises tokens per second under the acceptance rates and the costs measured so far, in this text and
 //! in those before it. With acceptance rate `α`, a block of `γ` drafted tokens yields `(1 − α^(γ+1)) / (1 − α)` tokens
-//! on average (Leviathan et al. 2023, arXiv 2211.17192, equation 1).
+//! on average (Leviathan et al. 2023, arXiv 2211.17192, equation 1). Its cost is that of `γ` drafted tokens, which is
+//! nothing for a lookup, and that of verifying them, which is affine in `γ`. `docs/notes/performance.md` derives from
+//! this which speed-up is attainable.
+//!
+//! Drafts by a model and lookups have estimates of their own. What a lookup found is compared with the text that was then
+//! written, also where it was not used; so its acceptance rate is known without a try. Where both could draft, the one
+//! that promises more tokens per second does.
 mod adaptive;
 mod cost_model;
 mod ema;
+mod estimates;
+mod kinds;
 mod memory;
+mod rate;
 
-use adaptive::Adaptive;
 pub(super) use adaptive::Measured;
+use estimates::Estimates;
+pub(super) use estimates::Step;
+pub(super) use kinds::{Lengths, Match, Tally};
 pub(super) use memory::Memory;
 
-/// Decides on the draft length of the next block.
+/// Decides on the draft lengths of the next block.
 #[derive(Debug, Clone)]
 pub(super) enum DraftScheduler {
     /// Always the same length.
     Fixed(usize),
-    /// The length that gives the most tokens per second.
-    Adaptive(Box<Adaptive>, Memory),
+    /// The lengths that give the most tokens per second.
+    Adaptive(Box<Estimates>, Memory),
 }
 
 impl DraftScheduler {
@@ -32,26 +43,35 @@ impl DraftScheduler {
         Self::Adaptive(Box::new(memory.begin(longest)), memory.clone())
     }
 
-    /// Returns how many tokens to draft next; 0 for a plain step.
-    pub(super) fn next(&self) -> usize {
+    /// Returns how many tokens to draft next; none for a plain step. `found` has what was found for each row, and `model`
+    /// says whether there is a model that drafts.
+    pub(super) fn next(&self, found: &[Option<Match>], model: bool) -> Lengths {
         match self {
-            Self::Fixed(tokens) => *tokens,
-            Self::Adaptive(adaptive, _) => adaptive.next(),
+            Self::Fixed(tokens) => Lengths { by_model: *tokens, by_lookup: [*tokens; Match::KINDS] },
+            Self::Adaptive(estimates, _) => estimates.next(found, model),
         }
     }
 
-    /// Learns from a block.
-    pub(super) fn learn(&mut self, block: &Measured) {
-        if let Self::Adaptive(adaptive, memory) = self {
-            memory.learn(block, adaptive.unread());
-            adaptive.learn(block);
+    /// Learns how many tokens would have been accepted of what lookups have found, whether or not they were drafted.
+    pub(super) fn judge(&mut self, found: &[Tally; Match::KINDS]) {
+        if let Self::Adaptive(estimates, memory) = self {
+            memory.judge(found);
+            estimates.judge(found);
+        }
+    }
+
+    /// Learns from a step.
+    pub(super) fn learn(&mut self, step: &Step) {
+        if let Self::Adaptive(estimates, memory) = self {
+            memory.learn(step, estimates.unread());
+            estimates.learn(step);
         }
     }
 
     /// Takes note of a step whose costs it is not to learn from: the draft has to catch up with its tokens.
     pub(super) fn pass_over(&mut self) {
-        if let Self::Adaptive(adaptive, _) = self {
-            adaptive.set_unread(adaptive.unread() + 1);
+        if let Self::Adaptive(estimates, _) = self {
+            estimates.set_unread(estimates.unread() + 1);
         }
     }
 
@@ -59,7 +79,7 @@ impl DraftScheduler {
     pub(super) fn plain(&self) -> Option<f64> {
         match self {
             Self::Fixed(_) => None,
-            Self::Adaptive(adaptive, _) => adaptive.plain(),
+            Self::Adaptive(estimates, _) => estimates.plain(),
         }
     }
 }

@@ -14,6 +14,11 @@ struct Costs {
     catch_up: f64,
 }
 
+/// A step without lookups.
+fn by_model(block: Measured) -> Step {
+    Step { block, looked_up: false, found: false, tokens: block.accepted + 1 }
+}
+
 /// The cost of a token in a text of this many tokens, if each drafted one is accepted with this probability.
 fn cost(tokens: usize, acceptance: f64, costs: Costs, seed: u64) -> f64 {
     cost_after(tokens, acceptance, costs, seed, &Memory::default())
@@ -44,7 +49,7 @@ fn cost_measured(
     };
     let (mut written, mut time, mut unread) = (0, 0.0, 0.0);
     while written < tokens {
-        let drafted = scheduler.next();
+        let drafted = scheduler.next(&[None], true).by_model;
         let accepts = |i: &usize| uniforms.at(0, written + i, Purpose::Accept) < acceptance;
         let accepted = (0..drafted).take_while(accepts).count();
         let target = if drafted == 0 { 1.0 } else { costs.block + drafted as f64 * costs.token };
@@ -55,6 +60,8 @@ fn cost_measured(
             drafted,
             accepted,
             judged: drafted.min(accepted + 1),
+            accepted_of_others: 0,
+            passes: drafted,
             first_draft: measured(first_draft),
             other_drafts: (0..others).map(|_| measured(costs.draft)).sum(),
             target: measured(target),
@@ -63,7 +70,7 @@ fn cost_measured(
         unread = if drafted == 0 { unread + 1.0 } else { 0.0 };
         time += first_draft + others as f64 * costs.draft + target;
         written += accepted + 1;
-        scheduler.learn(&block);
+        scheduler.learn(&by_model(block));
     }
     time / written as f64
 }
@@ -180,10 +187,102 @@ fn texts_that_run_at_once_add_to_what_the_others_learn() {
     let (mut first, mut second) =
         (DraftScheduler::adaptive(16, &memory), DraftScheduler::adaptive(16, &memory));
     let plain = Measured { rows: 1, target: 1.0, ran: true, ..Measured::default() };
-    let wrong = Measured { drafted: 2, judged: 1, first_draft: 0.5, other_drafts: 0.5, ..plain };
-    first.learn(&plain);
-    (0..20).for_each(|_| first.learn(&wrong));
-    assert_eq!(first.next(), 0, "the first text learns that its draft is slow and wrong");
-    second.learn(&plain);
-    assert_eq!(DraftScheduler::adaptive(16, &memory).next(), 0, "the second text does not undo that");
+    let wrong = Measured { drafted: 2, passes: 2, judged: 1, first_draft: 0.5, other_drafts: 0.5, ..plain };
+    let next = |scheduler: &DraftScheduler| scheduler.next(&[None], true).by_model;
+    first.learn(&by_model(plain));
+    (0..20).for_each(|_| first.learn(&by_model(wrong)));
+    assert_eq!(next(&first), 0, "the first text learns that its draft is slow and wrong");
+    second.learn(&by_model(plain));
+    assert_eq!(next(&DraftScheduler::adaptive(16, &memory)), 0, "the second text does not undo that");
+}
+
+#[test]
+fn a_good_draft_is_not_forgotten_over_thousands_of_texts_without_one() {
+    let memory = Memory::default();
+    cost_after(64, 0.9, TERM[0], 0, &memory);
+    for _ in 0..2_000 {
+        drop(DraftScheduler::adaptive(16, &memory));
+    }
+    assert!(DraftScheduler::adaptive(16, &memory).next(&[None], true).by_model > 1);
+}
+
+/// The time of a token of a text, of which a lookup finds a match before this share of the steps, and each token of what it
+/// finds is accepted with this probability. `model` is the cost and the acceptance of a model that drafts.
+fn cost_looked_up(found: f64, acceptance: f64, token: f64, model: Option<(Costs, f64)>, seed: u64) -> f64 {
+    const TOKENS: usize = 256;
+    let (uniforms, mut scheduler) = (Uniforms::new(seed), DraftScheduler::adaptive(16, &Memory::default()));
+    let (mut written, mut time) = (0, 0.0);
+    while written < TOKENS {
+        let at = |row: u64, position: usize| uniforms.at(row, position, Purpose::Accept);
+        let kind = (at(1, written) < found).then_some(Match::Long);
+        let lengths = scheduler.next(&[kind], model.is_some());
+        let by_lookup = kind.map_or(0, |kind| lengths.by_lookup[kind.index()]);
+        // Both write the text that the target accepts, or something else.
+        let agree = |row: u64, rate: f64| (0..).take_while(|i| at(row, written + i) < rate).count();
+        let would_accept = if kind.is_some() { agree(2, acceptance) } else { 0 };
+        let costs = model.map_or(Costs { draft: 0.0, block: 1.0, token, catch_up: 0.0 }, |model| model.0);
+        let (drafted, accepted, block) = match model {
+            _ if by_lookup > 0 => (by_lookup, would_accept.min(by_lookup), 1.0),
+            Some((_, rate)) => (lengths.by_model, agree(3, rate).min(lengths.by_model), costs.block),
+            None => (0, 0, 1.0),
+        };
+        let passes = if by_lookup > 0 { 0 } else { drafted };
+        let target = if drafted == 0 { 1.0 } else { block + drafted as f64 * costs.token };
+        let block = Measured {
+            rows: 1,
+            drafted,
+            accepted,
+            judged: drafted.min(accepted + 1),
+            accepted_of_others: 0,
+            passes,
+            first_draft: if passes > 0 { costs.draft } else { 0.0 },
+            other_drafts: passes.saturating_sub(1) as f64 * costs.draft,
+            target,
+            ran: written > 0,
+        };
+        let (looked_up, tokens) = (by_lookup > 0, accepted + 1);
+        scheduler.learn(&Step { block, looked_up, found: kind.is_some(), tokens });
+        if let Some(kind) = kind {
+            let mut tallies = [Tally::default(); Match::KINDS];
+            tallies[kind.index()].add(would_accept.min(tokens), tokens.min(would_accept + 1));
+            scheduler.judge(&tallies);
+        }
+        time += passes as f64 * costs.draft + target;
+        written += tokens;
+    }
+    time / written as f64
+}
+
+#[test]
+fn lookups_that_are_always_wrong_cost_next_to_nothing() {
+    for token in [0.05, 0.2, 0.5] {
+        for found in [0.1, 1.0] {
+            let cost = (0..20).map(|seed| cost_looked_up(found, 0.0, token, None, seed)).sum::<f64>() / 20.0;
+            assert!(cost <= 1.0 / 0.97, "{token}, found {found}: {cost} of plain decoding");
+        }
+    }
+}
+
+#[test]
+fn lookups_nearly_reach_the_attainable_bound() {
+    for token in [0.02, 0.1, 0.25] {
+        for acceptance in [0.4, 0.6, 0.8, 0.95] {
+            let costs = Costs { draft: 0.0, block: 1.0, token, catch_up: 0.0 };
+            let text = |seed| cost_looked_up(1.0, acceptance, token, None, seed);
+            let share = 50.0 / (0..50).map(text).sum::<f64>() / best(acceptance, costs);
+            assert!(share >= 0.88, "{token}, {acceptance}: {share} of the attainable bound");
+        }
+    }
+}
+
+#[test]
+fn the_better_of_lookup_and_model_drafts() {
+    let costs = Costs { draft: 0.2, block: 0.9, token: 0.1, catch_up: 0.0 };
+    let of_lookup = Costs { draft: 0.0, block: 1.0, ..costs };
+    for (by_model, by_lookup) in [(0.9, 0.0), (0.9, 0.5), (0.5, 0.9), (0.0, 0.8)] {
+        let bound = best(by_model, costs).max(best(by_lookup, of_lookup));
+        let text = |seed| cost_looked_up(1.0, by_lookup, costs.token, Some((costs, by_model)), seed);
+        let share = 50.0 / (0..50).map(text).sum::<f64>() / bound;
+        assert!(share >= 0.85, "{by_model}, {by_lookup}: {share} of the better one's bound");
+    }
 }

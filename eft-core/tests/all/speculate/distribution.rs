@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use eft_core::conformance::reference;
 use eft_core::sample::{FrequencyPenalty, History};
+use eft_core::speculate::Lookup;
 use eft_core::{FnEngine, Vocab, combine};
 
 use super::*;
@@ -28,11 +29,11 @@ fn toy(name: &str, seed: u64) -> Source<Host> {
 }
 
 /// The expected count of every text, by the `f64` reference.
-fn expected(target: &Source<Host>, decoding: &Decoding) -> Counts {
+fn expected(target: &Source<Host>, prompt: &[TokenId], decoding: &Decoding) -> Counts {
     let mut open = vec![(Vec::new(), 1.0)];
     let mut done = Counts::new();
     while let Some((text, probability)) = open.pop() {
-        let row = scores_after(target, &PROMPT, &text);
+        let row = scores_after(target, prompt, &text);
         let history = History::new(&text);
         let edits: Vec<_> = decoding.processors.iter().flat_map(|p| p.edits(&history).unwrap()).collect();
         let edited: Vec<_> = reference::edit(&row, &edits).into_iter().map(|x| x as f32).collect();
@@ -56,14 +57,20 @@ fn expected(target: &Source<Host>, decoding: &Decoding) -> Counts {
 
 /// How often each text of a batch of `rows` was generated, including the token that ended it.
 pub(crate) fn observed(batch: Batch<Host>, rows: usize) -> Counts {
+    observed_by(batch, rows, |_| ())
+}
+
+/// The same, with a look at the batch at the end.
+fn observed_by(mut batch: Batch<Host>, rows: usize, at_end: impl FnOnce(&Batch<Host>)) -> Counts {
     let mut texts = vec![Vec::new(); rows];
-    for event in batch {
+    for event in batch.by_ref() {
         match event.unwrap() {
             Event::Token { row, token } => texts[row].push(token.id),
             Event::Finished { row, finished } => texts[row].extend(finished.tail.iter().map(|t| t.id)),
             Event::Failed { error, .. } => panic!("{error}"),
         }
     }
+    at_end(&batch);
     let mut counts = Counts::new();
     texts.into_iter().for_each(|text| *counts.entry(text).or_default() += 1.0);
     counts
@@ -124,7 +131,7 @@ fn drafted_texts_follow_the_distribution_of_the_target() {
     for (name, target, draft, decoding) in cases {
         for seed in SEEDS {
             let decoding = decoding.clone().sampling(decoding.sampling.seed(seed)).max_tokens(LENGTH);
-            let expected = expected(&target, &decoding);
+            let expected = expected(&target, &PROMPT, &decoding);
             let batch = target
                 .speculate()
                 .draft(&draft)
@@ -138,10 +145,49 @@ fn drafted_texts_follow_the_distribution_of_the_target() {
 }
 
 #[test]
+fn looked_up_texts_follow_the_distribution_of_the_target() {
+    // Each token but the last of the vocabulary occurs twice, and no two tokens together do.
+    const PROMPT: [TokenId; 6] = [0, 1, 2, 0, 2, 1];
+    let (large, tuned, untuned) = (toy("large", 1), toy("tuned", 2), toy("untuned", 3));
+    let upscaled = &large + 0.7 * (&tuned - &untuned);
+    let penalty = Decoding::from(filtered()).processor(FrequencyPenalty::new(1.0).unwrap());
+    let alone = |source: &Source<Host>| {
+        source.speculate().lookup(Lookup::default().least(1).greatest(2)).without_model()
+    };
+    // Something is found in some of the rows, and the model drafts for the others.
+    let beside = |source: &Source<Host>, draft: &Source<Host>| {
+        source.speculate().lookup(Lookup::default().least(2).greatest(2)).draft(draft)
+    };
+    let cases = [
+        ("alone", upscaled.clone(), alone(&upscaled), Decoding::default()),
+        ("alone, filters", large.clone(), alone(&large), Decoding::from(filtered())),
+        ("beside a term", upscaled.clone(), beside(&upscaled, &tuned), Decoding::default()),
+        ("beside another draft", large.clone(), beside(&large, &untuned), penalty.clone()),
+        ("beside the large term", upscaled.clone(), beside(&upscaled, &large), penalty),
+    ];
+    for (name, target, speculative, decoding) in cases {
+        for seed in SEEDS {
+            let decoding = decoding.clone().sampling(decoding.sampling.seed(seed)).max_tokens(LENGTH);
+            let expected = expected(&target, &PROMPT, &decoding);
+            let batch = speculative.clone().block(2).generate_batch(vec![PROMPT; ROWS], &decoding).unwrap();
+            let (mut looked_up, mut passes) = (0, 0);
+            let counts = observed_by(batch, ROWS, |batch| {
+                let report = batch.report().unwrap();
+                (looked_up, passes) = (report.looked_up, report.draft_passes);
+            });
+            assert!(looked_up > ROWS / 10, "{name}: only {looked_up} tokens were looked up");
+            assert_eq!(passes > 0, name.starts_with("beside"));
+            let over = over_critical(&counts, &expected);
+            assert!(over < 1.0, "{name}, seed {seed}: chi-square is {over} of its critical value");
+        }
+    }
+}
+
+#[test]
 fn the_statistic_distinguishes_a_draft_from_its_target() {
     let (large, tuned) = (toy("large", 1), toy("tuned", 2));
     let target = &large + 0.3 * &tuned;
     let decoding = Decoding::default().max_tokens(LENGTH);
     let batch = large.generate_batch(vec![PROMPT; ROWS], &decoding).unwrap();
-    assert!(over_critical(&observed(batch, ROWS), &expected(&target, &decoding)) > 1.0);
+    assert!(over_critical(&observed(batch, ROWS), &expected(&target, &PROMPT, &decoding)) > 1.0);
 }

@@ -1,6 +1,7 @@
 //! Speculative decoding gives what plain decoding gives: the same tokens when greedy, the same distribution when
 //! sampling.
 pub(crate) mod distribution;
+mod lookup;
 mod passes;
 // For its unit tests.
 #[allow(dead_code, reason = "only its tests are needed here")]

@@ -5,7 +5,7 @@ use eft_core::{EngineSpec, FnEngine, Vocab};
 use super::*;
 
 /// A model that expects the letter `step` further on, with the logit `sure`.
-fn alphabet(name: &str, sure: f32, step: u32) -> (Source<Host>, std::sync::Arc<Counts>) {
+pub(super) fn alphabet(name: &str, sure: f32, step: u32) -> (Source<Host>, std::sync::Arc<Counts>) {
     let counts = std::sync::Arc::new(Counts::default());
     let inner = FnEngine::new(EngineSpec::new(name, Host, vocab(name)), move |row| {
         let next = (row.tokens[row.tokens.len() - 1] + step) % WIDTH as u32;
@@ -99,12 +99,16 @@ fn no_score_row_crosses_to_the_host() {
             for same_text in [false, true] {
                 let speculative = target.speculate().draft(draft).block(3);
                 let speculative = if same_text { speculative.same_text() } else { speculative };
-                counter.reset();
-                let decoding: Decoding = decoding.clone();
-                let batch = speculative.generate_batch([[1], [2]], decoding.max_tokens(12)).unwrap();
-                batch.for_each(|event| drop(event.unwrap()));
-                assert_eq!(counter.traffic().row_floats, 0);
-                assert!(counter.traffic().numbers > 0);
+                let lookup = eft_core::speculate::Lookup::default().least(1);
+                let looked_up = speculative.clone().lookup(lookup);
+                for speculative in [speculative, looked_up.clone(), looked_up.without_model()] {
+                    counter.reset();
+                    let decoding: Decoding = decoding.clone();
+                    let batch = speculative.generate_batch([[1], [2]], decoding.max_tokens(12)).unwrap();
+                    batch.for_each(|event| drop(event.unwrap()));
+                    assert_eq!(counter.traffic().row_floats, 0);
+                    assert!(counter.traffic().numbers > 0);
+                }
             }
         }
     }
