@@ -295,7 +295,13 @@ impl Sums<'_> {
 }
 
 fn pair(large: &str, small: &str) {
-    let load = |name: &str| over_bytes(&eft::load(name).unwrap());
+    // A model without a chat template reads conversations as plain text.
+    let load = |name: &str| {
+        let model = eft::load(name).unwrap();
+        let is_rendered = model.render(Prompt::chat("")).is_ok();
+        let plain = || eft::Loader::new(name).plain(eft::text::PlainTemplate::default()).load().unwrap();
+        over_bytes(&if is_rendered { model } else { plain() })
+    };
     let (large, small) = (load(large), load(small));
     for system in ["You are a pirate. Answer like a pirate.", "Answer in French."] {
         let tuned = small.under(PromptTransform::system(system));
