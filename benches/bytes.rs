@@ -3,6 +3,8 @@
 //!
 //! ```sh
 //! cargo bench --bench bytes -- MODEL [--tokens N]    a model's texts over tokens and over bytes
+//! cargo bench --bench bytes -- texts MODEL           the texts themselves, of plain prompts and of a conversation
+//! cargo bench --bench bytes -- sums MODEL            next bytes compared with sums over all token sequences
 //! cargo bench --bench bytes -- zoo                   the zoo's questions
 //! cargo bench --bench bytes -- pair LARGE SMALL      texts of a large model and a small one with a system message
 //! cargo bench --bench bytes -- drafts TARGET DRAFT   a target that a model with another tokenizer drafts for
@@ -14,7 +16,7 @@ use std::time::Instant;
 use eft::bytes::{ByteSettings, Work};
 use eft::candle::Candle;
 use eft::decode::Request;
-use eft::{Decoding, Prompt, PromptTransform, Sampling, Source, TokenId};
+use eft::{Backend, Decoding, Evaluator, Prompt, PromptTransform, Sampling, Source, TokenId};
 
 const PROMPTS: [&str; 3] = [
     "Alice was beginning to get very tired of sitting by her sister on the bank, and",
@@ -22,7 +24,10 @@ const PROMPTS: [&str; 3] = [
     "In the year 1850, the town had only a few hundred inhabitan",
 ];
 
-const SHARES: [f64; 5] = [0.0, 1e-4, 1e-3, 1e-2, 0.05];
+const SHARES: [f64; 4] = [1e-4, 1e-3, 1e-2, 0.05];
+
+/// The least probability of what is computed ahead; with 1, nothing is.
+const AHEAD: [f64; 5] = [1.0, 0.5, 0.3, 0.2, 0.1];
 
 /// The shares below which sequences are dropped where all of them are summed over.
 const COVERING: [f64; 2] = [0.01, 0.1];
@@ -33,6 +38,8 @@ fn main() {
     let tokens = args.iter().skip_while(|arg| *arg != "--tokens").nth(1).map_or(64, |n| n.parse().unwrap());
     match model {
         "zoo" => zoo(),
+        "texts" => texts(&args[1], tokens),
+        "sums" => sums(&args[1]),
         "pair" => pair(&args[1], &args[2]),
         "drafts" => drafts(&args[1], &args[2], tokens),
         name => compare(name, tokens),
@@ -42,8 +49,8 @@ fn main() {
 fn compare(name: &str, tokens: usize) {
     let model = eft::load(name).unwrap();
     println!(
-        "{:10} {:9} {:>7} {:>7} {:>14} {:>10} {:>8}  same text",
-        "", "pruned", "tokens", "bytes", "positions/tok", "passes/tok", "time"
+        "{:8} {:16} {:>7} {:>7} {:>14} {:>10} {:>8} {:>5}  same text",
+        "", "", "tokens", "bytes", "positions/tok", "passes/tok", "time", "rows"
     );
     for (kind, sampling) in [("greedy", Sampling::greedy()), ("sampled", Sampling::default().seed(5))] {
         // The first text also warms up.
@@ -58,21 +65,26 @@ fn compare(name: &str, tokens: usize) {
         let per_token = seconds / count as f64;
         let length: usize = plain.iter().map(String::len).sum();
         println!(
-            "{kind:10} {:9} {count:7} {length:7} {:14} {:10} {:5.1} ms a token",
+            "{kind:8} {:16} {count:7} {length:7} {:14} {:10} {:5.1} ms a token",
             "tokens",
             1,
             1,
             1e3 * per_token
         );
-        let pruned = SHARES.map(|share| (share.to_string(), ByteSettings::default().prune(share)));
+        let exact =
+            AHEAD.map(|ahead| (format!("exact, ahead {ahead}"), ByteSettings::default().ahead(ahead)));
+        let pruned = SHARES.map(|share| (format!("pruned {share}"), ByteSettings::default().prune(share)));
         let covering =
-            COVERING.map(|share| (format!("all, {share}"), ByteSettings::default().covering(share)));
-        for (name, settings) in pruned.into_iter().chain(covering) {
+            COVERING.map(|share| (format!("all {share}"), ByteSettings::default().covering(share)));
+        let alone = COVERING.map(|share| {
+            (format!("all {share}, ahead 1"), ByteSettings::default().covering(share).ahead(1.0))
+        });
+        for (name, settings) in exact.into_iter().chain(pruned).chain(covering).chain(alone) {
             let work = Work::default();
             let bytes = match model.bytes_with(settings.count(&work)) {
                 Ok(bytes) => bytes,
                 Err(error) => {
-                    println!("{kind:10} {name:>9} {error}");
+                    println!("{kind:8} {name:16} {error}");
                     continue;
                 }
             };
@@ -85,11 +97,13 @@ fn compare(name: &str, tokens: usize) {
                 same += usize::from(text == *plain);
             }
             println!(
-                "{kind:10} {name:>9} {count:7} {length:7} {:14.2} {:10.2} {:7.2}×  {same} of {}",
+                "{kind:8} {name:16} {count:7} {length:7} {:14.2} {:10.2} {:7.2}× {:5}  {same} of {}; {:.1e} dropped",
                 work.positions() as f64 / count as f64,
                 work.passes() as f64 / count as f64,
                 seconds / count as f64 / per_token,
+                work.most_rows(),
                 PROMPTS.len(),
+                work.dropped(),
             );
         }
     }
@@ -158,9 +172,137 @@ fn zoo() {
     }
 }
 
+/// A model over bytes: by canonical sequences if they are known, else by the probable ones of all.
+fn over_bytes(model: &Source<Candle>) -> Source<Candle> {
+    let all = || model.bytes_with(ByteSettings::default().covering(0.01)).unwrap();
+    model.bytes().unwrap_or_else(|_| all())
+}
+
+fn texts(name: &str, tokens: usize) {
+    let model = eft::load(name).unwrap();
+    let bytes = over_bytes(&model);
+    let chat = ["What is the capital of France?", "Write one sentence about the sea."].map(Prompt::chat);
+    for prompt in
+        PROMPTS.map(Prompt::from).into_iter().chain(["", " ", "1, 2, 3,"].map(Prompt::from)).chain(chat)
+    {
+        println!("» {prompt:?}");
+        for (kind, sampling) in [
+            ("greedy", Sampling::greedy()),
+            ("sampled", Sampling::default().seed(5)),
+            ("sampled", Sampling::default().top_p(0.9).seed(6)),
+        ] {
+            let write = |source: &Source<Candle>, most: usize| -> eft::Result<String> {
+                let decoding = Decoding::from(sampling).max_tokens(most);
+                source.generate(prompt.clone(), decoding)?.text()?.map(|piece| Ok(piece?.text)).collect()
+            };
+            let by_tokens = write(&model, tokens).unwrap_or_else(|error| error.to_string());
+            let by_bytes = write(&bytes, by_tokens.len().max(1)).unwrap_or_else(|error| error.to_string());
+            let same = by_tokens == by_bytes;
+            println!("  {kind}, tokens: {by_tokens:?}");
+            match same && kind == "greedy" {
+                true => println!("  {kind}, bytes:  the same"),
+                false => println!("  {kind}, bytes:  {by_bytes:?}"),
+            }
+        }
+    }
+}
+
+/// Compares the symbols after short texts with sums over all token sequences, which no code of the library has a part in but
+/// the model's.
+fn sums(name: &str) {
+    let model = eft::load(name).unwrap();
+    for text in ["T", "Th", "The", "He", "a b", "n\u{e9}", "\n\n"] {
+        let mut sums = Sums { model: &model, of: [0.0; 257], rows: Vec::new() };
+        sums.add(&mut model.render("").unwrap(), text.as_bytes(), 1.0);
+        let total: f64 = sums.of.iter().sum();
+        let expected = sums.of.map(|sum| (sum / total).ln());
+        println!("{text:?}: {} sequences, log-probability {:.5}", sums.rows.len(), total.ln());
+        // Products of quantised weights round differently in passes of many rows.
+        let prompts: Vec<_> = sums.rows.iter().map(|(ids, _)| Prompt::Tokens(ids.clone())).collect();
+        let mut evaluator = Evaluator::open(&[&model], &prompts).unwrap();
+        let scores = evaluator.eval_last(0).unwrap();
+        let mut greatest: f32 = 0.0;
+        for (index, (_, alone)) in sums.rows.iter().enumerate() {
+            let row = model.backend().download(&scores.positions(index), scores.width()).unwrap();
+            greatest = row.iter().zip(alone).map(|(a, b)| (a - b).abs()).fold(greatest, f32::max);
+        }
+        println!("  the model's logits in one batch differ from those alone by at most {greatest:.1e}");
+        let mut likely: Vec<_> = (0..257).collect();
+        likely.sort_by(|a, b| expected[*b].total_cmp(&expected[*a]));
+        println!("  likeliest: {:?}", likely[..5].iter().map(|s| (*s, expected[*s])).collect::<Vec<_>>());
+        for share in [0.0, 0.001, 0.01, 0.1] {
+            let bytes = model.bytes_with(ByteSettings::default().covering(share)).unwrap();
+            let mut evaluator = Evaluator::open(&[&bytes], &[Prompt::from("")]).unwrap();
+            evaluator.push(&[eft::bytes::tokens(text)]).unwrap();
+            let scores = evaluator.eval_last(0).unwrap();
+            let row = bytes.backend().download(&scores.positions(0), scores.width()).unwrap();
+            let distance: f64 =
+                row.iter().zip(expected).map(|(a, b)| (f64::from(*a).exp() - b.exp()).abs()).sum();
+            let gap = |least: f64| {
+                let gaps = row.iter().zip(expected).filter(|(_, b)| *b > least.ln());
+                gaps.map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max)
+            };
+            println!(
+                "  covering({share}): total variation {:.1e}, greatest difference of log-probs {:.1e} (above 1e-3), {:.1e} (1e-9)",
+                distance / 2.0,
+                gap(1e-3),
+                gap(1e-9),
+            );
+        }
+    }
+}
+
+/// The probabilities of the symbols after a text, but for a factor.
+struct Sums<'a> {
+    model: &'a Source<Candle>,
+    of: [f64; 257],
+    rows: Vec<(Vec<TokenId>, Vec<f32>)>,
+}
+
+impl Sums<'_> {
+    /// Adds those of all sequences that begin with these tokens, whose probability is given.
+    fn add(&mut self, ids: &mut Vec<TokenId>, rest: &[u8], weight: f64) {
+        let mut evaluator = Evaluator::open(&[self.model], &[Prompt::Tokens(ids.clone())]).unwrap();
+        let scores = evaluator.eval_last(0).unwrap();
+        let row = self.model.backend().download(&scores.positions(0), scores.width()).unwrap();
+        self.rows.push((ids.clone(), row.clone()));
+        let vocab = self.model.vocab().clone();
+        let text =
+            |id: &TokenId| vocab.bytes(*id).filter(|bytes| !vocab.is_special(*id) && !bytes.is_empty());
+        let counts = |id: &TokenId| text(id).is_some() || vocab.eos().contains(id);
+        let tokens: Vec<_> = (0..vocab.real() as TokenId).filter(counts).collect();
+        let most = tokens.iter().map(|id| row[*id as usize]).fold(f32::NEG_INFINITY, f32::max);
+        let weigh = |id: &TokenId| f64::from(row[*id as usize] - most).exp();
+        let total: f64 = tokens.iter().map(weigh).sum();
+        for id in &tokens {
+            let weight = weight * weigh(id) / total;
+            match text(id) {
+                None if rest.is_empty() => self.of[256] += weight,
+                None => {}
+                Some(bytes) if bytes.starts_with(rest) && bytes.len() > rest.len() => {
+                    self.of[usize::from(bytes[rest.len()])] += weight;
+                }
+                Some(bytes) => {
+                    if let Some(rest) = rest.strip_prefix(bytes) {
+                        ids.push(*id);
+                        self.add(ids, rest, weight);
+                        ids.pop();
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn pair(large: &str, small: &str) {
-    let over_bytes = |name: &str| eft::load(name).unwrap().bytes().unwrap();
-    let (large, small) = (over_bytes(large), over_bytes(small));
+    // A model without a chat template reads conversations as plain text.
+    let load = |name: &str| {
+        let model = eft::load(name).unwrap();
+        let is_rendered = model.render(Prompt::chat("")).is_ok();
+        let plain = || eft::Loader::new(name).plain(eft::text::PlainTemplate::default()).load().unwrap();
+        over_bytes(&if is_rendered { model } else { plain() })
+    };
+    let (large, small) = (load(large), load(small));
     for system in ["You are a pirate. Answer like a pirate.", "Answer in French."] {
         let tuned = small.under(PromptTransform::system(system));
         println!("# {system}");

@@ -64,7 +64,7 @@ impl Walker {
     }
 
     /// Adds the covers of one more byte that come from this one, with their log-probabilities.
-    fn weighed_byte(
+    pub(super) fn weighed_byte(
         &self,
         cover: &Cover,
         row: &NodeRow,
@@ -105,7 +105,7 @@ impl Walker {
 }
 
 /// The covers that are followed, of covers with their log-probabilities.
-fn likely(covers: Vec<(Cover, f64)>, share: f64) -> Step {
+pub(super) fn likely(covers: Vec<(Cover, f64)>, share: f64) -> Step {
     let total = log_sum(covers.iter().map(|(_, mass)| *mass));
     if !total.is_finite() {
         // The model excludes the text, or its scores are unsound. What follows is no better, whichever sequence it is.

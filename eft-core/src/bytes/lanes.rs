@@ -2,6 +2,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use rayon::slice::ParallelSlice;
+
 use super::node::{Node, NodeRow};
 use super::settings::Work;
 use super::walk::Walker;
@@ -42,6 +45,12 @@ struct Job {
 /// The most sequences of one text that are run in one pass. Others wait for the next one.
 const MOST_JOBS: usize = 8;
 
+/// How many tokens a lane may be behind another one and still be fed these, rather than become a copy of the other.
+const MOST_BEHIND: usize = 4;
+
+/// The most lanes, of all texts together, that texts with fewer jobs keep.
+const MOST_SPARE: usize = 6;
+
 /// How many distributions are kept for each text.
 const KEPT: usize = 24;
 
@@ -73,7 +82,10 @@ impl<B: Backend> Lanes<B> {
 
     /// Makes text `i` a copy of the former text `rows[i]`, with at most `most` of its lanes.
     pub(super) fn select(&mut self, rows: &[usize], most: usize) -> Result<()> {
-        let of_rows = self.of_rows();
+        let mut of_rows = self.of_rows();
+        // Of lanes that are not all needed, those that hold most.
+        let longest = |lane: &usize| std::cmp::Reverse(self.lanes[*lane].at.depth());
+        of_rows.iter_mut().for_each(|lanes| lanes.sort_by_key(longest));
         let lanes_of = |row: &usize| of_rows.get(*row).filter(|lanes| !lanes.is_empty());
         let of_texts: Option<Vec<&Vec<usize>>> = rows.iter().map(lanes_of).collect();
         let of_texts = of_texts.ok_or_else(|| Error::shape("rows of the model", "one for each text", 0))?;
@@ -105,46 +117,42 @@ impl<B: Backend> Lanes<B> {
         live: &[Vec<Arc<Node>>],
     ) -> Result<()> {
         let jobs = self.jobs(lacking);
-        self.arrange(&jobs, live)?;
-        // Each job now has a lane of its own: those without a job come first.
-        let idle = self.lanes.len() - jobs.len();
+        let jobs = self.arrange(jobs, live)?;
         let (mut drop, mut feeds) = (vec![0; self.lanes.len()], vec![RowFeed::none(); self.lanes.len()]);
-        for (lane, job) in (idle..).zip(&jobs) {
-            drop[lane] = self.lanes[lane].at.depth() - job.from.depth();
+        for job in &jobs {
+            drop[job.lane] = self.lanes[job.lane].at.depth() - job.from.depth();
             let tokens = job.path.iter().map(|node| node.token()).collect();
-            feeds[lane] = RowFeed { tokens, wanted: job.wanted };
+            feeds[job.lane] = RowFeed { tokens, wanted: job.wanted };
         }
         if drop.iter().any(|drop| *drop > 0) {
             self.session.rollback(&drop)?;
-            (idle..).zip(&jobs).for_each(|(lane, job)| self.lanes[lane].at = job.from.clone());
+            jobs.iter().for_each(|job| self.lanes[job.lane].at = job.from.clone());
         }
         let lanes = &self.lanes;
         let scores = self.session.extend(&feeds).map_err(|error| of_texts(error, lanes))?;
         self.work.pass(feeds.iter().map(|feed| feed.tokens.len()).sum(), self.lanes.len());
-        for (lane, job) in (idle..).zip(&jobs) {
-            self.lanes[lane].at = job.path.last().unwrap_or(&job.from).clone();
+        for job in &jobs {
+            self.lanes[job.lane].at = job.path.last().unwrap_or(&job.from).clone();
         }
         let nodes: Vec<_> =
             jobs.iter().flat_map(|job| &job.path[job.path.len() - job.wanted..]).cloned().collect();
-        self.record(walker, controls, &nodes, &scores, idle)?;
+        self.record(walker, controls, &nodes, &scores)?;
         self.recent.extend(nodes);
         Ok(())
     }
 
-    /// Stores the distributions after sequences, from the scores of the lanes from `first_lane` on.
+    /// Stores the distributions after sequences, from the scores of all lanes, in their order.
     pub(super) fn record(
         &self,
         walker: &Walker,
         controls: &[Vec<TokenId>],
         nodes: &[Arc<Node>],
         scores: &Scores<B>,
-        first_lane: usize,
     ) -> Result<()> {
         if scores.form() == Form::Partial {
             return Err(Error::PartialRows { rule: "bytes".into(), term: walker.name.clone() });
         }
-        let rows: Vec<ScoreRow<'_, B>> =
-            (first_lane..scores.rows()).flat_map(|lane| scores.positions(lane)).collect();
+        let rows: Vec<ScoreRow<'_, B>> = (0..scores.rows()).flat_map(|lane| scores.positions(lane)).collect();
         let width = scores.width();
         if rows.len() != nodes.len() {
             return Err(Error::shape(format!("scores of `{}`", walker.name), nodes.len(), rows.len()));
@@ -153,12 +161,12 @@ impl<B: Backend> Lanes<B> {
             return Ok(());
         }
         let values = self.backend.download(&rows, width)?;
-        for (node, scores) in nodes.iter().zip(values.chunks(width)) {
+        nodes.par_iter().zip(values.par_chunks(width)).for_each(|(node, scores)| {
             let allowed = walker.canonical.allowed(node.state(), walker.lexicon.order());
             let may_end = walker.canonical.may_end(node.state());
             let row = NodeRow::new(&walker.lexicon, scores, &allowed, controls, may_end);
             node.set_row(Some(Arc::new(row)));
-        }
+        });
         Ok(())
     }
 
@@ -190,10 +198,11 @@ impl<B: Backend> Lanes<B> {
                 let lacked: Vec<_> = nodes.iter().filter(|node| on_path(node)).cloned().collect();
                 nodes.retain(|node| !on_path(node));
                 let first = lacked.iter().map(|node| node.depth()).min().unwrap_or(last.depth());
-                // A lane of its own if there is one, else a copy of one.
-                let candidates = if free.is_empty() { &lanes } else { &free };
-                let shared = |lane: &&usize| Node::common(&self.lanes[**lane].at, &last).depth();
-                let Some(&lane) = candidates.iter().max_by_key(shared) else { break };
+                // A lane of its own if one holds nearly as much of the sequence as any, else a copy of the one that does.
+                let shared = |lane: &usize| Node::common(&self.lanes[*lane].at, &last).depth();
+                let Some(best) = lanes.iter().copied().max_by_key(shared) else { break };
+                let own = free.iter().copied().max_by_key(shared);
+                let lane = own.filter(|own| shared(own) + MOST_BEHIND >= shared(&best)).unwrap_or(best);
                 free.retain(|other| *other != lane);
                 let common = Node::common(&self.lanes[lane].at, &last);
                 let mut from = common;
@@ -209,20 +218,41 @@ impl<B: Backend> Lanes<B> {
         jobs
     }
 
-    /// Gives each job a lane of its own, after those of the texts that have none and those that are kept.
-    fn arrange(&mut self, jobs: &[Job], live: &[Vec<Arc<Node>>]) -> Result<()> {
+    /// Gives each job a lane of its own, and drops lanes that are not worth keeping. Returns the jobs in the order of their lanes.
+    fn arrange(&mut self, mut jobs: Vec<Job>, live: &[Vec<Arc<Node>>]) -> Result<Vec<Job>> {
         let busy: HashSet<_> = jobs.iter().map(|job| job.row).collect();
         let idle = (0..self.lanes.len()).filter(|lane| !busy.contains(&self.lanes[*lane].row));
-        let mut kept: Vec<_> = idle.chain(self.kept(jobs, live)).collect();
+        let mut kept: Vec<_> = idle.chain(self.kept(&jobs, live)).chain(self.spare(&jobs)).collect();
         kept.sort_unstable();
         kept.dedup();
+        let first_job = kept.len();
         let chosen: Vec<_> = kept.into_iter().chain(jobs.iter().map(|job| job.lane)).collect();
-        if chosen.iter().copied().eq(0..self.lanes.len()) {
-            return Ok(());
+        let mut sorted = chosen.clone();
+        sorted.sort_unstable();
+        if sorted.into_iter().ne(0..self.lanes.len()) {
+            self.session.select(&chosen)?;
+            self.lanes = chosen.iter().map(|lane| self.lanes[*lane].clone()).collect();
+            (first_job..).zip(&mut jobs).for_each(|(lane, job)| job.lane = lane);
         }
-        self.session.select(&chosen)?;
-        self.lanes = chosen.iter().map(|lane| self.lanes[*lane].clone()).collect();
-        Ok(())
+        jobs.sort_by_key(|job| job.lane);
+        Ok(jobs)
+    }
+
+    /// The lanes of texts with jobs that later jobs can use, so that no other has to be copied.
+    fn spare(&self, jobs: &[Job]) -> Vec<usize> {
+        let of_rows = self.of_rows();
+        let mut spare = Vec::new();
+        for (row, lanes) in of_rows.iter().enumerate() {
+            let of_row: Vec<_> = jobs.iter().filter(|job| job.row == row).collect();
+            let Some(job) = of_row.first() else { continue };
+            let is_near = |lane: &&usize| {
+                let common = Node::common(&self.lanes[**lane].at, &job.from).depth();
+                common + MOST_BEHIND >= job.from.depth() && of_row.iter().all(|job| job.lane != **lane)
+            };
+            let room = (MOST_SPARE / of_rows.len()).saturating_sub(of_row.len());
+            spare.extend(lanes.iter().filter(is_near).take(room));
+        }
+        spare
     }
 
     /// The lanes of texts with jobs that hold more of a live sequence than the lanes of the jobs will.

@@ -85,6 +85,7 @@
 //! assert!((both.total.exp() - (0.4 + 0.3 * 0.2)).abs() < 1e-6);
 //! # Ok::<(), eft_core::Error>(())
 //! ```
+mod ahead;
 mod covering;
 mod lanes;
 mod lexicon;

@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::TokenId;
 use crate::canonical::State;
@@ -11,6 +11,8 @@ pub(super) struct Node {
     depth: usize,
     state: State,
     row: Mutex<Option<Arc<NodeRow>>>,
+    /// The sequences of one more token that something holds. So there is one of each, and its distribution is found again.
+    children: Mutex<Vec<Weak<Node>>>,
 }
 
 /// The distribution of the token after a sequence, over the tokens that may follow.
@@ -37,13 +39,31 @@ impl NodeRow {
 impl Node {
     /// The sequence of no tokens.
     pub(super) fn root(state: State) -> Arc<Self> {
-        Arc::new(Self { parent: None, token: TokenId::MAX, depth: 0, state, row: Mutex::default() })
+        Arc::new(Self::new(None, TokenId::MAX, 0, state))
     }
 
     /// This sequence and one more token.
     pub(super) fn child(self: &Arc<Self>, token: TokenId, state: State) -> Arc<Self> {
-        let (parent, depth) = (Some(self.clone()), self.depth + 1);
-        Arc::new(Self { parent, token, depth, state, row: Mutex::default() })
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = None;
+        children.retain(|child| match child.upgrade() {
+            Some(child) => {
+                if (child.token, child.state) == (token, state) {
+                    known = Some(child);
+                }
+                true
+            }
+            None => false,
+        });
+        known.unwrap_or_else(|| {
+            let child = Arc::new(Self::new(Some(self.clone()), token, self.depth + 1, state));
+            children.push(Arc::downgrade(&child));
+            child
+        })
+    }
+
+    fn new(parent: Option<Arc<Self>>, token: TokenId, depth: usize, state: State) -> Self {
+        Self { parent, token, depth, state, row: Mutex::default(), children: Mutex::default() }
     }
 
     pub(super) fn parent(&self) -> Option<&Arc<Self>> {

@@ -93,6 +93,23 @@ impl Walker {
         }
     }
 
+    /// Covers of canonical sequences with the log-probabilities of their nodes after their trunk, as far as these are known.
+    pub(super) fn weighed(&self, covers: &[Cover]) -> Result<Vec<Cover>> {
+        let mut covers = self.possible(covers)?;
+        let mut branches = branches(&covers);
+        for branch in 0..branches.len() {
+            let Branch { log_weight, .. } = branches[branch];
+            branches[branch].covers.iter().for_each(|cover| covers[*cover].log_weight = log_weight);
+            // A branch is before those below it.
+            if let Some(row) = branches[branch].node.row() {
+                for child in branches[branch].children.clone() {
+                    branches[child].log_weight = log_weight + self.log_prob(&row, &branches[child].node);
+                }
+            }
+        }
+        Ok(covers)
+    }
+
     /// What a cover adds, from the distribution after its node and the log-probability of its node's tokens.
     pub(super) fn share(&self, cover: &Cover, row: &NodeRow, log_weight: f64) -> Share {
         if cover.depth == 0 {

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::covering;
 use super::lanes::Lanes;
 use super::node::{Node, NodeRow};
@@ -36,6 +37,14 @@ type Followed = (Vec<Covers>, Vec<Vec<Vec<f32>>>);
 fn nodes(covers: &[Arc<[Cover]>]) -> Vec<Vec<Arc<Node>>> {
     covers.iter().map(|covers| covers.iter().map(|cover| cover.node.clone()).collect()).collect()
 }
+
+/// Whether each text seems to be generated: it goes on by one symbol, of which the scores are wanted.
+fn generates(symbols: &[Vec<Symbol>], wanted: &[usize]) -> Vec<bool> {
+    symbols.iter().zip(wanted).map(|(symbols, wanted)| (symbols.len(), *wanted) == (1, 1)).collect()
+}
+
+/// The most sequences that are run in one pass if some of them are not needed yet.
+const MOST_AHEAD: usize = 8;
 
 /// How many positions of a text are computed before distributions that are no longer needed are forgotten.
 const WINDOW: usize = 32;
@@ -101,12 +110,13 @@ impl<B: Backend> ByteSession<B> {
         let positions: Vec<_> = positions.collect();
         let mut rows: Vec<Vec<Vec<f32>>> = vec![Vec::new(); positions.len()];
         let longest = positions.iter().map(|covers| covers.len()).max().unwrap_or(0);
+        let generates = generates(symbols, wanted);
         for start in (0..longest).step_by(WINDOW) {
             let window = |covers: &&[Arc<[Cover]>]| {
                 covers.get(start..covers.len().min(start + WINDOW)).unwrap_or_default().to_vec()
             };
             let window: Vec<_> = positions.iter().map(window).collect();
-            let of_window = self.window(&window)?;
+            let of_window = self.window(&window, &generates)?;
             rows.iter_mut().zip(of_window).for_each(|(all, new)| all.extend(new));
             self.lanes.forget(positions.len(), &[]);
         }
@@ -121,13 +131,14 @@ impl<B: Backend> ByteSession<B> {
         let mut new = vec![Vec::new(); current.len()];
         let mut rows = vec![Vec::new(); current.len()];
         let longest = symbols.iter().map(Vec::len).max().unwrap_or(0);
+        let generates = generates(symbols, wanted);
         for position in 0..=longest {
             let is_wanted = |text: usize| {
                 position <= symbols[text].len() && position + wanted[text] > symbols[text].len()
             };
             let is_needed = |text: usize| position < symbols[text].len() || is_wanted(text);
             let needed: Vec<_> = (0..current.len()).map(is_needed).collect();
-            let known = self.run_all(&current, &needed)?;
+            let known = self.run_all(&current, &needed, &generates)?;
             let Shared { walker, controls, work, .. } = &*self.shared;
             for (text, known) in known.iter().enumerate() {
                 if is_wanted(text) {
@@ -146,7 +157,12 @@ impl<B: Backend> ByteSession<B> {
     }
 
     /// The distributions after the nodes of the covers of each text, where they are needed.
-    fn run_all(&mut self, covers: &[Arc<[Cover]>], needed: &[bool]) -> Result<Vec<Vec<Arc<NodeRow>>>> {
+    fn run_all(
+        &mut self,
+        covers: &[Arc<[Cover]>],
+        needed: &[bool],
+        generates: &[bool],
+    ) -> Result<Vec<Vec<Arc<NodeRow>>>> {
         loop {
             let mut known = vec![Vec::new(); covers.len()];
             let mut lacking = vec![Vec::new(); covers.len()];
@@ -159,11 +175,19 @@ impl<B: Backend> ByteSession<B> {
             if lacking.iter().all(Vec::is_empty) {
                 return Ok(known);
             }
+            let last: Vec<_> =
+                covers.iter().zip(generates).map(|(covers, yes)| yes.then(|| &**covers)).collect();
+            self.look_ahead(&mut lacking, &last)?;
             self.lanes.run(&self.shared.walker, &self.shared.controls, &lacking, &nodes(covers))?;
         }
     }
 
-    fn window(&mut self, wanted: &[Vec<Arc<[Cover]>>]) -> Result<Vec<Vec<Vec<f32>>>> {
+    fn window(&mut self, wanted: &[Vec<Arc<[Cover]>>], generates: &[bool]) -> Result<Vec<Vec<Vec<f32>>>> {
+        let last = wanted
+            .iter()
+            .zip(generates)
+            .map(|(covers, yes)| covers.last().filter(|_| *yes).map(|last| &**last));
+        let last: Vec<_> = last.collect();
         let (walker, controls) = (&self.shared.walker, &self.shared.controls);
         let mut rows: Vec<Vec<Option<Vec<f32>>>> = wanted.iter().map(|w| vec![None; w.len()]).collect();
         loop {
@@ -179,8 +203,33 @@ impl<B: Backend> ByteSession<B> {
             if lacking.iter().all(Vec::is_empty) {
                 return Ok(rows.into_iter().map(|rows| rows.into_iter().flatten().collect()).collect());
             }
+            self.look_ahead(&mut lacking, &last)?;
+            let (walker, controls) = (&self.shared.walker, &self.shared.controls);
             self.lanes.run(walker, controls, &lacking, &[])?;
         }
+    }
+
+    /// Adds to the sequences that lack a distribution those that the texts with these covers will probably need next, where
+    /// some are lacking.
+    fn look_ahead(&self, lacking: &mut [Vec<Arc<Node>>], covers: &[Option<&[Cover]>]) -> Result<()> {
+        let Shared { walker, ahead, pruned, covering, .. } = &*self.shared;
+        if *ahead >= 1.0 {
+            return Ok(());
+        }
+        let texts = lacking.iter().filter(|nodes| !nodes.is_empty()).count();
+        let each = MOST_AHEAD / texts.max(1);
+        for ((nodes, covers), deepest) in
+            lacking.iter_mut().zip(covers).zip(self.lanes.most_tokens(covers.len()))
+        {
+            let Some(covers) = covers.filter(|_| !nodes.is_empty() && nodes.len() < each) else { continue };
+            let how = Ahead { share: *ahead, most: each, deepest, pruned: *pruned, covering: *covering };
+            for node in walker.ahead(covers, &how)? {
+                if nodes.len() < each && !nodes.iter().any(|other| Arc::ptr_eq(other, &node)) {
+                    nodes.push(node);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -11,13 +11,22 @@ use crate::{Error, Result, TokenId};
 /// let settings = ByteSettings::default().prune(0.001);
 /// # let _ = settings;
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub struct ByteSettings {
     pub(super) pruned: f64,
     pub(super) covering: Option<f64>,
+    pub(super) ahead: f64,
     pub(super) controls: Vec<(String, Vec<TokenId>)>,
     pub(super) work: Work,
+}
+
+impl Default for ByteSettings {
+    /// Canonical sequences, exactly, and without controls.
+    fn default() -> Self {
+        let (controls, work) = (Vec::new(), Work::default());
+        Self { pruned: 0.0, covering: None, ahead: 0.5, controls, work }
+    }
 }
 
 impl ByteSettings {
@@ -55,6 +64,18 @@ impl ByteSettings {
         Self { covering: Some(share), ..self }
     }
 
+    /// Sets what a pass of the model computes beside what the next byte needs: also what the bytes after it will need, where
+    /// they have at least this probability by what is known. The default is 0.5; with 1, nothing is computed ahead. Scores
+    /// are the same, but for rounding.
+    ///
+    /// A model must run after nearly every byte, but a pass of a few positions takes little longer than one. What is computed
+    /// ahead and not needed costs positions; what is not computed ahead costs passes. A model for which a pass of two positions
+    /// takes twice the time of one, such as one on a server that reads its prompt anew, is better used with 1. It matters for
+    /// texts that grow byte by byte, and not for scores of given texts. In large batches, little is computed ahead.
+    pub fn ahead(self, probability: f64) -> Self {
+        Self { ahead: probability, ..self }
+    }
+
     /// Adds a token to the vocabulary of the source for some special tokens of the model, whose probabilities are added up.
     /// Added tokens have the ids from 257 on, in the order in which they are added. Without this, special tokens that do
     /// not end a text are never generated.
@@ -75,6 +96,9 @@ impl ByteSettings {
             if !(0.0..1.0).contains(&share) {
                 return Err(Error::parameter(name, share, "at least 0 and less than 1"));
             }
+        }
+        if !(self.ahead > 0.0 && self.ahead <= 1.0) {
+            return Err(Error::parameter("ahead", self.ahead, "above 0 and at most 1"));
         }
         if self.covering.is_some() && self.pruned > 0.0 {
             let expected = "0 beside `covering`, which has a share of its own";

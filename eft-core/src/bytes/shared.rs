@@ -16,6 +16,8 @@ pub(super) struct Shared<B: Backend> {
     pub(super) pruned: f64,
     /// If all sequences are followed, and not only canonical ones: the share below which they are dropped.
     pub(super) covering: Option<f64>,
+    /// The least probability of bytes whose sequences are run before they are needed.
+    pub(super) ahead: f64,
     pub(super) work: Work,
 }
 

@@ -86,9 +86,9 @@ impl<B: Backend> Source<B> {
         let vocab = vocab.with_special(super::END..super::END + count)?.with_eos([super::END])?;
         let walker = Walker { lexicon, canonical, name: name.clone() };
         let backend = self.backend().clone();
-        let ByteSettings { pruned, covering, work, .. } = settings;
+        let ByteSettings { pruned, covering, ahead, work, .. } = settings;
         let vocab = Arc::new(vocab);
-        let shared = Shared { backend, vocab, walker, controls, pruned, covering, work };
+        let shared = Shared { backend, vocab, walker, controls, pruned, covering, ahead, work };
         let model = model.rendered_by(TokensOnly)?;
         let source = ByteSource { given: self.clone(), model, shared: Arc::new(shared) };
         Ok(Self::opaque(source).named(format!("{name}/bytes")))
@@ -249,7 +249,7 @@ impl<B: Backend> LogitSource for ByteSource<B> {
         let Shared { walker, controls, backend, work, .. } = &*self.shared;
         let roots: Vec<_> = texts.iter().map(|text| text.root().clone()).collect();
         let lanes = Lanes::new(session, backend.clone(), roots.clone(), work.clone());
-        lanes.record(walker, controls, &roots, &scores, 0)?;
+        lanes.record(walker, controls, &roots, &scores)?;
         let (session, scores) = ByteSession::open(self.shared.clone(), lanes, texts, &rest)?;
         Ok((Box::new(session), scores))
     }

@@ -65,7 +65,8 @@ impl Walker {
         if next.is_empty() { self.spelled(covers, Some(symbol)) } else { Ok(next) }
     }
 
-    fn byte(&self, covers: &[Cover], byte: u8) -> Vec<Cover> {
+    /// The covers of one more byte; none if no tokenizer makes the text.
+    pub(super) fn byte(&self, covers: &[Cover], byte: u8) -> Vec<Cover> {
         let mut next = Vec::new();
         for cover in covers {
             let depth = cover.depth + 1;

@@ -194,6 +194,31 @@ impl Bpe {
         }
     }
 
+    /// For each token whether something at the right end of this one merges with it. A token in whose [stages](Stage) there is
+    /// none of these stays as it is beside this one.
+    fn merges_with(&self, left: TokenId) -> Vec<bool> {
+        let mut merges_with = vec![false; self.vocab.real()];
+        for stage in self.right.get(left as usize).into_iter().flatten() {
+            let range =
+                self.starts[stage.token as usize] as usize..self.starts[stage.token as usize + 1] as usize;
+            self.merges[range].iter().for_each(|merge| merges_with[merge.right as usize] = true);
+        }
+        merges_with
+    }
+
+    /// Returns [`keeps`](Self::keeps) for many right tokens, which is faster than one by one.
+    pub(super) fn keeps_after(&self, left: TokenId) -> impl Fn(TokenId) -> bool {
+        let merges_with = self.merges_with(left);
+        let is_merged = |token: TokenId| self.kinds.get(token as usize) == Some(&Kind::Merged);
+        let left_is_merged = is_merged(left);
+        move |right| {
+            let may_merge = |stage: &Stage| merges_with[stage.token as usize];
+            left_is_merged
+                && is_merged(right)
+                && (!self.left[right as usize].iter().any(may_merge) || self.keeps(left, right))
+        }
+    }
+
     fn merge(&self, left: TokenId, right: TokenId) -> Option<Merge> {
         let range = self.starts[left as usize] as usize..self.starts[left as usize + 1] as usize;
         let merges = &self.merges[range];

@@ -131,12 +131,13 @@ impl Canonical for BpeTokens {
 
     fn allowed(&self, state: State, tokens: &[TokenId]) -> Vec<bool> {
         let ways = self.ways(state.inside);
+        let keeps = state.last.map(|last| self.bpe.keeps_after(last));
         let allowed = |token: &TokenId| {
             let ways = ways.get(*token as usize).copied().unwrap_or(0);
             if ways & ENDS_WITHIN != 0 {
                 return self.after(state, *token).is_some();
             }
-            ways & BEGINS != 0 || ways & CONTINUES != 0 && self.keeps(state.last, *token)
+            ways & BEGINS != 0 || ways & CONTINUES != 0 && keeps.as_ref().is_none_or(|keeps| keeps(*token))
         };
         tokens.iter().map(allowed).collect()
     }

@@ -97,6 +97,60 @@ fn pruned_sources_obey_the_laws_too() {
     check_source(&bytes, &SourceTest::new(prompts()).tokens(letters())).unwrap();
 }
 
+/// The rows of a text that grows byte by byte, with these settings, and the passes that they took.
+fn grown(settings: ByteSettings) -> (Vec<Vec<f32>>, usize) {
+    let work = Work::default();
+    let bytes = toy().model(3).bytes_with(settings.count(&work)).unwrap();
+    let (mut session, _) = bytes.open(&[Prompt::from("")]).unwrap();
+    let extend = |byte| values(&session.extend(&[RowFeed::one(byte)]).unwrap()).remove(0);
+    (bytes::tokens("abcaab bca ab cc aa bcab").into_iter().map(extend).collect(), work.passes())
+}
+
+#[test]
+fn looking_ahead_saves_passes_and_changes_no_row() {
+    for of in [ByteSettings::default(), ByteSettings::default().covering(0.05)] {
+        let (rows, passes) = grown(of.clone().ahead(1.0));
+        for probability in [0.5, 0.1, 0.02] {
+            let (ahead, fewer) = grown(of.clone().ahead(probability));
+            assert_eq!(ahead, rows, "{of:?} with {probability}");
+            assert!(fewer <= passes, "{fewer} of {passes} passes, {of:?} with {probability}");
+        }
+        let fewest = grown(of.clone().ahead(0.02)).1;
+        assert!(4 * fewest < 3 * passes, "{fewest} of {passes} passes, {of:?}");
+    }
+    // A row that is pruned may differ from another, but not by more than the share.
+    let (exact, _) = grown(ByteSettings::default());
+    let (pruned, _) = grown(ByteSettings::default().prune(0.1).ahead(0.02));
+    for (exact, pruned) in exact.iter().zip(pruned) {
+        let distance = exact.iter().zip(&pruned).map(|(a, b)| (a.exp() - b.exp()).abs()).sum::<f32>() / 2.0;
+        assert!(distance <= 0.1 + 1e-6, "{distance}");
+    }
+    for refused in [0.0, -0.1, 1.1, f64::NAN] {
+        let refused = toy().model(3).bytes_with(ByteSettings::default().ahead(refused));
+        assert!(matches!(refused, Err(Error::InvalidParameter { .. })));
+    }
+}
+
+#[test]
+fn sources_that_look_far_ahead_obey_the_laws_too() {
+    let bytes = toy().model(3).bytes_with(ByteSettings::default().ahead(0.01)).unwrap();
+    check_source(&bytes, &SourceTest::new(prompts()).tokens(letters().into_iter().chain([END]))).unwrap();
+    check_failures(ByteSettings::default().ahead(0.01));
+}
+
+#[test]
+fn what_was_rolled_back_is_found_again() {
+    let work = Work::default();
+    let bytes = toy().model(3).bytes_with(ByteSettings::default().count(&work)).unwrap();
+    let (mut session, _) = bytes.open(&[Prompt::from("")]).unwrap();
+    let text = bytes::tokens("abcaab");
+    let first = values(&session.extend(&[RowFeed::all(text.clone())]).unwrap());
+    let passes = work.passes();
+    session.rollback(&[4]).unwrap();
+    let again = values(&session.extend(&[RowFeed::all(text[2..].to_vec())]).unwrap());
+    assert_eq!((&again[..], work.passes()), (&first[first.len() - again.len()..], passes));
+}
+
 #[test]
 fn the_model_runs_only_where_it_must() {
     let work = Work::default();
