@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use eft_core::backend::{
-    check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
+    DeviceName, check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
     check_tokens, check_uniforms, check_upload,
 };
-use eft_core::{Backend, Edit, Filter, Host, Pick, Pool, Result, ScoreRow, Term, TokenId};
+use eft_core::{Backend, Edit, Error, Filter, Host, Pick, Pool, Result, ScoreRow, Term, TokenId};
 
 use super::constants::Constants;
 use super::error::to_error;
@@ -73,6 +73,31 @@ impl Candle {
 impl From<Device> for Candle {
     fn from(device: Device) -> Self {
         Self::new(device)
+    }
+}
+
+/// The backend of the device with this name. A device that does not exist, or whose feature is off, is an error.
+///
+/// ```
+/// use eft_backend_candle::Candle;
+/// use eft_core::backend::DeviceName;
+///
+/// assert!(Candle::try_from(DeviceName::Cpu)?.device().is_cpu());
+/// # Ok::<(), eft_core::Error>(())
+/// ```
+impl TryFrom<DeviceName> for Candle {
+    type Error = Error;
+
+    fn try_from(name: DeviceName) -> Result<Self> {
+        let device = match name {
+            DeviceName::Cpu => Ok(Device::Cpu),
+            DeviceName::Cuda(index) => Device::new_cuda(index),
+            DeviceName::Metal(index) => Device::new_metal(index),
+            other => {
+                return Err(Error::Unsupported { who: Self::NAME.into(), what: format!("the device {other}") });
+            }
+        };
+        Ok(Self::new(device.map_err(to_error)?))
     }
 }
 

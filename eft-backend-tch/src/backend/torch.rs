@@ -1,9 +1,9 @@
 //! [`Torch`]: checks the arguments of each operation and calls the function that does it.
 use eft_core::backend::{
-    check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
+    DeviceName, check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
     check_tokens, check_uniforms, check_upload,
 };
-use eft_core::{Backend, Edit, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
+use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
 use tch::{Device, TchError, Tensor, no_grad_guard};
 
 use super::error::to_error;
@@ -67,6 +67,31 @@ impl Torch {
 impl From<Device> for Torch {
     fn from(device: Device) -> Self {
         Self::new(device)
+    }
+}
+
+/// The backend of the device with this name. Whether it exists is found out by the first operation.
+///
+/// ```
+/// use eft_backend_tch::{Device, Torch};
+/// use eft_core::backend::DeviceName;
+///
+/// let torch = Torch::try_from("cuda:1".parse::<DeviceName>()?)?;
+/// assert_eq!(torch.device(), Device::Cuda(1));
+/// # Ok::<(), eft_core::Error>(())
+/// ```
+impl TryFrom<DeviceName> for Torch {
+    type Error = Error;
+
+    fn try_from(name: DeviceName) -> Result<Self> {
+        Ok(Self::new(match name {
+            DeviceName::Cpu => Device::Cpu,
+            DeviceName::Cuda(index) => Device::Cuda(index),
+            DeviceName::Metal(0) => Device::Mps,
+            other => {
+                return Err(Error::Unsupported { who: Self::NAME.into(), what: format!("the device {other}") });
+            }
+        }))
     }
 }
 
