@@ -1,5 +1,4 @@
 //! Tokens per second: of each model, of the combination plainly and with speculation, and of a loop in transformers.
-use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,10 +8,10 @@ use eft::models::{Checkpoint, DecoderEngine, Nn};
 use eft::{Backend, Decoding, Engine, Sampling, Source, TokenId, Vocab};
 use serde::Serialize;
 
+use crate::Options;
 use crate::steered::{Steered, Steering};
 use crate::theirs::{Theirs, median, threads};
 use crate::traffic::{self, Counted};
-use crate::Options;
 
 const PROMPT: usize = 64;
 /// The number added to the logits of the tokens that steered models prefer: far more than random weights give.
@@ -61,7 +60,8 @@ pub(crate) fn measure<N: Nn>(nn: &N, options: &Options) -> (Vec<Speed>, Vec<Coun
     let (large, tuned, small) = (load(&large), load(&small), load(&small));
     let plain = |engine: &Arc<DecoderEngine<N>>, name: &str| Source::new(engine.clone()).named(name);
     let models = [plain(&large, "large"), plain(&tuned, "tuned"), plain(&small, "small")];
-    let steered = |engine, margin, agreement| Source::new(Steered::new(engine, Steering { margin, agreement }));
+    let steered =
+        |engine, margin, agreement| Source::new(Steered::new(engine, Steering { margin, agreement }));
     let draft = steered(&tuned, MARGIN, options.acceptance).named("tuned, steered");
     let target = steered(&large, 2.0 * MARGIN, 1.0) + (&draft - &models[2]);
     let sum = &models[0] + (&models[1] - &models[2]);
@@ -158,17 +158,25 @@ fn prompt() -> Vec<TokenId> {
 fn transformers(options: &Options) -> Option<Contestant<'static>> {
     let (kind, threads) = (format!("{:?}", options.kind).to_lowercase(), threads().to_string());
     let device = options.device.to_string();
-    let folders = [&options.large, &options.small, &options.small].map(|folder| folder.as_os_str());
-    let named = [OsStr::new("--device"), OsStr::new(&device), OsStr::new(&kind), OsStr::new(&threads)];
-    let Some(mut theirs) = Theirs::start("EFT_PYTHON", "eager.py", &[&named[..], &folders].concat()) else {
+    let Some(mut command) = Theirs::command("EFT_PYTHON", "eager.py") else {
         println!("transformers skipped: EFT_PYTHON names no interpreter");
+        return None;
+    };
+    command.args(["--device", &device, &kind, &threads]);
+    command.args([&options.large, &options.small, &options.small]);
+    let Some(mut theirs) = Theirs::spawn(command) else {
+        println!("transformers skipped: its program ended");
         return None;
     };
     let (open, step) = (format!("open {PROMPT}"), format!("step {}", options.tokens - 1));
     let write = move || {
         theirs.ask(&open);
         let seconds = theirs.seconds(&step);
-        Written { seconds: seconds.iter().sum::<f64>() / seconds.len() as f64, text: Vec::new(), acceptance: None }
+        Written {
+            seconds: seconds.iter().sum::<f64>() / seconds.len() as f64,
+            text: Vec::new(),
+            acceptance: None,
+        }
     };
     Some(Contestant { name: "transformers, proxy-tuning".into(), bytes: None, write: Box::new(write) })
 }

@@ -121,6 +121,7 @@ fn files_that_are_no_module_are_refused_with_their_name() {
 #[test]
 fn a_vocabulary_of_another_width_is_refused() {
     let vocab = Vocab::anonymous("other", 9).unwrap();
-    let refused = load_script(file("sums"), &device::torch(), &ScriptOptions::default(), Some(vocab)).map(drop);
+    let refused =
+        load_script(file("sums"), &device::torch(), &ScriptOptions::default(), Some(vocab)).map(drop);
     assert!(matches!(refused, Err(ScriptError::Core(Error::Shape { .. }))), "{refused:?}");
 }

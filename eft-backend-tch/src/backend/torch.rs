@@ -1,7 +1,7 @@
 //! [`Torch`]: checks the arguments of each operation and calls the function that does it.
 use eft_core::backend::{
-    DeviceName, check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
-    check_tokens, check_uniforms, check_upload,
+    DeviceName, check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length,
+    check_terms, check_tokens, check_uniforms, check_upload,
 };
 use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
 use tch::{Device, TchError, Tensor, no_grad_guard};
@@ -89,7 +89,10 @@ impl TryFrom<DeviceName> for Torch {
             DeviceName::Cuda(index) => Device::Cuda(index),
             DeviceName::Metal(0) => Device::Mps,
             other => {
-                return Err(Error::Unsupported { who: Self::NAME.into(), what: format!("the device {other}") });
+                return Err(Error::Unsupported {
+                    who: Self::NAME.into(),
+                    what: format!("the device {other}"),
+                });
             }
         }))
     }
