@@ -127,15 +127,15 @@ fn compare(mut contestants: Vec<Contestant<'_>>, rounds: usize) -> Vec<(Speed, V
 fn print(speeds: &[Speed]) {
     println!("\n                                     tokens/s   ms/token   GB/s of weights   accepted");
     for Speed { name, tokens_per_second, bandwidth, acceptance, same } in speeds {
-        let optional = |number: &Option<f64>, factor: f64| match number {
-            Some(number) => format!("{:.1}", factor * number),
+        let optional = |number: &Option<f64>, factor: f64, unit: &str| match number {
+            Some(number) => format!("{:.1}{unit}", factor * number),
             None => String::new(),
         };
         println!(
-            "{name:35} {tokens_per_second:10.1} {:10.3} {:>17} {:>8} %{}",
+            "{name:35} {tokens_per_second:10.1} {:10.3} {:>17} {:>10}{}",
             1e3 / tokens_per_second,
-            optional(bandwidth, 1.0),
-            optional(acceptance, 100.0),
+            optional(bandwidth, 1.0, ""),
+            optional(acceptance, 100.0, " %"),
             if *same { "" } else { "   OTHER TEXTS" },
         );
     }

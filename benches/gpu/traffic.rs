@@ -3,10 +3,12 @@ use eft::conformance::{Traffic, TrafficCounter, count_traffic};
 use eft::{Backend, Decoding, Sampling, Source, TokenId};
 use serde::Serialize;
 
-/// The most numbers that a token may need: the token and its log-prob to the host; to the device the weights of three terms,
-/// and for a draw the settings of the filters and a uniform number.
-const TO_HOST: usize = 2;
-const TO_DEVICE: usize = 3 + 4 + 1;
+/// The most numbers that a token needs, to the host and to the device. A greedy one: the token and its log-prob; the weights of
+/// the three terms.
+const GREEDY: [usize; 2] = [2, 3];
+/// One that is drawn: also its log-prob before the filters; the settings of the filters, a uniform number, and the token whose
+/// log-prob is asked for.
+const DRAWN: [usize; 2] = [3, 3 + 4 + 1 + 1];
 
 /// The numbers copied for each token by one way of decoding. None of them is wider than 8 bytes.
 ///
@@ -30,8 +32,8 @@ pub(crate) fn count<B: Backend>(
     tokens: usize,
 ) -> eft::Result<Vec<Counted>> {
     let drawn = Sampling::default().temperature(0.8).top_k(50).top_p(0.95).seed(7);
-    let ways = [("greedy", Sampling::greedy()), ("drawn, with top-k and top-p", drawn)];
-    let one = |(decoding, sampling): (&'static str, Sampling)| {
+    let ways = [("greedy", Sampling::greedy(), GREEDY), ("drawn, with top-k and top-p", drawn, DRAWN)];
+    let one = |(decoding, sampling, [to_host, to_device]): (&'static str, Sampling, [usize; 2])| {
         let counter = TrafficCounter::new(large.backend().clone());
         let counted = |source: &Source<B>| count_traffic(source.clone(), &counter);
         let sum = &counted(large) + (&counted(tuned) - &counted(small));
@@ -39,7 +41,7 @@ pub(crate) fn count<B: Backend>(
         sum.generate(prompt, settings)?.try_for_each(|token| token.map(drop))?;
         let Traffic { row_floats, numbers, sent, .. } = counter.traffic();
         let each = |count: usize| count as f64 / tokens as f64;
-        let bounded = row_floats == 0 && numbers <= TO_HOST * tokens && sent <= TO_DEVICE * tokens;
+        let bounded = row_floats == 0 && numbers <= to_host * tokens && sent <= to_device * tokens;
         Ok(Counted {
             decoding,
             row_floats: each(row_floats),

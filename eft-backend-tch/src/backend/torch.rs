@@ -119,7 +119,7 @@ impl Backend for Torch {
         check_upload(scores, width)?;
         let tensor = || {
             let rows = (scores.len() / width) as i64;
-            Tensor::f_from_slice(scores)?.f_view([rows, width as i64])?.f_to(self.device)
+            tensor::sent(&Tensor::f_from_slice(scores)?.f_view([rows, width as i64])?, self.device)
         };
         tensor().map_err(to_error)
     }
