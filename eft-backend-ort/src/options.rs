@@ -127,7 +127,7 @@ impl Options {
         match device {
             DeviceName::Cpu => Ok(self),
             #[cfg(feature = "cuda")]
-            DeviceName::Cuda(index) => Ok(self.cuda(index as i32)),
+            DeviceName::Cuda(index) => Ok(self.cuda(index.into())),
             other => {
                 let what = format!("the device {other}; the cargo feature `cuda` adds NVIDIA GPUs");
                 Err(eft_core::Error::Unsupported { who: "ort".into(), what })

@@ -96,8 +96,8 @@ impl TryFrom<DeviceName> for Candle {
     fn try_from(name: DeviceName) -> Result<Self> {
         let device = match name {
             DeviceName::Cpu => Ok(Device::Cpu),
-            DeviceName::Cuda(index) => Device::new_cuda(index),
-            DeviceName::Metal(index) => Device::new_metal(index),
+            DeviceName::Cuda(index) => Device::new_cuda(index.into()),
+            DeviceName::Metal(index) => Device::new_metal(index.into()),
             other => {
                 return Err(Error::Unsupported {
                     who: Self::NAME.into(),

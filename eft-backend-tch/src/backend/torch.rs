@@ -86,7 +86,7 @@ impl TryFrom<DeviceName> for Torch {
     fn try_from(name: DeviceName) -> Result<Self> {
         Ok(Self::new(match name {
             DeviceName::Cpu => Device::Cpu,
-            DeviceName::Cuda(index) => Device::Cuda(index),
+            DeviceName::Cuda(index) => Device::Cuda(index.into()),
             DeviceName::Metal(0) => Device::Mps,
             other => {
                 return Err(Error::Unsupported {

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 ///
 /// assert_eq!("cuda:1".parse::<DeviceName>()?, DeviceName::Cuda(1));
 /// assert_eq!("metal".parse::<DeviceName>()?.to_string(), "metal:0");
-/// assert!("gpu".parse::<DeviceName>().is_err());
+/// assert!("gpu".parse::<DeviceName>().is_err() && "cuda:-1".parse::<DeviceName>().is_err());
 /// # Ok::<(), eft_core::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,9 +24,9 @@ pub enum DeviceName {
     #[default]
     Cpu,
     /// An NVIDIA GPU.
-    Cuda(usize),
+    Cuda(u8),
     /// An Apple GPU.
-    Metal(usize),
+    Metal(u8),
 }
 
 impl FromStr for DeviceName {
