@@ -1,6 +1,8 @@
 //! Simulated models whose passes cost as much as those of a memory-bound model: each pass reads weights of a given size
 //! once, for any number of rows. Their scores are made up, so that a draft agrees with its target with a given
 //! probability.
+mod agreement;
+
 use std::sync::Arc;
 
 use eft_core::host::HostTensor;
@@ -8,6 +10,8 @@ use eft_core::{
     Backend, Engine, EngineRow, EngineSpec, Form, Host, Opened, Result, RowFeed, Scores, Session, TokenId,
     Vocab, check,
 };
+
+use agreement::{agrees, hash, preferred, state};
 
 /// The number of tokens of the vocabulary, as in Llama 2.
 pub(crate) const WIDTH: usize = 32_000;
@@ -47,11 +51,6 @@ pub(crate) fn model(name: &str, megabytes: usize, distribution: Distribution) ->
     }
 }
 
-fn hash(x: u64) -> u64 {
-    let x = (x ^ x >> 30).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb) ^ x >> 31
-}
-
 impl Simulated {
     /// The same, preferring this share of its tokens as those that followed the last token earlier.
     #[allow(dead_code, reason = "not every benchmark has texts that repeat themselves")]
@@ -76,15 +75,14 @@ impl Simulated {
     /// Appends the logits after a text.
     fn logits(&self, text: &[TokenId], out: &mut Vec<f32>) {
         let start = out.len();
-        let state = text.iter().rev().take(8).fold(text.len() as u64, |h, t| hash(h ^ u64::from(*t)));
+        let state = state(text);
         out.extend(&self.noise[state as usize % ROWS]);
-        let uniform = (hash(state ^ 1) >> 11) as f64 / (1u64 << 53) as f64;
+        let agreement = self.distribution.agreement;
         let preferred = match self.copied(text, state) {
-            Some(token) if uniform < self.distribution.agreement => token,
-            None if uniform < self.distribution.agreement => state >> 8,
-            _ => state >> 9 ^ 5,
+            Some(token) if agrees(state, agreement) => token as usize % WIDTH,
+            _ => preferred(state, agreement, WIDTH),
         };
-        out[start + preferred as usize % WIDTH] += self.distribution.margin;
+        out[start + preferred] += self.distribution.margin;
     }
 }
 

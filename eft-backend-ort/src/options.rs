@@ -2,6 +2,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use eft_core::backend::DeviceName;
 use ort::environment::Environment;
 use ort::ep::ExecutionProviderDispatch;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
@@ -107,6 +108,31 @@ impl Options {
     pub fn cuda(self, index: i32) -> Self {
         let provider = ort::ep::CUDA::default().with_device_id(index).build();
         self.provider(provider, AllocationDevice::CUDA, index)
+    }
+
+    /// Uses the device with this name: the processor, or with the feature `cuda` an NVIDIA GPU.
+    ///
+    /// ```
+    /// use eft_backend_ort::Options;
+    /// use eft_core::backend::DeviceName;
+    ///
+    /// let options = Options::default().on(DeviceName::Cpu)?;
+    /// assert!(Options::default().on(DeviceName::Metal(0)).is_err());
+    /// # Ok::<(), eft_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// * [`Error::Unsupported`](eft_core::Error::Unsupported) for other devices, and for an NVIDIA GPU without the feature.
+    pub fn on(self, device: DeviceName) -> eft_core::Result<Self> {
+        match device {
+            DeviceName::Cpu => Ok(self),
+            #[cfg(feature = "cuda")]
+            DeviceName::Cuda(index) => Ok(self.cuda(index.into())),
+            other => {
+                let what = format!("the device {other}; the cargo feature `cuda` adds NVIDIA GPUs");
+                Err(eft_core::Error::Unsupported { who: "ort".into(), what })
+            }
+        }
     }
 
     /// Sets the largest number of tokens in one forward pass, over all rows; the default is 256, the least is 1.

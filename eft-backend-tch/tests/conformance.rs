@@ -1,5 +1,6 @@
 //! The backend passes the conformance kit, and generates the same texts as the host backend.
-use eft_backend_tch::Torch;
+mod device;
+
 use eft_core::conformance::{TrafficCounter, check_backend, check_backend_at, check_texts};
 
 fn passes<E: std::fmt::Display>(result: Result<(), E>) {
@@ -8,15 +9,15 @@ fn passes<E: std::fmt::Display>(result: Result<(), E>) {
 
 #[test]
 fn operations() {
-    passes(check_backend(&Torch::cpu()));
+    passes(check_backend(&device::torch()));
 }
 
 #[test]
 fn texts() {
-    passes(check_texts(&Torch::cpu()));
+    passes(check_texts(&device::torch()));
 }
 
 #[test]
 fn operations_under_a_traffic_counter() {
-    passes(check_backend_at(&TrafficCounter::new(Torch::cpu()), &[1, 7, 1000]));
+    passes(check_backend_at(&TrafficCounter::new(device::torch()), &[1, 7, 1000]));
 }

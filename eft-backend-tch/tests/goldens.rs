@@ -1,4 +1,6 @@
 //! Every family and adapter against transformers and PEFT, with the kit of eft-models; and in half precision.
+mod device;
+
 use eft_backend_tch::{Kind, Torch, TorchNn};
 use eft_core::conformance::{SourceTest, check_engine, check_source};
 use eft_core::{Error, Source};
@@ -8,7 +10,7 @@ use eft_models::{Blocks, Checkpoint, DecoderEngine, Dtype, Nn, RawTensor};
 fn nn() -> TorchNn {
     // The models are tiny and tests run side by side: several threads of one pass would wait for each other.
     tch::set_num_threads(1);
-    TorchNn::new(Torch::cpu())
+    TorchNn::new(device::torch())
 }
 
 fn checked<T>(verdict: conformance::Verdict<T>) -> T {

@@ -1,4 +1,6 @@
 //! Tests of libtorch's types, memory layouts and gradients, which the conformance kit cannot test.
+mod device;
+
 use eft_backend_tch::{Device, Torch, to_error};
 use eft_core::backend::score_rows;
 use eft_core::conformance::reference;
@@ -17,14 +19,14 @@ fn matrix(rows: &[&[f32]]) -> Tensor {
 }
 
 fn download(tensor: &Tensor) -> Vec<f32> {
-    let torch = Torch::cpu();
+    let torch = device::torch();
     let (height, width) = torch.shape(tensor);
     torch.download(&score_rows(tensor, height), width).unwrap()
 }
 
 #[test]
 fn other_types_are_combined_in_f32() {
-    let (torch, width) = (Torch::cpu(), 3000);
+    let (torch, width) = (device::torch(), 3000);
     for kind in [Kind::Half, Kind::BFloat16, Kind::Double] {
         let rows: Vec<_> = (0..3).map(|seed| matrix(&[&noise(width, seed)]).to_kind(kind)).collect();
         let stored: Vec<_> = rows.iter().map(download).collect();
@@ -49,7 +51,7 @@ fn other_types_are_combined_in_f32() {
 
 #[test]
 fn rows_may_lie_in_any_layout() {
-    let (torch, width) = (Torch::cpu(), 700);
+    let (torch, width) = (device::torch(), 700);
     let stored: Vec<Vec<f32>> = (0..4).map(|seed| noise(width, seed)).collect();
     let rows: Vec<_> = stored.iter().map(Vec::as_slice).collect();
     let plain = matrix(&rows);
@@ -79,7 +81,7 @@ fn rows_may_lie_in_any_layout() {
 
 #[test]
 fn results_do_not_share_memory_with_their_rows() {
-    let torch = Torch::cpu();
+    let torch = device::torch();
     let mut scores = matrix(&[&[1.0, 2.0]]);
     let rows = [ScoreRow::new(&scores, 0)];
     let same = [
@@ -94,7 +96,7 @@ fn results_do_not_share_memory_with_their_rows() {
 #[test]
 fn no_gradients_are_tracked_in_any_thread() {
     let work = || {
-        let torch = Torch::cpu();
+        let torch = device::torch();
         let tracked = matrix(&[&[1.0, 2.0], &[0.0, 3.0]]).set_requires_grad(true);
         let rows = score_rows::<Torch>(&tracked, 2);
         let term = |weight, row: usize| Term { weight, rows: vec![rows[row]] };
@@ -113,7 +115,7 @@ fn no_gradients_are_tracked_in_any_thread() {
 
 #[test]
 fn tensors_that_are_no_matrix_are_refused() {
-    let torch = Torch::cpu();
+    let torch = device::torch();
     let cube = Tensor::zeros([2, 2, 2], (Kind::Float, Device::Cpu));
     assert!(matches!(torch.argmax(&[ScoreRow::new(&cube, 0)], 2), Err(Error::Shape { .. })));
     assert!(matches!(torch.argmax(&[ScoreRow::new(&Tensor::new(), 0)], 2), Err(Error::Shape { .. })));

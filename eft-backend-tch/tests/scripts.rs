@@ -1,4 +1,6 @@
 //! TorchScript modules: a Llama, and small modules that follow the calling convention in part or not at all.
+mod device;
+
 use std::error::Error as _;
 use std::path::PathBuf;
 
@@ -18,11 +20,11 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 fn load(name: &str, options: &ScriptOptions) -> Result<Source<Torch>, ScriptError> {
-    load_script(file(name), &Torch::cpu(), options, None)
+    load_script(file(name), &device::torch(), options, None)
 }
 
 fn engine(name: &str, options: &ScriptOptions) -> ScriptEngine {
-    let engine = ScriptEngine::load(file(name), &Torch::cpu(), options, None).unwrap();
+    let engine = ScriptEngine::load(file(name), &device::torch(), options, None).unwrap();
     assert!(engine.warnings().is_empty(), "{name}: {:?}", engine.warnings());
     engine
 }
@@ -108,7 +110,7 @@ fn files_that_are_no_module_are_refused_with_their_name() {
     for bytes in [&b"no archive"[..], &[], &sound[..sound.len() / 2]] {
         std::fs::write(&broken, bytes).unwrap();
         let error =
-            load_script(&broken, &Torch::cpu(), &ScriptOptions::default(), None).map(drop).unwrap_err();
+            load_script(&broken, &device::torch(), &ScriptOptions::default(), None).map(drop).unwrap_err();
         assert!(matches!(&error, ScriptError::Unreadable { file, .. } if *file == broken), "{error}");
         assert!(!error.to_string().contains(&error.source().unwrap().to_string()), "{}", causes(&error));
     }
@@ -119,6 +121,7 @@ fn files_that_are_no_module_are_refused_with_their_name() {
 #[test]
 fn a_vocabulary_of_another_width_is_refused() {
     let vocab = Vocab::anonymous("other", 9).unwrap();
-    let refused = load_script(file("sums"), &Torch::cpu(), &ScriptOptions::default(), Some(vocab)).map(drop);
+    let refused =
+        load_script(file("sums"), &device::torch(), &ScriptOptions::default(), Some(vocab)).map(drop);
     assert!(matches!(refused, Err(ScriptError::Core(Error::Shape { .. }))), "{refused:?}");
 }

@@ -3,6 +3,7 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use eft::backend::DeviceName;
 use eft::candle::CacheType;
 use eft::{Decoding, Sampling};
 
@@ -62,9 +63,9 @@ pub(crate) struct ModelFlags {
     /// The library that runs the models; `ort` and `tch` need the feature of that name
     #[arg(long, value_enum, default_value = "candle")]
     pub(crate) backend: Backend,
-    /// The device, with candle or libtorch: `cpu`, `cuda`, `cuda:1`, `metal`
+    /// The device: `cpu`, `cuda`, `cuda:1`, `metal`; ONNX Runtime has no `metal`
     #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
+    pub(crate) device: DeviceName,
     /// The type of numbers, with candle or libtorch; candle on the processor is fast with f32 only
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Dtype,

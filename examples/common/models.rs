@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use eft::candle::{CacheType, Candle, CandleNn, DType, Device};
+use eft::candle::{CacheType, Candle, CandleNn, DType};
 use eft::load::{GenerationDefaults, Loader, Model};
 use eft::models::Nn;
 use eft::text::{ChatTemplate, PlainTemplate, TextRenderer, Tokenizer};
@@ -105,8 +105,7 @@ pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
                 Dtype::F16 => DType::F16,
                 Dtype::Bf16 => DType::BF16,
             };
-            let nn =
-                CandleNn::new(Candle::new(device(&flags.device)?)).dtype(dtype).cache_type(flags.cache_type);
+            let nn = CandleNn::new(Candle::try_from(flags.device)?).dtype(dtype).cache_type(flags.cache_type);
             run.run(Models::load(flags, &Tensors(nn))?)
         }
         #[cfg(feature = "ort")]
@@ -118,56 +117,26 @@ pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
 
 #[cfg(feature = "tch")]
 fn libtorch(flags: &ModelFlags) -> Result<eft::tch::TorchNn> {
-    use eft::tch::{Device, Kind, Torch, TorchNn};
+    use eft::tch::{Kind, Torch, TorchNn};
 
-    let device = match split_device(&flags.device)? {
-        ("cpu", _) => Device::Cpu,
-        ("cuda", index) => Device::Cuda(index),
-        ("metal", _) => Device::Mps,
-        _ => bail!("`{}` is not a device; use cpu, cuda, cuda:N or metal", flags.device),
-    };
     let kind = match flags.dtype {
         Dtype::F32 => Kind::Float,
         Dtype::F16 => Kind::Half,
         Dtype::Bf16 => Kind::BFloat16,
     };
-    Ok(TorchNn::new(Torch::new(device)).kind(kind))
+    Ok(TorchNn::new(Torch::try_from(flags.device)?).kind(kind))
 }
 
 #[cfg(feature = "ort")]
 fn onnx_runtime(flags: &ModelFlags) -> Result<eft::ort::Ort> {
-    if flags.device != "cpu" {
-        bail!(
-            "`--device {}` needs candle or libtorch: with `--backend ort` the examples run on the processor",
-            flags.device
-        );
-    }
     if flags.dtype != Dtype::F32 {
         bail!("`--dtype` needs candle or libtorch: an ONNX file has the types that it was exported with");
     }
-    eft::ort::Ort::cpu().context(
+    let options = eft::ort::Options::default().on(flags.device)?;
+    eft::ort::Ort::new(&options).context(
         "cannot use ONNX Runtime; if it is missing, `export \"$(eft-backend-ort/get-onnxruntime)\"` in a \
          clone of this repository gets it from PyPI",
     )
-}
-
-/// Splits the name of a device into its kind and its index.
-fn split_device(name: &str) -> Result<(&str, usize)> {
-    let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
-    let index =
-        index.parse().with_context(|| format!("`{name}` is not a device: `{index}` is not a number"))?;
-    Ok((kind, index))
-}
-
-fn device(name: &str) -> Result<Device> {
-    let (kind, index) = split_device(name)?;
-    let device = match kind {
-        "cpu" => Ok(Device::Cpu),
-        "cuda" => Device::new_cuda(index),
-        "metal" => Device::new_metal(index),
-        _ => bail!("`{name}` is not a device; use cpu, cuda, cuda:N or metal"),
-    };
-    device.with_context(|| format!("the device `{name}` cannot be used"))
 }
 
 impl<B: eft::Backend> Models<B> {

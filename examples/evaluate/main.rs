@@ -155,7 +155,7 @@ impl Runs<'_> {
             .batch(*batch)
             .folder(self.folder)
             .version("eft", env!("CARGO_PKG_VERSION"))
-            .note("device", models.device.clone())
+            .note("device", models.device.to_string())
             .note("dtype", format!("{:?}", models.dtype))
             .note("tuned system message", models.tuned_system.clone());
         let run = self.identity.record(until.iter().fold(run, |run, stop| run.until(stop)));

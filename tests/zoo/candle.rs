@@ -1,10 +1,10 @@
 //! Folders, GGUF files and adapters, run by candle.
 use eft::candle::{Candle, CandleNn};
 
-use crate::{folders, laws, mixture};
+use crate::{device, folders, laws, mixture};
 
 pub(crate) fn nn() -> CandleNn {
-    CandleNn::new(Candle::cpu())
+    CandleNn::new(Candle::try_from(device()).unwrap())
 }
 
 #[test]

@@ -27,6 +27,11 @@ mod tch;
 
 use std::path::{Path, PathBuf};
 
+/// The device that the tests run on: the one that `EFT_DEVICE` names, or the processor.
+fn device() -> eft::backend::DeviceName {
+    std::env::var("EFT_DEVICE").map_or_else(|_| Default::default(), |name| name.parse().unwrap())
+}
+
 /// A file or folder of the zoo.
 fn zoo(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo").join(path)

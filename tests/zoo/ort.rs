@@ -1,13 +1,14 @@
 //! ONNX files, run by ONNX Runtime. These tests need its library.
 use eft::Source;
 use eft::load::{Error, Loader};
-use eft::ort::Ort;
+use eft::ort::{Options, Ort};
 
-use crate::{laws, zoo};
+use crate::{device, laws, zoo};
 
 /// The backend. Panics with instructions if the library is missing.
 fn ort() -> Ort {
-    Ort::cpu().unwrap_or_else(|e| {
+    let options = Options::default().on(device()).unwrap();
+    Ort::new(&options).unwrap_or_else(|e| {
         panic!("these tests need ONNX Runtime: {e}; eft-backend-ort/get-onnxruntime gets it")
     })
 }

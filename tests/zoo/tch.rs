@@ -1,10 +1,10 @@
 //! Folders, GGUF files and adapters, run by libtorch.
 use eft::tch::{Torch, TorchNn};
 
-use crate::{folders, laws};
+use crate::{device, folders, laws};
 
 fn nn() -> TorchNn {
-    TorchNn::new(Torch::cpu())
+    TorchNn::new(Torch::try_from(device()).unwrap())
 }
 
 #[test]

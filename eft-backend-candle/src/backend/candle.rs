@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use eft_core::backend::{
-    check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
-    check_tokens, check_uniforms, check_upload,
+    DeviceName, check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length,
+    check_terms, check_tokens, check_uniforms, check_upload,
 };
-use eft_core::{Backend, Edit, Filter, Host, Pick, Pool, Result, ScoreRow, Term, TokenId};
+use eft_core::{Backend, Edit, Error, Filter, Host, Pick, Pool, Result, ScoreRow, Term, TokenId};
 
 use super::constants::Constants;
 use super::error::to_error;
 use super::host::{HostRows, from_host, host_terms};
-use super::rows::{load, load_terms};
+use super::rows::{empty, load, load_terms};
 use super::{choose, clamp, edit, filter, linear, pick, pool, residual, softmax, top};
 
 /// The backend of one candle device. Rows that lie on another device are copied to this one. Cheap to clone.
@@ -56,13 +56,18 @@ impl Candle {
         &self.device
     }
 
-    pub(super) fn constants(&self) -> &Constants {
+    pub(crate) fn constants(&self) -> &Constants {
         &self.constants
     }
 
     /// Whether the kernels of the host do the work.
     pub(crate) fn uses_host(&self) -> bool {
         self.device.is_cpu() && !self.generic
+    }
+
+    /// Whether candle's own tensor operations do the work, as on a GPU.
+    pub(crate) fn is_generic(&self) -> bool {
+        !self.uses_host()
     }
 
     fn load(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Tensor> {
@@ -73,6 +78,34 @@ impl Candle {
 impl From<Device> for Candle {
     fn from(device: Device) -> Self {
         Self::new(device)
+    }
+}
+
+/// The backend of the device with this name. A device that does not exist, or whose feature is off, is an error.
+///
+/// ```
+/// use eft_backend_candle::Candle;
+/// use eft_core::backend::DeviceName;
+///
+/// assert!(Candle::try_from(DeviceName::Cpu)?.device().is_cpu());
+/// # Ok::<(), eft_core::Error>(())
+/// ```
+impl TryFrom<DeviceName> for Candle {
+    type Error = Error;
+
+    fn try_from(name: DeviceName) -> Result<Self> {
+        let device = match name {
+            DeviceName::Cpu => Ok(Device::Cpu),
+            DeviceName::Cuda(index) => Device::new_cuda(index.into()),
+            DeviceName::Metal(index) => Device::new_metal(index.into()),
+            other => {
+                return Err(Error::Unsupported {
+                    who: Self::NAME.into(),
+                    what: format!("the device {other}"),
+                });
+            }
+        };
+        Ok(Self::new(device.map_err(to_error)?))
     }
 }
 
@@ -101,6 +134,9 @@ impl Backend for Candle {
 
     fn upload(&self, scores: &[f32], width: usize) -> Result<Tensor> {
         check_upload(scores, width)?;
+        if scores.is_empty() {
+            return empty(width).map_err(to_error);
+        }
         Tensor::from_slice(scores, (scores.len() / width, width), &self.device).map_err(to_error)
     }
 
@@ -115,6 +151,9 @@ impl Backend for Candle {
             let rows = HostRows::of_terms(terms, width)?;
             return from_host(Host.linear(&host_terms(terms, &rows), width)?);
         }
+        if terms[0].rows.is_empty() {
+            return empty(width).map_err(to_error);
+        }
         load_terms(&self.device, terms, width).and_then(|terms| linear::linear(&terms)).map_err(to_error)
     }
 
@@ -123,10 +162,10 @@ impl Backend for Candle {
         if self.uses_host() {
             return from_host(Host.log_softmax(&HostRows::new(rows, width)?.rows(), width)?);
         }
-        let scores = self.load(rows, width)?;
         if rows.is_empty() {
-            return Ok(scores);
+            return empty(width).map_err(to_error);
         }
+        let scores = self.load(rows, width)?;
         softmax::log_softmax(&scores).map_err(to_error)
     }
 
@@ -138,7 +177,7 @@ impl Backend for Candle {
             return from_host(Host.pool(&host_terms(terms, &rows), pool, width)?);
         }
         if terms[0].rows.is_empty() {
-            return self.load(&[], width);
+            return empty(width).map_err(to_error);
         }
         load_terms(&self.device, terms, width).and_then(|terms| pool::pool(&terms, pool)).map_err(to_error)
     }
@@ -149,6 +188,9 @@ impl Backend for Candle {
         if self.uses_host() {
             return from_host(Host.clamp(&HostRows::new(rows, width)?.rows(), low, high, width)?);
         }
+        if rows.is_empty() {
+            return empty(width).map_err(to_error);
+        }
         clamp::clamp(&self.load(rows, width)?, low, high).map_err(to_error)
     }
 
@@ -158,10 +200,10 @@ impl Backend for Candle {
         if self.uses_host() {
             return from_host(Host.filter(&HostRows::new(rows, width)?.rows(), filter, width)?);
         }
-        let scores = self.load(rows, width)?;
         if rows.is_empty() {
-            return Ok(scores);
+            return empty(width).map_err(to_error);
         }
+        let scores = self.load(rows, width)?;
         filter::filter(self.constants(), &scores, filter).map_err(to_error)
     }
 
@@ -179,6 +221,9 @@ impl Backend for Candle {
             let outside = outside.as_ref().map(HostRows::rows);
             return from_host(Host.choose(&kept.rows(), &inside.rows(), outside.as_deref(), width)?);
         }
+        if kept.is_empty() {
+            return empty(width).map_err(to_error);
+        }
         let (kept, inside) = (self.load(kept, width)?, self.load(inside, width)?);
         let outside = outside.map(|rows| self.load(rows, width)).transpose()?;
         choose::choose(&kept, &inside, outside.as_ref()).map_err(to_error)
@@ -190,6 +235,9 @@ impl Backend for Candle {
         check_edits(edits, width)?;
         if self.uses_host() {
             return from_host(Host.edit(&HostRows::new(rows, width)?.rows(), edits, width)?);
+        }
+        if rows.is_empty() {
+            return empty(width).map_err(to_error);
         }
         edit::edit(&self.load(rows, width)?, edits).map_err(to_error)
     }
@@ -208,7 +256,7 @@ impl Backend for Candle {
             return from_host(Host.residual(&target.rows(), &draft.rows(), width)?);
         }
         if target.is_empty() {
-            return self.load(target, width);
+            return empty(width).map_err(to_error);
         }
         residual::residual(&self.load(target, width)?, &self.load(draft, width)?).map_err(to_error)
     }

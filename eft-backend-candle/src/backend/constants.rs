@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{DType, Device, Result, Tensor};
 
 /// The constants of one device, which are kept there so that no decoding step uploads them again.
-pub(super) struct Constants {
+pub(crate) struct Constants {
     device: Device,
     ids: Mutex<HashMap<(), Tensor>>,
     triangles: Mutex<HashMap<usize, Tensor>>,
@@ -18,7 +18,7 @@ impl Constants {
     }
 
     /// The integers `0..count` as one row, `(1, count)` of `u32`.
-    pub(super) fn ids(&self, count: usize) -> Result<Tensor> {
+    pub(crate) fn ids(&self, count: usize) -> Result<Tensor> {
         let enough = |ids: &Tensor| ids.elem_count() >= count;
         let make = || Tensor::arange(0, count as u32, &self.device)?.reshape((1, count));
         get(&self.ids, (), enough, make)?.narrow(1, 0, count)

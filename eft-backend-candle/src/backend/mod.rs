@@ -5,8 +5,10 @@
 //! kernel of [`Host`](eft_core::Host), which reads a row once instead of a dozen times. [`Candle::generic`] selects the
 //! tensor operations on the processor too, which is how they are tested.
 //!
-//! **The tensor operations have been tested on the processor only.** They use operations and types for which candle has
-//! kernels on CUDA and Metal: no `f64`, no sort, and no cumulative sum over more than a block of 512 columns.
+//! **The tensor operations have been tested on the processor only.** (With the feature `cuda`, `EFT_DEVICE=cuda cargo test`
+//! runs the tests on a GPU.) They use operations and types for which candle has
+//! kernels on CUDA and Metal: no `f64`, no sort, no cumulative sum
+//! over more than a block of 512 columns, and no empty tensor.
 //!
 //! # Truncation and draws
 //! No score row is sorted or summed up in order. The last token of a top-k or top-p set is found by bisection
@@ -39,7 +41,7 @@
 mod candle;
 mod choose;
 mod clamp;
-mod constants;
+pub(crate) mod constants;
 mod cutoff;
 mod edit;
 pub(crate) mod error;
@@ -52,7 +54,7 @@ mod residual;
 mod rows;
 mod select;
 mod softmax;
-mod tensor;
+pub(crate) mod tensor;
 mod top;
 
 pub use candle::Candle;

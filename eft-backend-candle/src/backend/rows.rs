@@ -16,10 +16,15 @@ pub(super) fn load<B: Backend<Tensor = Tensor>>(
         parts.push(copy_to(&part, device)?.to_dtype(DType::F32)?);
     }
     match &parts[..] {
-        [] => Tensor::zeros((0, width), DType::F32, device),
+        [] => empty(width),
         [part] => part.contiguous(),
         parts => Tensor::cat(parts, 0),
     }
+}
+
+/// A matrix without rows. It lies in main memory: GPUs can neither hold an empty tensor nor compute with one.
+pub(super) fn empty(width: usize) -> Result<Tensor> {
+    Tensor::zeros((0, width), DType::F32, &Device::Cpu)
 }
 
 /// The weight and the rows of each term, in the order of the terms.

@@ -5,12 +5,12 @@ use candle_core::{DType, Result, Tensor, WithDType};
 const BLOCK: usize = 512;
 
 /// A number as a `(1, 1)` that broadcasts. It is filled in on the device of `like`, without an upload.
-pub(super) fn scalar<T: WithDType>(value: T, like: &Tensor) -> Result<Tensor> {
+pub(crate) fn scalar<T: WithDType>(value: T, like: &Tensor) -> Result<Tensor> {
     Tensor::full(value, (1, 1), like.device())
 }
 
 /// Elementwise: `yes` where `mask` is true, else `no`. Both broadcast to the shape of the mask.
-pub(super) fn where_cond(mask: &Tensor, yes: &Tensor, no: &Tensor) -> Result<Tensor> {
+pub(crate) fn where_cond(mask: &Tensor, yes: &Tensor, no: &Tensor) -> Result<Tensor> {
     mask.where_cond(&yes.broadcast_as(mask.shape())?, &no.broadcast_as(mask.shape())?)
 }
 

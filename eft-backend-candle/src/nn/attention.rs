@@ -7,9 +7,12 @@ use eft_models::{AttentionInput, Span};
 
 use super::cache::Rows;
 use super::{LayerCache, host};
+use crate::backend::constants::Constants;
+use crate::backend::tensor::{scalar, where_cond};
 
 /// Computes the attention of each span to its own row of the cache. Nothing is padded.
 pub(super) fn attend(
+    constants: &Constants,
     input: AttentionInput<'_, Tensor>,
     cache: &mut LayerCache,
     spans: &[Span],
@@ -29,7 +32,7 @@ pub(super) fn attend(
             let keys = by_head(&part(key)?, spec)?;
             let values = by_head(&part(value)?, spec)?;
             let seen = rows[span.row].append(span.past, first, [&keys, &values])?;
-            attend_row(&part(query)?, &seen, sinks, [first, span.past], spec)
+            attend_row(constants, &part(query)?, &seen, sinks, [first, span.past], spec)
         })
         .collect::<Result<_>>()?;
     match &attended[..] {
@@ -45,6 +48,7 @@ fn by_head(x: &Tensor, spec: &AttentionSpec) -> Result<Tensor> {
 
 /// Computes the attention of one row. The keys are those from position `first` on; `past` is the position of the first query.
 fn attend_row(
+    constants: &Constants,
     query: &Tensor,
     [keys, values]: &[Tensor; 2],
     sinks: Option<&Tensor>,
@@ -62,10 +66,9 @@ fn attend_row(
         scores = softcap(&scores, cap)?;
     }
     if tokens > 1 {
-        let mask = mask(tokens, first..first + seen, past, spec).repeat(groups);
-        let mask =
-            Tensor::from_vec(mask, (groups * tokens, seen), scores.device())?.to_dtype(scores.dtype())?;
-        scores = scores.broadcast_add(&mask)?;
+        let mask = mask(constants, tokens, first..first + seen, past, spec)?.to_dtype(scores.dtype())?;
+        let by_group = scores.reshape((spec.kv_heads, groups, tokens, seen))?.broadcast_add(&mask)?;
+        scores = by_group.reshape((spec.kv_heads, groups * tokens, seen))?;
     }
     if let Some(sinks) = sinks {
         // The sink of a head is a further column of its scores.
@@ -81,12 +84,26 @@ fn attend_row(
 }
 
 /// Returns the attention mask, queries × keys: 0 where a query sees a key, −∞ elsewhere. `keys` are the positions of the keys.
-fn mask(tokens: usize, keys: Range<usize>, past: usize, spec: &AttentionSpec) -> Vec<f32> {
-    let of_query = |query: usize| {
-        let seen = spec.first_seen(query)..query + 1;
-        keys.clone().map(move |key| if seen.contains(&key) { 0.0 } else { f32::NEG_INFINITY })
-    };
-    (past..past + tokens).flat_map(of_query).collect()
+///
+/// It is computed on the device: to send it for each layer would take longer than the layer.
+fn mask(
+    constants: &Constants,
+    tokens: usize,
+    keys: Range<usize>,
+    past: usize,
+    spec: &AttentionSpec,
+) -> Result<Tensor> {
+    let positions = constants.ids(past + tokens)?;
+    let key = positions.narrow(1, keys.start, keys.len())?;
+    let query = positions.narrow(1, past, tokens)?.reshape((tokens, 1))?;
+    let (zero, hidden) = (scalar(0f32, &key)?, scalar(f32::NEG_INFINITY, &key)?);
+    let mask = where_cond(&key.broadcast_le(&query)?, &zero, &hidden)?;
+    if spec.window.is_none() && spec.chunk.is_none() {
+        return Ok(mask);
+    }
+    let first: Vec<_> = (past..past + tokens).map(|query| spec.first_seen(query) as u32).collect();
+    let first = Tensor::from_vec(first, (tokens, 1), key.device())?;
+    where_cond(&key.broadcast_ge(&first)?, &mask, &hidden)
 }
 
 /// Computes `cap·tanh(x / cap)`.

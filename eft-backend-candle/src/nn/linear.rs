@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use candle_core::quantized::QMatMul;
-use candle_core::{Device, Module, Result, Tensor};
+use candle_core::{DType, Device, Module, Result, Tensor};
 
 use eft_cpu::Matrix;
 
@@ -21,7 +21,7 @@ enum Weight {
     Stored(Matrix),
     /// A candle tensor.
     Tensor(Tensor),
-    /// Quantised, on a GPU. The layout of the file is kept too, for looking up embeddings.
+    /// Quantised, for candle's own operations. The layout of the file is kept too, for looking up embeddings.
     Quantised(Arc<QMatMul>, Matrix),
 }
 
@@ -54,7 +54,10 @@ impl Linear {
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let rows = x.dim(0)?;
         let out = match &self.weight {
-            Weight::Quantised(weight, _) => weight.forward(x)?,
+            // Candle multiplies quantised weights with f32 only.
+            Weight::Quantised(weight, _) => {
+                weight.forward(&x.to_dtype(DType::F32)?.contiguous()?)?.to_dtype(x.dtype())?
+            }
             // With few rows, a CPU is bound by reading the weights, which `x·Wᵀ` reads against their order in memory:
             // it takes two to three times as long as `W·xᵀ`.
             Weight::Tensor(weight) if x.device().is_cpu() && (2..=FEW).contains(&rows) => {

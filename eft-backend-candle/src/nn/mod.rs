@@ -175,7 +175,7 @@ impl Nn for CandleNn {
         let load = || {
             let bias = bias.map(|b| self.raw(b)).transpose()?;
             let on_device = match weight.dtype {
-                Dtype::Quantised(kind) if !transposed && !self.backend.device().is_cpu() => {
+                Dtype::Quantised(kind) if !transposed && self.backend.is_generic() => {
                     quantised::candle_type(kind)
                 }
                 _ => None,
@@ -256,7 +256,7 @@ impl Nn for CandleNn {
         spans: &[Span],
         spec: &AttentionSpec,
     ) -> Result<Tensor> {
-        attention::attend(input, cache, spans, spec).map_err(to_error)
+        attention::attend(self.backend.constants(), input, cache, spans, spec).map_err(to_error)
     }
 
     fn cache(&self, rows: usize, kept: Option<usize>, _: &AttentionSpec) -> LayerCache {

@@ -1,10 +1,12 @@
 //! Damaged adapters: an error names the file and the tensor or field; nothing panics, and nothing is silently ignored.
 use std::path::{Path, PathBuf};
 
-use eft_backend_candle::{Candle, CandleNn};
+use eft_backend_candle::CandleNn;
 use eft_models::{Adapter, Checkpoint, DecoderEngine, Error};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
+
+use crate::device::candle;
 
 const FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
 
@@ -24,7 +26,7 @@ fn copy() -> tempfile::TempDir {
 fn load(folder: &Path) -> Result<(), Error> {
     let base = Checkpoint::open(golden("qwen2"))?;
     let adapter = Adapter::open(folder)?;
-    DecoderEngine::with_adapters(CandleNn::new(Candle::cpu()), &base, &[adapter], None).map(drop)
+    DecoderEngine::with_adapters(CandleNn::new(candle()), &base, &[adapter], None).map(drop)
 }
 
 #[test]

@@ -2,14 +2,16 @@
 use eft_backend_candle::Candle;
 use eft_core::conformance::{TrafficCounter, check_backend, check_backend_at, check_texts};
 
+use crate::device::candle;
+
 fn assert_passed(result: eft_core::conformance::Result) {
     result.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]
 fn host_kernels() {
-    assert_passed(check_backend(&Candle::cpu()));
-    assert_passed(check_texts(&Candle::cpu()));
+    assert_passed(check_backend(&candle()));
+    assert_passed(check_texts(&candle()));
 }
 
 #[test]
@@ -20,5 +22,5 @@ fn tensor_operations_as_on_a_gpu() {
 
 #[test]
 fn counting_traffic() {
-    assert_passed(check_backend_at(&TrafficCounter::new(Candle::cpu()), &[1, 7, 1000]));
+    assert_passed(check_backend_at(&TrafficCounter::new(candle()), &[1, 7, 1000]));
 }

@@ -5,8 +5,10 @@ use eft_models::conformance::{self, Golden};
 use eft_models::{Checkpoint, DecoderEngine};
 use safetensors::SafeTensors;
 
+use crate::device::candle;
+
 fn nn() -> CandleNn {
-    CandleNn::new(Candle::cpu())
+    CandleNn::new(candle())
 }
 
 fn passed<T>(verdict: conformance::Verdict<T>) -> T {
@@ -16,6 +18,19 @@ fn passed<T>(verdict: conformance::Verdict<T>) -> T {
 #[test]
 fn families_match_transformers() {
     passed(conformance::check_families(&nn())).iter().for_each(|found| println!("{found:?}"));
+}
+
+#[test]
+fn masks_of_tensor_operations_hide_what_transformers_hides() {
+    // As on a GPU. All keys, a window, and chunks.
+    let nn = CandleNn::new(Candle::cpu().generic(true));
+    for family in ["qwen2", "mistral", "llama4"] {
+        let golden = passed(Golden::family(family));
+        let checkpoint = Checkpoint::open(golden.folder()).unwrap();
+        let source = Source::new(DecoderEngine::load(nn.clone(), &checkpoint, None).unwrap());
+        println!("{:?}", passed(golden.check_logits(&source)));
+        passed(golden.check_greedy(&source));
+    }
 }
 
 #[test]

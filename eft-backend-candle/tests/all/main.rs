@@ -1,6 +1,7 @@
 //! All tests of this crate in one program: linking candle takes longer than running most of them.
 mod adapters;
 mod conformance;
+mod device;
 mod gguf;
 mod goldens;
 mod operations;

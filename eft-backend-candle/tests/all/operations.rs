@@ -3,12 +3,14 @@ use candle_core::{DType, Device, Tensor};
 use eft_backend_candle::{Candle, CandleNn, to_error};
 use eft_core::backend::score_rows;
 use eft_core::conformance::reference;
-use eft_core::{Backend, Error, Filter, Host, ScoreRow, Term};
+use eft_core::{Backend, Error, Filter, Host, Pool, ScoreRow, Term};
 use eft_models::Nn;
 use eft_models::conformance::ReferenceNn;
 
+use crate::device::candle;
+
 fn both() -> [Candle; 2] {
-    [Candle::cpu(), Candle::cpu().generic(true)]
+    [candle(), Candle::cpu().generic(true)]
 }
 
 /// Returns numbers that look like logits, as a function of the seed.
@@ -90,6 +92,38 @@ fn results_do_not_share_memory_with_their_operands() {
         ];
         scores.zero_set().unwrap();
         same.iter().for_each(|same| assert_eq!(download(&candle, same), [1.0, 2.0]));
+    }
+}
+
+#[test]
+fn no_rows_give_no_rows_and_never_reach_a_gpu() {
+    let width = 7;
+    let filter = Filter { top_k: Some(2), ..Filter::default() };
+    for candle in both() {
+        let none = [Term { weight: -0.5, rows: vec![] }];
+        let results = [
+            candle.upload(&[], width),
+            candle.linear(&none, width),
+            candle.log_softmax(&[], width),
+            candle.pool(&[Term { weight: 0.5, rows: vec![] }], Pool::Max, width),
+            candle.clamp(&[], -1.0, 1.0, width),
+            candle.filter(&[], &filter, width),
+            candle.choose(&[], &[], None, width),
+            candle.edit(&[], &[], width),
+            candle.residual(&[], &[], width),
+        ];
+        for (index, result) in results.into_iter().enumerate() {
+            let empty = result.unwrap();
+            assert_eq!(candle.shape(&empty), (0, width), "operation {index}");
+            // GPUs can neither hold nor make an empty tensor.
+            assert!(empty.device().is_cpu(), "operation {index}");
+        }
+        assert!(candle.download(&[], width).unwrap().is_empty());
+        assert!(candle.argmax(&[], width).unwrap().is_empty());
+        assert!(candle.draw(&[], &[], width).unwrap().is_empty());
+        assert!(candle.log_probs(&[], &[], width).unwrap().is_empty());
+        assert!(candle.top(&[], 3, width).unwrap().is_empty());
+        assert!(candle.log_normalizers(&[], width).unwrap().is_empty());
     }
 }
 

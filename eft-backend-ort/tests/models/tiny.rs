@@ -2,7 +2,8 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use eft_backend_ort::{Ort, load};
+use eft_backend_ort::{Options, Ort, load};
+use eft_core::conformance::test_device;
 use eft_core::{Backend, Evaluator, Prompt, Source, TokenId};
 use safetensors::SafeTensors;
 
@@ -22,7 +23,8 @@ pub(crate) fn model(name: &str) -> Source<Ort> {
 
 /// The backend; without the library, a panic that says how to get it.
 pub(crate) fn ort() -> Ort {
-    Ort::cpu().unwrap_or_else(|e| {
+    let options = test_device().and_then(|device| Options::default().on(device));
+    Ort::new(&options.unwrap_or_else(|error| panic!("{error}"))).unwrap_or_else(|e| {
         panic!(
             "these tests need ONNX Runtime, which eft-backend-ort/get-onnxruntime downloads: {}",
             causes(&e)

@@ -2,7 +2,7 @@
 use eft_core::{Edit, TokenMask};
 use tch::{Kind, Tensor};
 
-use super::tensor::Result;
+use super::tensor::{Result, sent};
 
 /// Applies each row's edits in their order: the first edits of all rows together, then the second, and so on.
 pub(super) fn edit(scores: &Tensor, edits: &[Vec<Edit>]) -> Result {
@@ -23,8 +23,8 @@ fn entries(entries: impl Iterator<Item = (usize, f32)>, like: &Tensor) -> Result
     if indices.is_empty() {
         return Ok(None);
     }
-    let indices = Tensor::f_from_slice(&indices)?.f_to(like.device())?;
-    Ok(Some((indices, Tensor::f_from_slice(&numbers)?.f_to(like.device())?)))
+    let indices = sent(&Tensor::f_from_slice(&indices)?, like.device())?;
+    Ok(Some((indices, sent(&Tensor::f_from_slice(&numbers)?, like.device())?)))
 }
 
 fn bias(scores: &mut Tensor, edits: &[Option<&Edit>]) -> Result<()> {
@@ -64,9 +64,9 @@ fn allow(scores: Tensor, edits: &[Option<&Edit>]) -> Result {
     let (n, width) = scores.size2()?;
     let bytes = width.unsigned_abs().div_ceil(8) as usize;
     let masks = mask_bytes(edits, bytes);
-    let masks =
-        Tensor::f_from_data_size(&masks, &[n, bytes as i64, 1], Kind::Uint8)?.f_to(scores.device())?;
-    let bits = Tensor::f_from_slice(&[1u8, 2, 4, 8, 16, 32, 64, 128])?.f_to(scores.device())?;
+    let masks = Tensor::f_from_data_size(&masks, &[n, bytes as i64, 1], Kind::Uint8)?;
+    let masks = sent(&masks, scores.device())?;
+    let bits = sent(&Tensor::f_from_slice(&[1u8, 2, 4, 8, 16, 32, 64, 128])?, scores.device())?;
     let bits = masks.f_bitwise_and_tensor(&bits)?.f_view([n, 8 * bytes as i64])?.f_narrow(1, 0, width)?;
     // −∞ is added, not written, so that NaN and +∞ stay unsound where the mask excludes them.
     let excluded = scores.f_add_scalar(f64::NEG_INFINITY)?;

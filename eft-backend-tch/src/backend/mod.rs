@@ -43,5 +43,5 @@ mod torch;
 
 pub(crate) use error::concise;
 pub use error::to_error;
-pub(crate) use tensor::integers;
+pub(crate) use tensor::{integers, sent};
 pub use torch::Torch;

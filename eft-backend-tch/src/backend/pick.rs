@@ -3,7 +3,7 @@ use eft_core::{Pick, TokenId};
 use tch::{Kind, Tensor};
 
 use super::softmax::Softmax;
-use super::tensor::{Result, integers, numbers, wide};
+use super::tensor::{Result, integers, numbers, sent, wide};
 
 /// The first token of each row in the total order.
 pub(super) fn argmax(scores: &Tensor) -> Result<Vec<Pick>> {
@@ -19,7 +19,7 @@ pub(super) fn draw(scores: &Tensor, uniforms: &[f64]) -> Result<Vec<Pick>> {
     let cumulative = weights.f_cumsum(1, wide)?;
     let sum = cumulative.f_narrow(1, width - 1, 1)?;
     // Converted before they are moved, since Metal has no `f64`.
-    let uniforms = Tensor::f_from_slice(uniforms)?.f_totype(wide)?.f_to(scores.device())?;
+    let uniforms = sent(&Tensor::f_from_slice(uniforms)?.f_totype(wide)?, scores.device())?;
     let targets = uniforms.f_view([-1, 1])?.f_mul(&sum)?;
     // The product of a uniform and the sum can round up to the sum, which no cumulative sum exceeds.
     let epsilon = if wide == Kind::Double { f64::EPSILON } else { f32::EPSILON.into() };

@@ -14,7 +14,16 @@ pub(super) fn wide(tensor: &Tensor) -> Kind {
 /// A list of integers on a device.
 pub(crate) fn integers(numbers: impl IntoIterator<Item = usize>, device: Device) -> Result {
     let numbers: Vec<_> = numbers.into_iter().map(|number| number as i64).collect();
-    Tensor::f_from_slice(&numbers)?.f_to(device)
+    sent(&Tensor::f_from_slice(&numbers)?, device)
+}
+
+/// A tensor of ordinary main memory on a device. A GPU is not waited for: the numbers are read before the call returns, and
+/// what was launched before goes on meanwhile.
+pub(crate) fn sent(tensor: &Tensor, device: Device) -> Result {
+    match device {
+        Device::Cuda(_) => tensor.f_to_device_(device, tensor.f_kind()?, true, false),
+        _ => tensor.f_to(device),
+    }
 }
 
 /// `rows` with NaN in each row whose `log_sum`, `(n, 1)`, is NaN. Other entries of `log_sum` must be finite.

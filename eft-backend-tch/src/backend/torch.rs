@@ -1,9 +1,9 @@
 //! [`Torch`]: checks the arguments of each operation and calls the function that does it.
 use eft_core::backend::{
-    check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
-    check_tokens, check_uniforms, check_upload,
+    DeviceName, check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length,
+    check_terms, check_tokens, check_uniforms, check_upload,
 };
-use eft_core::{Backend, Edit, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
+use eft_core::{Backend, Edit, Error, Filter, Pick, Pool, Result, ScoreRow, Term, TokenId};
 use tch::{Device, TchError, Tensor, no_grad_guard};
 
 use super::error::to_error;
@@ -70,6 +70,34 @@ impl From<Device> for Torch {
     }
 }
 
+/// The backend of the device with this name. Whether it exists is found out by the first operation.
+///
+/// ```
+/// use eft_backend_tch::{Device, Torch};
+/// use eft_core::backend::DeviceName;
+///
+/// let torch = Torch::try_from("cuda:1".parse::<DeviceName>()?)?;
+/// assert_eq!(torch.device(), Device::Cuda(1));
+/// # Ok::<(), eft_core::Error>(())
+/// ```
+impl TryFrom<DeviceName> for Torch {
+    type Error = Error;
+
+    fn try_from(name: DeviceName) -> Result<Self> {
+        Ok(Self::new(match name {
+            DeviceName::Cpu => Device::Cpu,
+            DeviceName::Cuda(index) => Device::Cuda(index.into()),
+            DeviceName::Metal(0) => Device::Mps,
+            other => {
+                return Err(Error::Unsupported {
+                    who: Self::NAME.into(),
+                    what: format!("the device {other}"),
+                });
+            }
+        }))
+    }
+}
+
 impl Backend for Torch {
     type Tensor = Tensor;
 
@@ -91,7 +119,7 @@ impl Backend for Torch {
         check_upload(scores, width)?;
         let tensor = || {
             let rows = (scores.len() / width) as i64;
-            Tensor::f_from_slice(scores)?.f_view([rows, width as i64])?.f_to(self.device)
+            tensor::sent(&Tensor::f_from_slice(scores)?.f_view([rows, width as i64])?, self.device)
         };
         tensor().map_err(to_error)
     }

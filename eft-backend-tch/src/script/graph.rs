@@ -6,7 +6,7 @@ use eft_models::graph::{ForwardInput, ForwardOutput, Graph, GraphCaps, Precision
 use tch::{CModule, IValue, Kind, TchError, Tensor, no_grad_guard};
 
 use super::error::ScriptError;
-use crate::backend::{concise, integers};
+use crate::backend::{concise, integers, sent};
 use crate::{Torch, to_error};
 
 pub(super) struct Script {
@@ -71,7 +71,7 @@ impl Script {
         let _guard = no_grad_guard();
         let (rows, tokens) = (pass.rows as i64, pass.tokens as i64);
         let matrix = |numbers: &[i64], columns: i64| {
-            Tensor::f_from_slice(numbers)?.f_view([rows, columns])?.f_to(self.torch.device())
+            sent(&Tensor::f_from_slice(numbers)?.f_view([rows, columns])?, self.torch.device())
         };
         let inputs = || {
             Ok::<_, TchError>([

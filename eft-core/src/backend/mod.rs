@@ -23,6 +23,7 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 mod checks;
+mod device;
 mod edit;
 mod filter;
 mod pool;
@@ -32,6 +33,7 @@ pub use checks::{
     check_bounds, check_choice, check_edits, check_pool, check_rows, check_same_length, check_terms,
     check_tokens, check_uniforms, check_upload,
 };
+pub use device::DeviceName;
 pub use edit::{Edit, TokenMask};
 pub use filter::Filter;
 pub use pool::Pool;

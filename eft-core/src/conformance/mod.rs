@@ -27,6 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 mod backend;
+mod device;
 mod engine;
 mod extremes;
 pub mod faults;
@@ -41,6 +42,7 @@ mod traffic;
 pub mod traffic_counter;
 
 pub use backend::{check_backend, check_backend_at};
+pub use device::test_device;
 pub use engine::check_engine;
 pub use faults::{FaultInjector, FaultyBackend};
 pub use joins::check_joins;

@@ -12,6 +12,7 @@ use eft_models::{Adapter, Checkpoint, DecoderEngine, Error, Result, Weights};
 use proptest::prelude::*;
 
 use super::tiny::{Fields, Tensors, adapter_fields, adapter_tensors, fields, folder, tensors, write};
+use crate::device::candle;
 
 /// Adapters by PEFT, their bases, and their `lora_alpha`.
 const ADAPTERS: [(&str, &str, f32); 3] =
@@ -19,7 +20,7 @@ const ADAPTERS: [(&str, &str, f32); 3] =
 
 fn adapted(weights: &dyn Weights, adapter: Adapter) -> Result<Source<Candle>> {
     let name = adapter.name().to_owned();
-    let nn = CandleNn::new(Candle::cpu());
+    let nn = CandleNn::new(candle());
     Ok(Source::new(DecoderEngine::with_adapters(nn, weights, &[adapter], None)?).adapter(&name)?)
 }
 

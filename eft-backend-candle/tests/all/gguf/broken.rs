@@ -3,14 +3,15 @@ use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Value;
-use eft_backend_candle::{Candle, load_gguf};
+use eft_backend_candle::load_gguf;
 use eft_models::{Error, Result};
 use proptest::prelude::*;
 
 use super::tiny::{Fields, Tensors, fields, tensors, with_vocab, write};
+use crate::device::candle;
 
 fn loaded(file: &Path) -> Result<()> {
-    load_gguf(file, &Candle::cpu()).map(drop)
+    load_gguf(file, &candle()).map(drop)
 }
 
 /// Returns the error of loading a tiny Llama after a change.

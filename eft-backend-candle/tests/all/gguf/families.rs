@@ -1,12 +1,13 @@
 //! Files in the layout of llama.cpp's converter, one of every family, against transformers. See `families/make.py`.
 use std::path::{Path, PathBuf};
 
-use eft_backend_candle::{Candle, Gguf, load_gguf};
+use eft_backend_candle::{Gguf, load_gguf};
 use eft_core::TokenId;
 use eft_models::Weights;
 
 use super::dequantised;
 use super::scores::{difference, scores};
+use crate::device::candle;
 
 pub(super) fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all/gguf/families").join(name)
@@ -41,7 +42,7 @@ fn every_family_scores_as_transformers() {
         let golden = logits(&file(&format!("{name}.safetensors")));
         // Weights in f16 are multiplied as they are, or as numbers of f32. With blocks, activations are rounded to 8 bits.
         let tolerance = if name.ends_with("-mxfp4") { 0.1 } else { 1e-4 };
-        let sources = [(load_gguf(&gguf, &Candle::cpu()).unwrap(), tolerance), (dequantised(&gguf), 1e-4)];
+        let sources = [(load_gguf(&gguf, &candle()).unwrap(), tolerance), (dequantised(&gguf), 1e-4)];
         for (source, tolerance) in sources {
             for (prompt, expected) in prompts().iter().zip(&golden) {
                 let worst = difference(&scores(&source, prompt), expected);
@@ -58,7 +59,7 @@ fn queries_grow_past_the_original_context() {
     let golden = file("mistral3-past.safetensors");
     let [expected] = &logits(&golden)[..] else { panic!("one prompt") };
     let prompt: Vec<TokenId> = (0..100).map(|i| 3 + i * i % 61).collect();
-    let source = load_gguf(file("mistral3.gguf"), &Candle::cpu()).unwrap();
+    let source = load_gguf(file("mistral3.gguf"), &candle()).unwrap();
     let worst = difference(&scores(&source, &prompt), expected);
     println!("largest difference of a logit {worst:.1e}");
     assert!(worst <= 1e-4, "{worst}");

@@ -2,11 +2,12 @@
 //! `EFT_MODELS` names, for which `llama_cpp_reference.py` has written the results of llama.cpp beside them.
 use std::path::{Path, PathBuf};
 
-use eft_backend_candle::{Candle, load_gguf};
+use eft_backend_candle::load_gguf;
 use eft_core::TokenId;
 
 use super::dequantised;
 use super::scores::{difference, scores};
+use crate::device::candle;
 
 fn reference(model: &Path, kind: &str) -> PathBuf {
     let mut name = model.as_os_str().to_owned();
@@ -41,7 +42,7 @@ fn quantised_models_score_as_llama_cpp_runs_them() {
     };
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     for file in files.filter(|file| reference(file, "json").exists()) {
-        let source = load_gguf(&file, &Candle::cpu()).unwrap();
+        let source = load_gguf(&file, &candle()).unwrap();
         let ids = std::fs::read(reference(&file, "json")).unwrap();
         let texts: Vec<Vec<TokenId>> = serde_json::from_slice(&ids).unwrap();
         let logits = std::fs::read(reference(&file, "f32")).unwrap();

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use candle_core::quantized::gguf_file::Value;
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use eft_backend_candle::{Candle, CandleNn, Gguf, load, load_gguf};
 use eft_core::conformance::{SourceTest, check_source, check_traffic};
 use eft_core::{Error, Sampling, Source};
@@ -26,6 +26,8 @@ use eft_models::{Adapter, Checkpoint, DecoderEngine, Weights};
 use scores::{Texts, difference, greedy, scores};
 use tiny::{FAMILIES, fields, folder, tensors, with_vocab, write};
 
+use crate::device::candle;
+
 #[test]
 fn every_family_scores_as_the_checkpoint_it_is_written_from() {
     let dir = tempfile::tempdir().unwrap();
@@ -33,7 +35,7 @@ fn every_family_scores_as_the_checkpoint_it_is_written_from() {
         let file = dir.path().join(format!("{family}.gguf"));
         write(&file, &fields(family), &tensors(family), GgmlDType::F32);
         let (gguf, safetensors) =
-            (load_gguf(&file, &Candle::cpu()).unwrap(), load(folder(family), &Candle::cpu(), None).unwrap());
+            (load_gguf(&file, &candle()).unwrap(), load(folder(family), &candle(), None).unwrap());
         let texts = Texts::read(&folder(family).join("golden.json"));
         for prompt in &texts.prompts {
             let worst = difference(&scores(&gguf, prompt), &scores(&safetensors, prompt));
@@ -59,7 +61,7 @@ fn dequantised_models_score_as_candles_dequantised_tensors() {
     };
     let tensors = tensors("llama").into_iter().map(|(name, tensor)| (name, rounded(tensor))).collect();
     write(&plain, &fields("llama"), &tensors, GgmlDType::F32);
-    let exact = load(folder("llama"), &Candle::cpu(), None).unwrap();
+    let exact = load(folder("llama"), &candle(), None).unwrap();
     let prompt = &Texts::read(&folder("llama").join("golden.json")).prompts[0];
     let (a, b, c) = (
         scores(&dequantised(&quantised), prompt),
@@ -79,7 +81,7 @@ fn quantising_activations_changes_logits_little() {
     for dtype in [GgmlDType::Q8_0, GgmlDType::Q5_0, GgmlDType::Q4_1] {
         let file = dir.path().join("quantised.gguf");
         write(&file, &fields("llama"), &tensors("llama"), dtype);
-        let source = load_gguf(&file, &Candle::cpu()).unwrap();
+        let source = load_gguf(&file, &candle()).unwrap();
         let exact = dequantised(&file);
         for prompt in &Texts::read(&folder("llama").join("golden.json")).prompts {
             let (got, expected) = (scores(&source, prompt), scores(&exact, prompt));
@@ -92,11 +94,30 @@ fn quantising_activations_changes_logits_little() {
 }
 
 #[test]
+fn quantised_weights_of_tensor_operations_score_as_their_numbers() {
+    // As on a GPU, in every type of activations.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("quantised.gguf");
+    write(&file, &fields("llama"), &tensors("llama"), GgmlDType::Q8_0);
+    let prompt = &Texts::read(&folder("llama").join("golden.json")).prompts[0];
+    let expected = scores(&dequantised(&file), prompt);
+    let largest = expected.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    for dtype in [DType::F32, DType::BF16, DType::F16] {
+        let gguf = Gguf::open(&file).unwrap();
+        let nn = CandleNn::new(Candle::cpu().generic(true)).dtype(dtype);
+        let source = Source::new(DecoderEngine::load(nn, &gguf, gguf.vocab().cloned()).unwrap());
+        let rounding = difference(&scores(&source, prompt), &expected);
+        println!("{dtype:?}: activations move a logit by {rounding:.1e}, of up to {largest:.1}");
+        assert!(rounding > 0.0 && rounding < 0.1 * largest, "{dtype:?}: {rounding} of {largest}");
+    }
+}
+
+#[test]
 fn quantised_models_pass_the_conformance_kit() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("quantised.gguf");
     write(&file, &fields("llama"), &tensors("llama"), GgmlDType::Q8_0);
-    let source = load_gguf(&file, &Candle::cpu()).unwrap();
+    let source = load_gguf(&file, &candle()).unwrap();
     let test = SourceTest::new(Texts::read(&folder("llama").join("golden.json")).prompts).tolerance(1e-3);
     check_source(&source, &test.clone().steps(30)).unwrap_or_else(|e| panic!("{e}"));
     check_traffic(&source, &test).unwrap_or_else(|e| panic!("{e}"));
@@ -187,7 +208,7 @@ fn models_combine_if_their_tokens_agree() {
     let model = |name: &str, family: &str, tokens: &[(&str, i32)]| {
         let file = dir.path().join(format!("{name}.gguf"));
         write(&file, &with_vocab(fields(family), "gpt2", tokens), &tensors(family), GgmlDType::F32);
-        load_gguf(&file, &Candle::cpu()).unwrap()
+        load_gguf(&file, &candle()).unwrap()
     };
     let large = model("large", "llama", &[("a", 1), ("b", 1)]);
     let tuned = model("tuned", "qwen2", &[("a", 1), ("b", 1)]);
@@ -205,7 +226,7 @@ fn adapters_score_as_on_the_checkpoint() {
         write(&file, &fields(family), &tensors(family), GgmlDType::F32);
         let adapted = |weights: &dyn Weights| {
             let adapter = Adapter::open(folder(name)).unwrap();
-            let nn = CandleNn::new(Candle::cpu());
+            let nn = CandleNn::new(candle());
             let base = Source::new(DecoderEngine::with_adapters(nn, weights, &[adapter], None).unwrap());
             base.adapter(name).unwrap()
         };
@@ -219,7 +240,7 @@ fn adapters_score_as_on_the_checkpoint() {
 pub(super) fn dequantised(file: &Path) -> Source<Candle> {
     let gguf = Gguf::open(file).unwrap().dequantised();
     let vocab = gguf.vocab().cloned();
-    Source::new(DecoderEngine::load(CandleNn::new(Candle::cpu()), &gguf, vocab).unwrap())
+    Source::new(DecoderEngine::load(CandleNn::new(candle()), &gguf, vocab).unwrap())
 }
 
 fn gguf_u32(value: u32) -> Value {

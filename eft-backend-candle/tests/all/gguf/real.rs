@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use eft_backend_candle::{Candle, load_gguf};
+use eft_backend_candle::load_gguf;
 use eft_core::{Decoding, Sampling};
 use safetensors::SafeTensors;
 
 use super::dequantised;
 use super::scores::{Texts, difference, greedy, last, scores};
+use crate::device::candle;
 
 /// The largest allowed difference of a logit.
 const TOLERANCE: f32 = 2e-3;
@@ -66,7 +67,7 @@ fn real_models_score_and_write_as_transformers_runs_them() {
 #[test]
 fn real_vocabularies_decode_the_texts() {
     for file in models() {
-        let source = load_gguf(&file, &Candle::cpu()).unwrap();
+        let source = load_gguf(&file, &candle()).unwrap();
         let texts = Texts::read(&golden(&file, "json"));
         let vocab = source.vocab();
         let text = |ids: &[u32]| String::from_utf8(vocab.decode(ids)).unwrap();
@@ -84,7 +85,7 @@ fn real_vocabularies_decode_the_texts() {
 fn speed_of_decoding() {
     for file in models() {
         let begin = Instant::now();
-        let source = load_gguf(&file, &Candle::cpu()).unwrap();
+        let source = load_gguf(&file, &candle()).unwrap();
         let loading = begin.elapsed();
         let prompt = &Texts::read(&golden(&file, "json")).prompts[0];
         let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(65);

@@ -3,11 +3,12 @@ use std::path::{Path, PathBuf};
 
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Value;
-use eft_backend_candle::{Candle, Gguf, load_gguf};
+use eft_backend_candle::{Gguf, load_gguf};
 use eft_models::{Error, Weights};
 
 use super::scores::{Texts, difference, scores};
 use super::tiny::{Fields, Tensors, fields, folder, tensors, write};
+use crate::device::candle;
 
 /// Writes a model in parts, as llama.cpp's `gguf-split` does: the first has the metadata.
 fn write_parts(dir: &Path, count: u16) -> Vec<PathBuf> {
@@ -34,9 +35,9 @@ fn all_parts_are_loaded_whichever_is_named() {
     let whole = dir.path().join("whole.gguf");
     write(&whole, &fields("llama"), &tensors("llama"), GgmlDType::F32);
     let prompt = &Texts::read(&folder("llama").join("golden.json")).prompts[0];
-    let expected = scores(&load_gguf(&whole, &Candle::cpu()).unwrap(), prompt);
+    let expected = scores(&load_gguf(&whole, &candle()).unwrap(), prompt);
     for part in &parts {
-        let source = load_gguf(part, &Candle::cpu()).unwrap();
+        let source = load_gguf(part, &candle()).unwrap();
         assert_eq!(source.name(), "tiny");
         assert_eq!(difference(&scores(&source, prompt), &expected), 0.0);
     }

@@ -2,12 +2,13 @@
 //! package `gguf` dequantises them to. See `tables/make.py`.
 use std::path::Path;
 
-use eft_backend_candle::{Candle, Gguf, load_gguf};
+use eft_backend_candle::{Gguf, load_gguf};
 use eft_models::Weights;
 
 use super::dequantised;
 use super::families::{logits, prompts};
 use super::scores::{difference, scores};
+use crate::device::candle;
 
 #[test]
 fn matrices_of_tables_score_as_their_numbers() {
@@ -15,7 +16,7 @@ fn matrices_of_tables_score_as_their_numbers() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all/gguf/tables");
         let (file, golden) =
             (folder.join(format!("{name}.gguf")), logits(&folder.join(format!("{name}.safetensors"))));
-        let (source, exact) = (load_gguf(&file, &Candle::cpu()).unwrap(), dequantised(&file));
+        let (source, exact) = (load_gguf(&file, &candle()).unwrap(), dequantised(&file));
         for (prompt, expected) in prompts().iter().zip(&golden) {
             let worst = difference(&scores(&exact, prompt), expected);
             let largest = expected.iter().fold(0.0f32, |m, x| m.max(x.abs()));
