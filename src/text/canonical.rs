@@ -103,15 +103,10 @@ fn steps(step: &Value, patterns: &mut Vec<String>, byte_level: &mut bool) -> Res
                 patterns.push(GPT2.into());
             }
         }
-        "Split" => {
-            let isolated = step["behavior"] == "Isolated" && step["invert"] == false;
-            // What no match covers is removed. The other expressions match all of a text.
-            let only_matches = step["behavior"] == "Removed" && step["invert"] == true;
+        "Split" if step["behavior"] == "Isolated" && step["invert"] == false => {
             match step["pattern"]["Regex"].as_str() {
-                Some(pattern) if isolated || only_matches && pattern != DIGIT => {
-                    patterns.push(pattern.into())
-                }
-                _ => return unknown(),
+                Some(pattern) => patterns.push(pattern.into()),
+                None => return unknown(),
             }
         }
         "Digits" if step["individual_digits"] == true => patterns.push(DIGIT.into()),
