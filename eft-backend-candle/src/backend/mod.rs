@@ -6,9 +6,8 @@
 //! tensor operations on the processor too, which is how they are tested.
 //!
 //! **The tensor operations have been tested on the processor only.** (With the feature `cuda`, `EFT_DEVICE=cuda cargo test`
-//! runs the tests on a GPU.) They use operations and types for which candle has
-//! kernels on CUDA and Metal: no `f64`, no sort, no cumulative sum
-//! over more than a block of 512 columns, and no empty tensor.
+//! runs the tests on a GPU.) They use operations and types for which candle has kernels on CUDA and Metal: no `f64`, no sort,
+//! no cumulative sum over more than a block of 512 columns, and no empty tensor.
 //!
 //! # Truncation and draws
 //! No score row is sorted or summed up in order. The last token of a top-k or top-p set is found by bisection
