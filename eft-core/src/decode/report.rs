@@ -62,12 +62,12 @@ impl Report {
     ///
     /// ```
     /// use eft_core::speculate::Lookup;
-    /// use eft_core::{Decoding, Host, Vocab, from_fn};
+    /// use eft_core::{Decoding, Host, Sampling, Vocab, from_fn};
     ///
     /// let vocab = Vocab::new("ab", ["a", "b"])?;
     /// let model = from_fn(Host, vocab, |_| Ok(vec![0.0, 9.0]));
     /// let speculative = model.speculate().lookup(Lookup::default()).block(3);
-    /// let mut text = speculative.generate([1, 1, 1, 1], Decoding::greedy().max_tokens(8))?;
+    /// let mut text = speculative.generate([1, 1, 1, 1], Decoding::from(Sampling::greedy()).max_tokens(8))?;
     /// text.by_ref().for_each(drop);
     /// let report = text.report().unwrap();
     /// assert_eq!((report.looked_up, report.lookup_acceptance()), (6, Some(1.0)));

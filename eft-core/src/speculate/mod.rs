@@ -69,8 +69,8 @@
 //! let mut text = speculative.generate([0], &decoding)?;
 //! text.by_ref().for_each(drop);
 //! let report = text.report().unwrap();
-//! // The tuned model drafts the first block. Then its letters follow each other again.
-//! assert_eq!((report.draft_passes, report.looked_up), (3, 6));
+//! // The tuned model drafts two blocks of three letters and one more. Then the last three have occurred earlier.
+//! assert_eq!((report.draft_passes, report.looked_up), (6, 3));
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
@@ -189,13 +189,13 @@ impl<B: Backend> Speculative<B> {
     ///
     /// ```
     /// use eft_core::speculate::Lookup;
-    /// use eft_core::{Decoding, Host, Vocab, from_fn};
+    /// use eft_core::{Decoding, Host, Sampling, Vocab, from_fn};
     ///
     /// let vocab = Vocab::new("ab", ["a", "b"])?;
     /// let model = |name: &str| from_fn(Host, vocab.clone().named(name), |_| Ok(vec![0.0, 1.0]));
     /// let sum = model("large") + model("small");
     /// let speculative = sum.speculate().lookup(Lookup::default()).without_model().block(4);
-    /// let mut text = speculative.generate([0], Decoding::greedy().max_tokens(8))?;
+    /// let mut text = speculative.generate([0], Decoding::from(Sampling::greedy()).max_tokens(8))?;
     /// assert_eq!(text.by_ref().count(), 8);
     /// let report = text.report().unwrap();
     /// // Four tokens are needed before three of them have occurred earlier.
