@@ -60,7 +60,10 @@ impl Walker {
                     return Ok(found);
                 }
             }
-            let known = |cover: &Cover| Some(self.share(cover, &cover.node.row()?, cover.log_weight));
+            let known = |cover: &Cover| {
+                let row = cover.node.row()?;
+                Some(self.share(cover, &row, cover.log_weight))
+            };
             let known: Vec<Share> = next.covers.iter().filter_map(known).collect();
             let (sums, log_scale) = sums(&known, 0);
             for (byte, sum) in (0..=u8::MAX).zip(sums) {

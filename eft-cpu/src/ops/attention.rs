@@ -358,9 +358,9 @@ fn lanes<S: Simd, D: Dot<S>, U: Unit, const Q: usize, const N: usize>(
     for (i, value) in values.chunks_exact(units).enumerate() {
         let value = &value[first..end];
         let mut part = [f32x8::splat(simd, 0.0); N];
-        for n in 0..N {
+        for (n, part) in part.iter_mut().enumerate() {
             let eight = start % eights + n;
-            part[n] = value[eight / eights].eight::<S, D>(simd, eight % eights);
+            *part = value[eight / eights].eight::<S, D>(simd, eight % eights);
         }
         for q in 0..Q {
             let weight = f32x8::splat(simd, weights[q][i]);
