@@ -23,17 +23,10 @@ pub(super) struct QuantisedActivations {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct QuantisedGroup {
     pub(super) codes: [i8; GROUP],
-    /// A quarter of the sum of the first 16 dequantised entries in four lanes, then a quarter of that of the last 16 in four
-    /// lanes: these are multiplied with the offsets of the weights, and added up.
+    /// The sum of the first 16 dequantised entries in four lanes, then that of the last 16 in four lanes: these are
+    /// multiplied with the offsets of the weights.
     pub(super) sums: [f32; 8],
     pub(super) scale: f32,
-}
-
-impl QuantisedGroup {
-    /// The sum of the first 16 dequantised entries, or of the last 16.
-    pub(super) fn half_sum(&self, half: usize) -> f32 {
-        4.0 * self.sums[4 * half]
-    }
 }
 
 impl QuantisedActivations {
@@ -94,7 +87,7 @@ impl Kernel for Quantise<'_> {
                 }
             }
             for (i, sum) in to.sums.iter_mut().enumerate() {
-                *sum = 0.25 * to.scale * sums[i / 4] as f32;
+                *sum = to.scale * sums[i / 4] as f32;
             }
         }
     }

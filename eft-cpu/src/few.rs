@@ -13,7 +13,7 @@ pub(super) const FEW: usize = 4;
 
 /// How many bytes ahead of the block that is being multiplied memory is asked for. The processor's own prefetching does not
 /// cover the latency, since a block takes about as long to compute as to read.
-pub(super) const AHEAD: usize = 1024;
+const AHEAD: usize = 1024;
 
 /// Rows of activations, arranged for blocks of 256 entries.
 pub(super) struct SuperRows {
@@ -41,7 +41,7 @@ impl SuperRows {
         let mut rows = Vec::with_capacity(x.rows() * supers);
         for row in 0..x.rows() {
             for groups in x.row(row).as_chunks::<8>().0 {
-                let half = |i: usize, half: usize| groups[i].half_sum(half);
+                let half = |i: usize, half: usize| groups[i].sums[4 * half];
                 let sums = |from: usize| std::array::from_fn(|i| half(from + ORDER[i % 4], i / 4));
                 let totals = std::array::from_fn(|i| {
                     let group = i / 4 * 4 + ORDER[i % 4];

@@ -28,7 +28,6 @@
 mod activations;
 mod blocks;
 mod few;
-mod few_blocks;
 mod instructions;
 mod level;
 mod many;
@@ -36,6 +35,7 @@ mod matrix;
 pub mod ops;
 mod packed;
 mod plain;
+mod tiles;
 
 pub use instructions::{Instructions, is_supported};
 pub use matrix::{Matrix, products};

@@ -53,7 +53,7 @@ impl RowBlocks {
                     for (codes, all) in group.codes.as_chunks::<4>().0.iter().zip(&mut lanes.codes) {
                         all.as_chunks_mut().0[lane] = *codes;
                     }
-                    let [first, last] = [group.half_sum(0), group.half_sum(1)];
+                    let [first, last] = [group.sums[0], group.sums[4]];
                     lanes.scales[lane] = group.scale;
                     for (sums, sum) in lanes.sums.iter_mut().zip([first, last, first + last]) {
                         sums[lane] = sum;

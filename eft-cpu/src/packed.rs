@@ -9,9 +9,9 @@ use super::blocks::{
     Block, Coded, Group, IQ4NL, IQ4XS, MXFP4, OUTPUTS, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
 };
 use super::few::{self, FEW, SuperRows};
-use super::few_blocks;
 use super::level::{Dot, Kernel};
 use super::many::{self, RowBlocks};
+use super::tiles;
 
 /// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind: the second
 /// expression for kinds of super-blocks, the first for all others. All kinds that are unpacked to [`Coded`] blocks before
@@ -177,7 +177,7 @@ fn multiply<S: Simd, D: Dot<S>>(
         Input::Few(x, supers) => {
             for_kind!(kind, B => simd.vectorize(
                 #[inline(always)]
-                || few_blocks::product::<S, D, B>(simd, weights, x, outputs, out),
+                || tiles::product::<S, D, B>(simd, weights, x, outputs, out),
             ), match supers {
                 Some(x) => few::product::<S, D, B>(simd, weights, x, outputs, out),
                 None => unreachable!("the activations were arranged for other kinds than {kind:?}"),
