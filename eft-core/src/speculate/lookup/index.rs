@@ -1,7 +1,6 @@
 use std::collections::HashMap;
 
-use super::Lookup;
-use crate::TokenId;
+use super::{Lookup, TokenId};
 
 /// The tokens of a prompt and of the text after it, and where each n-gram occurred last.
 #[derive(Debug, Clone)]
@@ -112,7 +111,7 @@ mod tests {
             text in prop::collection::vec(0u32..3, 0..40),
             length in 0usize..9,
         ) {
-            let lookup = Lookup { least, greatest: least + more };
+            let lookup = Lookup::default().least(least).greatest(least + more);
             let mut index = Index::new(lookup, &prompt);
             for end in 0..=text.len() {
                 let all = [&prompt[..], &text[..end]].concat();
@@ -130,7 +129,7 @@ mod tests {
             prompt in prop::collection::vec(0u32..2, 1..30),
             chosen in prop::collection::vec(0u32..2, 0..9),
         ) {
-            let mut index = Index::new(Lookup { least: 1, greatest: 4 }, &prompt);
+            let mut index = Index::new(Lookup::default().least(1).greatest(4), &prompt);
             let found = index.find();
             let drafted = found.map_or(Vec::new(), |found| index.continuation(found, chosen.len()));
             let agreed = drafted.iter().zip(&chosen).take_while(|(a, b)| a == b).count();

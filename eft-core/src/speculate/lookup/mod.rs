@@ -7,7 +7,7 @@ mod rows;
 
 pub(super) use rows::{Found, LookupDraft};
 
-use crate::{Error, Result};
+use crate::{Error, Result, TokenId};
 
 /// The n-grams that are looked up for a draft: see [`Speculative::lookup`](super::Speculative::lookup).
 ///

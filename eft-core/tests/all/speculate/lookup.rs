@@ -1,4 +1,9 @@
 //! Drafts that are looked up in the prompt and in the text: texts are those of plain decoding, whatever is found.
+// For its unit tests.
+#[allow(dead_code, reason = "only its tests are needed here")]
+#[path = "../../../src/speculate/lookup/index.rs"]
+mod index;
+
 use eft_core::decode::Request;
 use eft_core::speculate::Lookup;
 use eft_core::{EngineSpec, FnEngine, Prompt};
