@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! cargo run --release --example speculative                # the zoo's models, on a portrait of nearly 200 tokens
-//! cargo run --release --example speculative -- --lookup    # what was written before is drafted again, at no cost
+//! cargo run --release --example speculative -- --lookup    # what was written before is drafted without a model
 //! cargo run --release --example speculative -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
 //! ```
 #[macro_use]

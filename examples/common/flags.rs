@@ -69,7 +69,7 @@ pub(crate) struct ModelFlags {
     /// The type of numbers, with candle or libtorch; candle on the processor is fast with f32 only
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Dtype,
-    /// The type in which candle keeps keys and values: `f32`, `f16`, or `q8_0` on the processor. With a smaller one, decoding after a long
+    /// The type in which candle keeps keys and values: `f32` (that is, as the model computes), `f16`, or `q8_0` on the processor with f32. With a smaller one, decoding after a long
     /// context takes less time and memory, and rounds
     #[arg(long, value_name = "TYPE", default_value_t)]
     pub(crate) cache_type: CacheType,

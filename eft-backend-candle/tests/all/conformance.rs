@@ -1,6 +1,6 @@
 //! Both implementations of the backend pass the conformance kit, and generate the same texts as the host.
 use eft_backend_candle::Candle;
-use eft_core::conformance::{TrafficCounter, check_backend, check_backend_at, check_texts};
+use eft_core::conformance::{TrafficCounter, WIDTHS, check_backend, check_backend_at, check_texts};
 
 use crate::device::candle;
 
@@ -16,8 +16,14 @@ fn host_kernels() {
 
 #[test]
 fn tensor_operations_as_on_a_gpu() {
-    assert_passed(check_backend(&Candle::cpu().generic(true)));
+    assert_passed(check_backend_at(&Candle::cpu().generic(true), &WIDTHS[..WIDTHS.len() - 1]));
     assert_passed(check_texts(&Candle::cpu().generic(true)));
+}
+
+// The longest test of all: apart, so that others run beside it.
+#[test]
+fn tensor_operations_as_on_a_gpu_on_the_widest_rows() {
+    assert_passed(check_backend_at(&Candle::cpu().generic(true), &WIDTHS[WIDTHS.len() - 1..]));
 }
 
 #[test]

@@ -41,7 +41,7 @@ mod texts;
 mod traffic;
 pub mod traffic_counter;
 
-pub use backend::{check_backend, check_backend_at};
+pub use backend::{WIDTHS, check_backend, check_backend_at};
 pub use device::test_device;
 pub use engine::check_engine;
 pub use faults::{FaultInjector, FaultyBackend};

@@ -10,8 +10,12 @@ use super::rows::KINDS;
 use crate::backend::Backend;
 use checker::{Checker, Rows};
 
-/// The widths of the rows, up to the widest vocabulary in use.
-const WIDTHS: [usize; 5] = [1, 2, 7, 1000, 262_144];
+/// The numbers of columns of the rows that [`check_backend`] checks, up to the widest vocabulary in use.
+///
+/// ```
+/// assert!(eft_core::conformance::WIDTHS.contains(&262_144));
+/// ```
+pub const WIDTHS: [usize; 5] = [1, 2, 7, 1000, 262_144];
 
 /// Checks every operation of a backend against its [reference](super::reference), on rows of 1 to 262,144 columns.
 /// Wrong arguments must be refused, and unsound rows must stay unsound.
