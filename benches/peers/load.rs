@@ -8,23 +8,24 @@ use eft::{Backend, Result, RowFeed};
 use crate::passes::memory::{peak, size};
 use crate::passes::{Ours, by_candle, prompt};
 use crate::report::{Record, Report};
+use crate::{Options, Weights};
 
 /// The tokens in the cache when memory is measured.
 const PROMPT: usize = 64;
 
 /// Loads the model's files, one after another.
-pub(crate) fn compare(folder: &Path, model: &str, report: &mut Report) {
+pub(crate) fn compare(folder: &Path, model: &str, options: &Options, report: &mut Report) {
     report.heading(&format!("{model}: loading from a warm cache of files, and memory with {PROMPT} tokens"));
     println!(
         "| weights | program | load, s | peak, MB | files, MB | peak over files |\n| --- | --- | ---: | ---: | ---: | ---: |"
     );
-    for (weights, name) in [
-        ("GGUF", format!("{model}.gguf")),
-        ("float32", format!("{model}-float32")),
-        ("bfloat16", format!("{model}-bfloat16")),
+    for (kind, weights, name) in [
+        (Weights::Gguf, "GGUF", format!("{model}.gguf")),
+        (Weights::Float32, "float32", format!("{model}-float32")),
+        (Weights::Bfloat16, "bfloat16", format!("{model}-bfloat16")),
     ] {
         let path = folder.join(name);
-        if !path.exists() {
+        if !options.weights.contains(&kind) || !path.exists() {
             continue;
         }
         let mut programs = vec!["candle"];

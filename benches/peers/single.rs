@@ -11,7 +11,7 @@ const PAST: usize = 64;
 
 pub(crate) fn compare(folder: &Path, model: &str, options: &Options, report: &mut Report) {
     if options.has(Part::Load) {
-        load::compare(folder, model, report);
+        load::compare(folder, model, options, report);
     }
     let measured = measurements(options);
     if measured.is_empty() {

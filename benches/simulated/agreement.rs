@@ -22,5 +22,10 @@ pub(crate) fn preferred(state: u64, agreement: f64, width: usize) -> usize {
 
 /// Whether a model that agrees with the others with this probability does so here.
 pub(crate) fn agrees(state: u64, agreement: f64) -> bool {
-    ((hash(state ^ 1) >> 11) as f64 / (1u64 << 53) as f64) < agreement
+    uniform(state ^ 1) < agreement
+}
+
+/// A number between 0 and 1 that looks random, for each number.
+pub(crate) fn uniform(x: u64) -> f64 {
+    (hash(x) >> 11) as f64 / (1u64 << 53) as f64
 }

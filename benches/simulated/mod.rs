@@ -11,7 +11,7 @@ use eft_core::{
     Vocab, check,
 };
 
-use agreement::{agrees, hash, preferred, state};
+use agreement::{agrees, hash, preferred, state, uniform};
 
 /// The number of tokens of the vocabulary, as in Llama 2.
 pub(crate) const WIDTH: usize = 32_000;
@@ -61,8 +61,8 @@ impl Simulated {
     /// The token that followed the latest earlier occurrence of the last one, for the share of tokens that are copied.
     fn copied(&self, text: &[TokenId], state: u64) -> Option<u64> {
         let (last, before) = text.split_last()?;
-        let copied = (hash(state ^ 2) >> 11) as f64 / (1u64 << 53) as f64;
-        let at = before.iter().rposition(|token| token == last).filter(|_| copied < self.copies)?;
+        let is_copied = uniform(state ^ 2) < self.copies;
+        let at = before.iter().rposition(|token| token == last).filter(|_| is_copied)?;
         Some(u64::from(text[at + 1]))
     }
 

@@ -2,6 +2,7 @@
 //! the model, and by lookups alone, by turns.
 use std::time::Instant;
 
+use eft_core::decode::Generation;
 use eft_core::speculate::{Lookup, Speculative};
 use eft_core::{Backend, Decoding, Prompt, Source, TokenId};
 
@@ -32,7 +33,7 @@ pub(crate) fn lines<B: Backend>(
     let ways = [("by the model", by_model), ("by lookup, or the model", beside), ("by lookup", alone)];
     let (mut plainly, mut drafted) = (Totals::default(), vec![Totals::default(); ways.len()]);
     for prompt in prompts {
-        let plain = plain(target, prompt, decoding, &mut plainly);
+        let plain = timed(&mut target.generate(prompt, decoding).unwrap(), &mut plainly);
         for ((_, speculative), totals) in ways.iter().zip(&mut drafted) {
             let text = fast(speculative, prompt, decoding, totals);
             totals.same += usize::from(text == plain);
@@ -56,15 +57,10 @@ pub(crate) fn lines<B: Backend>(
     }
 }
 
-fn plain<B: Backend>(
-    target: &Source<B>,
-    prompt: &Prompt,
-    decoding: &Decoding,
-    totals: &mut Totals,
-) -> Vec<TokenId> {
-    let mut text = target.generate(prompt, decoding).unwrap();
+/// Writes a text whose prompt has been read, and adds its time and tokens.
+fn timed<B: Backend>(text: &mut Generation<B>, totals: &mut Totals) -> Vec<TokenId> {
     let start = Instant::now();
-    let tokens: Vec<_> = text.by_ref().map(|token| token.unwrap().id).collect();
+    let tokens: Vec<_> = text.map(|token| token.unwrap().id).collect();
     totals.seconds += start.elapsed().as_secs_f64();
     totals.tokens += tokens.len();
     tokens
@@ -77,11 +73,8 @@ fn fast<B: Backend>(
     totals: &mut Totals,
 ) -> Vec<TokenId> {
     let mut text = speculative.generate(prompt, decoding).unwrap();
-    let start = Instant::now();
-    let tokens: Vec<_> = text.by_ref().map(|token| token.unwrap().id).collect();
-    totals.seconds += start.elapsed().as_secs_f64();
+    let tokens = timed(&mut text, totals);
     let report = text.report().unwrap();
-    totals.tokens += report.tokens;
     totals.passes += report.blocks + report.plain_steps;
     let by_lookup = [report.looked_up_accepted, report.looked_up_judged];
     let all = [report.accepted, report.judged];

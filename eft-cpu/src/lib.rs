@@ -7,8 +7,8 @@
 //! integers.
 //!
 //! Everything works on slices of f32, and is compiled for several sets of vector instructions, of which the best that the
-//! processor has is used, unless [`Instructions`] says otherwise. A backend keeps its tensors and calls these functions for those in main memory, if
-//! [`is_supported`] says so.
+//! processor has is used, unless [`Instructions`] says otherwise. A backend keeps its tensors and calls these functions for
+//! those in main memory, if [`is_supported`] says so.
 //!
 //! ```
 //! use eft_cpu::{Matrix, products};

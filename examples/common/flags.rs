@@ -69,8 +69,8 @@ pub(crate) struct ModelFlags {
     /// The type of numbers, with candle or libtorch; candle on the processor is fast with f32 only
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Dtype,
-    /// The type in which candle keeps keys and values: `f32` (that is, as the model computes), `f16`, or `q8_0` on the processor with f32. With a smaller one, decoding after a long
-    /// context takes less time and memory, and rounds
+    /// The type in which candle keeps keys and values: `f32` (that is, as the model computes), `f16`, or `q8_0` on the processor
+    /// with f32. With a smaller one, decoding after a long context takes less memory and often less time, and rounds
     #[arg(long, value_name = "TYPE", default_value_t)]
     pub(crate) cache_type: CacheType,
     /// Print the settings of generation that the models' files recommend

@@ -65,11 +65,6 @@ impl Candle {
         self.device.is_cpu() && !self.generic
     }
 
-    /// Whether candle's own tensor operations do the work, as on a GPU.
-    pub(crate) fn is_generic(&self) -> bool {
-        !self.uses_host()
-    }
-
     fn load(&self, rows: &[ScoreRow<'_, Self>], width: usize) -> Result<Tensor> {
         load(&self.device, rows, width).map_err(to_error)
     }

@@ -67,6 +67,7 @@ impl CandleNn {
     /// Keeps keys and values in another type than the one it computes in. It makes decoding after a long context faster and
     /// takes less memory, and rounds: see [`CacheType`].
     ///
+    /// With [`CacheType::F32`], the default, they stay as they were computed, also where that is f16 or bf16.
     /// [`CacheType::F16`] works everywhere, [`CacheType::Q8_0`] on the processor and with f32 only: loading a model fails
     /// otherwise.
     ///
@@ -175,7 +176,7 @@ impl Nn for CandleNn {
         let load = || {
             let bias = bias.map(|b| self.raw(b)).transpose()?;
             let on_device = match weight.dtype {
-                Dtype::Quantised(kind) if !transposed && self.backend.is_generic() => {
+                Dtype::Quantised(kind) if !transposed && !self.backend.uses_host() => {
                     quantised::candle_type(kind)
                 }
                 _ => None,

@@ -9,6 +9,8 @@ use crate::sample::scored_position::ScoredPosition;
 use crate::sample::{Prepared, Purpose, Sampler};
 use crate::{Result, Scores, TokenId};
 
+/// The root of the evaluator whose distribution drafted texts follow.
+pub(super) const TARGET: usize = 0;
 /// The root of the evaluator that drafts.
 pub(super) const DRAFT: usize = 1;
 

@@ -44,7 +44,7 @@
 //! hardly ever changes a text. Where quantised weights are multiplied with activations of 8 bits, log-probs differ more, and
 //! greedy texts have parted where two tokens differed by 0.02 nats.
 //!
-//! [`Speculative::lookup`] adds drafts that cost nothing: where the last tokens occurred earlier, in the prompt or in the text,
+//! [`Speculative::lookup`] adds drafts without a model: where the last tokens occurred earlier, in the prompt or in the text,
 //! what followed them there is the draft. That helps with texts that repeat much of their prompt or of themselves, such as an
 //! edited program, a summary with quotes, or a table. Elsewhere the model drafts, or, with
 //! [`without_model`](Speculative::without_model) or for a target that has no term to draft with, nothing does. Also here a

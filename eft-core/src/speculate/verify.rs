@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use super::acceptance::{Acceptance, Accepted, TargetRows, Verdict};
 use super::agreement::by_agreement;
-use super::draft::{DRAFT, Draft};
+use super::draft::{DRAFT, Draft, TARGET};
 use super::rejection::by_rejection;
 use crate::Result;
 use crate::backend::Backend;
@@ -11,9 +11,6 @@ use crate::evaluator::Evaluator;
 use crate::sample::scored_position::scored_positions;
 use crate::sample::{Sampler, Token};
 use crate::scores::consecutive;
-
-/// The root of the evaluator that is the target.
-const TARGET: usize = 0;
 
 /// The result of verifying a draft.
 pub(super) struct Verified {

@@ -55,30 +55,24 @@ pub fn attend(
     }
     let RowCache { room, memory } = cache;
     match memory {
-        Memory::F32(memory) => {
-            memory.append(room, past, key, value, spec);
-            attend_to(query, past, memory, room, spec, out);
-        }
-        Memory::F16(memory) => {
-            memory.append(room, past, key, value, spec);
-            attend_to(query, past, memory, room, spec, out);
-        }
-        Memory::Q8(memory) => {
-            memory.append(room, past, key, value, spec);
-            attend_to(query, past, memory, room, spec, out);
-        }
+        Memory::F32(memory) => attend_in(query, [key, value], past, memory, room, spec, out),
+        Memory::F16(memory) => attend_in(query, [key, value], past, memory, room, spec, out),
+        Memory::Q8(memory) => attend_in(query, [key, value], past, memory, room, spec, out),
     }
 }
 
-/// Computes the attention of new tokens, whose keys and values are in the cache.
-fn attend_to<U: Unit>(
+/// See [`attend`]: with keys and values in one of the types.
+fn attend_in<U: Unit>(
     query: &[f32],
+    [key, value]: [&[f32]; 2],
     past: usize,
-    memory: &Pair<U>,
-    room: &CacheRoom,
+    memory: &mut Pair<U>,
+    room: &mut CacheRoom,
     spec: &Heads<'_>,
     out: &mut [f32],
 ) {
+    memory.append(room, past, key, value, spec);
+    let (memory, room) = (&*memory, &*room);
     let (width, columns, group) = (spec.head_dim, spec.heads * spec.head_dim, spec.heads / spec.kv_heads);
     let tokens = query.len() / columns;
     let mut by_head = Vec::new();

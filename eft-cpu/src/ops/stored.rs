@@ -3,6 +3,7 @@ use std::array;
 use std::fmt;
 use std::str::FromStr;
 
+use eft_core::{Error, Result};
 use fearless_simd::{Simd, SimdBase, f32x8};
 use half::f16;
 
@@ -16,8 +17,9 @@ use crate::level::Dot;
 /// use eft_cpu::ops::CacheType;
 ///
 /// assert_eq!(CacheType::default(), CacheType::F32);
-/// assert_eq!("q8_0".parse(), Ok(CacheType::Q8_0));
+/// assert_eq!("q8_0".parse::<CacheType>()?, CacheType::Q8_0);
 /// assert_eq!(CacheType::F16.to_string(), "f16");
+/// # Ok::<(), eft_core::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -25,7 +27,7 @@ pub enum CacheType {
     /// 32 bits a number, as they were computed; the default.
     #[default]
     F32,
-    /// 16 bits a number. Numbers above 65,504 become 65,504.
+    /// 16 bits a number. Numbers beyond ±65,504 become ±65,504.
     F16,
     /// 9 bits a number: integers of 8 bits, and a factor in f32 for each 32 numbers of a head. The last group of a head whose
     /// width is no multiple of 32 is filled up.
@@ -54,11 +56,17 @@ impl fmt::Display for CacheType {
 }
 
 impl FromStr for CacheType {
-    type Err = String;
+    type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self, String> {
+    /// # Errors
+    /// [`Error::InvalidParameter`] if no type has this name.
+    fn from_str(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| format!("`{name}` is not a type of the KV cache; use f32, f16 or q8_0"))
+        found.ok_or_else(|| Error::InvalidParameter {
+            name: "the type of the KV cache",
+            value: format!("`{name}`"),
+            expected: "f32, f16 or q8_0",
+        })
     }
 }
 
@@ -74,7 +82,7 @@ pub(super) trait Unit: Copy + Send + Sync {
     fn eight<S: Simd, D: Dot<S>>(&self, simd: S, eight: usize) -> f32x8<S>;
 }
 
-/// Returns the entries from the first to the last one that there is room for; missing ones are 0.
+/// Returns the first `N` entries; missing ones are 0.
 fn padded<const N: usize>(entries: &[f32]) -> [f32; N] {
     array::from_fn(|i| entries.get(i).copied().unwrap_or(0.0))
 }

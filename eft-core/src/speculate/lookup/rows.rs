@@ -6,10 +6,8 @@ use crate::TokenId;
 use crate::backend::Backend;
 use crate::evaluator::Evaluator;
 use crate::sample::Sampler;
+use crate::speculate::draft::TARGET;
 use crate::speculate::scheduler::{Match, Tally};
-
-/// The root of the evaluator whose prompts are searched.
-const TARGET: usize = 0;
 
 /// Lookups for the rows of a batch.
 pub(in crate::speculate) struct LookupDraft {

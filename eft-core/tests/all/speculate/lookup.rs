@@ -1,5 +1,5 @@
 //! Drafts that are looked up in the prompt and in the text: texts are those of plain decoding, whatever is found.
-// For its unit tests.
+// For its unit tests: the library itself is compiled without its tests (`test = false` in Cargo.toml).
 #[allow(dead_code, reason = "only its tests are needed here")]
 #[path = "../../../src/speculate/lookup/index.rs"]
 mod index;
@@ -63,20 +63,12 @@ proptest! {
         block in prop::option::of(0usize..6),
     ) {
         let (target, speculative) = looked_up(seed).swap_remove(which);
-        let decoding = decoding.max_tokens(more);
-        let rows = prompts.len();
-        let plain = by_row(events(target.generate_batch(prompts.clone(), &decoding)), rows);
         let speculative = speculative.lookup(lookup).same_text();
         let speculative = match block {
             Some(tokens) => speculative.block(tokens),
             None => speculative,
         };
-        let together = by_row(events(speculative.generate_batch(prompts.clone(), &decoding)), rows);
-        for (got, expected) in together.iter().zip(&plain) {
-            assert_same(got, expected);
-        }
-        let alone = events(speculative.generate_batch(prompts[..1].to_vec(), &decoding));
-        assert_same(&by_row(alone, 1)[0], &plain[0]);
+        assert_same_texts(&target, &speculative, &prompts, &decoding.max_tokens(more));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 pub(crate) mod distribution;
 mod lookup;
 mod passes;
-// For its unit tests.
+// For its unit tests: the library itself is compiled without its tests (`test = false` in Cargo.toml).
 #[allow(dead_code, reason = "only its tests are needed here")]
 #[path = "../../../src/speculate/scheduler/mod.rs"]
 mod scheduler;
@@ -61,6 +61,24 @@ fn by_row(events: Vec<std::result::Result<Event, String>>, rows: usize) -> Vec<V
         of_row[event.row()].push(event);
     }
     of_row
+}
+
+/// The drafted texts are those of plain decoding, together and alone.
+fn assert_same_texts(
+    target: &Source<Host>,
+    speculative: &Speculative<Host>,
+    prompts: &[Vec<TokenId>],
+    decoding: &Decoding,
+) {
+    let rows = prompts.len();
+    let plain = by_row(events(target.generate_batch(prompts.to_vec(), decoding)), rows);
+    let together = by_row(events(speculative.generate_batch(prompts.to_vec(), decoding)), rows);
+    for (got, expected) in together.iter().zip(&plain) {
+        assert_same(got, expected);
+    }
+    // Alone, the first row draws the same random numbers.
+    let alone = events(speculative.generate_batch(prompts[..1].to_vec(), decoding));
+    assert_same(&by_row(alone, 1)[0], &plain[0]);
 }
 
 /// The same tokens, with the same reported numbers up to rounding.
@@ -155,16 +173,7 @@ proptest! {
         block in prop::option::of(0usize..6),
     ) {
         let (target, draft) = &combinations(seed)[which];
-        let rows = prompts.len();
-        let plain = by_row(events(target.generate_batch(prompts.clone(), &decoding)), rows);
-        let speculative = speculative(target, draft, block);
-        let together = by_row(events(speculative.generate_batch(prompts.clone(), &decoding)), rows);
-        for (got, expected) in together.iter().zip(&plain) {
-            assert_same(got, expected);
-        }
-        // Alone, the first row draws the same random numbers.
-        let alone = events(speculative.generate_batch(prompts[..1].to_vec(), &decoding));
-        assert_same(&by_row(alone, 1)[0], &plain[0]);
+        assert_same_texts(target, &speculative(target, draft, block), &prompts, &decoding);
     }
 
     #[test]
