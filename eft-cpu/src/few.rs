@@ -2,14 +2,11 @@
 //! integers.
 use std::ops::Range;
 
-use fearless_simd::{Simd, SimdBase, SimdFloat, SimdInt, f32x8, i8x32, u8x32};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x8};
 
 use super::activations::{GROUP, QuantisedActivations};
 use super::blocks::{ORDER, SuperBlock};
 use super::level::Dot;
-
-/// The largest number of rows.
-pub(super) const FEW: usize = 4;
 
 /// How many bytes ahead of the block that is being multiplied memory is asked for. The processor's own prefetching does not
 /// cover the latency, since a block takes about as long to compute as to read.
@@ -62,7 +59,7 @@ impl SuperRows {
     }
 }
 
-/// Multiplies up to [`FEW`] rows with the weights of a range of outputs.
+/// Multiplies up to [`Dot::FEW`] rows with the weights of a range of outputs.
 #[inline(always)]
 pub(super) fn product<S: Simd, D: Dot<S>, B: SuperBlock>(
     simd: S,
@@ -76,10 +73,13 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: SuperBlock>(
         1 => sums::<S, D, B, 1>(simd, weights, x, outputs, out),
         2 => sums::<S, D, B, 2>(simd, weights, x, outputs, out),
         3 => sums::<S, D, B, 3>(simd, weights, x, outputs, out),
-        _ => sums::<S, D, B, FEW>(simd, weights, x, outputs, out),
+        5 | 6 if D::FEW > 4 => sums::<S, D, B, 6>(simd, weights, x, outputs, out),
+        7.. if D::FEW > 4 => sums::<S, D, B, 8>(simd, weights, x, outputs, out),
+        _ => sums::<S, D, B, 4>(simd, weights, x, outputs, out),
     }
 }
 
+/// The same with up to `M` rows; if there are fewer, the last one is computed several times.
 #[inline(always)]
 fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
     simd: S,
@@ -93,14 +93,14 @@ fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
         || {
             let mut rows: [&[Super]; M] = [&[]; M];
             for (m, row) in rows.iter_mut().enumerate() {
-                *row = x.row(m);
+                *row = x.row(m.min(out.len() - 1));
             }
             let bytes = x.supers * B::BYTES;
             for (i, output) in outputs.enumerate() {
                 let weights = &weights[output * bytes..][..bytes];
                 let sums = output_sums::<S, D, B, M>(simd, weights, &rows);
-                for m in 0..M {
-                    out[m][i] = sums[m];
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    out[i] = sum;
                 }
             }
         },
@@ -114,7 +114,7 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
     weights: &[u8],
     rows: &[&[Super]; M],
 ) -> [f32; M] {
-    let zero = f32x8::splat(simd, 0.0);
+    let zero = D::Floats::simd_from(simd, 0.0);
     let mut sums = [zero; M];
     for (i, block) in weights.chunks_exact(B::BYTES).enumerate() {
         for line in 0..B::BYTES.div_ceil(64) {
@@ -122,28 +122,34 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
         }
         let all = B::scales::<S, D>(simd, block);
         let mut products = [zero; M];
-        for group in 0..8 {
-            let codes = B::codes(simd, block, group);
-            let scales = all.scales[group / 4]
-                .swizzle_dyn_within_blocks(u8x32::from_slice(simd, &REPEAT[ORDER[group % 4]]));
+        for group in (0..8).step_by(D::GROUPS) {
+            let first = B::codes(simd, block, group);
+            // With vectors of one group it is not used, so nothing computes it.
+            let codes = D::codes(simd, first, B::codes(simd, block, (group + 1) % 8));
+            let repeat = <D::Scales as Bytes>::Bytes::from_slice(
+                simd,
+                &REPEAT.as_flattened()[32 * (group % 4)..][..32 * D::GROUPS],
+            );
+            let scales = D::repeated_scales(simd, all.scales[group / 4]).swizzle_dyn_within_blocks(repeat);
             for m in 0..M {
                 let x = &rows[m][i];
-                let dot = D::dot_scaled(simd, codes, i8x32::from_slice(simd, &x.codes[group]), scales);
-                let scale = f32x8::from_slice(simd, &x.scales[group]);
-                products[m] = dot.to_float::<f32x8<S>>().mul_add(scale, products[m]);
+                let x_codes = &x.codes.as_flattened()[32 * group..][..32 * D::GROUPS];
+                let dot = D::dot_scaled(simd, codes, D::Activations::from_slice(simd, x_codes), scales);
+                let scale = &x.scales.as_flattened()[8 * group..][..8 * D::GROUPS];
+                products[m] = dot.to_float::<D::Floats>().mul_add(D::Floats::from_slice(simd, scale), products[m]);
             }
         }
         let [first, last] = all.offsets;
         for m in 0..M {
             let of_x = &rows[m][i].sums;
-            let offsets = if B::HALF_SCALES {
+            let of_groups = if B::HALF_SCALES {
                 let last = last * f32x8::from_slice(simd, &of_x[1]);
                 first.mul_add(f32x8::from_slice(simd, &of_x[0]), last)
             } else {
                 first * f32x8::from_slice(simd, &of_x[2])
             };
             sums[m] = products[m].mul_add(all.scale, sums[m]);
-            sums[m] = offsets.mul_add(all.offset, sums[m]);
+            sums[m] = D::first_group(simd, of_groups).mul_add(all.offset, sums[m]);
         }
     }
     let mut out = [0.0; M];
@@ -153,12 +159,12 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
     out
 }
 
-/// For each of four numbers of 32 bits, the byte indices that repeat it.
+/// For each of four groups, the byte indices that repeat its number of 32 bits among four in the order of [`ORDER`].
 static REPEAT: [[u8; 32]; 4] = {
     let mut indices = [[0; 32]; 4];
     let mut i = 0;
     while i < 4 * 32 {
-        indices[i / 32][i % 32] = (4 * (i / 32) + i % 4) as u8;
+        indices[i / 32][i % 32] = (4 * ORDER[i / 32] + i % 4) as u8;
         i += 1;
     }
     indices

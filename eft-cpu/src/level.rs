@@ -1,7 +1,7 @@
 //! Computations that are compiled for several sets of vector instructions, and the operations that differ between these.
 use fearless_simd::{
-    Bytes, Level, Simd, SimdBase, SimdCombine, SimdInt, SimdSplit, SimdWiden, f32x8, i8x16, i8x32, i16x16,
-    i32x8, u8x16, u8x32, u16x8, u16x16,
+    Bytes, Level, Simd, SimdBase, SimdCombine, SimdCvtFloat, SimdFloat, SimdInt, SimdSplit, SimdWiden, f32x8,
+    i8x16, i8x32, i16x16, i32x8, u8x16, u8x32, u16x8, u16x16, u32x8,
 };
 
 use super::instructions;
@@ -21,7 +21,7 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Whether sixteen sums and their operands fit the registers.
     const MANY_REGISTERS: bool = false;
 
-    /// Whether a [`Sum`](Self::Sum) has only 16 bits for two products, so that a few large ones fill it.
+    /// Whether [`add_products`](Self::add_products) sums two products in only 16 bits, so that a few large ones fill a sum.
     const NARROW_SUMS: bool = false;
 
     /// Whether [`dot_bytes`](Self::dot_bytes) takes codes of eight bits as signed numbers.
@@ -30,25 +30,82 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Whether [`add_products`](Self::add_products) takes codes of eight bits too.
     const ADDS_BYTES: bool = false;
 
-    /// Sums of products of codes and activations, not yet added up to eight lanes.
-    type Sum: Copy;
+    /// The number of groups of 32 codes, or of eight floats, in a vector: 1 or 2.
+    const GROUPS: usize;
+
+    /// Up to this number of rows, their sums fit the registers beside unpacked weights. [`sizes`] returns it.
+    const FEW: usize = FEW;
+
+    /// A vector of 8 floats for each group.
+    type Floats: SimdFloat<S, Element = f32> + SimdCvtFloat<Self::Sums>;
+
+    /// Eight sums of products for each group. Lane `i` of a group has the products of its columns from `4·i` up to
+    /// `4·i + 4`.
+    type Sums: SimdInt<S, Element = i32>;
+
+    /// 32 codes for each group.
+    type Codes: SimdInt<S, Element = u8>;
+
+    /// 32 activations for each group.
+    type Activations: SimdInt<S, Element = i8>;
+
+    /// 16 scales for each group.
+    type Scales: SimdInt<S, Element = i16>;
+
+    /// Sums of products, not yet added up to [`Sums`](Self::Sums).
+    type Unsummed: Copy;
+
+    /// Makes a vector of the codes of each group: of the first one alone if there is one.
+    fn codes(simd: S, first: u8x32<S>, second: u8x32<S>) -> Self::Codes;
+
+    /// Repeats four codes eight times for each group.
+    fn four_codes(simd: S, codes: [u8; 4]) -> Self::Codes;
+
+    /// Repeats 32 activations for each group.
+    fn repeated(simd: S, activations: &[i8; 32]) -> Self::Activations;
+
+    /// Repeats 16 scales for each group.
+    fn repeated_scales(simd: S, scales: i16x16<S>) -> Self::Scales;
+
+    /// Makes a vector of the floats of its first group, and zeros.
+    fn first_group(simd: S, floats: f32x8<S>) -> Self::Floats;
+
+    /// Adds the groups of a vector.
+    fn folded(simd: S, floats: Self::Floats) -> f32x8<S>;
+
+    /// Repeats the two scales of each group four times each.
+    fn scales_of_halves(simd: S, scales: &[[f32; 2]]) -> Self::Floats;
+
+    /// Adds up the floats of each group.
+    fn sums_of_groups(simd: S, floats: Self::Floats) -> [f32; 2];
 
     /// Sums of no products.
-    fn zero(simd: S) -> Self::Sum;
+    fn zero(simd: S) -> Self::Unsummed;
 
-    /// Adds the products of 32 codes of less than seven bits with 32 activations.
-    fn add_products(simd: S, sum: Self::Sum, codes: u8x32<S>, activations: i8x32<S>) -> Self::Sum;
+    /// Adds the products of codes of less than seven bits with activations.
+    fn add_products(simd: S, sum: Self::Unsummed, codes: Self::Codes, activations: Self::Activations) -> Self::Unsummed;
 
-    /// Adds sums up to eight lanes: lane `i` has the products of the columns from `4·i` up to `4·i + 4`.
-    fn lanes(simd: S, sum: Self::Sum) -> i32x8<S>;
+    /// Adds sums up to eight lanes a group.
+    fn summed(simd: S, sum: Self::Unsummed) -> Self::Sums;
 
-    /// The dot product of 32 codes of up to eight bits and 32 activations, in the lanes of [`lanes`](Self::lanes).
-    fn dot_bytes(simd: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S>;
+    /// The products of codes of up to eight bits with activations.
+    fn dot_bytes(simd: S, codes: Self::Codes, activations: Self::Activations) -> Self::Sums;
 
-    /// The dot product of 32 codes of less than seven bits and 32 activations. The products of the first 16 columns are
-    /// multiplied with the first eight scales, which must be equal, and the others with the last eight. The lanes are
-    /// those of [`lanes`](Self::lanes).
-    fn dot_scaled(simd: S, codes: u8x32<S>, activations: i8x32<S>, scales: i16x16<S>) -> i32x8<S>;
+    /// The products of codes of less than seven bits with activations. In each group, the products of the first 16 columns
+    /// are multiplied with the first eight scales, which must be equal, and the others with the last eight.
+    fn dot_scaled(simd: S, codes: Self::Codes, activations: Self::Activations, scales: Self::Scales) -> Self::Sums;
+
+    /// Reads as many little-endian f32 as a vector of floats has lanes.
+    fn f32_floats(simd: S, bytes: &[u8]) -> Self::Floats;
+
+    /// The same with f16.
+    fn f16_floats(simd: S, bytes: &[u8]) -> Self::Floats;
+
+    /// The same with bf16.
+    fn bf16_floats(simd: S, bytes: &[u8]) -> Self::Floats;
+
+    /// The same with bytes, which are signed integers.
+    fn i8_floats(simd: S, codes: &[u8]) -> Self::Floats;
 
     /// Asks for memory that will be read soon. Any address is allowed.
     #[inline(always)]
@@ -60,24 +117,6 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Converts eight little-endian f16 to f32.
     fn f16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S>;
 
-    /// Converts eight bytes, which are signed integers, to f32.
-    #[inline(always)]
-    fn i8x8_to_f32(simd: S, codes: &[u8; 8]) -> f32x8<S> {
-        let mut filled = [0; 16];
-        filled[..8].copy_from_slice(codes);
-        let (first, _) = u8x16::from_slice(simd, &filled).bitcast::<i8x16<S>>().widen();
-        let (first, last) = first.widen();
-        first.combine(last).to_float()
-    }
-
-    /// Converts eight little-endian bf16 to f32.
-    #[inline(always)]
-    fn bf16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S> {
-        let zero = u8x16::splat(simd, 0).bitcast::<u16x8<S>>();
-        let (first, last) = zero.interleave(u8x16::from_slice(simd, bits).bitcast::<u16x8<S>>());
-        first.combine(last).bitcast()
-    }
-
     /// Spreads 32 bits over 32 bytes: 16 for a set bit, 0 for any other. These are the fifth bits of 5-bit codes.
     fn fifth_bits(simd: S, bits: [u8; 4]) -> u8x32<S>;
 }
@@ -85,6 +124,21 @@ pub(super) trait Dot<S: Simd>: Copy {
 /// Runs a kernel with the instructions that are chosen on this thread.
 pub(super) fn run(kernel: impl Kernel) {
     run_at(instructions::current(), kernel);
+}
+
+/// [`Dot::FEW`] with vectors of one group, and with vectors of two groups, of which there are more.
+const FEW: usize = 4;
+#[cfg(target_arch = "x86_64")]
+const FEW_IN_PAIRS: usize = 8;
+
+/// Returns [`Dot::GROUPS`] and [`Dot::FEW`] of these instructions.
+pub(super) fn sizes(level: Level) -> (usize, usize) {
+    #[cfg(target_arch = "x86_64")]
+    if level.as_avx512().is_some() {
+        return (2, FEW_IN_PAIRS);
+    }
+    let _ = level;
+    (1, FEW)
 }
 
 /// Runs a kernel with the instructions of `level`.
@@ -121,15 +175,62 @@ pub(super) fn run_at(level: Level, kernel: impl Kernel) {
 struct Portable;
 
 impl<S: Simd> Dot<S> for Portable {
-    type Sum = i32x8<S>;
+    const GROUPS: usize = 1;
+
+    type Floats = f32x8<S>;
+    type Sums = i32x8<S>;
+    type Codes = u8x32<S>;
+    type Activations = i8x32<S>;
+    type Scales = i16x16<S>;
+    type Unsummed = i32x8<S>;
 
     #[inline(always)]
-    fn zero(simd: S) -> Self::Sum {
+    fn codes(_: S, first: u8x32<S>, _: u8x32<S>) -> Self::Codes {
+        first
+    }
+
+    #[inline(always)]
+    fn four_codes(simd: S, codes: [u8; 4]) -> Self::Codes {
+        u32x8::splat(simd, u32::from_le_bytes(codes)).bitcast()
+    }
+
+    #[inline(always)]
+    fn repeated(simd: S, activations: &[i8; 32]) -> Self::Activations {
+        i8x32::from_slice(simd, activations)
+    }
+
+    #[inline(always)]
+    fn repeated_scales(_: S, scales: i16x16<S>) -> Self::Scales {
+        scales
+    }
+
+    #[inline(always)]
+    fn first_group(_: S, floats: f32x8<S>) -> Self::Floats {
+        floats
+    }
+
+    #[inline(always)]
+    fn folded(_: S, floats: Self::Floats) -> f32x8<S> {
+        floats
+    }
+
+    #[inline(always)]
+    fn scales_of_halves(simd: S, scales: &[[f32; 2]]) -> Self::Floats {
+        f32x8::from_fn(simd, |i| scales[0][i / 4])
+    }
+
+    #[inline(always)]
+    fn sums_of_groups(_: S, floats: Self::Floats) -> [f32; 2] {
+        [floats.reduce_sum(), 0.0]
+    }
+
+    #[inline(always)]
+    fn zero(simd: S) -> Self::Unsummed {
         i32x8::splat(simd, 0)
     }
 
     #[inline(always)]
-    fn add_products(_: S, sum: Self::Sum, codes: u8x32<S>, activations: i8x32<S>) -> Self::Sum {
+    fn add_products(_: S, sum: Self::Unsummed, codes: u8x32<S>, activations: i8x32<S>) -> Self::Unsummed {
         let (first_codes, last_codes) = codes.widen();
         let (first, last) = activations.widen();
         // A product is at most 63 · 127, so a sum of two fits in 16 bits.
@@ -143,12 +244,12 @@ impl<S: Simd> Dot<S> for Portable {
     }
 
     #[inline(always)]
-    fn lanes(_: S, sum: Self::Sum) -> i32x8<S> {
+    fn summed(_: S, sum: Self::Unsummed) -> Self::Sums {
         sum
     }
 
     #[inline(always)]
-    fn dot_scaled(simd: S, codes: u8x32<S>, activations: i8x32<S>, scales: i16x16<S>) -> i32x8<S> {
+    fn dot_scaled(simd: S, codes: u8x32<S>, activations: i8x32<S>, scales: i16x16<S>) -> Self::Sums {
         let ((first, _), (last, _)) = {
             let (first, last) = scales.widen();
             (first.split(), last.split())
@@ -158,7 +259,7 @@ impl<S: Simd> Dot<S> for Portable {
     }
 
     #[inline(always)]
-    fn dot_bytes(_: S, codes: u8x32<S>, activations: i8x32<S>) -> i32x8<S> {
+    fn dot_bytes(_: S, codes: u8x32<S>, activations: i8x32<S>) -> Self::Sums {
         let (first_codes, last_codes) = codes.widen();
         let (first, last) = activations.widen();
         // A product is at most 255 · 127, which fits in 16 bits, but a sum of two does not.
@@ -168,6 +269,33 @@ impl<S: Simd> Dot<S> for Portable {
         };
         let (first, last) = (pairs(first_codes, first), pairs(last_codes, last));
         first.unzip_low(last) + first.unzip_high(last)
+    }
+
+    #[inline(always)]
+    fn f32_floats(simd: S, bytes: &[u8]) -> Self::Floats {
+        u8x32::from_slice(simd, bytes).bitcast()
+    }
+
+    #[inline(always)]
+    fn f16_floats(simd: S, bytes: &[u8]) -> Self::Floats {
+        let numbers = bytes.as_chunks().0;
+        f32x8::from_fn(simd, |i| <Self as Dot<S>>::f16_to_f32(simd, numbers[i]))
+    }
+
+    #[inline(always)]
+    fn i8_floats(simd: S, codes: &[u8]) -> Self::Floats {
+        let mut filled = [0; 16];
+        filled[..8].copy_from_slice(codes);
+        let (first, _) = u8x16::from_slice(simd, &filled).bitcast::<i8x16<S>>().widen();
+        let (first, last) = first.widen();
+        first.combine(last).to_float()
+    }
+
+    #[inline(always)]
+    fn bf16_floats(simd: S, bytes: &[u8]) -> Self::Floats {
+        let zero = u8x16::splat(simd, 0).bitcast::<u16x8<S>>();
+        let (first, last) = zero.interleave(u8x16::from_slice(simd, bytes).bitcast::<u16x8<S>>());
+        first.combine(last).bitcast()
     }
 
     #[inline(always)]

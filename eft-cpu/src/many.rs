@@ -1,8 +1,8 @@
-//! Products of many rows: the activations of eight rows lie side by side, so that a lane belongs to one row, and a few
-//! codes of an output are multiplied with all eight at once.
+//! Products of many rows: the activations of eight or sixteen rows lie side by side, so that a lane belongs to one row, and
+//! a few codes of an output are multiplied with all of them at once.
 use std::ops::Range;
 
-use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdInt, f32x8, i8x32, i32x8, u8x32, u32x8};
+use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, SimdInt};
 use rayon::prelude::*;
 
 use super::activations::{GROUP, QuantisedActivations};
@@ -10,8 +10,6 @@ use super::blocks::{Block, Group, OUTPUTS};
 use super::level::Dot;
 use super::runs_in_parallel;
 
-/// The number of rows side by side.
-const LANES: usize = 8;
 /// The number of blocks of rows multiplied at once.
 const BLOCKS: usize = 4;
 /// The number of groups of columns that are unpacked at once. With the rows that they are multiplied with, they fit
@@ -22,36 +20,36 @@ const TILES: usize = 4;
 /// The number of activations from which arranging them is split over threads.
 const PARALLEL_THRESHOLD: usize = 1 << 16;
 
-/// Rows of activations, eight side by side.
-pub(super) struct RowBlocks {
+/// Rows of activations, of which `LANES` lie side by side: as many as a vector has floats.
+pub(super) struct RowBlocks<const LANES: usize> {
     /// The number of groups in a row.
     pub(super) groups: usize,
-    blocks: Vec<Lanes>,
+    blocks: Vec<Lanes<LANES>>,
 }
 
-/// 32 columns of eight rows.
+/// 32 columns of `LANES` rows.
 #[derive(Debug, Clone, Copy)]
-#[repr(align(32))]
-struct Lanes {
-    /// Four columns of eight rows, then the next four columns of these rows, and so on.
-    codes: [[i8; 4 * LANES]; GROUP / 4],
+#[repr(align(64))]
+struct Lanes<const LANES: usize> {
+    /// Four columns of all rows, then the next four columns of these rows, and so on.
+    codes: [[[i8; 4]; LANES]; GROUP / 4],
     /// For each row, the scale of its codes.
     scales: [f32; LANES],
     /// For each row, the sum of the dequantised entries of the first 16 columns, then of the last 16, then of all.
     sums: [[f32; LANES]; 3],
 }
 
-impl RowBlocks {
-    /// Rearranges rows. Those that are missing to a multiple of eight are zero.
+impl<const LANES: usize> RowBlocks<LANES> {
+    /// Rearranges rows. Those that are missing to a multiple of `LANES` are zero.
     pub(super) fn new(x: &QuantisedActivations) -> Self {
         let groups = x.groups;
-        let zero = Lanes { codes: [[0; 32]; 8], scales: [0.0; 8], sums: [[0.0; 8]; 3] };
+        let zero = Lanes { codes: [[[0; 4]; LANES]; 8], scales: [0.0; LANES], sums: [[0.0; LANES]; 3] };
         let mut blocks = vec![zero; x.rows().div_ceil(LANES) * groups];
-        let fill = |(i, block): (usize, &mut [Lanes])| {
+        let fill = |(i, block): (usize, &mut [Lanes<LANES>])| {
             for lane in 0..LANES.min(x.rows() - i * LANES) {
                 for (group, lanes) in x.row(i * LANES + lane).iter().zip(&mut *block) {
                     for (codes, all) in group.codes.as_chunks::<4>().0.iter().zip(&mut lanes.codes) {
-                        all.as_chunks_mut().0[lane] = *codes;
+                        all[lane] = *codes;
                     }
                     let [first, last] = [group.sums[0], group.sums[4]];
                     lanes.scales[lane] = group.scale;
@@ -70,17 +68,17 @@ impl RowBlocks {
     }
 
     /// The groups from `start` on of a block of rows.
-    fn block(&self, block: usize, start: usize) -> &[Lanes] {
+    fn block(&self, block: usize, start: usize) -> &[Lanes<LANES>] {
         &self.blocks[block * self.groups + start..(block + 1) * self.groups]
     }
 }
 
 /// Multiplies all rows with the weights of a range of outputs.
 #[inline(always)]
-pub(super) fn product<S: Simd, D: Dot<S>, B: Block>(
+pub(super) fn product<S: Simd, D: Dot<S>, B: Block, const LANES: usize>(
     simd: S,
     weights: &[u8],
-    x: &RowBlocks,
+    x: &RowBlocks<LANES>,
     outputs: Range<usize>,
     out: &mut [&mut [f32]],
 ) {
@@ -110,10 +108,10 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block>(
                 let at_once = at_most.min(blocks - block);
                 block += at_once;
                 match at_once {
-                    1 => tiles::<S, D, B, 1>(simd, at, blocks, sums),
-                    2 => tiles::<S, D, B, 2>(simd, at, blocks, sums),
-                    3 => tiles::<S, D, B, 3>(simd, at, blocks, sums),
-                    _ => tiles::<S, D, B, BLOCKS>(simd, at, blocks, sums),
+                    1 => tiles::<S, D, B, LANES, 1>(simd, at, blocks, sums),
+                    2 => tiles::<S, D, B, LANES, 2>(simd, at, blocks, sums),
+                    3 => tiles::<S, D, B, LANES, 3>(simd, at, blocks, sums),
+                    _ => tiles::<S, D, B, LANES, BLOCKS>(simd, at, blocks, sums),
                 }
             }
         }
@@ -128,9 +126,9 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block>(
 
 /// What one call of [`tile_sums`] multiplies.
 #[derive(Clone, Copy)]
-struct Tile<'a> {
+struct Tile<'a, const LANES: usize> {
     tile: &'a [Group],
-    x: &'a RowBlocks,
+    x: &'a RowBlocks<LANES>,
     /// The first group of columns, and the number of groups.
     start: usize,
     groups: usize,
@@ -143,60 +141,74 @@ struct Tile<'a> {
 /// Adds the products of a tile with `M` blocks of rows to `sums`, which has `stride` entries for each output. Depends on
 /// the kind of block only by constants, so that it is compiled once for similar kinds.
 #[inline(always)]
-fn tiles<S: Simd, D: Dot<S>, B: Block, const M: usize>(
+fn tiles<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const M: usize>(
     simd: S,
-    at: Tile<'_>,
+    at: Tile<'_, LANES>,
     stride: usize,
     sums: &mut [[f32; LANES]],
 ) {
     match (B::HALF_SCALES, B::LARGEST) {
-        (false, 0..=15) => tile_sums::<S, D, false, 8, M>(simd, at, stride, sums),
-        (false, 16..=31) => tile_sums::<S, D, false, 4, M>(simd, at, stride, sums),
-        (false, 32..=63) => tile_sums::<S, D, false, 2, M>(simd, at, stride, sums),
-        (false, _) if D::ADDS_BYTES => tile_sums::<S, D, false, 8, M>(simd, at, stride, sums),
-        (false, _) => tile_sums::<S, D, false, 0, M>(simd, at, stride, sums),
-        (true, 0..=31) => tile_sums::<S, D, true, 4, M>(simd, at, stride, sums),
-        (true, 32..=63) => tile_sums::<S, D, true, 2, M>(simd, at, stride, sums),
-        (true, _) => tile_sums::<S, D, true, 0, M>(simd, at, stride, sums),
+        (false, 0..=15) => tile_sums::<S, D, LANES, false, 8, M>(simd, at, stride, sums),
+        (false, 16..=31) => tile_sums::<S, D, LANES, false, 4, M>(simd, at, stride, sums),
+        (false, 32..=63) => tile_sums::<S, D, LANES, false, 2, M>(simd, at, stride, sums),
+        (false, _) if D::ADDS_BYTES => tile_sums::<S, D, LANES, false, 8, M>(simd, at, stride, sums),
+        (false, _) => tile_sums::<S, D, LANES, false, 0, M>(simd, at, stride, sums),
+        (true, 0..=31) => tile_sums::<S, D, LANES, true, 4, M>(simd, at, stride, sums),
+        (true, 32..=63) => tile_sums::<S, D, LANES, true, 2, M>(simd, at, stride, sums),
+        (true, _) => tile_sums::<S, D, LANES, true, 0, M>(simd, at, stride, sums),
     }
 }
 
 /// See [`tiles`]. Up to `LIMIT` pairs of products fit in 16 bits, even with the largest codes and activations. With a limit
 /// of 0, codes have eight bits.
 #[inline(always)]
-fn tile_sums<S: Simd, D: Dot<S>, const HALF_SCALES: bool, const LIMIT: usize, const M: usize>(
+fn tile_sums<
+    S: Simd,
+    D: Dot<S>,
+    const LANES: usize,
+    const HALF_SCALES: bool,
+    const LIMIT: usize,
+    const M: usize,
+>(
     simd: S,
-    at: Tile<'_>,
+    at: Tile<'_, LANES>,
     stride: usize,
     sums: &mut [[f32; LANES]],
 ) {
     simd.vectorize(
         #[inline(always)]
         || {
-            let mut rows: [&[Lanes]; M] = [&[]; M];
+            let mut rows: [&[Lanes<LANES>]; M] = [&[]; M];
             for (m, row) in rows.iter_mut().enumerate() {
                 *row = &at.x.block(at.block + m, at.start)[..at.groups];
             }
             for output in 0..at.count {
                 let tile = &at.tile[output / OUTPUTS * CHUNK..][..at.groups];
                 let sums = &mut sums[output * stride..][..M];
-                output_sums::<S, D, HALF_SCALES, LIMIT, M>(simd, tile, output % OUTPUTS, &rows, sums);
+                output_sums::<S, D, LANES, HALF_SCALES, LIMIT, M>(simd, tile, output % OUTPUTS, &rows, sums);
             }
         },
     );
 }
 
 #[inline(always)]
-fn output_sums<S: Simd, D: Dot<S>, const HALF_SCALES: bool, const LIMIT: usize, const M: usize>(
+fn output_sums<
+    S: Simd,
+    D: Dot<S>,
+    const LANES: usize,
+    const HALF_SCALES: bool,
+    const LIMIT: usize,
+    const M: usize,
+>(
     simd: S,
     tile: &[Group],
     output: usize,
-    rows: &[&[Lanes]; M],
+    rows: &[&[Lanes<LANES>]; M],
     to: &mut [[f32; LANES]],
 ) {
-    let mut sums = [f32x8::splat(simd, 0.0); M];
+    let mut sums = [D::Floats::simd_from(simd, 0.0); M];
     for m in 0..M {
-        sums[m] = f32x8::from_slice(simd, &to[m]);
+        sums[m] = D::Floats::from_slice(simd, &to[m]);
     }
     for (i, group) in tile.iter().enumerate() {
         let codes = group.codes[output].as_chunks::<4>().0;
@@ -206,23 +218,23 @@ fn output_sums<S: Simd, D: Dot<S>, const HALF_SCALES: bool, const LIMIT: usize, 
             for (half, (scale, offset)) in
                 [(first_scale, first_offset), (last_scale, last_offset)].into_iter().enumerate()
             {
-                let mut dot = [i32x8::splat(simd, 0); M];
-                dots::<S, D, LIMIT, M, 4>(simd, codes, rows, i, 4 * half, &mut dot);
+                let mut dot = [D::Sums::simd_from(simd, 0); M];
+                dots::<S, D, LANES, LIMIT, M, 4>(simd, codes, rows, i, 4 * half, &mut dot);
                 for m in 0..M {
                     let x = &rows[m][i];
-                    let scaled = dot[m].to_float::<f32x8<S>>() * scale;
-                    sums[m] = scaled.mul_add(f32x8::from_slice(simd, &x.scales), sums[m]);
-                    sums[m] = f32x8::from_slice(simd, &x.sums[half]).mul_add(offset, sums[m]);
+                    let scaled = dot[m].to_float::<D::Floats>() * scale;
+                    sums[m] = scaled.mul_add(D::Floats::from_slice(simd, &x.scales), sums[m]);
+                    sums[m] = D::Floats::from_slice(simd, &x.sums[half]).mul_add(offset, sums[m]);
                 }
             }
         } else {
-            let mut all = [i32x8::splat(simd, 0); M];
-            dots::<S, D, LIMIT, M, 8>(simd, codes, rows, i, 0, &mut all);
+            let mut all = [D::Sums::simd_from(simd, 0); M];
+            dots::<S, D, LANES, LIMIT, M, 8>(simd, codes, rows, i, 0, &mut all);
             for m in 0..M {
                 let x = &rows[m][i];
-                let scaled = all[m].to_float::<f32x8<S>>() * first_scale;
-                sums[m] = scaled.mul_add(f32x8::from_slice(simd, &x.scales), sums[m]);
-                sums[m] = f32x8::from_slice(simd, &x.sums[2]).mul_add(first_offset, sums[m]);
+                let scaled = all[m].to_float::<D::Floats>() * first_scale;
+                sums[m] = scaled.mul_add(D::Floats::from_slice(simd, &x.scales), sums[m]);
+                sums[m] = D::Floats::from_slice(simd, &x.sums[2]).mul_add(first_offset, sums[m]);
             }
         }
     }
@@ -233,26 +245,33 @@ fn output_sums<S: Simd, D: Dot<S>, const HALF_SCALES: bool, const LIMIT: usize, 
 
 /// Adds the products of `N` times four columns, from the four of index `from` on, of group `i`, to `to`.
 #[inline(always)]
-fn dots<S: Simd, D: Dot<S>, const LIMIT: usize, const M: usize, const N: usize>(
+fn dots<
+    S: Simd,
+    D: Dot<S>,
+    const LANES: usize,
+    const LIMIT: usize,
+    const M: usize,
+    const N: usize,
+>(
     simd: S,
     codes: &[[u8; 4]],
-    rows: &[&[Lanes]; M],
+    rows: &[&[Lanes<LANES>]; M],
     i: usize,
     from: usize,
-    to: &mut [i32x8<S>; M],
+    to: &mut [D::Sums; M],
 ) {
     if LIMIT == 0 || D::NARROW_SUMS && LIMIT <= 4 {
         // Codes rather than sums are held in registers, because the sums are soon complete.
         let step = if LIMIT == 0 { 1 } else { LIMIT };
         for from in (from..from + N).step_by(step) {
-            let mut held = [u8x32::splat(simd, 0); 4];
+            let mut held = [D::Codes::simd_from(simd, 0); 4];
             for (held, codes) in held.iter_mut().zip(&codes[from..from + step]) {
-                *held = repeated(simd, *codes);
+                *held = D::four_codes(simd, *codes);
             }
             for m in 0..M {
                 let mut sum = D::zero(simd);
                 for (n, held) in held.iter().enumerate().take(step) {
-                    let x = i8x32::from_slice(simd, &rows[m][i].codes[from + n]);
+                    let x = activations::<S, D, LANES>(simd, &rows[m][i], from + n);
                     if LIMIT == 0 {
                         to[m] += D::dot_bytes(simd, *held, x);
                     } else {
@@ -260,27 +279,31 @@ fn dots<S: Simd, D: Dot<S>, const LIMIT: usize, const M: usize, const N: usize>(
                     }
                 }
                 if LIMIT > 0 {
-                    to[m] += D::lanes(simd, sum);
+                    to[m] += D::summed(simd, sum);
                 }
             }
         }
     } else {
         let mut sums = [D::zero(simd); M];
         for n in from..from + N {
-            let codes = repeated(simd, codes[n]);
+            let codes = D::four_codes(simd, codes[n]);
             for m in 0..M {
-                let x = i8x32::from_slice(simd, &rows[m][i].codes[n]);
+                let x = activations::<S, D, LANES>(simd, &rows[m][i], n);
                 sums[m] = D::add_products(simd, sums[m], codes, x);
             }
         }
         for m in 0..M {
-            to[m] += D::lanes(simd, sums[m]);
+            to[m] += D::summed(simd, sums[m]);
         }
     }
 }
 
-/// Repeats four codes for eight rows.
+/// The four columns from `4·four` on of all rows.
 #[inline(always)]
-fn repeated<S: Simd>(simd: S, codes: [u8; 4]) -> u8x32<S> {
-    u32x8::splat(simd, u32::from_le_bytes(codes)).bitcast()
+fn activations<S: Simd, D: Dot<S>, const LANES: usize>(
+    simd: S,
+    lanes: &Lanes<LANES>,
+    four: usize,
+) -> D::Activations {
+    D::Activations::from_slice(simd, lanes.codes[four].as_flattened())
 }

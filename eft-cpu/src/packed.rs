@@ -8,10 +8,10 @@ use super::activations::QuantisedActivations;
 use super::blocks::{
     Block, Coded, Group, IQ4NL, IQ4XS, MXFP4, OUTPUTS, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
 };
-use super::few::{self, FEW, SuperRows};
-use super::level::{Dot, Kernel};
+use super::few::{self, SuperRows};
+use super::level::{self, Dot, Kernel};
 use super::many::{self, RowBlocks};
-use super::tiles;
+use super::{instructions, tiles};
 
 /// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind: the second
 /// expression for kinds of super-blocks, the first for all others. All kinds that are unpacked to [`Coded`] blocks before
@@ -94,7 +94,10 @@ const UNPACKED: usize = 16;
 pub(super) enum Input {
     /// A few rows: as they are, for blocks of 32 entries, and arranged for blocks of 256.
     Few(QuantisedActivations, Option<SuperRows>),
-    Many(RowBlocks),
+    /// Many rows, for vectors of eight floats.
+    Eights(RowBlocks<8>),
+    /// Many rows, for vectors of sixteen.
+    Sixteens(RowBlocks<16>),
 }
 
 impl Input {
@@ -102,8 +105,12 @@ impl Input {
     /// of the entries in a block of each kind.
     pub(super) fn new(x: &[f32], columns: usize, mut kinds: impl Iterator<Item = Blocks>) -> Self {
         let quantised = QuantisedActivations::new(x, columns);
-        if quantised.rows() > FEW {
-            return Self::Many(RowBlocks::new(&quantised));
+        let (groups, few) = level::sizes(instructions::current());
+        if quantised.rows() > few {
+            return match groups {
+                1 => Self::Eights(RowBlocks::new(&quantised)),
+                _ => Self::Sixteens(RowBlocks::new(&quantised)),
+            };
         }
         let is_super =
             |kind| matches!(kind, Blocks::Q2K | Blocks::Q3K | Blocks::Q4K | Blocks::Q5K | Blocks::Q6K);
@@ -115,7 +122,8 @@ impl Input {
     fn groups(&self) -> usize {
         match self {
             Self::Few(x, _) => x.groups,
-            Self::Many(x) => x.groups,
+            Self::Eights(x) => x.groups,
+            Self::Sixteens(x) => x.groups,
         }
     }
 }
@@ -165,14 +173,11 @@ fn multiply<S: Simd, D: Dot<S>>(
     out: &mut [&mut [f32]],
 ) {
     match x {
-        Input::Many(x) => {
-            for_kind!(kind, B => simd.vectorize(
-                #[inline(always)]
-                || many::product::<S, D, B>(simd, weights, x, outputs, out),
-            ), simd.vectorize(
-                #[inline(always)]
-                || many::product::<S, D, B>(simd, weights, x, outputs, out),
-            ));
+        // The activations were arranged for these instructions, so only one of the two is reached.
+        Input::Eights(x) if D::GROUPS == 1 => many_rows::<S, D, 8>(simd, kind, weights, x, outputs, out),
+        Input::Sixteens(x) if D::GROUPS == 2 => many_rows::<S, D, 16>(simd, kind, weights, x, outputs, out),
+        Input::Eights(_) | Input::Sixteens(_) => {
+            unreachable!("the activations were arranged for other instructions")
         }
         Input::Few(x, supers) => {
             for_kind!(kind, B => simd.vectorize(
@@ -184,6 +189,25 @@ fn multiply<S: Simd, D: Dot<S>>(
             });
         }
     }
+}
+
+/// The same for many rows.
+#[inline(always)]
+fn many_rows<S: Simd, D: Dot<S>, const LANES: usize>(
+    simd: S,
+    kind: Blocks,
+    weights: &[u8],
+    x: &RowBlocks<LANES>,
+    outputs: Range<usize>,
+    out: &mut [&mut [f32]],
+) {
+    for_kind!(kind, B => simd.vectorize(
+        #[inline(always)]
+        || many::product::<S, D, B, LANES>(simd, weights, x, outputs, out),
+    ), simd.vectorize(
+        #[inline(always)]
+        || many::product::<S, D, B, LANES>(simd, weights, x, outputs, out),
+    ));
 }
 
 /// Dequantises rows of a matrix to f32.

@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use eft_models::Dtype;
-use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, f32x8, u8x32};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdFrom, u8x32};
 
 use super::level::{Dot, Kernel};
 
@@ -57,19 +57,17 @@ impl Kernel for Product<'_, '_> {
 
 /// A type of weights.
 trait Entry {
-    /// The size of an entry in bytes.
-    const BYTES: usize;
-    /// Eight entries. They are read as bytes, since weights in a file need not be aligned.
-    type Eight;
+    /// The bytes of an entry. Weights in a file need not be aligned.
+    type Bytes: AsRef<[u8]>;
 
-    /// Returns the whole eights at the start of `bytes`.
-    fn eights(bytes: &[u8]) -> &[Self::Eight];
+    /// Splits bytes into entries.
+    fn entries(bytes: &[u8]) -> &[Self::Bytes];
 
-    /// Converts eight entries to f32.
-    fn widen<S: Simd, D: Dot<S>>(simd: S, eight: &Self::Eight) -> f32x8<S>;
+    /// Converts as many entries to f32 as a vector has lanes.
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats;
 
-    /// Converts the entries of `bytes`, of which there are few, one at a time.
-    fn one_by_one(bytes: &[u8]) -> impl Iterator<Item = f32>;
+    /// Converts one entry to f32.
+    fn widen_one(entry: &Self::Bytes) -> f32;
 }
 
 struct F32;
@@ -77,62 +75,59 @@ struct F16;
 struct BF16;
 
 impl Entry for F32 {
-    const BYTES: usize = 4;
-    type Eight = [u8; 32];
+    type Bytes = [u8; 4];
 
     #[inline(always)]
-    fn eights(bytes: &[u8]) -> &[Self::Eight] {
+    fn entries(bytes: &[u8]) -> &[Self::Bytes] {
         bytes.as_chunks().0
     }
 
     #[inline(always)]
-    fn widen<S: Simd, D: Dot<S>>(simd: S, eight: &Self::Eight) -> f32x8<S> {
-        u8x32::from_slice(simd, eight).bitcast()
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats {
+        D::f32_floats(simd, entries.as_flattened())
     }
 
     #[inline(always)]
-    fn one_by_one(bytes: &[u8]) -> impl Iterator<Item = f32> {
-        bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
+    fn widen_one(entry: &Self::Bytes) -> f32 {
+        f32::from_le_bytes(*entry)
     }
 }
 
 impl Entry for F16 {
-    const BYTES: usize = 2;
-    type Eight = [u8; 16];
+    type Bytes = [u8; 2];
 
     #[inline(always)]
-    fn eights(bytes: &[u8]) -> &[Self::Eight] {
+    fn entries(bytes: &[u8]) -> &[Self::Bytes] {
         bytes.as_chunks().0
     }
 
     #[inline(always)]
-    fn widen<S: Simd, D: Dot<S>>(simd: S, eight: &Self::Eight) -> f32x8<S> {
-        D::f16x8_to_f32(simd, eight)
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats {
+        D::f16_floats(simd, entries.as_flattened())
     }
 
     #[inline(always)]
-    fn one_by_one(bytes: &[u8]) -> impl Iterator<Item = f32> {
-        bytes.as_chunks().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32())
+    fn widen_one(entry: &Self::Bytes) -> f32 {
+        half::f16::from_le_bytes(*entry).to_f32()
     }
 }
 
 impl Entry for BF16 {
-    const BYTES: usize = 2;
-    type Eight = [u8; 16];
+    type Bytes = [u8; 2];
 
     #[inline(always)]
-    fn eights(bytes: &[u8]) -> &[Self::Eight] {
+    fn entries(bytes: &[u8]) -> &[Self::Bytes] {
         bytes.as_chunks().0
     }
 
     #[inline(always)]
-    fn widen<S: Simd, D: Dot<S>>(simd: S, eight: &Self::Eight) -> f32x8<S> {
-        D::bf16x8_to_f32(simd, eight)
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats {
+        D::bf16_floats(simd, entries.as_flattened())
     }
 
     #[inline(always)]
-    fn one_by_one(bytes: &[u8]) -> impl Iterator<Item = f32> {
-        bytes.as_chunks().0.iter().map(|bytes| half::bf16::from_le_bytes(*bytes).to_f32())
+    fn widen_one(entry: &Self::Bytes) -> f32 {
+        half::bf16::from_le_bytes(*entry).to_f32()
     }
 }
 
@@ -167,7 +162,8 @@ fn tiles<S: Simd, D: Dot<S>, E: Entry>(
     out: &mut [&mut [f32]],
 ) {
     let rows = x.len() / columns;
-    let outputs = weights.len() / (E::BYTES * columns);
+    let weights = E::entries(weights);
+    let outputs = weights.len() / columns;
     // A few outputs at a time over all rows, so that their weights stay in the cache meanwhile; with few rows, in L1.
     let at_once = if rows <= FEW { MANY_OUTPUTS } else { TILE };
     for first in (0..outputs).step_by(at_once) {
@@ -176,31 +172,42 @@ fn tiles<S: Simd, D: Dot<S>, E: Entry>(
             let mut output = first;
             while output < end {
                 let at = Tile { weights, x, columns, row, output, to: to + output };
-                output += match (rows - row, end - output) {
-                    (1, MANY_OUTPUTS..) => sums::<S, D, E, MANY_OUTPUTS, 1>(simd, at, out),
-                    (1, _) => sums::<S, D, E, 1, 1>(simd, at, out),
-                    (2, MANY_OUTPUTS..) => sums::<S, D, E, MANY_OUTPUTS, 2>(simd, at, out),
-                    (2, _) => sums::<S, D, E, 1, 2>(simd, at, out),
-                    (3, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
-                        sums::<S, D, E, MANY_OUTPUTS, 3>(simd, at, out)
-                    }
-                    (_, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
-                        sums::<S, D, E, MANY_OUTPUTS, ROWS>(simd, at, out)
-                    }
-                    (3, OUTPUTS..) => sums::<S, D, E, OUTPUTS, 3>(simd, at, out),
-                    (3, _) => sums::<S, D, E, 1, 3>(simd, at, out),
-                    (_, OUTPUTS..) => sums::<S, D, E, OUTPUTS, ROWS>(simd, at, out),
-                    (_, _) => sums::<S, D, E, 1, ROWS>(simd, at, out),
+                output += if D::GROUPS == 2 {
+                    of_tile::<S, D, E, 16>(simd, at, rows - row, end - output, out)
+                } else {
+                    of_tile::<S, D, E, 8>(simd, at, rows - row, end - output, out)
                 };
             }
         }
     }
 }
 
+/// Multiplies up to [`ROWS`] rows with as many outputs at once as fit the registers. Returns their number.
+#[inline(always)]
+fn of_tile<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
+    simd: S,
+    at: Tile<'_, E>,
+    rows: usize,
+    outputs: usize,
+    out: &mut [&mut [f32]],
+) -> usize {
+    match (rows, outputs) {
+        (1, MANY_OUTPUTS..) => sums::<S, D, E, LANES, MANY_OUTPUTS, 1>(simd, at, out),
+        (1, _) => sums::<S, D, E, LANES, 1, 1>(simd, at, out),
+        (2, MANY_OUTPUTS..) => sums::<S, D, E, LANES, MANY_OUTPUTS, 2>(simd, at, out),
+        (2, _) => sums::<S, D, E, LANES, 1, 2>(simd, at, out),
+        (3, MANY_OUTPUTS..) if D::MANY_REGISTERS => sums::<S, D, E, LANES, MANY_OUTPUTS, 3>(simd, at, out),
+        (_, MANY_OUTPUTS..) if D::MANY_REGISTERS => sums::<S, D, E, LANES, MANY_OUTPUTS, ROWS>(simd, at, out),
+        (3, OUTPUTS..) => sums::<S, D, E, LANES, OUTPUTS, 3>(simd, at, out),
+        (3, _) => sums::<S, D, E, LANES, 1, 3>(simd, at, out),
+        (_, OUTPUTS..) => sums::<S, D, E, LANES, OUTPUTS, ROWS>(simd, at, out),
+        (_, _) => sums::<S, D, E, LANES, 1, ROWS>(simd, at, out),
+    }
+}
+
 /// Which weights, rows and outputs one call of [`sums`] covers.
-#[derive(Clone, Copy)]
-struct Tile<'a> {
-    weights: &'a [u8],
+struct Tile<'a, E: Entry> {
+    weights: &'a [E::Bytes],
     x: &'a [f32],
     columns: usize,
     /// The first row of activations.
@@ -212,36 +219,37 @@ struct Tile<'a> {
 
 /// Computes the products of `N` outputs with `M` rows. Returns `N`.
 #[inline(always)]
-fn sums<S: Simd, D: Dot<S>, E: Entry, const N: usize, const M: usize>(
+fn sums<S: Simd, D: Dot<S>, E: Entry, const LANES: usize, const N: usize, const M: usize>(
     simd: S,
-    at: Tile<'_>,
+    at: Tile<'_, E>,
     out: &mut [&mut [f32]],
 ) -> usize {
     simd.vectorize(
         #[inline(always)]
         || {
             let columns = at.columns;
-            let whole = columns / 8;
-            let mut weights: [&[E::Eight]; N] = [&[]; N];
-            let mut weights_rest: [&[u8]; N] = [&[]; N];
+            let whole = columns / LANES;
+            let mut weights: [&[[E::Bytes; LANES]]; N] = [&[]; N];
+            let mut weights_rest: [&[E::Bytes]; N] = [&[]; N];
             for n in 0..N {
-                let row = &at.weights[(at.output + n) * E::BYTES * columns..][..E::BYTES * columns];
-                (weights[n], weights_rest[n]) = (&E::eights(row)[..whole], &row[8 * E::BYTES * whole..]);
+                let row = &at.weights[(at.output + n) * columns..][..columns];
+                (weights[n], weights_rest[n]) = (&row.as_chunks().0[..whole], &row[LANES * whole..]);
             }
-            let mut rows: [&[[f32; 8]]; M] = [&[]; M];
+            let mut rows: [&[[f32; LANES]]; M] = [&[]; M];
             let mut rows_rest: [&[f32]; M] = [&[]; M];
             for m in 0..M {
                 let row = &at.x[(at.row + m) * columns..][..columns];
-                (rows[m], rows_rest[m]) = (&row.as_chunks().0[..whole], &row[8 * whole..]);
+                (rows[m], rows_rest[m]) = (&row.as_chunks().0[..whole], &row[LANES * whole..]);
             }
-            let mut sums = [[f32x8::splat(simd, 0.0); M]; N];
+            let zero = D::Floats::simd_from(simd, 0.0);
+            let mut sums = [[zero; M]; N];
             for i in 0..whole {
-                let mut part = [f32x8::splat(simd, 0.0); N];
+                let mut part = [zero; N];
                 for n in 0..N {
-                    part[n] = E::widen::<S, D>(simd, &weights[n][i]);
+                    part[n] = E::widen::<S, D, LANES>(simd, &weights[n][i]);
                 }
                 for m in 0..M {
-                    let x = f32x8::from_slice(simd, &rows[m][i]);
+                    let x = D::Floats::from_slice(simd, &rows[m][i]);
                     for n in 0..N {
                         sums[n][m] = part[n].mul_add(x, sums[n][m]);
                     }
@@ -250,8 +258,8 @@ fn sums<S: Simd, D: Dot<S>, E: Entry, const N: usize, const M: usize>(
             for m in 0..M {
                 for n in 0..N {
                     let mut sum = sums[n][m].reduce_sum();
-                    for (weight, x) in E::one_by_one(weights_rest[n]).zip(rows_rest[m]) {
-                        sum += weight * x;
+                    for (weight, x) in weights_rest[n].iter().zip(rows_rest[m]) {
+                        sum += E::widen_one(weight) * x;
                     }
                     out[at.row + m][at.to + n] = sum;
                 }

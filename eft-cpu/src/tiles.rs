@@ -1,14 +1,13 @@
 //! Products of a few rows with blocks of 32 entries: a tile of weights is unpacked once for all rows.
 use std::ops::Range;
 
-use fearless_simd::{Simd, SimdBase, SimdFloat, SimdInt, SimdSplit, f32x8, i8x32, u8x32};
+use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, SimdSplit, f32x8};
 
 use super::activations::{QuantisedActivations, QuantisedGroup};
 use super::blocks::{Block, Group, OUTPUTS};
-use super::few::FEW;
 use super::level::Dot;
 
-/// Multiplies up to [`FEW`] rows with the weights of a range of outputs.
+/// Multiplies up to [`Dot::FEW`] rows with the weights of a range of outputs.
 #[inline(always)]
 pub(super) fn product<S: Simd, D: Dot<S>, B: Block>(
     simd: S,
@@ -35,7 +34,9 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block>(
             1 => sums::<S, D, 1>(simd, B::LARGEST, B::HALF_SCALES, at, out),
             2 => sums::<S, D, 2>(simd, B::LARGEST, B::HALF_SCALES, at, out),
             3 => sums::<S, D, 3>(simd, B::LARGEST, B::HALF_SCALES, at, out),
-            _ => sums::<S, D, FEW>(simd, B::LARGEST, B::HALF_SCALES, at, out),
+            5 | 6 if D::FEW > 4 => sums::<S, D, 6>(simd, B::LARGEST, B::HALF_SCALES, at, out),
+            7.. if D::FEW > 4 => sums::<S, D, 8>(simd, B::LARGEST, B::HALF_SCALES, at, out),
+            _ => sums::<S, D, 4>(simd, B::LARGEST, B::HALF_SCALES, at, out),
         }
     }
 }
@@ -48,8 +49,9 @@ struct Tile<'a> {
     to: Range<usize>,
 }
 
-/// Computes the products of a tile's outputs with `M` rows. Independent of the kind of block, so that it is compiled
-/// once for all kinds. Only codes of eight bits may have different scales in the two halves of a group.
+/// Computes the products of a tile's outputs with up to `M` rows; if there are fewer, the last one is computed several
+/// times. Independent of the kind of block, so that it is compiled once for all kinds. Only codes of eight bits may have
+/// different scales in the two halves of a group.
 #[inline(always)]
 fn sums<S: Simd, D: Dot<S>, const M: usize>(
     simd: S,
@@ -59,26 +61,36 @@ fn sums<S: Simd, D: Dot<S>, const M: usize>(
     out: &mut [&mut [f32]],
 ) {
     let sums = match (largest == u8::MAX, half_scales) {
-        (true, true) => simd.vectorize(
-            #[inline(always)]
-            || group_sums::<S, D, true, true, M>(simd, &at),
-        ),
-        (true, false) => simd.vectorize(
-            #[inline(always)]
-            || group_sums::<S, D, true, false, M>(simd, &at),
-        ),
-        (false, _) => simd.vectorize(
-            #[inline(always)]
-            || group_sums::<S, D, false, false, M>(simd, &at),
-        ),
+        (true, true) => sums_by::<S, D, true, true, M>(simd, &at),
+        (true, false) => sums_by::<S, D, true, false, M>(simd, &at),
+        (false, _) => sums_by::<S, D, false, false, M>(simd, &at),
     };
     for (out, sums) in out.iter_mut().zip(sums) {
         out[at.to.clone()].copy_from_slice(&sums[..at.to.len()]);
     }
 }
 
+/// The same, with as many outputs side by side as a vector has groups.
 #[inline(always)]
-fn group_sums<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const M: usize>(
+fn sums_by<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const M: usize>(
+    simd: S,
+    at: &Tile<'_>,
+) -> [[f32; OUTPUTS]; M] {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            if D::GROUPS == 2 {
+                group_sums::<S, D, BYTES, HALVES, 2, M>(simd, at)
+            } else {
+                group_sums::<S, D, BYTES, HALVES, OUTPUTS, M>(simd, at)
+            }
+        },
+    )
+}
+
+/// The same, in `N` vectors.
+#[inline(always)]
+fn group_sums<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const N: usize, const M: usize>(
     simd: S,
     at: &Tile<'_>,
 ) -> [[f32; OUTPUTS]; M] {
@@ -86,38 +98,35 @@ fn group_sums<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const M
     let tile = at.tile;
     let mut rows: [&[QuantisedGroup]; M] = [&[]; M];
     for (m, row) in rows.iter_mut().enumerate() {
-        *row = &at.x.row(m)[..tile.len()];
+        *row = &at.x.row(m.min(at.x.rows() - 1))[..tile.len()];
     }
-    let zero = f32x8::splat(simd, 0.0);
-    let mut sums = [[zero; OUTPUTS]; M];
-    let mut offsets = [zero; M];
+    let zero = D::Floats::simd_from(simd, 0.0);
+    let mut sums = [[zero; N]; M];
+    let mut offsets = [f32x8::splat(simd, 0.0); M];
     for (i, group) in tile.iter().enumerate() {
-        let mut codes = [u8x32::splat(simd, 0); OUTPUTS];
-        let mut scales = [zero; OUTPUTS];
-        for n in 0..OUTPUTS {
-            codes[n] = u8x32::from_slice(simd, &group.codes[n]);
-            let [first, last] = group.scales[n];
-            // The first four lanes have the sums of the first half of the columns.
-            scales[n] = if HALVES {
-                f32x8::from_slice(simd, &[first, first, first, first, last, last, last, last])
+        let mut codes = [D::Codes::simd_from(simd, 0); N];
+        let mut scales = [zero; N];
+        for n in 0..N {
+            codes[n] = D::Codes::from_slice(simd, &group.codes.as_flattened()[32 * D::GROUPS * n..][..32 * D::GROUPS]);
+            // The first four lanes of a group have the sums of the first half of the columns.
+            scales[n] = if HALVES || D::GROUPS > 1 {
+                D::scales_of_halves(simd, &group.scales[D::GROUPS * n..][..D::GROUPS])
             } else {
-                f32x8::splat(simd, first)
+                D::Floats::simd_from(simd, group.scales[n][0])
             };
         }
         let group_offsets = f32x8::from_slice(simd, &group.offsets);
         for m in 0..M {
             let x = &rows[m][i];
-            let row_codes = i8x32::from_slice(simd, &x.codes);
-            let row_scale = f32x8::splat(simd, x.scale);
+            let row_codes = D::repeated(simd, &x.codes);
             offsets[m] = group_offsets.mul_add(f32x8::from_slice(simd, &x.sums), offsets[m]);
-            for n in 0..OUTPUTS {
+            for n in 0..N {
                 let dot = if BYTES {
                     D::dot_bytes(simd, codes[n], row_codes)
                 } else {
-                    D::lanes(simd, D::add_products(simd, D::zero(simd), codes[n], row_codes))
+                    D::summed(simd, D::add_products(simd, D::zero(simd), codes[n], row_codes))
                 };
-                let dot = dot.to_float::<f32x8<S>>();
-                sums[m][n] = dot.mul_add(scales[n] * row_scale, sums[m][n]);
+                sums[m][n] = dot.to_float::<D::Floats>().mul_add(scales[n] * x.scale, sums[m][n]);
             }
         }
     }
@@ -125,8 +134,11 @@ fn group_sums<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const M
     for m in 0..M {
         let (first, last) = offsets[m].split();
         (first + last).store_slice(&mut out[m]);
-        for n in 0..OUTPUTS {
-            out[m][n] += sums[m][n].reduce_sum();
+        for n in 0..N {
+            let sums = D::sums_of_groups(simd, sums[m][n]);
+            for (out, sum) in out[m][D::GROUPS * n..].iter_mut().zip(&sums[..D::GROUPS]) {
+                *out += sum;
+            }
         }
     }
     out

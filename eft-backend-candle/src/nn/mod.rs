@@ -11,6 +11,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 mod attention;
+mod awake;
 mod cache;
 mod host;
 mod linear;

@@ -1,7 +1,10 @@
 //! The operations of processors with AVX2 or AVX-512.
 use std::arch::x86_64::*;
 
-use fearless_simd::{Avx2, Avx512, SimdBase, SimdInto, f32x8, i8x32, i16x16, i32x8, u8x16, u8x32};
+use fearless_simd::{
+    Avx2, Avx512, Bytes, SimdBase, SimdCombine, SimdInto, SimdSplit, f32x4, f32x8, f32x16, i8x32, i8x64, i16x16, i16x32,
+    i32x8, i32x16, u8x16, u8x32, u8x64, u32x8, u32x16,
+};
 
 use super::Dot;
 
@@ -20,56 +23,162 @@ pub(super) struct Vnni;
 impl Dot<Avx512> for Vnni {
     const MANY_REGISTERS: bool = true;
     const ADDS_BYTES: bool = true;
+    const GROUPS: usize = 2;
+    const FEW: usize = super::FEW_IN_PAIRS;
 
-    type Sum = i32x8<Avx512>;
+    type Floats = f32x16<Avx512>;
+    type Sums = i32x16<Avx512>;
+    type Codes = u8x64<Avx512>;
+    type Activations = i8x64<Avx512>;
+    type Scales = i16x32<Avx512>;
+    type Unsummed = i32x16<Avx512>;
 
     #[inline(always)]
-    fn zero(simd: Avx512) -> Self::Sum {
-        i32x8::splat(simd, 0)
+    fn codes(_: Avx512, first: u8x32<Avx512>, second: u8x32<Avx512>) -> Self::Codes {
+        first.combine(second)
+    }
+
+    #[inline(always)]
+    fn four_codes(simd: Avx512, codes: [u8; 4]) -> Self::Codes {
+        u32x16::splat(simd, u32::from_le_bytes(codes)).bitcast()
+    }
+
+    #[inline(always)]
+    fn repeated(simd: Avx512, activations: &[i8; 32]) -> Self::Activations {
+        let once = i8x32::from_slice(simd, activations);
+        once.combine(once)
+    }
+
+    #[inline(always)]
+    fn repeated_scales(_: Avx512, scales: i16x16<Avx512>) -> Self::Scales {
+        scales.combine(scales)
+    }
+
+    #[inline(always)]
+    fn first_group(simd: Avx512, floats: f32x8<Avx512>) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, floats: __m256) -> __m512 {
+                let _ = simd;
+                _mm512_zextps256_ps512(floats)
+            }
+        );
+        kernel(simd, floats.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn folded(_: Avx512, floats: Self::Floats) -> f32x8<Avx512> {
+        let (first, last) = floats.split();
+        first + last
+    }
+
+    #[inline(always)]
+    fn scales_of_halves(simd: Avx512, scales: &[[f32; 2]]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, scales: __m128) -> __m512 {
+                let _ = simd;
+                let each = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+                _mm512_permutexvar_ps(each, _mm512_castps128_ps512(scales))
+            }
+        );
+        kernel(simd, f32x4::from_slice(simd, scales.as_flattened()).into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn sums_of_groups(_: Avx512, floats: Self::Floats) -> [f32; 2] {
+        let (first, last) = floats.split();
+        [first.reduce_sum(), last.reduce_sum()]
+    }
+
+    #[inline(always)]
+    fn zero(simd: Avx512) -> Self::Unsummed {
+        i32x16::splat(simd, 0)
     }
 
     #[inline(always)]
     fn add_products(
         simd: Avx512,
-        sum: Self::Sum,
-        codes: u8x32<Avx512>,
-        activations: i8x32<Avx512>,
-    ) -> Self::Sum {
+        sum: Self::Unsummed,
+        codes: Self::Codes,
+        activations: Self::Activations,
+    ) -> Self::Unsummed {
         fearless_simd::kernel!(
             #[inline(always)]
-            fn kernel(simd: Avx512, sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
+            fn kernel(simd: Avx512, sum: __m512i, codes: __m512i, activations: __m512i) -> __m512i {
                 let _ = simd;
-                _mm256_dpbusd_epi32(sum, codes, activations)
+                _mm512_dpbusd_epi32(sum, codes, activations)
             }
         );
         kernel(simd, sum.into(), codes.into(), activations.into()).simd_into(simd)
     }
 
     #[inline(always)]
-    fn lanes(_: Avx512, sum: Self::Sum) -> i32x8<Avx512> {
+    fn summed(_: Avx512, sum: Self::Unsummed) -> Self::Sums {
         sum
     }
 
     #[inline(always)]
-    fn dot_bytes(simd: Avx512, codes: u8x32<Avx512>, activations: i8x32<Avx512>) -> i32x8<Avx512> {
+    fn dot_bytes(simd: Avx512, codes: Self::Codes, activations: Self::Activations) -> Self::Sums {
         Self::add_products(simd, Self::zero(simd), codes, activations)
     }
 
     #[inline(always)]
     fn dot_scaled(
         simd: Avx512,
-        codes: u8x32<Avx512>,
-        activations: i8x32<Avx512>,
-        scales: i16x16<Avx512>,
-    ) -> i32x8<Avx512> {
+        codes: Self::Codes,
+        activations: Self::Activations,
+        scales: Self::Scales,
+    ) -> Self::Sums {
         fearless_simd::kernel!(
             #[inline(always)]
-            fn kernel(simd: Avx512, codes: __m256i, activations: __m256i, scales: __m256i) -> __m256i {
+            fn kernel(simd: Avx512, codes: __m512i, activations: __m512i, scales: __m512i) -> __m512i {
                 let _ = simd;
-                _mm256_madd_epi16(_mm256_maddubs_epi16(codes, activations), scales)
+                _mm512_madd_epi16(_mm512_maddubs_epi16(codes, activations), scales)
             }
         );
         kernel(simd, codes.into(), activations.into(), scales.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn i8_floats(simd: Avx512, codes: &[u8]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, codes: __m128i) -> __m512 {
+                let _ = simd;
+                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes))
+            }
+        );
+        kernel(simd, u8x16::from_slice(simd, codes).into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn f32_floats(simd: Avx512, bytes: &[u8]) -> Self::Floats {
+        u8x64::from_slice(simd, bytes).bitcast()
+    }
+
+    #[inline(always)]
+    fn f16_floats(simd: Avx512, bytes: &[u8]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, bits: __m256i) -> __m512 {
+                let _ = simd;
+                _mm512_cvtph_ps(bits)
+            }
+        );
+        kernel(simd, u8x32::from_slice(simd, bytes).into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn bf16_floats(simd: Avx512, bytes: &[u8]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, bits: __m256i) -> __m512 {
+                let _ = simd;
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+            }
+        );
+        kernel(simd, u8x32::from_slice(simd, bytes).into()).simd_into(simd)
     }
 
     #[inline(always)]
@@ -102,30 +211,6 @@ impl Dot<Avx512> for Vnni {
     }
 
     #[inline(always)]
-    fn i8x8_to_f32(simd: Avx512, codes: &[u8; 8]) -> f32x8<Avx512> {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx512, codes: i64) -> __m256 {
-                let _ = simd;
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(codes)))
-            }
-        );
-        kernel(simd, i64::from_le_bytes(*codes)).simd_into(simd)
-    }
-
-    #[inline(always)]
-    fn bf16x8_to_f32(simd: Avx512, bits: &[u8; 16]) -> f32x8<Avx512> {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx512, bits: __m128i) -> __m256 {
-                let _ = simd;
-                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
-            }
-        );
-        kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
-    }
-
-    #[inline(always)]
     fn fifth_bits(simd: Avx512, bits: [u8; 4]) -> u8x32<Avx512> {
         fearless_simd::kernel!(
             #[inline(always)]
@@ -145,16 +230,68 @@ pub(super) struct Madd;
 impl Dot<Avx2> for Madd {
     const NARROW_SUMS: bool = true;
     const SIGNED_BYTES: bool = true;
+    const GROUPS: usize = 1;
 
-    type Sum = i16x16<Avx2>;
+    type Floats = f32x8<Avx2>;
+    type Sums = i32x8<Avx2>;
+    type Codes = u8x32<Avx2>;
+    type Activations = i8x32<Avx2>;
+    type Scales = i16x16<Avx2>;
+    type Unsummed = i16x16<Avx2>;
 
     #[inline(always)]
-    fn zero(simd: Avx2) -> Self::Sum {
+    fn codes(_: Avx2, first: u8x32<Avx2>, _: u8x32<Avx2>) -> Self::Codes {
+        first
+    }
+
+    #[inline(always)]
+    fn four_codes(simd: Avx2, codes: [u8; 4]) -> Self::Codes {
+        u32x8::splat(simd, u32::from_le_bytes(codes)).bitcast()
+    }
+
+    #[inline(always)]
+    fn repeated(simd: Avx2, activations: &[i8; 32]) -> Self::Activations {
+        i8x32::from_slice(simd, activations)
+    }
+
+    #[inline(always)]
+    fn repeated_scales(_: Avx2, scales: i16x16<Avx2>) -> Self::Scales {
+        scales
+    }
+
+    #[inline(always)]
+    fn first_group(_: Avx2, floats: f32x8<Avx2>) -> Self::Floats {
+        floats
+    }
+
+    #[inline(always)]
+    fn folded(_: Avx2, floats: Self::Floats) -> f32x8<Avx2> {
+        floats
+    }
+
+    #[inline(always)]
+    fn scales_of_halves(simd: Avx2, scales: &[[f32; 2]]) -> Self::Floats {
+        let [first, last] = scales[0];
+        f32x8::from_slice(simd, &[first, first, first, first, last, last, last, last])
+    }
+
+    #[inline(always)]
+    fn sums_of_groups(_: Avx2, floats: Self::Floats) -> [f32; 2] {
+        [floats.reduce_sum(), 0.0]
+    }
+
+    #[inline(always)]
+    fn zero(simd: Avx2) -> Self::Unsummed {
         i16x16::splat(simd, 0)
     }
 
     #[inline(always)]
-    fn add_products(simd: Avx2, sum: Self::Sum, codes: u8x32<Avx2>, activations: i8x32<Avx2>) -> Self::Sum {
+    fn add_products(
+        simd: Avx2,
+        sum: Self::Unsummed,
+        codes: u8x32<Avx2>,
+        activations: i8x32<Avx2>,
+    ) -> Self::Unsummed {
         fearless_simd::kernel!(
             #[inline(always)]
             fn kernel(simd: Avx2, sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
@@ -166,7 +303,7 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
-    fn lanes(simd: Avx2, sum: Self::Sum) -> i32x8<Avx2> {
+    fn summed(simd: Avx2, sum: Self::Unsummed) -> Self::Sums {
         fearless_simd::kernel!(
             #[inline(always)]
             fn kernel(simd: Avx2, sum: __m256i) -> __m256i {
@@ -178,7 +315,7 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
-    fn dot_bytes(simd: Avx2, codes: u8x32<Avx2>, activations: i8x32<Avx2>) -> i32x8<Avx2> {
+    fn dot_bytes(simd: Avx2, codes: u8x32<Avx2>, activations: i8x32<Avx2>) -> Self::Sums {
         fearless_simd::kernel!(
             #[inline(always)]
             fn kernel(simd: Avx2, codes: __m256i, activations: __m256i) -> __m256i {
@@ -239,7 +376,7 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
-    fn i8x8_to_f32(simd: Avx2, codes: &[u8; 8]) -> f32x8<Avx2> {
+    fn i8_floats(simd: Avx2, codes: &[u8]) -> Self::Floats {
         fearless_simd::kernel!(
             #[inline(always)]
             fn kernel(simd: Avx2, codes: i64) -> __m256 {
@@ -247,11 +384,22 @@ impl Dot<Avx2> for Madd {
                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(codes)))
             }
         );
-        kernel(simd, i64::from_le_bytes(*codes)).simd_into(simd)
+        let codes = codes.first_chunk().map_or(0, |codes| i64::from_le_bytes(*codes));
+        kernel(simd, codes).simd_into(simd)
     }
 
     #[inline(always)]
-    fn bf16x8_to_f32(simd: Avx2, bits: &[u8; 16]) -> f32x8<Avx2> {
+    fn f32_floats(simd: Avx2, bytes: &[u8]) -> Self::Floats {
+        u8x32::from_slice(simd, bytes).bitcast()
+    }
+
+    #[inline(always)]
+    fn f16_floats(simd: Avx2, bytes: &[u8]) -> Self::Floats {
+        bytes.first_chunk().map_or(f32x8::splat(simd, 0.0), |bits| Self::f16x8_to_f32(simd, bits))
+    }
+
+    #[inline(always)]
+    fn bf16_floats(simd: Avx2, bytes: &[u8]) -> Self::Floats {
         fearless_simd::kernel!(
             #[inline(always)]
             fn kernel(simd: Avx2, bits: __m128i) -> __m256 {
@@ -259,7 +407,7 @@ impl Dot<Avx2> for Madd {
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
             }
         );
-        kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
+        kernel(simd, u8x16::from_slice(simd, bytes).into()).simd_into(simd)
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use eft_core::host::math::exp;
 use eft_models::CacheRoom;
-use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
+use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, f32x8};
 use rayon::prelude::*;
 
 use super::row_cache::{Memory, Pair};
@@ -157,21 +157,25 @@ struct Attention<'a, 'b, U> {
 impl<U: Unit> Kernel for Attention<'_, '_, U> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
-        // Each computes eight sums at a time: their operands fit the registers of AVX2, and hide the time that an
-        // addition takes.
-        if self.queries.len() == 1 {
-            self.tile::<S, D, 1, 4, 8>(simd);
-        } else {
-            self.tile::<S, D, TILE, 2, 2>(simd);
+        // Each computes at least four sums at a time, most of them eight: their operands fit the registers of AVX2, and
+        // hide the time that an addition takes.
+        match (self.queries.len(), D::GROUPS) {
+            (1, 2) => self.tile::<S, D, 16, 1, 4, 8>(simd),
+            (_, 2) => self.tile::<S, D, 16, TILE, 4, 4>(simd),
+            (1, _) => self.tile::<S, D, 8, 1, 4, 8>(simd),
+            (_, _) => self.tile::<S, D, 8, TILE, 2, 2>(simd),
         }
     }
 }
 
 impl<U: Unit> Attention<'_, '_, U> {
-    /// Computes `Q` queries at a time, with `K` keys or with `8·N` columns of values. If there are fewer queries, the
+    /// Computes `Q` queries at a time, with `K` keys or with `LANES·N` columns of values. If there are fewer queries, the
     /// last one is computed several times.
     #[inline(always)]
-    fn tile<S: Simd, D: Dot<S>, const Q: usize, const K: usize, const N: usize>(self, simd: S) {
+    fn tile<S: Simd, D: Dot<S>, const LANES: usize, const Q: usize, const K: usize, const N: usize>(
+        self,
+        simd: S,
+    ) {
         let Self { queries, keys, values, first, spec, scratch, out } = self;
         // A head as wide as it is in the cache.
         let (width, last) = (queries[0].query.len(), queries.len() - 1);
@@ -190,12 +194,12 @@ impl<U: Unit> Attention<'_, '_, U> {
         let (scores, sums) = scratch.split_at_mut(Q * room);
         let shared: [usize; Q] = array::from_fn(|q| q * room + before(&queries[q.min(last)].seen).len());
         let tile: [&[f32]; Q] = array::from_fn(|q| queries[q.min(last)].query);
-        products::<S, D, U, Q, K>(simd, tile, &keys[at(&(start..end))], spec.scale, scores, shared);
+        products::<S, D, U, LANES, Q, K>(simd, tile, &keys[at(&(start..end))], spec.scale, scores, shared);
         // A query alone sees nothing else.
         for (q, Query { query, seen, .. }) in queries.iter().enumerate().filter(|_| Q > 1) {
             for part in [before(seen), after(seen)] {
                 let to = [q * room + part.start - seen.start];
-                products::<S, D, U, 1, 4>(simd, [query], &keys[at(&part)], spec.scale, scores, to);
+                products::<S, D, U, LANES, 1, 4>(simd, [query], &keys[at(&part)], spec.scale, scores, to);
             }
         }
 
@@ -207,17 +211,17 @@ impl<U: Unit> Attention<'_, '_, U> {
 
         for (q, Query { seen, .. }) in queries.iter().enumerate().filter(|_| Q > 1) {
             let (part, sums) = (before(seen), &mut sums[q * width..][..width]);
-            weighted::<S, D, U, 1, 8>(simd, [&scores[q * room..][..part.len()]], &values[at(&part)], sums);
+            weighted::<S, D, U, LANES, 1, 8>(simd, [&scores[q * room..][..part.len()]], &values[at(&part)], sums);
         }
         let weights: [&[f32]; Q] = array::from_fn(|q| &scores[shared[q]..][..end - start]);
-        weighted::<S, D, U, Q, N>(simd, weights, &values[at(&(start..end))], sums);
+        weighted::<S, D, U, LANES, Q, N>(simd, weights, &values[at(&(start..end))], sums);
         for (q, (Query { seen, .. }, out)) in
             queries.iter().zip(out.chunks_exact_mut(spec.head_dim)).enumerate()
         {
             let (part, sums) = (after(seen), &mut sums[q * width..][..width]);
             if Q > 1 {
                 let weights = &scores[q * room + part.start - seen.start..][..part.len()];
-                weighted::<S, D, U, 1, 8>(simd, [weights], &values[at(&part)], sums);
+                weighted::<S, D, U, LANES, 1, 8>(simd, [weights], &values[at(&part)], sums);
             }
             for (out, sum) in out.iter_mut().zip(sums) {
                 *out = factors[q] * *sum;
@@ -228,7 +232,7 @@ impl<U: Unit> Attention<'_, '_, U> {
 
 /// Computes `factor·query·keyᵢ` for every query and key. Those of the query `q` are written from `to[q]` on.
 #[inline(always)]
-fn products<S: Simd, D: Dot<S>, U: Unit, const Q: usize, const K: usize>(
+fn products<S: Simd, D: Dot<S>, U: Unit, const LANES: usize, const Q: usize, const K: usize>(
     simd: S,
     queries: [&[f32]; Q],
     keys: &[U],
@@ -237,28 +241,29 @@ fn products<S: Simd, D: Dot<S>, U: Unit, const Q: usize, const K: usize>(
     to: [usize; Q],
 ) {
     let units = queries[0].len() / U::ENTRIES;
-    let (count, eights) = (keys.len() / units, U::ENTRIES / 8);
-    let queries = queries.map(|query| &query.as_chunks::<8>().0[..units * eights]);
+    let (count, parts) = (keys.len() / units, U::ENTRIES / LANES);
+    let queries = queries.map(|query| &query.as_chunks::<LANES>().0[..units * parts]);
     for start in (0..count).step_by(K) {
         // After the last key, it is computed again.
         let keys: [&[U]; K] = array::from_fn(|k| &keys[(start + k).min(count - 1) * units..][..units]);
-        let mut sums = [[f32x8::splat(simd, 0.0); K]; Q];
+        let zero = D::Floats::simd_from(simd, 0.0);
+        let mut sums = [[zero; K]; Q];
         for unit in 0..units {
-            for eight in 0..eights {
-                let mut key = [f32x8::splat(simd, 0.0); K];
+            for part in 0..parts {
+                let mut key = [zero; K];
                 for k in 0..K {
-                    key[k] = keys[k][unit].eight::<S, D>(simd, eight);
+                    key[k] = keys[k][unit].floats::<S, D, LANES>(simd, part);
                 }
                 for q in 0..Q {
-                    let query = f32x8::from_slice(simd, &queries[q][unit * eights + eight]);
+                    let query = D::Floats::from_slice(simd, &queries[q][unit * parts + part]);
                     for k in 0..K {
                         sums[q][k] = key[k].mul_add(query, sums[q][k]);
                     }
                 }
             }
         }
-        for (four, sums) in sums.as_flattened().chunks_exact(4).enumerate() {
-            for (i, sum) in sum_of_each(sums[0], sums[1], sums[2], sums[3]).into_iter().enumerate() {
+        for (four, sums) in sums.as_flattened().as_chunks::<4>().0.iter().enumerate() {
+            for (i, sum) in sum_of_each(sums.map(|sum| D::folded(simd, sum))).into_iter().enumerate() {
                 let (q, k) = ((4 * four + i) / K, (4 * four + i) % K);
                 if start + k < count {
                     out[to[q] + start + k] = factor * sum;
@@ -306,58 +311,63 @@ fn sum<S: Simd>(simd: S, weights: &[f32]) -> f32 {
 
 /// Adds `Σ weightᵢ·valueᵢ` to the sums of each query, one row after another.
 #[inline(always)]
-fn weighted<S: Simd, D: Dot<S>, U: Unit, const Q: usize, const N: usize>(
+fn weighted<S: Simd, D: Dot<S>, U: Unit, const LANES: usize, const Q: usize, const N: usize>(
     simd: S,
     weights: [&[f32]; Q],
     values: &[U],
     sums: &mut [f32],
 ) {
-    let eights = sums.len() / Q / 8;
+    let parts = sums.len() / Q / LANES;
     let mut done = 0;
-    while done + N <= eights {
-        lanes::<S, D, U, Q, N>(simd, weights, values, done, sums);
+    while done + N <= parts {
+        columns::<S, D, U, LANES, Q, N>(simd, weights, values, done, sums);
         done += N;
     }
-    // Heads of 32 columns are common in small models.
-    while N > 4 && done + 4 <= eights {
-        lanes::<S, D, U, Q, 4>(simd, weights, values, done, sums);
+    // Heads of 32 to 64 columns are common in small models.
+    while N > 4 && done + 4 <= parts {
+        columns::<S, D, U, LANES, Q, 4>(simd, weights, values, done, sums);
         done += 4;
     }
-    while done < eights {
-        lanes::<S, D, U, Q, 1>(simd, weights, values, done, sums);
+    while N > 2 && done + 2 <= parts {
+        columns::<S, D, U, LANES, Q, 2>(simd, weights, values, done, sums);
+        done += 2;
+    }
+    while done < parts {
+        columns::<S, D, U, LANES, Q, 1>(simd, weights, values, done, sums);
         done += 1;
     }
 }
 
-/// The same for `N` times eight columns, from the eight number `start` on.
+/// The same for `LANES·N` columns, from the `LANES` number `start` on.
 #[inline(always)]
-fn lanes<S: Simd, D: Dot<S>, U: Unit, const Q: usize, const N: usize>(
+fn columns<S: Simd, D: Dot<S>, U: Unit, const LANES: usize, const Q: usize, const N: usize>(
     simd: S,
     weights: [&[f32]; Q],
     values: &[U],
     start: usize,
     sums: &mut [f32],
 ) {
-    let (width, eights) = (sums.len() / Q, U::ENTRIES / 8);
-    let mut all = [[f32x8::splat(simd, 0.0); N]; Q];
+    let (width, parts) = (sums.len() / Q, U::ENTRIES / LANES);
+    let zero = D::Floats::simd_from(simd, 0.0);
+    let mut all = [[zero; N]; Q];
     for q in 0..Q {
         for n in 0..N {
-            all[q][n] = f32x8::from_slice(simd, &sums[q * width + 8 * (start + n)..][..8]);
+            all[q][n] = D::Floats::from_slice(simd, &sums[q * width + LANES * (start + n)..][..LANES]);
         }
     }
     let units = width / U::ENTRIES;
     let count = values.len() / units;
     let weights = weights.map(|weights| &weights[..count]);
-    let (first, end) = (start / eights, (start + N).div_ceil(eights));
+    let (first, end) = (start / parts, (start + N).div_ceil(parts));
     for (i, value) in values.chunks_exact(units).enumerate() {
         let value = &value[first..end];
-        let mut part = [f32x8::splat(simd, 0.0); N];
+        let mut part = [zero; N];
         for (n, part) in part.iter_mut().enumerate() {
-            let eight = start % eights + n;
-            *part = value[eight / eights].eight::<S, D>(simd, eight % eights);
+            let at = start % parts + n;
+            *part = value[at / parts].floats::<S, D, LANES>(simd, at % parts);
         }
         for q in 0..Q {
-            let weight = f32x8::splat(simd, weights[q][i]);
+            let weight = weights[q][i];
             for n in 0..N {
                 all[q][n] = part[n].mul_add(weight, all[q][n]);
             }
@@ -365,7 +375,7 @@ fn lanes<S: Simd, D: Dot<S>, U: Unit, const Q: usize, const N: usize>(
     }
     for q in 0..Q {
         for n in 0..N {
-            all[q][n].store_slice(&mut sums[q * width + 8 * (start + n)..][..8]);
+            all[q][n].store_slice(&mut sums[q * width + LANES * (start + n)..][..LANES]);
         }
     }
 }

@@ -36,7 +36,7 @@ fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
 
 /// Returns the sums of four vectors. Summing them together takes half as many instructions as summing them one by one.
 #[inline(always)]
-fn sum_of_each<S: Simd>(a: f32x8<S>, b: f32x8<S>, c: f32x8<S>, d: f32x8<S>) -> [f32; 4] {
+fn sum_of_each<S: Simd>([a, b, c, d]: [f32x8<S>; 4]) -> [f32; 4] {
     let ((a, a_high), (b, b_high)) = (a.split(), b.split());
     let ((c, c_high), (d, d_high)) = (c.split(), d.split());
     let (a, b, c, d) = (a + a_high, b + b_high, c + c_high, d + d_high);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use eft_core::{Error, Result};
-use fearless_simd::{Simd, SimdBase, f32x8};
+use fearless_simd::{Simd, SimdBase};
 use half::f16;
 
 use crate::level::Dot;
@@ -72,14 +72,21 @@ impl FromStr for CacheType {
 
 /// Consecutive entries of a key or of a value as the cache keeps them.
 pub(super) trait Unit: Copy + Send + Sync {
-    /// The number of entries, a multiple of 8.
+    /// The number of entries, a multiple of the floats in a vector.
     const ENTRIES: usize;
 
     /// Converts up to [`ENTRIES`](Self::ENTRIES) entries. Missing ones are 0.
     fn pack(entries: &[f32]) -> Self;
 
-    /// Converts eight entries to f32: those from `8·eight` on.
-    fn eight<S: Simd, D: Dot<S>>(&self, simd: S, eight: usize) -> f32x8<S>;
+    /// Converts as many entries to f32 as a vector has lanes, which are `LANES`: those from `LANES·part` on.
+    fn floats<S: Simd, D: Dot<S>, const LANES: usize>(&self, simd: S, part: usize) -> D::Floats;
+}
+
+/// Returns `LANES` of the entries: those from `LANES·part` on. `part` is taken modulo their number, so that it is in range.
+#[inline(always)]
+fn part_of<T, const LANES: usize>(entries: &[T], part: usize) -> &[T; LANES] {
+    let parts = entries.as_chunks().0;
+    &parts[part % parts.len()]
 }
 
 /// Returns the first `N` entries; missing ones are 0.
@@ -87,11 +94,11 @@ fn padded<const N: usize>(entries: &[f32]) -> [f32; N] {
     array::from_fn(|i| entries.get(i).copied().unwrap_or(0.0))
 }
 
-/// Eight entries in f32.
-pub(super) type F32 = [f32; 8];
+/// Sixteen entries in f32.
+pub(super) type F32 = [f32; 16];
 
 impl Unit for F32 {
-    const ENTRIES: usize = 8;
+    const ENTRIES: usize = 16;
 
     #[inline]
     fn pack(entries: &[f32]) -> Self {
@@ -99,31 +106,31 @@ impl Unit for F32 {
     }
 
     #[inline(always)]
-    fn eight<S: Simd, D: Dot<S>>(&self, simd: S, _: usize) -> f32x8<S> {
-        f32x8::from_slice(simd, self)
+    fn floats<S: Simd, D: Dot<S>, const LANES: usize>(&self, simd: S, part: usize) -> D::Floats {
+        D::Floats::from_slice(simd, part_of::<f32, LANES>(self, part))
     }
 }
 
-/// Eight entries in f16, little-endian.
+/// Sixteen entries in f16, little-endian.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct F16([u8; 16]);
+pub(super) struct F16([[u8; 2]; 16]);
 
 impl Unit for F16 {
-    const ENTRIES: usize = 8;
+    const ENTRIES: usize = 16;
 
     #[inline]
     fn pack(entries: &[f32]) -> Self {
         let largest = f16::MAX.to_f32();
-        let mut bytes = [0; 16];
-        for (entry, bytes) in entries.iter().zip(bytes.as_chunks_mut().0) {
+        let mut bytes = [[0; 2]; 16];
+        for (entry, bytes) in entries.iter().zip(&mut bytes) {
             *bytes = f16::from_f32(entry.clamp(-largest, largest)).to_le_bytes();
         }
         Self(bytes)
     }
 
     #[inline(always)]
-    fn eight<S: Simd, D: Dot<S>>(&self, simd: S, _: usize) -> f32x8<S> {
-        D::f16x8_to_f32(simd, &self.0)
+    fn floats<S: Simd, D: Dot<S>, const LANES: usize>(&self, simd: S, part: usize) -> D::Floats {
+        D::f16_floats(simd, part_of::<_, LANES>(&self.0, part).as_flattened())
     }
 }
 
@@ -132,7 +139,7 @@ impl Unit for F16 {
 pub(super) struct Q8 {
     factor: f32,
     /// Numbers from −127 to 127 in two's complement.
-    codes: [[u8; 8]; 4],
+    codes: [u8; 32],
 }
 
 impl Unit for Q8 {
@@ -147,11 +154,11 @@ impl Unit for Q8 {
         let inverse = if factor > 0.0 { factor.recip() } else { 0.0 };
         let entries: [f32; 32] = padded(entries);
         let code = |x: f32| (x * inverse).round_ties_even() as i8 as u8;
-        Self { factor, codes: array::from_fn(|i| array::from_fn(|j| code(entries[8 * i + j]))) }
+        Self { factor, codes: entries.map(code) }
     }
 
     #[inline(always)]
-    fn eight<S: Simd, D: Dot<S>>(&self, simd: S, eight: usize) -> f32x8<S> {
-        D::i8x8_to_f32(simd, &self.codes[eight % 4]) * self.factor
+    fn floats<S: Simd, D: Dot<S>, const LANES: usize>(&self, simd: S, part: usize) -> D::Floats {
+        D::i8_floats(simd, part_of::<_, LANES>(&self.codes, part)) * self.factor
     }
 }

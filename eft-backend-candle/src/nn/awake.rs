@@ -1,0 +1,72 @@
+//! Keeps the threads of rayon's pool awake during a forward pass.
+//!
+//! A pass is a sequence of a few hundred products, each of which is split over the threads. A thread that finds no work falls
+//! asleep after a few microseconds, and waking it for the next product takes tens of them, which for a model of 100 million
+//! parameters is a quarter of the pass.
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{hint, thread};
+
+/// How often a thread looks for work before it offers its processor to other programs.
+const TRIES: usize = 64;
+
+thread_local! {
+    /// Whether this thread runs a pass, or waits for the work of one.
+    static BUSY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Sets a flag when it is dropped.
+struct Done(Arc<AtomicBool>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Calls a function on a thread of rayon's pool. Until it returns, the other threads look for work without falling asleep.
+pub(super) fn during<T>(function: impl FnOnce() -> T) -> T {
+    let done = Done(Arc::new(AtomicBool::new(false)));
+    for _ in 1..rayon::current_num_threads() {
+        let done = done.0.clone();
+        // Not in a scope, which would wait for a thread that has begun the work of another pass meanwhile.
+        rayon::spawn(move || look_for_work(&done));
+    }
+    busy(function)
+}
+
+/// Does the work that others hand over, until `done` is set.
+fn look_for_work(done: &AtomicBool) {
+    // A thread that waits for its share of a product takes up whatever it finds. If it has a pass of its own, that pass must not
+    // wait for another one.
+    if BUSY.get() {
+        return;
+    }
+    busy(|| {
+        let mut tries = 0;
+        while !done.load(Ordering::Acquire) {
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                tries = 0;
+            } else if tries < TRIES {
+                tries += 1;
+                hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
+        }
+    });
+}
+
+/// Calls a function on a thread that is marked as [`BUSY`] meanwhile.
+fn busy<T>(function: impl FnOnce() -> T) -> T {
+    /// Restores the mark, also after a panic.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            BUSY.set(self.0);
+        }
+    }
+    let _restore = Restore(BUSY.replace(true));
+    function()
+}
