@@ -91,9 +91,29 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// The products of codes of up to eight bits with activations.
     fn dot_bytes(simd: S, codes: Self::Codes, activations: Self::Activations) -> Self::Sums;
 
+    /// Adds the products of codes of less than seven bits with activations.
+    #[inline(always)]
+    fn add_dot(simd: S, sums: Self::Sums, codes: Self::Codes, activations: Self::Activations) -> Self::Sums {
+        sums + Self::summed(simd, Self::add_products(simd, Self::zero(simd), codes, activations))
+    }
+
+    /// Adds the products of codes of up to eight bits with activations.
+    #[inline(always)]
+    fn add_dot_bytes(
+        simd: S,
+        sums: Self::Sums,
+        codes: Self::Codes,
+        activations: Self::Activations,
+    ) -> Self::Sums {
+        sums + Self::dot_bytes(simd, codes, activations)
+    }
+
     /// The products of codes of less than seven bits with activations. In each group, the products of the first 16 columns
     /// are multiplied with the first eight scales, which must be equal, and the others with the last eight.
     fn dot_scaled(simd: S, codes: Self::Codes, activations: Self::Activations, scales: Self::Scales) -> Self::Sums;
+
+    /// Converts one little-endian f16 for each group, in eight lanes: the first one alone if there is one group.
+    fn f16s(simd: S, first: [u8; 2], second: [u8; 2]) -> Self::Floats;
 
     /// Reads as many little-endian f32 as a vector of floats has lanes.
     fn f32_floats(simd: S, bytes: &[u8]) -> Self::Floats;
@@ -269,6 +289,11 @@ impl<S: Simd> Dot<S> for Portable {
         };
         let (first, last) = (pairs(first_codes, first), pairs(last_codes, last));
         first.unzip_low(last) + first.unzip_high(last)
+    }
+
+    #[inline(always)]
+    fn f16s(simd: S, first: [u8; 2], _: [u8; 2]) -> Self::Floats {
+        f32x8::splat(simd, <Self as Dot<S>>::f16_to_f32(simd, first))
     }
 
     #[inline(always)]

@@ -35,6 +35,7 @@ mod matrix;
 pub mod ops;
 mod packed;
 mod plain;
+mod small;
 mod tiles;
 
 pub use instructions::{Instructions, is_supported};

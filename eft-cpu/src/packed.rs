@@ -4,40 +4,42 @@ use std::ops::Range;
 use eft_models::Blocks;
 use fearless_simd::Simd;
 
-use super::activations::QuantisedActivations;
+use super::activations::{GROUP, QuantisedActivations};
 use super::blocks::{
     Block, Coded, Group, IQ4NL, IQ4XS, MXFP4, OUTPUTS, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
+    Small,
 };
 use super::few::{self, SuperRows};
 use super::level::{self, Dot, Kernel};
 use super::many::{self, RowBlocks};
+use super::small::{self, SmallRows};
 use super::{instructions, tiles};
 
 /// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind: the second
-/// expression for kinds of super-blocks, the first for all others. All kinds that are unpacked to [`Coded`] blocks before
-/// share one.
+/// expression for kinds of super-blocks, the third for small blocks with an f16 as their scale, the first for all others. All
+/// kinds that are unpacked to [`Coded`] blocks before share one.
 macro_rules! for_kind {
-    ($kind:expr, $block:ident => $of_32:expr, $of_256:expr) => {
+    ($kind:expr, $block:ident => $other:expr, $of_256:expr, $small:expr) => {
         match $kind {
             Blocks::Q4_0 => {
                 type $block = Q4_0;
-                $of_32
+                $small
             }
             Blocks::Q4_1 => {
                 type $block = Q4_1;
-                $of_32
+                $small
             }
             Blocks::Q5_0 => {
                 type $block = Q5_0;
-                $of_32
+                $small
             }
             Blocks::Q5_1 => {
                 type $block = Q5_1;
-                $of_32
+                $small
             }
             Blocks::Q8_0 => {
                 type $block = Q8_0;
-                $of_32
+                $small
             }
             Blocks::Q2K => {
                 type $block = Q2K;
@@ -61,15 +63,15 @@ macro_rules! for_kind {
             }
             Blocks::IQ4NL => {
                 type $block = IQ4NL;
-                $of_32
+                $small
             }
             Blocks::IQ4XS => {
                 type $block = IQ4XS;
-                $of_32
+                $other
             }
             Blocks::MXFP4 => {
                 type $block = MXFP4;
-                $of_32
+                $other
             }
             Blocks::IQ1S
             | Blocks::IQ1M
@@ -81,7 +83,7 @@ macro_rules! for_kind {
             | Blocks::TQ1_0
             | Blocks::TQ2_0 => {
                 type $block = Coded;
-                $of_32
+                $other
             }
         }
     };
@@ -92,8 +94,8 @@ const UNPACKED: usize = 16;
 
 /// Quantised activations, arranged for the products that read them.
 pub(super) enum Input {
-    /// A few rows: as they are, for blocks of 32 entries, and arranged for blocks of 256.
-    Few(QuantisedActivations, Option<SuperRows>),
+    /// A few rows: as they are, and arranged for blocks of 256 entries and for small blocks, where there are such.
+    Few(QuantisedActivations, Option<SuperRows>, Option<SmallRows>),
     /// Many rows, for vectors of eight floats.
     Eights(RowBlocks<8>),
     /// Many rows, for vectors of sixteen.
@@ -103,7 +105,7 @@ pub(super) enum Input {
 impl Input {
     /// Quantises rows of `columns` columns, for products with weights of the given kinds. The columns must be a multiple
     /// of the entries in a block of each kind.
-    pub(super) fn new(x: &[f32], columns: usize, mut kinds: impl Iterator<Item = Blocks>) -> Self {
+    pub(super) fn new(x: &[f32], columns: usize, mut kinds: impl Iterator<Item = Blocks> + Clone) -> Self {
         let quantised = QuantisedActivations::new(x, columns);
         let (groups, few) = level::sizes(instructions::current());
         if quantised.rows() > few {
@@ -114,14 +116,21 @@ impl Input {
         }
         let is_super =
             |kind| matches!(kind, Blocks::Q2K | Blocks::Q3K | Blocks::Q4K | Blocks::Q5K | Blocks::Q6K);
-        let supers = kinds.any(is_super).then(|| SuperRows::new(&quantised));
-        Self::Few(quantised, supers)
+        let is_small = |kind| {
+            matches!(
+                kind,
+                Blocks::Q4_0 | Blocks::Q4_1 | Blocks::Q5_0 | Blocks::Q5_1 | Blocks::Q8_0 | Blocks::IQ4NL
+            )
+        };
+        let supers = kinds.clone().any(is_super).then(|| SuperRows::new(&quantised));
+        let small = kinds.any(is_small).then(|| SmallRows::new(&quantised));
+        Self::Few(quantised, supers, small)
     }
 
     /// The number of groups of 32 columns in a row.
     fn groups(&self) -> usize {
         match self {
-            Self::Few(x, _) => x.groups,
+            Self::Few(x, ..) => x.groups,
             Self::Eights(x) => x.groups,
             Self::Sixteens(x) => x.groups,
         }
@@ -179,13 +188,18 @@ fn multiply<S: Simd, D: Dot<S>>(
         Input::Eights(_) | Input::Sixteens(_) => {
             unreachable!("the activations were arranged for other instructions")
         }
-        Input::Few(x, supers) => {
+        Input::Few(x, supers, small) => {
+            let bytes = x.groups * GROUP / kind.entries() * kind.bytes();
+            let others = "the activations were arranged for other kinds of blocks";
             for_kind!(kind, B => simd.vectorize(
                 #[inline(always)]
                 || tiles::product::<S, D, B>(simd, weights, x, outputs, out),
             ), match supers {
                 Some(x) => few::product::<S, D, B>(simd, weights, x, outputs, out),
-                None => unreachable!("the activations were arranged for other kinds than {kind:?}"),
+                None => unreachable!("{others}"),
+            }, match small {
+                Some(x) => small::product::<S, D, B>(simd, (weights, bytes), x, outputs, out),
+                None => unreachable!("{others}"),
             });
         }
     }
@@ -207,6 +221,9 @@ fn many_rows<S: Simd, D: Dot<S>, const LANES: usize>(
     ), simd.vectorize(
         #[inline(always)]
         || many::product::<S, D, B, LANES>(simd, weights, x, outputs, out),
+    ), simd.vectorize(
+        #[inline(always)]
+        || many::product::<S, D, Small<B>, LANES>(simd, weights, x, outputs, out),
     ));
 }
 
@@ -230,7 +247,12 @@ impl Kernel for Dequantise<'_> {
             None => blocks,
         };
         let rows = Dequantise { kind, blocks, out };
-        for_kind!(kind, B => dequantise::<S, D, B>(simd, rows), dequantise::<S, D, B>(simd, rows));
+        for_kind!(
+            kind,
+            B => dequantise::<S, D, B>(simd, rows),
+            dequantise::<S, D, B>(simd, rows),
+            dequantise::<S, D, Small<B>>(simd, rows)
+        );
     }
 }
 

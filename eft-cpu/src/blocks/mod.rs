@@ -33,6 +33,8 @@ pub(super) use q5_k::Q5K;
 pub(super) use q6_k::Q6K;
 pub(super) use q8_0::Q8_0;
 
+use std::marker::PhantomData;
+
 use super::level::Dot;
 use fearless_simd::{
     Bytes, Simd, SimdBase, SimdCombine, SimdInt, SimdSplit, f32x8, i16x16, i32x8, u8x16, u8x32, u32x8,
@@ -92,6 +94,52 @@ pub(super) trait Block {
 
     /// Unpacks one block of weights of `output` into `groups`, of which there are [`GROUPS`](Self::GROUPS).
     fn unpack<S: Simd, D: Dot<S>>(simd: S, block: &[u8], output: usize, groups: &mut [Group]);
+}
+
+/// A kind of block of 32 entries that begins with its scale as an f16.
+pub(super) trait SmallBlock {
+    /// See [`Block::BYTES`].
+    const BYTES: usize;
+    /// See [`Block::LARGEST`].
+    const LARGEST: u8;
+    /// What is added to the codes.
+    const OFFSET: Offset;
+
+    /// Returns the codes of a block.
+    fn codes<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> u8x32<S>;
+}
+
+/// The offset of a [`SmallBlock`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Offset {
+    /// Two to this power is subtracted from each code.
+    Minus(u32),
+    /// None: codes are signed bytes.
+    Signed,
+    /// An f16 after the scale is added to each entry.
+    Stored,
+}
+
+/// A [`SmallBlock`] as a [`Block`].
+pub(super) struct Small<B>(PhantomData<B>);
+
+impl<B: SmallBlock> Block for Small<B> {
+    const GROUPS: usize = 1;
+    const BYTES: usize = B::BYTES;
+    const HALF_SCALES: bool = false;
+    const LARGEST: u8 = B::LARGEST;
+
+    #[inline(always)]
+    fn unpack<S: Simd, D: Dot<S>>(simd: S, block: &[u8], output: usize, groups: &mut [Group]) {
+        let (scale, codes) = (f16_at::<S, D>(simd, block, 0), B::codes::<S, D>(simd, block));
+        let offset = match B::OFFSET {
+            Offset::Signed => return groups[0].signed::<S, D>(output, scale, codes),
+            Offset::Minus(power) => -scale * (1 << power) as f32,
+            Offset::Stored => f16_at::<S, D>(simd, block, 2),
+        };
+        groups[0].scale(output, scale, offset);
+        codes.store_slice(&mut groups[0].codes[output]);
+    }
 }
 
 /// A kind of block of 256 entries, whose scales and offsets are small integers times a number for the whole block.
@@ -222,12 +270,6 @@ fn take<'a, const N: usize>(block: &mut &'a [u8]) -> &'a [u8; N] {
         // Not reached: callers pass blocks of the length of their kind.
         None => &[0; N],
     }
-}
-
-/// Takes an f16 scale.
-#[inline(always)]
-fn scale<S: Simd, D: Dot<S>>(simd: S, block: &mut &[u8]) -> f32 {
-    D::f16_to_f32(simd, *take::<2>(block))
 }
 
 /// Unpacks 16 bytes to 32 codes of four bits: the lower four bits of all bytes, then the upper four.

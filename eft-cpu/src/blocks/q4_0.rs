@@ -1,20 +1,17 @@
 //! `Q4_0`: codes of four bits, minus 8, times a scale.
-use fearless_simd::{Simd, SimdBase};
+use fearless_simd::{Simd, u8x32};
 
-use super::{Block, Dot, Group, nibbles, scale, take};
+use super::{Dot, Offset, SmallBlock, at, nibbles};
 
 pub(crate) struct Q4_0;
 
-impl Block for Q4_0 {
-    const GROUPS: usize = 1;
+impl SmallBlock for Q4_0 {
     const BYTES: usize = 18;
-    const HALF_SCALES: bool = false;
     const LARGEST: u8 = 15;
+    const OFFSET: Offset = Offset::Minus(3);
 
     #[inline(always)]
-    fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {
-        let scale = scale::<S, D>(simd, &mut block);
-        groups[0].scale(output, scale, -8.0 * scale);
-        nibbles(simd, take(&mut block)).store_slice(&mut groups[0].codes[output]);
+    fn codes<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> u8x32<S> {
+        nibbles(simd, at::<16>(block, 2))
     }
 }

@@ -153,6 +153,40 @@ impl Dot<Avx512> for Vnni {
     }
 
     #[inline(always)]
+    fn add_dot(
+        simd: Avx512,
+        sums: Self::Sums,
+        codes: Self::Codes,
+        activations: Self::Activations,
+    ) -> Self::Sums {
+        Self::add_products(simd, sums, codes, activations)
+    }
+
+    #[inline(always)]
+    fn add_dot_bytes(
+        simd: Avx512,
+        sums: Self::Sums,
+        codes: Self::Codes,
+        activations: Self::Activations,
+    ) -> Self::Sums {
+        Self::add_products(simd, sums, codes, activations)
+    }
+
+    #[inline(always)]
+    fn f16s(simd: Avx512, first: [u8; 2], second: [u8; 2]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, first: i16, second: i16) -> __m512 {
+                let _ = simd;
+                // Every lane is written: an instruction that keeps some would wait for the last use of its register.
+                let both = _mm256_mask_set1_epi16(_mm256_set1_epi16(first), 0xff00, second);
+                _mm512_cvtph_ps(both)
+            }
+        );
+        kernel(simd, i16::from_le_bytes(first), i16::from_le_bytes(second)).simd_into(simd)
+    }
+
+    #[inline(always)]
     fn f32_floats(simd: Avx512, bytes: &[u8]) -> Self::Floats {
         u8x64::from_slice(simd, bytes).bitcast()
     }
@@ -386,6 +420,19 @@ impl Dot<Avx2> for Madd {
         );
         let codes = codes.first_chunk().map_or(0, |codes| i64::from_le_bytes(*codes));
         kernel(simd, codes).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn f16s(simd: Avx2, first: [u8; 2], _: [u8; 2]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx2, bits: i16) -> __m256 {
+                let _ = simd;
+                // Every lane is written: an instruction that keeps some would wait for the last use of its register.
+                _mm256_cvtph_ps(_mm_set1_epi16(bits))
+            }
+        );
+        kernel(simd, i16::from_le_bytes(first)).simd_into(simd)
     }
 
     #[inline(always)]
