@@ -136,7 +136,8 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
                 let x_codes = &x.codes.as_flattened()[32 * group..][..32 * D::GROUPS];
                 let dot = D::dot_scaled(simd, codes, D::Activations::from_slice(simd, x_codes), scales);
                 let scale = &x.scales.as_flattened()[8 * group..][..8 * D::GROUPS];
-                products[m] = dot.to_float::<D::Floats>().mul_add(D::Floats::from_slice(simd, scale), products[m]);
+                products[m] =
+                    dot.to_float::<D::Floats>().mul_add(D::Floats::from_slice(simd, scale), products[m]);
             }
         }
         let [first, last] = all.offsets;

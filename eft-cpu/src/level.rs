@@ -83,7 +83,12 @@ pub(super) trait Dot<S: Simd>: Copy {
     fn zero(simd: S) -> Self::Unsummed;
 
     /// Adds the products of codes of less than seven bits with activations.
-    fn add_products(simd: S, sum: Self::Unsummed, codes: Self::Codes, activations: Self::Activations) -> Self::Unsummed;
+    fn add_products(
+        simd: S,
+        sum: Self::Unsummed,
+        codes: Self::Codes,
+        activations: Self::Activations,
+    ) -> Self::Unsummed;
 
     /// Adds sums up to eight lanes a group.
     fn summed(simd: S, sum: Self::Unsummed) -> Self::Sums;
@@ -110,7 +115,12 @@ pub(super) trait Dot<S: Simd>: Copy {
 
     /// The products of codes of less than seven bits with activations. In each group, the products of the first 16 columns
     /// are multiplied with the first eight scales, which must be equal, and the others with the last eight.
-    fn dot_scaled(simd: S, codes: Self::Codes, activations: Self::Activations, scales: Self::Scales) -> Self::Sums;
+    fn dot_scaled(
+        simd: S,
+        codes: Self::Codes,
+        activations: Self::Activations,
+        scales: Self::Scales,
+    ) -> Self::Sums;
 
     /// Converts one little-endian f16 for each group, in eight lanes: the first one alone if there is one group.
     fn f16s(simd: S, first: [u8; 2], second: [u8; 2]) -> Self::Floats;

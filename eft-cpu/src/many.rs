@@ -245,14 +245,7 @@ fn output_sums<
 
 /// Adds the products of `N` times four columns, from the four of index `from` on, of group `i`, to `to`.
 #[inline(always)]
-fn dots<
-    S: Simd,
-    D: Dot<S>,
-    const LANES: usize,
-    const LIMIT: usize,
-    const M: usize,
-    const N: usize,
->(
+fn dots<S: Simd, D: Dot<S>, const LANES: usize, const LIMIT: usize, const M: usize, const N: usize>(
     simd: S,
     codes: &[[u8; 4]],
     rows: &[&[Lanes<LANES>]; M],

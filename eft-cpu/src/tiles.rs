@@ -107,7 +107,10 @@ fn group_sums<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const N
         let mut codes = [D::Codes::simd_from(simd, 0); N];
         let mut scales = [zero; N];
         for n in 0..N {
-            codes[n] = D::Codes::from_slice(simd, &group.codes.as_flattened()[32 * D::GROUPS * n..][..32 * D::GROUPS]);
+            codes[n] = D::Codes::from_slice(
+                simd,
+                &group.codes.as_flattened()[32 * D::GROUPS * n..][..32 * D::GROUPS],
+            );
             // The first four lanes of a group have the sums of the first half of the columns.
             scales[n] = if HALVES || D::GROUPS > 1 {
                 D::scales_of_halves(simd, &group.scales[D::GROUPS * n..][..D::GROUPS])

@@ -2,8 +2,8 @@
 use std::arch::x86_64::*;
 
 use fearless_simd::{
-    Avx2, Avx512, Bytes, SimdBase, SimdCombine, SimdInto, SimdSplit, f32x4, f32x8, f32x16, i8x32, i8x64, i16x16, i16x32,
-    i32x8, i32x16, u8x16, u8x32, u8x64, u32x8, u32x16,
+    Avx2, Avx512, Bytes, SimdBase, SimdCombine, SimdInto, SimdSplit, f32x4, f32x8, f32x16, i8x32, i8x64,
+    i16x16, i16x32, i32x8, i32x16, u8x16, u8x32, u8x64, u32x8, u32x16,
 };
 
 use super::Dot;

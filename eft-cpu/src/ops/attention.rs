@@ -211,7 +211,12 @@ impl<U: Unit> Attention<'_, '_, U> {
 
         for (q, Query { seen, .. }) in queries.iter().enumerate().filter(|_| Q > 1) {
             let (part, sums) = (before(seen), &mut sums[q * width..][..width]);
-            weighted::<S, D, U, LANES, 1, 8>(simd, [&scores[q * room..][..part.len()]], &values[at(&part)], sums);
+            weighted::<S, D, U, LANES, 1, 8>(
+                simd,
+                [&scores[q * room..][..part.len()]],
+                &values[at(&part)],
+                sums,
+            );
         }
         let weights: [&[f32]; Q] = array::from_fn(|q| &scores[shared[q]..][..end - start]);
         weighted::<S, D, U, LANES, Q, N>(simd, weights, &values[at(&(start..end))], sums);
@@ -262,8 +267,11 @@ fn products<S: Simd, D: Dot<S>, U: Unit, const LANES: usize, const Q: usize, con
                 }
             }
         }
-        for (four, sums) in sums.as_flattened().as_chunks::<4>().0.iter().enumerate() {
-            for (i, sum) in sum_of_each(sums.map(|sum| D::folded(simd, sum))).into_iter().enumerate() {
+        for (four, [a, b, c, d]) in sums.as_flattened().as_chunks::<4>().0.iter().enumerate() {
+            // Not by `map`: the body of a closure is not compiled for the chosen vector instructions.
+            let four_sums =
+                [D::folded(simd, *a), D::folded(simd, *b), D::folded(simd, *c), D::folded(simd, *d)];
+            for (i, sum) in sum_of_each(four_sums).into_iter().enumerate() {
                 let (q, k) = ((4 * four + i) / K, (4 * four + i) % K);
                 if start + k < count {
                     out[to[q] + start + k] = factor * sum;
