@@ -7,7 +7,11 @@ use fearless_simd::{
 use super::instructions;
 
 #[cfg(target_arch = "x86_64")]
-mod x86;
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod prefetch;
 
 /// A computation that is written once and compiled for each set of vector instructions. `run` and every function that
 /// it calls must be `#[inline(always)]`: only code that is inlined into [`run_at`] is compiled for the chosen
@@ -179,12 +183,12 @@ pub(super) fn run_at(level: Level, kernel: impl Kernel) {
         if let Some(simd) = level.as_avx512() {
             simd.vectorize(
                 #[inline(always)]
-                || kernel.run::<_, x86::Vnni>(simd),
+                || kernel.run::<_, avx512::Vnni>(simd),
             )
         } else if let Some(simd) = level.as_avx2() {
             simd.vectorize(
                 #[inline(always)]
-                || kernel.run::<_, x86::Madd>(simd),
+                || kernel.run::<_, avx2::Madd>(simd),
             )
         } else if let Some(simd) = level.as_sse4_2() {
             simd.vectorize(

@@ -122,7 +122,7 @@ fn output_sums<S: Simd, D: Dot<S>, B: SmallBlock, const M: usize>(
         let minus = match B::OFFSET {
             Offset::Signed if D::SIGNED_BYTES => None,
             Offset::Signed => {
-                codes = codes ^ D::Codes::simd_from(simd, 0x80);
+                codes ^= D::Codes::simd_from(simd, 0x80);
                 Some(7)
             }
             Offset::Minus(power) => Some(power),

@@ -5,3 +5,4 @@ mod device;
 mod gguf;
 mod goldens;
 mod operations;
+mod threads;

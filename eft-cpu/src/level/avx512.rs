@@ -1,0 +1,251 @@
+//! The operations of processors with AVX-512 and VNNI.
+use std::arch::x86_64::*;
+
+use fearless_simd::{
+    Avx512, Bytes, SimdBase, SimdCombine, SimdInto, SimdSplit, f32x4, f32x8, f32x16, i8x32, i8x64, i16x16,
+    i16x32, i32x16, u8x16, u8x32, u8x64, u32x16,
+};
+
+use super::Dot;
+use super::prefetch::prefetch;
+
+/// Uses the VNNI instruction, which sums four products of bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vnni;
+
+impl Dot<Avx512> for Vnni {
+    const MANY_REGISTERS: bool = true;
+    const ADDS_BYTES: bool = true;
+    const GROUPS: usize = 2;
+    const FEW: usize = super::FEW_IN_PAIRS;
+
+    type Floats = f32x16<Avx512>;
+    type Sums = i32x16<Avx512>;
+    type Codes = u8x64<Avx512>;
+    type Activations = i8x64<Avx512>;
+    type Scales = i16x32<Avx512>;
+    type Unsummed = i32x16<Avx512>;
+
+    #[inline(always)]
+    fn codes(_: Avx512, first: u8x32<Avx512>, second: u8x32<Avx512>) -> Self::Codes {
+        first.combine(second)
+    }
+
+    #[inline(always)]
+    fn four_codes(simd: Avx512, codes: [u8; 4]) -> Self::Codes {
+        u32x16::splat(simd, u32::from_le_bytes(codes)).bitcast()
+    }
+
+    #[inline(always)]
+    fn repeated(simd: Avx512, activations: &[i8; 32]) -> Self::Activations {
+        let once = i8x32::from_slice(simd, activations);
+        once.combine(once)
+    }
+
+    #[inline(always)]
+    fn repeated_scales(_: Avx512, scales: i16x16<Avx512>) -> Self::Scales {
+        scales.combine(scales)
+    }
+
+    #[inline(always)]
+    fn first_group(simd: Avx512, floats: f32x8<Avx512>) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, floats: __m256) -> __m512 {
+                let _ = simd;
+                _mm512_zextps256_ps512(floats)
+            }
+        );
+        kernel(simd, floats.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn folded(_: Avx512, floats: Self::Floats) -> f32x8<Avx512> {
+        let (first, last) = floats.split();
+        first + last
+    }
+
+    #[inline(always)]
+    fn scales_of_halves(simd: Avx512, scales: &[[f32; 2]]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, scales: __m128) -> __m512 {
+                let _ = simd;
+                let each = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+                _mm512_permutexvar_ps(each, _mm512_castps128_ps512(scales))
+            }
+        );
+        kernel(simd, f32x4::from_slice(simd, scales.as_flattened()).into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn sums_of_groups(_: Avx512, floats: Self::Floats) -> [f32; 2] {
+        let (first, last) = floats.split();
+        [first.reduce_sum(), last.reduce_sum()]
+    }
+
+    #[inline(always)]
+    fn zero(simd: Avx512) -> Self::Unsummed {
+        i32x16::splat(simd, 0)
+    }
+
+    #[inline(always)]
+    fn add_products(
+        simd: Avx512,
+        sum: Self::Unsummed,
+        codes: Self::Codes,
+        activations: Self::Activations,
+    ) -> Self::Unsummed {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, sum: __m512i, codes: __m512i, activations: __m512i) -> __m512i {
+                let _ = simd;
+                _mm512_dpbusd_epi32(sum, codes, activations)
+            }
+        );
+        kernel(simd, sum.into(), codes.into(), activations.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn summed(_: Avx512, sum: Self::Unsummed) -> Self::Sums {
+        sum
+    }
+
+    #[inline(always)]
+    fn dot_bytes(simd: Avx512, codes: Self::Codes, activations: Self::Activations) -> Self::Sums {
+        Self::add_products(simd, Self::zero(simd), codes, activations)
+    }
+
+    #[inline(always)]
+    fn dot_scaled(
+        simd: Avx512,
+        codes: Self::Codes,
+        activations: Self::Activations,
+        scales: Self::Scales,
+    ) -> Self::Sums {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, codes: __m512i, activations: __m512i, scales: __m512i) -> __m512i {
+                let _ = simd;
+                _mm512_madd_epi16(_mm512_maddubs_epi16(codes, activations), scales)
+            }
+        );
+        kernel(simd, codes.into(), activations.into(), scales.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn i8_floats(simd: Avx512, codes: &[u8]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, codes: __m128i) -> __m512 {
+                let _ = simd;
+                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes))
+            }
+        );
+        kernel(simd, u8x16::from_slice(simd, codes).into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn add_dot(
+        simd: Avx512,
+        sums: Self::Sums,
+        codes: Self::Codes,
+        activations: Self::Activations,
+    ) -> Self::Sums {
+        Self::add_products(simd, sums, codes, activations)
+    }
+
+    #[inline(always)]
+    fn add_dot_bytes(
+        simd: Avx512,
+        sums: Self::Sums,
+        codes: Self::Codes,
+        activations: Self::Activations,
+    ) -> Self::Sums {
+        Self::add_products(simd, sums, codes, activations)
+    }
+
+    #[inline(always)]
+    fn f16s(simd: Avx512, first: [u8; 2], second: [u8; 2]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, first: i16, second: i16) -> __m512 {
+                let _ = simd;
+                // Every lane is written: an instruction that keeps some would wait for the last use of its register.
+                let both = _mm256_mask_set1_epi16(_mm256_set1_epi16(first), 0xff00, second);
+                _mm512_cvtph_ps(both)
+            }
+        );
+        kernel(simd, i16::from_le_bytes(first), i16::from_le_bytes(second)).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn f32_floats(simd: Avx512, bytes: &[u8]) -> Self::Floats {
+        u8x64::from_slice(simd, bytes).bitcast()
+    }
+
+    #[inline(always)]
+    fn f16_floats(simd: Avx512, bytes: &[u8]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, bits: __m256i) -> __m512 {
+                let _ = simd;
+                _mm512_cvtph_ps(bits)
+            }
+        );
+        kernel(simd, u8x32::from_slice(simd, bytes).into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn bf16_floats(simd: Avx512, bytes: &[u8]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, bits: __m256i) -> __m512 {
+                let _ = simd;
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+            }
+        );
+        kernel(simd, u8x32::from_slice(simd, bytes).into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        prefetch(at);
+    }
+
+    #[inline(always)]
+    fn f16_to_f32(simd: Avx512, bits: [u8; 2]) -> f32 {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, bits: i32) -> f32 {
+                let _ = simd;
+                _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)))
+            }
+        );
+        kernel(simd, i32::from(u16::from_le_bytes(bits)))
+    }
+
+    #[inline(always)]
+    fn f16x8_to_f32(simd: Avx512, bits: &[u8; 16]) -> f32x8<Avx512> {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, bits: __m128i) -> __m256 {
+                let _ = simd;
+                _mm256_cvtph_ps(bits)
+            }
+        );
+        kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn fifth_bits(simd: Avx512, bits: [u8; 4]) -> u8x32<Avx512> {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, bits: u32) -> __m256i {
+                let _ = simd;
+                _mm256_maskz_set1_epi8(bits, 16)
+            }
+        );
+        kernel(simd, u32::from_le_bytes(bits)).simd_into(simd)
+    }
+}
