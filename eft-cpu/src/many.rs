@@ -12,8 +12,8 @@ use super::runs_in_parallel;
 
 /// The number of blocks of rows multiplied at once.
 const BLOCKS: usize = 4;
-/// The number of groups of columns that are unpacked at once. With the rows that they are multiplied with, they fit
-/// into the L1 cache.
+/// The largest number of groups of columns that are unpacked at once, with blocks of eight rows. With the rows that they are
+/// multiplied with, they fit into the L1 cache.
 const CHUNK: usize = 16;
 /// The number of tiles of outputs that are unpacked at once.
 const TILES: usize = 4;
@@ -86,18 +86,29 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block, const LANES: usize>(
     let blocks = x.blocks.len() / x.groups;
     // The sums of codes of six bits are added up so often that those of fewer blocks fit the registers.
     let at_most = if D::NARROW_SUMS && B::LARGEST == 63 { BLOCKS - 1 } else { BLOCKS };
+    let chunk = CHUNK * 8 / LANES;
     let mut tile = vec![Group::default(); TILES * CHUNK];
     // For each output of the tiles, the products with all rows.
     let mut sums = vec![[0.0; LANES]; TILES * OUTPUTS * blocks];
     for first in outputs.clone().step_by(TILES * OUTPUTS) {
         let count = (TILES * OUTPUTS).min(outputs.end - first);
         sums.fill([0.0; LANES]);
-        for start in (0..x.groups).step_by(CHUNK) {
-            let groups = CHUNK.min(x.groups - start);
+        for start in (0..x.groups).step_by(chunk) {
+            let groups = chunk.min(x.groups - start);
+            // From the blocks that are unpacked now to those of the same columns, or of the first ones, that are unpacked next.
+            let to_next = if start + groups < x.groups {
+                groups / B::GROUPS * B::BYTES
+            } else {
+                TILES * OUTPUTS * bytes - start / B::GROUPS * B::BYTES
+            };
             for output in 0..count {
                 let weights = &weights[(first + output) * bytes + start / B::GROUPS * B::BYTES..];
                 let to = tile[output / OUTPUTS * CHUNK..][..groups].chunks_exact_mut(B::GROUPS);
                 for (block, to) in weights.chunks_exact(B::BYTES).zip(to) {
+                    // The processor's own prefetching does not follow reads that move on to another output after a few blocks.
+                    for line in 0..B::BYTES.div_ceil(64) {
+                        D::prefetch(block.as_ptr().wrapping_add(to_next + 64 * line));
+                    }
                     B::unpack::<S, D>(simd, block, output % OUTPUTS, to);
                 }
             }

@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use eft_models::Dtype;
-use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdFrom, u8x32};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdSplit, f32x4, u8x32};
 
 use super::level::{Dot, Kernel};
 
@@ -242,7 +242,7 @@ fn sums<S: Simd, D: Dot<S>, E: Entry, const LANES: usize, const N: usize, const 
                 (rows[m], rows_rest[m]) = (&row.as_chunks().0[..whole], &row[LANES * whole..]);
             }
             let zero = D::Floats::simd_from(simd, 0.0);
-            let mut sums = [[zero; M]; N];
+            let mut sums = [[zero; N]; M];
             for i in 0..whole {
                 let mut part = [zero; N];
                 for n in 0..N {
@@ -251,20 +251,42 @@ fn sums<S: Simd, D: Dot<S>, E: Entry, const LANES: usize, const N: usize, const 
                 for m in 0..M {
                     let x = D::Floats::from_slice(simd, &rows[m][i]);
                     for n in 0..N {
-                        sums[n][m] = part[n].mul_add(x, sums[n][m]);
+                        sums[m][n] = part[n].mul_add(x, sums[m][n]);
                     }
                 }
             }
             for m in 0..M {
-                for n in 0..N {
-                    let mut sum = sums[n][m].reduce_sum();
-                    for (weight, x) in weights_rest[n].iter().zip(rows_rest[m]) {
-                        sum += E::widen_one(weight) * x;
+                out[at.row + m][at.to..at.to + N].copy_from_slice(&totals::<S, D, N>(simd, &sums[m]));
+            }
+            if columns > LANES * whole {
+                for m in 0..M {
+                    for n in 0..N {
+                        for (weight, x) in weights_rest[n].iter().zip(rows_rest[m]) {
+                            out[at.row + m][at.to + n] += E::widen_one(weight) * x;
+                        }
                     }
-                    out[at.row + m][at.to + n] = sum;
                 }
             }
         },
     );
     N
+}
+
+/// Adds up the lanes of each of up to four vectors. They are reduced together, which takes fewer instructions than one after
+/// another. With rows of a few hundred columns, it takes a third of the product's time otherwise.
+#[inline(always)]
+fn totals<S: Simd, D: Dot<S>, const N: usize>(simd: S, vectors: &[D::Floats; N]) -> [f32; N] {
+    const { assert!(N <= 4) };
+    let mut four = [f32x4::splat(simd, 0.0); 4];
+    for n in 0..N {
+        let (low, high) = D::folded(simd, vectors[n]).split();
+        four[n] = low + high;
+    }
+    let [a, b, c, d] = four;
+    let (ab, cd) = (a.unzip_low(b) + a.unzip_high(b), c.unzip_low(d) + c.unzip_high(d));
+    let mut sums = [0.0; 4];
+    (ab.unzip_low(cd) + ab.unzip_high(cd)).store_slice(&mut sums);
+    let mut totals = [0.0; N];
+    totals.copy_from_slice(&sums[..N]);
+    totals
 }
