@@ -1,4 +1,4 @@
-//! Products of a few rows with blocks of 256 entries: codes are unpacked in registers, and scales are applied to
+//! Products of a few rows with K-quants, blocks of 256 entries: codes are unpacked in registers, and scales are applied to
 //! integers.
 use std::ops::Range;
 

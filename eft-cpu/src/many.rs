@@ -12,8 +12,8 @@ use super::runs_in_parallel;
 
 /// The number of blocks of rows multiplied at once.
 const BLOCKS: usize = 4;
-/// The largest number of groups of columns that are unpacked at once, with blocks of eight rows. With the rows that they are
-/// multiplied with, they fit into the L1 cache.
+/// The largest number of groups of columns that are unpacked at once, with blocks of eight rows. The rows that they are
+/// multiplied with, at most [`BLOCKS`] blocks at once, fit into an L1 cache of 32 KB.
 const CHUNK: usize = 16;
 /// The number of tiles of outputs that are unpacked at once.
 const TILES: usize = 4;
@@ -84,7 +84,7 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block, const LANES: usize>(
 ) {
     let bytes = x.groups / B::GROUPS * B::BYTES;
     let blocks = x.blocks.len() / x.groups;
-    // The sums of codes of six bits are added up so often that those of fewer blocks fit the registers.
+    // Where sums have 16 bits, those of codes of six bits are full so soon that further registers are needed to add them up.
     let at_most = if D::NARROW_SUMS && B::LARGEST == 63 { BLOCKS - 1 } else { BLOCKS };
     let chunk = CHUNK * 8 / LANES;
     let mut tile = vec![Group::default(); TILES * CHUNK];
@@ -170,8 +170,8 @@ fn tiles<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const M: usize>(
     }
 }
 
-/// See [`tiles`]. Up to `LIMIT` pairs of products fit in 16 bits, even with the largest codes and activations. With a limit
-/// of 0, codes have eight bits.
+/// See [`tiles`]. Up to `LIMIT` pairs of products fit in 16 bits, even with the largest codes and activations, which matters only
+/// where sums have 16 bits. With a limit of 0, each product is added up by itself, since codes have eight bits.
 #[inline(always)]
 fn tile_sums<
     S: Simd,

@@ -1,4 +1,5 @@
-//! Products of a few rows with blocks of 32 entries: a tile of weights is unpacked once for all rows.
+//! Products of a few rows with those kinds of blocks that are not unpacked in registers (`few.rs`, `small.rs`): a tile of weights
+//! is unpacked to memory once for all rows.
 use std::ops::Range;
 
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, SimdSplit, f32x8};
@@ -16,6 +17,7 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block>(
     outputs: Range<usize>,
     out: &mut [&mut [f32]],
 ) {
+    const { assert!(B::LARGEST == u8::MAX, "codes of fewer bits are not multiplied here") };
     let bytes = x.groups / B::GROUPS * B::BYTES;
     let mut tile = vec![Group::default(); x.groups];
     for first in outputs.clone().step_by(OUTPUTS) {
@@ -31,12 +33,12 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block>(
         let at = Tile { tile: &tile, x, to };
         match out.len() {
             0 => {}
-            1 => sums::<S, D, 1>(simd, B::LARGEST, B::HALF_SCALES, at, out),
-            2 => sums::<S, D, 2>(simd, B::LARGEST, B::HALF_SCALES, at, out),
-            3 => sums::<S, D, 3>(simd, B::LARGEST, B::HALF_SCALES, at, out),
-            5 | 6 if D::FEW > 4 => sums::<S, D, 6>(simd, B::LARGEST, B::HALF_SCALES, at, out),
-            7.. if D::FEW > 4 => sums::<S, D, 8>(simd, B::LARGEST, B::HALF_SCALES, at, out),
-            _ => sums::<S, D, 4>(simd, B::LARGEST, B::HALF_SCALES, at, out),
+            1 => sums::<S, D, 1>(simd, B::HALF_SCALES, at, out),
+            2 => sums::<S, D, 2>(simd, B::HALF_SCALES, at, out),
+            3 => sums::<S, D, 3>(simd, B::HALF_SCALES, at, out),
+            5 | 6 if D::FEW > 4 => sums::<S, D, 6>(simd, B::HALF_SCALES, at, out),
+            7.. if D::FEW > 4 => sums::<S, D, 8>(simd, B::HALF_SCALES, at, out),
+            _ => sums::<S, D, 4>(simd, B::HALF_SCALES, at, out),
         }
     }
 }
@@ -50,20 +52,18 @@ struct Tile<'a> {
 }
 
 /// Computes the products of a tile's outputs with up to `M` rows; if there are fewer, the last one is computed several
-/// times. Independent of the kind of block, so that it is compiled once for all kinds. Only codes of eight bits may have
-/// different scales in the two halves of a group.
+/// times. Independent of the kind of block, so that it is compiled once for all kinds. With `half_scales`, the two halves of a
+/// group have different scales.
 #[inline(always)]
 fn sums<S: Simd, D: Dot<S>, const M: usize>(
     simd: S,
-    largest: u8,
     half_scales: bool,
     at: Tile<'_>,
     out: &mut [&mut [f32]],
 ) {
-    let sums = match (largest == u8::MAX, half_scales) {
-        (true, true) => sums_by::<S, D, true, true, M>(simd, &at),
-        (true, false) => sums_by::<S, D, true, false, M>(simd, &at),
-        (false, _) => sums_by::<S, D, false, false, M>(simd, &at),
+    let sums = match half_scales {
+        true => sums_by::<S, D, true, M>(simd, &at),
+        false => sums_by::<S, D, false, M>(simd, &at),
     };
     for (out, sums) in out.iter_mut().zip(sums) {
         out[at.to.clone()].copy_from_slice(&sums[..at.to.len()]);
@@ -72,7 +72,7 @@ fn sums<S: Simd, D: Dot<S>, const M: usize>(
 
 /// The same, with as many outputs side by side as a vector has groups.
 #[inline(always)]
-fn sums_by<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const M: usize>(
+fn sums_by<S: Simd, D: Dot<S>, const HALVES: bool, const M: usize>(
     simd: S,
     at: &Tile<'_>,
 ) -> [[f32; OUTPUTS]; M] {
@@ -80,9 +80,9 @@ fn sums_by<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const M: u
         #[inline(always)]
         || {
             if D::GROUPS == 2 {
-                group_sums::<S, D, BYTES, HALVES, 2, M>(simd, at)
+                group_sums::<S, D, HALVES, 2, M>(simd, at)
             } else {
-                group_sums::<S, D, BYTES, HALVES, OUTPUTS, M>(simd, at)
+                group_sums::<S, D, HALVES, OUTPUTS, M>(simd, at)
             }
         },
     )
@@ -90,11 +90,11 @@ fn sums_by<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const M: u
 
 /// The same, in `N` vectors.
 #[inline(always)]
-fn group_sums<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const N: usize, const M: usize>(
+fn group_sums<S: Simd, D: Dot<S>, const HALVES: bool, const N: usize, const M: usize>(
     simd: S,
     at: &Tile<'_>,
 ) -> [[f32; OUTPUTS]; M] {
-    // Loops rather than closures: the body of a closure is not compiled for the chosen vector instructions.
+    // Loops rather than closures: the body of a closure without `#[inline(always)]` is not compiled for the chosen instructions.
     let tile = at.tile;
     let mut rows: [&[QuantisedGroup]; M] = [&[]; M];
     for (m, row) in rows.iter_mut().enumerate() {
@@ -124,11 +124,7 @@ fn group_sums<S: Simd, D: Dot<S>, const BYTES: bool, const HALVES: bool, const N
             let row_codes = D::repeated(simd, &x.codes);
             offsets[m] = group_offsets.mul_add(f32x8::from_slice(simd, &x.sums), offsets[m]);
             for n in 0..N {
-                let dot = if BYTES {
-                    D::dot_bytes(simd, codes[n], row_codes)
-                } else {
-                    D::summed(simd, D::add_products(simd, D::zero(simd), codes[n], row_codes))
-                };
+                let dot = D::dot_bytes(simd, codes[n], row_codes);
                 sums[m][n] = dot.to_float::<D::Floats>().mul_add(scales[n] * x.scale, sums[m][n]);
             }
         }

@@ -1,8 +1,8 @@
 //! Keeps the threads of rayon's pool awake during a forward pass.
 //!
-//! A pass is a sequence of a few hundred products, each of which is split over the threads. A thread that finds no work falls
-//! asleep after a few microseconds, and waking it for the next product takes tens of them, which for a model of 100 million
-//! parameters is a quarter of the pass.
+//! A pass is a sequence of a hundred products or more, each of which is split over the threads. A thread that finds no work falls
+//! asleep after a few microseconds, and waking it for the next product takes tens of them. For a model of 100 million parameters,
+//! that is a tenth of the pass or more.
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,21 +25,21 @@ impl Drop for Done {
     }
 }
 
-/// Calls a function on a thread of rayon's pool. Until it returns, the other threads look for work without falling asleep.
+/// Calls a function on this thread, which must be one of rayon's pool. Until it returns, the other threads of the pool look for work
+/// without falling asleep.
 pub(super) fn during<T>(function: impl FnOnce() -> T) -> T {
     let done = Done(Arc::new(AtomicBool::new(false)));
-    for _ in 1..rayon::current_num_threads() {
-        let done = done.0.clone();
-        // Not in a scope, which would wait for a thread that has begun the work of another pass meanwhile.
-        rayon::spawn(move || look_for_work(&done));
-    }
+    let flag = done.0.clone();
+    // One job for each thread, which no other thread can take. Not in a scope, which would wait for a thread that has begun the work of
+    // another pass meanwhile.
+    rayon::spawn_broadcast(move |_| look_for_work(&flag));
     busy(function)
 }
 
 /// Does the work that others hand over, until `done` is set.
 fn look_for_work(done: &AtomicBool) {
-    // A thread that waits for its share of a product takes up whatever it finds. If it has a pass of its own, that pass must not
-    // wait for another one.
+    // A thread that waits for a part of a product takes up whatever it finds. If it has a pass of its own, that pass must not wait here
+    // until another one is over: two passes that waited for each other would never end.
     if BUSY.get() {
         return;
     }

@@ -16,8 +16,8 @@ fn log_prob(engine: &DecoderEngine<CandleNn>, first: TokenId) -> f32 {
     candle().argmax(&rows, scores.width()).unwrap()[0].log_prob
 }
 
-/// A thread that waits for its share of a product takes up other work meanwhile, so passes nest in each other. A pass that waited
-/// for the end of another one would wait forever.
+/// A thread that waits for a part of a product takes up other work meanwhile, so passes nest in each other. Two passes that waited for
+/// each other's end would wait forever.
 #[test]
 fn passes_of_several_threads_end_and_give_the_same_scores() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../zoo/base-large");
