@@ -14,7 +14,7 @@ const OUTPUTS: usize = 2;
 const MANY_OUTPUTS: usize = 4;
 /// Up to this many rows, a few outputs at a time are multiplied with all rows, so that their weights stay in the L1 cache meanwhile;
 /// with more rows, [`TILE`] outputs.
-const AT_MOST: usize = 16;
+const FEW_ROWS: usize = 16;
 /// Up to this many rows, weights are widened to f32 in registers, again for each [`ROWS`] rows.
 const WIDENED_IN_REGISTERS: usize = 2 * ROWS;
 /// How many bytes ahead of the weights that are being multiplied memory is asked for.
@@ -176,7 +176,7 @@ fn tiles<S: Simd, D: Dot<S>, E: Entry>(
     let rows = x.len() / columns;
     let weights = E::entries(weights);
     let outputs = weights.len() / columns;
-    let at_once = if rows <= AT_MOST { MANY_OUTPUTS } else { TILE };
+    let at_once = if rows <= FEW_ROWS { MANY_OUTPUTS } else { TILE };
     for first in (0..outputs).step_by(at_once) {
         let end = outputs.min(first + at_once);
         for row in (0..rows).step_by(ROWS) {
