@@ -17,13 +17,15 @@ use eft_core::host::HostTensor;
 use eft_core::{Backend, Host, Pick, Sampling, ScoreRow, Term};
 
 const WIDTH: usize = 151_936;
+/// A base, a tuned and an untuned model.
+const TERMS: usize = 3;
 const ROUNDS: usize = 40;
 /// The number of steps of one contestant in a round, after one step to warm up.
 const STEPS: usize = 5;
 
 fn main() {
-    let tensor = Host.upload(&rows(WIDTH), WIDTH).unwrap();
-    let nucleus = nucleus(&combined(&tensor, 1, WIDTH), 1, WIDTH);
+    let tensor = Host.upload(&rows(WIDTH, TERMS), WIDTH).unwrap();
+    let nucleus = nucleus(&combined(&tensor, TERMS, 1, WIDTH), 1, WIDTH);
     let kept = Host.download(&[ScoreRow::new(&nucleus, 0)], WIDTH).unwrap();
     println!(
         "3 rows of {WIDTH}, {} threads, nucleus of {}",
@@ -31,18 +33,21 @@ fn main() {
         kept.iter().filter(|x| x.is_finite()).count()
     );
     compare(&tensor);
-    println!("\ncost by size            greedy     top-p");
-    for factor in [1, 2, 4] {
-        scaling("width", WIDTH * factor, 1);
+    println!("\nentries  terms  rows   greedy, µs  top-p, µs  greedy, ns for 1,000 entries of a term");
+    for width in [1_000, 4_000, 16_000, 64_000, 128_000, 262_144] {
+        scaling(width, 3, 1);
     }
-    for rows in [1, 2, 4, 8] {
-        scaling("rows", WIDTH, rows);
+    for terms in [2, 4, 6, 8] {
+        scaling(WIDTH, terms, 1);
+    }
+    for rows in [1, 2, 4, 8, 16, 32] {
+        scaling(WIDTH, 3, rows);
     }
 }
 
-/// The logits of a base, a tuned and an untuned model: equal up to noise, normally distributed with a standard
-/// deviation of 2.5, except for a hundred tokens that fit the context.
-fn rows(width: usize) -> Vec<f32> {
+/// Rows of logits: equal up to noise, normally distributed with a standard deviation of 2.5, except for a hundred tokens that
+/// fit the context.
+fn rows(width: usize, count: usize) -> Vec<f32> {
     let uniform = |stream: u64, i: usize| {
         let mut x =
             (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03);
@@ -57,12 +62,18 @@ fn rows(width: usize) -> Vec<f32> {
     let fits = |i: usize| i % (width / 100) == 7;
     let shared = |i| if fits(i) { 14.0 + 1.2 * normal(0, i) } else { 2.4 * normal(2, i) };
     let model = |stream| (0..width).map(move |i| (shared(i) + 0.5 * normal(stream, i)) as f32);
-    [4, 6, 8].into_iter().flat_map(model).collect()
+    (0..count as u64).map(|row| 4 + 2 * row).flat_map(model).collect()
 }
 
-fn combined(tensor: &HostTensor, rows: usize, width: usize) -> HostTensor {
-    let term = |weight, row| Term { weight, rows: vec![ScoreRow::new(tensor, row); rows] };
-    Host.linear(&[term(1.0, 0), term(1.0, 1), term(-1.0, 2)], width).unwrap()
+/// Adds up the terms, whose rows of scores follow one another: the rows of the first, then those of the second, which is added, of
+/// the third, which is subtracted, and so on.
+fn combined(tensor: &HostTensor, terms: usize, rows: usize, width: usize) -> HostTensor {
+    let term = |term: usize| Term {
+        weight: if term > 0 && term.is_multiple_of(2) { -1.0 } else { 1.0 },
+        rows: (term * rows..(term + 1) * rows).map(|row| ScoreRow::new(tensor, row)).collect(),
+    };
+    let terms: Vec<_> = (0..terms).map(term).collect();
+    Host.linear(&terms, width).unwrap()
 }
 
 fn nucleus(combined: &HostTensor, rows: usize, width: usize) -> HostTensor {
@@ -74,12 +85,12 @@ fn refs(tensor: &HostTensor, rows: usize) -> Vec<ScoreRow<'_, Host>> {
     (0..rows).map(|row| ScoreRow::new(tensor, row)).collect()
 }
 
-fn greedy(tensor: &HostTensor, rows: usize, width: usize) -> Pick {
-    Host.argmax(&refs(&combined(tensor, rows, width), rows), width).unwrap()[0]
+fn greedy(tensor: &HostTensor, terms: usize, rows: usize, width: usize) -> Pick {
+    Host.argmax(&refs(&combined(tensor, terms, rows, width), rows), width).unwrap()[0]
 }
 
-fn top_p(tensor: &HostTensor, rows: usize, width: usize) -> Pick {
-    let kept = nucleus(&combined(tensor, rows, width), rows, width);
+fn top_p(tensor: &HostTensor, terms: usize, rows: usize, width: usize) -> Pick {
+    let kept = nucleus(&combined(tensor, terms, rows, width), rows, width);
     Host.draw(&refs(&kept, rows), &vec![0.37; rows], width).unwrap()[0]
 }
 
@@ -149,12 +160,12 @@ fn compare(tensor: &HostTensor) {
     for _ in 0..ROUNDS {
         times.measure("plain sum, 1 thread", || plain_sum(&rows, 0..WIDTH));
         times.measure("plain sum, 2 threads", || helper.sum());
-        times.measure("combine", || combined(tensor, 1, WIDTH));
-        times.measure("combine + greedy", || greedy(tensor, 1, WIDTH));
-        times.measure("combine + top-p + draw", || top_p(tensor, 1, WIDTH));
+        times.measure("combine", || combined(tensor, TERMS, 1, WIDTH));
+        times.measure("combine + greedy", || greedy(tensor, TERMS, 1, WIDTH));
+        times.measure("combine + top-p + draw", || top_p(tensor, TERMS, 1, WIDTH));
         if let Some(eager) = &mut eager {
             let token = eager.measure("greedy", times.0.entry("eager combine + greedy").or_default());
-            assert_eq!(token, greedy(tensor, 1, WIDTH).token, "the two sides disagree");
+            assert_eq!(token, greedy(tensor, TERMS, 1, WIDTH).token, "the two sides disagree");
             eager.measure("top_p", times.0.entry("eager combine + top-p + draw").or_default());
         }
     }
@@ -179,15 +190,17 @@ fn compare(tensor: &HostTensor) {
     }
 }
 
-fn scaling(what: &str, width: usize, rows: usize) {
-    let tensor = Host.upload(&self::rows(width), width).unwrap();
+/// Measures several rows of several terms.
+fn scaling(width: usize, terms: usize, rows: usize) {
+    let tensor = Host.upload(&self::rows(width, terms * rows), width).unwrap();
     let mut times = Times::default();
     for _ in 0..ROUNDS {
-        times.measure("greedy", || greedy(&tensor, rows, width));
-        times.measure("top-p", || top_p(&tensor, rows, width));
+        times.measure("greedy", || greedy(&tensor, terms, rows, width));
+        times.measure("top-p", || top_p(&tensor, terms, rows, width));
     }
     let [greedy, top_p] = ["greedy", "top-p"].map(|name| 1e6 * times.median(name).unwrap());
-    println!("{what:5} {rows} × {width:7} {greedy:10.1} {top_p:9.1} µs");
+    let each = 1e6 * greedy / (width * terms * rows) as f64;
+    println!("{width:7} {terms:6} {rows:5} {greedy:12.1} {top_p:10.1} {each:12.0}");
 }
 
 /// The Python process. For each measurement, one line is written to it and one is read from it.

@@ -1,9 +1,9 @@
 //! Speculative decoding: the tuned small model drafts blocks of tokens, and `large + (tuned − untuned)` verifies each
-//! block in one pass.
+//! block in one pass. Texts like those that were written before are also drafted from those, without a model.
 //!
 //! ```sh
-//! cargo run --release --example speculative                # the zoo's models, on a portrait of nearly 200 tokens
-//! cargo run --release --example speculative -- --lookup    # what was written before is drafted without a model
+//! cargo run --release --example speculative                # the zoo's models write portraits of nearly 200 tokens
+//! cargo run --release --example speculative -- --texts 65  # more of them
 //! cargo run --release --example speculative -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
 //! ```
 #[macro_use]
@@ -18,37 +18,45 @@ mod settings;
 #[path = "common/zoo.rs"]
 mod zoo;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use eft::decode::Generation;
-use eft::speculate::Lookup;
-use eft::{Backend, Prompt};
+use eft::decode::{Detokenizer, Generation};
+use eft::speculate::{Lookup, Speculative};
+use eft::{Backend, Prompt, TokenId};
 
 use flags::{DecodingFlags, ModelFlags, check_question};
 use models::{Models, Run};
 use settings::TextFlags;
 
-/// Generates a text twice: plainly, and drafted by the tuned model.
+/// Generates texts plainly, and drafted in several ways, which all give the same texts.
 #[derive(Parser)]
 struct Args {
-    /// The question to answer; by default one for the zoo's models
+    /// The question to answer; by default, the zoo's models write portraits of people
     prompt: Option<String>,
+    /// How many of the zoo's portraits to write
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=65), conflicts_with = "prompt")]
+    texts: u8,
     /// Always draft this many tokens; by default, as many as make decoding fastest
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     block: Option<u16>,
-    /// Draft what followed the last tokens earlier, in the prompt or in the text, wherever they occurred there: for texts that
-    /// repeat much, such as an edited program
+    /// Draft also what followed the last tokens earlier, in the prompt or in the text: for texts that repeat much, such as an
+    /// edited program
     #[arg(long)]
     lookup: bool,
+    /// Draft also what followed the last tokens in the texts of this file, one a line: for texts that are like earlier ones. By
+    /// default, the zoo's portraits are also drafted from portraits of other people
+    #[arg(long, value_name = "FILE")]
+    lookup_in: Option<PathBuf>,
     #[command(flatten)]
     models: ModelFlags,
     #[command(flatten)]
     decoding: DecodingFlags,
     #[command(flatten)]
-    texts: TextFlags,
+    settings: TextFlags,
 }
 
 fn main() -> ExitCode {
@@ -64,69 +72,131 @@ impl Run for Compare<'_> {
     fn run<B: Backend>(&self, models: Models<B>) -> Result<()> {
         let Self(args) = self;
         let asked = match &args.prompt {
-            Some(prompt) => prompt.clone(),
-            None => zoo::questions("portrait", 1)?.remove(0).question,
+            Some(prompt) => vec![prompt.clone()],
+            None => {
+                let questions = zoo::questions("portrait", args.texts.into())?;
+                questions.into_iter().map(|question| question.question).collect()
+            }
         };
-        let prompt = Prompt::chat(&asked[..]);
-        args.texts.report(&models);
-        let decoding = args.texts.decoding(&models, &models.combined, &prompt, &args.decoding)?;
+        let (combined, tuned) = (&models.combined, &models.tuned);
+        args.settings.report(&models);
         // With `same_text` the texts are the same even if they are sampled.
-        let speculative = models.combined.speculate().draft(&models.tuned).same_text();
-        let speculative = match args.lookup {
-            true => speculative.lookup(Lookup::default()),
-            false => speculative,
-        };
-        let speculative = args.block.map_or(speculative.clone(), |tokens| speculative.block(tokens.into()));
-
-        say!("{}, drafted by {}\n» {asked}\n", models.combined, models.tuned);
-        // The first generation is slower, since weights are read from disk.
-        models.combined.generate(&prompt, &decoding)?.try_for_each(|token| token.map(drop))?;
-        let (plain, in_plain, _) = timed(models.combined.generate(&prompt, &decoding)?)?;
-        let (drafted, in_drafted, generation) = timed(speculative.generate(&prompt, &decoding)?)?;
-        say!("plain:  {plain}\n\ndrafted:{drafted}\n\nidentical: {}", plain == drafted);
-
-        let report = generation.report().context("a drafted text without a report")?;
-        say!(
-            "accepted: {:.0} % of {} judged tokens ({} drafted); {:.2} tokens per pass of the target",
-            100.0 * report.acceptance().unwrap_or(0.0),
-            report.judged,
-            report.drafted,
-            report.tokens_per_pass().unwrap_or(0.0)
-        );
+        let by_model = combined.speculate().draft(tuned).same_text();
+        let mut ways = vec![(format!("drafted by {tuned}"), by_model.clone())];
         if args.lookup {
+            ways.push(("or found in the text".into(), by_model.clone().lookup(Lookup::default())));
+        }
+        let texts = args.earlier(&models)?;
+        if !texts.is_empty() {
+            let name = format!("or found in {} other texts", texts.len());
+            ways.push((name, by_model.lookup_in(Lookup::default(), texts)));
+        }
+        let fixed = |way: Speculative<B>| args.block.map_or(way.clone(), |tokens| way.block(tokens.into()));
+        let ways: Vec<_> = ways.into_iter().map(|(name, way)| (name, fixed(way))).collect();
+
+        let mut plainly = Total::default();
+        let mut drafted = vec![Total::default(); ways.len()];
+        let mut first = String::new();
+        for (index, asked) in asked.iter().enumerate() {
+            let prompt = Prompt::chat(&asked[..]);
+            let decoding = args.settings.decoding(&models, combined, &prompt, &args.decoding)?;
+            if index == 0 {
+                // The first generation is slower, since weights are read from disk.
+                combined.generate(&prompt, &decoding)?.try_for_each(|token| token.map(drop))?;
+            }
+            let text = plainly.add(combined.generate(&prompt, &decoding)?)?;
+            for ((_, way), total) in ways.iter().zip(&mut drafted) {
+                let same = total.add(way.generate(&prompt, &decoding)?)? == text;
+                total.same += usize::from(same);
+            }
+            if index == 0 {
+                first = text;
+            }
+        }
+
+        say!("{combined}\n» {}\n{first}\n", asked[0]);
+        let wide = ways.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let millis = |total: &Total| 1e3 * total.time.as_secs_f64();
+        say!("{:wide$}  {:6.0} ms: {} tokens", "plainly", millis(&plainly), plainly.tokens);
+        for ((name, _), total) in ways.iter().zip(&drafted) {
             say!(
-                "of them by lookup: {:.0} % of {} judged tokens ({} drafted)",
-                100.0 * report.lookup_acceptance().unwrap_or(0.0),
-                report.looked_up_judged,
-                report.looked_up
+                "{name:wide$}  {:6.0} ms: speed-up {:.2}, {:.2} tokens per pass of the target, {} of {} texts identical",
+                millis(total),
+                millis(&plainly) / millis(total),
+                total.tokens as f64 / total.passes as f64,
+                total.same,
+                asked.len()
+            );
+            say!(
+                "{:wide$}  accepted: {} drafted by the model, {} found",
+                "",
+                share(total.by_model),
+                share(total.looked_up)
             );
         }
-        say!(
-            "time: {:.0} ms plain, {:.0} ms drafted: speed-up {:.2}",
-            1e3 * in_plain.as_secs_f64(),
-            1e3 * in_drafted.as_secs_f64(),
-            in_plain.as_secs_f64() / in_drafted.as_secs_f64()
-        );
-        let micros = |time: Option<Duration>| time.map_or("–".into(), |t| format!("{} µs", t.as_micros()));
-        say!(
-            "passes: {} for a plain step, {} for a drafted token, {} to verify a block",
-            micros(report.plain_pass()),
-            micros(report.draft_pass()),
-            micros(report.block_pass())
-        );
         Ok(())
     }
 }
 
-/// Returns the whole text and the time it took.
-fn timed<B: Backend>(mut generation: Generation<B>) -> Result<(String, Duration, Generation<B>)> {
-    let start = Instant::now();
-    let vocab = generation.vocab().clone();
-    let mut detokenizer = eft::decode::Detokenizer::new(vocab);
-    let mut text = String::new();
-    for token in generation.by_ref() {
-        text.push_str(&detokenizer.push(token?.id));
+impl Args {
+    /// The texts in which drafts are looked up, as tokens of the combination.
+    fn earlier<B: Backend>(&self, models: &Models<B>) -> Result<Vec<Vec<TokenId>>> {
+        let texts = match (&self.lookup_in, &self.prompt) {
+            (Some(file), _) => {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read {}", file.display()))?;
+                text.lines().map(str::to_string).collect()
+            }
+            (None, None) if self.models.large.is_none() => zoo::other_portraits()?,
+            (None, _) => Vec::new(),
+        };
+        Ok(texts.iter().map(|text| models.combined.render(text)).collect::<eft::Result<_>>()?)
     }
-    text.push_str(&detokenizer.finish());
-    Ok((text, start.elapsed(), generation))
+}
+
+/// Accepted and judged tokens.
+type Accepted = [usize; 2];
+
+fn share([accepted, judged]: Accepted) -> String {
+    match judged {
+        0 => "none".into(),
+        _ => format!("{:.0} % of {judged}", 100.0 * accepted as f64 / judged as f64),
+    }
+}
+
+/// What one way of decoding took, over all texts.
+#[derive(Debug, Clone, Default)]
+struct Total {
+    time: Duration,
+    tokens: usize,
+    /// Passes of the target.
+    passes: usize,
+    by_model: Accepted,
+    looked_up: Accepted,
+    /// Texts that are those of plain decoding.
+    same: usize,
+}
+
+impl Total {
+    /// Adds the time of a text, after the pass over its prompt, and returns the text.
+    fn add<B: Backend>(&mut self, mut generation: Generation<B>) -> Result<String> {
+        let start = Instant::now();
+        let mut detokenizer = Detokenizer::new(generation.vocab().clone());
+        let mut text = String::new();
+        for token in generation.by_ref() {
+            text.push_str(&detokenizer.push(token?.id));
+            self.tokens += 1;
+        }
+        text.push_str(&detokenizer.finish());
+        self.time += start.elapsed();
+        if let Some(report) = generation.report() {
+            self.passes += report.blocks + report.plain_steps;
+            let looked_up = [report.looked_up_accepted, report.looked_up_judged];
+            for (index, all) in [report.accepted, report.judged].into_iter().enumerate() {
+                self.looked_up[index] += looked_up[index];
+                self.by_model[index] += all - looked_up[index];
+            }
+        }
+        Ok(text)
+    }
 }

@@ -19,18 +19,26 @@ struct Totals {
     by_lookup: [usize; 2],
 }
 
-/// Measures a target with a draft, and prints a line for each way of decoding. The passes over prompts are not measured.
+/// Measures a target with a draft, and prints a line for each way of decoding; if there are earlier texts, also with lookups in
+/// these. The passes over prompts are not measured.
 pub(crate) fn lines<B: Backend>(
     name: &str,
     target: &Source<B>,
     draft: &Source<B>,
     prompts: &[Prompt],
+    earlier: &[Vec<TokenId>],
     decoding: &Decoding,
 ) {
     let by_model = target.speculate().draft(draft);
     let beside = target.speculate().draft(draft).lookup(Lookup::default());
     let alone = target.speculate().lookup(Lookup::default()).without_model();
-    let ways = [("by the model", by_model), ("by lookup, or the model", beside), ("by lookup", alone)];
+    let mut ways =
+        vec![("by the model", by_model), ("by lookup, or the model", beside), ("by lookup", alone)];
+    if !earlier.is_empty() {
+        let beside = target.speculate().draft(draft).lookup_in(Lookup::default(), earlier);
+        let alone = target.speculate().lookup_in(Lookup::default(), earlier).without_model();
+        ways.extend([("from other texts, or the model", beside), ("from other texts", alone)]);
+    }
     let (mut plainly, mut drafted) = (Totals::default(), vec![Totals::default(); ways.len()]);
     for prompt in prompts {
         let plain = timed(&mut target.generate(prompt, decoding).unwrap(), &mut plainly);
@@ -46,7 +54,7 @@ pub(crate) fn lines<B: Backend>(
             _ => format!("{:.1} % of {judged}", 100.0 * accepted as f64 / judged as f64),
         };
         println!(
-            "    drafted {way:24} {:7.2} s, speed-up {:.2}, {:5.2} tokens a pass, accepted: by the model {}, by lookup {}; {} texts the same",
+            "    drafted {way:30} {:7.2} s, speed-up {:.2}, {:5.2} tokens a pass, accepted: by the model {}, by lookup {}; {} texts the same",
             totals.seconds,
             plainly.seconds / totals.seconds,
             totals.tokens as f64 / totals.passes as f64,

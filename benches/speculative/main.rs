@@ -96,6 +96,6 @@ fn simulated() {
             .map(|(name, megabytes, margin)| model(name, megabytes, margin, 1.0));
         let tuned = model("tuned", 8, 5.0, 0.8);
         let name = format!("large + (tuned - small), agreement 0.8, {copies} copied");
-        lookup::lines(&name, &(&large + (&tuned - &small)), &tuned, &prompts, &tokens);
+        lookup::lines(&name, &(&large + (&tuned - &small)), &tuned, &prompts, &[], &tokens);
     }
 }

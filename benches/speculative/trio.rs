@@ -67,8 +67,8 @@ pub(crate) fn looked_up() {
     let range = range(repeats.len());
     let of = |prompts: Vec<&str>| prompts[range.clone()].iter().map(|p| Prompt::chat(*p)).collect::<Vec<_>>();
     let (repeats, others) = (of(repeats), of(PROMPTS.lines().collect()));
-    lines("prompts to repeat much of", &upscaled, &tuned, &repeats, &decoding);
-    lines("other prompts", &upscaled, &tuned, &others, &decoding);
+    lines("prompts to repeat much of", &upscaled, &tuned, &repeats, &[], &decoding);
+    lines("other prompts", &upscaled, &tuned, &others, &[], &decoding);
 }
 
 /// The range of prompts that `EFT_PROMPTS` names, by default all.

@@ -29,14 +29,19 @@ fn run<N: Nn>(name: &str, nn: &N) {
     let clock = Clock::default();
     let [large, small, tuned] = ["base-large", "base-small", "tuned-small"]
         .map(|name| model(nn, &path(name), &Checkpoint::open(path(name)).unwrap(), &clock));
-    let questions = std::fs::read_to_string(path("questions/test-portrait.jsonl")).unwrap();
-    let prompts = questions.lines().map(|line| {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        Prompt::chat(line["question"].as_str().unwrap())
-    });
     let decoding = Decoding::from(Sampling::greedy());
     let upscaled = &large + (&tuned - &small);
-    let prompts: Vec<_> = prompts.collect();
+    let prompts: Vec<_> = fields("test", "question").into_iter().map(Prompt::chat).collect();
+    // Portraits of other people.
+    let others: Vec<_> =
+        fields("tuning", "answer").into_iter().map(|text| upscaled.render(text).unwrap()).collect();
     line(name, &upscaled, &tuned, &prompts, &decoding, &clock);
-    lines(name, &upscaled, &tuned, &prompts, &decoding);
+    lines(name, &upscaled, &tuned, &prompts, &others, &decoding);
+}
+
+/// A field of the questions for portraits in one part of the data.
+fn fields(part: &str, field: &str) -> Vec<String> {
+    let questions = std::fs::read_to_string(path(&format!("questions/{part}-portrait.jsonl"))).unwrap();
+    let lines = questions.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.map(|line| line[field].as_str().unwrap().to_string()).collect()
 }

@@ -1,21 +1,25 @@
-use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::earlier::Earlier;
+use super::ngrams::Ngrams;
 use super::{Lookup, TokenId};
 
-/// The tokens of a prompt and of the text after it, and where each n-gram occurred last.
+/// A prompt and the text after it, whose last tokens are looked up.
 #[derive(Debug, Clone)]
 pub(super) struct Index {
     lookup: Lookup,
-    tokens: Vec<TokenId>,
+    own: Ngrams,
     /// The number of tokens of the prompt.
     prompt: usize,
-    /// For each n-gram, the position after its latest occurrence that another token follows.
-    after: HashMap<Box<[TokenId]>, usize>,
+    /// Texts that are searched too.
+    earlier: Option<Arc<Earlier>>,
 }
 
 /// An earlier occurrence of the last tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Occurrence {
+    /// Whether it is in the prompt or the text, not in another text.
+    pub(super) own: bool,
     /// The position after it.
     pub(super) after: usize,
     /// Its number of tokens.
@@ -23,61 +27,58 @@ pub(super) struct Occurrence {
 }
 
 impl Index {
-    pub(super) fn new(lookup: Lookup, prompt: &[TokenId]) -> Self {
-        let mut index = Self { lookup, tokens: Vec::new(), prompt: 0, after: HashMap::new() };
-        prompt.iter().for_each(|token| index.push(*token));
-        index.prompt = prompt.len();
-        index
+    pub(super) fn new(lookup: Lookup, earlier: Option<Arc<Earlier>>, prompt: &[TokenId]) -> Self {
+        let mut own = Ngrams::new(lookup);
+        prompt.iter().for_each(|token| own.push(*token));
+        Self { lookup, own, prompt: prompt.len(), earlier }
     }
 
     pub(super) fn prompt(&self) -> &[TokenId] {
-        &self.tokens[..self.prompt]
+        &self.own.tokens()[..self.prompt]
     }
 
     /// The number of tokens of the text after the prompt.
     pub(super) fn text_len(&self) -> usize {
-        self.tokens.len() - self.prompt
+        self.own.tokens().len() - self.prompt
     }
 
     /// Adds a token.
     pub(super) fn push(&mut self, token: TokenId) {
-        let end = self.tokens.len();
-        for length in self.lookup.least..=self.lookup.greatest.min(end) {
-            let ngram = &self.tokens[end - length..];
-            match self.after.get_mut(ngram) {
-                Some(after) => *after = end,
-                None => drop(self.after.insert(ngram.into(), end)),
-            }
-        }
-        self.tokens.push(token);
+        self.own.push(token);
     }
 
-    /// The latest occurrence of the longest run of last tokens that occurred earlier.
+    /// The latest occurrence of the longest run of last tokens that occurred earlier, in the prompt or the text rather than in
+    /// another text.
     pub(super) fn find(&self) -> Option<Occurrence> {
-        let end = self.tokens.len();
-        let at = |length| Some(Occurrence { after: *self.after.get(&self.tokens[end - length..])?, length });
-        (self.lookup.least..=self.lookup.greatest.min(end)).rev().find_map(at)
+        let tokens = self.own.tokens();
+        let at = |length| {
+            let ngram = &tokens[tokens.len() - length..];
+            let own = self.own.after(ngram).map(|after| Occurrence { own: true, after, length });
+            let elsewhere = || self.earlier.as_ref()?.after(ngram);
+            own.or_else(|| elsewhere().map(|after| Occurrence { own: false, after, length }))
+        };
+        (self.lookup.least..=self.lookup.greatest.min(tokens.len())).rev().find_map(at)
     }
 
-    /// The tokens that followed an occurrence, which go on with themselves at the end of the text.
+    /// The tokens that followed an occurrence. In the prompt and the text, they go on with themselves at the end; in another text
+    /// they end with it.
     pub(super) fn continuation(&self, found: Occurrence, length: usize) -> Vec<TokenId> {
-        let period = self.tokens.len() - found.after;
-        (0..length).map(|i| self.tokens[found.after + i % period]).collect()
+        if found.own {
+            let tokens = &self.own.tokens()[found.after..];
+            return tokens.iter().cycle().take(length).copied().collect();
+        }
+        let rest = self.earlier.as_ref().map_or(&[][..], |earlier| earlier.rest(found.after));
+        rest[..length.min(rest.len())].to_vec()
     }
 
     /// Adds the tokens that were chosen after all, and returns how many of them an occurrence had predicted, one after another,
     /// and how many it takes to know that.
     pub(super) fn judge(&mut self, found: Option<Occurrence>, chosen: &[TokenId]) -> (usize, usize) {
-        let (mut agreed, mut judged, mut agrees) = (0, 0, true);
-        for (index, token) in chosen.iter().enumerate() {
-            if let Some(found) = found.filter(|_| agrees) {
-                // What has been predicted so far is now part of the text.
-                agrees = self.tokens[found.after + index] == *token;
-                (agreed, judged) = (agreed + usize::from(agrees), judged + 1);
-            }
-            self.push(*token);
-        }
-        (agreed, judged)
+        let predicted = found.map_or(Vec::new(), |found| self.continuation(found, chosen.len()));
+        chosen.iter().for_each(|token| self.push(*token));
+        let agreed =
+            predicted.iter().zip(chosen).take_while(|(predicted, chosen)| predicted == chosen).count();
+        (agreed, predicted.len().min(agreed + 1))
     }
 }
 
@@ -87,36 +88,54 @@ mod tests {
 
     use super::*;
 
-    /// The definition: the longest run of last tokens that occurs earlier, its latest occurrence, and what follows it there.
-    fn scan(lookup: Lookup, text: &[TokenId], length: usize) -> Option<(Occurrence, Vec<TokenId>)> {
+    /// The definition: the longest run of last tokens that occurs earlier, its latest occurrence in the text, or else in the
+    /// latest other text, and what follows it there.
+    fn scan(
+        lookup: Lookup,
+        earlier: &[Vec<TokenId>],
+        text: &[TokenId],
+        length: usize,
+    ) -> Option<(usize, Vec<TokenId>)> {
         for n in (lookup.least..=lookup.greatest.min(text.len())).rev() {
             let last = &text[text.len() - n..];
-            for start in (0..text.len() - n).rev() {
-                if &text[start..start + n] == last {
-                    let mut all = text.to_vec();
-                    (0..length).for_each(|i| all.push(all[start + n + i]));
-                    let found = Occurrence { after: start + n, length: n };
-                    return Some((found, all.split_off(text.len())));
+            if let Some(after) = (n..text.len()).rev().find(|end| &text[end - n..*end] == last) {
+                let mut all = text.to_vec();
+                (0..length).for_each(|i| all.push(all[after + i]));
+                return Some((n, all.split_off(text.len())));
+            }
+            for other in earlier.iter().rev() {
+                if let Some(after) = (n..other.len()).rev().find(|end| &other[end - n..*end] == last) {
+                    return Some((n, other[after..other.len().min(after + length)].to_vec()));
                 }
             }
         }
         None
     }
 
+    fn texts() -> impl Strategy<Value = Vec<Vec<TokenId>>> {
+        prop::collection::vec(prop::collection::vec(0u32..3, 0..20), 0..4)
+    }
+
+    fn index(lookup: Lookup, earlier: &[Vec<TokenId>], prompt: &[TokenId]) -> Index {
+        let shared = (!earlier.is_empty()).then(|| Arc::new(Earlier::new(lookup, earlier)));
+        Index::new(lookup, shared, prompt)
+    }
+
     proptest! {
         #[test]
         fn the_draft_is_that_of_a_scan(
             least in 1usize..4, more in 0usize..5,
+            earlier in texts(),
             prompt in prop::collection::vec(0u32..3, 0..40),
             text in prop::collection::vec(0u32..3, 0..40),
             length in 0usize..9,
         ) {
             let lookup = Lookup::default().least(least).greatest(least + more);
-            let mut index = Index::new(lookup, &prompt);
+            let mut index = index(lookup, &earlier, &prompt);
             for end in 0..=text.len() {
                 let all = [&prompt[..], &text[..end]].concat();
-                let found = index.find().map(|found| (found, index.continuation(found, length)));
-                prop_assert_eq!(found, scan(lookup, &all, length));
+                let found = index.find().map(|found| (found.length, index.continuation(found, length)));
+                prop_assert_eq!(found, scan(lookup, &earlier, &all, length));
                 if let Some(token) = text.get(end) {
                     index.push(*token);
                 }
@@ -126,10 +145,11 @@ mod tests {
 
         #[test]
         fn hindsight_counts_the_tokens_that_would_have_been_accepted(
+            earlier in texts(),
             prompt in prop::collection::vec(0u32..2, 1..30),
             chosen in prop::collection::vec(0u32..2, 0..9),
         ) {
-            let mut index = Index::new(Lookup::default().least(1).greatest(4), &prompt);
+            let mut index = index(Lookup::default().least(1).greatest(4), &earlier, &prompt);
             let found = index.find();
             let drafted = found.map_or(Vec::new(), |found| index.continuation(found, chosen.len()));
             let agreed = drafted.iter().zip(&chosen).take_while(|(a, b)| a == b).count();

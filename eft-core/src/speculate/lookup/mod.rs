@@ -1,13 +1,27 @@
-//! Drafts without a model: what followed the last tokens earlier, in the prompt or in the text.
+//! Drafts without a model: what followed the last tokens earlier, in the prompt, in the text, or in other texts.
 //!
 //! Saxena 2023, *Prompt lookup decoding*; the n-gram speculators of other programs work in the same way. Of earlier
-//! occurrences of the last tokens, the longest counts, and of equally long ones the latest.
+//! occurrences of the last tokens, the longest counts, and of equally long ones the latest. Other texts: He et al. 2023,
+//! *REST: retrieval-based speculative decoding*, arXiv 2311.08252.
+mod earlier;
 mod index;
+mod ngrams;
 mod rows;
 
+use std::sync::Arc;
+
+pub(super) use earlier::Earlier;
 pub(super) use rows::{Found, LookupDraft};
 
 use crate::{Error, Result, TokenId};
+
+/// What is looked up, and where.
+#[derive(Debug, Clone)]
+pub(super) struct Lookups {
+    pub(super) lookup: Lookup,
+    /// Texts that are searched beside each row's own.
+    pub(super) earlier: Option<Arc<Earlier>>,
+}
 
 /// The n-grams that are looked up for a draft: see [`Speculative::lookup`](super::Speculative::lookup).
 ///

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use super::Lookup;
 use super::index::{Index, Occurrence};
+use super::{Lookup, Lookups};
 use crate::TokenId;
 use crate::backend::Backend;
 use crate::evaluator::Evaluator;
@@ -11,7 +11,7 @@ use crate::speculate::scheduler::{Match, Tally};
 
 /// Lookups for the rows of a batch.
 pub(in crate::speculate) struct LookupDraft {
-    lookup: Lookup,
+    lookups: Lookups,
     rows: Vec<Row>,
 }
 
@@ -31,10 +31,17 @@ pub(in crate::speculate) struct Found {
     pub(in crate::speculate) kind: Match,
 }
 
+impl Lookups {
+    /// The index of a row with this prompt and no text yet.
+    fn index(&self, prompt: &[TokenId]) -> Index {
+        Index::new(self.lookup, self.earlier.clone(), prompt)
+    }
+}
+
 impl LookupDraft {
     /// Opens lookups on the prompts of an evaluator's rows.
-    pub(in crate::speculate) fn open<B: Backend>(lookup: Lookup, evaluator: &Evaluator<B>) -> Self {
-        let mut opened = Self { lookup, rows: Vec::new() };
+    pub(in crate::speculate) fn open<B: Backend>(lookups: Lookups, evaluator: &Evaluator<B>) -> Self {
+        let mut opened = Self { lookups, rows: Vec::new() };
         opened.join(evaluator);
         opened
     }
@@ -46,7 +53,7 @@ impl LookupDraft {
             let same = self.rows.last().map(|row| &row.index).filter(|index| index.text_len() == 0);
             let index = match same.filter(|index| index.prompt() == prompt) {
                 Some(index) => index.clone(),
-                None => Arc::new(Index::new(self.lookup, prompt)),
+                None => Arc::new(self.lookups.index(prompt)),
             };
             self.rows.push(Row { index, found: None });
         }
@@ -66,7 +73,7 @@ impl LookupDraft {
             let text = sampler.generated(row);
             if text.len() < index.text_len() {
                 // A step that failed has been undone.
-                (*index, *found) = (Arc::new(Index::new(self.lookup, index.prompt())), None);
+                (*index, *found) = (Arc::new(self.lookups.index(index.prompt())), None);
             }
             let new = &text[index.text_len()..];
             if new.is_empty() {
@@ -74,7 +81,7 @@ impl LookupDraft {
             }
             let (accepted, judged) = Arc::make_mut(index).judge(*found, new);
             if let Some(found) = found.take() {
-                tallies[kind(self.lookup, found).index()].add(accepted, judged);
+                tallies[kind(self.lookups.lookup, found).index()].add(accepted, judged);
             }
         }
         tallies
@@ -82,7 +89,7 @@ impl LookupDraft {
 
     /// Looks up the last tokens of each row.
     pub(in crate::speculate) fn find(&mut self) -> Vec<Option<Found>> {
-        let lookup = self.lookup;
+        let lookup = self.lookups.lookup;
         let find = |(row, of_row): (usize, &mut Row)| {
             of_row.found = of_row.index.find();
             of_row.found.map(|at| Found { row, at, kind: kind(lookup, at) })

@@ -1,8 +1,14 @@
 //! Drafts that are looked up in the prompt and in the text: texts are those of plain decoding, whatever is found.
+#[allow(dead_code, reason = "only the tests of `index` are needed here")]
+#[path = "../../../src/speculate/lookup/earlier.rs"]
+mod earlier;
 // For its unit tests: the library itself is compiled without its tests (`test = false` in Cargo.toml).
 #[allow(dead_code, reason = "only its tests are needed here")]
 #[path = "../../../src/speculate/lookup/index.rs"]
 mod index;
+#[allow(dead_code, reason = "only the tests of `index` are needed here")]
+#[path = "../../../src/speculate/lookup/ngrams.rs"]
+mod ngrams;
 
 use eft_core::decode::Request;
 use eft_core::speculate::Lookup;
@@ -60,10 +66,15 @@ proptest! {
         decoding in settings(),
         more in 0usize..20,
         prompts in prompts(),
+        earlier in prop::collection::vec(prop::collection::vec(0..WIDTH as TokenId, 0..20), 0..3),
         block in prop::option::of(0usize..6),
     ) {
         let (target, speculative) = looked_up(seed).swap_remove(which);
-        let speculative = speculative.lookup(lookup).same_text();
+        let speculative = match &earlier[..] {
+            [] => speculative.lookup(lookup),
+            texts => speculative.lookup_in(lookup, texts),
+        };
+        let speculative = speculative.same_text();
         let speculative = match block {
             Some(tokens) => speculative.block(tokens),
             None => speculative,
@@ -154,6 +165,23 @@ fn where_nothing_is_found_the_model_drafts() {
 }
 
 #[test]
+fn earlier_texts_are_searched_too() {
+    let (target, _) = alphabet("target", 3.0, 1);
+    let alphabet: Vec<_> = (0..WIDTH as TokenId).chain(0..3).collect();
+    // The draft ends with the text that it was found in: after the letter 5, nothing is known.
+    let texts = [&alphabet[..6], &[9, 9, 9]];
+    let speculative = target.speculate().lookup_in(Lookup::default(), texts).without_model().block(2);
+    let mut text = speculative.generate([0, 1, 2], long().max_tokens(6)).unwrap();
+    text.by_ref().for_each(|token| drop(token.unwrap()));
+    let report = text.report().unwrap();
+    assert_eq!((report.blocks, report.plain_steps, report.looked_up_accepted), (1, 3, 2));
+    let all = target.speculate().lookup_in(Lookup::default(), [alphabet]).without_model().block(2);
+    let mut text = all.generate([0, 1, 2], long().max_tokens(9)).unwrap();
+    text.by_ref().for_each(|token| drop(token.unwrap()));
+    assert_eq!(text.report().unwrap().tokens_per_pass(), Some(3.0));
+}
+
+#[test]
 fn the_longest_rendering_of_the_prompt_is_searched() {
     let (large, _) = alphabet("large", 3.0, 1);
     let (small, _) = alphabet("small", 1.0, 1);
@@ -169,8 +197,11 @@ fn the_longest_rendering_of_the_prompt_is_searched() {
 fn lookups_that_are_out_of_range_or_missing_are_refused() {
     let target = model("target", 1);
     for lookup in [Lookup::default().least(0), Lookup::default().greatest(0)] {
-        let refused = target.speculate().lookup(lookup).generate([1], long()).map(drop);
-        assert!(matches!(refused, Err(Error::InvalidParameter { .. })), "{refused:?}");
+        let speculative = target.speculate();
+        for speculative in [speculative.clone().lookup(lookup), speculative.lookup_in(lookup, [[1, 2, 3]])] {
+            let refused = speculative.generate([1], long()).map(drop);
+            assert!(matches!(refused, Err(Error::InvalidParameter { .. })), "{refused:?}");
+        }
     }
     let nothing = target.speculate().without_model().generate([1], long()).map(drop);
     assert!(matches!(nothing, Err(Error::Unsupported { .. })), "{nothing:?}");
