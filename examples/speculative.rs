@@ -88,7 +88,7 @@ impl Run for Compare<'_> {
         }
         let texts = args.earlier(&models)?;
         if !texts.is_empty() {
-            let name = format!("or found in {} other texts", texts.len());
+            let name = format!("or found in other texts ({})", texts.len());
             ways.push((name, by_model.lookup_in(Lookup::default(), texts)));
         }
         let fixed = |way: Speculative<B>| args.block.map_or(way.clone(), |tokens| way.block(tokens.into()));
@@ -147,7 +147,8 @@ impl Args {
                     .with_context(|| format!("cannot read {}", file.display()))?;
                 text.lines().map(str::to_string).collect()
             }
-            (None, None) if self.models.large.is_none() => zoo::other_portraits()?,
+            // Over bytes, the combination has no tokens of texts.
+            (None, None) if self.models.large.is_none() && !self.models.bytes => zoo::other_portraits()?,
             (None, _) => Vec::new(),
         };
         Ok(texts.iter().map(|text| models.combined.render(text)).collect::<eft::Result<_>>()?)

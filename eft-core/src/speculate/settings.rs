@@ -37,7 +37,7 @@ impl<B: Backend> Speculative<B> {
     /// prompt or in the text counts before one in these texts, and a later text before an earlier one. He et al. 2023, *REST:
     /// retrieval-based speculative decoding*, arXiv 2311.08252.
     ///
-    /// The texts are indexed at once, in about 300 bytes of memory a token with the default settings, which clones share.
+    /// The texts are indexed at once, with up to six entries a token by default, one for each length. Clones share the index.
     ///
     /// ```
     /// use eft_core::speculate::Lookup;
