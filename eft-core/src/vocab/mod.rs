@@ -33,7 +33,7 @@ use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
 use crate::{Error, Result, TokenId};
-use tokens::Tokens;
+use tokens::{Listed, Tokens};
 
 /// The vocabulary of a model: the bytes of its tokens, which of them are special, which end a text, and how wide the
 /// model's score rows are.
@@ -66,7 +66,7 @@ impl Vocab {
     /// is special and none ends a text.
     ///
     /// # Errors
-    /// [`Error::BadVocab`] if there are no tokens, or more than 2³².
+    /// [`Error::BadVocab`] if there are no tokens, more than 2³², or tokens of 2 GiB or more together.
     pub fn new<T: Into<Vec<u8>>>(
         name: impl Into<String>,
         tokens: impl IntoIterator<Item = T>,
@@ -83,17 +83,16 @@ impl Vocab {
     /// ```
     ///
     /// # Errors
-    /// [`Error::BadVocab`] if there are no tokens, or more than 2³².
+    /// [`Error::BadVocab`] if there are no tokens, more than 2³², or tokens of 2 GiB or more together.
     pub fn sparse(
         name: impl Into<String>,
         tokens: impl IntoIterator<Item = Option<Vec<u8>>>,
     ) -> Result<Self> {
-        let mut tokens: Vec<_> = tokens.into_iter().map(|t| t.map(Vec::into_boxed_slice)).collect();
-        // Ids past the last real token are never part of a combination.
-        while tokens.last().is_some_and(Option::is_none) {
-            tokens.pop();
+        let name = name.into();
+        match Listed::new(tokens.into_iter()) {
+            Some(tokens) => Self::of(name, Tokens::Known(tokens)),
+            None => Err(Error::BadVocab { vocab: name, reason: "its tokens have 2 GiB or more".into() }),
         }
-        Self::of(name.into(), Tokens::Known(tokens.into()))
     }
 
     /// Creates a vocabulary of which only the size is known. Its scores can be added to those of an anonymous
@@ -194,7 +193,7 @@ impl Vocab {
     /// Returns the bytes of a token; `None` if the id has no token or the bytes are not known.
     pub fn bytes(&self, id: TokenId) -> Option<&[u8]> {
         match &self.tokens {
-            Tokens::Known(tokens) => tokens.get(id as usize)?.as_deref(),
+            Tokens::Known(tokens) => tokens.get(id as usize),
             Tokens::Anonymous(_) => None,
         }
     }
@@ -219,7 +218,8 @@ impl Vocab {
     pub fn unassigned(&self) -> Vec<TokenId> {
         match &self.tokens {
             Tokens::Known(tokens) => {
-                (0..).zip(&tokens[..self.real()]).filter(|(_, t)| t.is_none()).map(|(id, _)| id).collect()
+                let ids = (0..).zip(tokens.iter().take(self.real()));
+                ids.filter(|(_, token)| token.is_none()).map(|(id, _)| id).collect()
             }
             Tokens::Anonymous(_) => Vec::new(),
         }
@@ -304,11 +304,7 @@ impl Vocab {
     /// Returns a vocabulary of the first `real` tokens of this one, whose score rows are exactly as wide. `eos` may
     /// hold ids past them: that a text could end by no other id is an error when it is generated, not here.
     pub(crate) fn cut(&self, name: String, real: usize, eos: BTreeSet<TokenId>) -> Self {
-        let tokens = match &self.tokens {
-            Tokens::Known(tokens) if tokens.len() != real => Tokens::Known(tokens[..real].into()),
-            Tokens::Known(tokens) => Tokens::Known(tokens.clone()),
-            Tokens::Anonymous(_) => Tokens::Anonymous(real),
-        };
+        let tokens = self.tokens.cut(real);
         let within = |id: &TokenId| (*id as usize) < real;
         let fingerprint = if self.tokens.len() == real { self.fingerprint } else { tokens.fingerprint() };
         let special = self.special.iter().chain(&eos).copied().filter(within).collect();

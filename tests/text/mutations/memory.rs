@@ -1,4 +1,4 @@
-//! How much memory it takes to read a broken file.
+//! How much memory it takes to read a broken file, and to keep a vocabulary.
 use std::path::Path;
 
 /// The number of bytes that may be allocated at once beside as many as the files have.
@@ -37,4 +37,16 @@ fn memory_is_measured() {
     assert_eq!(bounded(file.path(), || vec![1u8; 1000].len()), 1000);
     let much = std::panic::catch_unwind(|| bounded(file.path(), || vec![1u8; 2 << 20].len()));
     assert!(much.is_err(), "two mebibytes for an empty file");
+}
+
+/// A vector for each token would take more than twice as much, and most of it for the addresses of a few bytes.
+#[test]
+fn vocabularies_take_little_more_memory_than_their_bytes() {
+    let tokens: Vec<_> = (0..20_000).map(|id| format!("{id:05}")).collect();
+    let mut vocab = None;
+    let used = allocation_counter::measure(|| {
+        vocab = Some(eft::Vocab::new("digits", tokens.iter().map(String::as_str)).unwrap());
+    });
+    assert_eq!(vocab.unwrap().bytes(19_999), Some(&b"19999"[..]));
+    assert!(used.bytes_current < 10 * tokens.len() as i64, "{used:?}");
 }
