@@ -95,7 +95,7 @@ fn unigrams_fall_back_to_bytes() {
     assert!(encoded(&fields).contains(&unknown));
     let first = fields.tokens.len() as TokenId;
     for byte in 0..=255u8 {
-        fields.tokens.push(format!("<0x{byte:02X}>"));
+        fields.tokens.push(&format!("<0x{byte:02X}>"));
         fields.kinds.push(TokenKind::Byte);
         fields.scores.push(0.0);
     }

@@ -6,6 +6,7 @@ use eft_models::Result;
 
 use super::kind::TokenKind;
 use super::metadata::Metadata;
+use super::texts::Texts;
 
 /// The fields that name such tokens.
 const FIELDS: [&str; 6] = [
@@ -61,11 +62,7 @@ const CONTROL_ONLY: [&str; 11] = [
 ];
 
 /// Returns the ids that end a text, in ascending order. Tokens of known names become control tokens, as in llama.cpp.
-pub(super) fn read(
-    metadata: &mut Metadata,
-    tokens: &[String],
-    kinds: &mut [TokenKind],
-) -> Result<Vec<TokenId>> {
+pub(super) fn read(metadata: &mut Metadata, tokens: &Texts, kinds: &mut [TokenKind]) -> Result<Vec<TokenId>> {
     let mut ends = BTreeSet::new();
     for field in FIELDS {
         let id = metadata.token_id(field, tokens.len())?;
@@ -79,8 +76,7 @@ pub(super) fn read(
         "</s>" => has("<|tool_response>"),
         _ => false,
     };
-    for ((id, token), kind) in (0..).zip(tokens).zip(kinds) {
-        let name = token.as_str();
+    for ((id, name), kind) in (0..).zip(tokens.iter()).zip(kinds) {
         let known = match *kind {
             TokenKind::Unused => false,
             TokenKind::Control => NAMES.contains(&name) || CONTROL_ONLY.contains(&name),

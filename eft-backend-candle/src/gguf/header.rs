@@ -9,8 +9,9 @@ use eft_models::{Error, Result};
 
 use super::metadata::whole;
 use super::tensors::{TensorInfo, Tensors};
+use super::texts::Texts;
 use super::types::TensorType;
-use super::value::{Kind, List, Scalars, Texts, Value};
+use super::value::{Kind, List, Scalars, Value};
 
 /// The largest number of dimensions of a tensor: more than the format allows.
 const MAX_DIMENSIONS: u32 = 8;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use eft_core::TokenId;
 use eft_models::{Error, FieldWarning, Result};
 
+use super::texts::Texts;
 use super::value::{List, Value};
 
 /// The metadata of a file: values by field name.
@@ -53,11 +54,12 @@ impl Metadata {
         }
     }
 
-    /// A list of texts.
-    pub(super) fn texts(&self, field: &str) -> Result<Option<Vec<String>>> {
-        let Some(list) = self.list(field)? else { return Ok(None) };
-        let texts = list.texts().ok_or_else(|| self.wrong(field, "has entries that are not strings"))?;
-        Ok(Some(texts.map(str::to_owned).collect()))
+    /// Takes out a list of texts, which is larger than all other fields together.
+    pub(super) fn take_texts(&mut self, field: &str) -> Result<Option<Texts>> {
+        self.list(field)?;
+        let Some(Value::List(list)) = self.fields.remove(field) else { return Ok(None) };
+        let texts = list.into_texts().ok_or_else(|| self.wrong(field, "has entries that are not strings"))?;
+        Ok(Some(texts))
     }
 
     /// A list, of which every entry is `read`. `expected` says what the entries should be.

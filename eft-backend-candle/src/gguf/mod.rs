@@ -28,6 +28,7 @@ mod metadata;
 mod names;
 mod split;
 mod tensors;
+mod texts;
 mod tokenizer;
 mod types;
 mod value;
@@ -46,6 +47,7 @@ pub use adapter::open_adapter;
 pub use kind::{TokenKind, TokenizerKind};
 pub use split::{model_name, parts};
 use tensors::Tensors;
+pub use texts::Texts;
 pub use tokenizer::TokenizerFields;
 
 /// An open GGUF file. Its header is in memory, and its tensors are memory-mapped. Of a model that is split into several

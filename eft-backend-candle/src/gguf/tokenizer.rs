@@ -8,6 +8,7 @@ use eft_models::{Error, Result, Spelling};
 use super::ends;
 use super::kind::{TokenKind, TokenizerKind};
 use super::metadata::{Metadata, number, whole};
+use super::texts::Texts;
 use super::value::Value;
 
 /// The field of the kind of tokenizer.
@@ -41,11 +42,11 @@ pub struct TokenizerFields {
     /// `tokenizer.ggml.pre`: the name of the rule by which text is split before merges apply.
     pub pre: Option<String>,
     /// The tokens by id, in the spelling of the kind.
-    pub tokens: Vec<String>,
+    pub tokens: Texts,
     /// The kind of each token, by id.
     pub kinds: Vec<TokenKind>,
     /// The merges, in order of precedence: two tokens with a space between.
-    pub merges: Vec<String>,
+    pub merges: Texts,
     /// The score of each token, by id, or empty. Tokens with a greater score are merged first; in a unigram model, scores
     /// are log-probs.
     pub scores: Vec<f32>,
@@ -100,12 +101,10 @@ impl TokenizerFields {
                 return Ok(None);
             }
         };
-        let Some(tokens) = metadata.texts("tokenizer.ggml.tokens")? else { return Ok(None) };
-        let kinds = metadata.entries("tokenizer.ggml.token_type", "a non-negative integer", whole)?;
-        let mut kinds: Vec<_> = match kinds {
-            None => vec![TokenKind::Normal; tokens.len()],
-            Some(kinds) => kinds.into_iter().map(TokenKind::new).collect(),
-        };
+        let Some(tokens) = metadata.take_texts("tokenizer.ggml.tokens")? else { return Ok(None) };
+        let kind_of = |kind: &Value| whole(kind).map(TokenKind::new);
+        let kinds = metadata.entries("tokenizer.ggml.token_type", "a non-negative integer", kind_of)?;
+        let mut kinds = kinds.unwrap_or_else(|| vec![TokenKind::Normal; tokens.len()]);
         let score = |score: &Value| number(score).map(|score| score as f32).filter(|score| score.is_finite());
         let scores = metadata.entries("tokenizer.ggml.scores", "a finite number", score)?.unwrap_or_default();
         let check_count = |field: &str, count: usize| {
@@ -128,6 +127,7 @@ impl TokenizerFields {
                 "is missing: words are split by llama.cpp's default, which may be wrong for the model",
             );
         }
+        let merges = metadata.take_texts("tokenizer.ggml.merges")?.unwrap_or_default();
         let metadata = &*metadata;
         let flag = |field: &str| metadata.flag(field);
         // Converters write bytes with a sign, or without.
@@ -141,7 +141,7 @@ impl TokenizerFields {
             kind,
             pre,
             kinds,
-            merges: metadata.texts("tokenizer.ggml.merges")?.unwrap_or_default(),
+            merges,
             scores,
             bos,
             eos,

@@ -3,6 +3,8 @@
 //! Lists are kept as the file holds them, and decoded when they are read: they take no more memory than in the file,
 //! however many entries they have.
 
+use super::texts::Texts;
+
 /// A value of the metadata.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
@@ -25,53 +27,27 @@ pub(super) enum List {
 impl List {
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Texts(texts) => texts.ends.len(),
+            Self::Texts(texts) => texts.len(),
             Self::Scalars(scalars) => scalars.bytes.len() / scalars.kind.bytes(),
         }
     }
 
     /// The entries, if they are texts; also of an empty list of another type.
-    pub(super) fn texts(&self) -> Option<impl Iterator<Item = &str>> {
-        static NONE: Texts = Texts { text: String::new(), ends: Vec::new() };
-        let texts = match self {
+    pub(super) fn into_texts(self) -> Option<Texts> {
+        match self {
             Self::Texts(texts) => Some(texts),
-            Self::Scalars(scalars) => scalars.bytes.is_empty().then_some(&NONE),
-        };
-        texts.map(Texts::iter)
+            Self::Scalars(scalars) => scalars.bytes.is_empty().then(Texts::default),
+        }
     }
 
     /// The entries, if they are no texts; also of an empty list of texts.
     pub(super) fn scalars(&self) -> Option<impl Iterator<Item = Value>> {
         let (kind, bytes) = match self {
             Self::Scalars(Scalars { kind, bytes }) => (*kind, &bytes[..]),
-            Self::Texts(texts) if texts.ends.is_empty() => (Kind::U8, &[][..]),
+            Self::Texts(texts) if texts.is_empty() => (Kind::U8, &[][..]),
             Self::Texts(_) => return None,
         };
         Some(bytes.chunks_exact(kind.bytes()).map(move |bytes| kind.value(bytes)))
-    }
-}
-
-/// Texts, one after another in one string.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Texts {
-    text: String,
-    /// Where each of them ends.
-    ends: Vec<usize>,
-}
-
-impl Texts {
-    pub(super) fn with_capacity(count: usize) -> Self {
-        Self { text: String::new(), ends: Vec::with_capacity(count) }
-    }
-
-    pub(super) fn push(&mut self, text: &str) {
-        self.text.push_str(text);
-        self.ends.push(self.text.len());
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &str> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| &self.text[start..*end])
     }
 }
 
@@ -172,17 +148,20 @@ mod tests {
 
     #[test]
     fn entries_of_lists_are_decoded_when_they_are_read() {
-        let mut texts = Texts::with_capacity(3);
-        ["a", "", "日本"].into_iter().for_each(|text| texts.push(text));
-        let list = List::Texts(texts);
-        assert_eq!(list.texts().unwrap().collect::<Vec<_>>(), ["a", "", "日本"]);
-        assert!(list.len() == 3 && list.scalars().is_none());
+        let texts: Texts = ["a", "", "日本"].into_iter().collect();
+        assert_eq!(texts.iter().collect::<Vec<_>>(), ["a", "", "日本"]);
+        assert_eq!([0, 1, 2, 3].map(|i| texts.get(i)), [Some("a"), Some(""), Some("日本"), None]);
+        let mut fewer = texts.clone();
+        fewer.truncate(1);
+        assert_eq!(fewer, ["a"].into_iter().collect());
+        let list = List::Texts(texts.clone());
+        assert!(list.len() == 3 && list.scalars().is_none() && list.into_texts() == Some(texts));
         let list = List::Scalars(Scalars { kind: Kind::I16, bytes: vec![1, 0, 0xFF, 0xFF] });
         let values: Vec<_> = list.scalars().unwrap().collect();
-        assert!(values == [1, -1].map(Value::Integer) && list.len() == 2 && list.texts().is_none());
+        assert!(values == [1, -1].map(Value::Integer) && list.len() == 2 && list.into_texts().is_none());
         // An empty list may have any type.
         let empty = List::Scalars(Scalars { kind: Kind::F32, bytes: Vec::new() });
-        assert_eq!(empty.texts().unwrap().count(), 0);
-        assert_eq!(List::Texts(Texts::with_capacity(0)).scalars().unwrap().count(), 0);
+        assert!(empty.into_texts().unwrap().is_empty());
+        assert_eq!(List::Texts(Texts::default()).scalars().unwrap().count(), 0);
     }
 }

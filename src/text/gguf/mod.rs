@@ -87,9 +87,9 @@ pub fn template(fields: &TokenizerFields, name: Option<&str>) -> Result<Option<C
 
 /// The tokens that are matched before any merge.
 fn added(fields: &TokenizerFields) -> Vec<AddedToken> {
-    let token = |(_, text, kind): (TokenId, &String, TokenKind)| match kind {
-        TokenKind::Control | TokenKind::Unknown => Some(AddedToken::from(text.clone(), true)),
-        TokenKind::UserDefined => Some(AddedToken::from(text.clone(), false).normalized(false)),
+    let token = |(_, text, kind): (TokenId, &str, TokenKind)| match kind {
+        TokenKind::Control | TokenKind::Unknown => Some(AddedToken::from(text, true)),
+        TokenKind::UserDefined => Some(AddedToken::from(text, false).normalized(false)),
         _ => None,
     };
     by_id(fields).filter_map(token).collect()

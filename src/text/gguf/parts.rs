@@ -42,19 +42,22 @@ pub(super) fn bad(fields: &TokenizerFields) -> impl Fn(tokenizers::Error) -> Err
 }
 
 /// The tokens of a file with their ids and kinds.
-pub(super) fn by_id(fields: &TokenizerFields) -> impl Iterator<Item = (TokenId, &String, TokenKind)> {
-    (0..).zip(&fields.tokens).zip(&fields.kinds).map(|((id, text), kind)| (id, text, *kind))
+pub(super) fn by_id(fields: &TokenizerFields) -> impl Iterator<Item = (TokenId, &str, TokenKind)> {
+    (0..).zip(fields.tokens.iter()).zip(&fields.kinds).map(|((id, text), kind)| (id, text, *kind))
 }
 
 /// The spelling of a token.
 pub(super) fn text(fields: &TokenizerFields, id: TokenId) -> Option<&str> {
-    fields.tokens.get(id as usize).map(String::as_str)
+    fields.tokens.get(id as usize)
 }
 
 /// The ids of the tokens by their spelling.
 pub(super) fn vocab(fields: &TokenizerFields) -> Vocab {
     let tokens = by_id(fields).filter(|(_, _, kind)| *kind != TokenKind::Unused);
-    tokens.map(|(id, text, _)| (text.clone(), id)).collect()
+    // With room for all: a map that grows is in memory twice meanwhile.
+    let mut vocab = Vocab::with_capacity(fields.tokens.len());
+    vocab.extend(tokens.map(|(id, text, _)| (text.to_owned(), id)));
+    vocab
 }
 
 /// Byte pair encoding with these merges. `ignores_merges` says whether words that are tokens are taken whole, and
@@ -87,19 +90,23 @@ pub(super) fn listed_merges(fields: &TokenizerFields) -> Result<Vec<(String, Str
     if fields.merges.is_empty() && !fields.tokens.is_empty() {
         return Err(fields.wrong(FIELD, "is missing"));
     }
-    let tokens: std::collections::HashSet<_> = fields.tokens.iter().map(String::as_str).collect();
-    let merge = |merge: &String| {
+    let tokens: std::collections::HashSet<_> = fields.tokens.iter().collect();
+    let merge = |merge: &str| {
         // The first character belongs to the left token, even if it is a space.
         let second = merge.char_indices().nth(1).map_or(merge.len(), |(at, _)| at);
         let (left, right) = merge.split_at(second + merge[second..].find(' ')?);
-        let (left, right) = (left.to_owned(), right[1..].to_owned());
-        let known = [&left, &right, &format!("{left}{right}")].iter().all(|t| tokens.contains(t.as_str()));
-        known.then_some((left, right))
+        let right = &right[1..];
+        let known = [left, right, &format!("{left}{right}")].iter().all(|token| tokens.contains(token));
+        known.then(|| (left.to_owned(), right.to_owned()))
     };
-    let wrong = |text: &String| {
+    let wrong = |text: &str| {
         fields.wrong(FIELD, format!("holds {text:?}, which does not merge two tokens to a third"))
     };
-    fields.merges.iter().map(|text| merge(text).ok_or_else(|| wrong(text))).collect()
+    let mut merges = Vec::with_capacity(fields.merges.len());
+    for text in fields.merges.iter() {
+        merges.push(merge(text).ok_or_else(|| wrong(text))?);
+    }
+    Ok(merges)
 }
 
 /// The scores of all tokens.

@@ -47,7 +47,7 @@ pub(super) fn listed(fields: &TokenizerFields) -> Result<Parts> {
 /// merges; the library needs them in advance.
 fn scored_merges(fields: &TokenizerFields, scores: &[f32]) -> Vec<(String, String)> {
     let normal = || by_id(fields).filter(|(_, _, kind)| *kind == TokenKind::Normal);
-    let ids: HashMap<_, _> = normal().map(|(id, text, _)| (text.as_str(), id)).collect();
+    let ids: HashMap<_, _> = normal().map(|(id, text, _)| (text, id)).collect();
     let mut merges = Vec::new();
     for (id, piece, _) in normal() {
         for (at, _) in piece.char_indices().skip(1) {

@@ -22,9 +22,9 @@ pub(super) fn parts(fields: &TokenizerFields) -> Result<Parts> {
     // library derives from it that of unknown text.
     let least =
         of_kind(TokenKind::Normal).map(|(id, ..)| scores[id as usize]).reduce(f32::min).unwrap_or(0.0);
-    let piece = |(id, text, kind): (u32, &String, TokenKind)| match kind {
-        TokenKind::UserDefined => (text.clone(), 0.0),
-        _ => (text.clone(), f64::from(scores[id as usize].max(least))),
+    let piece = |(id, text, kind): (u32, &str, TokenKind)| match kind {
+        TokenKind::UserDefined => (text.to_owned(), 0.0),
+        _ => (text.to_owned(), f64::from(scores[id as usize].max(least))),
     };
     let falls_back = of_kind(TokenKind::Byte).count() == 256;
     let model = Unigram::from(by_id(fields).map(piece).collect(), Some(unknown as usize), falls_back);

@@ -7,6 +7,10 @@ mod real;
 mod scores;
 mod split;
 mod tables;
+// For `value`, of which it is a part.
+mod texts {
+    pub(super) use eft_backend_candle::gguf::Texts;
+}
 mod tiny;
 // For its unit tests.
 #[allow(dead_code, reason = "only its tests are needed here")]
