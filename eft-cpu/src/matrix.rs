@@ -32,6 +32,8 @@ pub struct Matrix {
     bytes: Bytes,
     outputs: usize,
     columns: usize,
+    /// The width of a head, if the rows of each head are stored in pairs.
+    paired: Option<usize>,
 }
 
 impl Matrix {
@@ -45,8 +47,15 @@ impl Matrix {
             Dtype::F32 | Dtype::F16 | Dtype::BF16 => true,
         };
         let fits = columns > 0 && raw.bytes.len() == outputs * raw.dtype.bytes(columns);
-        let matrix = Self { dtype: raw.dtype, bytes: raw.bytes.clone(), outputs, columns };
+        let matrix = Self { dtype: raw.dtype, bytes: raw.bytes.clone(), outputs, columns, paired: None };
         (whole && fits && cfg!(target_endian = "little") && instructions::is_supported()).then_some(matrix)
+    }
+
+    /// Returns the matrix whose rows are those of this one after [`RawTensor::unpaired`]; `None` if it does not consist of
+    /// runs of `head` rows, an even number. The weights stay where they are, as they are: products are reordered.
+    pub fn unpaired(self, head: usize) -> Option<Self> {
+        let whole = head > 0 && head.is_multiple_of(2) && self.outputs.is_multiple_of(head);
+        (whole && self.paired.is_none()).then_some(Self { paired: Some(head), ..self })
     }
 
     /// Returns the number of columns, which are the inputs of the layer.
@@ -59,7 +68,7 @@ impl Matrix {
         let mut out = vec![0.0; rows.len() * self.columns];
         let size = self.dtype.bytes(self.columns);
         for (row, out) in rows.iter().zip(out.chunks_exact_mut(self.columns)) {
-            let start = *row as usize * size;
+            let start = self.stored(*row as usize) * size;
             let bytes = self.bytes.get(start..start + size)?;
             match self.dtype {
                 Dtype::Quantised(kind) => level::run(packed::Dequantise { kind, blocks: bytes, out }),
@@ -78,6 +87,33 @@ impl Matrix {
             }
         }
         Some(out)
+    }
+
+    /// The place of a row in the file.
+    fn stored(&self, row: usize) -> usize {
+        let Some(head) = self.paired else { return row };
+        let (channel, half) = (row % head, head / 2);
+        row - channel + 2 * (channel % half) + channel / half
+    }
+
+    /// Brings products with the rows in the file into the order of the rows.
+    fn reorder(&self, products: &mut [f32]) {
+        let Some(head) = self.paired else { return };
+        let reorder = |products: &mut [f32]| {
+            let mut stored = Vec::with_capacity(head);
+            for products in products.chunks_exact_mut(head) {
+                stored.clear();
+                stored.extend_from_slice(products);
+                let (first, second) = products.split_at_mut(head / 2);
+                let pairs = stored.as_chunks().0.iter().zip(first.iter_mut().zip(second));
+                pairs.for_each(|([a, b], (first, second))| (*first, *second) = (*a, *b));
+            }
+        };
+        if runs_in_parallel(products.len(), PARALLEL_THRESHOLD) {
+            products.par_chunks_mut(self.outputs).for_each(reorder);
+        } else {
+            reorder(products);
+        }
     }
 }
 
@@ -105,7 +141,7 @@ pub fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
             let mut out: Vec<_> = out.chunks_mut(matrix.outputs.max(1)).collect();
             matrix.product(&input, 0..matrix.outputs, &mut out);
         }
-        return outs;
+        return in_order(matrices, outs);
     }
     let size = (work / rows / columns).div_ceil(PARTS * rayon::current_num_threads()).next_multiple_of(16);
     let parts = matrices.iter().zip(&mut outs).flat_map(|(matrix, out)| {
@@ -114,7 +150,13 @@ pub fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     let parts: Vec<_> = parts.collect();
     let each = parts.into_par_iter().with_max_len(1);
     each.for_each(|(matrix, outputs, mut out)| matrix.product(&input, outputs, &mut out));
-    outs
+    in_order(matrices, outs)
+}
+
+/// The products, in the order of the matrices' rows.
+fn in_order(matrices: &[&Matrix], mut products: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+    matrices.iter().zip(&mut products).for_each(|(matrix, products)| matrix.reorder(products));
+    products
 }
 
 /// The activations, with their quantised form if a matrix is quantised, and the instructions to multiply them with.

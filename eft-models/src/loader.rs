@@ -28,10 +28,18 @@ impl<N: Nn> ParameterLoader<'_, N> {
         }
         let weight_name = format!("{}.weight", spec.name);
         let bias_name = format!("{}.bias", spec.name);
-        let weight = in_order(self.weights.tensor(&weight_name, &spec.stored_shape())?, spec);
+        let (weight, paired) = self.weights.linear(&weight_name, &spec.stored_shape())?;
         let bias = spec.bias.then(|| self.weights.tensor(&bias_name, &[spec.outputs])).transpose()?;
         let bias = bias.map(|bias| in_order(bias, spec));
-        Ok(self.nn.load_linear(&weight, spec.layout == Layout::InOut, bias.as_ref())?)
+        Ok(match (paired, spec.layout) {
+            (Some(head), Layout::OutIn) | (None, Layout::Paired { head }) => {
+                self.nn.load_paired(&weight, head, bias.as_ref())?
+            }
+            (paired, layout) => {
+                let weight = paired.map(|head| weight.unpaired(head)).unwrap_or(weight);
+                self.nn.load_linear(&in_order(weight, spec), layout == Layout::InOut, bias.as_ref())?
+            }
+        })
     }
 
     /// A linear layer that consists of some columns of one of `count` matrices.

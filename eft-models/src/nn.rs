@@ -65,6 +65,20 @@ pub trait Nn: Clone + Send + Sync + 'static {
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Self::Linear>;
 
+    /// Loads the weight of a linear layer, outputs × inputs, whose rows are those of the layer before they are
+    /// [unpaired](RawTensor::unpaired) in runs of `head`. The bias is that of the layer.
+    ///
+    /// By default, the rows are reordered in a copy. A library that multiplies with weights in the memory of their file can
+    /// reorder the products instead.
+    fn load_paired(
+        &self,
+        weight: &RawTensor<'_>,
+        head: usize,
+        bias: Option<&RawTensor<'_>>,
+    ) -> Result<Self::Linear> {
+        self.load_linear(&weight.unpaired(head), false, bias)
+    }
+
     /// Loads an embedding onto the device: vocabulary × width. Its rows are looked up by [`embed`](Self::embed).
     fn load_embedding(&self, weight: &RawTensor<'_>) -> Result<Self::Linear> {
         self.load_linear(weight, false, None)

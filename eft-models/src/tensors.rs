@@ -158,12 +158,11 @@ impl RawTensor<'_> {
     /// Panics if the order names a row that the tensor does not have.
     pub fn reordered(&self, order: impl Iterator<Item = usize>) -> Self {
         let width = self.dtype.bytes(self.shape[1..].iter().product());
-        let mut rows = 0;
-        let counted = order.inspect(|_| rows += 1);
-        let bytes: Vec<u8> =
-            counted.flat_map(|row| &self.bytes[row * width..(row + 1) * width]).copied().collect();
+        let rows: Vec<_> = order.map(|row| &self.bytes[row * width..(row + 1) * width]).collect();
         let mut shape = self.shape.clone();
-        shape[0] = rows;
+        shape[0] = rows.len();
+        // As large as it must be: a vector that grows keeps room for up to twice as many rows.
+        let bytes = rows.concat();
         Self { shape, bytes: bytes.into(), ..self.clone() }
     }
 

@@ -33,6 +33,17 @@ pub trait Weights {
     /// [`Error::BadTensor`](crate::Error::BadTensor) if the tensor is missing, has another shape, or cannot be read.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>>;
 
+    /// Returns the weight of a linear layer as [`tensor`](Self::tensor) does; or as it is stored, with the width of a head,
+    /// if its rows only have to be [unpaired](RawTensor::unpaired). A library that can do that while it multiplies needs no
+    /// copy of a weight that is mapped into memory: see [`Nn::load_paired`](crate::Nn::load_paired). By default, it is that
+    /// of `tensor`.
+    ///
+    /// # Errors
+    /// [`Error::BadTensor`](crate::Error::BadTensor) if the tensor is missing, has another shape, or cannot be read.
+    fn linear(&self, name: &str, shape: &[usize]) -> Result<(RawTensor<'_>, Option<usize>)> {
+        Ok((self.tensor(name, shape)?, None))
+    }
+
     /// Returns one of the matrices, or vectors, that the tensor of the given name and shape consists of: that of the given
     /// index along the first dimension. A matrix of quantised blocks is returned as outputs × inputs, though the shape says
     /// inputs × outputs: blocks are runs of inputs.

@@ -170,16 +170,21 @@ impl Weights for Gguf {
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
+        let (raw, paired) = self.linear(name, shape)?;
+        Ok(match paired {
+            Some(head) => raw.unpaired(head),
+            None => raw,
+        })
+    }
+
+    fn linear(&self, name: &str, shape: &[usize]) -> Result<(RawTensor<'_>, Option<usize>)> {
         let Some(stored) = names::stored(name, &self.spec) else {
             let reason = "has no name in GGUF files".into();
             return Err(Error::BadTensor { file: self.path.clone(), tensor: name.into(), reason });
         };
         let raw = self.tensors.read_at(&stored, shape, self.dequantised)?;
         let heads = if self.interleaved { names::interleaved_heads(name, &self.spec) } else { None };
-        Ok(match heads {
-            Some(heads) => raw.unpaired(shape[0] / heads),
-            None => raw,
-        })
+        Ok((raw, heads.map(|heads| shape[0] / heads)))
     }
 }
 

@@ -198,6 +198,22 @@ impl Nn for CandleNn {
         load().map_err(to_error)
     }
 
+    fn load_paired(
+        &self,
+        weight: &RawTensor<'_>,
+        head: usize,
+        bias: Option<&RawTensor<'_>>,
+    ) -> Result<Linear> {
+        let unpaired = Matrix::new(weight).filter(|_| self.uses_host()).and_then(|m| m.unpaired(head));
+        match unpaired {
+            Some(weight) => {
+                let bias = bias.map(|bias| self.raw(bias)).transpose();
+                Ok(Linear::stored(weight, bias.map_err(to_error)?))
+            }
+            None => self.load_linear(&weight.unpaired(head), false, bias),
+        }
+    }
+
     fn share(&self, linear: &Linear) -> Linear {
         linear.clone()
     }

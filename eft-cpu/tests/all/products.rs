@@ -219,3 +219,33 @@ fn tensors_that_are_not_matrices_of_whole_blocks_are_refused() {
     }
     assert!(Matrix::new(&raw(&[2, 256], kind, 288)).unwrap().rows(&[2]).is_none());
 }
+
+/// Rows that are unpaired while they multiply are those that are unpaired in a copy.
+#[test]
+fn unpaired_matrices_multiply_as_reordered_ones() {
+    let (outputs, columns, head) = (4096, 32, 8);
+    let weights: Vec<_> = (0..outputs * columns).map(|i| ((i * 7919) % 1009) as f32 / 500.0 - 1.0).collect();
+    let (kind, x) = ((Blocks::Q8_0, GgmlDType::Q8_0), &weights[..40 * columns]);
+    let bytes = quantised(kind, &weights, columns).0.into();
+    let raw = RawTensor { name: "w", shape: vec![outputs, columns], dtype: Dtype::Quantised(kind.0), bytes };
+    let (copied, stored) = (Matrix::new(&raw.unpaired(head)).unwrap(), Matrix::new(&raw).unwrap());
+    let unpaired = stored.clone().unpaired(head).unwrap();
+    let rows = [0, 1, 2, 4, 7, 8, 13, 4095];
+    assert_eq!(unpaired.rows(&rows), copied.rows(&rows));
+    assert_ne!(unpaired.rows(&rows), stored.rows(&rows));
+    assert!(unpaired.rows(&[4096]).is_none());
+    for x in [&x[..columns], &x[..5 * columns], x] {
+        // On the pool, many products are reordered in parallel.
+        rayon::scope(|_| {
+            let expected = [&copied, &stored].map(|matrix| products(x, &[matrix]).remove(0));
+            let got = products(x, &[&unpaired, &stored]);
+            for (got, expected) in got.iter().flatten().zip(expected.iter().flatten()) {
+                assert!((got - expected).abs() <= 1e-4, "{got}, {expected}");
+            }
+        });
+    }
+    for head in [0, 3, 24] {
+        assert!(stored.clone().unpaired(head).is_none(), "{head}");
+    }
+    assert!(unpaired.unpaired(head).is_none(), "twice");
+}

@@ -134,6 +134,26 @@ fn quantised_models_pass_the_conformance_kit() {
     check_traffic(&source, &test).unwrap_or_else(|e| panic!("{e}"));
 }
 
+/// Queries and keys of the original Llama are in another order than they are computed with. They are multiplied where they
+/// are: a copy would take memory beside the mapped file.
+#[test]
+fn weights_in_pairs_are_not_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("model.gguf");
+    write(&file, &fields("llama"), &tensors("llama"), GgmlDType::Q8_0);
+    let gguf = Gguf::open(&file).unwrap();
+    for (linear, pairs) in [("q_proj", true), ("k_proj", true), ("v_proj", false)] {
+        let name = format!("model.layers.0.self_attn.{linear}");
+        let layer = gguf.spec().layers[0].linears().into_iter().find(|layer| layer.name == name).unwrap();
+        let (name, shape) = (format!("{name}.weight"), layer.stored_shape());
+        let [(stored, head), (again, _)] = [(); 2].map(|()| gguf.linear(&name, &shape).unwrap());
+        assert_eq!((stored.bytes.as_ptr(), head.is_some()), (again.bytes.as_ptr(), pairs), "{name}");
+        let in_order = head.map_or(stored.clone(), |head| stored.unpaired(head));
+        assert_eq!(gguf.tensor(&name, &shape).unwrap().bytes, in_order.bytes, "{name}");
+        assert_eq!(stored.bytes == in_order.bytes, !pairs, "{name}");
+    }
+}
+
 #[test]
 fn vocabularies_hold_the_bytes_of_tokens() {
     let dir = tempfile::tempdir().unwrap();
