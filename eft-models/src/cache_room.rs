@@ -11,12 +11,13 @@
 //! }
 //! ```
 
-/// The number of tokens that a new cache has room for, and the least number of free places after a full one has been moved.
-const SPARE: usize = 64;
+/// The number of free places in a new cache, and the least number of them after a full one has been moved.
+const SPARE: usize = 32;
 
 /// Which tokens of one row a KV cache has memory for, for tensor libraries that write their caches in place.
 ///
-/// The capacity doubles when it is used up, so that each token is copied a constant number of times on average. A cache that
+/// The capacity grows by half when it is used up, so that each token is copied a constant number of times on average. A new
+/// cache has a few free places: a text that is generated after a prompt does not move the prompt's tokens at once. A cache that
 /// needs to keep a limited number of tokens stops growing at about one and a half times that number, or at that number
 /// and a whole pass: then, tokens that are no longer needed make room for new ones. How many tokens of a row are valid is
 /// not stored: each call passes that number, and tokens after it are overwritten.
@@ -62,7 +63,7 @@ impl CacheRoom {
         let needed = past + tokens - first;
         let most =
             self.kept.map_or(usize::MAX, |kept| kept.saturating_add((kept / 2).max(tokens).max(SPARE)));
-        let grown = needed.max(2 * self.capacity).max(SPARE).min(most);
+        let grown = (needed + SPARE).max(self.capacity + self.capacity / 2).min(most);
         self.capacity = self.capacity.max(grown);
         let from = first - self.first;
         self.first = first;
@@ -130,8 +131,8 @@ mod tests {
                     for position in first..length {
                         prop_assert_eq!(memory[room.slot(position)].0, position);
                     }
-                    let most = kept.map_or(2 * all, |kept| kept + (kept / 2).max(longest));
-                    prop_assert!(room.capacity() <= most.max(kept.unwrap_or(0) + SPARE), "{room:?}");
+                    let most = kept.map_or(all + (all / 2).max(SPARE), |kept| kept + (kept / 2).max(longest).max(SPARE));
+                    prop_assert!(room.capacity() <= most, "{room:?}");
                 }
             }
         }
