@@ -25,9 +25,9 @@ pub struct Bpe {
     starts: Vec<u32>,
     merges: Vec<Merge>,
     kinds: Vec<Kind>,
-    /// The tokens at the right end of a token while its bytes are merged, and those at the left end.
-    right: Vec<Box<[Stage]>>,
-    left: Vec<Box<[Stage]>>,
+    /// The tokens at the right end of each token while its bytes are merged, and those at the left end.
+    right: Stages,
+    left: Stages,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +56,34 @@ struct Stage {
     after: u32,
 }
 
+/// The stages at one end of all tokens, one after another: they are looked up for one token after another. There are none of a
+/// token that merges do not make.
+#[derive(Debug, Clone)]
+struct Stages {
+    /// Where those of each token start; one more entry for their end.
+    starts: Vec<u32>,
+    all: Vec<Stage>,
+}
+
+impl Stages {
+    fn new() -> Self {
+        Self { starts: vec![0], all: Vec::new() }
+    }
+
+    /// Adds those of the next token.
+    fn push(&mut self, stages: &[Stage]) {
+        self.all.extend_from_slice(stages);
+        self.starts.push(self.all.len() as u32);
+    }
+
+    fn of(&self, token: TokenId) -> &[Stage] {
+        match self.starts.get(token as usize..token as usize + 2) {
+            Some(&[start, end]) => &self.all[start as usize..end as usize],
+            _ => &[],
+        }
+    }
+}
+
 /// No merge has this rank.
 const NEVER: u32 = u32::MAX;
 
@@ -67,9 +95,9 @@ impl Bpe {
     /// [`Error::BadVocab`] if a merge has a token without bytes, or makes a token that does not exist.
     pub fn new(vocab: &Vocab, merges: impl IntoIterator<Item = (TokenId, TokenId)>) -> Result<Self> {
         let ids = 0..vocab.real() as TokenId;
-        let ordinary = ids.filter(|id| !vocab.is_special(*id));
+        let is_ordinary = |id: &TokenId| !vocab.is_special(*id);
         let by_bytes: HashMap<&[u8], TokenId> =
-            ordinary.clone().rev().filter_map(|id| Some((vocab.bytes(id)?, id))).collect();
+            ids.clone().filter(is_ordinary).rev().filter_map(|id| Some((vocab.bytes(id)?, id))).collect();
         let bad = |reason: String| Error::BadVocab { vocab: vocab.name().into(), reason };
         let mut found = Vec::new();
         for (rank, (left, right)) in (0..).zip(merges) {
@@ -102,18 +130,18 @@ impl Bpe {
             starts,
             merges,
             kinds: vec![Kind::Never; vocab.real()],
-            right: vec![Box::default(); vocab.real()],
-            left: vec![Box::default(); vocab.real()],
+            right: Stages::new(),
+            left: Stages::new(),
         };
-        for token in ordinary {
-            let Some(run) = bpe.run(vocab.bytes(token).unwrap_or_default()) else { continue };
-            if let [last] = run.tokens[..]
-                && last == token
-            {
-                let at = token as usize;
-                bpe.kinds[at] = Kind::Merged;
-                (bpe.left[at], bpe.right[at]) = (run.left.into(), run.right.into());
+        for token in ids {
+            let run = is_ordinary(&token).then(|| bpe.run(vocab.bytes(token).unwrap_or_default())).flatten();
+            let run = run.filter(|run| run.tokens == [token]);
+            let (left, right) = run.map(|run| (run.left, run.right)).unwrap_or_default();
+            if !left.is_empty() {
+                bpe.kinds[token as usize] = Kind::Merged;
             }
+            bpe.left.push(&left);
+            bpe.right.push(&right);
         }
         Ok(bpe)
     }
@@ -166,62 +194,45 @@ impl Bpe {
     /// Returns whether two tokens that stand side by side in a piece stay as they are: whether they are what their bytes
     /// together become.
     pub fn keeps(&self, left: TokenId, right: TokenId) -> bool {
-        let (Some(a), Some(b)) = (self.right.get(left as usize), self.left.get(right as usize)) else {
-            return false;
-        };
-        let (Some(mut x), Some(mut y)) = (a.first(), b.first()) else { return false };
-        if self.kinds[left as usize] != Kind::Merged || self.kinds[right as usize] != Kind::Merged {
-            return false;
-        }
-        let (mut a, mut b) = (a[1..].iter(), b[1..].iter());
-        let (mut next_a, mut next_b) = (a.next(), b.next());
-        loop {
-            let (until_a, until_b) = (next_a.map_or(NEVER, |s| s.after), next_b.map_or(NEVER, |s| s.after));
-            // Of equal ranks, the leftmost merge comes first: one inside the left token before the one across the boundary,
-            // and that before one inside the right token.
-            if let Some(merge) = self.merge(x.token, y.token)
-                && merge.rank < until_a
-                && merge.rank <= until_b
-            {
-                return false;
-            }
-            match (next_a, next_b) {
-                (None, None) => return true,
-                (Some(stage), _) if until_a <= until_b => (x, next_a) = (stage, a.next()),
-                (_, Some(stage)) => (y, next_b) = (stage, b.next()),
-                (Some(stage), None) => (x, next_a) = (stage, a.next()),
-            }
-        }
+        let stages = self.right.of(left);
+        let rank = |stage: usize, token| self.merge(stages[stage].token, token).map_or(NEVER, |m| m.rank);
+        self.is_merged(left) && self.is_merged(right) && stay(stages, self.left.of(right), rank)
     }
 
-    /// For each token whether something at the right end of this one merges with it. A token in whose [stages](Stage) there is
-    /// none of these stays as it is beside this one.
-    fn merges_with(&self, left: TokenId) -> Vec<bool> {
-        let mut merges_with = vec![false; self.vocab.real()];
-        for stage in self.right.get(left as usize).into_iter().flatten() {
-            let range =
-                self.starts[stage.token as usize] as usize..self.starts[stage.token as usize + 1] as usize;
-            self.merges[range].iter().for_each(|merge| merges_with[merge.right as usize] = true);
-        }
-        merges_with
+    fn is_merged(&self, token: TokenId) -> bool {
+        self.kinds.get(token as usize) == Some(&Kind::Merged)
     }
 
     /// Returns [`keeps`](Self::keeps) for many right tokens, which is faster than one by one.
     pub(super) fn keeps_after(&self, left: TokenId) -> impl Fn(TokenId) -> bool {
-        let merges_with = self.merges_with(left);
-        let is_merged = |token: TokenId| self.kinds.get(token as usize) == Some(&Kind::Merged);
-        let left_is_merged = is_merged(left);
+        let stages = if self.is_merged(left) { self.right.of(left) } else { &[] };
+        // The ranks of the merges of each stage and a token, side by side, and where those of each token are. Those of tokens
+        // that do not merge with any stage are the first.
+        let mut ranks = vec![NEVER; stages.len()];
+        let mut places = vec![0u32; self.vocab.real()];
+        for (index, stage) in stages.iter().enumerate() {
+            for merge in self.merges_of(stage.token) {
+                let place = &mut places[merge.right as usize];
+                if *place == 0 {
+                    *place = ranks.len() as u32;
+                    ranks.resize(ranks.len() + stages.len(), NEVER);
+                }
+                ranks[*place as usize + index] = merge.rank;
+            }
+        }
         move |right| {
-            let may_merge = |stage: &Stage| merges_with[stage.token as usize];
-            left_is_merged
-                && is_merged(right)
-                && (!self.left[right as usize].iter().any(may_merge) || self.keeps(left, right))
+            let rank = |stage: usize, token: TokenId| ranks[places[token as usize] as usize + stage];
+            !stages.is_empty() && self.is_merged(right) && stay(stages, self.left.of(right), rank)
         }
     }
 
+    /// The merges of a left token, in the order of the right tokens.
+    fn merges_of(&self, left: TokenId) -> &[Merge] {
+        &self.merges[self.starts[left as usize] as usize..self.starts[left as usize + 1] as usize]
+    }
+
     fn merge(&self, left: TokenId, right: TokenId) -> Option<Merge> {
-        let range = self.starts[left as usize] as usize..self.starts[left as usize + 1] as usize;
-        let merges = &self.merges[range];
+        let merges = self.merges_of(left);
         merges.binary_search_by_key(&right, |merge| merge.right).ok().map(|index| merges[index])
     }
 
@@ -250,6 +261,27 @@ impl Bpe {
         }
         Some(Run { tokens, left, right })
     }
+}
+
+/// Whether two tokens stay as they are side by side, given their stages at the boundary, and the rank of the merge of a stage of
+/// the left token, by its index, and a token.
+fn stay(left: &[Stage], right: &[Stage], rank: impl Fn(usize, TokenId) -> u32) -> bool {
+    let until = |stages: &[Stage], at: usize| stages.get(at + 1).map_or(NEVER, |next| next.after);
+    let (mut at_left, mut at_right) = (0, 0);
+    while let Some(stage) = right.get(at_right) {
+        let (until_left, until_right) = (until(left, at_left), until(right, at_right));
+        let rank = rank(at_left, stage.token);
+        // Of equal ranks, the leftmost merge comes first: one inside the left token before the one across the boundary,
+        // and that before one inside the right token.
+        if rank < until_left && rank <= until_right {
+            return false;
+        }
+        match at_left + 1 < left.len() && until_left <= until_right {
+            true => at_left += 1,
+            false => at_right += 1,
+        }
+    }
+    true
 }
 
 /// The tokens that bytes become, and the tokens that were at both ends in the meantime.

@@ -17,13 +17,10 @@ pub struct BpeTokens {
     completed: Mutex<HashMap<(TokenId, u64), bool>>,
 }
 
-/// A token can follow if it begins a piece.
-const BEGINS: u8 = 1;
-/// A token can follow if it continues the piece before it, and both stay as they are.
-const CONTINUES: u8 = 2;
-
-/// A token may end within a character.
-const ENDS_WITHIN: u8 = 4;
+/// A token can follow one that it stays apart from.
+const KEPT: u8 = 1;
+/// A token can follow one that it would merge with, since a piece ends between the two.
+const PARTED: u8 = 2;
 
 /// How many places are remembered.
 const PLACES: usize = 128;
@@ -55,18 +52,17 @@ impl BpeTokens {
             return ways.clone();
         }
         let place = Place::unpack(inside);
-        let ways_of = |token| {
-            let as_one = |begins, way| match self.place(place, token, begins) {
-                Some(place) if place.is_complete() => way,
-                Some(_) => way | ENDS_WITHIN,
-                None => 0,
-            };
-            match self.bpe.makes(token) {
-                // Within a character no piece begins.
-                true if !place.is_complete() => as_one(Begins::No, CONTINUES),
-                true => as_one(Begins::Yes, BEGINS) | as_one(Begins::No, CONTINUES),
-                false => 0,
-            }
+        let way = |token, begins, way| {
+            let after = self.place(place, token, begins);
+            let can_follow =
+                after.is_some_and(|after| after.is_complete() || self.can_be_completed(token, after));
+            if can_follow { way } else { 0 }
+        };
+        let ways_of = |token| match self.bpe.makes(token) {
+            // Within a character no piece ends.
+            true if !place.is_complete() => way(token, Begins::Maybe, KEPT),
+            true => way(token, Begins::Maybe, KEPT) | way(token, Begins::Yes, PARTED),
+            false => 0,
         };
         let ways: Arc<[u8]> = (0..self.bpe.vocab().real() as TokenId).map(ways_of).collect();
         let mut known = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,14 +128,14 @@ impl Canonical for BpeTokens {
     fn allowed(&self, state: State, tokens: &[TokenId]) -> Vec<bool> {
         let ways = self.ways(state.inside);
         let keeps = state.last.map(|last| self.bpe.keeps_after(last));
-        let allowed = |token: &TokenId| {
-            let ways = ways.get(*token as usize).copied().unwrap_or(0);
-            if ways & ENDS_WITHIN != 0 {
-                return self.after(state, *token).is_some();
-            }
-            ways & BEGINS != 0 || ways & CONTINUES != 0 && keeps.as_ref().is_none_or(|keeps| keeps(*token))
+        let allowed = |(token, ways): (TokenId, &u8)| match ways & (KEPT | PARTED) {
+            KEPT => keeps.as_ref().is_none_or(|keeps| keeps(token)),
+            PARTED => keeps.as_ref().is_some_and(|keeps| !keeps(token)),
+            ways => ways != 0,
         };
-        tokens.iter().map(allowed).collect()
+        // Of all tokens, in the order of their ids: what is known of them lies in memory in this order.
+        let allowed: Vec<_> = (0..).zip(&*ways).map(allowed).collect();
+        tokens.iter().map(|token| allowed.get(*token as usize).copied().unwrap_or(false)).collect()
     }
 }
 
