@@ -6,6 +6,7 @@ use super::node::Node;
 use super::position::{Share, log_sum, sums};
 use super::walk::{Cover, Walker};
 use crate::Result;
+use crate::host::summary::Mass;
 
 /// How sequences are looked for.
 pub(super) struct Ahead {
@@ -105,10 +106,7 @@ impl Walker {
     fn log_mass(&self, cover: &Cover) -> f64 {
         match (cover.depth, cover.node.row()) {
             (0, _) => cover.log_weight,
-            (_, Some(row)) => {
-                let log_probs = row.text[cover.range.clone()].iter().map(|log_prob| f64::from(*log_prob));
-                cover.log_weight + log_sum(log_probs)
-            }
+            (_, Some(row)) => cover.log_weight + Mass::of_scores(&row.text[cover.range.clone()]).log(),
             (_, None) => f64::NEG_INFINITY,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::node::{Node, NodeRow};
 use super::position::{log_probs, log_sum, sums};
 use super::walk::{Cover, Symbol, Walker};
+use crate::host::summary::Mass;
 use crate::{Error, Result};
 
 /// The most sequences of one text. There are more only if hardly any are dropped.
@@ -76,7 +77,7 @@ impl Walker {
         let range = self.lexicon.narrow(cover.range.clone(), cover.depth, byte);
         let (whole, longer) = self.lexicon.split(range, depth);
         if !longer.is_empty() {
-            let log_prob = log_sum(row.text[longer.clone()].iter().map(|log_prob| f64::from(*log_prob)));
+            let log_prob = Mass::of_scores(&row.text[longer.clone()]).log();
             let cover = Cover { range: longer, depth, log_weight, ..cover.clone() };
             next.push((cover, log_weight + log_prob));
         }

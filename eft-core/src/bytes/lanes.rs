@@ -162,7 +162,7 @@ impl<B: Backend> Lanes<B> {
         }
         let values = self.backend.download(&rows, width)?;
         nodes.par_iter().zip(values.par_chunks(width)).for_each(|(node, scores)| {
-            let allowed = walker.canonical.allowed(node.state(), walker.lexicon.order());
+            let allowed = walker.allowed(node.state());
             let may_end = walker.canonical.may_end(node.state());
             let row = NodeRow::new(&walker.lexicon, scores, &allowed, controls, may_end);
             node.set_row(Some(Arc::new(row)));

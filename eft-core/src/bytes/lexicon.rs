@@ -1,13 +1,15 @@
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::canonical::Canonical;
 use crate::{TokenId, Vocab};
 
 /// The tokens of text, in the order of their bytes: those that begin with the same bytes are neighbours.
 pub(super) struct Lexicon {
-    vocab: Arc<Vocab>,
     order: Vec<TokenId>,
+    /// The bytes of the tokens in their order, one after another, and where those of each token start. Searches among
+    /// neighbours read memory that is near.
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
     /// For each id its place in the order, or `NONE`.
     places: Vec<u32>,
     /// The token of each single byte.
@@ -20,7 +22,7 @@ pub(super) struct Lexicon {
 const NONE: u32 = u32::MAX;
 
 impl Lexicon {
-    pub(super) fn new(vocab: Arc<Vocab>, canonical: &dyn Canonical) -> Self {
+    pub(super) fn new(vocab: &Vocab, canonical: &dyn Canonical) -> Self {
         let ids = 0..vocab.real() as TokenId;
         let is_text =
             |id: &TokenId| canonical.is_text(*id) && vocab.bytes(*id).is_some_and(|b| !b.is_empty());
@@ -35,7 +37,13 @@ impl Lexicon {
         });
         let mut places = vec![NONE; vocab.real()];
         (0..).zip(&order).for_each(|(place, id)| places[*id as usize] = place);
-        Self { vocab, order, places, single, firsts }
+        let mut bytes = Vec::new();
+        let mut starts = vec![0];
+        for id in &order {
+            bytes.extend_from_slice(vocab.bytes(*id).unwrap_or_default());
+            starts.push(bytes.len());
+        }
+        Self { order, bytes, starts, places, single, firsts }
     }
 
     /// All tokens, in their order.
@@ -57,7 +65,7 @@ impl Lexicon {
     }
 
     pub(super) fn bytes(&self, index: usize) -> &[u8] {
-        self.vocab.bytes(self.order[index]).unwrap_or_default()
+        &self.bytes[self.starts[index]..self.starts[index + 1]]
     }
 
     /// The token that consists of this byte.
@@ -75,19 +83,35 @@ impl Lexicon {
         if depth == 0 && range == self.all() {
             return self.first(byte);
         }
-        let next = |id: &TokenId| self.vocab.bytes(*id).and_then(|bytes| bytes.get(depth)).copied();
-        let tokens = &self.order[range.clone()];
-        let start = tokens.partition_point(|id| next(id) < Some(byte));
-        let end = tokens.partition_point(|id| next(id) <= Some(byte));
-        range.start + start..range.start + end
+        let start = self.search(range.clone(), |index| self.bytes(index).get(depth).copied() < Some(byte));
+        start..self.search(start..range.end, |index| self.bytes(index).get(depth).copied() <= Some(byte))
     }
 
     /// Of tokens that have the first `depth` bytes in common, those that have no more bytes, and those that have.
     pub(super) fn split(&self, range: Range<usize>, depth: usize) -> (Range<usize>, Range<usize>) {
-        let tokens = &self.order[range.clone()];
-        let whole = |id: &TokenId| self.vocab.bytes(*id).is_some_and(|bytes| bytes.len() == depth);
-        let at = range.start + tokens.iter().take_while(|id| whole(id)).count();
+        let at = self.search(range.clone(), |index| self.bytes(index).len() == depth);
         (range.start..at, at..range.end)
+    }
+
+    /// Of tokens that have the first `depth` bytes in common, and more, those with each next byte.
+    pub(super) fn runs(&self, range: Range<usize>, depth: usize) -> impl Iterator<Item = (u8, Range<usize>)> {
+        let mut left = range;
+        std::iter::from_fn(move || {
+            let start = left.start;
+            let byte = (!left.is_empty()).then(|| self.bytes(start)[depth])?;
+            left.start = self.search(left.clone(), |index| self.bytes(index)[depth] == byte);
+            Some((byte, start..left.start))
+        })
+    }
+
+    /// The first place in a range of which something is not true, where it is true of all places before.
+    fn search(&self, range: Range<usize>, is_before: impl Fn(usize) -> bool) -> usize {
+        let (mut low, mut high) = (range.start, range.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_before(middle) { low = middle + 1 } else { high = middle }
+        }
+        low
     }
 
     /// Whether a token begins with these bytes and has more.

@@ -1,11 +1,12 @@
 //! The distribution of the symbol after a text, from the distributions of the tokens after its covers.
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::lexicon::Lexicon;
 use super::node::{Node, NodeRow};
 use super::walk::{Cover, Walker, trunk};
+use crate::host::summary::Mass;
+use crate::host::vector::vectorized;
 use crate::{Result, TokenId};
 
 /// The log-probability of symbols that cannot follow, such as bytes that are not UTF-8. Unlike −∞ it can be subtracted.
@@ -116,17 +117,11 @@ impl Walker {
             let controls = row.controls.iter().map(|log_prob| log_prob.exp()).collect();
             return Share { log_scale: log_weight, bytes: row.first.clone(), controls };
         }
+        let runs = self.lexicon.runs(cover.range.clone(), cover.depth);
+        let masses: Vec<_> = runs.map(|(byte, range)| (byte, Mass::of_scores(&row.text[range]))).collect();
+        let most = masses.iter().map(|(_, mass)| mass.max).fold(f32::NEG_INFINITY, f32::max);
         let mut bytes = Box::new([0.0; 256]);
-        let text = &row.text[cover.range.clone()];
-        let most = text.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        if most > f32::NEG_INFINITY {
-            for (index, log_prob) in cover.range.clone().zip(text) {
-                if *log_prob > f32::NEG_INFINITY {
-                    let byte = self.lexicon.bytes(index)[cover.depth];
-                    bytes[usize::from(byte)] += f64::from(log_prob - most).exp();
-                }
-            }
-        }
+        masses.iter().for_each(|(byte, mass)| bytes[usize::from(*byte)] = mass.relative_to(most));
         let log_scale = log_weight + f64::from(most);
         Share { log_scale, bytes, controls: vec![0.0; row.controls.len()] }
     }
@@ -258,19 +253,15 @@ impl NodeRow {
             .collect();
         let of_control = |tokens: &Vec<(TokenId, f64)>| log_sum(tokens.iter().map(|(_, score)| *score));
         let controls: Vec<f64> = special.iter().map(of_control).collect();
-        let sound = |score: f64| !score.is_nan() && score < f64::INFINITY;
-        let all_sound = text.iter().all(|s| sound(f64::from(*s))) && controls.iter().all(|s| sound(*s));
-        let most = text
-            .iter()
-            .map(|s| f64::from(*s))
-            .chain(controls.iter().copied())
-            .fold(f64::NEG_INFINITY, f64::max);
-        let sums =
-            |range: Range<usize>| text[range].iter().map(|s| (f64::from(*s) - most).exp()).sum::<f64>();
-        let mut first = Box::new([0.0; 256]);
-        for byte in 0..=u8::MAX {
-            first[usize::from(byte)] = sums(lexicon.first(byte));
-        }
+        // Of each first byte by itself, so that the probabilities of improbable ones do not vanish.
+        let masses: [Mass; 256] =
+            std::array::from_fn(|byte| Mass::of_scores(&text[lexicon.first(byte as u8)]));
+        let all_sound = masses.iter().all(|mass| !mass.sum.is_nan() && mass.max < f32::INFINITY)
+            && controls.iter().all(|score| !score.is_nan() && *score < f64::INFINITY);
+        let highest = masses.iter().map(|mass| mass.max).fold(f32::NEG_INFINITY, f32::max);
+        let most = controls.iter().copied().fold(f64::from(highest), f64::max);
+        let scale = (f64::from(highest) - most).exp();
+        let mut first = Box::new(masses.map(|mass| mass.relative_to(highest) * scale));
         let total = first.iter().sum::<f64>() + controls.iter().map(|s| (s - most).exp()).sum::<f64>();
         // Nothing can follow: a sequence that was taken for the beginning of a text is none.
         if all_sound && most == f64::NEG_INFINITY {
@@ -279,7 +270,10 @@ impl NodeRow {
         }
         let normaliser = most + total.ln();
         first.iter_mut().for_each(|sum| *sum /= total);
-        text.iter_mut().for_each(|score| *score = (f64::from(*score) - normaliser) as f32);
+        vectorized(
+            #[inline(always)]
+            || text.iter_mut().for_each(|score| *score = (f64::from(*score) - normaliser) as f32),
+        );
         let controls = controls.iter().map(|score| score - normaliser).collect();
         let special =
             special.into_iter().flatten().map(|(token, score)| (token, score - normaliser)).collect();

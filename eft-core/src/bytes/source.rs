@@ -75,7 +75,7 @@ impl<B: Backend> Source<B> {
                 return Err(bad(format!("token {id}, for `{name}`, is not one of its special tokens")));
             }
         }
-        let lexicon = Lexicon::new(of_tokens.clone(), &*canonical);
+        let lexicon = Lexicon::new(&of_tokens, &*canonical);
         if lexicon.order().is_empty() {
             return Err(bad("no token has bytes".into()));
         }
@@ -84,7 +84,7 @@ impl<B: Backend> Source<B> {
         let count = controls.len() as TokenId;
         let vocab = Vocab::new(format!("bytes of {}", of_tokens.name()), bytes.chain(special))?;
         let vocab = vocab.with_special(super::END..super::END + count)?.with_eos([super::END])?;
-        let walker = Walker { lexicon, canonical, name: name.clone() };
+        let walker = Walker::new(lexicon, canonical, name.clone());
         let backend = self.backend().clone();
         let ByteSettings { pruned, covering, ahead, work, .. } = settings;
         let vocab = Arc::new(vocab);

@@ -1,10 +1,11 @@
 //! The covers of a text, without their probabilities: which token sequences can be the beginning of it.
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::lexicon::Lexicon;
 use super::node::Node;
-use crate::canonical::Canonical;
+use crate::canonical::{Canonical, State};
 use crate::{Error, Result, TokenId};
 
 /// One symbol of a text.
@@ -35,9 +36,33 @@ pub(super) struct Walker {
     pub(super) canonical: Arc<dyn Canonical>,
     /// The name of the model, for errors.
     pub(super) name: String,
+    /// Which tokens may follow, for some states that occurred: words and punctuation come again.
+    allowed: Mutex<HashMap<State, Arc<[bool]>>>,
 }
 
+/// For how many states it is remembered which tokens may follow.
+const STATES: usize = 64;
+
 impl Walker {
+    pub(super) fn new(lexicon: Lexicon, canonical: Arc<dyn Canonical>, name: String) -> Self {
+        Self { lexicon, canonical, name, allowed: Mutex::default() }
+    }
+
+    /// Which tokens may follow, in the order of the lexicon.
+    pub(super) fn allowed(&self, state: State) -> Arc<[bool]> {
+        let known = || self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(allowed) = known().get(&state) {
+            return allowed.clone();
+        }
+        let allowed: Arc<[bool]> = self.canonical.allowed(state, self.lexicon.order()).into();
+        let mut known = known();
+        if known.len() >= STATES {
+            known.clear();
+        }
+        known.insert(state, allowed.clone());
+        allowed
+    }
+
     /// The covers of no text after a sequence.
     pub(super) fn start(&self, node: Arc<Node>) -> Vec<Cover> {
         vec![self.after(node, 0.0)]

@@ -30,9 +30,9 @@ mod parallel;
 mod pool;
 mod residual;
 mod softmax;
-mod summary;
+pub(crate) mod summary;
 mod tensor;
-mod vector;
+pub(crate) mod vector;
 
 pub use tensor::{Host, HostTensor};
 

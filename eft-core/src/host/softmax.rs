@@ -70,5 +70,5 @@ fn log_normalizer(mass: Mass) -> f32 {
     if mass.sum.is_nan() || mass.max == f32::INFINITY {
         return f32::NAN;
     }
-    (f64::from(mass.max) + mass.sum.ln()) as f32
+    mass.log() as f32
 }

@@ -12,11 +12,11 @@ const LANES: usize = 16;
 
 /// The sum of the exponentials of some scores, as `sum · exp(max)`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mass {
+pub(crate) struct Mass {
     /// The largest score that is not NaN.
-    pub(super) max: f32,
+    pub(crate) max: f32,
     /// `Σ exp(x − max)`; NaN if any score is NaN.
-    pub(super) sum: f64,
+    pub(crate) sum: f64,
 }
 
 impl Mass {
@@ -26,8 +26,23 @@ impl Mass {
         Self { max, sum: chunks.iter().map(|chunk| chunk.mass.relative_to(max)).sum() }
     }
 
+    /// Computes the mass of any number of scores on the calling thread.
+    pub(crate) fn of_scores(scores: &[f32]) -> Self {
+        let none = Self { max: f32::NEG_INFINITY, sum: 0.0 };
+        scores.chunks(CHUNK).fold(none, |all, chunk| {
+            let chunk = Summary::of(chunk).mass;
+            let max = larger(all.max, chunk.max);
+            Self { max, sum: all.relative_to(max) + chunk.relative_to(max) }
+        })
+    }
+
+    /// Returns the logarithm of the sum of the exponentials.
+    pub(crate) fn log(self) -> f64 {
+        if self.max.is_finite() { f64::from(self.max) + self.sum.ln() } else { f64::from(self.max) }
+    }
+
     /// Returns the sum as a multiple of `exp(max)`, for a `max` that is at least as large as this one's.
-    pub(super) fn relative_to(self, max: f32) -> f64 {
+    pub(crate) fn relative_to(self, max: f32) -> f64 {
         if self.max == max { self.sum } else { self.sum * (f64::from(self.max) - f64::from(max)).exp() }
     }
 

@@ -5,6 +5,6 @@ use fearless_simd::{Level, dispatch};
 /// `#[inline(always)]`, since only code inlined here is compiled for those instructions. Multiplications and additions
 /// are not fused, so results are bitwise the same on every processor.
 #[inline(always)]
-pub(super) fn vectorized<T>(f: impl FnOnce() -> T) -> T {
+pub(crate) fn vectorized<T>(f: impl FnOnce() -> T) -> T {
     dispatch!(Level::new(), _simd => f())
 }
