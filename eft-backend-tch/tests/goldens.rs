@@ -49,6 +49,11 @@ fn calls_that_fail_change_nothing() {
 }
 
 #[test]
+fn rows_take_tokens_from_each_other() {
+    checked(conformance::check_sharing(&nn()));
+}
+
+#[test]
 fn caches_of_windows_do_not_grow() {
     checked(conformance::check_windows(&nn()));
 }

@@ -2,6 +2,8 @@
 //!
 //! Activations are matrices with one row for each token, of all rows of the batch one after another: batches are
 //! ragged, and nothing is padded. They are tensors of the library's [`Backend`], so logits are scores without a copy.
+use std::ops::Range;
+
 use eft_core::{Backend, Result, TokenId};
 
 use crate::spec::{Activation, AttentionSpec};
@@ -169,6 +171,14 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// Replaces row `i` of a cache by its old row `rows[i]`. `lengths` is the number of tokens in each old row; later
     /// entries of the cache need not be kept.
     fn select(&self, cache: &mut Self::Cache, rows: &[usize], lengths: &[usize]) -> Result<()>;
+
+    /// Writes the keys and values of these tokens of row `from` of a cache to the same places of row `to`, which holds the
+    /// tokens before them, and returns whether it has: a library that always returns `false`, as it does by default, computes
+    /// them again. `from` holds all of its tokens up to these. Later tokens of `to` are overwritten.
+    fn copy(&self, cache: &mut Self::Cache, from: usize, to: usize, tokens: Range<usize>) -> Result<bool> {
+        let _ = (cache, from, to, tokens);
+        Ok(false)
+    }
 
     /// Returns the elementwise sum.
     fn add(&self, a: &Tensor<Self>, b: &Tensor<Self>) -> Result<Tensor<Self>>;

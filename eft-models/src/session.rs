@@ -87,6 +87,11 @@ impl<N: Nn> DecoderSession<N> {
         let mut passes = Vec::new();
         // How many tokens of each text have been read as far as their scores are concerned.
         let mut done = before.to_vec();
+        for (row, feed) in feed.iter().enumerate().filter(|(_, feed)| feed.tokens.len() > feed.wanted) {
+            let unscored = self.rows[row].text.len() - feed.wanted;
+            self.take_over(row, unscored)?;
+            done[row] = done[row].max(self.rows[row].cached.min(unscored));
+        }
         loop {
             let pieces = self.pieces(&done);
             if pieces.is_empty() {
@@ -127,6 +132,38 @@ impl<N: Nn> DecoderSession<N> {
             }
         }
         collect(self.nn.backend(), passes, feed.len(), self.spec.vocab.width())
+    }
+
+    /// Takes what a row lacks of its first `tokens` tokens from the row that has most of it, as far as layers keep all tokens.
+    /// Rows that part and go on alike again, as those of a source over bytes, would otherwise read these tokens once each.
+    fn take_over(&mut self, to: usize, tokens: usize) -> Result<()> {
+        let kept = self.decoder.least_kept(self.free_rollback);
+        let keeps_all = |row: &Row| kept.is_none_or(|kept| row.most <= kept);
+        let row = &self.rows[to];
+        let common = |other: &Row| {
+            let other = &other.text[..other.cached.min(tokens)];
+            row.text.iter().zip(other).take_while(|(a, b)| a == b).count()
+        };
+        let is_alike = |other: &Row| (other.adapter, other.stage) == (row.adapter, row.stage);
+        let others = self
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(from, other)| *from != to && is_alike(other) && keeps_all(other));
+        let best = others.map(|(from, other)| (common(other), from)).max();
+        let Some((end, from)) = best.filter(|(end, _)| *end > row.cached && keeps_all(row)) else {
+            return Ok(());
+        };
+        let lacking = row.cached..end;
+        let mut copied = true;
+        for cache in &mut self.caches {
+            copied = copied && self.nn.copy(cache, from, to, lacking.clone())?;
+        }
+        if copied {
+            let row = &mut self.rows[to];
+            (row.cached, row.most) = (end, row.most.max(end));
+        }
+        Ok(())
     }
 
     /// What the next pass reads. Rows are taken in order until the pass is full.

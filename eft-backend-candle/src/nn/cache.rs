@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use candle_core::{DType, Result, Tensor};
 use eft_models::{CacheMove, CacheRoom, fork};
 
@@ -55,6 +57,19 @@ impl LayerCache {
         match &mut self.0 {
             Rows::Host(caches) => fork(caches, rows, |cache, _| Ok(cache.clone())),
             Rows::Device(caches) => fork(caches, rows, |cache, row| cache.copy(lengths[row])),
+        }
+    }
+
+    /// Copies tokens of one row to another, in main memory; returns whether it has.
+    pub(super) fn copy_tokens(&mut self, from: usize, to: usize, tokens: Range<usize>) -> bool {
+        match &mut self.0 {
+            Rows::Host(caches) => {
+                let mut row = std::mem::take(&mut caches[to]);
+                let copied = row.copy_tokens(&caches[from], tokens);
+                caches[to] = row;
+                copied
+            }
+            Rows::Device(_) => false,
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) mod quantised;
 pub use cache::LayerCache;
 pub use linear::Linear;
 
+use std::ops::Range;
+
 use candle_core::quantized::QMatMul;
 use candle_core::{DType, Tensor};
 use candle_nn::ops;
@@ -287,6 +289,10 @@ impl Nn for CandleNn {
 
     fn select(&self, cache: &mut LayerCache, rows: &[usize], lengths: &[usize]) -> Result<()> {
         cache.select(rows, lengths).map_err(to_error)
+    }
+
+    fn copy(&self, cache: &mut LayerCache, from: usize, to: usize, tokens: Range<usize>) -> Result<bool> {
+        Ok(cache.copy_tokens(from, to, tokens))
     }
 
     fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {

@@ -49,6 +49,11 @@ fn calls_that_fail_change_nothing() {
 }
 
 #[test]
+fn rows_take_tokens_from_each_other() {
+    passed(conformance::check_sharing(&nn()));
+}
+
+#[test]
 fn caches_of_windows_do_not_grow() {
     passed(conformance::check_windows(&nn()));
     // Tensor operations, as on a GPU.
@@ -60,6 +65,7 @@ fn smaller_types_of_the_cache_pass_the_checks_of_decoding() {
     for kind in [CacheType::F16, CacheType::Q8_0] {
         passed(conformance::check_methods(&nn().cache_type(kind)));
         passed(conformance::check_windows(&nn().cache_type(kind)));
+        passed(conformance::check_sharing(&nn().cache_type(kind)));
     }
 }
 

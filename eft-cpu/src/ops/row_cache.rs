@@ -31,13 +31,15 @@ impl Default for Memory {
 /// Keys and values. Each head of a token takes a whole number of units.
 #[derive(Debug, Clone)]
 pub(super) struct Pair<U> {
+    /// The number of key heads; 0 as long as there are no tokens.
+    heads: usize,
     keys: Vec<U>,
     values: Vec<U>,
 }
 
 impl<U> Default for Pair<U> {
     fn default() -> Self {
-        Self { keys: Vec::new(), values: Vec::new() }
+        Self { heads: 0, keys: Vec::new(), values: Vec::new() }
     }
 }
 
@@ -56,9 +58,53 @@ impl RowCache {
     pub fn capacity(&self) -> usize {
         self.room.capacity()
     }
+
+    /// Copies tokens of another cache of the same layer to the same places of this one, which holds those before them, and
+    /// returns whether it has: both must keep all tokens up to these in numbers of one type.
+    pub fn copy_tokens(&mut self, from: &Self, tokens: Range<usize>) -> bool {
+        let held = from.room.first() <= tokens.start && tokens.end <= from.room.first() + from.capacity();
+        match (&mut self.memory, &from.memory) {
+            (Memory::F32(to), Memory::F32(memory)) if held => {
+                to.copy_tokens(&mut self.room, memory, &from.room, tokens);
+            }
+            (Memory::F16(to), Memory::F16(memory)) if held => {
+                to.copy_tokens(&mut self.room, memory, &from.room, tokens);
+            }
+            (Memory::Q8(to), Memory::Q8(memory)) if held => {
+                to.copy_tokens(&mut self.room, memory, &from.room, tokens);
+            }
+            _ => return false,
+        }
+        true
+    }
 }
 
 impl<U: Unit> Pair<U> {
+    /// Makes room for new tokens after the first `past` ones.
+    fn make_room(&mut self, room: &mut CacheRoom, past: usize, tokens: usize, units: usize) {
+        if let Some(moved) = room.make(past, tokens) {
+            for memory in [&mut self.keys, &mut self.values] {
+                make_room(memory, self.heads, units, moved);
+            }
+        }
+    }
+
+    /// Copies tokens of another cache to the same places of this one.
+    fn copy_tokens(&mut self, room: &mut CacheRoom, from: &Self, of_from: &CacheRoom, tokens: Range<usize>) {
+        // Units of one head of one token.
+        let units = from.keys.len() / (from.heads * of_from.capacity()).max(1);
+        self.heads = from.heads;
+        self.make_room(room, tokens.start, tokens.len(), units);
+        for (to, from) in [(&mut self.keys, &from.keys), (&mut self.values, &from.values)] {
+            for head in 0..self.heads {
+                let at = |room: &CacheRoom| (head * room.capacity() + room.slot(tokens.start)) * units;
+                let (old, new) = (at(of_from), at(room));
+                let count = tokens.len() * units;
+                to[new..new + count].copy_from_slice(&from[old..old + count]);
+            }
+        }
+    }
+
     /// The number of units of one head of one token.
     fn units(width: usize) -> usize {
         width.div_ceil(U::ENTRIES)
@@ -76,11 +122,8 @@ impl<U: Unit> Pair<U> {
     ) {
         let (heads, width) = (spec.kv_heads, spec.head_dim);
         let units = Self::units(width);
-        if let Some(moved) = room.make(past, keys.len() / (heads * width)) {
-            for old in [&mut self.keys, &mut self.values] {
-                make_room(old, heads, units, moved);
-            }
-        }
+        self.heads = heads;
+        self.make_room(room, past, keys.len() / (heads * width), units);
         let (capacity, first) = (room.capacity(), room.slot(past));
         for (new, all) in [(keys, &mut self.keys), (values, &mut self.values)] {
             for (i, token) in new.chunks_exact(heads * width).enumerate() {

@@ -1,4 +1,6 @@
 //! Attention against its definition, on every set of instructions.
+use std::ops::Range;
+
 use eft_cpu::Instructions;
 use eft_cpu::ops::{CacheType, Heads, RowCache, attend};
 use eft_models::spec::Reach;
@@ -110,6 +112,29 @@ fn entries_that_a_smaller_cache_cannot_keep() {
     for broken in [f32::NAN, f32::INFINITY] {
         assert!(rounded(CacheType::Q8_0, &[1.0, broken], 2).iter().all(|x| x.is_nan()), "{broken}");
     }
+}
+
+#[test]
+fn a_cache_takes_tokens_from_another() {
+    let (scale, softcap, reach) = (0.5, None, Reach::default());
+    let spec = Heads { heads: 2, kv_heads: 2, head_dim: 4, scale, softcap, reach, sinks: None };
+    let numbers: Vec<f32> = (0..8 * 80).map(|i| (i as f32 * 0.7).sin()).collect();
+    let feed = |cache: &mut RowCache, tokens: Range<usize>| {
+        let new = &numbers[8 * tokens.start..8 * tokens.end];
+        let mut out = vec![0.0; new.len()];
+        attend(new, new, new, tokens.start, cache, &spec, &mut out);
+        out
+    };
+    for kind in CacheType::ALL {
+        let (mut long, mut short) = (RowCache::new(None, kind), RowCache::new(None, kind));
+        feed(&mut long, 0..79);
+        feed(&mut short, 0..3);
+        assert!(short.copy_tokens(&long, 3..70));
+        assert_eq!(feed(&mut short, 70..80), feed(&mut long, 70..80));
+        assert!(!short.copy_tokens(&long, 70..long.capacity() + 1), "tokens that there is no memory for");
+    }
+    let mut other = RowCache::new(None, CacheType::F16);
+    assert!(!other.copy_tokens(&RowCache::new(None, CacheType::Q8_0), 0..0));
 }
 
 proptest! {

@@ -163,6 +163,13 @@ impl<N: Nn> Nn for FaultyNn<N> {
         self.injector.step()
     }
 
+    fn copy(&self, cache: &mut Self::Cache, from: usize, to: usize, tokens: Range<usize>) -> Result<bool> {
+        self.injector.step()?;
+        let copied = self.inner.copy(cache, from, to, tokens)?;
+        self.injector.step()?;
+        Ok(copied)
+    }
+
     fn add(&self, a: &Tensor<Self>, b: &Tensor<Self>) -> Result<Tensor<Self>> {
         self.injector.step()?;
         self.inner.add(a, b)

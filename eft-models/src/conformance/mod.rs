@@ -3,7 +3,7 @@
 //!
 //! The tiny random checkpoints of `goldens/` are compared with the results of transformers and PEFT: logits at every
 //! position, and greedy texts. Products with larger weights are compared with sums in double precision. Caches of layers
-//! with sliding windows must not grow with the text. Sessions must obey
+//! with sliding windows must not grow with the text, and rows may take tokens from each other's. Sessions must obey
 //! the laws of engines and of sources, also when an operation fails; speculative decoding must give the texts of plain
 //! decoding; and searches must sample and score as the models do. [`ReferenceNn`] is an implementation in plain loops, and
 //! [`FaultyNn`] makes any implementation fail.
@@ -16,6 +16,7 @@
 //!     println!("{:?}", conformance::check_adapters(library)?);
 //!     println!("{}", conformance::check_products(library, 1e-6)?);
 //!     conformance::check_windows(library)?;
+//!     conformance::check_sharing(library)?;
 //!     conformance::check_failures(library)?;
 //!     conformance::check_methods(library)
 //! }
@@ -29,6 +30,7 @@ mod goldens;
 mod methods;
 mod products;
 mod reference;
+mod sharing;
 mod windows;
 
 pub use adapters::check_adapters;
@@ -39,6 +41,7 @@ pub use goldens::{Difference, FAMILIES, Golden};
 pub use methods::check_methods;
 pub use products::check_products;
 pub use reference::{ReferenceCache, ReferenceLinear, ReferenceNn};
+pub use sharing::check_sharing;
 pub use windows::check_windows;
 
 use std::error::Error;

@@ -294,6 +294,17 @@ impl Nn for ReferenceNn {
         Ok(())
     }
 
+    fn copy(&self, cache: &mut Self::Cache, from: usize, to: usize, tokens: Range<usize>) -> Result<bool> {
+        let (source, to) = (cache[from].clone(), &mut cache[to]);
+        let width = source.keys.len() / source.length;
+        to.length = tokens.end;
+        for (to, from) in [(&mut to.keys, source.keys), (&mut to.values, source.values)] {
+            to.truncate(tokens.start * width);
+            to.extend(&from[tokens.start * width..tokens.end * width]);
+        }
+        Ok(true)
+    }
+
     fn add(&self, a: &HostTensor, b: &HostTensor) -> Result<HostTensor> {
         zip(a, b, |a, b| a + b)
     }
