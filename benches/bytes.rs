@@ -9,6 +9,8 @@
 //! cargo bench --bench bytes -- pair LARGE SMALL      texts of a large model and a small one with a system message
 //! cargo bench --bench bytes -- drafts TARGET DRAFT   a target that a model with another tokenizer drafts for
 //! ```
+//!
+//! With the feature `tch`, `drafts-tch` does the same by libtorch in bf16.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 use std::time::Instant;
@@ -41,7 +43,18 @@ fn main() {
         "texts" => texts(&args[1], tokens),
         "sums" => sums(&args[1]),
         "pair" => pair(&args[1], &args[2]),
-        "drafts" => drafts(&args[1], &args[2], tokens),
+        "drafts" => {
+            let [target, draft] = [1, 2].map(|at| eft::load(&args[at]).unwrap());
+            drafts(&target, &draft, tokens);
+        }
+        #[cfg(feature = "tch")]
+        "drafts-tch" => {
+            use eft::tch::{Kind, Torch, TorchNn};
+            let nn = TorchNn::new(Torch::cpu()).kind(Kind::BFloat16);
+            let [target, draft] =
+                [1, 2].map(|at| eft::Loader::new(&args[at]).load_on(nn.clone()).unwrap().source);
+            drafts(&target, &draft, tokens);
+        }
         name => compare(name, tokens),
     }
 }
@@ -110,13 +123,13 @@ fn compare(name: &str, tokens: usize) {
 }
 
 /// A text, and the seconds that it took without its prompt.
-fn text(source: &Source<Candle>, prompt: &str, decoding: Decoding) -> (String, f64) {
+fn text<B: Backend>(source: &Source<B>, prompt: &str, decoding: Decoding) -> (String, f64) {
     let (ids, seconds) = tokens_of(source, prompt, decoding);
     (String::from_utf8_lossy(&source.vocab().decode(&ids)).into_owned(), seconds)
 }
 
 /// The tokens of a text, and the seconds that they took without the prompt.
-fn tokens_of(source: &Source<Candle>, prompt: &str, decoding: Decoding) -> (Vec<TokenId>, f64) {
+fn tokens_of<B: Backend>(source: &Source<B>, prompt: &str, decoding: Decoding) -> (Vec<TokenId>, f64) {
     let mut generation = source.generate(prompt, decoding).unwrap();
     let mut ids = Vec::new();
     // The first token waits for the prompt.
@@ -321,14 +334,13 @@ fn pair(large: &str, small: &str) {
     }
 }
 
-fn drafts(target: &str, draft: &str, tokens: usize) {
-    let (target, draft) = (eft::load(target).unwrap(), eft::load(draft).unwrap());
+fn drafts<B: Backend>(target: &Source<B>, draft: &Source<B>, tokens: usize) {
     let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(tokens);
-    text(&target, PROMPTS[0], decoding.clone().max_tokens(8));
+    text(target, PROMPTS[0], decoding.clone().max_tokens(8));
     let mapped = draft.over_vocab(target.vocab()).unwrap();
     for prompt in PROMPTS {
-        let (plain, seconds) = tokens_of(&target, prompt, decoding.clone());
-        for (way, draft) in [("as text", &draft), ("by shared tokens", &mapped)] {
+        let (plain, seconds) = tokens_of(target, prompt, decoding.clone());
+        for (way, draft) in [("as text", draft), ("by shared tokens", &mapped)] {
             let mut generation = target.speculate().draft(draft).generate(prompt, &decoding).unwrap();
             let mut ids = Vec::from_iter(generation.next().map(|token| token.unwrap().id));
             let start = Instant::now();
@@ -340,7 +352,7 @@ fn drafts(target: &str, draft: &str, tokens: usize) {
                 seconds / drafted,
                 100.0 * report.acceptance().unwrap_or(0.0),
                 report.tokens_per_pass().unwrap_or(0.0),
-                parting(&target, prompt, &plain, &ids),
+                parting(target, prompt, &plain, &ids),
             );
         }
     }
@@ -348,7 +360,7 @@ fn drafts(target: &str, draft: &str, tokens: usize) {
 
 /// Where two greedy texts part, and by how much the first was likelier there. Passes of other shapes round differently, so
 /// that two tokens which are about as likely may change places.
-fn parting(target: &Source<Candle>, prompt: &str, plain: &[TokenId], drafted: &[TokenId]) -> String {
+fn parting<B: Backend>(target: &Source<B>, prompt: &str, plain: &[TokenId], drafted: &[TokenId]) -> String {
     let Some(at) = plain.iter().zip(drafted).position(|(a, b)| a != b) else { return "same text".into() };
     let log_prob = |ids: &[TokenId]| target.score(prompt, &ids[..=at]).unwrap().total;
     let gap = log_prob(plain) - log_prob(drafted);

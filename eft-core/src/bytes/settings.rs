@@ -25,7 +25,7 @@ impl Default for ByteSettings {
     /// Canonical sequences, exactly, and without controls.
     fn default() -> Self {
         let (controls, work) = (Vec::new(), Work::default());
-        Self { pruned: 0.0, covering: None, ahead: 0.5, controls, work }
+        Self { pruned: 0.0, covering: None, ahead: 0.3, controls, work }
     }
 }
 
@@ -65,7 +65,7 @@ impl ByteSettings {
     }
 
     /// Sets what a pass of the model computes beside what the next byte needs: also what the bytes after it will need, where
-    /// they have at least this probability by what is known. The default is 0.5; with 1, nothing is computed ahead. Scores
+    /// they have at least this probability by what is known. The default is 0.3; with 1, nothing is computed ahead. Scores
     /// are the same, but for rounding.
     ///
     /// A model must run after nearly every byte, but a pass of a few positions takes little longer than one. What is computed
