@@ -1,8 +1,8 @@
 //! Speculative decoding: the tuned small model drafts blocks of tokens, and `large + (tuned − untuned)` verifies each
-//! block in one pass. Texts like those that were written before are also drafted from those, without a model.
+//! block in one pass. With earlier texts of the same kind, drafts are also looked up in these, without a model.
 //!
 //! ```sh
-//! cargo run --release --example speculative                # the zoo's models write portraits of nearly 200 tokens
+//! cargo run --release --example speculative                # the zoo's models write the first 128 tokens of portraits
 //! cargo run --release --example speculative -- --texts 65  # more of them
 //! cargo run --release --example speculative -- --large MODEL --small MODEL --tuned MODEL "How do magnets work?"
 //! ```
@@ -84,11 +84,11 @@ impl Run for Compare<'_> {
         let by_model = combined.speculate().draft(tuned).same_text();
         let mut ways = vec![(format!("drafted by {tuned}"), by_model.clone())];
         if args.lookup {
-            ways.push(("or found in the text".into(), by_model.clone().lookup(Lookup::default())));
+            ways.push(("or found in the text".to_string(), by_model.clone().lookup(Lookup::default())));
         }
         let texts = args.earlier(&models)?;
         if !texts.is_empty() {
-            let name = format!("or found in other texts ({})", texts.len());
+            let name = format!("or found in it or other texts ({})", texts.len());
             ways.push((name, by_model.lookup_in(Lookup::default(), texts)));
         }
         let fixed = |way: Speculative<B>| args.block.map_or(way.clone(), |tokens| way.block(tokens.into()));
@@ -101,8 +101,12 @@ impl Run for Compare<'_> {
             let prompt = Prompt::chat(&asked[..]);
             let decoding = args.settings.decoding(&models, combined, &prompt, &args.decoding)?;
             if index == 0 {
-                // The first generation is slower, since weights are read from disk.
+                // The first generation is slower, since weights are read from disk, and the first drafts, since their costs are
+                // not known.
                 combined.generate(&prompt, &decoding)?.try_for_each(|token| token.map(drop))?;
+                for (_, way) in &ways {
+                    way.generate(&prompt, &decoding)?.try_for_each(|token| token.map(drop))?;
+                }
             }
             let text = plainly.add(combined.generate(&prompt, &decoding)?)?;
             for ((_, way), total) in ways.iter().zip(&mut drafted) {
@@ -127,12 +131,11 @@ impl Run for Compare<'_> {
                 total.same,
                 asked.len()
             );
-            say!(
-                "{:wide$}  accepted: {} drafted by the model, {} found",
-                "",
-                share(total.by_model),
-                share(total.looked_up)
-            );
+            let found = match total.looked_up {
+                [_, 0] => String::new(),
+                looked_up => format!(", {} found", share(looked_up)),
+            };
+            say!("{:wide$}  accepted: {} drafted by the model{found}", "", share(total.by_model));
         }
         Ok(())
     }
@@ -141,17 +144,23 @@ impl Run for Compare<'_> {
 impl Args {
     /// The texts in which drafts are looked up, as tokens of the combination.
     fn earlier<B: Backend>(&self, models: &Models<B>) -> Result<Vec<Vec<TokenId>>> {
-        let texts = match (&self.lookup_in, &self.prompt) {
+        let encode = |text: &str| models.combined.continuation(text);
+        match (&self.lookup_in, &self.prompt) {
             (Some(file), _) => {
-                let text = std::fs::read_to_string(file)
-                    .with_context(|| format!("cannot read {}", file.display()))?;
-                text.lines().map(str::to_string).collect()
+                let name = file.display();
+                let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+                let texts = text.lines().filter(|line| !line.trim().is_empty());
+                let texts: Vec<_> =
+                    texts.map(encode).collect::<eft::Result<_>>().context("with `--lookup-in`")?;
+                anyhow::ensure!(!texts.is_empty(), "{name} has no text");
+                Ok(texts)
             }
-            // Over bytes, the combination has no tokens of texts.
-            (None, None) if self.models.large.is_none() && !self.models.bytes => zoo::other_portraits()?,
-            (None, _) => Vec::new(),
-        };
-        Ok(texts.iter().map(|text| models.combined.render(text)).collect::<eft::Result<_>>()?)
+            // Over bytes, texts have no tokens.
+            (None, None) if self.models.large.is_none() && !self.models.bytes => {
+                Ok(zoo::other_portraits()?.iter().map(|text| encode(text)).collect::<eft::Result<_>>()?)
+            }
+            (None, _) => Ok(Vec::new()),
+        }
     }
 }
 

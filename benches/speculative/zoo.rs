@@ -34,7 +34,7 @@ fn run<N: Nn>(name: &str, nn: &N) {
     let prompts: Vec<_> = fields("test", "question").into_iter().map(Prompt::chat).collect();
     // Portraits of other people.
     let others: Vec<_> =
-        fields("tuning", "answer").into_iter().map(|text| upscaled.render(text).unwrap()).collect();
+        fields("tuning", "answer").iter().map(|text| upscaled.continuation(text).unwrap()).collect();
     line(name, &upscaled, &tuned, &prompts, &decoding, &clock);
     lines(name, &upscaled, &tuned, &prompts, &others, &decoding);
 }

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 
 use super::{instructions, level, packed, plain, runs_in_parallel};
 
-/// The number of multiplications from which a product is split over threads.
+/// The number of multiplications from which a product is split over threads, and of products from which they are reordered on
+/// several.
 const PARALLEL_THRESHOLD: usize = 1 << 16;
 
 /// The number of parts that a product is split into for each thread. More than one, because threads do not run at equal

@@ -67,8 +67,8 @@ pub trait Nn: Clone + Send + Sync + 'static {
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Self::Linear>;
 
-    /// Loads the weight of a linear layer, outputs × inputs, whose rows are those of the layer before they are
-    /// [unpaired](RawTensor::unpaired) in runs of `head`. The bias is that of the layer.
+    /// Loads the weight of a linear layer, outputs × inputs, whose rows are stored in pairs: [`RawTensor::unpaired`] gives their
+    /// order in the layer, where `head` is the width of a head. The bias is in the order of the layer.
     ///
     /// By default, the rows are reordered in a copy. A library that multiplies with weights in the memory of their file can
     /// reorder the products instead.
@@ -172,9 +172,9 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// entries of the cache need not be kept.
     fn select(&self, cache: &mut Self::Cache, rows: &[usize], lengths: &[usize]) -> Result<()>;
 
-    /// Writes the keys and values of these tokens of row `from` of a cache to the same places of row `to`, which holds the
-    /// tokens before them, and returns whether it has: a library that always returns `false`, as it does by default, computes
-    /// them again. `from` holds all of its tokens up to these. Later tokens of `to` are overwritten.
+    /// Copies the keys and values of these tokens from row `from` of a cache to the same places of row `to`. Row `from` holds
+    /// all of its tokens up to the end of the range, and row `to` all those before it; later ones are overwritten. Returns
+    /// whether they were copied; if not, the caller computes them. By default, nothing is copied.
     fn copy(&self, cache: &mut Self::Cache, from: usize, to: usize, tokens: Range<usize>) -> Result<bool> {
         let _ = (cache, from, to, tokens);
         Ok(false)

@@ -35,8 +35,8 @@ pub trait Weights {
 
     /// Returns the weight of a linear layer as [`tensor`](Self::tensor) does; or as it is stored, with the width of a head,
     /// if its rows only have to be [unpaired](RawTensor::unpaired). A library that can do that while it multiplies needs no
-    /// copy of a weight that is mapped into memory: see [`Nn::load_paired`](crate::Nn::load_paired). By default, it is that
-    /// of `tensor`.
+    /// copy of a weight that is mapped into memory: see [`Nn::load_paired`](crate::Nn::load_paired). By default, it is what
+    /// `tensor` returns.
     ///
     /// # Errors
     /// [`Error::BadTensor`](crate::Error::BadTensor) if the tensor is missing, has another shape, or cannot be read.

@@ -22,7 +22,8 @@ impl<B: Backend> Speculative<B> {
 
     /// Drafts what followed the last tokens earlier, in the prompt or in the text, wherever they occurred there; elsewhere, the
     /// model drafts. A target without a term that can draft is drafted by lookups alone. If terms render a prompt differently,
-    /// the longest rendering is searched; of a source that renders it itself, only the text is.
+    /// the longest rendering is searched. If the source renders prompts itself, only the text after the prompt is searched.
+    /// Texts that were given to [`lookup_in`](Self::lookup_in) before are not searched any more.
     ///
     /// With adaptive lengths, what was found is left to the model where the model promises more tokens per second. With a
     /// fixed [`block`](Self::block), it is always used.
@@ -37,7 +38,8 @@ impl<B: Backend> Speculative<B> {
     /// prompt or in the text counts before one in these texts, and a later text before an earlier one. He et al. 2023, *REST:
     /// retrieval-based speculative decoding*, arXiv 2311.08252.
     ///
-    /// The texts are indexed at once, with up to six entries a token by default, one for each length. Clones share the index.
+    /// The texts are indexed at once, with up to six entries a token by default, for the runs of three to eight tokens before it.
+    /// Clones share the index.
     ///
     /// ```
     /// use eft_core::speculate::Lookup;

@@ -59,10 +59,13 @@ impl RowCache {
         self.room.capacity()
     }
 
-    /// Copies tokens of another cache of the same layer to the same places of this one, which holds those before them, and
-    /// returns whether it has: both must keep all tokens up to these in numbers of one type.
+    /// Copies tokens of another cache of the same layer to the same places of this one, which holds those before them. Returns
+    /// `false`, without a change, if there are none, if the two caches keep numbers of different types, if the other one does
+    /// not hold these tokens, or if this one has forgotten those before them.
     pub fn copy_tokens(&mut self, from: &Self, tokens: Range<usize>) -> bool {
+        let known = tokens.start == 0 || self.room.first() <= tokens.start;
         let held = from.room.first() <= tokens.start && tokens.end <= from.room.first() + from.capacity();
+        let held = held && known && !tokens.is_empty();
         match (&mut self.memory, &from.memory) {
             (Memory::F32(to), Memory::F32(memory)) if held => {
                 to.copy_tokens(&mut self.room, memory, &from.room, tokens);

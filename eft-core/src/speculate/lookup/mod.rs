@@ -27,7 +27,8 @@ pub(super) struct Lookups {
 ///
 /// Before each block, the longest run of last tokens that occurred earlier, in the prompt or in the text, is looked up, and
 /// the tokens that followed its latest occurrence are the draft. Where they reach the end of the text, they go on with the
-/// draft itself, so that a text that repeats itself is drafted at any length. An index of n-grams is kept for each text: a
+/// draft itself, so that a text that repeats itself is drafted at any length. With
+/// [`lookup_in`](super::Speculative::lookup_in), other texts are searched, too, and a draft from one of them ends with it. An index of n-grams is kept for each text: a
 /// new token adds one entry for each length, and a lookup takes as long in a long text as in a short one.
 ///
 /// ```
