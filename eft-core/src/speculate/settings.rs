@@ -51,7 +51,7 @@ impl<B: Backend> Speculative<B> {
     ///     let next = (ids[ids.len() - 1] + 1) % 4;
     ///     Ok((0..4).map(|id| if id == next { 1.0 } else { 0.0 }).collect())
     /// });
-    /// let answers = [[0, 1, 2, 3, 0, 1, 2, 3]];
+    /// let answers = [[0, 1, 2, 3, 0, 1]];
     /// let speculative = model.speculate().lookup_in(Lookup::default(), answers).block(3);
     /// let mut text = speculative.generate([0, 1, 2], Decoding::from(Sampling::greedy()).max_tokens(4))?;
     /// text.by_ref().for_each(drop);
@@ -109,8 +109,8 @@ impl<B: Backend> Speculative<B> {
     /// Drafts only in steps of at most this many rows; by default in all. The steps of more rows are those of plain decoding:
     /// each row has its part in a pass of the target then, which is the better use of it.
     ///
-    /// In a batch that requests [`join`](Batch::join), drafting ends when too many rows run, and begins again when few are left.
-    /// Greedy texts, and with [`same_text`](Self::same_text) sampled ones, too, are the same in any case.
+    /// In a batch that requests [`join`](crate::decode::Batch::join), drafting ends when too many rows run, and begins again when few
+    /// are left. Greedy texts, and with [`same_text`](Self::same_text) sampled ones, too, are the same in any case.
     ///
     /// ```
     /// use eft_core::{from_fn, Decoding, Host, Sampling, Vocab};
