@@ -88,10 +88,13 @@ impl Run for Compare<'_> {
         }
         let texts = args.earlier(&models)?;
         if !texts.is_empty() {
-            let name = format!("or found in it or other texts ({})", texts.len());
+            let name = format!("or found in the text or others ({})", texts.len());
             ways.push((name, by_model.lookup_in(Lookup::default(), texts)));
         }
-        let fixed = |way: Speculative<B>| args.block.map_or(way.clone(), |tokens| way.block(tokens.into()));
+        let fixed = |way: Speculative<B>| match args.block {
+            Some(tokens) => way.block(tokens.into()),
+            None => way,
+        };
         let ways: Vec<_> = ways.into_iter().map(|(name, way)| (name, fixed(way))).collect();
 
         let mut plainly = Total::default();
