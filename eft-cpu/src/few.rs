@@ -10,7 +10,7 @@ use super::level::Dot;
 
 /// How many bytes ahead of the block that is being multiplied memory is asked for. The processor's own prefetching does not
 /// cover the latency, since a block takes about as long to compute as to read.
-pub(super) const AHEAD: usize = 2048;
+const AHEAD: usize = 2048;
 
 /// Rows of activations, arranged for blocks of 256 entries.
 pub(super) struct SuperRows {

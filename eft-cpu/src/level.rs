@@ -48,7 +48,7 @@ pub(super) trait Dot<S: Simd>: Copy {
     type Sums: SimdInt<S, Element = i32>;
 
     /// 32 codes for each group.
-    type Codes: SimdInt<S, Element = u8>;
+    type Codes: SimdInt<S, Element = u8, ByteVector = Self::Codes>;
 
     /// 32 activations for each group.
     type Activations: SimdInt<S, Element = i8>;
@@ -58,6 +58,9 @@ pub(super) trait Dot<S: Simd>: Copy {
 
     /// Sums of products, not yet added up to [`Sums`](Self::Sums).
     type Unsummed: Copy;
+
+    /// The number of times that a vector holds 16 codes, or four floats: at most [`BLOCKS`].
+    const BLOCKS: usize = 2 * Self::GROUPS;
 
     /// Makes a vector of the codes of each group: of the first one alone if there is one.
     fn codes(simd: S, first: u8x32<S>, second: u8x32<S>) -> Self::Codes;
@@ -100,21 +103,27 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// The products of codes of up to eight bits with activations.
     fn dot_bytes(simd: S, codes: Self::Codes, activations: Self::Activations) -> Self::Sums;
 
-    /// Adds the products of codes of less than seven bits with activations.
+    /// Adds the products of two vectors of codes of less than six bits with activations.
     #[inline(always)]
-    fn add_dot(simd: S, sums: Self::Sums, codes: Self::Codes, activations: Self::Activations) -> Self::Sums {
-        sums + Self::summed(simd, Self::add_products(simd, Self::zero(simd), codes, activations))
-    }
-
-    /// Adds the products of codes of up to eight bits with activations.
-    #[inline(always)]
-    fn add_dot_bytes(
+    fn add_dots(
         simd: S,
         sums: Self::Sums,
-        codes: Self::Codes,
-        activations: Self::Activations,
+        [first, last]: [Self::Codes; 2],
+        [x_first, x_last]: [Self::Activations; 2],
     ) -> Self::Sums {
-        sums + Self::dot_bytes(simd, codes, activations)
+        let products = Self::add_products(simd, Self::zero(simd), first, x_first);
+        sums + Self::summed(simd, Self::add_products(simd, products, last, x_last))
+    }
+
+    /// The same with codes of up to eight bits.
+    #[inline(always)]
+    fn add_dots_of_bytes(
+        simd: S,
+        sums: Self::Sums,
+        [first, last]: [Self::Codes; 2],
+        [x_first, x_last]: [Self::Activations; 2],
+    ) -> Self::Sums {
+        sums + Self::dot_bytes(simd, first, x_first) + Self::dot_bytes(simd, last, x_last)
     }
 
     /// The products of codes of less than seven bits with activations. In each group, the products of the first 16 columns
@@ -126,8 +135,24 @@ pub(super) trait Dot<S: Simd>: Copy {
         scales: Self::Scales,
     ) -> Self::Sums;
 
-    /// Converts one little-endian f16 for each group, in eight lanes: the first one alone if there is one group.
-    fn f16s(simd: S, first: [u8; 2], second: [u8; 2]) -> Self::Floats;
+    /// Takes 16 bytes of each block from `start` on. The blocks have `size` bytes and lie one after another, as in the next methods.
+    fn side_by_side(simd: S, blocks: &[u8], start: usize, size: usize) -> Self::Codes;
+
+    /// Adds fifth bits to the first 16 and the last 16 codes of each block, which have four. Each block has those of its codes
+    /// in 32 bits from `start` on.
+    fn with_fifth_bits(
+        simd: S,
+        codes: [Self::Codes; 2],
+        blocks: &[u8],
+        start: usize,
+        size: usize,
+    ) -> [Self::Codes; 2];
+
+    /// Converts the little-endian f16 at the beginning of each block, in four lanes.
+    fn f16s(simd: S, blocks: &[u8], size: usize) -> Self::Floats;
+
+    /// Converts the two little-endian f16 at the beginning of each block, in four lanes each.
+    fn f16_pairs(simd: S, blocks: &[u8], size: usize) -> [Self::Floats; 2];
 
     /// Reads as many little-endian f32 as a vector of floats has lanes.
     fn f32_floats(simd: S, bytes: &[u8]) -> Self::Floats;
@@ -145,6 +170,10 @@ pub(super) trait Dot<S: Simd>: Copy {
     #[inline(always)]
     fn prefetch(_: *const u8) {}
 
+    /// The same for memory that will be read later: it goes to the L2 cache, so that it does not displace what is read meanwhile.
+    #[inline(always)]
+    fn prefetch_far(_: *const u8) {}
+
     /// Converts one little-endian f16 to f32.
     fn f16_to_f32(simd: S, bits: [u8; 2]) -> f32;
 
@@ -158,6 +187,16 @@ pub(super) trait Dot<S: Simd>: Copy {
 /// Runs a kernel with the instructions that are chosen on this thread.
 pub(super) fn run(kernel: impl Kernel) {
     run_at(instructions::current(), kernel);
+}
+
+/// The largest number of blocks that lie side by side in a vector.
+pub(super) const BLOCKS: usize = 4;
+
+/// Reads `N` bytes of the block `i` of blocks of `size` bytes, from `start` on.
+#[inline(always)]
+fn bytes_of<const N: usize>(blocks: &[u8], i: usize, start: usize, size: usize) -> [u8; N] {
+    // Not reached without a value: callers pass whole blocks.
+    blocks.get(i * size + start..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }
 
 /// [`Dot::FEW`] with vectors of one group, and with vectors of two groups, of which there are more.
@@ -207,6 +246,14 @@ pub(super) fn run_at(level: Level, kernel: impl Kernel) {
 /// Portable operations, for processors without a better implementation.
 #[derive(Debug, Clone, Copy)]
 struct Portable;
+
+/// Converts an f16 of each of two blocks, in four lanes each: see [`bytes_of`].
+#[inline(always)]
+fn halves<S: Simd>(simd: S, blocks: &[u8], start: usize, size: usize) -> f32x8<S> {
+    let first = <Portable as Dot<S>>::f16_to_f32(simd, bytes_of(blocks, 0, start, size));
+    let last = <Portable as Dot<S>>::f16_to_f32(simd, bytes_of(blocks, 1, start, size));
+    f32x8::from_slice(simd, &[first, first, first, first, last, last, last, last])
+}
 
 impl<S: Simd> Dot<S> for Portable {
     const GROUPS: usize = 1;
@@ -306,8 +353,32 @@ impl<S: Simd> Dot<S> for Portable {
     }
 
     #[inline(always)]
-    fn f16s(simd: S, first: [u8; 2], _: [u8; 2]) -> Self::Floats {
-        f32x8::splat(simd, <Self as Dot<S>>::f16_to_f32(simd, first))
+    fn side_by_side(simd: S, blocks: &[u8], start: usize, size: usize) -> Self::Codes {
+        let first = u8x16::from_slice(simd, &bytes_of::<16>(blocks, 0, start, size));
+        first.combine(u8x16::from_slice(simd, &bytes_of::<16>(blocks, 1, start, size)))
+    }
+
+    #[inline(always)]
+    fn with_fifth_bits(
+        simd: S,
+        [first, last]: [Self::Codes; 2],
+        blocks: &[u8],
+        start: usize,
+        size: usize,
+    ) -> [Self::Codes; 2] {
+        let a = <Self as Dot<S>>::fifth_bits(simd, bytes_of(blocks, 0, start, size)).split();
+        let b = <Self as Dot<S>>::fifth_bits(simd, bytes_of(blocks, 1, start, size)).split();
+        [first | a.0.combine(b.0), last | a.1.combine(b.1)]
+    }
+
+    #[inline(always)]
+    fn f16s(simd: S, blocks: &[u8], size: usize) -> Self::Floats {
+        halves(simd, blocks, 0, size)
+    }
+
+    #[inline(always)]
+    fn f16_pairs(simd: S, blocks: &[u8], size: usize) -> [Self::Floats; 2] {
+        [halves(simd, blocks, 0, size), halves(simd, blocks, 2, size)]
     }
 
     #[inline(always)]

@@ -37,6 +37,7 @@ mod packed;
 mod plain;
 mod small;
 mod tiles;
+mod totals;
 
 pub use instructions::{Instructions, is_supported};
 pub use matrix::{Matrix, products};

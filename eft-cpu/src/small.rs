@@ -1,59 +1,68 @@
-//! Products of a few rows with blocks of 32 entries that have an f16 as their scale: codes are unpacked in registers, one block
-//! for each group of a vector.
+//! Products of a few rows with blocks of 32 entries that have an f16 as their scale: the codes of several blocks are unpacked in
+//! registers, side by side.
+//!
+//! A vector holds 16 codes of each of its blocks: first those of the first 16 columns of all blocks, then those of the last 16.
+//! Both are multiplied and added up as integers, so that a block has four sums, to which its scale is applied.
 use std::ops::Range;
 
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, SimdInt};
 
-use super::activations::{GROUP, QuantisedActivations};
-use super::blocks::{Offset, SmallBlock};
-use super::few::AHEAD;
-use super::level::Dot;
+use super::activations::QuantisedActivations;
+use super::blocks::{Offset, SmallBlock, side_by_side};
+use super::level::{BLOCKS, Dot};
+use super::totals::totals;
+
+/// How many bytes ahead of the blocks that are being multiplied memory is asked for.
+const AHEAD: usize = 8192;
 
 /// Rows of activations, arranged for blocks of 32 entries.
 pub(super) struct SmallRows {
-    /// The number of pairs of groups in a row.
-    pairs: usize,
-    rows: Vec<Pair>,
+    /// The number of [`Four`] in a row.
+    fours: usize,
+    rows: Vec<Four>,
 }
 
-/// Two groups of 32 columns of a row. The second one is zero after an odd number of groups.
+/// Four groups of 32 columns of a row, for four blocks. After the last group, the others are zero.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(64))]
-struct Pair {
-    codes: [[i8; GROUP]; 2],
-    /// The scale of each group, in eight lanes.
-    scales: [[f32; 8]; 2],
-    /// For each four columns, the sum of the codes, negated.
-    minus_codes: [[i32; 8]; 2],
-    /// For each four columns, the sum of the dequantised entries.
-    sums: [[f32; 8]; 2],
+struct Four {
+    /// The codes of the first 16 columns of each group, then of the last 16.
+    codes: [[[i8; 16]; BLOCKS]; 2],
+    /// The scale of each group, in four lanes.
+    scales: [[f32; 4]; BLOCKS],
+    /// Four sums of the codes of each group, negated: of eight columns each, as in the products.
+    minus_codes: [[i32; 4]; BLOCKS],
+    /// The same sums of the dequantised entries.
+    sums: [[f32; 4]; BLOCKS],
 }
 
 impl SmallRows {
     pub(super) fn new(x: &QuantisedActivations) -> Self {
-        let pairs = x.groups.div_ceil(2);
-        let mut rows = vec![Pair::default(); x.rows() * pairs];
-        for (row, to) in rows.chunks_exact_mut(pairs).enumerate() {
+        let fours = x.groups.div_ceil(BLOCKS);
+        let mut rows = vec![Four::default(); x.rows() * fours];
+        for (row, to) in rows.chunks_exact_mut(fours).enumerate() {
             for (i, group) in x.row(row).iter().enumerate() {
-                let (pair, half) = (&mut to[i / 2], i % 2);
-                pair.codes[half] = group.codes;
-                pair.scales[half] = [group.scale; 8];
-                for (lane, codes) in group.codes.as_chunks::<4>().0.iter().enumerate() {
-                    let sum: i32 = codes.iter().map(|code| i32::from(*code)).sum();
-                    pair.minus_codes[half][lane] = -sum;
-                    pair.sums[half][lane] = group.scale * sum as f32;
+                let (four, block) = (&mut to[i / BLOCKS], i % BLOCKS);
+                let [first, last] = [0, 16].map(|start| std::array::from_fn(|i| group.codes[start + i]));
+                (four.codes[0][block], four.codes[1][block]) = (first, last);
+                four.scales[block] = [group.scale; 4];
+                for (lane, codes) in first.as_chunks::<4>().0.iter().zip(last.as_chunks::<4>().0).enumerate()
+                {
+                    let sum: i32 = codes.0.iter().chain(codes.1).map(|code| i32::from(*code)).sum();
+                    four.minus_codes[block][lane] = -sum;
+                    four.sums[block][lane] = group.scale * sum as f32;
                 }
             }
         }
-        Self { pairs, rows }
+        Self { fours, rows }
     }
 
     fn rows(&self) -> usize {
-        self.rows.len() / self.pairs
+        self.rows.len() / self.fours
     }
 
-    fn row(&self, row: usize) -> &[Pair] {
-        &self.rows[row * self.pairs..(row + 1) * self.pairs]
+    fn row(&self, row: usize) -> &[Four] {
+        &self.rows[row * self.fours..(row + 1) * self.fours]
     }
 }
 
@@ -67,20 +76,31 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: SmallBlock>(
     out: &mut [&mut [f32]],
 ) {
     let weights = &weights[outputs.start * bytes..outputs.end * bytes];
-    match out.len() {
-        0 => {}
-        1 => sums::<S, D, B, 1>(simd, weights, bytes, x, out),
-        2 => sums::<S, D, B, 2>(simd, weights, bytes, x, out),
-        3 => sums::<S, D, B, 3>(simd, weights, bytes, x, out),
-        5 | 6 if D::FEW > 4 => sums::<S, D, B, 6>(simd, weights, bytes, x, out),
-        7.. if D::FEW > 4 => sums::<S, D, B, 8>(simd, weights, bytes, x, out),
-        _ => sums::<S, D, B, 4>(simd, weights, bytes, x, out),
+    if D::MANY_REGISTERS {
+        match out.len() {
+            0 => {}
+            1 => sums::<S, D, B, 1, 1>(simd, weights, bytes, x, out),
+            2 => sums::<S, D, B, 2, 2>(simd, weights, bytes, x, out),
+            3 => sums::<S, D, B, 2, 3>(simd, weights, bytes, x, out),
+            4 => sums::<S, D, B, 2, 4>(simd, weights, bytes, x, out),
+            5 | 6 => sums::<S, D, B, 2, 6>(simd, weights, bytes, x, out),
+            _ => sums::<S, D, B, 2, 8>(simd, weights, bytes, x, out),
+        }
+    } else {
+        match out.len() {
+            0 => {}
+            1 => sums::<S, D, B, 2, 1>(simd, weights, bytes, x, out),
+            2 => sums::<S, D, B, 1, 2>(simd, weights, bytes, x, out),
+            3 => sums::<S, D, B, 1, 3>(simd, weights, bytes, x, out),
+            _ => sums::<S, D, B, 1, 4>(simd, weights, bytes, x, out),
+        }
     }
 }
 
-/// The same with up to `M` rows; if there are fewer, the last one is computed several times.
+/// The same with up to `M` rows, `N` outputs at a time, so that activations are read once for all of these. If there are fewer
+/// rows or outputs, the last one is computed several times.
 #[inline(always)]
-fn sums<S: Simd, D: Dot<S>, B: SmallBlock, const M: usize>(
+fn sums<S: Simd, D: Dot<S>, B: SmallBlock, const N: usize, const M: usize>(
     simd: S,
     weights: &[u8],
     bytes: usize,
@@ -90,75 +110,108 @@ fn sums<S: Simd, D: Dot<S>, B: SmallBlock, const M: usize>(
     simd.vectorize(
         #[inline(always)]
         || {
-            let mut rows: [&[Pair]; M] = [&[]; M];
+            let mut rows: [&[Four]; M] = [&[]; M];
             for (m, row) in rows.iter_mut().enumerate() {
                 *row = x.row(m.min(x.rows() - 1));
             }
-            for (i, weights) in weights.chunks_exact(bytes).enumerate() {
-                let sums = output_sums::<S, D, B, M>(simd, weights, &rows);
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    out[i] = sum;
+            let last = (weights.len() / bytes).saturating_sub(1);
+            let ahead = (AHEAD % bytes, AHEAD / bytes * N * bytes);
+            for first in (0..weights.len() / bytes).step_by(N) {
+                let mut of_outputs: [&[u8]; N] = [&[]; N];
+                for (n, of_output) in of_outputs.iter_mut().enumerate() {
+                    *of_output = &weights[(first + n).min(last) * bytes..][..bytes];
+                }
+                let sums = output_sums::<S, D, B, N, M>(simd, &of_outputs, &rows, ahead);
+                for (out, sums) in out.iter_mut().zip(&sums) {
+                    for (n, sum) in sums.iter().enumerate() {
+                        out[(first + n).min(last)] = *sum;
+                    }
                 }
             }
         },
     );
 }
 
-/// The products of one output with `M` rows.
+/// The products of `N` outputs with `M` rows.
 #[inline(always)]
-fn output_sums<S: Simd, D: Dot<S>, B: SmallBlock, const M: usize>(
+fn output_sums<S: Simd, D: Dot<S>, B: SmallBlock, const N: usize, const M: usize>(
     simd: S,
-    weights: &[u8],
-    rows: &[&[Pair]; M],
-) -> [f32; M] {
-    let mut sums = [D::Floats::simd_from(simd, 0.0); M];
-    for (i, blocks) in weights.chunks(D::GROUPS * B::BYTES).enumerate() {
-        D::prefetch(blocks.as_ptr().wrapping_add(AHEAD));
-        let first = &blocks[..B::BYTES];
-        // The activations of a second group that does not exist are zero.
-        let second = if blocks.len() > B::BYTES { &blocks[B::BYTES..] } else { first };
-        let mut codes = D::codes(simd, B::codes::<S, D>(simd, first), B::codes::<S, D>(simd, second));
-        let scales = D::f16s(simd, [first[0], first[1]], [second[0], second[1]]);
+    weights: &[&[u8]; N],
+    rows: &[&[Four]; M],
+    ahead: (usize, usize),
+) -> [[f32; N]; M] {
+    let zero = D::Floats::simd_from(simd, 0.0);
+    let size = D::BLOCKS * B::BYTES;
+    let (whole, rest) = (weights[0].len() / size, weights[0].len() % size);
+    // The last blocks of each output, if they do not fill a vector, and zeros.
+    let mut last = [[0; BLOCKS * LARGEST_BLOCK]; N];
+    if rest > 0 {
+        for (last, weights) in last.iter_mut().zip(weights) {
+            last[..rest].copy_from_slice(&weights[whole * size..]);
+        }
+    }
+    let mut sums = [[zero; N]; M];
+    let (bytes, start) = (weights[0].len(), weights[0].as_ptr());
+    let (mut within, mut to) = ahead;
+    for i in 0..whole + usize::from(rest > 0) {
+        let mut codes = [[D::Codes::simd_from(simd, 0); 2]; N];
+        let (mut scales, mut offsets) = ([zero; N], [zero; N]);
+        for n in 0..N {
+            let blocks = if i < whole { &weights[n][i * size..][..size] } else { &last[n][..size] };
+            for line in 0..size.div_ceil(64) {
+                D::prefetch_far(start.wrapping_add(to + n * bytes + within + 64 * line));
+            }
+            codes[n] = side_by_side::<S, D, B>(simd, blocks);
+            if matches!(B::OFFSET, Offset::Signed) && !D::SIGNED_BYTES {
+                for codes in &mut codes[n] {
+                    *codes ^= D::Codes::simd_from(simd, 0x80);
+                }
+            }
+            match B::OFFSET {
+                Offset::Stored => [scales[n], offsets[n]] = D::f16_pairs(simd, blocks, B::BYTES),
+                Offset::Minus(_) | Offset::Signed => scales[n] = D::f16s(simd, blocks, B::BYTES),
+            }
+        }
+        within += size;
+        if within >= bytes {
+            (within, to) = (within - bytes, to + N * bytes);
+        }
         let minus = match B::OFFSET {
             Offset::Signed if D::SIGNED_BYTES => None,
-            Offset::Signed => {
-                codes ^= D::Codes::simd_from(simd, 0x80);
-                Some(7)
-            }
+            Offset::Signed => Some(7),
             Offset::Minus(power) => Some(power),
             Offset::Stored => None,
         };
-        let offsets = match B::OFFSET {
-            Offset::Stored => Some(D::f16s(simd, [first[2], first[3]], [second[2], second[3]])),
-            Offset::Minus(_) | Offset::Signed => None,
-        };
-        let (pair, half) = (i * D::GROUPS / 2, i * D::GROUPS % 2);
+        let (four, block) = (i * D::BLOCKS / BLOCKS, i * D::BLOCKS % BLOCKS);
         for m in 0..M {
-            let x = &rows[m][pair];
-            let at_once = D::GROUPS;
-            let x_codes = D::Activations::from_slice(simd, x.codes[half..][..at_once].as_flattened());
+            let x = &rows[m][four];
+            let mut x_codes = [D::Activations::simd_from(simd, 0); 2];
+            for (vector, codes) in x_codes.iter_mut().zip(&x.codes) {
+                *vector = D::Activations::from_slice(simd, codes[block..][..D::BLOCKS].as_flattened());
+            }
+            let x_scales = D::Floats::from_slice(simd, x.scales[block..][..D::BLOCKS].as_flattened());
             let start = match minus {
                 Some(power) => {
-                    D::Sums::from_slice(simd, x.minus_codes[half..][..at_once].as_flattened()) << power
+                    D::Sums::from_slice(simd, x.minus_codes[block..][..D::BLOCKS].as_flattened()) << power
                 }
                 None => D::Sums::simd_from(simd, 0),
             };
-            let dot = if B::LARGEST == u8::MAX {
-                D::add_dot_bytes(simd, start, codes, x_codes)
-            } else {
-                D::add_dot(simd, start, codes, x_codes)
-            };
-            let x_scales = D::Floats::from_slice(simd, x.scales[half..][..at_once].as_flattened());
-            sums[m] = dot.to_float::<D::Floats>().mul_add(scales * x_scales, sums[m]);
-            if let Some(offsets) = offsets {
-                let x_sums = D::Floats::from_slice(simd, x.sums[half..][..at_once].as_flattened());
-                sums[m] = offsets.mul_add(x_sums, sums[m]);
+            let x_sums = D::Floats::from_slice(simd, x.sums[block..][..D::BLOCKS].as_flattened());
+            for n in 0..N {
+                let dot = if B::LARGEST == u8::MAX {
+                    D::add_dots_of_bytes(simd, start, codes[n], x_codes)
+                } else {
+                    D::add_dots(simd, start, codes[n], x_codes)
+                };
+                sums[m][n] = dot.to_float::<D::Floats>().mul_add(scales[n] * x_scales, sums[m][n]);
+                if matches!(B::OFFSET, Offset::Stored) {
+                    sums[m][n] = offsets[n].mul_add(x_sums, sums[m][n]);
+                }
             }
         }
     }
-    let mut out = [0.0; M];
-    for m in 0..M {
-        out[m] = sums[m].reduce_sum();
-    }
-    out
+    totals::<S, D, N, M>(simd, &sums)
 }
+
+/// The size of the largest block.
+const LARGEST_BLOCK: usize = 34;

@@ -7,6 +7,7 @@ mod coded;
 mod iq4_nl;
 mod iq4_xs;
 mod mxfp4;
+mod of_32;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -22,6 +23,7 @@ pub(super) use coded::Coded;
 pub(super) use iq4_nl::IQ4NL;
 pub(super) use iq4_xs::IQ4XS;
 pub(super) use mxfp4::MXFP4;
+pub(super) use of_32::{Offset, Small, SmallBlock, side_by_side};
 pub(super) use q2_k::Q2K;
 pub(super) use q3_k::Q3K;
 pub(super) use q4_0::Q4_0;
@@ -32,8 +34,6 @@ pub(super) use q5_1::Q5_1;
 pub(super) use q5_k::Q5K;
 pub(super) use q6_k::Q6K;
 pub(super) use q8_0::Q8_0;
-
-use std::marker::PhantomData;
 
 use super::level::Dot;
 use fearless_simd::{
@@ -94,52 +94,6 @@ pub(super) trait Block {
 
     /// Unpacks one block of weights of `output` into `groups`, of which there are [`GROUPS`](Self::GROUPS).
     fn unpack<S: Simd, D: Dot<S>>(simd: S, block: &[u8], output: usize, groups: &mut [Group]);
-}
-
-/// A kind of block of 32 entries that begins with its scale as an f16.
-pub(super) trait SmallBlock {
-    /// See [`Block::BYTES`].
-    const BYTES: usize;
-    /// See [`Block::LARGEST`].
-    const LARGEST: u8;
-    /// What is added to the codes.
-    const OFFSET: Offset;
-
-    /// Returns the codes of a block.
-    fn codes<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> u8x32<S>;
-}
-
-/// The offset of a [`SmallBlock`].
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Offset {
-    /// Two to this power is subtracted from each code.
-    Minus(u32),
-    /// None: codes are signed bytes.
-    Signed,
-    /// An f16 after the scale is added to each entry.
-    Stored,
-}
-
-/// A [`SmallBlock`] as a [`Block`].
-pub(super) struct Small<B>(PhantomData<B>);
-
-impl<B: SmallBlock> Block for Small<B> {
-    const GROUPS: usize = 1;
-    const BYTES: usize = B::BYTES;
-    const HALF_SCALES: bool = false;
-    const LARGEST: u8 = B::LARGEST;
-
-    #[inline(always)]
-    fn unpack<S: Simd, D: Dot<S>>(simd: S, block: &[u8], output: usize, groups: &mut [Group]) {
-        let (scale, codes) = (f16_at::<S, D>(simd, block, 0), B::codes::<S, D>(simd, block));
-        let offset = match B::OFFSET {
-            Offset::Signed => return groups[0].signed::<S, D>(output, scale, codes),
-            Offset::Minus(power) => -scale * (1 << power) as f32,
-            Offset::Stored => f16_at::<S, D>(simd, block, 2),
-        };
-        groups[0].scale(output, scale, offset);
-        codes.store_slice(&mut groups[0].codes[output]);
-    }
 }
 
 /// A kind of block of 256 entries, whose scales and offsets are small integers times a number for the whole block.

@@ -1,10 +1,12 @@
 //! The operations of processors with AVX2.
 use std::arch::x86_64::*;
 
-use fearless_simd::{Avx2, Bytes, SimdBase, SimdInto, f32x8, i8x32, i16x16, i32x8, u8x16, u8x32, u32x8};
+use fearless_simd::{
+    Avx2, Bytes, SimdBase, SimdCombine, SimdInto, SimdSplit, f32x8, i8x32, i16x16, i32x8, u8x16, u8x32, u32x8,
+};
 
-use super::Dot;
-use super::prefetch::prefetch;
+use super::prefetch::{prefetch, prefetch_far};
+use super::{Dot, bytes_of};
 
 /// Uses the instruction that sums two products of an unsigned and a signed byte in 16 bits.
 #[derive(Debug, Clone, Copy)]
@@ -135,6 +137,11 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
+    fn prefetch_far(at: *const u8) {
+        prefetch_far(at);
+    }
+
+    #[inline(always)]
     fn f16_to_f32(simd: Avx2, bits: [u8; 2]) -> f32 {
         fearless_simd::kernel!(
             #[inline(always)]
@@ -172,16 +179,57 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
-    fn f16s(simd: Avx2, first: [u8; 2], _: [u8; 2]) -> Self::Floats {
+    fn side_by_side(simd: Avx2, blocks: &[u8], start: usize, size: usize) -> Self::Codes {
+        let first = u8x16::from_slice(simd, &bytes_of::<16>(blocks, 0, start, size));
+        first.combine(u8x16::from_slice(simd, &bytes_of::<16>(blocks, 1, start, size)))
+    }
+
+    #[inline(always)]
+    fn with_fifth_bits(
+        simd: Avx2,
+        [first, last]: [Self::Codes; 2],
+        blocks: &[u8],
+        start: usize,
+        size: usize,
+    ) -> [Self::Codes; 2] {
+        let a = Self::fifth_bits(simd, bytes_of(blocks, 0, start, size)).split();
+        let b = Self::fifth_bits(simd, bytes_of(blocks, 1, start, size)).split();
+        [first | a.0.combine(b.0), last | a.1.combine(b.1)]
+    }
+
+    #[inline(always)]
+    fn f16s(simd: Avx2, blocks: &[u8], size: usize) -> Self::Floats {
         fearless_simd::kernel!(
             #[inline(always)]
-            fn kernel(simd: Avx2, bits: i16) -> __m256 {
+            fn kernel(simd: Avx2, bits: i32) -> __m256 {
                 let _ = simd;
-                // Every lane is written: an instruction that keeps some would wait for the last use of its register.
-                _mm256_cvtph_ps(_mm_set1_epi16(bits))
+                let each = _mm256_set_epi32(1, 1, 1, 1, 0, 0, 0, 0);
+                let numbers = _mm256_castps128_ps256(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
+                _mm256_permutevar8x32_ps(numbers, each)
             }
         );
-        kernel(simd, i16::from_le_bytes(first)).simd_into(simd)
+        let first = u16::from_le_bytes(bytes_of(blocks, 0, 0, size));
+        let last = i16::from_le_bytes(bytes_of(blocks, 1, 0, size));
+        kernel(simd, i32::from(first) | i32::from(last) << 16).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn f16_pairs(simd: Avx2, blocks: &[u8], size: usize) -> [Self::Floats; 2] {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx2, bits: i64) -> (__m256, __m256) {
+                let _ = simd;
+                let numbers = _mm256_castps128_ps256(_mm_cvtph_ps(_mm_cvtsi64_si128(bits)));
+                (
+                    _mm256_permutevar8x32_ps(numbers, _mm256_set_epi32(2, 2, 2, 2, 0, 0, 0, 0)),
+                    _mm256_permutevar8x32_ps(numbers, _mm256_set_epi32(3, 3, 3, 3, 1, 1, 1, 1)),
+                )
+            }
+        );
+        let first = u32::from_le_bytes(bytes_of(blocks, 0, 0, size));
+        let last = i32::from_le_bytes(bytes_of(blocks, 1, 0, size));
+        let (first, second) = kernel(simd, i64::from(first) | i64::from(last) << 32);
+        [first.simd_into(simd), second.simd_into(simd)]
     }
 
     #[inline(always)]

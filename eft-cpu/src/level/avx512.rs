@@ -3,15 +3,35 @@ use std::arch::x86_64::*;
 
 use fearless_simd::{
     Avx512, Bytes, SimdBase, SimdCombine, SimdInto, SimdSplit, f32x4, f32x8, f32x16, i8x32, i8x64, i16x16,
-    i16x32, i32x16, u8x16, u8x32, u8x64, u32x16,
+    i16x32, i32x16, u8x16, u8x32, u8x64, u32x4, u32x16,
 };
 
-use super::Dot;
-use super::prefetch::prefetch;
+use super::prefetch::{prefetch, prefetch_far};
+use super::{Dot, bytes_of};
 
 /// Uses the VNNI instruction, which sums four products of bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Vnni;
+
+/// Reads 16 bits of each of four blocks: see [`bytes_of`].
+#[inline(always)]
+fn words(blocks: &[u8], start: usize, size: usize) -> u64 {
+    let mut words = 0;
+    for i in 0..4 {
+        words |= u64::from(u16::from_le_bytes(bytes_of(blocks, i, start, size))) << (16 * i);
+    }
+    words
+}
+
+/// The same with 32 bits of each.
+#[inline(always)]
+fn double_words(blocks: &[u8], start: usize, size: usize) -> [u32; 4] {
+    let mut words = [0; 4];
+    for (i, word) in words.iter_mut().enumerate() {
+        *word = u32::from_le_bytes(bytes_of(blocks, i, start, size));
+    }
+    words
+}
 
 impl Dot<Avx512> for Vnni {
     const MANY_REGISTERS: bool = true;
@@ -146,37 +166,97 @@ impl Dot<Avx512> for Vnni {
     }
 
     #[inline(always)]
-    fn add_dot(
+    fn add_dots(
         simd: Avx512,
         sums: Self::Sums,
-        codes: Self::Codes,
-        activations: Self::Activations,
+        [first, last]: [Self::Codes; 2],
+        [x_first, x_last]: [Self::Activations; 2],
     ) -> Self::Sums {
-        Self::add_products(simd, sums, codes, activations)
+        Self::add_products(simd, Self::add_products(simd, sums, first, x_first), last, x_last)
     }
 
     #[inline(always)]
-    fn add_dot_bytes(
+    fn add_dots_of_bytes(
         simd: Avx512,
         sums: Self::Sums,
-        codes: Self::Codes,
-        activations: Self::Activations,
+        codes: [Self::Codes; 2],
+        activations: [Self::Activations; 2],
     ) -> Self::Sums {
-        Self::add_products(simd, sums, codes, activations)
+        Self::add_dots(simd, sums, codes, activations)
     }
 
     #[inline(always)]
-    fn f16s(simd: Avx512, first: [u8; 2], second: [u8; 2]) -> Self::Floats {
+    fn side_by_side(simd: Avx512, blocks: &[u8], start: usize, size: usize) -> Self::Codes {
+        let a = u8x16::from_slice(simd, &bytes_of::<16>(blocks, 0, start, size));
+        let b = u8x16::from_slice(simd, &bytes_of::<16>(blocks, 1, start, size));
+        let c = u8x16::from_slice(simd, &bytes_of::<16>(blocks, 2, start, size));
+        let d = u8x16::from_slice(simd, &bytes_of::<16>(blocks, 3, start, size));
+        a.combine(b).combine(c.combine(d))
+    }
+
+    #[inline(always)]
+    fn with_fifth_bits(
+        simd: Avx512,
+        [first, last]: [Self::Codes; 2],
+        blocks: &[u8],
+        start: usize,
+        size: usize,
+    ) -> [Self::Codes; 2] {
         fearless_simd::kernel!(
             #[inline(always)]
-            fn kernel(simd: Avx512, first: i16, second: i16) -> __m512 {
+            fn kernel(simd: Avx512, first: __m512i, last: __m512i, bits: __m128i) -> (__m512i, __m512i) {
                 let _ = simd;
-                // Every lane is written: an instruction that keeps some would wait for the last use of its register.
-                let both = _mm256_mask_set1_epi16(_mm256_set1_epi16(first), 0xff00, second);
-                _mm512_cvtph_ps(both)
+                let each = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+                let each = _mm512_permutexvar_epi32(each, _mm512_castsi128_si512(bits));
+                // Each byte of bits is repeated for its eight codes, each of which has its own bit in it.
+                let bytes = _mm_set_epi64x(0x0101_0101_0101_0101, 0);
+                let of_first = _mm512_shuffle_epi8(each, _mm512_broadcast_i32x4(bytes));
+                let bytes = _mm_set_epi64x(0x0303_0303_0303_0303, 0x0202_0202_0202_0202);
+                let of_last = _mm512_shuffle_epi8(each, _mm512_broadcast_i32x4(bytes));
+                let own = _mm512_set1_epi64(0x8040_2010_0804_0201_u64.cast_signed());
+                let sixteen = _mm512_set1_epi8(16);
+                let (set, set_last) =
+                    (_mm512_test_epi8_mask(of_first, own), _mm512_test_epi8_mask(of_last, own));
+                (
+                    _mm512_mask_add_epi8(first, set, first, sixteen),
+                    _mm512_mask_add_epi8(last, set_last, last, sixteen),
+                )
             }
         );
-        kernel(simd, i16::from_le_bytes(first), i16::from_le_bytes(second)).simd_into(simd)
+        let bits = u32x4::from_slice(simd, &double_words(blocks, start, size));
+        let (first, last) = kernel(simd, first.into(), last.into(), bits.into());
+        [first.simd_into(simd), last.simd_into(simd)]
+    }
+
+    #[inline(always)]
+    fn f16s(simd: Avx512, blocks: &[u8], size: usize) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, bits: u64) -> __m512 {
+                let _ = simd;
+                let each = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+                let numbers = _mm_cvtph_ps(_mm_cvtsi64_si128(bits.cast_signed()));
+                _mm512_permutexvar_ps(each, _mm512_castps128_ps512(numbers))
+            }
+        );
+        kernel(simd, words(blocks, 0, size)).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn f16_pairs(simd: Avx512, blocks: &[u8], size: usize) -> [Self::Floats; 2] {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, bits: __m128i) -> (__m512, __m512) {
+                let _ = simd;
+                let first = _mm512_set_epi32(6, 6, 6, 6, 4, 4, 4, 4, 2, 2, 2, 2, 0, 0, 0, 0);
+                let second = _mm512_set_epi32(7, 7, 7, 7, 5, 5, 5, 5, 3, 3, 3, 3, 1, 1, 1, 1);
+                let numbers = _mm512_castps256_ps512(_mm256_cvtph_ps(bits));
+                (_mm512_permutexvar_ps(first, numbers), _mm512_permutexvar_ps(second, numbers))
+            }
+        );
+        let bits = u32x4::from_slice(simd, &double_words(blocks, 0, size));
+        let (first, second) = kernel(simd, bits.into());
+        [first.simd_into(simd), second.simd_into(simd)]
     }
 
     #[inline(always)]
@@ -211,6 +291,11 @@ impl Dot<Avx512> for Vnni {
     #[inline(always)]
     fn prefetch(at: *const u8) {
         prefetch(at);
+    }
+
+    #[inline(always)]
+    fn prefetch_far(at: *const u8) {
+        prefetch_far(at);
     }
 
     #[inline(always)]
