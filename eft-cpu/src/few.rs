@@ -7,10 +7,16 @@ use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x8};
 use super::activations::{GROUP, QuantisedActivations};
 use super::blocks::{ORDER, SuperBlock};
 use super::level::Dot;
+use super::totals::totals;
 
 /// How many bytes ahead of the block that is being multiplied memory is asked for. The processor's own prefetching does not
 /// cover the latency, since a block takes about as long to compute as to read.
 const AHEAD: usize = 2048;
+
+/// The size in bytes of a row of activations from which weights are displaced in the L1 cache before they are multiplied. They are
+/// then asked for earlier too, [`FAR_AHEAD`] bytes ahead, for the L2 cache.
+const LONG: usize = 1 << 14;
+const FAR_AHEAD: usize = 8192;
 
 /// Rows of activations, arranged for blocks of 256 entries.
 pub(super) struct SuperRows {
@@ -99,7 +105,7 @@ fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
             for (i, output) in outputs.enumerate() {
                 let weights = &weights[output * bytes..][..bytes];
                 let sums = output_sums::<S, D, B, M>(simd, weights, &rows);
-                for (out, sum) in out.iter_mut().zip(sums) {
+                for (out, [sum]) in out.iter_mut().zip(sums) {
                     out[i] = sum;
                 }
             }
@@ -113,12 +119,16 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
     simd: S,
     weights: &[u8],
     rows: &[&[Super]; M],
-) -> [f32; M] {
+) -> [[f32; 1]; M] {
     let zero = D::Floats::simd_from(simd, 0.0);
-    let mut sums = [zero; M];
+    let mut sums = [[zero]; M];
+    let long = size_of_val(rows[0]) > LONG;
     for (i, block) in weights.chunks_exact(B::BYTES).enumerate() {
         for line in 0..B::BYTES.div_ceil(64) {
             D::prefetch(block.as_ptr().wrapping_add(AHEAD + 64 * line));
+            if long {
+                D::prefetch_far(block.as_ptr().wrapping_add(FAR_AHEAD + 64 * line));
+            }
         }
         let all = B::scales::<S, D>(simd, block);
         let mut products = [zero; M];
@@ -149,15 +159,11 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
             } else {
                 first * f32x8::from_slice(simd, &of_x[2])
             };
-            sums[m] = products[m].mul_add(all.scale, sums[m]);
-            sums[m] = D::first_group(simd, of_groups).mul_add(all.offset, sums[m]);
+            sums[m][0] = products[m].mul_add(all.scale, sums[m][0]);
+            sums[m][0] = D::first_group(simd, of_groups).mul_add(all.offset, sums[m][0]);
         }
     }
-    let mut out = [0.0; M];
-    for m in 0..M {
-        out[m] = sums[m].reduce_sum();
-    }
-    out
+    totals::<S, D, 1, M>(simd, &sums)
 }
 
 /// For each of four groups, the byte indices that repeat its number of 32 bits among four in the order of [`ORDER`].

@@ -13,12 +13,11 @@ const ROWS: usize = 4;
 /// processors with many registers.
 const OUTPUTS: usize = 2;
 const MANY_OUTPUTS: usize = 4;
-/// Up to this many rows, a few outputs at a time are multiplied with all rows, so that their weights stay in the L1 cache meanwhile;
-/// with more rows, [`TILE`] outputs.
+/// Up to this many rows, a few outputs at a time are multiplied with all rows, so that their weights stay in the L1 cache meanwhile,
+/// and those in f16 and bf16 are widened to f32 in registers, again for each [`ROWS`] rows. With more rows, [`TILE`] outputs.
 const FEW_ROWS: usize = 16;
-/// Up to this many rows, weights are widened to f32 in registers, again for each [`ROWS`] rows.
-const WIDENED_IN_REGISTERS: usize = 2 * ROWS;
-/// How many bytes ahead of the weights that are being multiplied memory is asked for.
+/// How many bytes ahead of the weights that are being multiplied memory is asked for, for the L2 cache: in the L1 cache it would
+/// displace activations.
 const AHEAD: usize = 8192;
 /// The number of outputs whose weights are widened to f32 at once.
 const TILE: usize = 16;
@@ -41,20 +40,22 @@ impl Kernel for Product<'_, '_> {
         let bytes = dtype.bytes(columns);
         let weights = &weights[outputs.start * bytes..outputs.end * bytes];
         match dtype {
-            Dtype::F16 if out.len() <= WIDENED_IN_REGISTERS => {
-                return tiles::<S, D, F16>(simd, weights, x, columns, 0, out);
+            Dtype::F16 if out.len() <= FEW_ROWS => {
+                return tiles::<S, D, F16>(simd, weights, x, columns, None, out);
             }
-            Dtype::BF16 if out.len() <= WIDENED_IN_REGISTERS => {
-                return tiles::<S, D, BF16>(simd, weights, x, columns, 0, out);
+            Dtype::BF16 if out.len() <= FEW_ROWS => {
+                return tiles::<S, D, BF16>(simd, weights, x, columns, None, out);
             }
             Dtype::F16 | Dtype::BF16 => {}
-            Dtype::F32 | Dtype::Quantised(_) => return tiles::<S, D, F32>(simd, weights, x, columns, 0, out),
+            Dtype::F32 | Dtype::Quantised(_) => {
+                return tiles::<S, D, F32>(simd, weights, x, columns, None, out);
+            }
         }
         let mut tile = vec![0; TILE.min(outputs.len()) * 4 * columns];
         for (i, weights) in weights.chunks(TILE * bytes).enumerate() {
             let tile = &mut tile[..weights.len() / bytes * 4 * columns];
             widen::<S, D>(simd, dtype, weights, tile);
-            tiles::<S, D, F32>(simd, tile, x, columns, i * TILE, out);
+            tiles::<S, D, F32>(simd, tile, x, columns, Some(i * TILE), out);
         }
     }
 }
@@ -63,9 +64,6 @@ impl Kernel for Product<'_, '_> {
 trait Entry {
     /// The bytes of an entry. Weights in a file need not be aligned.
     type Bytes: AsRef<[u8]>;
-
-    /// Whether memory is asked for ahead. Entries of four bytes come fast enough without, and may be in the cache already.
-    const PREFETCHED: bool;
 
     /// Splits bytes into entries.
     fn entries(bytes: &[u8]) -> &[Self::Bytes];
@@ -83,8 +81,6 @@ struct BF16;
 
 impl Entry for F32 {
     type Bytes = [u8; 4];
-
-    const PREFETCHED: bool = false;
 
     #[inline(always)]
     fn entries(bytes: &[u8]) -> &[Self::Bytes] {
@@ -105,8 +101,6 @@ impl Entry for F32 {
 impl Entry for F16 {
     type Bytes = [u8; 2];
 
-    const PREFETCHED: bool = true;
-
     #[inline(always)]
     fn entries(bytes: &[u8]) -> &[Self::Bytes] {
         bytes.as_chunks().0
@@ -125,8 +119,6 @@ impl Entry for F16 {
 
 impl Entry for BF16 {
     type Bytes = [u8; 2];
-
-    const PREFETCHED: bool = true;
 
     #[inline(always)]
     fn entries(bytes: &[u8]) -> &[Self::Bytes] {
@@ -164,26 +156,30 @@ fn widen<S: Simd, D: Dot<S>>(simd: S, dtype: Dtype, weights: &[u8], out: &mut [u
     }
 }
 
-/// Multiplies weights with all rows, and writes the outputs from index `to` on.
+/// Multiplies weights with all rows. `widened` is the index of the first output if the weights were widened to a tile, which is in
+/// the cache.
 #[inline(always)]
 fn tiles<S: Simd, D: Dot<S>, E: Entry>(
     simd: S,
     weights: &[u8],
     x: &[f32],
     columns: usize,
-    to: usize,
+    widened: Option<usize>,
     out: &mut [&mut [f32]],
 ) {
     let rows = x.len() / columns;
     let weights = E::entries(weights);
     let outputs = weights.len() / columns;
+    let to = widened.unwrap_or(0);
+    // Many rows take longer than their weights take to arrive.
+    let from_memory = widened.is_none() && rows <= FEW_ROWS;
     let at_once = if rows <= FEW_ROWS { MANY_OUTPUTS } else { TILE };
     for first in (0..outputs).step_by(at_once) {
         let end = outputs.min(first + at_once);
         for row in (0..rows).step_by(ROWS) {
             let mut output = first;
             while output < end {
-                let at = Tile { weights, x, columns, row, output, to: to + output };
+                let at = Tile { weights, x, columns, row, output, to: to + output, from_memory };
                 output += if D::GROUPS == 2 {
                     of_tile::<S, D, E, 16>(simd, at, rows - row, end - output, out)
                 } else {
@@ -227,6 +223,8 @@ struct Tile<'a, E: Entry> {
     /// The first output: its index among the weights, and in each row of `out`.
     output: usize,
     to: usize,
+    /// Whether memory is asked for ahead.
+    from_memory: bool,
 }
 
 /// Computes the products of `N` outputs with `M` rows. Returns `N`.
@@ -258,8 +256,8 @@ fn sums<S: Simd, D: Dot<S>, E: Entry, const LANES: usize, const N: usize, const 
             for i in 0..whole {
                 let mut part = [zero; N];
                 for n in 0..N {
-                    if E::PREFETCHED {
-                        D::prefetch(weights[n][i].as_ptr().cast::<u8>().wrapping_add(AHEAD));
+                    if at.from_memory {
+                        D::prefetch_far(weights[n][i].as_ptr().cast::<u8>().wrapping_add(AHEAD));
                     }
                     part[n] = E::widen::<S, D, LANES>(simd, &weights[n][i]);
                 }

@@ -83,6 +83,35 @@ proptest! {
         }
     }
 
+    /// Small blocks are multiplied four at a time, and outputs two at a time. Neither need divide a matrix.
+    #[test]
+    fn any_number_of_blocks_and_outputs_is_multiplied(
+        weights in numbers(5 * 288), x in numbers(9 * 288), outputs in 1usize..=5, blocks in 1usize..=9, rows in 1usize..=9,
+    ) {
+        let columns = 32 * blocks;
+        let (weights, x) = (&weights[..outputs * columns], &x[..rows * columns]);
+        for kind in KINDS.into_iter().filter(|kind| kind.0.entries() == 32) {
+            let (bytes, _) = quantised(kind, weights, columns);
+            let whole = matrix(Dtype::Quantised(kind.0), bytes.clone(), outputs, columns);
+            for instructions in Instructions::available() {
+                let got = product_with(instructions, x, &whole);
+                for (output, bytes) in bytes.chunks(bytes.len() / outputs).enumerate() {
+                    // One block after another, each as a matrix of its own.
+                    let each = bytes.chunks(kind.0.bytes()).enumerate().map(|(i, block)| {
+                        let block = matrix(Dtype::Quantised(kind.0), block.to_vec(), 1, 32);
+                        let x: Vec<_> = x.chunks(columns).flat_map(|x| &x[32 * i..][..32]).copied().collect();
+                        product_with(instructions, &x, &block)
+                    });
+                    let sums = each.reduce(|a, b| a.iter().zip(b).map(|(a, b)| a + b).collect()).unwrap();
+                    for (row, sum) in sums.into_iter().enumerate() {
+                        let got = got[row * outputs + output];
+                        prop_assert!((got - sum).abs() <= 1e-3 * (1.0 + sum.abs()), "{kind:?}: {got}, {sum}");
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn rows_match_those_that_candle_dequantises(weights in numbers(3 * 512)) {
         for kind in KINDS {
