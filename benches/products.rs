@@ -63,6 +63,15 @@ fn main() {
     }
 }
 
+/// The seconds of a function after it has run before, as the other program measures itself too: threads that have slept for
+/// milliseconds take long to wake.
+fn warm(mut function: impl FnMut()) -> f64 {
+    function();
+    let start = Instant::now();
+    function();
+    start.elapsed().as_secs_f64()
+}
+
 /// Measures and prints the products with one matrix.
 fn measure(theirs: &mut Theirs, folder: &Path, kind: Blocks, [outputs, columns]: [usize; 2]) {
     let layout = theirs.ask(&format!("weights {kind:?} {outputs} {columns} {COPIES}"));
@@ -83,21 +92,20 @@ fn measure(theirs: &mut Theirs, folder: &Path, kind: Blocks, [outputs, columns]:
         let x = nn.constant(&x, columns).unwrap();
         let (mut our, mut their, mut read) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
-            let start = Instant::now();
-            nn.pass(tokens * outputs * columns, || {
-                for copy in &copies[..count] {
-                    std::hint::black_box(nn.linear(&x, copy).unwrap());
-                }
+            let seconds = warm(|| {
+                nn.pass(tokens * outputs * columns, || {
+                    for copy in &copies[..count] {
+                        std::hint::black_box(nn.linear(&x, copy).unwrap());
+                    }
+                });
             });
-            let seconds = start.elapsed().as_secs_f64();
             let other = theirs.seconds(&format!("run {tokens} {count} 1"));
-            let start = Instant::now();
-            std::hint::black_box(sum(&all.bytes[..count * size]));
+            let reading = warm(|| _ = std::hint::black_box(sum(&all.bytes[..count * size])));
             // The first round warms up.
             if round > 0 {
                 our.push(seconds / count as f64);
                 their.extend(other.iter().map(|seconds| seconds / count as f64));
-                read.push(start.elapsed().as_secs_f64() / count as f64);
+                read.push(reading / count as f64);
             }
         }
         let [our, their, read] = [our, their, read].map(|mut times| median(&mut times));
