@@ -15,7 +15,7 @@ const AHEAD: usize = 2048;
 
 /// The size in bytes of a row of activations from which weights are displaced in the L1 cache before they are multiplied. They are
 /// then asked for earlier too, [`FAR_AHEAD`] bytes ahead, for the L2 cache.
-const LONG: usize = 1 << 14;
+const LONG: usize = 1 << 13;
 const FAR_AHEAD: usize = 8192;
 
 /// Rows of activations, arranged for blocks of 256 entries.
@@ -27,19 +27,20 @@ pub(super) struct SuperRows {
 
 /// Eight groups of 32 columns of a row.
 #[derive(Debug, Clone, Copy)]
-#[repr(align(32))]
+#[repr(align(64))]
 struct Super {
+    /// The codes of each group; if a vector holds two groups, those of each two are interleaved as by [`Dot::interleaved`].
     codes: [[i8; GROUP]; 8],
-    /// The scale of each group, in eight lanes.
-    scales: [[f32; 8]; 8],
+    /// The scale of each group, twice.
+    scales: [[f32; 2]; 8],
     /// For the first four groups and for the last four, the sums of the dequantised entries of their first halves, then
     /// of their last halves; and the sums of all eight groups. Each four are in the order of [`ORDER`].
     sums: [[f32; 8]; 3],
 }
 
 impl SuperRows {
-    /// Rearranges rows whose columns are a multiple of 256.
-    pub(super) fn new(x: &QuantisedActivations) -> Self {
+    /// Rearranges rows whose columns are a multiple of 256, for vectors of one group or of two.
+    pub(super) fn new(x: &QuantisedActivations, in_vector: usize) -> Self {
         let supers = x.groups / 8;
         let mut rows = Vec::with_capacity(x.rows() * supers);
         for row in 0..x.rows() {
@@ -50,9 +51,18 @@ impl SuperRows {
                     let group = i / 4 * 4 + ORDER[i % 4];
                     half(group, 0) + half(group, 1)
                 });
+                let mut codes = groups.map(|group| group.codes);
+                if in_vector == 2 {
+                    let pairs = groups.as_chunks::<2>().0.iter().zip(codes.as_chunks_mut::<2>().0);
+                    for ([first, second], codes) in pairs {
+                        let eights = first.codes.as_chunks::<8>().0.iter().zip(second.codes.as_chunks().0);
+                        let to = codes.as_flattened_mut().as_chunks_mut::<8>().0.as_chunks_mut().0;
+                        eights.zip(to).for_each(|((first, second), to)| *to = [*first, *second]);
+                    }
+                }
                 rows.push(Super {
-                    codes: groups.map(|group| group.codes),
-                    scales: groups.map(|group| [group.scale; 8]),
+                    codes,
+                    scales: groups.map(|group| [group.scale; 2]),
                     sums: [sums(0), sums(4), totals],
                 });
             }
@@ -74,20 +84,32 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: SuperBlock>(
     outputs: Range<usize>,
     out: &mut [&mut [f32]],
 ) {
-    match out.len() {
-        0 => {}
-        1 => sums::<S, D, B, 1>(simd, weights, x, outputs, out),
-        2 => sums::<S, D, B, 2>(simd, weights, x, outputs, out),
-        3 => sums::<S, D, B, 3>(simd, weights, x, outputs, out),
-        5 | 6 if D::FEW > 4 => sums::<S, D, B, 6>(simd, weights, x, outputs, out),
-        7.. if D::FEW > 4 => sums::<S, D, B, 8>(simd, weights, x, outputs, out),
-        _ => sums::<S, D, B, 4>(simd, weights, x, outputs, out),
+    if D::MANY_REGISTERS {
+        match out.len() {
+            0 => {}
+            1 => sums::<S, D, B, 1, 1>(simd, weights, x, outputs, out),
+            2 if !B::HALF_SCALES => sums::<S, D, B, 2, 2>(simd, weights, x, outputs, out),
+            2 => sums::<S, D, B, 1, 2>(simd, weights, x, outputs, out),
+            3 | 4 if !B::HALF_SCALES => sums::<S, D, B, 2, 4>(simd, weights, x, outputs, out),
+            3 | 4 => sums::<S, D, B, 1, 4>(simd, weights, x, outputs, out),
+            5 | 6 => sums::<S, D, B, 1, 6>(simd, weights, x, outputs, out),
+            _ => sums::<S, D, B, 1, 8>(simd, weights, x, outputs, out),
+        }
+    } else {
+        match out.len() {
+            0 => {}
+            1 => sums::<S, D, B, 1, 1>(simd, weights, x, outputs, out),
+            2 => sums::<S, D, B, 1, 2>(simd, weights, x, outputs, out),
+            3 => sums::<S, D, B, 1, 3>(simd, weights, x, outputs, out),
+            _ => sums::<S, D, B, 1, 4>(simd, weights, x, outputs, out),
+        }
     }
 }
 
-/// The same with up to `M` rows; if there are fewer, the last one is computed several times.
+/// The same with up to `M` rows, `N` outputs at a time, so that activations are read once for all of these. If there are fewer
+/// rows or outputs, the last one is computed several times.
 #[inline(always)]
-fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
+fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const N: usize, const M: usize>(
     simd: S,
     weights: &[u8],
     x: &SuperRows,
@@ -102,76 +124,111 @@ fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
                 *row = x.row(m.min(out.len() - 1));
             }
             let bytes = x.supers * B::BYTES;
-            for (i, output) in outputs.enumerate() {
-                let weights = &weights[output * bytes..][..bytes];
-                let sums = output_sums::<S, D, B, M>(simd, weights, &rows);
-                for (out, [sum]) in out.iter_mut().zip(sums) {
-                    out[i] = sum;
+            let last = outputs.len().saturating_sub(1);
+            let ahead = (FAR_AHEAD % bytes, FAR_AHEAD / bytes * N * bytes);
+            for first in (0..outputs.len()).step_by(N) {
+                let mut of_outputs: [&[u8]; N] = [&[]; N];
+                for (n, of_output) in of_outputs.iter_mut().enumerate() {
+                    let output = outputs.start + (first + n).min(last);
+                    *of_output = &weights[output * bytes..][..bytes];
+                }
+                let sums = output_sums::<S, D, B, N, M>(simd, &of_outputs, &rows, ahead);
+                for (out, sums) in out.iter_mut().zip(&sums) {
+                    for (n, sum) in sums.iter().enumerate() {
+                        out[(first + n).min(last)] = *sum;
+                    }
                 }
             }
         },
     );
 }
 
-/// The products of one output with `M` rows.
+/// The products of `N` outputs with `M` rows.
 #[inline(always)]
-fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const M: usize>(
+fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const N: usize, const M: usize>(
     simd: S,
-    weights: &[u8],
+    weights: &[&[u8]; N],
     rows: &[&[Super]; M],
-) -> [[f32; 1]; M] {
+    ahead: (usize, usize),
+) -> [[f32; N]; M] {
     let zero = D::Floats::simd_from(simd, 0.0);
-    let mut sums = [[zero]; M];
-    let long = size_of_val(rows[0]) > LONG;
-    for (i, block) in weights.chunks_exact(B::BYTES).enumerate() {
-        for line in 0..B::BYTES.div_ceil(64) {
-            D::prefetch(block.as_ptr().wrapping_add(AHEAD + 64 * line));
-            if long {
-                D::prefetch_far(block.as_ptr().wrapping_add(FAR_AHEAD + 64 * line));
+    let mut sums = [[zero; N]; M];
+    let long = B::BYTES > 128 && size_of_val(rows[0]) > LONG;
+    let (bytes, start) = (weights[0].len(), weights[0].as_ptr());
+    let (mut within, mut to) = ahead;
+    for i in 0..weights[0].len() / B::BYTES {
+        let mut blocks: [&[u8]; N] = [&[]; N];
+        for n in 0..N {
+            blocks[n] = &weights[n][i * B::BYTES..][..B::BYTES];
+            for line in 0..B::BYTES.div_ceil(64) {
+                if N == 1 {
+                    D::prefetch(blocks[n].as_ptr().wrapping_add(AHEAD + 64 * line));
+                }
+                if N > 1 || long {
+                    D::prefetch_far(start.wrapping_add(to + n * bytes + within + 64 * line));
+                }
             }
         }
-        let all = B::scales::<S, D>(simd, block);
-        let mut products = [zero; M];
+        within += B::BYTES;
+        if within >= bytes {
+            (within, to) = (within - bytes, to + N * bytes);
+        }
+        let mut all = [B::scales::<S, D>(simd, blocks[0]); N];
+        for n in 1..N {
+            all[n] = B::scales::<S, D>(simd, blocks[n]);
+        }
+        let mut products = [[zero; N]; M];
         for group in (0..8).step_by(D::GROUPS) {
-            let first = B::codes(simd, block, group);
-            // With vectors of one group it is not used, so nothing computes it.
-            let codes = D::codes(simd, first, B::codes(simd, block, (group + 1) % 8));
-            let repeat = <D::Scales as Bytes>::Bytes::from_slice(
-                simd,
-                &REPEAT.as_flattened()[32 * (group % 4)..][..32 * D::GROUPS],
-            );
-            let scales = D::repeated_scales(simd, all.scales[group / 4]).swizzle_dyn_within_blocks(repeat);
+            let mut codes = [D::Codes::simd_from(simd, 0); N];
+            let mut scales = [D::Scales::simd_from(simd, 0); N];
+            let repeat = &REPEAT[D::GROUPS - 1][group % 4][..32 * D::GROUPS];
+            let repeat = <D::Scales as Bytes>::Bytes::from_slice(simd, repeat);
+            for n in 0..N {
+                let first = B::codes(simd, blocks[n], group);
+                // With vectors of one group it is not used, so nothing computes it.
+                codes[n] = D::interleaved(simd, first, B::codes(simd, blocks[n], (group + 1) % 8));
+                scales[n] =
+                    D::repeated_scales(simd, all[n].scales[group / 4]).swizzle_dyn_within_blocks(repeat);
+            }
             for m in 0..M {
                 let x = &rows[m][i];
                 let x_codes = &x.codes.as_flattened()[32 * group..][..32 * D::GROUPS];
-                let dot = D::dot_scaled(simd, codes, D::Activations::from_slice(simd, x_codes), scales);
-                let scale = &x.scales.as_flattened()[8 * group..][..8 * D::GROUPS];
-                products[m] =
-                    dot.to_float::<D::Floats>().mul_add(D::Floats::from_slice(simd, scale), products[m]);
+                let x_codes = D::Activations::from_slice(simd, x_codes);
+                let x_scales = D::interleaved_scales(simd, &x.scales[group..][..D::GROUPS]);
+                for n in 0..N {
+                    let dot = D::dot_scaled(simd, codes[n], x_codes, scales[n]);
+                    products[m][n] = dot.to_float::<D::Floats>().mul_add(x_scales, products[m][n]);
+                }
             }
         }
-        let [first, last] = all.offsets;
         for m in 0..M {
             let of_x = &rows[m][i].sums;
-            let of_groups = if B::HALF_SCALES {
-                let last = last * f32x8::from_slice(simd, &of_x[1]);
-                first.mul_add(f32x8::from_slice(simd, &of_x[0]), last)
-            } else {
-                first * f32x8::from_slice(simd, &of_x[2])
-            };
-            sums[m][0] = products[m].mul_add(all.scale, sums[m][0]);
-            sums[m][0] = D::first_group(simd, of_groups).mul_add(all.offset, sums[m][0]);
+            for n in 0..N {
+                let [first, last] = all[n].offsets;
+                let of_groups = if B::HALF_SCALES {
+                    let last = last * f32x8::from_slice(simd, &of_x[1]);
+                    first.mul_add(f32x8::from_slice(simd, &of_x[0]), last)
+                } else {
+                    first * f32x8::from_slice(simd, &of_x[2])
+                };
+                sums[m][n] = products[m][n].mul_add(all[n].scale, sums[m][n]);
+                sums[m][n] = D::first_group(simd, of_groups).mul_add(all[n].offset, sums[m][n]);
+            }
         }
     }
-    totals::<S, D, 1, M>(simd, &sums)
+    totals::<S, D, N, M>(simd, &sums)
 }
 
-/// For each of four groups, the byte indices that repeat its number of 32 bits among four in the order of [`ORDER`].
-static REPEAT: [[u8; 32]; 4] = {
-    let mut indices = [[0; 32]; 4];
+/// With vectors of one group and of two: for each of four groups, or of the groups that begin a pair, the byte indices that repeat
+/// its number of 32 bits among four in the order of [`ORDER`], or its own and that of the next group, in the order of
+/// [`Dot::interleaved`].
+static REPEAT: [[[u8; 64]; 4]; 2] = {
+    let mut indices = [[[0; 64]; 4]; 2];
     let mut i = 0;
-    while i < 4 * 32 {
-        indices[i / 32][i % 32] = (4 * ORDER[i / 32] + i % 4) as u8;
+    while i < 2 * 4 * 64 {
+        let (in_vector, group, byte) = (i / (4 * 64) + 1, i / 64 % 4, i % 64);
+        let group = (group + if in_vector == 2 { byte / 8 % 2 } else { 0 }) % 4;
+        indices[in_vector - 1][i / 64 % 4][byte] = (4 * ORDER[group] + byte % 4) as u8;
         i += 1;
     }
     indices

@@ -62,8 +62,12 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// The number of times that a vector holds 16 codes, or four floats: at most [`BLOCKS`].
     const BLOCKS: usize = 2 * Self::GROUPS;
 
-    /// Makes a vector of the codes of each group: of the first one alone if there is one.
-    fn codes(simd: S, first: u8x32<S>, second: u8x32<S>) -> Self::Codes;
+    /// Makes a vector of the codes of two groups, eight of the first, eight of the second, and so on; of the first one alone if there
+    /// is one in a vector.
+    fn interleaved(simd: S, first: u8x32<S>, second: u8x32<S>) -> Self::Codes;
+
+    /// Repeats a scale of each group for its sums, in the order of [`interleaved`](Self::interleaved). Each scale is there twice.
+    fn interleaved_scales(simd: S, scales: &[[f32; 2]]) -> Self::Floats;
 
     /// Repeats four codes eight times for each group.
     fn four_codes(simd: S, codes: [u8; 4]) -> Self::Codes;
@@ -71,7 +75,7 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Repeats 32 activations for each group.
     fn repeated(simd: S, activations: &[i8; 32]) -> Self::Activations;
 
-    /// Repeats 16 scales for each group.
+    /// Repeats the first eight of 16 scales for the first half of a vector, and the last eight for its last half.
     fn repeated_scales(simd: S, scales: i16x16<S>) -> Self::Scales;
 
     /// Makes a vector of the floats of its first group, and zeros.
@@ -126,8 +130,8 @@ pub(super) trait Dot<S: Simd>: Copy {
         sums + Self::dot_bytes(simd, first, x_first) + Self::dot_bytes(simd, last, x_last)
     }
 
-    /// The products of codes of less than seven bits with activations. In each group, the products of the first 16 columns
-    /// are multiplied with the first eight scales, which must be equal, and the others with the last eight.
+    /// The products of codes of less than seven bits with activations. Two products in succession are added, and multiplied with one
+    /// scale. The scales of four products must be equal.
     fn dot_scaled(
         simd: S,
         codes: Self::Codes,
@@ -266,8 +270,13 @@ impl<S: Simd> Dot<S> for Portable {
     type Unsummed = i32x8<S>;
 
     #[inline(always)]
-    fn codes(_: S, first: u8x32<S>, _: u8x32<S>) -> Self::Codes {
+    fn interleaved(_: S, first: u8x32<S>, _: u8x32<S>) -> Self::Codes {
         first
+    }
+
+    #[inline(always)]
+    fn interleaved_scales(simd: S, scales: &[[f32; 2]]) -> Self::Floats {
+        f32x8::splat(simd, scales[0][0])
     }
 
     #[inline(always)]

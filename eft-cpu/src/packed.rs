@@ -122,7 +122,7 @@ impl Input {
                 Blocks::Q4_0 | Blocks::Q4_1 | Blocks::Q5_0 | Blocks::Q5_1 | Blocks::Q8_0 | Blocks::IQ4NL
             )
         };
-        let supers = kinds.clone().any(is_super).then(|| SuperRows::new(&quantised));
+        let supers = kinds.clone().any(is_super).then(|| SuperRows::new(&quantised, groups));
         let small = kinds.any(is_small).then(|| SmallRows::new(&quantised));
         Self::Few(quantised, supers, small)
     }

@@ -25,8 +25,13 @@ impl Dot<Avx2> for Madd {
     type Unsummed = i16x16<Avx2>;
 
     #[inline(always)]
-    fn codes(_: Avx2, first: u8x32<Avx2>, _: u8x32<Avx2>) -> Self::Codes {
+    fn interleaved(_: Avx2, first: u8x32<Avx2>, _: u8x32<Avx2>) -> Self::Codes {
         first
+    }
+
+    #[inline(always)]
+    fn interleaved_scales(simd: Avx2, scales: &[[f32; 2]]) -> Self::Floats {
+        f32x8::splat(simd, scales[0][0])
     }
 
     #[inline(always)]

@@ -47,8 +47,29 @@ impl Dot<Avx512> for Vnni {
     type Unsummed = i32x16<Avx512>;
 
     #[inline(always)]
-    fn codes(_: Avx512, first: u8x32<Avx512>, second: u8x32<Avx512>) -> Self::Codes {
-        first.combine(second)
+    fn interleaved(simd: Avx512, first: u8x32<Avx512>, second: u8x32<Avx512>) -> Self::Codes {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, first: __m256i, second: __m256i) -> __m512i {
+                let _ = simd;
+                let eights = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);
+                let (first, second) = (_mm512_castsi256_si512(first), _mm512_castsi256_si512(second));
+                _mm512_permutex2var_epi64(first, eights, second)
+            }
+        );
+        kernel(simd, first.into(), second.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn interleaved_scales(simd: Avx512, scales: &[[f32; 2]]) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, scales: __m128) -> __m512 {
+                let _ = simd;
+                _mm512_broadcast_f32x4(scales)
+            }
+        );
+        kernel(simd, f32x4::from_slice(simd, scales.as_flattened()).into()).simd_into(simd)
     }
 
     #[inline(always)]
@@ -63,8 +84,16 @@ impl Dot<Avx512> for Vnni {
     }
 
     #[inline(always)]
-    fn repeated_scales(_: Avx512, scales: i16x16<Avx512>) -> Self::Scales {
-        scales.combine(scales)
+    fn repeated_scales(simd: Avx512, scales: i16x16<Avx512>) -> Self::Scales {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, scales: __m256i) -> __m512i {
+                let _ = simd;
+                let scales = _mm512_castsi256_si512(scales);
+                _mm512_shuffle_i64x2::<0b01_01_00_00>(scales, scales)
+            }
+        );
+        kernel(simd, scales.into()).simd_into(simd)
     }
 
     #[inline(always)]
