@@ -7,16 +7,20 @@ use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, SimdFrom, SimdInt, f32x8};
 use super::activations::{GROUP, QuantisedActivations};
 use super::blocks::{ORDER, SuperBlock};
 use super::level::Dot;
+use super::outputs::{Ahead, several};
 use super::totals::totals;
 
 /// How many bytes ahead of the block that is being multiplied memory is asked for. The processor's own prefetching does not
 /// cover the latency, since a block takes about as long to compute as to read.
 const AHEAD: usize = 2048;
 
-/// The size in bytes of a row of activations from which weights are displaced in the L1 cache before they are multiplied. They are
-/// then asked for earlier too, [`FAR_AHEAD`] bytes ahead, for the L2 cache.
-const LONG: usize = 1 << 13;
+/// How many bytes ahead memory is asked for into the L2 cache: where several outputs are read side by side, and for larger blocks
+/// where rows of activations are long.
 const FAR_AHEAD: usize = 8192;
+
+/// From this size in bytes on, a row of activations displaces weights in the L1 cache before they are multiplied. It was measured with
+/// one row.
+const LONG: usize = 1 << 13;
 
 /// Rows of activations, arranged for blocks of 256 entries.
 pub(super) struct SuperRows {
@@ -92,7 +96,8 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: SuperBlock>(
             2 => sums::<S, D, B, 1, 2>(simd, weights, x, outputs, out),
             3 | 4 if !B::HALF_SCALES => sums::<S, D, B, 2, 4>(simd, weights, x, outputs, out),
             3 | 4 => sums::<S, D, B, 1, 4>(simd, weights, x, outputs, out),
-            5 | 6 => sums::<S, D, B, 1, 6>(simd, weights, x, outputs, out),
+            5 => sums::<S, D, B, 1, 5>(simd, weights, x, outputs, out),
+            6 => sums::<S, D, B, 1, 6>(simd, weights, x, outputs, out),
             _ => sums::<S, D, B, 1, 8>(simd, weights, x, outputs, out),
         }
     } else {
@@ -106,8 +111,7 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: SuperBlock>(
     }
 }
 
-/// The same with up to `M` rows, `N` outputs at a time, so that activations are read once for all of these. If there are fewer
-/// rows or outputs, the last one is computed several times.
+/// The same with up to `M` rows, `N` outputs at a time. If there are fewer rows, the last one is computed several times.
 #[inline(always)]
 fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const N: usize, const M: usize>(
     simd: S,
@@ -124,21 +128,14 @@ fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const N: usize, const M: usize>(
                 *row = x.row(m.min(out.len() - 1));
             }
             let bytes = x.supers * B::BYTES;
-            let last = outputs.len().saturating_sub(1);
-            let ahead = (FAR_AHEAD % bytes, FAR_AHEAD / bytes * N * bytes);
-            for first in (0..outputs.len()).step_by(N) {
-                let mut of_outputs: [&[u8]; N] = [&[]; N];
-                for (n, of_output) in of_outputs.iter_mut().enumerate() {
-                    let output = outputs.start + (first + n).min(last);
-                    *of_output = &weights[output * bytes..][..bytes];
-                }
-                let sums = output_sums::<S, D, B, N, M>(simd, &of_outputs, &rows, ahead);
-                for (out, sums) in out.iter_mut().zip(&sums) {
-                    for (n, sum) in sums.iter().enumerate() {
-                        out[(first + n).min(last)] = *sum;
-                    }
-                }
-            }
+            several::<N, M>(
+                &weights[outputs.start * bytes..outputs.end * bytes],
+                bytes,
+                FAR_AHEAD,
+                out,
+                #[inline(always)]
+                |outputs, ahead| output_sums::<S, D, B, N, M>(simd, outputs, &rows, ahead),
+            );
         },
     );
 }
@@ -149,13 +146,12 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const N: usize, const M: usize
     simd: S,
     weights: &[&[u8]; N],
     rows: &[&[Super]; M],
-    ahead: (usize, usize),
+    mut ahead: Ahead<N>,
 ) -> [[f32; N]; M] {
     let zero = D::Floats::simd_from(simd, 0.0);
     let mut sums = [[zero; N]; M];
+    // Smaller blocks are bound by arithmetic.
     let long = B::BYTES > 128 && size_of_val(rows[0]) > LONG;
-    let (bytes, start) = (weights[0].len(), weights[0].as_ptr());
-    let (mut within, mut to) = ahead;
     for i in 0..weights[0].len() / B::BYTES {
         let mut blocks: [&[u8]; N] = [&[]; N];
         for n in 0..N {
@@ -165,14 +161,11 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const N: usize, const M: usize
                     D::prefetch(blocks[n].as_ptr().wrapping_add(AHEAD + 64 * line));
                 }
                 if N > 1 || long {
-                    D::prefetch_far(start.wrapping_add(to + n * bytes + within + 64 * line));
+                    D::prefetch_far(ahead.at(n, 64 * line));
                 }
             }
         }
-        within += B::BYTES;
-        if within >= bytes {
-            (within, to) = (within - bytes, to + N * bytes);
-        }
+        ahead.advance(B::BYTES);
         let mut all = [B::scales::<S, D>(simd, blocks[0]); N];
         for n in 1..N {
             all[n] = B::scales::<S, D>(simd, blocks[n]);

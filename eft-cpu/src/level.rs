@@ -1,7 +1,7 @@
 //! Computations that are compiled for several sets of vector instructions, and the operations that differ between these.
 use fearless_simd::{
     Bytes, Level, Simd, SimdBase, SimdCombine, SimdCvtFloat, SimdFloat, SimdInt, SimdSplit, SimdWiden, f32x8,
-    i8x16, i8x32, i16x16, i32x8, u8x16, u8x32, u16x8, u16x16, u32x8,
+    i8x16, i8x32, i16x16, i32x8, u8x16, u8x32, u16x8, u32x8,
 };
 
 use super::instructions;
@@ -43,8 +43,7 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// A vector of 8 floats for each group.
     type Floats: SimdFloat<S, Element = f32> + SimdCvtFloat<Self::Sums>;
 
-    /// Eight sums of products for each group. Lane `i` of a group has the products of its columns from `4·i` up to
-    /// `4·i + 4`.
+    /// Eight sums of products for each group. Each lane has the sum of the products of four codes in succession.
     type Sums: SimdInt<S, Element = i32>;
 
     /// 32 codes for each group.
@@ -59,14 +58,15 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Sums of products, not yet added up to [`Sums`](Self::Sums).
     type Unsummed: Copy;
 
-    /// The number of times that a vector holds 16 codes, or four floats: at most [`BLOCKS`].
+    /// The number of blocks side by side in a vector, each with 16 codes or four floats: at most [`BLOCKS`].
     const BLOCKS: usize = 2 * Self::GROUPS;
 
     /// Makes a vector of the codes of two groups, eight of the first, eight of the second, and so on; of the first one alone if there
     /// is one in a vector.
     fn interleaved(simd: S, first: u8x32<S>, second: u8x32<S>) -> Self::Codes;
 
-    /// Repeats a scale of each group for its sums, in the order of [`interleaved`](Self::interleaved). Each scale is there twice.
+    /// `scales` has the scale of each group twice. Repeats it for the lanes with that group's sums, in the order of
+    /// [`interleaved`](Self::interleaved).
     fn interleaved_scales(simd: S, scales: &[[f32; 2]]) -> Self::Floats;
 
     /// Repeats four codes eight times for each group.
@@ -253,7 +253,7 @@ struct Portable;
 
 /// Converts an f16 of each of two blocks, in four lanes each: see [`bytes_of`].
 #[inline(always)]
-fn halves<S: Simd>(simd: S, blocks: &[u8], start: usize, size: usize) -> f32x8<S> {
+fn f16_of_two<S: Simd>(simd: S, blocks: &[u8], start: usize, size: usize) -> f32x8<S> {
     let first = <Portable as Dot<S>>::f16_to_f32(simd, bytes_of(blocks, 0, start, size));
     let last = <Portable as Dot<S>>::f16_to_f32(simd, bytes_of(blocks, 1, start, size));
     f32x8::from_slice(simd, &[first, first, first, first, last, last, last, last])
@@ -324,11 +324,10 @@ impl<S: Simd> Dot<S> for Portable {
         let (first_codes, last_codes) = codes.widen();
         let (first, last) = activations.widen();
         // A product is at most 63 · 127, so a sum of two fits in 16 bits.
-        let products = |codes: u16x16<S>, activations: i16x16<S>| {
-            let (a, b) = (codes.bitcast::<i16x16<S>>() * activations).split();
-            a.unzip_low(b) + a.unzip_high(b)
-        };
-        let (first, last) = (products(first_codes, first), products(last_codes, last));
+        let (a, b) = (first_codes.bitcast::<i16x16<S>>() * first).split();
+        let first = a.unzip_low(b) + a.unzip_high(b);
+        let (a, b) = (last_codes.bitcast::<i16x16<S>>() * last).split();
+        let last = a.unzip_low(b) + a.unzip_high(b);
         let (first, last) = (first.unzip_low(last).widen(), first.unzip_high(last).widen());
         sum + (first.0.combine(first.1) + last.0.combine(last.1))
     }
@@ -353,11 +352,10 @@ impl<S: Simd> Dot<S> for Portable {
         let (first_codes, last_codes) = codes.widen();
         let (first, last) = activations.widen();
         // A product is at most 255 · 127, which fits in 16 bits, but a sum of two does not.
-        let pairs = |codes: u16x16<S>, activations: i16x16<S>| {
-            let (a, b) = (codes.bitcast::<i16x16<S>>() * activations).widen();
-            a.unzip_low(b) + a.unzip_high(b)
-        };
-        let (first, last) = (pairs(first_codes, first), pairs(last_codes, last));
+        let (a, b) = (first_codes.bitcast::<i16x16<S>>() * first).widen();
+        let first = a.unzip_low(b) + a.unzip_high(b);
+        let (a, b) = (last_codes.bitcast::<i16x16<S>>() * last).widen();
+        let last = a.unzip_low(b) + a.unzip_high(b);
         first.unzip_low(last) + first.unzip_high(last)
     }
 
@@ -382,12 +380,12 @@ impl<S: Simd> Dot<S> for Portable {
 
     #[inline(always)]
     fn f16s(simd: S, blocks: &[u8], size: usize) -> Self::Floats {
-        halves(simd, blocks, 0, size)
+        f16_of_two(simd, blocks, 0, size)
     }
 
     #[inline(always)]
     fn f16_pairs(simd: S, blocks: &[u8], size: usize) -> [Self::Floats; 2] {
-        [halves(simd, blocks, 0, size), halves(simd, blocks, 2, size)]
+        [f16_of_two(simd, blocks, 0, size), f16_of_two(simd, blocks, 2, size)]
     }
 
     #[inline(always)]

@@ -33,6 +33,7 @@ mod level;
 mod many;
 mod matrix;
 pub mod ops;
+mod outputs;
 mod packed;
 mod plain;
 mod small;

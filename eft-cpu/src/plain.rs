@@ -13,7 +13,7 @@ const ROWS: usize = 4;
 /// processors with many registers.
 const OUTPUTS: usize = 2;
 const MANY_OUTPUTS: usize = 4;
-/// Up to this many rows, a few outputs at a time are multiplied with all rows, so that their weights stay in the L1 cache meanwhile,
+/// Up to this many rows, a few outputs at a time are multiplied with all rows, so that their weights stay in a cache meanwhile,
 /// and those in f16 and bf16 are widened to f32 in registers, again for each [`ROWS`] rows. With more rows, [`TILE`] outputs.
 const FEW_ROWS: usize = 16;
 /// How many bytes ahead of the weights that are being multiplied memory is asked for, for the L2 cache: in the L1 cache it would
@@ -179,7 +179,15 @@ fn tiles<S: Simd, D: Dot<S>, E: Entry>(
         for row in (0..rows).step_by(ROWS) {
             let mut output = first;
             while output < end {
-                let at = Tile { weights, x, columns, row, output, to: to + output, from_memory };
+                let at = Tile {
+                    weights,
+                    x,
+                    columns,
+                    row,
+                    output,
+                    to: to + output,
+                    from_memory: from_memory && row == 0,
+                };
                 output += if D::GROUPS == 2 {
                     of_tile::<S, D, E, 16>(simd, at, rows - row, end - output, out)
                 } else {

@@ -10,6 +10,7 @@ use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, SimdInt};
 use super::activations::QuantisedActivations;
 use super::blocks::{Offset, SmallBlock, side_by_side};
 use super::level::{BLOCKS, Dot};
+use super::outputs::{Ahead, several};
 use super::totals::totals;
 
 /// How many bytes ahead of the blocks that are being multiplied memory is asked for.
@@ -57,10 +58,6 @@ impl SmallRows {
         Self { fours, rows }
     }
 
-    fn rows(&self) -> usize {
-        self.rows.len() / self.fours
-    }
-
     fn row(&self, row: usize) -> &[Four] {
         &self.rows[row * self.fours..(row + 1) * self.fours]
     }
@@ -97,8 +94,7 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: SmallBlock>(
     }
 }
 
-/// The same with up to `M` rows, `N` outputs at a time, so that activations are read once for all of these. If there are fewer
-/// rows or outputs, the last one is computed several times.
+/// The same with up to `M` rows, `N` outputs at a time. If there are fewer rows, the last one is computed several times.
 #[inline(always)]
 fn sums<S: Simd, D: Dot<S>, B: SmallBlock, const N: usize, const M: usize>(
     simd: S,
@@ -112,22 +108,16 @@ fn sums<S: Simd, D: Dot<S>, B: SmallBlock, const N: usize, const M: usize>(
         || {
             let mut rows: [&[Four]; M] = [&[]; M];
             for (m, row) in rows.iter_mut().enumerate() {
-                *row = x.row(m.min(x.rows() - 1));
+                *row = x.row(m.min(out.len() - 1));
             }
-            let last = (weights.len() / bytes).saturating_sub(1);
-            let ahead = (AHEAD % bytes, AHEAD / bytes * N * bytes);
-            for first in (0..weights.len() / bytes).step_by(N) {
-                let mut of_outputs: [&[u8]; N] = [&[]; N];
-                for (n, of_output) in of_outputs.iter_mut().enumerate() {
-                    *of_output = &weights[(first + n).min(last) * bytes..][..bytes];
-                }
-                let sums = output_sums::<S, D, B, N, M>(simd, &of_outputs, &rows, ahead);
-                for (out, sums) in out.iter_mut().zip(&sums) {
-                    for (n, sum) in sums.iter().enumerate() {
-                        out[(first + n).min(last)] = *sum;
-                    }
-                }
-            }
+            several::<N, M>(
+                weights,
+                bytes,
+                AHEAD,
+                out,
+                #[inline(always)]
+                |outputs, ahead| output_sums::<S, D, B, N, M>(simd, outputs, &rows, ahead),
+            );
         },
     );
 }
@@ -138,8 +128,9 @@ fn output_sums<S: Simd, D: Dot<S>, B: SmallBlock, const N: usize, const M: usize
     simd: S,
     weights: &[&[u8]; N],
     rows: &[&[Four]; M],
-    ahead: (usize, usize),
+    mut ahead: Ahead<N>,
 ) -> [[f32; N]; M] {
+    const { assert!(B::BYTES <= LARGEST_BLOCK) };
     let zero = D::Floats::simd_from(simd, 0.0);
     let size = D::BLOCKS * B::BYTES;
     let (whole, rest) = (weights[0].len() / size, weights[0].len() % size);
@@ -150,19 +141,24 @@ fn output_sums<S: Simd, D: Dot<S>, B: SmallBlock, const N: usize, const M: usize
             last[..rest].copy_from_slice(&weights[whole * size..]);
         }
     }
+    // Where products need codes without a sign, 128 is added to signed ones (`^ 0x80`) and subtracted from the sums.
+    let shifted = matches!(B::OFFSET, Offset::Signed) && !D::SIGNED_BYTES;
+    let minus = match B::OFFSET {
+        Offset::Minus(power) => Some(power),
+        Offset::Signed if shifted => Some(7),
+        Offset::Signed | Offset::Stored => None,
+    };
     let mut sums = [[zero; N]; M];
-    let (bytes, start) = (weights[0].len(), weights[0].as_ptr());
-    let (mut within, mut to) = ahead;
     for i in 0..whole + usize::from(rest > 0) {
         let mut codes = [[D::Codes::simd_from(simd, 0); 2]; N];
         let (mut scales, mut offsets) = ([zero; N], [zero; N]);
         for n in 0..N {
             let blocks = if i < whole { &weights[n][i * size..][..size] } else { &last[n][..size] };
             for line in 0..size.div_ceil(64) {
-                D::prefetch_far(start.wrapping_add(to + n * bytes + within + 64 * line));
+                D::prefetch_far(ahead.at(n, 64 * line));
             }
             codes[n] = side_by_side::<S, D, B>(simd, blocks);
-            if matches!(B::OFFSET, Offset::Signed) && !D::SIGNED_BYTES {
+            if shifted {
                 for codes in &mut codes[n] {
                     *codes ^= D::Codes::simd_from(simd, 0x80);
                 }
@@ -172,16 +168,7 @@ fn output_sums<S: Simd, D: Dot<S>, B: SmallBlock, const N: usize, const M: usize
                 Offset::Minus(_) | Offset::Signed => scales[n] = D::f16s(simd, blocks, B::BYTES),
             }
         }
-        within += size;
-        if within >= bytes {
-            (within, to) = (within - bytes, to + N * bytes);
-        }
-        let minus = match B::OFFSET {
-            Offset::Signed if D::SIGNED_BYTES => None,
-            Offset::Signed => Some(7),
-            Offset::Minus(power) => Some(power),
-            Offset::Stored => None,
-        };
+        ahead.advance(size);
         let (four, block) = (i * D::BLOCKS / BLOCKS, i * D::BLOCKS % BLOCKS);
         for m in 0..M {
             let x = &rows[m][four];

@@ -71,14 +71,13 @@ fn codes<S: Simd, D: Dot<S>, B: SmallBlock>(simd: S, block: &[u8]) -> u8x32<S> {
     }
 }
 
-/// Returns the codes of several blocks: the first 16 of each, side by side, and the last 16 of each. There are as many blocks as a
-/// vector holds 16 bytes.
+/// Returns the codes of [`Dot::BLOCKS`] blocks: the first 16 of each, side by side, and the last 16 of each.
 #[inline(always)]
 pub(crate) fn side_by_side<S: Simd, D: Dot<S>, B: SmallBlock>(simd: S, blocks: &[u8]) -> [D::Codes; 2] {
     match B::CODES {
-        Codes::Four => halves::<S, D, B>(simd, blocks, B::START),
+        Codes::Four => nibbles_of_blocks::<S, D, B>(simd, blocks, B::START),
         Codes::Five => {
-            let codes = halves::<S, D, B>(simd, blocks, B::START + 4);
+            let codes = nibbles_of_blocks::<S, D, B>(simd, blocks, B::START + 4);
             D::with_fifth_bits(simd, codes, blocks, B::START, B::BYTES)
         }
         Codes::Table(values) => {
@@ -87,7 +86,7 @@ pub(crate) fn side_by_side<S: Simd, D: Dot<S>, B: SmallBlock>(simd: S, blocks: &
                 *value = values[i % 16].cast_unsigned();
             }
             let values = D::Codes::from_slice(simd, &table[..16 * D::BLOCKS]);
-            let [first, last] = halves::<S, D, B>(simd, blocks, B::START);
+            let [first, last] = nibbles_of_blocks::<S, D, B>(simd, blocks, B::START);
             [values.swizzle_dyn_within_blocks(first), values.swizzle_dyn_within_blocks(last)]
         }
         Codes::Eight => {
@@ -99,7 +98,11 @@ pub(crate) fn side_by_side<S: Simd, D: Dot<S>, B: SmallBlock>(simd: S, blocks: &
 
 /// The lower halves of 16 bytes of each block from `start` on, and their upper halves.
 #[inline(always)]
-fn halves<S: Simd, D: Dot<S>, B: SmallBlock>(simd: S, blocks: &[u8], start: usize) -> [D::Codes; 2] {
+fn nibbles_of_blocks<S: Simd, D: Dot<S>, B: SmallBlock>(
+    simd: S,
+    blocks: &[u8],
+    start: usize,
+) -> [D::Codes; 2] {
     let both = D::side_by_side(simd, blocks, start, B::BYTES);
     [both & D::Codes::simd_from(simd, 0xF), both >> 4]
 }

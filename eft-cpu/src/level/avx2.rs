@@ -244,7 +244,10 @@ impl Dot<Avx2> for Madd {
 
     #[inline(always)]
     fn f16_floats(simd: Avx2, bytes: &[u8]) -> Self::Floats {
-        bytes.first_chunk().map_or(f32x8::splat(simd, 0.0), |bits| Self::f16x8_to_f32(simd, bits))
+        match bytes.first_chunk() {
+            Some(bits) => Self::f16x8_to_f32(simd, bits),
+            None => f32x8::splat(simd, 0.0),
+        }
     }
 
     #[inline(always)]
