@@ -80,6 +80,7 @@ fn quantised_models_score_as_llama_cpp_runs_them() {
             largest <= worst,
             "a lead of {largest} was lost, although no logit differs by more than {worst}"
         );
-        assert!(mean < 0.01, "{mean}");
+        // llama.cpp rounds activations more coarsely, and may itself be far from the dequantised model.
+        assert!(ours < 0.01 && mean < 0.01 + theirs, "{mean}, {ours}, {theirs}");
     }
 }
