@@ -22,29 +22,30 @@ const FAR_AHEAD: usize = 8192;
 /// one row.
 const LONG: usize = 1 << 13;
 
-/// Rows of activations, arranged for blocks of 256 entries.
-pub(super) struct SuperRows {
+/// Rows of activations, arranged for blocks of 256 entries. Each scale is there `LANES` times, as
+/// [`Dot::interleaved_scales`] reads it: twice if a vector holds two groups.
+pub(super) struct SuperRows<const LANES: usize> {
     /// The number of groups of 256 columns in a row.
     supers: usize,
-    rows: Vec<Super>,
+    rows: Vec<Super<LANES>>,
 }
 
 /// Eight groups of 32 columns of a row.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Super {
+struct Super<const LANES: usize> {
     /// The codes of each group; if a vector holds two groups, those of each two are interleaved as by [`Dot::interleaved`].
     codes: [[i8; GROUP]; 8],
-    /// The scale of each group, twice.
-    scales: [[f32; 2]; 8],
+    /// The scale of each group.
+    scales: [[f32; LANES]; 8],
     /// For the first four groups and for the last four, the sums of the dequantised entries of their first halves, then
     /// of their last halves; and the sums of all eight groups. Each four are in the order of [`ORDER`].
     sums: [[f32; 8]; 3],
 }
 
-impl SuperRows {
-    /// Rearranges rows whose columns are a multiple of 256, for vectors of one group or of two.
-    pub(super) fn new(x: &QuantisedActivations, in_vector: usize) -> Self {
+impl<const LANES: usize> SuperRows<LANES> {
+    /// Rearranges rows whose columns are a multiple of 256.
+    pub(super) fn new(x: &QuantisedActivations) -> Self {
         let supers = x.groups / 8;
         let mut rows = Vec::with_capacity(x.rows() * supers);
         for row in 0..x.rows() {
@@ -56,7 +57,7 @@ impl SuperRows {
                     half(group, 0) + half(group, 1)
                 });
                 let mut codes = groups.map(|group| group.codes);
-                if in_vector == 2 {
+                if LANES == 2 {
                     let pairs = groups.as_chunks::<2>().0.iter().zip(codes.as_chunks_mut::<2>().0);
                     for ([first, second], codes) in pairs {
                         let eights = first.codes.as_chunks::<8>().0.iter().zip(second.codes.as_chunks().0);
@@ -66,7 +67,7 @@ impl SuperRows {
                 }
                 rows.push(Super {
                     codes,
-                    scales: groups.map(|group| [group.scale; 2]),
+                    scales: groups.map(|group| [group.scale; LANES]),
                     sums: [sums(0), sums(4), totals],
                 });
             }
@@ -74,56 +75,56 @@ impl SuperRows {
         Self { supers, rows }
     }
 
-    fn row(&self, row: usize) -> &[Super] {
+    fn row(&self, row: usize) -> &[Super<LANES>] {
         &self.rows[row * self.supers..(row + 1) * self.supers]
     }
 }
 
 /// Multiplies up to [`Dot::FEW`] rows with the weights of a range of outputs.
 #[inline(always)]
-pub(super) fn product<S: Simd, D: Dot<S>, B: SuperBlock>(
+pub(super) fn product<S: Simd, D: Dot<S>, B: SuperBlock, const LANES: usize>(
     simd: S,
     weights: &[u8],
-    x: &SuperRows,
+    x: &SuperRows<LANES>,
     outputs: Range<usize>,
     out: &mut [&mut [f32]],
 ) {
     if D::MANY_REGISTERS {
         match out.len() {
             0 => {}
-            1 => sums::<S, D, B, 1, 1>(simd, weights, x, outputs, out),
-            2 if !B::HALF_SCALES => sums::<S, D, B, 2, 2>(simd, weights, x, outputs, out),
-            2 => sums::<S, D, B, 1, 2>(simd, weights, x, outputs, out),
-            3 | 4 if !B::HALF_SCALES => sums::<S, D, B, 2, 4>(simd, weights, x, outputs, out),
-            3 | 4 => sums::<S, D, B, 1, 4>(simd, weights, x, outputs, out),
-            5 => sums::<S, D, B, 1, 5>(simd, weights, x, outputs, out),
-            6 => sums::<S, D, B, 1, 6>(simd, weights, x, outputs, out),
-            _ => sums::<S, D, B, 1, 8>(simd, weights, x, outputs, out),
+            1 => sums::<S, D, B, LANES, 1, 1>(simd, weights, x, outputs, out),
+            2 if !B::HALF_SCALES => sums::<S, D, B, LANES, 2, 2>(simd, weights, x, outputs, out),
+            2 => sums::<S, D, B, LANES, 1, 2>(simd, weights, x, outputs, out),
+            3 | 4 if !B::HALF_SCALES => sums::<S, D, B, LANES, 2, 4>(simd, weights, x, outputs, out),
+            3 | 4 => sums::<S, D, B, LANES, 1, 4>(simd, weights, x, outputs, out),
+            5 => sums::<S, D, B, LANES, 1, 5>(simd, weights, x, outputs, out),
+            6 => sums::<S, D, B, LANES, 1, 6>(simd, weights, x, outputs, out),
+            _ => sums::<S, D, B, LANES, 1, 8>(simd, weights, x, outputs, out),
         }
     } else {
         match out.len() {
             0 => {}
-            1 => sums::<S, D, B, 1, 1>(simd, weights, x, outputs, out),
-            2 => sums::<S, D, B, 1, 2>(simd, weights, x, outputs, out),
-            3 => sums::<S, D, B, 1, 3>(simd, weights, x, outputs, out),
-            _ => sums::<S, D, B, 1, 4>(simd, weights, x, outputs, out),
+            1 => sums::<S, D, B, LANES, 1, 1>(simd, weights, x, outputs, out),
+            2 => sums::<S, D, B, LANES, 1, 2>(simd, weights, x, outputs, out),
+            3 => sums::<S, D, B, LANES, 1, 3>(simd, weights, x, outputs, out),
+            _ => sums::<S, D, B, LANES, 1, 4>(simd, weights, x, outputs, out),
         }
     }
 }
 
 /// The same with up to `M` rows, `N` outputs at a time. If there are fewer rows, the last one is computed several times.
 #[inline(always)]
-fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const N: usize, const M: usize>(
+fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const LANES: usize, const N: usize, const M: usize>(
     simd: S,
     weights: &[u8],
-    x: &SuperRows,
+    x: &SuperRows<LANES>,
     outputs: Range<usize>,
     out: &mut [&mut [f32]],
 ) {
     simd.vectorize(
         #[inline(always)]
         || {
-            let mut rows: [&[Super]; M] = [&[]; M];
+            let mut rows: [&[Super<LANES>]; M] = [&[]; M];
             for (m, row) in rows.iter_mut().enumerate() {
                 *row = x.row(m.min(out.len() - 1));
             }
@@ -134,7 +135,7 @@ fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const N: usize, const M: usize>(
                 FAR_AHEAD,
                 out,
                 #[inline(always)]
-                |outputs, ahead| output_sums::<S, D, B, N, M>(simd, outputs, &rows, ahead),
+                |outputs, ahead| output_sums::<S, D, B, LANES, N, M>(simd, outputs, &rows, ahead),
             );
         },
     );
@@ -142,10 +143,10 @@ fn sums<S: Simd, D: Dot<S>, B: SuperBlock, const N: usize, const M: usize>(
 
 /// The products of `N` outputs with `M` rows.
 #[inline(always)]
-fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const N: usize, const M: usize>(
+fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const LANES: usize, const N: usize, const M: usize>(
     simd: S,
     weights: &[&[u8]; N],
-    rows: &[&[Super]; M],
+    rows: &[&[Super<LANES>]; M],
     mut ahead: Ahead<N>,
 ) -> [[f32; N]; M] {
     let zero = D::Floats::simd_from(simd, 0.0);
@@ -187,7 +188,7 @@ fn output_sums<S: Simd, D: Dot<S>, B: SuperBlock, const N: usize, const M: usize
                 let x = &rows[m][i];
                 let x_codes = &x.codes.as_flattened()[32 * group..][..32 * D::GROUPS];
                 let x_codes = D::Activations::from_slice(simd, x_codes);
-                let x_scales = D::interleaved_scales(simd, &x.scales[group..][..D::GROUPS]);
+                let x_scales = D::interleaved_scales(simd, x.scales[group..][..D::GROUPS].as_flattened());
                 for n in 0..N {
                     let dot = D::dot_scaled(simd, codes[n], x_codes, scales[n]);
                     products[m][n] = dot.to_float::<D::Floats>().mul_add(x_scales, products[m][n]);

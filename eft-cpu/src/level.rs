@@ -64,9 +64,9 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// is one in a vector.
     fn interleaved(simd: S, first: u8x32<S>, second: u8x32<S>) -> Self::Codes;
 
-    /// `scales` has the scale of each group twice. Repeats it for the lanes with that group's sums, in the order of
-    /// [`interleaved`](Self::interleaved).
-    fn interleaved_scales(simd: S, scales: &[[f32; 2]]) -> Self::Floats;
+    /// `scales` has the scale of each group twice, or eight times if there is one group in a vector. Repeats it for the lanes with that
+    /// group's sums, in the order of [`interleaved`](Self::interleaved).
+    fn interleaved_scales(simd: S, scales: &[f32]) -> Self::Floats;
 
     /// Repeats four codes eight times for each group.
     fn four_codes(simd: S, codes: [u8; 4]) -> Self::Codes;

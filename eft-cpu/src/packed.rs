@@ -92,10 +92,16 @@ macro_rules! for_kind {
 /// The number of outputs that are unpacked to [`Coded`] blocks at once.
 const UNPACKED: usize = 16;
 
+/// A few rows for blocks of 256 entries, for vectors of eight floats and of sixteen.
+pub(super) enum Supers {
+    Eights(SuperRows<8>),
+    Pairs(SuperRows<2>),
+}
+
 /// Quantised activations, arranged for the products that read them.
 pub(super) enum Input {
     /// A few rows: as they are, and arranged for blocks of 256 entries and for small blocks, where there are such.
-    Few(QuantisedActivations, Option<SuperRows>, Option<SmallRows>),
+    Few(QuantisedActivations, Option<Supers>, Option<SmallRows>),
     /// Many rows, for vectors of eight floats.
     Eights(RowBlocks<8>),
     /// Many rows, for vectors of sixteen.
@@ -122,7 +128,10 @@ impl Input {
                 Blocks::Q4_0 | Blocks::Q4_1 | Blocks::Q5_0 | Blocks::Q5_1 | Blocks::Q8_0 | Blocks::IQ4NL
             )
         };
-        let supers = kinds.clone().any(is_super).then(|| SuperRows::new(&quantised, groups));
+        let supers = kinds.clone().any(is_super).then(|| match groups {
+            1 => Supers::Eights(SuperRows::new(&quantised)),
+            _ => Supers::Pairs(SuperRows::new(&quantised)),
+        });
         let small = kinds.any(is_small).then(|| SmallRows::new(&quantised));
         Self::Few(quantised, supers, small)
     }
@@ -190,13 +199,14 @@ fn multiply<S: Simd, D: Dot<S>>(
         }
         Input::Few(x, supers, small) => {
             let bytes = x.groups * GROUP / kind.entries() * kind.bytes();
-            let others = "the activations were arranged for other kinds of blocks";
+            let others = "the activations were arranged for other blocks or instructions";
             for_kind!(kind, B => simd.vectorize(
                 #[inline(always)]
                 || tiles::product::<S, D, B>(simd, weights, x, outputs, out),
             ), match supers {
-                Some(x) => few::product::<S, D, B>(simd, weights, x, outputs, out),
-                None => unreachable!("{others}"),
+                Some(Supers::Eights(x)) if D::GROUPS == 1 => few::product::<S, D, B, 8>(simd, weights, x, outputs, out),
+                Some(Supers::Pairs(x)) if D::GROUPS == 2 => few::product::<S, D, B, 2>(simd, weights, x, outputs, out),
+                _ => unreachable!("{others}"),
             }, match small {
                 Some(x) => small::product::<S, D, B>(simd, (weights, bytes), x, outputs, out),
                 None => unreachable!("{others}"),

@@ -30,8 +30,8 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
-    fn interleaved_scales(simd: Avx2, scales: &[[f32; 2]]) -> Self::Floats {
-        f32x8::splat(simd, scales[0][0])
+    fn interleaved_scales(simd: Avx2, scales: &[f32]) -> Self::Floats {
+        f32x8::from_slice(simd, scales)
     }
 
     #[inline(always)]

@@ -61,7 +61,7 @@ impl Dot<Avx512> for Vnni {
     }
 
     #[inline(always)]
-    fn interleaved_scales(simd: Avx512, scales: &[[f32; 2]]) -> Self::Floats {
+    fn interleaved_scales(simd: Avx512, scales: &[f32]) -> Self::Floats {
         fearless_simd::kernel!(
             #[inline(always)]
             fn kernel(simd: Avx512, scales: __m128) -> __m512 {
@@ -69,7 +69,7 @@ impl Dot<Avx512> for Vnni {
                 _mm512_broadcast_f32x4(scales)
             }
         );
-        kernel(simd, f32x4::from_slice(simd, scales.as_flattened()).into()).simd_into(simd)
+        kernel(simd, f32x4::from_slice(simd, scales).into()).simd_into(simd)
     }
 
     #[inline(always)]

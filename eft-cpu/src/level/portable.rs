@@ -34,8 +34,8 @@ impl<S: Simd> Dot<S> for Portable {
     }
 
     #[inline(always)]
-    fn interleaved_scales(simd: S, scales: &[[f32; 2]]) -> Self::Floats {
-        f32x8::splat(simd, scales[0][0])
+    fn interleaved_scales(simd: S, scales: &[f32]) -> Self::Floats {
+        f32x8::from_slice(simd, scales)
     }
 
     #[inline(always)]
