@@ -80,7 +80,8 @@ fn quantised_models_score_as_llama_cpp_runs_them() {
             largest <= worst,
             "a lead of {largest} was lost, although no logit differs by more than {worst}"
         );
-        // llama.cpp rounds activations more coarsely, and may itself be far from the dequantised model.
-        assert!(ours < 0.01 && mean < 0.01 + theirs, "{mean}, {ours}, {theirs}");
+        assert!(ours < 0.01, "{ours}");
+        // llama.cpp rounds activations more coarsely. Where it is itself far from the dequantised model, it is no reference.
+        assert!(mean < 0.01 || theirs >= 0.01, "{mean}, {theirs}");
     }
 }
