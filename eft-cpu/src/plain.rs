@@ -41,21 +41,21 @@ impl Kernel for Product<'_, '_> {
         let weights = &weights[outputs.start * bytes..outputs.end * bytes];
         match dtype {
             Dtype::F16 if out.len() <= FEW_ROWS => {
-                return tiles::<S, D, F16>(simd, weights, x, columns, None, out);
+                return tiles::<S, D, F16>(simd, weights, x, columns, 0, out);
             }
             Dtype::BF16 if out.len() <= FEW_ROWS => {
-                return tiles::<S, D, BF16>(simd, weights, x, columns, None, out);
+                return tiles::<S, D, BF16>(simd, weights, x, columns, 0, out);
             }
             Dtype::F16 | Dtype::BF16 => {}
             Dtype::F32 | Dtype::Quantised(_) => {
-                return tiles::<S, D, F32>(simd, weights, x, columns, None, out);
+                return tiles::<S, D, F32>(simd, weights, x, columns, 0, out);
             }
         }
         let mut tile = vec![0; TILE.min(outputs.len()) * 4 * columns];
         for (i, weights) in weights.chunks(TILE * bytes).enumerate() {
             let tile = &mut tile[..weights.len() / bytes * 4 * columns];
             widen::<S, D>(simd, dtype, weights, tile);
-            tiles::<S, D, F32>(simd, tile, x, columns, Some(i * TILE), out);
+            tiles::<S, D, F32>(simd, tile, x, columns, i * TILE, out);
         }
     }
 }
@@ -156,23 +156,21 @@ fn widen<S: Simd, D: Dot<S>>(simd: S, dtype: Dtype, weights: &[u8], out: &mut [u
     }
 }
 
-/// Multiplies weights with all rows. `widened` is the index of the first output if the weights were widened to a tile, which is in
-/// the cache.
+/// Multiplies weights with all rows, and writes the outputs from index `to` on.
 #[inline(always)]
 fn tiles<S: Simd, D: Dot<S>, E: Entry>(
     simd: S,
     weights: &[u8],
     x: &[f32],
     columns: usize,
-    widened: Option<usize>,
+    to: usize,
     out: &mut [&mut [f32]],
 ) {
     let rows = x.len() / columns;
     let weights = E::entries(weights);
     let outputs = weights.len() / columns;
-    let to = widened.unwrap_or(0);
-    // Many rows take longer than their weights take to arrive.
-    let from_memory = widened.is_none() && rows <= FEW_ROWS;
+    // Many rows take longer than their weights take to arrive, or have them in a tile in the cache.
+    let from_memory = rows <= FEW_ROWS;
     let at_once = if rows <= FEW_ROWS { MANY_OUTPUTS } else { TILE };
     for first in (0..outputs).step_by(at_once) {
         let end = outputs.min(first + at_once);
