@@ -1,9 +1,8 @@
 //! Activations quantised to 8 bits, for products with quantised weights.
 use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
-use rayon::prelude::*;
 
 use super::level::{self, Dot, Kernel};
-use super::{instructions, runs_in_parallel};
+use super::{instructions, shared};
 
 /// The number of columns that share a scale.
 pub(super) const GROUP: usize = 32;
@@ -37,8 +36,8 @@ impl QuantisedActivations {
         let each = rows.chunks_mut(groups).zip(x.chunks(columns));
         let level = instructions::current();
         let quantise = |(to, x): (&mut [_], &[f32])| level::run_at(level, Quantise { x, to });
-        if runs_in_parallel(x.len(), PARALLEL_THRESHOLD) {
-            each.collect::<Vec<_>>().into_par_iter().for_each(quantise);
+        if shared::pays(x.len(), PARALLEL_THRESHOLD) {
+            shared::for_each(each.collect(), quantise);
         } else {
             each.for_each(quantise);
         }

@@ -36,21 +36,10 @@ pub mod ops;
 mod outputs;
 mod packed;
 mod plain;
+mod shared;
 mod small;
 mod tiles;
 mod totals;
 
 pub use instructions::{Instructions, is_supported};
 pub use matrix::{Matrix, products};
-
-/// How much larger the work must be to be split by a thread outside rayon's pool. Such a thread does not share the
-/// work: it hands it to the pool and sleeps until it is done, which costs more than waking a worker from inside.
-const OUTSIDE_POOL: usize = 32;
-
-/// Whether work of this size is split over the threads of rayon's pool. `threshold` is the size from which that pays on
-/// a thread of the pool.
-fn runs_in_parallel(work: usize, threshold: usize) -> bool {
-    let threshold =
-        if rayon::current_thread_index().is_some() { threshold } else { OUTSIDE_POOL * threshold };
-    work >= threshold && rayon::current_num_threads() > 1
-}

@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, SimdInt};
-use rayon::prelude::*;
 
 use super::activations::{GROUP, QuantisedActivations};
 use super::blocks::{Block, Group, OUTPUTS};
 use super::level::Dot;
-use super::runs_in_parallel;
+use super::shared;
 
 /// The number of blocks of rows multiplied at once.
 const BLOCKS: usize = 4;
@@ -59,8 +58,8 @@ impl<const LANES: usize> RowBlocks<LANES> {
                 }
             }
         };
-        if runs_in_parallel(x.rows() * groups * GROUP, PARALLEL_THRESHOLD) {
-            blocks.par_chunks_mut(groups).enumerate().for_each(fill);
+        if shared::pays(x.rows() * groups * GROUP, PARALLEL_THRESHOLD) {
+            shared::for_each(blocks.chunks_mut(groups).enumerate().collect(), fill);
         } else {
             blocks.chunks_mut(groups).enumerate().for_each(fill);
         }

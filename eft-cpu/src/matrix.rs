@@ -4,9 +4,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use eft_models::{Dtype, RawTensor};
 use fearless_simd::Level;
-use rayon::prelude::*;
 
-use super::{instructions, level, packed, plain, runs_in_parallel};
+use super::{instructions, level, packed, plain, shared};
 
 /// The number of multiplications from which a product is split over threads, and of products from which they are reordered on
 /// several.
@@ -110,8 +109,8 @@ impl Matrix {
                 pairs.for_each(|([a, b], (first, second))| (*first, *second) = (*a, *b));
             }
         };
-        if runs_in_parallel(products.len(), PARALLEL_THRESHOLD) {
-            products.par_chunks_mut(self.outputs).for_each(reorder);
+        if shared::pays(products.len(), PARALLEL_THRESHOLD) {
+            shared::for_each(products.chunks_mut(self.outputs).collect(), reorder);
         } else {
             reorder(products);
         }
@@ -137,7 +136,7 @@ pub fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     let input = Input { x, quantised: quantised.as_ref(), columns, level: instructions::current() };
 
     let work: usize = matrices.iter().map(|m| rows * m.outputs * columns).sum();
-    if !runs_in_parallel(work, PARALLEL_THRESHOLD) {
+    if !shared::pays(work, PARALLEL_THRESHOLD) {
         for (matrix, out) in matrices.iter().zip(&mut outs) {
             let mut out: Vec<_> = out.chunks_mut(matrix.outputs.max(1)).collect();
             matrix.product(&input, 0..matrix.outputs, &mut out);
@@ -148,9 +147,7 @@ pub fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     let parts = matrices.iter().zip(&mut outs).flat_map(|(matrix, out)| {
         parts(out, matrix.outputs, size).into_iter().map(move |(outputs, out)| (*matrix, outputs, out))
     });
-    let parts: Vec<_> = parts.collect();
-    let each = parts.into_par_iter().with_max_len(1);
-    each.for_each(|(matrix, outputs, mut out)| matrix.product(&input, outputs, &mut out));
+    shared::for_each(parts.collect(), |(matrix, outputs, mut out)| matrix.product(&input, outputs, &mut out));
     in_order(matrices, outs)
 }
 

@@ -6,10 +6,15 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use std::{hint, thread};
 
 /// How often a thread looks for work before it offers its processor to other programs.
 const TRIES: usize = 64;
+/// How long a thread looks for work in vain. The products of a pass follow each other sooner. A thread may begin to look while it waits
+/// for another that waits for it, so it must not look until the pass is over: candle's own products of matrices, which passes use for
+/// weights that are stored transposed, are shared by such threads.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 thread_local! {
     /// Whether this thread runs a pass, or waits for the work of one.
@@ -36,7 +41,7 @@ pub(super) fn during<T>(function: impl FnOnce() -> T) -> T {
     busy(function)
 }
 
-/// Does the work that others hand over, until `done` is set.
+/// Does the work that others hand over, until `done` is set or there has been none for a while.
 fn look_for_work(done: &AtomicBool) {
     // A thread that waits for a part of a product takes up whatever it finds. If it has a pass of its own, that pass must not wait here
     // until another one is over: two passes that waited for each other would never end.
@@ -44,13 +49,15 @@ fn look_for_work(done: &AtomicBool) {
         return;
     }
     busy(|| {
-        let mut tries = 0;
+        let (mut tries, mut worked) = (0, Instant::now());
         while !done.load(Ordering::Acquire) {
             if rayon::yield_now() == Some(rayon::Yield::Executed) {
-                tries = 0;
+                (tries, worked) = (0, Instant::now());
             } else if tries < TRIES {
                 tries += 1;
                 hint::spin_loop();
+            } else if worked.elapsed() > PATIENCE {
+                return;
             } else {
                 thread::yield_now();
             }

@@ -5,13 +5,12 @@ use std::ops::Range;
 use eft_core::host::math::exp;
 use eft_models::CacheRoom;
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, f32x8};
-use rayon::prelude::*;
 
 use super::row_cache::{Memory, Pair};
 use super::stored::Unit;
 use super::{Heads, RowCache, sum_of_each};
 use crate::level::{self, Dot, Kernel};
-use crate::{instructions, runs_in_parallel};
+use crate::{instructions, shared};
 
 /// The number of multiplications from which attention is split over threads.
 const PARALLEL_THRESHOLD: usize = 1 << 18;
@@ -115,8 +114,8 @@ fn attend_in<U: Unit>(
         let attention = Attention { queries: &queries[..count], keys, values, first, spec, scratch, out };
         level::run_at(level, attention);
     };
-    if runs_in_parallel(tokens * columns * (past + tokens), PARALLEL_THRESHOLD) {
-        tiles.collect::<Vec<_>>().into_par_iter().for_each_init(Vec::new, attend);
+    if shared::pays(tokens * columns * (past + tokens), PARALLEL_THRESHOLD) {
+        shared::for_each_with(tiles.collect(), Vec::new, attend);
     } else {
         let mut scratch = Vec::new();
         tiles.for_each(|tile| attend(&mut scratch, tile));

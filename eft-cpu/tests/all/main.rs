@@ -5,3 +5,4 @@ mod gate;
 mod instructions;
 mod products;
 mod tables;
+mod threads;
