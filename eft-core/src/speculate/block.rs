@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use super::acceptance::{Acceptance, Verdict};
 use super::draft::{DRAFT, Draft, Origin};
 use super::lookup::{Found, LookupDraft};
-use super::scheduler::{DraftScheduler, Lengths, Measured, Step};
+use super::scheduler::{DraftScheduler, DraftTime, Lengths, Measured, Step};
 use super::text_draft::TextDraft;
 use super::verify::{Verified, verify};
 use crate::backend::Backend;
@@ -147,7 +147,6 @@ impl<B: Backend> SpeculativeStepper<B> {
     /// `target` is the time of the verification in seconds.
     fn learn(&mut self, draft: &Draft<B>, found: bool, verified: &Verified, target: f64) {
         let rows = draft.rows.len();
-        let (first, others) = draft.seconds;
         let (by_lookup, by_model) = (Counts::of(draft, verified, true), Counts::of(draft, verified, false));
         let looked_up = by_model.drafted == 0 && by_lookup.drafted > 0;
         let (learned, other) = if looked_up { (by_lookup, by_model) } else { (by_model, by_lookup) };
@@ -158,8 +157,7 @@ impl<B: Backend> SpeculativeStepper<B> {
             judged: learned.judged,
             accepted_of_others: other.accepted,
             passes: draft.passes(),
-            first_draft: first,
-            other_drafts: others,
+            draft: DraftTime::of(&draft.seconds),
             target,
             // The scores after a prompt are known from reading it.
             ran: draft.starts.iter().any(|tokens| *tokens > 0),
@@ -178,7 +176,7 @@ impl<B: Backend> SpeculativeStepper<B> {
         report.looked_up_judged += by_lookup.judged;
         report.looked_up_accepted += by_lookup.accepted;
         report.draft_passes += draft.passes();
-        report.draft_time += Duration::from_secs_f64(first + others);
+        report.draft_time += Duration::from_secs_f64(measured.draft.total());
         if measured.drafted == 0 {
             report.plain_steps += 1;
             report.plain_time += Duration::from_secs_f64(target);

@@ -20,8 +20,8 @@ pub(super) struct Draft<B: Backend> {
     pub(super) starts: Vec<usize>,
     pub(super) rows: Vec<DraftRow>,
     passes: Vec<Pass<B>>,
-    /// The seconds that the first pass of a model took, and the others together.
-    pub(super) seconds: (f64, f64),
+    /// The seconds that each pass of a model took.
+    pub(super) seconds: Vec<f64>,
 }
 
 /// The tokens drafted for one row.
@@ -67,7 +67,7 @@ impl<B: Backend> Draft<B> {
     pub(super) fn none(evaluator: &Evaluator<B>) -> Self {
         let starts: Vec<_> = (0..evaluator.rows()).map(|row| evaluator.pushed(row).len()).collect();
         let rows = vec![DraftRow::default(); starts.len()];
-        Self { starts, rows, passes: Vec::new(), seconds: (0.0, 0.0) }
+        Self { starts, rows, passes: Vec::new(), seconds: Vec::new() }
     }
 
     /// Drafts up to `lengths[row]` tokens for each row. They are pushed to the evaluator, and the sampler remembers
@@ -113,12 +113,7 @@ impl<B: Backend> Draft<B> {
                 }
             }
             evaluator.push(&pushes)?;
-            let seconds = began.elapsed().as_secs_f64();
-            if draft.passes.is_empty() {
-                draft.seconds.0 = seconds
-            } else {
-                draft.seconds.1 += seconds
-            }
+            draft.seconds.push(began.elapsed().as_secs_f64());
             draft.passes.push(Pass { scores, prepared, rows: drawn });
         }
         Ok(draft)

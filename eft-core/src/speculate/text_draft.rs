@@ -106,9 +106,8 @@ impl<B: Backend> TextDraft<B> {
         }
         draft.add(evaluator, sampler, drafts, Origin::Text, bounds)?;
         // A share for each token, as if each had been a pass.
-        let seconds = began.elapsed().as_secs_f64();
-        let first = seconds / draft.passes().max(1) as f64;
-        draft.seconds = (first, seconds - first);
+        let passes = draft.passes().max(1);
+        draft.seconds = vec![began.elapsed().as_secs_f64() / passes as f64; passes];
         Ok(draft)
     }
 

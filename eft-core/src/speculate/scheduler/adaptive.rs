@@ -1,10 +1,16 @@
 use super::cost_model::CostModel;
-use super::ema::Ema;
 use super::kinds::Match;
 use super::rate::Rate;
+use super::recent::{Recent, usual};
 
-/// The number of blocks after which a plain step is measured again.
-const PLAIN_EVERY: usize = 64;
+/// The number of blocks after which a plain step is measured again: first, and later.
+const PLAIN_EVERY: (usize, usize) = (32, 64);
+/// The number of blocks that are measured before it is believed that drafting does not pay: any of them may have been delayed.
+const MEASURED: usize = 3;
+/// The most time, in plain steps, that a block may take for another one to follow for this reason alone.
+const DEAR: f64 = 64.0;
+/// A delayed block counts for at most this many times the time that was expected, where gains are added up.
+const OUTLIER: f64 = 2.0;
 /// Drafting must promise this many times the tokens per second of plain decoding.
 const MARGIN: f64 = 1.02;
 /// The length of the first draft, before any has been measured.
@@ -37,15 +43,37 @@ pub(in crate::speculate) struct Measured {
     pub(in crate::speculate) judged: usize,
     /// The accepted tokens of rows with another kind of draft.
     pub(in crate::speculate) accepted_of_others: usize,
-    /// The time of the first pass of the draft, which may have to catch up with the text.
-    pub(in crate::speculate) first_draft: f64,
-    /// The time of its other passes together.
-    pub(in crate::speculate) other_drafts: f64,
+    /// The time of the passes of the draft.
+    pub(in crate::speculate) draft: DraftTime,
     /// The time of the passes of the target's other models.
     pub(in crate::speculate) target: f64,
     /// Whether any pass was run. The first step of a text needs none, since the scores after the prompt are known from
     /// reading it.
     pub(in crate::speculate) ran: bool,
+}
+
+/// The time that a draft took, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::speculate) struct DraftTime {
+    /// The first pass, which may have to catch up with the text.
+    pub(in crate::speculate) first: f64,
+    /// The other passes together.
+    pub(in crate::speculate) others: f64,
+    /// The usual time of one of the others.
+    pub(in crate::speculate) usual: f64,
+}
+
+impl DraftTime {
+    /// From the time of each pass.
+    pub(in crate::speculate) fn of(passes: &[f64]) -> Self {
+        let Some((first, others)) = passes.split_first() else { return Self::default() };
+        let usual = if others.is_empty() { 0.0 } else { usual(others) };
+        Self { first: *first, others: others.iter().sum(), usual }
+    }
+
+    pub(in crate::speculate) fn total(self) -> f64 {
+        self.first + self.others
+    }
 }
 
 /// A scheduler that chooses the length of one kind of draft from the measurements so far.
@@ -54,11 +82,13 @@ pub(in crate::speculate) struct Adaptive {
     longest: usize,
     /// The acceptance rates. A draft by a model has one, and a lookup has one for each kind of match.
     rates: [Rate; Match::KINDS],
-    draft: Ema,
+    draft: Recent,
     /// The time that the draft takes for each token it has to catch up with, if it is not a term of the target.
-    catch_up: Ema,
-    plain: Ema,
+    catch_up: Recent,
+    plain: Recent,
     blocks: CostModel,
+    /// Whether a block took so long that it is not measured again to be sure.
+    dear: bool,
     /// The rows of the batch when `plain` was measured.
     rows: usize,
     since_plain: usize,
@@ -78,10 +108,11 @@ impl Adaptive {
         Self {
             longest,
             rates: [Rate::unknown(); Match::KINDS],
-            draft: Ema::default(),
-            catch_up: Ema::default(),
-            plain: Ema::default(),
+            draft: Recent::default(),
+            catch_up: Recent::default(),
+            plain: Recent::default(),
             blocks: CostModel::default(),
+            dear: false,
             rows: 0,
             since_plain: 0,
             idle: 0,
@@ -96,7 +127,7 @@ impl Adaptive {
         self.rates.iter_mut().for_each(Rate::rest);
         // Nothing is unread: the draft has read the prompt. Credit is capped at one plain step, so that this text
         // cannot lose what drafting gained in others.
-        let credit = self.credit.min(self.plain.mean().unwrap_or(0.0));
+        let credit = self.credit.min(self.plain.usual().unwrap_or(0.0));
         Self { longest, unread: 0, credit, ..self }
     }
 
@@ -111,26 +142,33 @@ impl Adaptive {
 
     /// Seconds of a plain step.
     pub(super) fn plain(&self) -> Option<f64> {
-        self.plain.mean()
+        self.plain.usual()
     }
 
     /// Whether a plain step has to be measured before anything is drafted.
     pub(super) fn is_plain_due(&self) -> bool {
-        self.plain.mean().is_none() || self.since_plain >= PLAIN_EVERY
+        match self.plain.count() {
+            0 => true,
+            // The only measurement may have been delayed.
+            1 => self.since_plain >= PLAIN_EVERY.0,
+            _ => self.since_plain >= PLAIN_EVERY.1,
+        }
     }
 
     /// Returns how many tokens to draft next, by the acceptance rate of this index, if this share of the rows gets a draft.
     pub(super) fn next(&self, rate: usize, share: f64) -> usize {
-        let Some(plain) = self.plain.mean().filter(|_| !self.is_plain_due()) else { return 0 };
-        let Some(draft) = self.draft.mean() else { return FIRST.min(self.longest) };
+        let Some(plain) = self.plain.usual().filter(|_| !self.is_plain_due()) else { return 0 };
+        let Some(draft) = self.draft.usual() else { return FIRST.min(self.longest) };
         let best = self.best(draft, plain, rate, share);
         let lost = self.credit < -LOSS * plain;
         if best > 0 && !(lost && self.idle < self.rest) {
             return best;
         }
+        if self.blocks.count() < MEASURED && !self.dear {
+            return 1.min(self.longest);
+        }
         // The cost of a try if none of its tokens is accepted.
-        let catch_up = self.catch_up.mean().unwrap_or(0.0) * self.unread as f64;
-        let price = draft + catch_up + self.blocks.at(1, cost_at_zero(draft, plain)) - plain;
+        let price = self.expected(1, 1, draft, plain) - plain;
         if self.idle >= self.rest && self.credit >= price { 1.min(self.longest) } else { 0 }
     }
 
@@ -142,7 +180,7 @@ impl Adaptive {
 
     /// Returns the tokens per second of a row with a draft of this length; `None` before any has been measured.
     pub(super) fn speed(&self, rate: usize, length: usize) -> Option<f64> {
-        let (draft, plain) = (self.draft.mean()?, self.plain.mean()?);
+        let (draft, plain) = (self.draft.usual()?, self.plain.usual()?);
         self.speeds(draft, plain, rate, 1.0).nth(length.checked_sub(1)?).map(|(_, speed)| speed)
     }
 
@@ -158,6 +196,13 @@ impl Adaptive {
         })
     }
 
+    /// The seconds that a block of this length takes, with this many passes of the draft.
+    fn expected(&self, length: usize, passes: usize, draft: f64, plain: f64) -> f64 {
+        let catch_up =
+            if passes > 0 { self.catch_up.usual().unwrap_or(0.0) * self.unread as f64 } else { 0.0 };
+        passes as f64 * draft + catch_up + self.blocks.at(length, cost_at_zero(draft, plain))
+    }
+
     /// Learns how the tokens were judged that were drafted, or would have been.
     pub(super) fn judge(&mut self, rate: usize, accepted: usize, judged: usize) {
         self.rates[rate].add(accepted, judged);
@@ -165,10 +210,12 @@ impl Adaptive {
 
     /// Learns from a step. `offered` says of a plain one whether a draft would have been possible.
     pub(super) fn learn(&mut self, block: &Measured, offered: bool) {
-        let total = block.first_draft + block.other_drafts + block.target;
+        let total = block.draft.total() + block.target;
         if block.rows * 4 < self.rows * 3 || self.rows * 4 < block.rows * 3 {
             // Many rows have left, or a larger batch has begun: all costs have changed.
-            (self.plain, self.draft, self.blocks) = (Ema::default(), Ema::default(), CostModel::default());
+            (self.plain, self.draft, self.blocks) =
+                (Recent::default(), Recent::default(), CostModel::default());
+            self.dear = false;
             self.rows = block.rows;
         }
         if block.drafted == 0 {
@@ -182,13 +229,16 @@ impl Adaptive {
             self.credit += TRIES * total;
             return;
         }
+        let plain = self.plain.usual().unwrap_or(total);
+        let draft = self.draft.usual();
+        let expected = draft.map_or(plain, |draft| self.expected(block.drafted, block.passes, draft, plain));
         if block.ran {
             self.learn_costs(block);
+            self.dear |= total > DEAR * plain;
         }
-        let plain = self.plain.mean().unwrap_or(total);
         let accepted = block.accepted + block.accepted_of_others;
         let worth = plain * (1.0 + accepted as f64 / block.rows as f64);
-        self.credit = (self.credit + worth - total).min(GAINED * plain);
+        self.credit = (self.credit + worth - total.min(OUTLIER * expected)).min(GAINED * plain);
         self.rest =
             if 2 * block.accepted >= block.judged { 1 } else { (2 * self.rest).clamp(REST.0, REST.1) };
         (self.idle, self.unread) = (0, 0);
@@ -213,22 +263,21 @@ impl Adaptive {
     }
 
     fn learn_costs(&mut self, block: &Measured) {
-        let others = block.passes.saturating_sub(1);
         if block.passes == 0 {
             self.draft.add(0.0);
-        } else if others > 0 {
-            self.draft.add(block.other_drafts / others as f64);
-        } else if self.draft.mean().is_none() || self.unread == 0 {
-            self.draft.add(block.first_draft);
+        } else if block.passes > 1 {
+            self.draft.add(block.draft.usual);
+        } else if self.draft.usual().is_none() || self.unread == 0 {
+            self.draft.add(block.draft.first);
         }
-        if let Some(draft) = self.draft.mean().filter(|_| self.unread > 0) {
+        if let Some(draft) = self.draft.usual().filter(|_| self.unread > 0) {
             // After a block, the target's own token is unread, and for a draft that is no term of the target also the
             // last drafted token if it was accepted. The first pass of the next draft reads these in any case, so only
             // the tokens of plain steps are counted.
-            self.catch_up.add((block.first_draft - draft).max(0.0) / self.unread as f64);
+            self.catch_up.add((block.draft.first - draft).max(0.0) / self.unread as f64);
         }
-        let plain = self.plain.mean().unwrap_or(block.target);
-        self.blocks.add(block.drafted, block.target, cost_at_zero(self.draft.mean().unwrap_or(0.0), plain));
+        let plain = self.plain.usual().unwrap_or(block.target);
+        self.blocks.add(block.drafted, block.target, cost_at_zero(self.draft.usual().unwrap_or(0.0), plain));
     }
 }
 

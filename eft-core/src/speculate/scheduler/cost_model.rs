@@ -1,50 +1,62 @@
-/// The weight that is left of the measurements so far after each new one.
-const DECAY: f64 = 0.97;
+use super::recent::{ESTIMATES, lower_quartile, weighed};
+
+/// The number of blocks that are kept.
+const KEPT: usize = 32;
 /// The weight of the pseudo-observation at length 0, in blocks.
 const ANCHOR: f64 = 1.0;
-/// A measurement counts for at most this many times the predicted cost.
-const OUTLIER: f64 = 4.0;
 
 /// The cost of a block as a function of its draft length.
 ///
-/// The cost is fitted as affine in the length by decayed least squares, with a pseudo-observation at length 0: an
-/// estimate from the cost of a plain step. Without it, blocks of nearly equal lengths would leave the slope
-/// undetermined.
+/// The cost is fitted as affine in the length by least squares, with a pseudo-observation at length 0: an estimate from the
+/// cost of a plain step. Without it, blocks of nearly equal lengths would leave the slope undetermined. Blocks that took longer
+/// than the fit predicts may have been delayed and count for less, so that the fit is about as far below the mean as [`Recent`] is.
+///
+/// [`Recent`]: super::recent::Recent
 #[derive(Debug, Clone, Default)]
 pub(super) struct CostModel {
-    weight: f64,
-    x: f64,
-    y: f64,
-    xx: f64,
-    xy: f64,
+    /// The length of each block, and the seconds that it took. Once all are there, `next` is the place of the next one.
+    blocks: Vec<(f64, f64)>,
+    next: usize,
+    /// The fitted cost at length 0, and of each drafted token.
+    fit: (f64, f64),
 }
 
 impl CostModel {
     /// Adds a measured block. `at_zero` is the estimated cost of a block of length 0.
     pub(super) fn add(&mut self, length: usize, seconds: f64, at_zero: f64) {
-        let x = length as f64;
-        let y = if self.weight == 0.0 { seconds } else { seconds.min(OUTLIER * self.at(length, at_zero)) };
-        for (sum, new) in [
-            (&mut self.weight, 1.0),
-            (&mut self.x, x),
-            (&mut self.y, y),
-            (&mut self.xx, x * x),
-            (&mut self.xy, x * y),
-        ] {
-            *sum = DECAY * *sum + new;
+        let block = (length as f64, seconds);
+        match self.blocks.get_mut(self.next) {
+            Some(oldest) => *oldest = block,
+            None => self.blocks.push(block),
         }
+        self.next = (self.next + 1) % KEPT;
+        self.fit = (lower_quartile(self.blocks.iter().map(|(_, seconds)| *seconds)), 0.0);
+        (0..ESTIMATES).for_each(|_| self.fit = self.fitted(at_zero));
     }
 
-    /// Predicts the cost of a block in seconds.
-    pub(super) fn at(&self, length: usize, at_zero: f64) -> f64 {
-        let weight = self.weight + ANCHOR;
-        let (x, y) = (self.x / weight, (self.y + ANCHOR * at_zero) / weight);
-        let variance = self.xx / weight - x * x;
+    /// Fits the blocks, each of which counts for no more than the present fit allows.
+    fn fitted(&self, at_zero: f64) -> (f64, f64) {
+        let (mut all, mut x, mut y, mut xx, mut xy) = (ANCHOR, 0.0, ANCHOR * at_zero, 0.0, 0.0);
+        for &(length, seconds) in &self.blocks {
+            let (weight, seconds) = weighed(seconds, self.fit.0 + self.fit.1 * length);
+            all += weight;
+            (x, y) = (x + weight * length, y + weight * seconds);
+            (xx, xy) = (xx + weight * length * length, xy + weight * length * seconds);
+        }
+        let (x, y) = (x / all, y / all);
+        let variance = xx / all - x * x;
         // A longer block never costs less.
-        let slope = match variance > 1e-9 {
-            true => ((self.xy / weight - x * y) / variance).max(0.0),
-            false => 0.0,
-        };
-        (y + slope * (length as f64 - x)).max(0.0)
+        let slope = if variance > 1e-9 { ((xy / all - x * y) / variance).max(0.0) } else { 0.0 };
+        ((y - slope * x).max(0.0), slope)
+    }
+
+    /// The number of blocks so far, up to those that are kept.
+    pub(super) fn count(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Predicts the cost of a block in seconds. `at_zero` is the estimated cost of a block of length 0.
+    pub(super) fn at(&self, length: usize, at_zero: f64) -> f64 {
+        if self.blocks.is_empty() { at_zero } else { self.fit.0 + self.fit.1 * length as f64 }
     }
 }

@@ -11,13 +11,13 @@
 //! that promises more tokens per second does.
 mod adaptive;
 mod cost_model;
-mod ema;
 mod estimates;
 mod kinds;
 mod memory;
 mod rate;
+mod recent;
 
-pub(super) use adaptive::Measured;
+pub(super) use adaptive::{DraftTime, Measured};
 use estimates::Estimates;
 pub(super) use estimates::Step;
 pub(super) use kinds::{Lengths, Match, Tally};
