@@ -38,8 +38,10 @@ mod packed;
 mod plain;
 mod shared;
 mod small;
+mod team;
 mod tiles;
 mod totals;
 
 pub use instructions::{Instructions, is_supported};
 pub use matrix::{Matrix, products};
+pub use team::pass;

@@ -3,17 +3,17 @@ use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
 use eft_models::spec::{Activation, AttentionSpec};
 use eft_models::{AttentionInput, Span};
 
-use super::{Linear, awake};
+use super::Linear;
 use eft_cpu::{self as cpu, ops, ops::RowCache};
 
-/// The number of multiplications from which a forward pass moves to rayon's pool. Moving costs about ten microseconds.
-const POOL_THRESHOLD: usize = 1 << 21;
+/// The number of multiplications from which other threads help with all of a forward pass. To wake one costs about ten
+/// microseconds.
+const HELP_THRESHOLD: usize = 1 << 21;
 
-/// Runs a forward pass of `products` multiplications: a large one on a thread of rayon's pool, where splitting work is
-/// cheap, with the other threads kept awake; a small one on the caller's thread, from which only large operations are split
-/// (`eft_cpu`).
+/// Runs a forward pass of `products` multiplications: a large one with helpers that stay awake; of a small one, only large operations
+/// are split (`eft_cpu`).
 pub(super) fn pass<T: Send>(products: usize, forward: impl FnOnce() -> T + Send) -> T {
-    if products < POOL_THRESHOLD { forward() } else { rayon::scope(|_| awake::during(forward)) }
+    if products < HELP_THRESHOLD { forward() } else { cpu::pass(forward) }
 }
 
 /// Calls `f` with the entries of a contiguous f32 tensor.

@@ -11,7 +11,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 mod attention;
-mod awake;
 mod cache;
 mod host;
 mod linear;

@@ -1,11 +1,9 @@
 //! Passes of several threads at once, which share the threads of rayon's pool.
-use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
 
 use eft_backend_candle::CandleNn;
 use eft_core::{Backend, Engine, EngineRow, TokenId};
-use eft_models::{Checkpoint, DecoderEngine, Nn};
+use eft_models::{Checkpoint, DecoderEngine};
 use rayon::prelude::*;
 
 use crate::device::candle;
@@ -35,17 +33,4 @@ fn passes_of_several_threads_end_and_give_the_same_scores() {
     });
     let from_inside: Vec<_> = firsts.into_par_iter().map(|first| log_prob(&engine, first)).collect();
     assert_eq!([&from_outside, &from_inside], [&alone, &alone]);
-}
-
-/// A thread that takes a part of work split by rayon's iterators, as candle's own products are, waits for parts of that part. It must
-/// not look for work meanwhile until the pass is over, which waits for it.
-#[test]
-fn a_pass_ends_though_its_work_is_split_by_parallel_iterators() {
-    let pass = || {
-        let work = || (0..64).into_par_iter().for_each(|_| (0..200).for_each(|_| std::hint::spin_loop()));
-        CandleNn::new(candle()).pass(usize::MAX, || (0..20).for_each(|_| work()));
-    };
-    let (ended, end) = channel();
-    thread::spawn(move || ended.send((0..500).for_each(|_| pass())));
-    end.recv_timeout(Duration::from_secs(120)).expect("a pass waits forever");
 }

@@ -1,22 +1,34 @@
-//! Work that is shared by the threads of rayon's pool, beside other work of theirs.
+//! Work that several threads share, beside other work of theirs.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use eft_cpu::{Matrix, products};
+use eft_cpu::{Matrix, pass, products};
 use eft_models::{Dtype, RawTensor};
 use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
+
+const COLUMNS: usize = 128;
+
+fn matrix() -> Matrix {
+    let bytes = vec![0; 640 * COLUMNS * 4].into();
+    Matrix::new(&RawTensor { name: "w", shape: vec![640, COLUMNS], dtype: Dtype::F32, bytes }).unwrap()
+}
+
+/// Fails if the function does not end.
+fn ends(function: impl FnOnce() + Send + 'static) {
+    let (ended, end) = channel();
+    thread::spawn(move || ended.send(function()));
+    end.recv_timeout(Duration::from_secs(120)).expect("threads wait forever");
+}
 
 /// A thread that has taken a part of a product must not take up other work before the part is done: here that work waits for the
 /// product, which would wait for it in turn.
 #[test]
 fn a_product_ends_before_work_that_waits_for_it() {
-    let (outputs, columns, rows) = (640, 128, 8);
-    let bytes = vec![0; outputs * columns * 4].into();
-    let raw = RawTensor { name: "w", shape: vec![outputs, columns], dtype: Dtype::F32, bytes };
-    let (matrix, x) = (Matrix::new(&raw).unwrap(), vec![1.0; rows * columns]);
+    let (matrix, x) = (matrix(), vec![1.0; 8 * COLUMNS]);
     let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let multiply = move || {
         let caller = rayon::current_thread_index();
@@ -28,11 +40,60 @@ fn a_product_ends_before_work_that_waits_for_it() {
                     rayon::yield_now();
                 }
             });
-            products(&x, &[&matrix]);
+            pass(|| products(&x, &[&matrix]));
             over.store(true, Ordering::Release);
         }
     };
-    let (ended, end) = channel();
-    thread::spawn(move || ended.send(pool.install(multiply)));
-    end.recv_timeout(Duration::from_secs(120)).expect("a product waits forever");
+    ends(move || pool.install(multiply));
+}
+
+/// A thread that takes a part of the work of rayon's iterators waits for parts of that part. It may begin to help with a pass
+/// meanwhile, but not until that pass is over, which waits for it.
+#[test]
+fn a_pass_ends_though_a_part_of_it_is_split_by_parallel_iterators() {
+    let (matrix, x) = (matrix(), vec![1.0; 8 * COLUMNS]);
+    let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let passes = move || {
+        for _ in 0..500 {
+            pass(|| {
+                products(&x, &[&matrix]);
+                (0..64).into_par_iter().for_each(|_| (0..200).for_each(|_| std::hint::spin_loop()));
+            });
+        }
+    };
+    ends(move || pool.install(passes));
+}
+
+/// Passes on several threads outside rayon's pool, and one thread of it, give what a pass alone gives.
+#[test]
+fn passes_of_several_threads_share_helpers() {
+    let matrix = {
+        let bytes =
+            (0..640 * COLUMNS).flat_map(|i| (i as f32 % 7.0 - 3.0).to_le_bytes()).collect::<Vec<_>>().into();
+        Matrix::new(&RawTensor { name: "w", shape: vec![640, COLUMNS], dtype: Dtype::F32, bytes }).unwrap()
+    };
+    let run = move |first: usize| {
+        let x: Vec<_> = (0..8 * COLUMNS).map(|i| (first + i) as f32 % 5.0).collect();
+        pass(|| (0..20).map(|_| products(&x, &[&matrix]).remove(0)).collect::<Vec<_>>())
+    };
+    let expected: Vec<_> = (0..4).map(&run).collect();
+    for alike in &expected {
+        assert!(alike.iter().all(|out| out == &alike[0]));
+    }
+    ends(move || {
+        for _ in 0..100 {
+            let outs: Vec<_> = thread::scope(|scope| {
+                let threads: Vec<_> = (0..4)
+                    .map(|first| {
+                        scope.spawn({
+                            let run = &run;
+                            move || run(first)
+                        })
+                    })
+                    .collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(outs == expected);
+        }
+    });
 }
