@@ -60,7 +60,11 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if args.models.backend == flags::Backend::Candle {
+        // Speculation gains the more, the larger the model is beside the draft.
+        args.models.zoo_large = "gguf/base-wide-q8_0.gguf";
+    }
     let checked = args.models.refuse(&["reference"]);
     let checked = checked.and_then(|()| args.prompt.iter().try_for_each(|prompt| check_question(prompt)));
     exit::exit(checked.and_then(|()| models::with_backend(&args.models, &Compare(&args))))

@@ -60,7 +60,7 @@ pub use eft_core::{
 pub use eft_core::{bridge, from_fn};
 
 pub use eft_core::{
-    Backend, Decoding, Edit, Engine, EngineRow, EngineSpec, Error, Evaluator, EvaluatorSession, Fault,
+    Backend, Decoding, Draws, Edit, Engine, EngineRow, EngineSpec, Error, Evaluator, EvaluatorSession, Fault,
     Filter, FnEngine, Form, Host, LogitSource, Message, OpenOptions, Opened, Pick, Pool, Prompt, PromptReads,
     PromptTransform, Relation, Renderer, Result, RowFeed, Rule, Sampler, Sampling, ScoreRow, Scores, Session,
     Source, Term, Token, TokenId, TokenMask, TokensOnly, Vocab, VocabCheck, from_top,

@@ -169,13 +169,13 @@ def onnx_decoder(network, path):
 # --- GGUF -----------------------------------------------------------------------------------------------------------
 
 
-def gguf_file(network, path, name, chat):
-    """Writes a GGUF file with the tokenizer, and matrices in float16."""
+def gguf_file(network, path, name, chat, kind="F16"):
+    """Writes a GGUF file with the tokenizer, and matrices in float16 or, with the kind "Q8_0", in 8 bits."""
     config = network.config
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
     writer.add_license("MIT OR Apache-2.0")
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_file_type(gguf.LlamaFileType[f"MOSTLY_{kind}"])
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -206,8 +206,9 @@ def gguf_file(network, path, name, chat):
         array = values.numpy()
         if "q_proj" in tensor or "k_proj" in tensor:
             array = interleaved(array, config.num_attention_heads)
+        stored = gguf.GGMLQuantizationType[kind if array.ndim == 2 else "F32"]
         writer.add_tensor(names.get_name(tensor, try_suffixes=(".weight",)),
-                          array.astype(numpy.float16 if array.ndim == 2 else numpy.float32))
+                          gguf.quants.quantize(array, stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -54,7 +54,8 @@ def save_json(path, value):
 
 
 def pretrain_stage(work, seed):
-    for size in ("small", "large"):
+    # The wide model only serves speculation, so it is made for the exported seed alone.
+    for size in ("small", "large", "wide") if seed == EXPORTED_SEED else ("small", "large"):
         folder = work / f"base-{size}"
         if not (folder / "log.json").exists():
             network, log = pretrain.pretrain(size, seed)
@@ -216,6 +217,7 @@ def export_stage(work):
         if name != "tuned-large":
             (ZOO / "gguf").mkdir(exist_ok=True)
             export.gguf_file(network, ZOO / "gguf" / f"{name}-f16.gguf", name, chat)
+    export.gguf_file(load(work / "base-wide"), ZOO / "gguf/base-wide-q8_0.gguf", "base-wide", chat=False, kind="Q8_0")
     shutil.rmtree(ZOO / "adapters", ignore_errors=True)
     shutil.copytree(work / "adapters", ZOO / "adapters", ignore=shutil.ignore_patterns("log.json"))
     export_experiments(work)

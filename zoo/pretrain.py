@@ -1,4 +1,4 @@
-"""Pre-training: a small and a large Llama on the same stream of documents."""
+"""Pre-training: Llamas of several sizes on the same stream of documents."""
 
 import itertools
 import math
@@ -16,11 +16,14 @@ ROW = 208  # tokens in a sequence: about the length of the longest document
 SIZES = {
     "small": dict(hidden_size=64, intermediate_size=192, num_hidden_layers=2, num_attention_heads=2),
     "large": dict(hidden_size=192, intermediate_size=448, num_hidden_layers=4, num_attention_heads=6),
+    # As large as a file of 12 MB in Q8_0 can be: it shows what speculation gains if the draft is much smaller.
+    "wide": dict(hidden_size=512, intermediate_size=1024, num_hidden_layers=4, num_attention_heads=8),
 }
 # Sequences in a step, steps, and the peak learning rates of matrices (Muon) and of the rest (AdamW).
 SCHEDULES = {
     "small": dict(rows=10, steps=400, muon=0.02, adam=3e-3),
     "large": dict(rows=10, steps=520, muon=0.02, adam=4e-3),
+    "wide": dict(rows=10, steps=400, muon=0.02, adam=3e-3),
 }
 
 

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use eft::models::{Checkpoint, Nn};
-use eft::{Decoding, Prompt, Sampling};
+use eft::{Decoding, Prompt, Sampling, Source};
 
 use crate::clock::Clock;
 use crate::load::model;
@@ -15,20 +15,34 @@ fn path(name: &str) -> PathBuf {
 
 #[cfg(feature = "candle")]
 pub(crate) fn by_candle() {
-    use eft::candle::{Candle, CandleNn};
-    run("the zoo's portraits", &CandleNn::new(Candle::cpu()));
+    use eft::candle::{Candle, CandleNn, Gguf};
+    let nn = CandleNn::new(Candle::cpu());
+    run("the zoo's portraits", &nn, |clock| model(&nn, &path("base-large"), &folder("base-large"), clock));
+    let wide = path("gguf/base-wide-q8_0.gguf");
+    run("the zoo's portraits, wide model", &nn, |clock| {
+        model(&nn, &wide, &Gguf::open(&wide).unwrap(), clock)
+    });
 }
 
 #[cfg(feature = "tch")]
 pub(crate) fn by_libtorch() {
     use eft::tch::{Torch, TorchNn};
-    run("the zoo's portraits, libtorch", &TorchNn::new(Torch::cpu()));
+    let nn = TorchNn::new(Torch::cpu());
+    run("the zoo's portraits, libtorch", &nn, |clock| {
+        model(&nn, &path("base-large"), &folder("base-large"), clock)
+    });
 }
 
-fn run<N: Nn>(name: &str, nn: &N) {
+fn folder(name: &str) -> Checkpoint {
+    Checkpoint::open(path(name)).unwrap()
+}
+
+/// Measures one of the large models. `large` loads it.
+fn run<N: Nn>(name: &str, nn: &N, large: impl FnOnce(&Clock) -> Source<N::Backend>) {
     let clock = Clock::default();
-    let [large, small, tuned] = ["base-large", "base-small", "tuned-small"]
-        .map(|name| model(nn, &path(name), &Checkpoint::open(path(name)).unwrap(), &clock));
+    let large = large(&clock);
+    let [small, tuned] =
+        ["base-small", "tuned-small"].map(|name| model(nn, &path(name), &folder(name), &clock));
     let decoding = Decoding::from(Sampling::greedy());
     let upscaled = &large + (&tuned - &small);
     let prompts: Vec<_> = fields("test", "question").into_iter().map(Prompt::chat).collect();

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Engine, EngineRow, EngineSpec, LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Vocab,
+    Draws, Engine, EngineRow, EngineSpec, LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session,
+    Vocab,
 };
 
 macro_rules! forward_source {
@@ -65,6 +66,10 @@ macro_rules! forward_session {
 
             fn select(&mut self, rows: &[usize]) -> Result<()> {
                 (**self).select(rows)
+            }
+
+            fn foresee(&mut self, draws: Draws<'_>) {
+                (**self).foresee(draws)
             }
         }
     )*};

@@ -84,7 +84,7 @@ pub use host::Host;
 pub use prompt::{Message, Prompt, PromptTransform, Renderer, TokensOnly};
 pub use sample::{Sampler, Sampling, Token};
 pub use scores::{Form, Scores};
-pub use session::{LogitSource, Opened, RowFeed, Session};
+pub use session::{Draws, LogitSource, Opened, RowFeed, Session};
 pub use source::{Rule, Source, VocabCheck};
 pub use vocab::{Relation, Vocab};
 

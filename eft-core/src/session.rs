@@ -187,7 +187,20 @@ pub trait Session: Send {
     /// * [`Error::Poisoned`](crate::Error::Poisoned) if an earlier call failed half-way.
     /// * Any error that the model reports.
     fn select(&mut self, rows: &[usize]) -> Result<()>;
+
+    /// Says which random numbers will draw the tokens after the next call of [`extend`](Self::extend), where the caller knows
+    /// them: `draws(row, i)` is the one for the `i`-th token after that call, counted from 0, as
+    /// [`Sampler`](crate::Sampler) uses them.
+    ///
+    /// A hint, which by default is ignored. With it, a session can compute in one pass what the tokens that will probably be drawn
+    /// need. It must not change any scores, but for rounding.
+    fn foresee(&mut self, draws: Draws<'_>) {
+        let _ = draws;
+    }
 }
+
+/// The random numbers that will draw tokens: see [`Session::foresee`]. `None` for a row whose tokens are not drawn.
+pub type Draws<'a> = &'a dyn Fn(usize, usize) -> Option<f64>;
 
 /// The tokens that one call of [`Session::extend`] appends to one row, and how many positions it scores.
 ///

@@ -76,6 +76,9 @@ pub(crate) struct ModelFlags {
     /// Print the settings of generation that the models' files recommend
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    /// The zoo's large model, where none is named.
+    #[arg(skip = "base-large")]
+    pub(crate) zoo_large: &'static str,
 }
 
 impl ModelFlags {

@@ -147,7 +147,7 @@ impl<B: eft::Backend> Models<B> {
         let down = flags.mode == Mode::Down;
         let (of_zoo, emulated) =
             if down { ("tuned-large", "tuned-small") } else { ("tuned-small", "tuned-large") };
-        let (large, small) = (named(&flags.large, "base-large"), named(&flags.small, "base-small"));
+        let (large, small) = (named(&flags.large, flags.zoo_large), named(&flags.small, "base-small"));
         let tuned = named(&flags.tuned, of_zoo);
 
         let mut loaded = Loaded {

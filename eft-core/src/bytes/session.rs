@@ -9,13 +9,15 @@ use super::shared::Shared;
 use super::walk::{Cover, Symbol};
 use crate::backend::Backend;
 use crate::check;
-use crate::{Form, Result, RowFeed, Scores, Session, TokenId};
+use crate::{Draws, Form, Result, RowFeed, Scores, Session, TokenId};
 
 /// A batch of texts.
 pub(super) struct ByteSession<B: Backend> {
     shared: Arc<Shared<B>>,
     lanes: Lanes<B>,
     texts: Vec<Text>,
+    /// The random numbers that will draw the next bytes of each text, as far as they are known.
+    draws: Vec<Vec<f64>>,
 }
 
 /// One text.
@@ -45,6 +47,9 @@ fn generates(symbols: &[Vec<Symbol>], wanted: &[usize]) -> Vec<bool> {
 
 /// The most sequences that are run in one pass if some of them are not needed yet.
 const MOST_AHEAD: usize = 8;
+
+/// The number of bytes for which it is asked which random numbers will draw them.
+const FORESEEN: usize = 16;
 
 /// How many positions of a text are computed before distributions that are no longer needed are forgotten.
 const WINDOW: usize = 32;
@@ -76,7 +81,8 @@ impl<B: Backend> ByteSession<B> {
         texts: Vec<Text>,
         rest: &[Vec<Symbol>],
     ) -> Result<(Self, Scores<B>)> {
-        let mut session = Self { shared, lanes, texts };
+        let draws = Vec::new();
+        let mut session = Self { shared, lanes, texts, draws };
         let (covers, scores) = session.read(rest, &vec![1; rest.len()])?;
         for (text, covers) in session.texts.iter_mut().zip(covers) {
             text.covers.extend(covers);
@@ -213,6 +219,7 @@ impl<B: Backend> ByteSession<B> {
     /// some are lacking.
     fn look_ahead(&self, lacking: &mut [Vec<Arc<Node>>], covers: &[Option<&[Cover]>]) -> Result<()> {
         let Shared { walker, ahead, pruned, covering, .. } = &*self.shared;
+        let mut draws = self.draws.iter().map(|draws| &draws[..]).chain(std::iter::repeat(&[][..]));
         if *ahead >= 1.0 {
             return Ok(());
         }
@@ -221,8 +228,10 @@ impl<B: Backend> ByteSession<B> {
         for ((nodes, covers), deepest) in
             lacking.iter_mut().zip(covers).zip(self.lanes.most_tokens(covers.len()))
         {
+            let draws = draws.next().unwrap_or_default();
             let Some(covers) = covers.filter(|_| !nodes.is_empty() && nodes.len() < each) else { continue };
-            let how = Ahead { share: *ahead, most: each, deepest, pruned: *pruned, covering: *covering };
+            let how =
+                Ahead { draws, share: *ahead, most: each, deepest, pruned: *pruned, covering: *covering };
             for node in walker.ahead(covers, &how)? {
                 if nodes.len() < each && !nodes.iter().any(|other| Arc::ptr_eq(other, &node)) {
                     nodes.push(node);
@@ -255,7 +264,10 @@ impl<B: Backend> Session for ByteSession<B> {
         let symbol = |token: &TokenId| self.shared.symbol(*token);
         let symbols: Vec<Vec<_>> =
             feeds.iter().map(|feed| feed.tokens.iter().map(symbol).collect()).collect();
-        let (new, scores) = self.read(&symbols, &feeds.iter().map(|feed| feed.wanted).collect::<Vec<_>>())?;
+        let read = self.read(&symbols, &feeds.iter().map(|feed| feed.wanted).collect::<Vec<_>>());
+        // They were those after this call.
+        self.draws.clear();
+        let (new, scores) = read?;
         self.texts.iter_mut().zip(new).for_each(|(text, covers)| text.covers.extend(covers));
         Ok(scores)
     }
@@ -276,6 +288,14 @@ impl<B: Backend> Session for ByteSession<B> {
         let most = if self.shared.covering.is_some() { usize::MAX } else { 1 };
         self.lanes.select(rows, most)?;
         self.texts = rows.iter().map(|row| self.texts[*row].clone()).collect();
+        self.draws.clear();
         Ok(())
+    }
+
+    fn foresee(&mut self, draws: Draws<'_>) {
+        if self.shared.ahead < 1.0 {
+            let of_text = |text| (0..FORESEEN).map_while(|byte| draws(text, byte)).collect();
+            self.draws = (0..self.texts.len()).map(of_text).collect();
+        }
     }
 }

@@ -68,6 +68,7 @@ impl<B: Backend> Stepper<B> for Plain {
     ) -> Result<Vec<Vec<Token>>> {
         let forced = forced(evaluator, sampler, bounds)?;
         if forced.iter().all(Vec::is_empty) {
+            evaluator.foresee(&|row, token| sampler.draw_of(row, token));
             let scores = evaluator.eval_last(0)?;
             return Ok(sampler.sample(&scores)?.into_iter().map(|token| vec![token]).collect());
         }

@@ -3,7 +3,7 @@ use crate::backend::{Backend, ScoreRow, Term};
 use crate::check;
 use crate::error::{in_row, with_sources};
 use crate::scores::consecutive;
-use crate::{Error, Form, Result, RowFeed, Scores, Session};
+use crate::{Draws, Error, Form, Result, RowFeed, Scores, Session};
 
 /// Sessions of one model, whose rows are the rows of one batch in any order.
 ///
@@ -159,6 +159,12 @@ impl<B: Backend> Session for Parts<B> {
             }
         }
         self.merge(&scores).inspect_err(|_| self.undo(self.parts.len(), feeds))
+    }
+
+    fn foresee(&mut self, draws: Draws<'_>) {
+        for Part { session, rows } in &mut self.parts {
+            session.foresee(&|row, token| draws(*rows.get(row)?, token));
+        }
     }
 
     fn rollback(&mut self, drop: &[usize]) -> Result<()> {

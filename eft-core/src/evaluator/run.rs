@@ -5,7 +5,7 @@ use super::Evaluator;
 use super::model::Inputs;
 use super::threads::for_each;
 use crate::backend::Backend;
-use crate::{Error, Result, RowFeed, Scores, Session};
+use crate::{Draws, Error, Result, RowFeed, Scores, Session};
 
 /// One pass of one session.
 struct Pass {
@@ -46,6 +46,17 @@ struct PassError {
 }
 
 impl<B: Backend> Evaluator<B> {
+    /// Says which random numbers will draw the tokens after those that were pushed, where the caller knows them: see
+    /// [`Session::foresee`].
+    pub fn foresee(&mut self, draws: Draws<'_>) {
+        let rows = self.pushed.len();
+        for open in &mut self.sessions {
+            let of_models = rows * open.models.len();
+            // Each model has a row of the session for each row of the batch.
+            open.session.foresee(&|row, token| if row < of_models { draws(row % rows, token) } else { None });
+        }
+    }
+
     /// Makes sure that the models have scores at the positions. Everything is checked before anything is run. If a
     /// model fails, the others have read tokens that it has not; the next call feeds only the missing tokens.
     pub(super) fn run(&mut self, models: &[usize], at: &[Range<usize>]) -> Result<()> {

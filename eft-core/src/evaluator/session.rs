@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{Evaluator, OpenOptions};
 use crate::backend::Backend;
 use crate::check;
-use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, Vocab};
+use crate::{Draws, LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, Vocab};
 
 /// The [`Session`] of a [`Source`]: an [`Evaluator`] with one root.
 ///
@@ -117,6 +117,10 @@ impl<B: Backend> Session for EvaluatorSession<B> {
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
         self.evaluator.select(rows)
+    }
+
+    fn foresee(&mut self, draws: Draws<'_>) {
+        self.evaluator.foresee(draws);
     }
 }
 

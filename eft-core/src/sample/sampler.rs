@@ -166,6 +166,14 @@ impl<B: Backend> Sampler<B> {
         Ok(picks)
     }
 
+    /// Returns the random number that draws a token of a row, counted from the next one; `None` if its likeliest token is always
+    /// taken, or if there is no such row. See [`Session::foresee`](crate::Session::foresee).
+    #[must_use]
+    pub fn draw_of(&self, row: usize, token: usize) -> Option<f64> {
+        let next = self.rows.get(row).filter(|_| !self.is_greedy(row))?.generated.len();
+        Some(self.uniform(row, next + token, Purpose::Draw))
+    }
+
     /// Returns the random number of a row, a position and a purpose.
     pub(crate) fn uniform(&self, row: usize, position: usize, purpose: Purpose) -> f64 {
         let start = &self.rows[row].start;
