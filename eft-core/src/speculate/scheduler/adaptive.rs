@@ -126,8 +126,9 @@ impl Adaptive {
     pub(super) fn resumed(mut self, longest: usize) -> Self {
         self.rates.iter_mut().for_each(Rate::rest);
         // Nothing is unread: the draft has read the prompt. Credit is capped at one plain step, so that this text
-        // cannot lose what drafting gained in others.
-        let credit = self.credit.min(self.plain.usual().unwrap_or(0.0));
+        // cannot lose what drafting gained in others; nor does it pay for what drafting lost in others.
+        let plain = self.plain.usual().unwrap_or(0.0);
+        let credit = self.credit.clamp(-plain, plain);
         Self { longest, unread: 0, credit, ..self }
     }
 

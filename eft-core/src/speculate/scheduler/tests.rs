@@ -153,9 +153,8 @@ fn short_texts_learn_from_those_before_them() {
 
 #[test]
 fn noisy_measurements_do_little_harm() {
-    // By bad luck, a draft that is not a term and gains little may be switched off; it then has many tokens to catch up
-    // with.
-    for (least, all) in [(0.94, &TERM[..]), (0.75, &OTHER[..])] {
+    // A draft that is not a term, is switched off by mistake and has many tokens to catch up with stays off to the end of the text.
+    for (least, all) in [(0.94, &TERM[..]), (0.85, &OTHER[..])] {
         for (costs, acceptance) in all.iter().flat_map(|c| [0.3, 0.6, 0.8, 0.9, 0.956].map(|a| (*c, a))) {
             for noise in [0.2, 0.5] {
                 let memory = Memory::default();

@@ -131,6 +131,28 @@ fn looking_ahead_saves_passes_and_changes_no_row() {
     }
 }
 
+/// Texts that are drawn with these settings, of one model and of a sum, in a batch, and the passes that they took.
+fn drawn(settings: ByteSettings) -> (Vec<Vec<TokenId>>, usize) {
+    let work = Work::default();
+    let bytes = |seed| toy().model(seed).bytes_with(settings.clone().count(&work)).unwrap();
+    let sum = bytes(3) + 0.5 * (bytes(4) - bytes(5));
+    let mut texts = Vec::new();
+    for (source, seed) in [bytes(3), sum].iter().flat_map(|source| [1, 2, 3].map(|seed| (source, seed))) {
+        let decoding = Decoding::from(Sampling::default().seed(seed)).max_tokens(24).stop_ids([]);
+        let batch = source.batch(&prompts(), decoding).unwrap().finish().unwrap();
+        texts.extend(batch.into_iter().map(|text| text.tokens.iter().map(|token| token.id).collect()));
+    }
+    (texts, work.passes())
+}
+
+#[test]
+fn what_will_be_drawn_is_computed_ahead_and_changes_no_text() {
+    let (texts, passes) = drawn(ByteSettings::default().ahead(1.0));
+    let (ahead, fewer) = drawn(ByteSettings::default());
+    assert_eq!(ahead, texts);
+    assert!(4 * fewer < 3 * passes, "{fewer} of {passes} passes");
+}
+
 #[test]
 fn sources_that_look_far_ahead_obey_the_laws_too() {
     let bytes = toy().model(3).bytes_with(ByteSettings::default().ahead(0.01)).unwrap();
