@@ -1,4 +1,5 @@
 //! Folders, GGUF files and adapters, run by candle.
+use eft::Source;
 use eft::candle::{Candle, CandleNn};
 
 use crate::{device, folders, laws, mixture};
@@ -43,9 +44,20 @@ fn up_scaling_answers_what_neither_of_its_models_can() {
     laws::up_scaling_answers(|path| folders::model(&nn(), path));
 }
 
+/// The model of the example `speculative`, in another file than the other large one.
+fn with_wide_model(path: &str) -> Source<Candle> {
+    folders::model(&nn(), if path == "base-large" { "gguf/base-wide-q8_0.gguf" } else { path })
+}
+
+#[test]
+fn a_wide_model_is_up_scaled_too() {
+    laws::up_scaling_answers(with_wide_model);
+}
+
 #[test]
 fn drafted_texts_equal_the_plain_ones() {
     laws::drafts(|path| folders::model(&nn(), path));
+    laws::drafts(with_wide_model);
 }
 
 #[test]

@@ -20,7 +20,10 @@ fn matrix() -> Matrix {
 /// Fails if the function does not end.
 fn ends(function: impl FnOnce() + Send + 'static) {
     let (ended, end) = channel();
-    thread::spawn(move || ended.send(function()));
+    thread::spawn(move || {
+        function();
+        ended.send(())
+    });
     end.recv_timeout(Duration::from_secs(120)).expect("threads wait forever");
 }
 

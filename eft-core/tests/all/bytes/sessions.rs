@@ -131,7 +131,7 @@ fn looking_ahead_saves_passes_and_changes_no_row() {
     }
 }
 
-/// Texts that are drawn with these settings, of one model and of a sum, in a batch, and the passes that they took.
+/// Texts that are drawn with these settings, of one model and of a sum, and the passes that they took.
 fn drawn(settings: ByteSettings) -> (Vec<Vec<TokenId>>, usize) {
     let work = Work::default();
     let bytes = |seed| toy().model(seed).bytes_with(settings.clone().count(&work)).unwrap();
@@ -139,8 +139,10 @@ fn drawn(settings: ByteSettings) -> (Vec<Vec<TokenId>>, usize) {
     let mut texts = Vec::new();
     for (source, seed) in [bytes(3), sum].iter().flat_map(|source| [1, 2, 3].map(|seed| (source, seed))) {
         let decoding = Decoding::from(Sampling::default().seed(seed)).max_tokens(24).stop_ids([]);
-        let batch = source.batch(&prompts(), decoding).unwrap().finish().unwrap();
-        texts.extend(batch.into_iter().map(|text| text.tokens.iter().map(|token| token.id).collect()));
+        for prompt in prompts() {
+            let tokens = source.generate(prompt, &decoding).unwrap();
+            texts.push(tokens.map(|token| token.unwrap().id).collect());
+        }
     }
     (texts, work.passes())
 }
