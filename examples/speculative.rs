@@ -61,7 +61,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let mut args = Args::parse();
-    if args.models.backend == flags::Backend::Candle {
+    if args.models.backend == flags::Backend::Candle && args.models.mode != flags::Mode::Down {
         // Speculation gains the more, the larger the model is beside the draft.
         args.models.zoo_large = "gguf/base-wide-q8_0.gguf";
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use eft_core::{Backend, Engine, EngineRow, EngineSpec, Opened, Result, RowFeed, Scores, Session};
+use eft_core::{Backend, Draws, Engine, EngineRow, EngineSpec, Opened, Result, RowFeed, Scores, Session};
 
 /// The time spent in passes, without those that open sessions. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -77,5 +77,9 @@ impl<B: Backend> Session for TimedSession<B> {
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
         self.session.select(rows)
+    }
+
+    fn foresee(&mut self, draws: Draws<'_>) {
+        self.session.foresee(draws);
     }
 }

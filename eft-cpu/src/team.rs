@@ -7,7 +7,8 @@
 //! waits for the pass, the pass never ends.
 //!
 //! A thread that finds no work falls asleep after a few microseconds, and waking it for the next product takes tens of them. For a model
-//! of 100 million parameters, that is a tenth of the pass or more. So helpers look for work until the pass is over.
+//! of 100 million parameters, that is a tenth of the pass or more. So helpers look for the next operation of the pass, for a millisecond at
+//! most.
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -18,8 +19,8 @@ use std::{hint, thread};
 
 /// How often a helper looks for work before it offers its processor to other programs.
 const TRIES: usize = 64;
-/// How long a helper looks for work in vain. A thread of rayon's pool may begin to help while it waits for another one, which may wait
-/// for it in turn, so it must not stay until the pass is over.
+/// How long a helper looks in vain for an operation of its pass. A thread of rayon's pool may begin to help while it waits for another one,
+/// which may wait for it in turn, so it must not stay until the pass is over.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 thread_local! {
@@ -30,7 +31,8 @@ thread_local! {
 }
 
 /// Calls a function that computes a forward pass. Until it returns, threads of rayon's pool that have helped with an operation of this crate
-/// look for the next one, instead of falling asleep.
+/// look for the next one for up to a millisecond before they fall asleep. The function runs on the thread that calls it, so passes on several threads take
+/// that many threads besides those of the pool.
 ///
 /// ```
 /// use eft_cpu::{Matrix, pass, products};
@@ -66,7 +68,8 @@ pub(crate) fn is_present() -> bool {
     TEAM.with_borrow(Option::is_some)
 }
 
-/// Calls a function on this thread, and on up to `others` threads that help as long as it has not returned here.
+/// Calls a function on this thread, and another on up to `others` threads that help as long as the first has not returned. Waits until
+/// these threads have returned, too.
 pub(crate) fn share(others: usize, own: impl FnOnce(), help: &(dyn Fn() + Sync)) {
     pass(|| match TEAM.with_borrow(Clone::clone) {
         Some(team) => team.share(others, own, help),
@@ -124,7 +127,7 @@ impl Team {
         let help = Help(unsafe {
             std::mem::transmute::<*const (dyn Fn() + Sync + '_), *const (dyn Fn() + Sync)>(help)
         });
-        self.work().help = Some(help);
+        *self.work() = Work { help: Some(help), panic: None };
         self.offered.fetch_add(1, Ordering::Release);
         let withdraw = Withdraw(&self);
         for _ in self.present.load(Ordering::Relaxed)..others {
@@ -142,7 +145,8 @@ impl Team {
 
     /// Helps until the pass is over, or there has been no work for a while.
     fn look_for_work(&self) {
-        // A thread that waits inside rayon takes up whatever it finds. If it computes a pass itself, that one must not wait for another.
+        // A thread that waits inside rayon takes up whatever it finds. If it computes a pass or helps with one, that must not wait for the
+        // end of another: it helps with one operation, which waits for nothing.
         if !BUSY.get() {
             busy(|| {
                 let (mut seen, mut tries, mut worked) = (0, 0, Instant::now());
@@ -151,16 +155,21 @@ impl Team {
                     if offered != seen {
                         seen = offered;
                         self.help();
-                    } else if rayon::yield_now() != Some(rayon::Yield::Executed) {
-                        wait(&mut tries);
-                        if tries < TRIES || worked.elapsed() < PATIENCE {
-                            continue;
-                        }
+                        (tries, worked) = (0, Instant::now());
+                        continue;
+                    }
+                    // Other work is no reason to stay: this pass may wait for this thread.
+                    if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                        tries = 0;
+                    }
+                    wait(&mut tries);
+                    if tries >= TRIES && worked.elapsed() >= PATIENCE {
                         break;
                     }
-                    (tries, worked) = (0, Instant::now());
                 }
             });
+        } else {
+            self.help();
         }
         self.present.fetch_sub(1, Ordering::Relaxed);
     }

@@ -6,13 +6,13 @@ use eft_models::{AttentionInput, Span};
 use super::Linear;
 use eft_cpu::{self as cpu, ops, ops::RowCache};
 
-/// The number of multiplications from which other threads help with all of a forward pass. To wake one costs about ten
+/// The number of multiplications from which other threads help with all of a forward pass. To wake one costs tens of
 /// microseconds.
 const HELP_THRESHOLD: usize = 1 << 21;
 
 /// Runs a forward pass of `products` multiplications: a large one with helpers that stay awake; of a small one, only large operations
 /// are split (`eft_cpu`).
-pub(super) fn pass<T: Send>(products: usize, forward: impl FnOnce() -> T + Send) -> T {
+pub(super) fn pass<T>(products: usize, forward: impl FnOnce() -> T) -> T {
     if products < HELP_THRESHOLD { forward() } else { cpu::pass(forward) }
 }
 

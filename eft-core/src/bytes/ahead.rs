@@ -12,6 +12,8 @@ use crate::host::summary::Mass;
 pub(super) struct Ahead<'a> {
     /// The random numbers that will draw the next bytes; if there are none, the likeliest bytes are followed.
     pub(super) draws: &'a [f64],
+    /// The number of symbols that are no bytes.
+    pub(super) controls: usize,
     /// The least probability of bytes whose sequences are run, of those that may follow a text.
     pub(super) share: f64,
     /// The most sequences.
@@ -39,8 +41,8 @@ struct Continuation {
 }
 
 impl Walker {
-    /// The sequences without a distribution that the likeliest continuations of a text with these covers need, the likeliest
-    /// first. What is not known yet is taken for improbable, so these are a guess.
+    /// The sequences without a distribution that a text with these covers will probably need: those of the bytes that will be drawn, where
+    /// that is known, else those of its likeliest continuations. What is not known yet is taken for improbable, so these are a guess.
     pub(super) fn ahead(&self, covers: &[Cover], how: &Ahead<'_>) -> Result<Vec<Arc<Node>>> {
         let covers = match how.covering {
             Some(_) => covers.to_vec(),
@@ -60,18 +62,20 @@ impl Walker {
     fn drawn(&self, mut next: Continuation, how: &Ahead<'_>, found: &mut Vec<Arc<Node>>) -> Result<()> {
         for draw in how.draws {
             self.add_lacking(&next, how, found)?;
-            let (sums, log_scale) = self.following(&next);
+            let (sums, log_scale) = self.following(&next, how.controls);
             let known: f64 = sums.iter().sum();
             // A byte that a part of the distribution draws may not be that of the whole.
             if found.len() >= how.most || log_scale + known.ln() < next.log_mass + KNOWN.ln() {
                 break;
             }
             let mut sum = 0.0;
-            let exceeds = |(_, of_byte): &(u8, f64)| {
-                sum += of_byte;
+            let exceeds = |of_symbol: &f64| {
+                sum += of_symbol;
                 sum > draw * known
             };
-            let Some((byte, _)) = (0..=u8::MAX).zip(sums).find(exceeds) else { break };
+            // Symbols that are no bytes come last, and mostly end the text.
+            let drawn = sums.iter().position(exceeds);
+            let Some(byte) = drawn.and_then(|symbol| u8::try_from(symbol).ok()) else { break };
             next = self.continued(&next.covers, byte, how.covering);
         }
         Ok(())
@@ -90,7 +94,7 @@ impl Walker {
             if found.len() >= how.most {
                 break;
             }
-            let (sums, log_scale) = self.following(&next);
+            let (sums, log_scale) = self.following(&next, 0);
             for (byte, sum) in (0..=u8::MAX).zip(sums) {
                 if log_scale + sum.ln() >= least {
                     open.push(self.continued(&next.covers, byte, how.covering));
@@ -113,15 +117,15 @@ impl Walker {
         Ok(())
     }
 
-    /// The probabilities of the bytes after a continuation, as far as they are known, and the logarithm of their scale.
-    fn following(&self, next: &Continuation) -> ([f64; 256], f64) {
+    /// The probabilities of the bytes after a continuation, and of as many other symbols, as far as they are known, and the logarithm of
+    /// their scale.
+    fn following(&self, next: &Continuation, controls: usize) -> (Vec<f64>, f64) {
         let known = |cover: &Cover| {
             let row = cover.node.row()?;
             Some(self.share(cover, &row, cover.log_weight))
         };
         let known: Vec<Share> = next.covers.iter().filter_map(known).collect();
-        let (sums, log_scale) = sums(&known, 0);
-        (std::array::from_fn(|byte| sums[byte]), log_scale)
+        sums(&known, controls)
     }
 
     /// The covers of one more byte.

@@ -230,8 +230,15 @@ impl<B: Backend> ByteSession<B> {
         {
             let draws = draws.next().unwrap_or_default();
             let Some(covers) = covers.filter(|_| !nodes.is_empty() && nodes.len() < each) else { continue };
-            let how =
-                Ahead { draws, share: *ahead, most: each, deepest, pruned: *pruned, covering: *covering };
+            let how = Ahead {
+                draws,
+                controls: self.shared.controls.len(),
+                share: *ahead,
+                most: each,
+                deepest,
+                pruned: *pruned,
+                covering: *covering,
+            };
             for node in walker.ahead(covers, &how)? {
                 if nodes.len() < each && !nodes.iter().any(|other| Arc::ptr_eq(other, &node)) {
                     nodes.push(node);
@@ -259,13 +266,15 @@ impl<B: Backend> Session for ByteSession<B> {
     }
 
     fn extend(&mut self, feeds: &[RowFeed]) -> Result<Scores<B>> {
+        // They are for this call.
+        let draws = std::mem::take(&mut self.draws);
         self.lanes.check()?;
         check::feeds(&self.shared.walker.name, feeds, &self.room(), self.shared.vocab.real())?;
+        self.draws = draws;
         let symbol = |token: &TokenId| self.shared.symbol(*token);
         let symbols: Vec<Vec<_>> =
             feeds.iter().map(|feed| feed.tokens.iter().map(symbol).collect()).collect();
         let read = self.read(&symbols, &feeds.iter().map(|feed| feed.wanted).collect::<Vec<_>>());
-        // They were those after this call.
         self.draws.clear();
         let (new, scores) = read?;
         self.texts.iter_mut().zip(new).for_each(|(text, covers)| text.covers.extend(covers));

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::backend::{Backend, Edit, Filter, Pick, Pool, ScoreRow, Term};
-use crate::{LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, TokenId, Vocab};
+use crate::{Draws, LogitSource, Opened, Prompt, Result, RowFeed, Scores, Session, Source, TokenId, Vocab};
 
 /// A backend that works as `B` does, and counts the numbers that are copied. Clones share their counts. See the
 /// [module](self) for an example.
@@ -249,5 +249,9 @@ impl<B: Backend> Session for CountedSession<B> {
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
         self.0.select(rows)
+    }
+
+    fn foresee(&mut self, draws: Draws<'_>) {
+        self.0.foresee(draws);
     }
 }

@@ -76,6 +76,7 @@ impl<B: Backend> Stepper<B> for Plain {
         evaluator.push(&forced)?;
         let rows = forced.iter().enumerate();
         sampler.remember(rows.flat_map(|(row, tokens)| tokens.iter().map(move |token| (row, *token))));
+        evaluator.foresee(&|row, token| sampler.draw_of(row, token));
         let at: Vec<_> = starts.iter().zip(&forced).map(|(at, tokens)| *at..at + tokens.len() + 1).collect();
         let scores = evaluator.eval(0, &at)?;
         // The forced tokens are chosen like any others, so all that is reported about them is what it would be if they

@@ -166,11 +166,17 @@ impl<B: Backend> Sampler<B> {
         Ok(picks)
     }
 
-    /// Returns the random number that draws a token of a row, counted from the next one; `None` if its likeliest token is always
-    /// taken, or if there is no such row. See [`Session::foresee`](crate::Session::foresee).
+    /// Returns the random number that draws a token of a row, counted from the next one; `None` at a temperature below 0.5, where the
+    /// number says less about the token than the model's likeliest token does, and if there is no such row. See
+    /// [`Session::foresee`](crate::Session::foresee).
     #[must_use]
     pub fn draw_of(&self, row: usize, token: usize) -> Option<f64> {
-        let next = self.rows.get(row).filter(|_| !self.is_greedy(row))?.generated.len();
+        let row_state = self.rows.get(row)?;
+        let sampling = &row_state.sampling().sampling;
+        let next = row_state.generated.len();
+        if sampling.is_greedy() || sampling.temperature < 0.5 {
+            return None;
+        }
         Some(self.uniform(row, next + token, Purpose::Draw))
     }
 

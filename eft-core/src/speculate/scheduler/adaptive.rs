@@ -7,8 +7,8 @@ use super::recent::{Recent, usual};
 const PLAIN_EVERY: (usize, usize) = (32, 64);
 /// The number of blocks that are measured before it is believed that drafting does not pay: any of them may have been delayed.
 const MEASURED: usize = 3;
-/// The most time, in plain steps, that a block may take for another one to follow for this reason alone.
-const DEAR: f64 = 64.0;
+/// A block that took more than this many plain steps is not repeated merely to check its time.
+const DEAR: f64 = 16.0;
 /// A delayed block counts for at most this many times the time that was expected, where gains are added up.
 const OUTLIER: f64 = 2.0;
 /// Drafting must promise this many times the tokens per second of plain decoding.
@@ -165,7 +165,7 @@ impl Adaptive {
         if best > 0 && !(lost && self.idle < self.rest) {
             return best;
         }
-        if self.blocks.count() < MEASURED && !self.dear {
+        if self.blocks.count() < MEASURED && !self.dear && !lost {
             return 1.min(self.longest);
         }
         // The cost of a try if none of its tokens is accepted.

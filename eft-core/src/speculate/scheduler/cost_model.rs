@@ -55,7 +55,7 @@ impl CostModel {
         self.blocks.len()
     }
 
-    /// Predicts the cost of a block in seconds. `at_zero` is the estimated cost of a block of length 0.
+    /// Predicts the cost of a block in seconds: `at_zero` before any has been measured.
     pub(super) fn at(&self, length: usize, at_zero: f64) -> f64 {
         if self.blocks.is_empty() { at_zero } else { self.fit.0 + self.fit.1 * length as f64 }
     }

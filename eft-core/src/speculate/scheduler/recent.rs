@@ -5,7 +5,7 @@ const LONGER: (f64, f64) = (0.7, 1.5);
 /// How often an estimate is made again, with the measurements weighed by the one before.
 pub(super) const ESTIMATES: usize = 8;
 
-/// The last times that something took, in seconds, and which of them is [usual](usual). Whatever delays many of them, such as another program or a first use of memory, hardly moves it.
+/// The last times that something took, in seconds, and the time that is [usual]. Whatever delays many of them, such as another program or a first use of memory, hardly moves it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recent {
     /// Once all are there, `next` is the place of the next one.
@@ -43,7 +43,12 @@ pub(super) fn usual(times: &[f64]) -> f64 {
             weighed.fold((0.0, 0.0), |(sum, all), (weight, x)| (sum + weight * x, all + weight));
         sum / weights
     };
-    (0..ESTIMATES).fold(lower_quartile(times.iter().copied()), |usual, _| estimate(usual))
+    // From 0, no estimate would leave 0.
+    let first = match lower_quartile(times.iter().copied()) {
+        0.0 => times.iter().sum::<f64>() / times.len() as f64,
+        quartile => quartile,
+    };
+    (0..ESTIMATES).fold(first, |usual, _| estimate(usual))
 }
 
 /// The weight of a measurement where `usual` was expected, and the time that it counts for.
