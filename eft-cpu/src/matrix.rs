@@ -118,7 +118,7 @@ impl Matrix {
 }
 
 /// Computes `x·Wᵀ` for several matrices that all have as many columns as `x`. Returns for each matrix its outputs, row
-/// after row. Large products are split over the threads of rayon's pool. With quantised weights, the activations are
+/// after row. Large products are split over this thread and those of rayon's pool. With quantised weights, the activations are
 /// quantised to 8 bits in groups of 32.
 ///
 /// # Panics

@@ -14,7 +14,7 @@ pub(super) struct Ahead<'a> {
     pub(super) draws: &'a [f64],
     /// The number of symbols that are no bytes.
     pub(super) controls: usize,
-    /// The least probability of bytes whose sequences are run, of those that may follow a text.
+    /// The least probability of bytes whose sequences are run, of those that may follow a text, where `draws` is empty.
     pub(super) share: f64,
     /// The most sequences.
     pub(super) most: usize,

@@ -65,8 +65,9 @@ impl ByteSettings {
     }
 
     /// Sets what a pass of the model computes beside what the next byte needs: also what the bytes after it will need, where
-    /// they have at least this probability by what is known. The default is 0.3; with 1, nothing is computed ahead. Scores
-    /// are the same, but for rounding.
+    /// they have at least this probability by what is known. Where it is known which random numbers will draw the next bytes, as in
+    /// sampled generation, the bytes that these would draw are followed instead, whatever their probability. The default is 0.3; with 1,
+    /// nothing is computed ahead. Scores are the same, but for rounding.
     ///
     /// A model must run after nearly every byte, but a pass of a few positions takes little longer than one. What is computed
     /// ahead and not needed costs positions; what is not computed ahead costs passes. A model for which a pass of two positions

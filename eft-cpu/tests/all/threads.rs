@@ -67,7 +67,7 @@ fn a_pass_ends_though_a_part_of_it_is_split_by_parallel_iterators() {
     ends(move || pool.install(passes));
 }
 
-/// Passes on several threads outside rayon's pool, and one thread of it, give what a pass alone gives.
+/// Passes on several threads at once give what a pass alone gives.
 #[test]
 fn passes_of_several_threads_share_helpers() {
     let matrix = {
