@@ -40,5 +40,8 @@ fn extend<B: Backend>(run: &mut Run<'_, B>) -> Result {
         RowFeed { wanted: run.number(tokens.len() + 1), tokens }
     });
     let feeds = feeds.collect();
+    if run.number(2) == 0 {
+        run.foresee();
+    }
     run.extend(feeds)
 }

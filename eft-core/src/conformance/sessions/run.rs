@@ -128,6 +128,13 @@ impl<'a, B: Backend> Run<'a, B> {
         self.check_counts()
     }
 
+    /// Says which random numbers will draw the next tokens of some rows, which must change no scores.
+    pub(super) fn foresee(&mut self) {
+        let first = self.number(97);
+        let draw = |row, token| ((31 * row + 17 * token + first) % 97) as f64 / 97.0;
+        self.session.foresee(&|row, token| (row != 1).then(|| draw(row, token)));
+    }
+
     pub(super) fn rollback(&mut self, drop: &[usize]) -> Result {
         self.call("tokens can be rolled back up to the limit", |session| session.rollback(drop))?;
         for ((row, room), drop) in self.rows.iter_mut().zip(&mut self.room).zip(drop) {
