@@ -1,4 +1,4 @@
-use super::recent::{ESTIMATES, lower_quartile, weighed};
+use super::recent::{ESTIMATES, bounded, lower_quartile};
 
 /// The number of blocks that are kept.
 const KEPT: usize = 32;
@@ -8,10 +8,8 @@ const ANCHOR: f64 = 1.0;
 /// The cost of a block as a function of its draft length.
 ///
 /// The cost is fitted as affine in the length by least squares, with a pseudo-observation at length 0: an estimate from the
-/// cost of a plain step. Without it, blocks of nearly equal lengths would leave the slope undetermined. Blocks that took longer
-/// than the fit predicts may have been delayed and count for less, so that the fit is about as far below the mean as [`Recent`] is.
-///
-/// [`Recent`]: super::recent::Recent
+/// cost of a plain step. Without it, blocks of nearly equal lengths would leave the slope undetermined. A block that took much
+/// longer than the fit predicts was delayed, and counts for less.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CostModel {
     /// The length of each block, and the seconds that it took. Once all are there, `next` is the place of the next one.
@@ -36,17 +34,16 @@ impl CostModel {
 
     /// Fits the blocks, each of which counts for no more than the present fit allows.
     fn fitted(&self, at_zero: f64) -> (f64, f64) {
-        let (mut all, mut x, mut y, mut xx, mut xy) = (ANCHOR, 0.0, ANCHOR * at_zero, 0.0, 0.0);
+        let weight = self.blocks.len() as f64 + ANCHOR;
+        let (mut x, mut y, mut xx, mut xy) = (0.0, ANCHOR * at_zero, 0.0, 0.0);
         for &(length, seconds) in &self.blocks {
-            let (weight, seconds) = weighed(seconds, self.fit.0 + self.fit.1 * length);
-            all += weight;
-            (x, y) = (x + weight * length, y + weight * seconds);
-            (xx, xy) = (xx + weight * length * length, xy + weight * length * seconds);
+            let seconds = bounded(seconds, self.fit.0 + self.fit.1 * length);
+            (x, y, xx, xy) = (x + length, y + seconds, xx + length * length, xy + length * seconds);
         }
-        let (x, y) = (x / all, y / all);
-        let variance = xx / all - x * x;
+        let (x, y) = (x / weight, y / weight);
+        let variance = xx / weight - x * x;
         // A longer block never costs less.
-        let slope = if variance > 1e-9 { ((xy / all - x * y) / variance).max(0.0) } else { 0.0 };
+        let slope = if variance > 1e-9 { ((xy / weight - x * y) / variance).max(0.0) } else { 0.0 };
         ((y - slope * x).max(0.0), slope)
     }
 

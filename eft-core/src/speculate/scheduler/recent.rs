@@ -1,11 +1,13 @@
 /// The number of measurements that are kept.
 const KEPT: usize = 9;
-/// The weight of a measurement that is longer than is usual, and the most times the usual one that it counts for.
-const LONGER: (f64, f64) = (0.7, 1.5);
-/// How often an estimate is made again, with the measurements weighed by the one before.
-pub(super) const ESTIMATES: usize = 8;
+/// A measurement counts for at most this many times what is usual. With less, the mean of a model over bytes would be far too short: most of its
+/// steps need no pass.
+const LONGER: f64 = 4.0;
+/// How often an estimate is made again, with measurements that are bounded by the one before.
+pub(super) const ESTIMATES: usize = 16;
 
-/// The last times that something took, in seconds, and the time that is [usual]. Whatever delays many of them, such as another program or a first use of memory, hardly moves it.
+/// The last times that something took, in seconds, and the time that is [usual]. Whatever delays a few of them, such as another program or a
+/// first use of memory, hardly moves it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recent {
     /// Once all are there, `next` is the place of the next one.
@@ -35,25 +37,21 @@ impl Recent {
     }
 }
 
-/// The usual one of some times, which must be at least one: a mean in which those that are longer than it count for less.
+/// The mean of some times, at least one, of which none counts for much more than the others.
 pub(super) fn usual(times: &[f64]) -> f64 {
-    let estimate = |usual: f64| {
-        let weighed = times.iter().map(|seconds| weighed(*seconds, usual));
-        let (sum, weights) =
-            weighed.fold((0.0, 0.0), |(sum, all), (weight, x)| (sum + weight * x, all + weight));
-        sum / weights
-    };
+    let mean =
+        |usual: f64| times.iter().map(|seconds| bounded(*seconds, usual)).sum::<f64>() / times.len() as f64;
     // From 0, no estimate would leave 0.
     let first = match lower_quartile(times.iter().copied()) {
         0.0 => times.iter().sum::<f64>() / times.len() as f64,
         quartile => quartile,
     };
-    (0..ESTIMATES).fold(first, |usual, _| estimate(usual))
+    (0..ESTIMATES).fold(first, |usual, _| mean(usual))
 }
 
-/// The weight of a measurement where `usual` was expected, and the time that it counts for.
-pub(super) fn weighed(seconds: f64, usual: f64) -> (f64, f64) {
-    if seconds > usual { (LONGER.0, seconds.min(LONGER.1 * usual)) } else { (1.0, seconds) }
+/// The time that a measurement counts for where `usual` was expected.
+pub(super) fn bounded(seconds: f64, usual: f64) -> f64 {
+    seconds.min(LONGER * usual)
 }
 
 /// The lower quartile of some numbers; of up to four, the least.

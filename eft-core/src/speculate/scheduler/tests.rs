@@ -1,5 +1,6 @@
 //! How much of the attainable speed the scheduler reaches, over simulated passes.
 use super::adaptive::{LOSS, TRIES};
+use super::recent::usual;
 use super::*;
 use eft_core::sample::{Purpose, Uniforms};
 
@@ -171,6 +172,7 @@ fn noisy_measurements_do_little_harm() {
 fn a_good_draft_is_used_however_its_first_passes_and_some_others_are_delayed() {
     for (costs, acceptance) in TERM.iter().flat_map(|costs| [0.8, 0.95].map(|rate| (*costs, rate))) {
         for (taken, cold) in [(0.0, 8.0), (0.0, 40.0), (0.1, 0.0), (0.1, 8.0)] {
+            let mut all = 0.0;
             for run in 0..20 {
                 let memory = Memory::default();
                 let text = |i: u64| {
@@ -178,13 +180,25 @@ fn a_good_draft_is_used_however_its_first_passes_and_some_others_are_delayed() {
                     cost_measured(128, acceptance, costs, 100 * run + i, &memory, delays)
                 };
                 let share = 8.0 / (0..8).map(text).sum::<f64>() / best(acceptance, costs);
-                assert!(
-                    share >= 0.75,
-                    "{costs:?}, {acceptance}, {taken}, {cold}, {run}: {share} of the attainable bound"
-                );
+                let case = format!("{costs:?}, {acceptance}, {taken}, {cold}, {run}");
+                assert!(share >= 0.65, "{case}: {share} of the attainable bound");
+                all += share;
             }
+            let mean = all / 20.0;
+            assert!(mean >= 0.85, "{costs:?}, {acceptance}, {taken}, {cold}: {mean} of the attainable bound");
         }
     }
+}
+
+#[test]
+fn a_delayed_pass_hardly_counts_and_passes_of_two_kinds_have_their_mean() {
+    let mut times = [1.0; 9];
+    times[0] = 100.0;
+    assert!(usual(&times) <= 1.6, "{}", usual(&times));
+    // Over bytes, most steps need no pass of the model.
+    let times: Vec<_> = (0..9).map(|step| if step % 4 == 0 { 1.0 } else { 0.01 }).collect();
+    let mean = times.iter().sum::<f64>() / 9.0;
+    assert!((0.9 * mean..=1.01 * mean).contains(&usual(&times)), "{}", usual(&times));
 }
 
 #[test]
