@@ -81,7 +81,8 @@ fn quantised_models_score_as_llama_cpp_runs_them() {
             "a lead of {largest} was lost, although no logit differs by more than {worst}"
         );
         assert!(ours < 0.01, "{ours}");
-        // llama.cpp rounds activations more coarsely. Where it is itself far from the dequantised model, it is no reference.
-        assert!(mean < 0.01 || theirs >= 0.01, "{mean}, {theirs}");
+        // llama.cpp rounds activations more coarsely, and may itself be far from the dequantised model.
+        let most = if theirs < 0.01 { 0.01 } else { 0.01 + theirs };
+        assert!(mean < most, "{mean}, {theirs}");
     }
 }

@@ -150,7 +150,8 @@ fn drawn(settings: ByteSettings) -> (Vec<Vec<TokenId>>, usize) {
 #[test]
 fn what_will_be_drawn_is_computed_ahead_and_changes_no_text() {
     let (texts, passes) = drawn(ByteSettings::default().ahead(1.0));
-    let (ahead, fewer) = drawn(ByteSettings::default());
+    // No byte is as likely as that, so all that is computed ahead is due to the random numbers.
+    let (ahead, fewer) = drawn(ByteSettings::default().ahead(0.99));
     assert_eq!(ahead, texts);
     assert!(4 * fewer < 3 * passes, "{fewer} of {passes} passes");
 }
