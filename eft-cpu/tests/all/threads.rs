@@ -60,7 +60,11 @@ fn a_pass_ends_though_a_part_of_it_is_split_by_parallel_iterators() {
         for _ in 0..500 {
             pass(|| {
                 products(&x, &[&matrix]);
-                (0..64).into_par_iter().for_each(|_| (0..200).for_each(|_| std::hint::spin_loop()));
+                // Helpers are asked for while other threads wait for parts.
+                (0..64).into_par_iter().for_each(|part| match part % 4 {
+                    0 => drop(products(&x, &[&matrix])),
+                    _ => (0..200).for_each(|_| std::hint::spin_loop()),
+                });
             });
         }
     };
