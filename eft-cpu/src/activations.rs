@@ -22,9 +22,10 @@ pub(super) struct QuantisedActivations {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct QuantisedGroup {
     pub(super) codes: [i8; GROUP],
-    /// The sum of the first 16 dequantised entries in four lanes, then that of the last 16 in four lanes: these are
-    /// multiplied with the offsets of the weights.
-    pub(super) sums: [f32; 8],
+    /// The sums of the first 16 dequantised entries, of the last 16, and of all: these are multiplied with the offsets of the
+    /// weights.
+    pub(super) halves: [f32; 2],
+    pub(super) sum: f32,
     pub(super) scale: f32,
 }
 
@@ -85,9 +86,8 @@ impl Kernel for Quantise<'_> {
                     sums[i] += i32::from(rounded);
                 }
             }
-            for (i, sum) in to.sums.iter_mut().enumerate() {
-                *sum = to.scale * sums[i / 4] as f32;
-            }
+            to.halves = sums.map(|sum| to.scale * sum as f32);
+            to.sum = to.scale * (sums[0] + sums[1]) as f32;
         }
     }
 }

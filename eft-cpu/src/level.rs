@@ -36,14 +36,11 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// The number of groups of 32 codes, or of eight floats, in a vector: 1 or 2.
     const GROUPS: usize;
 
-    /// Up to this number of rows, their sums fit the registers beside unpacked weights. [`sizes`] returns it.
-    const FEW: usize = FEW;
-
     /// A vector of 8 floats for each group.
-    type Floats: SimdFloat<S, Element = f32> + SimdCvtFloat<Self::Sums>;
+    type Floats: SimdFloat<S, Element = f32, ByteVector = Self::Codes> + SimdCvtFloat<Self::Sums>;
 
     /// Eight sums of products for each group. Each lane has the sum of the products of four codes in succession.
-    type Sums: SimdInt<S, Element = i32>;
+    type Sums: SimdInt<S, Element = i32, ByteVector = Self::Codes>;
 
     /// 32 codes for each group.
     type Codes: SimdInt<S, Element = u8, ByteVector = Self::Codes>;
@@ -57,9 +54,6 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Sums of products, not yet added up to [`Sums`](Self::Sums).
     type Unsummed: Copy;
 
-    /// The number of blocks side by side in a vector, each with 16 codes or four floats: at most [`BLOCKS`].
-    const BLOCKS: usize = 2 * Self::GROUPS;
-
     /// Makes a vector of the codes of two groups, eight of the first, eight of the second, and so on; of the first one alone if there
     /// is one in a vector.
     fn interleaved(simd: S, first: u8x32<S>, second: u8x32<S>) -> Self::Codes;
@@ -68,11 +62,21 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// group's sums, in the order of [`interleaved`](Self::interleaved).
     fn interleaved_scales(simd: S, scales: &[f32]) -> Self::Floats;
 
-    /// Repeats four codes eight times for each group.
-    fn four_codes(simd: S, codes: [u8; 4]) -> Self::Codes;
+    /// Repeats four activations for each lane.
+    fn four_activations(simd: S, activations: [i8; 4]) -> Self::Activations;
 
-    /// Repeats 32 activations for each group.
-    fn repeated(simd: S, activations: &[i8; 32]) -> Self::Activations;
+    /// Makes a vector of several times 16 bytes: of as many as fit it.
+    fn sixteens(simd: S, bytes: [&[u8; 16]; BLOCKS]) -> Self::Codes;
+
+    /// Takes four bytes from each of four vectors in turn, within each 16 bytes: the first vector of the result has the first four bytes of
+    /// each, the second the next four, and so on.
+    fn transposed(simd: S, bytes: [Self::Codes; 4]) -> [Self::Codes; 4];
+
+    /// Converts the f16 in the lower 16 bits of each lane.
+    fn f16_lanes(simd: S, bits: Self::Sums) -> Self::Floats;
+
+    /// Adds 16 to the codes for which `bits` has a bit of `own`.
+    fn with_set_bits(simd: S, codes: Self::Codes, bits: Self::Codes, own: Self::Codes) -> Self::Codes;
 
     /// Repeats the first eight of 16 scales for the first half of a vector, and the last eight for its last half.
     fn repeated_scales(simd: S, scales: i16x16<S>) -> Self::Scales;
@@ -82,12 +86,6 @@ pub(super) trait Dot<S: Simd>: Copy {
 
     /// Adds the groups of a vector.
     fn folded(simd: S, floats: Self::Floats) -> f32x8<S>;
-
-    /// Repeats the two scales of each group four times each.
-    fn scales_of_halves(simd: S, scales: &[[f32; 2]]) -> Self::Floats;
-
-    /// Adds up the floats of each group.
-    fn sums_of_groups(simd: S, floats: Self::Floats) -> [f32; 2];
 
     /// Sums of no products.
     fn zero(simd: S) -> Self::Unsummed;
@@ -106,29 +104,6 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// The products of codes of up to eight bits with activations.
     fn dot_bytes(simd: S, codes: Self::Codes, activations: Self::Activations) -> Self::Sums;
 
-    /// Adds the products of two vectors of codes of less than six bits with activations.
-    #[inline(always)]
-    fn add_dots(
-        simd: S,
-        sums: Self::Sums,
-        [first, last]: [Self::Codes; 2],
-        [x_first, x_last]: [Self::Activations; 2],
-    ) -> Self::Sums {
-        let products = Self::add_products(simd, Self::zero(simd), first, x_first);
-        sums + Self::summed(simd, Self::add_products(simd, products, last, x_last))
-    }
-
-    /// The same with codes of up to eight bits.
-    #[inline(always)]
-    fn add_dots_of_bytes(
-        simd: S,
-        sums: Self::Sums,
-        [first, last]: [Self::Codes; 2],
-        [x_first, x_last]: [Self::Activations; 2],
-    ) -> Self::Sums {
-        sums + Self::dot_bytes(simd, first, x_first) + Self::dot_bytes(simd, last, x_last)
-    }
-
     /// The products of codes of less than seven bits with activations. Two products in succession are added, and multiplied with one
     /// scale. The scales of four products must be equal.
     fn dot_scaled(
@@ -137,25 +112,6 @@ pub(super) trait Dot<S: Simd>: Copy {
         activations: Self::Activations,
         scales: Self::Scales,
     ) -> Self::Sums;
-
-    /// Takes 16 bytes of each block from `start` on. The blocks have `size` bytes and lie one after another, as in the next methods.
-    fn side_by_side(simd: S, blocks: &[u8], start: usize, size: usize) -> Self::Codes;
-
-    /// Adds fifth bits to the first 16 and the last 16 codes of each block, which have four. Each block has those of its codes
-    /// in 32 bits from `start` on.
-    fn with_fifth_bits(
-        simd: S,
-        codes: [Self::Codes; 2],
-        blocks: &[u8],
-        start: usize,
-        size: usize,
-    ) -> [Self::Codes; 2];
-
-    /// Converts the little-endian f16 at the beginning of each block, in four lanes.
-    fn f16s(simd: S, blocks: &[u8], size: usize) -> Self::Floats;
-
-    /// Converts the two little-endian f16 at the beginning of each block, in four lanes each.
-    fn f16_pairs(simd: S, blocks: &[u8], size: usize) -> [Self::Floats; 2];
 
     /// Reads as many little-endian f32 as a vector of floats has lanes.
     fn f32_floats(simd: S, bytes: &[u8]) -> Self::Floats;
@@ -182,9 +138,6 @@ pub(super) trait Dot<S: Simd>: Copy {
 
     /// Converts eight little-endian f16 to f32.
     fn f16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S>;
-
-    /// Spreads 32 bits over 32 bytes: 16 for a set bit, 0 for any other. These are the fifth bits of 5-bit codes.
-    fn fifth_bits(simd: S, bits: [u8; 4]) -> u8x32<S>;
 }
 
 /// Runs a kernel with the instructions that are chosen on this thread.
@@ -192,29 +145,20 @@ pub(super) fn run(kernel: impl Kernel) {
     run_at(instructions::current(), kernel);
 }
 
-/// The largest number of blocks that lie side by side in a vector.
+/// The size of a cache line in bytes.
+pub(super) const LINE: usize = 64;
+
+/// The largest number of times that 16 bytes fit a vector.
 pub(super) const BLOCKS: usize = 4;
 
-/// Reads `N` bytes of the block `i` of blocks of `size` bytes, from `start` on.
-#[inline(always)]
-fn bytes_of<const N: usize>(blocks: &[u8], i: usize, start: usize, size: usize) -> [u8; N] {
-    // Not reached without a value: callers pass whole blocks.
-    blocks.get(i * size + start..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
-}
-
-/// [`Dot::FEW`] with vectors of one group, and with vectors of two groups, of which there are more.
-const FEW: usize = 4;
-#[cfg(target_arch = "x86_64")]
-const FEW_IN_PAIRS: usize = 8;
-
-/// Returns [`Dot::GROUPS`] and [`Dot::FEW`] of these instructions.
-pub(super) fn sizes(level: Level) -> (usize, usize) {
+/// Returns [`Dot::GROUPS`] of these instructions.
+pub(super) fn groups(level: Level) -> usize {
     #[cfg(target_arch = "x86_64")]
     if level.as_avx512().is_some() {
-        return (2, FEW_IN_PAIRS);
+        return 2;
     }
     let _ = level;
-    (1, FEW)
+    1
 }
 
 /// Runs a kernel with the instructions of `level`.

@@ -27,19 +27,16 @@
 
 mod activations;
 mod blocks;
-mod few;
 mod instructions;
+mod lanes;
 mod level;
-mod many;
 mod matrix;
+mod one_row;
 pub mod ops;
-mod outputs;
 mod packed;
 mod plain;
 mod shared;
-mod small;
 mod team;
-mod tiles;
 mod totals;
 
 pub use instructions::{Instructions, is_supported};

@@ -6,40 +6,37 @@ use fearless_simd::Simd;
 
 use super::activations::{GROUP, QuantisedActivations};
 use super::blocks::{
-    Block, Coded, Group, IQ4NL, IQ4XS, MXFP4, OUTPUTS, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
-    Small,
+    Block, Coded, Column, IQ4NL, IQ4XS, MXFP4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Small,
+    Unpacked,
 };
-use super::few::{self, SuperRows};
 use super::level::{self, Dot, Kernel};
-use super::many::{self, RowBlocks};
-use super::small::{self, SmallRows};
-use super::{instructions, tiles};
+use super::one_row::{self, Super};
+use super::{instructions, lanes};
 
 /// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind: the second
-/// expression for kinds of super-blocks, the third for small blocks with an f16 as their scale, the first for all others. All
-/// kinds that are unpacked to [`Coded`] blocks before share one.
+/// expression for kinds of super-blocks, the first for all others. All kinds that are unpacked to [`Coded`] blocks before share one.
 macro_rules! for_kind {
-    ($kind:expr, $block:ident => $other:expr, $of_256:expr, $small:expr) => {
+    ($kind:expr, $block:ident => $other:expr, $of_256:expr) => {
         match $kind {
             Blocks::Q4_0 => {
-                type $block = Q4_0;
-                $small
+                type $block = Small<Q4_0>;
+                $other
             }
             Blocks::Q4_1 => {
-                type $block = Q4_1;
-                $small
+                type $block = Small<Q4_1>;
+                $other
             }
             Blocks::Q5_0 => {
-                type $block = Q5_0;
-                $small
+                type $block = Small<Q5_0>;
+                $other
             }
             Blocks::Q5_1 => {
-                type $block = Q5_1;
-                $small
+                type $block = Small<Q5_1>;
+                $other
             }
             Blocks::Q8_0 => {
-                type $block = Q8_0;
-                $small
+                type $block = Small<Q8_0>;
+                $other
             }
             Blocks::Q2K => {
                 type $block = Q2K;
@@ -63,7 +60,7 @@ macro_rules! for_kind {
             }
             Blocks::IQ4NL => {
                 type $block = IQ4NL;
-                $small
+                $other
             }
             Blocks::IQ4XS => {
                 type $block = IQ4XS;
@@ -89,60 +86,48 @@ macro_rules! for_kind {
     };
 }
 
+/// Calls [`lanes::product`] for the width of the vectors, in a function of its own.
+macro_rules! in_lanes {
+    ($S:ty, $D:ty, $block:ty, $simd:ident, $($arguments:ident),*) => {
+        $simd.vectorize(
+            #[inline(always)]
+            || match <$D as Dot<$S>>::GROUPS {
+                1 => lanes::product::<$S, $D, $block, 8, { <$block as Block>::BYTES }>($simd, $($arguments),*),
+                _ => lanes::product::<$S, $D, $block, 16, { <$block as Block>::BYTES }>($simd, $($arguments),*),
+            },
+        )
+    };
+}
+
 /// The number of outputs that are unpacked to [`Coded`] blocks at once.
 const UNPACKED: usize = 16;
 
-/// A few rows for blocks of 256 entries, for vectors of eight floats and of sixteen.
-pub(super) enum Supers {
-    Eights(SuperRows<8>),
-    Pairs(SuperRows<2>),
+/// One row for blocks of 256 entries, for vectors of eight floats and of sixteen.
+enum Supers {
+    Eights(Vec<Super<8>>),
+    Pairs(Vec<Super<2>>),
 }
 
 /// Quantised activations, arranged for the products that read them.
-pub(super) enum Input {
-    /// A few rows: as they are, and arranged for blocks of 256 entries and for small blocks, where there are such.
-    Few(QuantisedActivations, Option<Supers>, Option<SmallRows>),
-    /// Many rows, for vectors of eight floats.
-    Eights(RowBlocks<8>),
-    /// Many rows, for vectors of sixteen.
-    Sixteens(RowBlocks<16>),
+pub(super) struct Input {
+    x: QuantisedActivations,
+    /// If there is one row, and there are blocks of 256 entries.
+    supers: Option<Supers>,
 }
 
 impl Input {
     /// Quantises rows of `columns` columns, for products with weights of the given kinds. The columns must be a multiple
     /// of the entries in a block of each kind.
-    pub(super) fn new(x: &[f32], columns: usize, mut kinds: impl Iterator<Item = Blocks> + Clone) -> Self {
-        let quantised = QuantisedActivations::new(x, columns);
-        let (groups, few) = level::sizes(instructions::current());
-        if quantised.rows() > few {
-            return match groups {
-                1 => Self::Eights(RowBlocks::new(&quantised)),
-                _ => Self::Sixteens(RowBlocks::new(&quantised)),
-            };
-        }
+    pub(super) fn new(x: &[f32], columns: usize, mut kinds: impl Iterator<Item = Blocks>) -> Self {
+        let x = QuantisedActivations::new(x, columns);
         let is_super =
             |kind| matches!(kind, Blocks::Q2K | Blocks::Q3K | Blocks::Q4K | Blocks::Q5K | Blocks::Q6K);
-        let is_small = |kind| {
-            matches!(
-                kind,
-                Blocks::Q4_0 | Blocks::Q4_1 | Blocks::Q5_0 | Blocks::Q5_1 | Blocks::Q8_0 | Blocks::IQ4NL
-            )
-        };
-        let supers = kinds.clone().any(is_super).then(|| match groups {
-            1 => Supers::Eights(SuperRows::new(&quantised)),
-            _ => Supers::Pairs(SuperRows::new(&quantised)),
-        });
-        let small = kinds.any(is_small).then(|| SmallRows::new(&quantised));
-        Self::Few(quantised, supers, small)
-    }
-
-    /// The number of groups of 32 columns in a row.
-    fn groups(&self) -> usize {
-        match self {
-            Self::Few(x, ..) => x.groups,
-            Self::Eights(x) => x.groups,
-            Self::Sixteens(x) => x.groups,
-        }
+        let supers =
+            (x.rows() == 1 && kinds.any(is_super)).then(|| match level::groups(instructions::current()) {
+                1 => Supers::Eights(Super::new(x.row(0))),
+                _ => Supers::Pairs(Super::new(x.row(0))),
+            });
+        Self { x, supers }
     }
 }
 
@@ -162,7 +147,7 @@ impl Kernel for Product<'_, '_> {
         let Self { kind, weights, x, outputs, out } = self;
         let unpack = Coded::unpacker(kind);
         let step = if unpack.is_some() { UNPACKED } else { outputs.len().max(1) };
-        let row = x.groups() * 32 / kind.entries() * kind.bytes();
+        let row = x.x.groups * GROUP / kind.entries() * kind.bytes();
         let mut unpacked = Vec::new();
         for start in outputs.clone().step_by(step) {
             let end = outputs.end.min(start + step);
@@ -186,55 +171,31 @@ fn multiply<S: Simd, D: Dot<S>>(
     simd: S,
     kind: Blocks,
     weights: &[u8],
-    x: &Input,
+    input: &Input,
     outputs: Range<usize>,
     out: &mut [&mut [f32]],
 ) {
-    match x {
+    let x = &input.x;
+    for_kind!(kind, B => in_lanes!(S, D, B, simd, weights, x, outputs, out), match (&input.supers, &mut *out) {
         // The activations were arranged for these instructions, so only one of the two is reached.
-        Input::Eights(x) if D::GROUPS == 1 => many_rows::<S, D, 8>(simd, kind, weights, x, outputs, out),
-        Input::Sixteens(x) if D::GROUPS == 2 => many_rows::<S, D, 16>(simd, kind, weights, x, outputs, out),
-        Input::Eights(_) | Input::Sixteens(_) => {
-            unreachable!("the activations were arranged for other instructions")
+        (Some(Supers::Eights(x)), [out]) if D::GROUPS == 1 => {
+            one_row::product::<S, D, B, 8>(simd, weights, x, outputs, out);
         }
-        Input::Few(x, supers, small) => {
-            let bytes = x.groups * GROUP / kind.entries() * kind.bytes();
-            let others = "the activations were arranged for other blocks or instructions";
-            for_kind!(kind, B => simd.vectorize(
-                #[inline(always)]
-                || tiles::product::<S, D, B>(simd, weights, x, outputs, out),
-            ), match supers {
-                Some(Supers::Eights(x)) if D::GROUPS == 1 => few::product::<S, D, B, 8>(simd, weights, x, outputs, out),
-                Some(Supers::Pairs(x)) if D::GROUPS == 2 => few::product::<S, D, B, 2>(simd, weights, x, outputs, out),
-                _ => unreachable!("{others}"),
-            }, match small {
-                Some(x) => small::product::<S, D, B>(simd, (weights, bytes), x, outputs, out),
-                None => unreachable!("{others}"),
-            });
+        (Some(Supers::Pairs(x)), [out]) if D::GROUPS == 2 => {
+            one_row::product::<S, D, B, 2>(simd, weights, x, outputs, out);
         }
-    }
+        _ => in_lanes!(S, D, B, simd, weights, x, outputs, out),
+    });
 }
 
-/// The same for many rows.
-#[inline(always)]
-fn many_rows<S: Simd, D: Dot<S>, const LANES: usize>(
-    simd: S,
-    kind: Blocks,
-    weights: &[u8],
-    x: &RowBlocks<LANES>,
-    outputs: Range<usize>,
-    out: &mut [&mut [f32]],
-) {
-    for_kind!(kind, B => simd.vectorize(
-        #[inline(always)]
-        || many::product::<S, D, B, LANES>(simd, weights, x, outputs, out),
-    ), simd.vectorize(
-        #[inline(always)]
-        || many::product::<S, D, B, LANES>(simd, weights, x, outputs, out),
-    ), simd.vectorize(
-        #[inline(always)]
-        || many::product::<S, D, Small<B>, LANES>(simd, weights, x, outputs, out),
-    ));
+/// Calls [`dequantise`] for the width of the vectors.
+macro_rules! dequantise {
+    ($S:ty, $D:ty, $block:ty, $simd:ident, $rows:ident) => {
+        match <$D as Dot<$S>>::GROUPS {
+            1 => dequantise::<$S, $D, $block, 8, { <$block as Block>::BYTES }>($simd, $rows),
+            _ => dequantise::<$S, $D, $block, 16, { <$block as Block>::BYTES }>($simd, $rows),
+        }
+    };
 }
 
 /// Dequantises rows of a matrix to f32.
@@ -259,30 +220,35 @@ impl Kernel for Dequantise<'_> {
         let rows = Dequantise { kind, blocks, out };
         for_kind!(
             kind,
-            B => dequantise::<S, D, B>(simd, rows),
-            dequantise::<S, D, B>(simd, rows),
-            dequantise::<S, D, Small<B>>(simd, rows)
+            B => dequantise!(S, D, B, simd, rows),
+            dequantise!(S, D, B, simd, rows)
         );
     }
 }
 
+/// Dequantises as many blocks at once as a vector has lanes, as if they were of different outputs.
 #[inline(always)]
-fn dequantise<S: Simd, D: Dot<S>, B: Block>(simd: S, rows: Dequantise<'_>) {
+fn dequantise<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const BYTES: usize>(
+    simd: S,
+    rows: Dequantise<'_>,
+) {
     simd.vectorize(
         #[inline(always)]
         || {
-            let mut groups = [Group::default(); 8];
+            let mut groups = [Unpacked::<LANES>::default(); 8];
             let groups = &mut groups[..B::GROUPS];
-            let out = rows.out.chunks_exact_mut(32 * B::GROUPS);
             let signed = D::SIGNED_BYTES && B::LARGEST == u8::MAX;
-            for (block, out) in rows.blocks.chunks_exact(B::BYTES).zip(out) {
-                B::unpack::<S, D>(simd, block, 0, groups);
-                for (group, out) in groups.iter().zip(out.chunks_exact_mut(32)) {
-                    for (i, (out, code)) in out.iter_mut().zip(group.codes[0]).enumerate() {
-                        let (scale, offset) = (group.scales[0][i / 16], group.offsets[i / 16 * OUTPUTS]);
-                        let code = if signed { f32::from(code as i8) } else { f32::from(code) };
-                        *out = scale * code + offset;
-                    }
+            let blocks = rows.blocks.as_chunks::<BYTES>().0.chunks(LANES);
+            for (blocks, out) in blocks.zip(rows.out.chunks_mut(LANES * B::GROUPS * GROUP)) {
+                let lanes = std::array::from_fn(|lane| &blocks[lane.min(blocks.len() - 1)]);
+                B::unpack::<S, D, LANES, BYTES>(simd, &Column::new(lanes, std::ptr::null()), groups);
+                for (i, out) in out.iter_mut().enumerate() {
+                    let (lane, entry) = (i / (B::GROUPS * GROUP), i % (B::GROUPS * GROUP));
+                    let (group, column) = (&groups[entry / GROUP], entry % GROUP);
+                    let code = group.codes[column / 4][lane][column % 4];
+                    let code = if signed { f32::from(code.cast_signed()) } else { f32::from(code) };
+                    let half = if B::HALF_SCALES { column / 16 } else { 0 };
+                    *out = group.scales[half][lane] * code + group.offsets[half][lane];
                 }
             }
         },

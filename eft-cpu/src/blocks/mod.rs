@@ -18,12 +18,13 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
+mod unpacked;
 
 pub(super) use coded::Coded;
 pub(super) use iq4_nl::IQ4NL;
 pub(super) use iq4_xs::IQ4XS;
 pub(super) use mxfp4::MXFP4;
-pub(super) use of_32::{Offset, Small, SmallBlock, side_by_side};
+pub(super) use of_32::Small;
 pub(super) use q2_k::Q2K;
 pub(super) use q3_k::Q3K;
 pub(super) use q4_0::Q4_0;
@@ -34,52 +35,15 @@ pub(super) use q5_1::Q5_1;
 pub(super) use q5_k::Q5K;
 pub(super) use q6_k::Q6K;
 pub(super) use q8_0::Q8_0;
+pub(super) use unpacked::{Column, Unpacked};
+
+use std::ops::Range;
 
 use super::level::Dot;
 use fearless_simd::{
-    Bytes, Simd, SimdBase, SimdCombine, SimdInt, SimdSplit, f32x8, i16x16, i32x8, u8x16, u8x32, u32x8,
+    Bytes, Simd, SimdBase, SimdCombine, SimdFrom, SimdInt, SimdSplit, f32x8, i16x16, i32x8, u8x16, u8x32,
+    u32x8,
 };
-
-/// The number of outputs that are unpacked side by side.
-pub(super) const OUTPUTS: usize = 4;
-
-/// Unpacked weights: 32 columns of [`OUTPUTS`] outputs.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(align(64))]
-pub(super) struct Group {
-    pub(super) codes: [[u8; 32]; OUTPUTS],
-    /// The scale of the first 16 columns and of the last 16.
-    pub(super) scales: [[f32; 2]; OUTPUTS],
-    /// The offsets of the first 16 columns for all outputs, then those of the last 16.
-    pub(super) offsets: [f32; 2 * OUTPUTS],
-}
-
-impl Group {
-    /// Sets one scale and offset for all columns of an output.
-    #[inline(always)]
-    fn scale(&mut self, output: usize, scale: f32, offset: f32) {
-        self.scales[output] = [scale; 2];
-        self.offsets[output] = offset;
-        self.offsets[OUTPUTS + output] = offset;
-    }
-
-    /// Sets the scale and offset of one half of the columns of an output.
-    #[inline(always)]
-    fn scale_half(&mut self, output: usize, half: usize, scale: f32, offset: f32) {
-        self.scales[output][half] = scale;
-        self.offsets[half * OUTPUTS + output] = offset;
-    }
-}
-
-impl Group {
-    /// Sets the codes of an output, which are signed bytes, and one scale for all columns.
-    #[inline(always)]
-    fn signed<S: Simd, D: Dot<S>>(&mut self, output: usize, scale: f32, codes: u8x32<S>) {
-        let (codes, offset) = if D::SIGNED_BYTES { (codes, 0.0) } else { (codes ^ 0x80, -128.0 * scale) };
-        self.scale(output, scale, offset);
-        codes.store_slice(&mut self.codes[output]);
-    }
-}
 
 /// A kind of quantised block.
 pub(super) trait Block {
@@ -92,8 +56,12 @@ pub(super) trait Block {
     /// The largest code.
     const LARGEST: u8;
 
-    /// Unpacks one block of weights of `output` into `groups`, of which there are [`GROUPS`](Self::GROUPS).
-    fn unpack<S: Simd, D: Dot<S>>(simd: S, block: &[u8], output: usize, groups: &mut [Group]);
+    /// Unpacks a block of each of as many outputs as a vector of floats has lanes.
+    fn unpack<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
+        simd: S,
+        column: &Column<'_, LANES, BYTES>,
+        groups: &mut [Unpacked<LANES>],
+    );
 }
 
 /// A kind of block of 256 entries, whose scales and offsets are small integers times a number for the whole block.
@@ -108,8 +76,19 @@ pub(super) trait SuperBlock {
     /// Returns the scales and offsets of a block.
     fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S>;
 
-    /// Returns the codes of one of the eight groups of a block.
-    fn codes<S: Simd>(simd: S, block: &[u8], group: usize) -> u8x32<S>;
+    /// Where the codes lie in a block.
+    const CODES: Range<usize>;
+
+    /// Returns codes of one of the eight groups of a block, if `part` returns the bytes at the same place in 32 bytes from an offset
+    /// on.
+    fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V;
+
+    /// Unpacks the scales and offsets of a block of each output.
+    fn unpack_scales<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
+        simd: S,
+        column: &Column<'_, LANES, BYTES>,
+        groups: &mut [Unpacked<LANES>],
+    );
 }
 
 /// The scales and offsets of a block of 256 entries.
@@ -143,23 +122,44 @@ impl<B: SuperBlock> Block for B {
     const LARGEST: u8 = B::LARGEST;
 
     #[inline(always)]
-    fn unpack<S: Simd, D: Dot<S>>(simd: S, block: &[u8], output: usize, groups: &mut [Group]) {
-        let all = B::scales::<S, D>(simd, block);
-        let [first, last] = once(all.scales);
-        let scales = [(first * all.scale).to_array(), (last * all.scale).to_array()];
-        let [first, last] = all.offsets;
-        let offsets = [(first * all.offset).to_array(), (last * all.offset).to_array()];
-        for (i, group) in groups.iter_mut().enumerate() {
-            for half in 0..2 {
-                let at = ORDER[i % 4];
-                let scale = scales[i / 4][at + 4 * half];
-                let offset =
-                    if B::HALF_SCALES { offsets[i / 4][at + 4 * half] } else { offsets[0][at + i / 4 * 4] };
-                group.scale_half(output, half, scale, offset);
+    fn unpack<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
+        simd: S,
+        column: &Column<'_, LANES, BYTES>,
+        groups: &mut [Unpacked<LANES>],
+    ) {
+        B::unpack_scales::<S, D, LANES, BYTES>(simd, column, groups);
+        let mut parts = [[D::Codes::simd_from(simd, 0); 4]; LARGEST_CODES / 16];
+        // Written out, so that offsets are constants.
+        macro_rules! read { ($($i:literal)*) => { $(
+            if B::CODES.start + 16 * $i < B::CODES.end {
+                parts[$i] = column.sixteens::<S, D>(simd, B::CODES.start + 16 * $i);
             }
-            B::codes(simd, block, i).store_slice(&mut group.codes[output]);
+        )* } }
+        read!(0 1 2 3 4 5 6 7 8 9 10 11);
+        for (i, group) in groups.iter_mut().enumerate() {
+            for four in 0..8 {
+                let codes = B::codes(
+                    #[inline(always)]
+                    |offset| parts[(offset - B::CODES.start) / 16 + four / 4][four % 4],
+                    i,
+                );
+                group.set_codes::<S, D>(four, codes);
+            }
         }
     }
+}
+
+/// The largest number of bytes of codes in a [`SuperBlock`].
+const LARGEST_CODES: usize = 192;
+
+/// The 32 codes of a group of a block.
+#[inline(always)]
+pub(super) fn codes_of<S: Simd, B: SuperBlock>(simd: S, block: &[u8], group: usize) -> u8x32<S> {
+    B::codes(
+        #[inline(always)]
+        |offset| u8x32::from_slice(simd, at::<32>(block, offset)),
+        group,
+    )
 }
 
 /// Reads `N` bytes of a block from `start` on.
@@ -203,7 +203,7 @@ fn halves<S: Simd>(simd: S, bytes: u8x16<S>) -> [i16x16<S>; 2] {
 
 /// Takes `count` bits of each byte from bit `from` on, and moves them to bit `to`.
 #[inline(always)]
-fn moved<S: Simd>(bytes: u8x32<S>, from: usize, count: usize, to: usize) -> u8x32<S> {
+fn moved<S: Simd, V: SimdInt<S, Element = u8>>(bytes: V, from: usize, count: usize, to: usize) -> V {
     let kept = ((1 << count) - 1) as u8;
     if from > to {
         (bytes >> (from - to) as u32) & (kept << to)
@@ -212,32 +212,29 @@ fn moved<S: Simd>(bytes: u8x32<S>, from: usize, count: usize, to: usize) -> u8x3
     }
 }
 
-/// Takes the next `N` bytes of a block.
+/// Unpacks the scales and offsets that [`six_bits`] reads.
 #[inline(always)]
-fn take<'a, const N: usize>(block: &mut &'a [u8]) -> &'a [u8; N] {
-    const { assert!(N <= 256) };
-    match block.split_first_chunk() {
-        Some((first, rest)) => {
-            *block = rest;
-            first
+fn unpack_six_bits<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
+    simd: S,
+    column: &Column<'_, LANES, BYTES>,
+    groups: &mut [Unpacked<LANES>],
+) {
+    let [all, scales, offsets, both] = column.words::<S, D>(simd, 0);
+    let scale = D::f16_lanes(simd, all);
+    let offset = D::f16_lanes(simd, all >> 16) * -1.0;
+    for i in 0..4 {
+        let (first, last) = groups.split_at_mut(4);
+        let at = 8 * i as u32;
+        let of_first = [(scales >> at) & 63, (offsets >> at) & 63];
+        let of_last = [
+            ((both >> at) & 15) | ((scales >> (at + 2)) & 0x30),
+            ((both >> (at + 4)) & 15) | ((offsets >> (at + 2)) & 0x30),
+        ];
+        for (group, [of_scale, of_offset]) in [(&mut first[i], of_first), (&mut last[i], of_last)] {
+            let (scales, offsets) = (of_scale.to_float::<D::Floats>(), of_offset.to_float::<D::Floats>());
+            group.set::<S, D>(0, scales * scale, offsets * offset);
         }
-        // Not reached: callers pass blocks of the length of their kind.
-        None => &[0; N],
     }
-}
-
-/// Unpacks 16 bytes to 32 codes of four bits: the lower four bits of all bytes, then the upper four.
-#[inline(always)]
-fn nibbles<S: Simd>(simd: S, bytes: &[u8; 16]) -> u8x32<S> {
-    let bytes = u8x16::from_slice(simd, bytes);
-    (bytes & 0xF).combine(bytes >> 4)
-}
-
-/// Looks up 32 numbers below 16 in a table of signed bytes.
-#[inline(always)]
-fn looked_up<S: Simd>(simd: S, table: [i8; 16], indices: u8x32<S>) -> u8x32<S> {
-    let table = u8x16::from_slice(simd, &table.map(i8::cast_unsigned));
-    u8x32::block_splat(table).swizzle_dyn_within_blocks(indices)
 }
 
 /// Reads the scales and offsets at the start of `Q4_K` and `Q5_K` blocks: six bits for each group, times an f16 for the

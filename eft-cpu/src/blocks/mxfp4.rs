@@ -1,8 +1,8 @@
 //! `MXFP4`: floating-point numbers of four bits (a sign, two bits of the exponent, one of the mantissa), times a power of
 //! two: Open Compute Project, Microscaling Formats 1.0, section 5.
-use fearless_simd::Simd;
+use fearless_simd::{Simd, SimdBase};
 
-use super::{Block, Dot, Group, looked_up, nibbles, take};
+use super::{Block, Column, Dot, Unpacked};
 
 pub(crate) struct MXFP4;
 
@@ -23,9 +23,13 @@ impl Block for MXFP4 {
     const LARGEST: u8 = 255;
 
     #[inline(always)]
-    fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {
-        let [exponent] = *take::<1>(&mut block);
-        let codes = looked_up(simd, DOUBLED, nibbles(simd, take(&mut block)));
-        groups[0].signed::<S, D>(output, half_power(exponent), codes);
+    fn unpack<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
+        simd: S,
+        column: &Column<'_, LANES, BYTES>,
+        groups: &mut [Unpacked<LANES>],
+    ) {
+        let scales = column.first_bytes().map(half_power);
+        groups[0].set_signed::<S, D>(0, D::Floats::from_slice(simd, &scales));
+        groups[0].set_from_table::<S, D>(simd, DOUBLED, column.sixteens::<S, D>(simd, 1));
     }
 }

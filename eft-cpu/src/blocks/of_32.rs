@@ -2,11 +2,11 @@
 //! described rather than programmed.
 use std::marker::PhantomData;
 
-use fearless_simd::{Simd, SimdBase, SimdFrom, u8x32};
+use fearless_simd::{Bytes, Simd, SimdBase};
 
 use crate::level::BLOCKS;
 
-use super::{Block, Dot, Group, at, f16_at, looked_up, nibbles};
+use super::{Block, Column, Dot, Unpacked};
 
 /// A kind of block of 32 entries: its scale as an f16, its offset as an f16 if there is one, the fifth bits of its codes if they
 /// have five, then its codes. Bytes of two codes hold those of the first 16 entries in their lower halves.
@@ -20,7 +20,7 @@ pub(crate) trait SmallBlock {
     const LARGEST: u8 = match Self::CODES {
         Codes::Four => 15,
         Codes::Five => 31,
-        Codes::Table(_) | Codes::Eight => u8::MAX,
+        Codes::Eight => u8::MAX,
     };
     /// Where the codes begin, or their fifth bits if there are such.
     const START: usize = match Self::OFFSET {
@@ -30,7 +30,7 @@ pub(crate) trait SmallBlock {
     /// See [`Block::BYTES`].
     const BYTES: usize = Self::START
         + match Self::CODES {
-            Codes::Four | Codes::Table(_) => 16,
+            Codes::Four => 16,
             Codes::Five => 4 + 16,
             Codes::Eight => 32,
         };
@@ -54,57 +54,8 @@ pub(crate) enum Codes {
     Four,
     /// Five bits, of which the highest lie apart, each in the bit whose number is that of the entry.
     Five,
-    /// Four bits that select one of these signed bytes.
-    Table([i8; 16]),
     /// Signed bytes.
     Eight,
-}
-
-/// Returns the codes of a block.
-#[inline(always)]
-fn codes<S: Simd, D: Dot<S>, B: SmallBlock>(simd: S, block: &[u8]) -> u8x32<S> {
-    match B::CODES {
-        Codes::Four => nibbles(simd, at(block, B::START)),
-        Codes::Five => nibbles(simd, at(block, B::START + 4)) | D::fifth_bits(simd, *at(block, B::START)),
-        Codes::Table(values) => looked_up(simd, values, nibbles(simd, at(block, B::START))),
-        Codes::Eight => u8x32::from_slice(simd, at::<32>(block, B::START)),
-    }
-}
-
-/// Returns the codes of [`Dot::BLOCKS`] blocks: the first 16 of each, side by side, and the last 16 of each.
-#[inline(always)]
-pub(crate) fn side_by_side<S: Simd, D: Dot<S>, B: SmallBlock>(simd: S, blocks: &[u8]) -> [D::Codes; 2] {
-    match B::CODES {
-        Codes::Four => nibbles_of_blocks::<S, D, B>(simd, blocks, B::START),
-        Codes::Five => {
-            let codes = nibbles_of_blocks::<S, D, B>(simd, blocks, B::START + 4);
-            D::with_fifth_bits(simd, codes, blocks, B::START, B::BYTES)
-        }
-        Codes::Table(values) => {
-            let mut table = [0; 16 * BLOCKS];
-            for (i, value) in table.iter_mut().enumerate() {
-                *value = values[i % 16].cast_unsigned();
-            }
-            let values = D::Codes::from_slice(simd, &table[..16 * D::BLOCKS]);
-            let [first, last] = nibbles_of_blocks::<S, D, B>(simd, blocks, B::START);
-            [values.swizzle_dyn_within_blocks(first), values.swizzle_dyn_within_blocks(last)]
-        }
-        Codes::Eight => {
-            let first = D::side_by_side(simd, blocks, B::START, B::BYTES);
-            [first, D::side_by_side(simd, blocks, B::START + 16, B::BYTES)]
-        }
-    }
-}
-
-/// The lower halves of 16 bytes of each block from `start` on, and their upper halves.
-#[inline(always)]
-fn nibbles_of_blocks<S: Simd, D: Dot<S>, B: SmallBlock>(
-    simd: S,
-    blocks: &[u8],
-    start: usize,
-) -> [D::Codes; 2] {
-    let both = D::side_by_side(simd, blocks, start, B::BYTES);
-    [both & D::Codes::simd_from(simd, 0xF), both >> 4]
 }
 
 /// A [`SmallBlock`] as a [`Block`].
@@ -117,14 +68,52 @@ impl<B: SmallBlock> Block for Small<B> {
     const LARGEST: u8 = B::LARGEST;
 
     #[inline(always)]
-    fn unpack<S: Simd, D: Dot<S>>(simd: S, block: &[u8], output: usize, groups: &mut [Group]) {
-        let (scale, codes) = (f16_at::<S, D>(simd, block, 0), codes::<S, D, B>(simd, block));
-        let offset = match B::OFFSET {
-            Offset::Signed => return groups[0].signed::<S, D>(output, scale, codes),
-            Offset::Minus(power) => -scale * (1 << power) as f32,
-            Offset::Stored => f16_at::<S, D>(simd, block, 2),
-        };
-        groups[0].scale(output, scale, offset);
-        codes.store_slice(&mut groups[0].codes[output]);
+    fn unpack<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
+        simd: S,
+        column: &Column<'_, LANES, BYTES>,
+        groups: &mut [Unpacked<LANES>],
+    ) {
+        let group = &mut groups[0];
+        let [all, next, ..] = column.words::<S, D>(simd, 0);
+        let scales = D::f16_lanes(simd, all);
+        match B::OFFSET {
+            Offset::Minus(power) => group.set::<S, D>(0, scales, scales * -((1 << power) as f32)),
+            Offset::Signed => group.set_signed::<S, D>(0, scales),
+            Offset::Stored => group.set::<S, D>(0, scales, D::f16_lanes(simd, all >> 16)),
+        }
+        match B::CODES {
+            Codes::Four => {
+                for (four, bytes) in column.sixteens::<S, D>(simd, B::START).into_iter().enumerate() {
+                    group.set_codes::<S, D>(four, bytes & 0xF);
+                    group.set_codes::<S, D>(4 + four, bytes >> 4);
+                }
+            }
+            Codes::Five => {
+                let high = if B::START == 4 { next } else { ((all >> 16) & 0xFFFF) | (next << 16) };
+                let high = high.bitcast::<D::Codes>();
+                for (four, bytes) in column.sixteens::<S, D>(simd, B::START + 4).into_iter().enumerate() {
+                    for (half, bytes) in [bytes & 0xF, bytes >> 4].into_iter().enumerate() {
+                        let (byte, bit) = (2 * half + four / 2, 4 * (four % 2));
+                        let (mut indices, mut own) = ([0; 16 * BLOCKS], [0; 16 * BLOCKS]);
+                        for i in 0..16 * BLOCKS {
+                            indices[i] = (i % 16 / 4 * 4 + byte) as u8;
+                            own[i] = 1 << (bit + i % 4);
+                        }
+                        let indices = D::Codes::from_slice(simd, &indices[..4 * LANES]);
+                        let own = D::Codes::from_slice(simd, &own[..4 * LANES]);
+                        let bits = high.swizzle_dyn_within_blocks(indices);
+                        group.set_codes::<S, D>(4 * half + four, D::with_set_bits(simd, bytes, bits, own));
+                    }
+                }
+            }
+            Codes::Eight => {
+                for half in 0..2 {
+                    let codes = column.sixteens::<S, D>(simd, B::START + 16 * half);
+                    for (four, codes) in codes.into_iter().enumerate() {
+                        group.set_signed_codes::<S, D>(4 * half + four, codes);
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! `Q2_K`: codes of two bits. Each 16 entries have a scale and an offset of four bits each, times an f16 for all 256.
-use fearless_simd::{Simd, SimdBase, u8x16, u8x32};
+use std::ops::Range;
 
-use super::{Dot, SuperBlock, SuperScales, at, f16_at, halves, moved, once};
+use fearless_simd::{Simd, SimdBase, SimdInt, u8x16};
+
+use super::{Column, Dot, SuperBlock, SuperScales, Unpacked, at, f16_at, halves, moved, once};
 
 pub(crate) struct Q2K;
 
@@ -9,6 +11,7 @@ impl SuperBlock for Q2K {
     const BYTES: usize = 84;
     const HALF_SCALES: bool = true;
     const LARGEST: u8 = 3;
+    const CODES: Range<usize> = 16..80;
 
     #[inline(always)]
     fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
@@ -22,8 +25,26 @@ impl SuperBlock for Q2K {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(simd: S, block: &[u8], group: usize) -> u8x32<S> {
-        let bytes = u8x32::from_slice(simd, at::<32>(block, 16 + group / 4 * 32));
-        moved(bytes, group % 4 * 2, 2, 0)
+    fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V {
+        moved(part(16 + group / 4 * 32), group % 4 * 2, 2, 0)
+    }
+
+    #[inline(always)]
+    fn unpack_scales<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
+        simd: S,
+        column: &Column<'_, LANES, BYTES>,
+        groups: &mut [Unpacked<LANES>],
+    ) {
+        let bytes = column.words::<S, D>(simd, 0);
+        let all = column.words::<S, D>(simd, Self::BYTES - 16)[3];
+        let (scale, offset) = (D::f16_lanes(simd, all), D::f16_lanes(simd, all >> 16) * -1.0);
+        for (i, group) in groups.iter_mut().enumerate() {
+            for half in 0..2 {
+                let bytes = bytes[i / 2] >> (8 * ((2 * i + half) % 4)) as u32;
+                let (scales, offsets) =
+                    ((bytes & 15).to_float::<D::Floats>(), ((bytes >> 4) & 15).to_float::<D::Floats>());
+                group.set::<S, D>(half, scales * scale, offset * offsets);
+            }
+        }
     }
 }

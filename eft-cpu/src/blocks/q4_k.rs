@@ -1,7 +1,9 @@
 //! `Q4_K`: codes of four bits. Each 32 entries have a scale and an offset of six bits each, times an f16 for all 256.
-use fearless_simd::{Simd, SimdBase, u8x32};
+use std::ops::Range;
 
-use super::{Dot, SuperBlock, SuperScales, at, six_bits};
+use fearless_simd::{Simd, SimdInt};
+
+use super::{Column, Dot, SuperBlock, SuperScales, Unpacked, six_bits, unpack_six_bits};
 
 pub(crate) struct Q4K;
 
@@ -9,6 +11,7 @@ impl SuperBlock for Q4K {
     const BYTES: usize = 144;
     const HALF_SCALES: bool = false;
     const LARGEST: u8 = 15;
+    const CODES: Range<usize> = 16..144;
 
     #[inline(always)]
     fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
@@ -16,9 +19,18 @@ impl SuperBlock for Q4K {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(simd: S, block: &[u8], group: usize) -> u8x32<S> {
+    fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V {
         // The lower halves of 32 bytes, then their upper halves.
-        let bytes = u8x32::from_slice(simd, at::<32>(block, 16 + group / 2 * 32));
+        let bytes = part(16 + group / 2 * 32);
         if group.is_multiple_of(2) { bytes & 0xF } else { bytes >> 4 }
+    }
+
+    #[inline(always)]
+    fn unpack_scales<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
+        simd: S,
+        column: &Column<'_, LANES, BYTES>,
+        groups: &mut [Unpacked<LANES>],
+    ) {
+        unpack_six_bits::<S, D, LANES, BYTES>(simd, column, groups);
     }
 }

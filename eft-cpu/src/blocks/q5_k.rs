@@ -1,7 +1,9 @@
 //! `Q5_K`: codes of five bits. Each 32 entries have a scale and an offset of six bits each, times an f16 for all 256.
-use fearless_simd::{Simd, SimdBase, u8x32};
+use std::ops::Range;
 
-use super::{Dot, SuperBlock, SuperScales, at, moved, six_bits};
+use fearless_simd::{Simd, SimdInt};
+
+use super::{Column, Dot, SuperBlock, SuperScales, Unpacked, moved, six_bits, unpack_six_bits};
 
 pub(crate) struct Q5K;
 
@@ -9,6 +11,7 @@ impl SuperBlock for Q5K {
     const BYTES: usize = 176;
     const HALF_SCALES: bool = false;
     const LARGEST: u8 = 31;
+    const CODES: Range<usize> = 16..176;
 
     #[inline(always)]
     fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
@@ -16,12 +19,20 @@ impl SuperBlock for Q5K {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(simd: S, block: &[u8], group: usize) -> u8x32<S> {
+    fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V {
         // The lower four bits: the lower halves of 32 bytes, then their upper halves. The fifth: a bit of 32 bytes for
         // each group.
-        let high = u8x32::from_slice(simd, at::<32>(block, 16));
-        let low = u8x32::from_slice(simd, at::<32>(block, 48 + group / 2 * 32));
+        let (high, low) = (part(16), part(48 + group / 2 * 32));
         let low = if group.is_multiple_of(2) { low & 0xF } else { low >> 4 };
         low | moved(high, group, 1, 4)
+    }
+
+    #[inline(always)]
+    fn unpack_scales<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
+        simd: S,
+        column: &Column<'_, LANES, BYTES>,
+        groups: &mut [Unpacked<LANES>],
+    ) {
+        unpack_six_bits::<S, D, LANES, BYTES>(simd, column, groups);
     }
 }

@@ -2,11 +2,11 @@
 use std::arch::x86_64::*;
 
 use fearless_simd::{
-    Avx2, Bytes, SimdBase, SimdCombine, SimdInto, SimdSplit, f32x8, i8x32, i16x16, i32x8, u8x16, u8x32, u32x8,
+    Avx2, Bytes, SimdBase, SimdCombine, SimdInto, f32x8, i8x32, i16x16, i32x8, u8x16, u8x32,
 };
 
 use super::prefetch::{prefetch, prefetch_far};
-use super::{Dot, bytes_of};
+use super::{BLOCKS, Dot};
 
 /// Uses the instruction that sums two products of an unsigned and a signed byte in 16 bits.
 #[derive(Debug, Clone, Copy)]
@@ -35,13 +35,67 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
-    fn four_codes(simd: Avx2, codes: [u8; 4]) -> Self::Codes {
-        u32x8::splat(simd, u32::from_le_bytes(codes)).bitcast()
+    fn four_activations(simd: Avx2, activations: [i8; 4]) -> Self::Activations {
+        i32x8::splat(simd, i32::from_le_bytes(activations.map(i8::cast_unsigned))).bitcast()
     }
 
     #[inline(always)]
-    fn repeated(simd: Avx2, activations: &[i8; 32]) -> Self::Activations {
-        i8x32::from_slice(simd, activations)
+    fn sixteens(simd: Avx2, [a, b, ..]: [&[u8; 16]; BLOCKS]) -> Self::Codes {
+        u8x16::from_slice(simd, a).combine(u8x16::from_slice(simd, b))
+    }
+
+    #[inline(always)]
+    fn transposed(simd: Avx2, [a, b, c, d]: [Self::Codes; 4]) -> [Self::Codes; 4] {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(
+                simd: Avx2,
+                a: __m256i,
+                b: __m256i,
+                c: __m256i,
+                d: __m256i,
+            ) -> (__m256i, __m256i, __m256i, __m256i) {
+                let _ = simd;
+                let (ab, ab_last) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+                let (cd, cd_last) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+                (
+                    _mm256_unpacklo_epi64(ab, cd),
+                    _mm256_unpackhi_epi64(ab, cd),
+                    _mm256_unpacklo_epi64(ab_last, cd_last),
+                    _mm256_unpackhi_epi64(ab_last, cd_last),
+                )
+            }
+        );
+        let (a, b, c, d) = kernel(simd, a.into(), b.into(), c.into(), d.into());
+        [a.simd_into(simd), b.simd_into(simd), c.simd_into(simd), d.simd_into(simd)]
+    }
+
+    #[inline(always)]
+    fn f16_lanes(simd: Avx2, bits: Self::Sums) -> Self::Floats {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx2, bits: __m256i) -> __m256 {
+                let _ = simd;
+                let low = _mm256_and_si256(bits, _mm256_set1_epi32(0xFFFF));
+                // Packing keeps the halves of the vector apart.
+                let packed = _mm256_permute4x64_epi64::<0b10_00>(_mm256_packus_epi32(low, low));
+                _mm256_cvtph_ps(_mm256_castsi256_si128(packed))
+            }
+        );
+        kernel(simd, bits.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn with_set_bits(simd: Avx2, codes: Self::Codes, bits: Self::Codes, own: Self::Codes) -> Self::Codes {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx2, codes: __m256i, bits: __m256i, own: __m256i) -> __m256i {
+                let _ = simd;
+                let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, own), own);
+                _mm256_or_si256(codes, _mm256_and_si256(set, _mm256_set1_epi8(16)))
+            }
+        );
+        kernel(simd, codes.into(), bits.into(), own.into()).simd_into(simd)
     }
 
     #[inline(always)]
@@ -57,17 +111,6 @@ impl Dot<Avx2> for Madd {
     #[inline(always)]
     fn folded(_: Avx2, floats: Self::Floats) -> f32x8<Avx2> {
         floats
-    }
-
-    #[inline(always)]
-    fn scales_of_halves(simd: Avx2, scales: &[[f32; 2]]) -> Self::Floats {
-        let [first, last] = scales[0];
-        f32x8::from_slice(simd, &[first, first, first, first, last, last, last, last])
-    }
-
-    #[inline(always)]
-    fn sums_of_groups(_: Avx2, floats: Self::Floats) -> [f32; 2] {
-        [floats.reduce_sum(), 0.0]
     }
 
     #[inline(always)]
@@ -184,60 +227,6 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
-    fn side_by_side(simd: Avx2, blocks: &[u8], start: usize, size: usize) -> Self::Codes {
-        let first = u8x16::from_slice(simd, &bytes_of::<16>(blocks, 0, start, size));
-        first.combine(u8x16::from_slice(simd, &bytes_of::<16>(blocks, 1, start, size)))
-    }
-
-    #[inline(always)]
-    fn with_fifth_bits(
-        simd: Avx2,
-        [first, last]: [Self::Codes; 2],
-        blocks: &[u8],
-        start: usize,
-        size: usize,
-    ) -> [Self::Codes; 2] {
-        let a = Self::fifth_bits(simd, bytes_of(blocks, 0, start, size)).split();
-        let b = Self::fifth_bits(simd, bytes_of(blocks, 1, start, size)).split();
-        [first | a.0.combine(b.0), last | a.1.combine(b.1)]
-    }
-
-    #[inline(always)]
-    fn f16s(simd: Avx2, blocks: &[u8], size: usize) -> Self::Floats {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx2, bits: i32) -> __m256 {
-                let _ = simd;
-                let each = _mm256_set_epi32(1, 1, 1, 1, 0, 0, 0, 0);
-                let numbers = _mm256_castps128_ps256(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
-                _mm256_permutevar8x32_ps(numbers, each)
-            }
-        );
-        let first = u16::from_le_bytes(bytes_of(blocks, 0, 0, size));
-        let last = i16::from_le_bytes(bytes_of(blocks, 1, 0, size));
-        kernel(simd, i32::from(first) | i32::from(last) << 16).simd_into(simd)
-    }
-
-    #[inline(always)]
-    fn f16_pairs(simd: Avx2, blocks: &[u8], size: usize) -> [Self::Floats; 2] {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx2, bits: i64) -> (__m256, __m256) {
-                let _ = simd;
-                let numbers = _mm256_castps128_ps256(_mm_cvtph_ps(_mm_cvtsi64_si128(bits)));
-                (
-                    _mm256_permutevar8x32_ps(numbers, _mm256_set_epi32(2, 2, 2, 2, 0, 0, 0, 0)),
-                    _mm256_permutevar8x32_ps(numbers, _mm256_set_epi32(3, 3, 3, 3, 1, 1, 1, 1)),
-                )
-            }
-        );
-        let first = u32::from_le_bytes(bytes_of(blocks, 0, 0, size));
-        let last = i32::from_le_bytes(bytes_of(blocks, 1, 0, size));
-        let (first, second) = kernel(simd, i64::from(first) | i64::from(last) << 32);
-        [first.simd_into(simd), second.simd_into(simd)]
-    }
-
-    #[inline(always)]
     fn f32_floats(simd: Avx2, bytes: &[u8]) -> Self::Floats {
         u8x32::from_slice(simd, bytes).bitcast()
     }
@@ -260,23 +249,5 @@ impl Dot<Avx2> for Madd {
             }
         );
         kernel(simd, u8x16::from_slice(simd, bytes).into()).simd_into(simd)
-    }
-
-    #[inline(always)]
-    fn fifth_bits(simd: Avx2, bits: [u8; 4]) -> u8x32<Avx2> {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx2, bits: i32) -> __m256i {
-                let _ = simd;
-                // Repeat each byte eight times, and keep a different bit in each copy.
-                let byte =
-                    _mm256_set_epi64x(0x0303_0303_0303_0303, 0x0202_0202_0202_0202, 0x0101_0101_0101_0101, 0);
-                let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), byte);
-                let own = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
-                let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, own), own);
-                _mm256_and_si256(set, _mm256_set1_epi8(16))
-            }
-        );
-        kernel(simd, i32::from_le_bytes(bits)).simd_into(simd)
     }
 }

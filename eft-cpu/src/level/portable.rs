@@ -1,22 +1,14 @@
 //! The operations of processors for which there are no others.
 use fearless_simd::{
-    Bytes, Simd, SimdBase, SimdCombine, SimdInt, SimdSplit, SimdWiden, f32x8, i8x16, i8x32, i16x16, i32x8,
-    u8x16, u8x32, u16x8, u32x8,
+    Bytes, Select, Simd, SimdBase, SimdCombine, SimdInt, SimdSplit, SimdWiden, f32x8, i8x16, i8x32, i16x16,
+    i32x8, u8x16, u8x32, u16x8, u32x4, u32x8,
 };
 
-use super::{Dot, bytes_of};
+use super::{BLOCKS, Dot};
 
 /// Portable operations, for processors without a better implementation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Portable;
-
-/// Converts an f16 of each of two blocks, in four lanes each: see [`bytes_of`].
-#[inline(always)]
-fn f16_of_two<S: Simd>(simd: S, blocks: &[u8], start: usize, size: usize) -> f32x8<S> {
-    let first = <Portable as Dot<S>>::f16_to_f32(simd, bytes_of(blocks, 0, start, size));
-    let last = <Portable as Dot<S>>::f16_to_f32(simd, bytes_of(blocks, 1, start, size));
-    f32x8::from_slice(simd, &[first, first, first, first, last, last, last, last])
-}
 
 impl<S: Simd> Dot<S> for Portable {
     const GROUPS: usize = 1;
@@ -39,13 +31,45 @@ impl<S: Simd> Dot<S> for Portable {
     }
 
     #[inline(always)]
-    fn four_codes(simd: S, codes: [u8; 4]) -> Self::Codes {
-        u32x8::splat(simd, u32::from_le_bytes(codes)).bitcast()
+    fn four_activations(simd: S, activations: [i8; 4]) -> Self::Activations {
+        i32x8::splat(simd, i32::from_le_bytes(activations.map(i8::cast_unsigned))).bitcast()
     }
 
     #[inline(always)]
-    fn repeated(simd: S, activations: &[i8; 32]) -> Self::Activations {
-        i8x32::from_slice(simd, activations)
+    fn sixteens(simd: S, [a, b, ..]: [&[u8; 16]; BLOCKS]) -> Self::Codes {
+        u8x16::from_slice(simd, a).combine(u8x16::from_slice(simd, b))
+    }
+
+    #[inline(always)]
+    fn transposed(simd: S, bytes: [Self::Codes; 4]) -> [Self::Codes; 4] {
+        let mut all = [[u32x4::splat(simd, 0); 4]; 2];
+        for (i, bytes) in bytes.iter().enumerate() {
+            let (first, last) = bytes.bitcast::<u32x8<S>>().split();
+            (all[0][i], all[1][i]) = (first, last);
+        }
+        let [first, last] = all.map(
+            #[inline(always)]
+            |[a, b, c, d]| {
+                let (ac, ac_last) = (a.zip_low(c), a.zip_high(c));
+                let (bd, bd_last) = (b.zip_low(d), b.zip_high(d));
+                [ac.zip_low(bd), ac.zip_high(bd), ac_last.zip_low(bd_last), ac_last.zip_high(bd_last)]
+            },
+        );
+        std::array::from_fn(
+            #[inline(always)]
+            |i| first[i].combine(last[i]).bitcast(),
+        )
+    }
+
+    #[inline(always)]
+    fn f16_lanes(simd: S, bits: Self::Sums) -> Self::Floats {
+        f32x8::from_fn(simd, |i| half::f16::from_bits(bits[i] as u16).to_f32())
+    }
+
+    #[inline(always)]
+    fn with_set_bits(_: S, codes: Self::Codes, bits: Self::Codes, own: Self::Codes) -> Self::Codes {
+        let set = (bits & own).simd_eq(own);
+        set.select(codes | 16, codes)
     }
 
     #[inline(always)]
@@ -61,16 +85,6 @@ impl<S: Simd> Dot<S> for Portable {
     #[inline(always)]
     fn folded(_: S, floats: Self::Floats) -> f32x8<S> {
         floats
-    }
-
-    #[inline(always)]
-    fn scales_of_halves(simd: S, scales: &[[f32; 2]]) -> Self::Floats {
-        f32x8::from_fn(simd, |i| scales[0][i / 4])
-    }
-
-    #[inline(always)]
-    fn sums_of_groups(_: S, floats: Self::Floats) -> [f32; 2] {
-        [floats.reduce_sum(), 0.0]
     }
 
     #[inline(always)]
@@ -119,35 +133,6 @@ impl<S: Simd> Dot<S> for Portable {
     }
 
     #[inline(always)]
-    fn side_by_side(simd: S, blocks: &[u8], start: usize, size: usize) -> Self::Codes {
-        let first = u8x16::from_slice(simd, &bytes_of::<16>(blocks, 0, start, size));
-        first.combine(u8x16::from_slice(simd, &bytes_of::<16>(blocks, 1, start, size)))
-    }
-
-    #[inline(always)]
-    fn with_fifth_bits(
-        simd: S,
-        [first, last]: [Self::Codes; 2],
-        blocks: &[u8],
-        start: usize,
-        size: usize,
-    ) -> [Self::Codes; 2] {
-        let a = <Self as Dot<S>>::fifth_bits(simd, bytes_of(blocks, 0, start, size)).split();
-        let b = <Self as Dot<S>>::fifth_bits(simd, bytes_of(blocks, 1, start, size)).split();
-        [first | a.0.combine(b.0), last | a.1.combine(b.1)]
-    }
-
-    #[inline(always)]
-    fn f16s(simd: S, blocks: &[u8], size: usize) -> Self::Floats {
-        f16_of_two(simd, blocks, 0, size)
-    }
-
-    #[inline(always)]
-    fn f16_pairs(simd: S, blocks: &[u8], size: usize) -> [Self::Floats; 2] {
-        [f16_of_two(simd, blocks, 0, size), f16_of_two(simd, blocks, 2, size)]
-    }
-
-    #[inline(always)]
     fn f32_floats(simd: S, bytes: &[u8]) -> Self::Floats {
         u8x32::from_slice(simd, bytes).bitcast()
     }
@@ -184,28 +169,4 @@ impl<S: Simd> Dot<S> for Portable {
         let numbers = bits.as_chunks().0;
         f32x8::from_fn(simd, |i| Self::f16_to_f32(simd, numbers[i]))
     }
-
-    #[inline(always)]
-    fn fifth_bits(simd: S, bits: [u8; 4]) -> u8x32<S> {
-        let mut spread = [0; 32];
-        for (bits, spread) in bits.iter().zip(spread.chunks_exact_mut(8)) {
-            spread.copy_from_slice(&SPREAD[usize::from(*bits)].to_le_bytes());
-        }
-        u8x32::from_slice(simd, &spread)
-    }
 }
-
-/// For each byte, its eight bits spread over eight bytes of 16 or 0.
-static SPREAD: [u64; 256] = {
-    let mut table = [0; 256];
-    let mut bits = 0;
-    while bits < 256 {
-        let mut i = 0;
-        while i < 8 {
-            table[bits] |= ((bits as u64 >> i) & 1) << (8 * i + 4);
-            i += 1;
-        }
-        bits += 1;
-    }
-    table
-};

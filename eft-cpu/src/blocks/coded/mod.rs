@@ -16,9 +16,9 @@ mod tq1_0;
 mod tq2_0;
 
 use eft_models::Blocks;
-use fearless_simd::{Simd, SimdBase, u8x32};
+use fearless_simd::{Bytes, Simd};
 
-use super::{Block, Dot, Group, take};
+use super::{Block, Column, Dot, Unpacked};
 
 /// Signed codes of 32 entries, with a scale for each half.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,14 +43,18 @@ impl Block for Coded {
     const LARGEST: u8 = 255;
 
     #[inline(always)]
-    fn unpack<S: Simd, D: Dot<S>>(simd: S, mut block: &[u8], output: usize, groups: &mut [Group]) {
-        let scales = [f32::from_le_bytes(*take(&mut block)), f32::from_le_bytes(*take(&mut block))];
-        let codes = u8x32::from_slice(simd, take::<32>(&mut block));
-        let (codes, offset) = if D::SIGNED_BYTES { (codes, 0.0) } else { (codes ^ 0x80, -128.0) };
-        for (half, scale) in scales.into_iter().enumerate() {
-            groups[0].scale_half(output, half, scale, offset * scale);
+    fn unpack<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
+        simd: S,
+        column: &Column<'_, LANES, BYTES>,
+        groups: &mut [Unpacked<LANES>],
+    ) {
+        let [first, last, ..] = column.words::<S, D>(simd, 0);
+        for (half, scales) in [first, last].into_iter().enumerate() {
+            groups[0].set_signed::<S, D>(half, scales.bitcast());
+            for (four, codes) in column.sixteens::<S, D>(simd, 8 + 16 * half).into_iter().enumerate() {
+                groups[0].set_signed_codes::<S, D>(4 * half + four, codes);
+            }
         }
-        codes.store_slice(&mut groups[0].codes[output]);
     }
 }
 
@@ -93,7 +97,15 @@ fn half(bytes: [u8; 2]) -> f32 {
 
 /// Splits the next `N` bytes off a block.
 fn next<'a, const N: usize>(block: &mut &'a [u8]) -> &'a [u8; N] {
-    take(block)
+    const { assert!(N <= 256) };
+    match block.split_first_chunk() {
+        Some((first, rest)) => {
+            *block = rest;
+            first
+        }
+        // Not reached: callers pass blocks of the length of their kind.
+        None => &[0; N],
+    }
 }
 
 /// The number of 16 bits at an index.

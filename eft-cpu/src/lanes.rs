@@ -1,0 +1,202 @@
+//! Products with a lane for each output: the weights of eight or sixteen outputs are unpacked side by side, and multiplied with one row
+//! after another. Four columns of a row are repeated for all lanes, so nothing is added up across lanes.
+use std::ops::Range;
+
+use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, SimdInt};
+
+use super::activations::{QuantisedActivations, QuantisedGroup};
+use super::blocks::{Block, Column, Unpacked};
+use super::level::{Dot, LINE};
+
+/// The number of groups of columns that are unpacked at once. They fit an L1 cache of 32 KB together with the same columns of
+/// some rows.
+const CHUNK: usize = 8;
+
+/// The largest number of rows for which weights are unpacked at once, and the largest size of these rows in bytes: they stay in
+/// the L2 cache, while the weights are read once for each such block of rows.
+const ROWS: usize = 128;
+const ROWS_BYTES: usize = 1 << 19;
+
+/// The number of rows that are multiplied at once. Their sums fit 32 registers, or half of them 16.
+const AT_ONCE: usize = 8;
+
+/// Multiplies all rows with the weights of a range of outputs.
+#[inline(always)]
+pub(super) fn product<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const BYTES: usize>(
+    simd: S,
+    weights: &[u8],
+    x: &QuantisedActivations,
+    outputs: Range<usize>,
+    out: &mut [&mut [f32]],
+) {
+    const { assert!(BYTES == B::BYTES) };
+    let blocks = x.groups / B::GROUPS;
+    let mut tile = [Unpacked::<LANES>::default(); CHUNK];
+    let at_once = if D::MANY_REGISTERS { AT_ONCE } else { AT_ONCE / 2 };
+    let rows = (ROWS_BYTES / size_of_val(x.row(0))).clamp(AT_ONCE, ROWS) / AT_ONCE * AT_ONCE;
+    let mut first_row = 0;
+    for out in out.chunks_mut(rows) {
+        // For each row, its products with the outputs.
+        let mut sums = [[0.0; LANES]; ROWS];
+        let sums = &mut sums[..out.len()];
+        for first in outputs.clone().step_by(LANES) {
+            let count = LANES.min(outputs.end - first);
+            let of_outputs = weights[first * blocks * BYTES..].as_chunks::<BYTES>().0;
+            // The next outputs lie after these. They are asked for in the order in which they lie, not in that in which they are
+            // unpacked.
+            let mut ahead = weights.as_ptr().wrapping_add((first + LANES) * blocks * BYTES);
+            sums.fill([0.0; LANES]);
+            for start in (0..x.groups).step_by(CHUNK) {
+                let tile = &mut tile[..CHUNK.min(x.groups - start)];
+                let chunk = ahead;
+                for (i, to) in tile.chunks_exact_mut(B::GROUPS).enumerate() {
+                    // Where outputs are missing, the last one is computed several times.
+                    let mut lanes = [&[0; BYTES]; LANES];
+                    for (lane, block) in lanes.iter_mut().enumerate() {
+                        *block = &of_outputs[lane.min(count - 1) * blocks + start / B::GROUPS + i];
+                    }
+                    B::unpack::<S, D, LANES, BYTES>(simd, &Column::new(lanes, ahead), to);
+                    ahead = ahead.wrapping_add(LANES * BYTES);
+                }
+                for (i, sums) in sums.chunks_mut(at_once).enumerate() {
+                    let row = first_row + i * at_once;
+                    let asked = if i == 0 { LANES * BYTES / B::GROUPS } else { 0 };
+                    let at = Tile { tile, x, start, row, ahead: chunk.wrapping_add(LINE), asked };
+                    match sums.len() {
+                        1 => tile_sums_of::<S, D, B, LANES, 1>(simd, at, sums),
+                        2 => tile_sums_of::<S, D, B, LANES, 2>(simd, at, sums),
+                        3 => tile_sums_of::<S, D, B, LANES, 3>(simd, at, sums),
+                        5 if D::MANY_REGISTERS => tile_sums_of::<S, D, B, LANES, 5>(simd, at, sums),
+                        6 if D::MANY_REGISTERS => tile_sums_of::<S, D, B, LANES, 6>(simd, at, sums),
+                        7 if D::MANY_REGISTERS => tile_sums_of::<S, D, B, LANES, 7>(simd, at, sums),
+                        8 if D::MANY_REGISTERS => tile_sums_of::<S, D, B, LANES, 8>(simd, at, sums),
+                        _ => tile_sums_of::<S, D, B, LANES, 4>(simd, at, sums),
+                    }
+                }
+            }
+            for (out, sums) in out.iter_mut().zip(&*sums) {
+                out[first - outputs.start..][..count].copy_from_slice(&sums[..count]);
+            }
+        }
+        first_row += out.len();
+    }
+}
+
+/// What one call of [`tile_sums`] multiplies.
+#[derive(Clone, Copy)]
+struct Tile<'a, const LANES: usize> {
+    tile: &'a [Unpacked<LANES>],
+    x: &'a QuantisedActivations,
+    /// The first group of columns.
+    start: usize,
+    /// The first row.
+    row: usize,
+    /// Memory that is asked for meanwhile, and how many bytes of it for each group: every second cache line.
+    ahead: *const u8,
+    asked: usize,
+}
+
+/// Adds the products of a tile with `M` rows to `sums`. Depends on the kind of block only by constants, so that it is compiled once
+/// for similar kinds.
+#[inline(always)]
+fn tile_sums_of<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const M: usize>(
+    simd: S,
+    at: Tile<'_, LANES>,
+    sums: &mut [[f32; LANES]],
+) {
+    match (B::HALF_SCALES, B::LARGEST) {
+        (false, u8::MAX) if !D::ADDS_BYTES => tile_sums::<S, D, LANES, false, 0, M>(simd, at, sums),
+        (true, u8::MAX) if !D::ADDS_BYTES => tile_sums::<S, D, LANES, true, 0, M>(simd, at, sums),
+        (false, 32..=63) if D::NARROW_SUMS => tile_sums::<S, D, LANES, false, 2, M>(simd, at, sums),
+        (true, 32..=63) if D::NARROW_SUMS => tile_sums::<S, D, LANES, true, 2, M>(simd, at, sums),
+        (false, 16..=31) if D::NARROW_SUMS => tile_sums::<S, D, LANES, false, 4, M>(simd, at, sums),
+        (false, _) => tile_sums::<S, D, LANES, false, 8, M>(simd, at, sums),
+        (true, _) => tile_sums::<S, D, LANES, true, 4, M>(simd, at, sums),
+    }
+}
+
+/// See [`tile_sums_of`]. Up to `LIMIT` pairs of products fit in 16 bits, even with the largest codes and activations, which matters only
+/// where sums have 16 bits. With a limit of 0, each product is added up by itself, since codes have eight bits.
+#[inline(always)]
+fn tile_sums<
+    S: Simd,
+    D: Dot<S>,
+    const LANES: usize,
+    const HALF_SCALES: bool,
+    const LIMIT: usize,
+    const M: usize,
+>(
+    simd: S,
+    at: Tile<'_, LANES>,
+    to: &mut [[f32; LANES]],
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let mut rows: [&[QuantisedGroup]; M] = [&[]; M];
+            let mut sums = [D::Floats::simd_from(simd, 0.0); M];
+            for m in 0..M {
+                rows[m] = &at.x.row(at.row + m)[at.start..][..at.tile.len()];
+                sums[m] = D::Floats::from_slice(simd, &to[m]);
+            }
+            let mut ahead = at.ahead;
+            for (i, group) in at.tile.iter().enumerate() {
+                for line in (0..at.asked).step_by(2 * LINE) {
+                    D::prefetch_far(ahead.wrapping_add(line));
+                }
+                ahead = ahead.wrapping_add(at.asked);
+                for half in 0..1 + usize::from(HALF_SCALES) {
+                    let dots = if HALF_SCALES {
+                        dots::<S, D, LANES, LIMIT, M, 4>(simd, group, &rows, i, 4 * half)
+                    } else {
+                        dots::<S, D, LANES, LIMIT, M, 8>(simd, group, &rows, i, 0)
+                    };
+                    let scales = D::Floats::from_slice(simd, &group.scales[half]);
+                    let offsets = D::Floats::from_slice(simd, &group.offsets[half]);
+                    for m in 0..M {
+                        let x = &rows[m][i];
+                        let sum = if HALF_SCALES { x.halves[half] } else { x.sum };
+                        sums[m] = dots[m].to_float::<D::Floats>().mul_add(scales * x.scale, sums[m]);
+                        sums[m] = offsets.mul_add(D::Floats::simd_from(simd, sum), sums[m]);
+                    }
+                }
+            }
+            for m in 0..M {
+                sums[m].store_slice(&mut to[m]);
+            }
+        },
+    );
+}
+
+/// The products of `N` times four columns of a group, from the four of index `from` on, with `M` rows.
+#[inline(always)]
+fn dots<S: Simd, D: Dot<S>, const LANES: usize, const LIMIT: usize, const M: usize, const N: usize>(
+    simd: S,
+    group: &Unpacked<LANES>,
+    rows: &[&[QuantisedGroup]; M],
+    i: usize,
+    from: usize,
+) -> [D::Sums; M] {
+    let mut dots = [D::Sums::simd_from(simd, 0); M];
+    let step = if LIMIT == 0 { 1 } else { LIMIT };
+    for first in (from..from + N).step_by(step) {
+        let mut sums = [D::zero(simd); M];
+        for four in first..first + step {
+            let codes = D::Codes::from_slice(simd, group.codes[four].as_flattened());
+            for m in 0..M {
+                let x = D::four_activations(simd, rows[m][i].codes.as_chunks().0[four]);
+                if LIMIT == 0 {
+                    dots[m] += D::dot_bytes(simd, codes, x);
+                } else {
+                    sums[m] = D::add_products(simd, sums[m], codes, x);
+                }
+            }
+        }
+        if LIMIT > 0 {
+            for m in 0..M {
+                dots[m] += D::summed(simd, sums[m]);
+            }
+        }
+    }
+    dots
+}
