@@ -1,4 +1,6 @@
 //! Runs the operations of `eft_cpu`, which work on slices, on candle tensors in main memory.
+use std::mem;
+
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
 use eft_models::spec::{Activation, AttentionSpec};
 use eft_models::{AttentionInput, Span};
@@ -92,15 +94,25 @@ pub(super) fn attend(
     with(query, |query| {
         with(key, |key| {
             with(value, |value| {
+                let mut caches: Vec<_> = rows.iter_mut().map(Some).collect();
+                let (mut rest, mut done, mut new) = (&mut out[..], 0, Vec::new());
                 for span in spans {
-                    let wide = span.tokens.start * columns..span.tokens.end * columns;
                     let narrow = span.tokens.start * narrow..span.tokens.end * narrow;
-                    let (query, out) = (&query[wide.clone()], &mut out[wide]);
+                    // Spans follow one another.
+                    let (_, of_span) = mem::take(&mut rest).split_at_mut(span.tokens.start * columns - done);
+                    let (out, others) = of_span.split_at_mut(span.tokens.len() * columns);
+                    (rest, done) = (others, span.tokens.end * columns);
                     let (key, value) = (&key[narrow.clone()], &value[narrow]);
-                    ops::attend(query, key, value, span.past, &mut rows[span.row], &heads, out);
+                    let query = &query[span.tokens.start * columns..span.tokens.end * columns];
+                    let Some(cache) = caches[span.row].take() else {
+                        candle_core::bail!("row {} has two spans of new tokens", span.row)
+                    };
+                    new.push(ops::NewTokens { query, key, value, past: span.past, cache, out });
                 }
+                ops::attend(new, &heads);
+                Ok(())
             })
         })
-    })???;
+    })????;
     tensor(out, tokens)
 }

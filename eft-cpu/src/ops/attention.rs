@@ -1,156 +1,38 @@
-//! Attention of new tokens to the KV cache of their row.
+//! The attention of a few queries to the keys and values of one head.
 use std::array;
 use std::ops::Range;
 
 use eft_core::host::math::exp;
-use eft_models::CacheRoom;
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, f32x8};
 
-use super::row_cache::{Memory, Pair};
 use super::stored::Unit;
-use super::{Heads, RowCache, sum_of_each};
-use crate::level::{self, Dot, Kernel};
-use crate::{instructions, shared};
-
-/// The number of multiplications from which attention is split over threads.
-const PARALLEL_THRESHOLD: usize = 1 << 18;
+use super::{Heads, sum_of_each};
+use crate::level::{Dot, Kernel};
 
 /// The number of queries that are computed together, so that keys and values are read once for all of them.
-const TILE: usize = 4;
-
-/// Appends the keys and values of new tokens to the cache of their row, after its first `past` tokens, and computes the
-/// attention of each new token to itself and the tokens before it that are within the window. `query`, `key`, `value`
-/// and `out` have one row for each new token, with the heads side by side.
-///
-/// ```
-/// use eft_cpu::ops::{Heads, RowCache, attend};
-/// use eft_models::spec::Reach;
-///
-/// let (scale, softcap, reach) = (1.0, None, Reach::default());
-/// let mut spec = Heads { heads: 1, kv_heads: 1, head_dim: 2, scale, softcap, reach, sinks: None };
-/// let (mut cache, mut out) = (RowCache::default(), [0.0; 2]);
-/// // A token that attends to itself alone returns its value.
-/// attend(&[1.0, 0.0], &[1.0, 0.0], &[3.0, 4.0], 0, &mut cache, &spec, &mut out);
-/// assert_eq!(out, [3.0, 4.0]);
-/// // A sink with the same logit takes half of the weight.
-/// spec.sinks = Some(&[1.0]);
-/// attend(&[1.0, 0.0], &[1.0, 0.0], &[3.0, 4.0], 0, &mut cache, &spec, &mut out);
-/// assert_eq!(out, [1.5, 2.0]);
-/// ```
-///
-/// # Panics
-/// If a slice does not have the length that `spec` and the number of tokens imply.
-pub fn attend(
-    query: &[f32],
-    key: &[f32],
-    value: &[f32],
-    past: usize,
-    cache: &mut RowCache,
-    spec: &Heads<'_>,
-    out: &mut [f32],
-) {
-    if query.is_empty() {
-        return;
-    }
-    let RowCache { room, memory } = cache;
-    match memory {
-        Memory::F32(memory) => attend_in(query, [key, value], past, memory, room, spec, out),
-        Memory::F16(memory) => attend_in(query, [key, value], past, memory, room, spec, out),
-        Memory::Q8(memory) => attend_in(query, [key, value], past, memory, room, spec, out),
-    }
-}
-
-/// See [`attend`]: with keys and values in one of the types.
-fn attend_in<U: Unit>(
-    query: &[f32],
-    [key, value]: [&[f32]; 2],
-    past: usize,
-    memory: &mut Pair<U>,
-    room: &mut CacheRoom,
-    spec: &Heads<'_>,
-    out: &mut [f32],
-) {
-    memory.append(room, past, key, value, spec);
-    let (memory, room) = (&*memory, &*room);
-    let (width, columns, group) = (spec.head_dim, spec.heads * spec.head_dim, spec.heads / spec.kv_heads);
-    let tokens = query.len() / columns;
-    let mut by_head = Vec::new();
-    // The queries of a key-value head side by side, token by token.
-    let results: &mut [f32] = if tokens == 1 {
-        &mut *out
-    } else {
-        by_head.resize(out.len(), 0.0);
-        &mut by_head
-    };
-    let tiles = results.chunks_exact_mut(tokens * group * width).enumerate().flat_map(|(kv_head, out)| {
-        let tiles = out.chunks_mut(TILE * width).enumerate();
-        tiles.map(move |(tile, out)| (kv_head, tile * TILE, out))
-    });
-    // As wide as keys and values are in the cache.
-    let padded = width.next_multiple_of(U::ENTRIES);
-    let mut wide = Vec::new();
-    let query = if padded == width {
-        query
-    } else {
-        wide.resize(query.len() / width * padded, 0.0);
-        for (wide, query) in wide.chunks_exact_mut(padded).zip(query.chunks_exact(width)) {
-            wide[..width].copy_from_slice(query);
-        }
-        &wide[..]
-    };
-    let level = instructions::current();
-    let attend = |scratch: &mut Vec<f32>, (kv_head, start, out): (usize, usize, &mut [f32])| {
-        let count = out.len() / width;
-        let queries: [Query<'_>; TILE] = array::from_fn(|i| {
-            let index = start + i.min(count - 1);
-            let (token, head) = (index / group, kv_head * group + index % group);
-            let seen = spec.reach.first(past + token)..past + token + 1;
-            let sink = spec.sinks.map_or(f32::NEG_INFINITY, |sinks| sinks[head]);
-            Query { query: &query[(token * spec.heads + head) * padded..][..padded], seen, sink }
-        });
-        // Later tokens see later positions.
-        let first = queries[0].seen.start;
-        let (keys, values) = memory.seen(room, kv_head, first..queries[count - 1].seen.end, width);
-        let attention = Attention { queries: &queries[..count], keys, values, first, spec, scratch, out };
-        level::run_at(level, attention);
-    };
-    if shared::pays(tokens * columns * (past + tokens), PARALLEL_THRESHOLD) {
-        shared::for_each_with(tiles.collect(), Vec::new, attend);
-    } else {
-        let mut scratch = Vec::new();
-        tiles.for_each(|tile| attend(&mut scratch, tile));
-    }
-    if tokens > 1 {
-        for (token, out) in out.chunks_exact_mut(columns).enumerate() {
-            for (kv_head, out) in out.chunks_exact_mut(group * width).enumerate() {
-                let start = (kv_head * tokens + token) * group * width;
-                out.copy_from_slice(&by_head[start..start + group * width]);
-            }
-        }
-    }
-}
+pub(super) const TILE: usize = 4;
 
 /// One head of one new token.
-struct Query<'a> {
+pub(super) struct Query<'a> {
     /// As wide as keys are in the cache: their missing columns are 0.
-    query: &'a [f32],
+    pub(super) query: &'a [f32],
     /// The positions that it attends to.
-    seen: Range<usize>,
+    pub(super) seen: Range<usize>,
     /// The logit of its head's sink; −∞ without one.
-    sink: f32,
+    pub(super) sink: f32,
 }
 
 /// The attention of one to [`TILE`] queries to the keys and values of one head, of the positions from `first` on.
 /// What all queries see is read once for all of them. Each result equals, to the last bit, that of the query alone.
-struct Attention<'a, 'b, U> {
-    queries: &'a [Query<'b>],
-    keys: &'a [U],
-    values: &'a [U],
-    first: usize,
-    spec: &'a Heads<'a>,
-    scratch: &'a mut Vec<f32>,
+pub(super) struct Attention<'a, 'b, U> {
+    pub(super) queries: &'a [Query<'b>],
+    pub(super) keys: &'a [U],
+    pub(super) values: &'a [U],
+    pub(super) first: usize,
+    pub(super) spec: &'a Heads<'a>,
+    pub(super) scratch: &'a mut Vec<f32>,
     /// A row for each query, as wide as a head.
-    out: &'a mut [f32],
+    pub(super) out: &'a mut [f32],
 }
 
 impl<U: Unit> Kernel for Attention<'_, '_, U> {

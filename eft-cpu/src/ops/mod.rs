@@ -1,4 +1,5 @@
 //! The operations between matrix products, on rows in main memory.
+mod attend;
 mod attention;
 mod gate;
 mod heads;
@@ -7,7 +8,7 @@ mod rope;
 mod row_cache;
 mod stored;
 
-pub use attention::attend;
+pub use attend::{NewTokens, attend};
 pub use gate::gated;
 pub use heads::Heads;
 pub use norm::rms_norm;

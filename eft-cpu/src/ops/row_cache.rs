@@ -59,6 +59,25 @@ impl RowCache {
         self.room.capacity()
     }
 
+    /// Writes the keys and values of new tokens after the first `past` ones.
+    pub(super) fn append(&mut self, past: usize, keys: &[f32], values: &[f32], spec: &Heads<'_>) {
+        let Self { room, memory } = self;
+        match memory {
+            Memory::F32(memory) => memory.append(room, past, keys, values, spec),
+            Memory::F16(memory) => memory.append(room, past, keys, values, spec),
+            Memory::Q8(memory) => memory.append(room, past, keys, values, spec),
+        }
+    }
+
+    /// Keys and values are as wide as a multiple of this number of entries.
+    pub(super) fn entries(&self) -> usize {
+        match self.memory {
+            Memory::F32(_) => F32::ENTRIES,
+            Memory::F16(_) => F16::ENTRIES,
+            Memory::Q8(_) => Q8::ENTRIES,
+        }
+    }
+
     /// Copies tokens of another cache of the same layer to the same places of this one, which holds those before them. Returns
     /// `false`, without a change, if there are none, if the two caches keep numbers of different types, if the other one does
     /// not hold these tokens, or if this one has forgotten those before them.
@@ -115,14 +134,7 @@ impl<U: Unit> Pair<U> {
 
     /// Writes the keys and values of new tokens (tokens × key heads × head width) after the first `past` tokens. Tokens
     /// that the cache held after those are overwritten.
-    pub(super) fn append(
-        &mut self,
-        room: &mut CacheRoom,
-        past: usize,
-        keys: &[f32],
-        values: &[f32],
-        spec: &Heads<'_>,
-    ) {
+    fn append(&mut self, room: &mut CacheRoom, past: usize, keys: &[f32], values: &[f32], spec: &Heads<'_>) {
         let (heads, width) = (spec.kv_heads, spec.head_dim);
         let units = Self::units(width);
         self.heads = heads;

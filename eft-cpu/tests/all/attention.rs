@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use eft_cpu::Instructions;
-use eft_cpu::ops::{CacheType, Heads, RowCache, attend};
+use eft_cpu::ops::{CacheType, Heads, NewTokens, RowCache, attend};
 use eft_models::spec::Reach;
 use proptest::prelude::*;
 
@@ -38,7 +38,8 @@ impl Row<'_> {
             let at = |width: usize| tokens.start * width..tokens.end * width;
             let (query, out) = (&queries[at(width)], &mut out[at(width)]);
             let (key, value) = (&keys[at(of_keys)], &values[at(of_keys)]);
-            attend(query, key, value, tokens.start, &mut cache, spec, out);
+            let new = NewTokens { query, key, value, past: tokens.start, cache: &mut cache, out };
+            attend(vec![new], spec);
         }
         out
     }
@@ -57,7 +58,9 @@ impl Row<'_> {
                 let key = token * of_keys + self.key_head(head) * spec.head_dim;
                 let key = key..key + spec.head_dim;
                 let (query, out) = (&queries[at.clone()], &mut out[at]);
-                attend(query, &keys[key.clone()], &values[key], token, &mut cache, &alone, out);
+                let (value, key) = (&values[key.clone()], &keys[key]);
+                let new = NewTokens { query, key, value, past: token, cache: &mut cache, out };
+                attend(vec![new], &alone);
             }
         }
         out
@@ -99,7 +102,9 @@ fn rounded(kind: CacheType, entries: &[f32], width: usize) -> Vec<f32> {
     let mut out = vec![0.0; entries.len()];
     for (entries, out) in entries.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
         let zero = vec![0.0; width];
-        attend(&zero, &zero, entries, 0, &mut RowCache::new(None, kind), &spec, out);
+        let mut cache = RowCache::new(None, kind);
+        let (query, key, value, cache) = (&zero[..], &zero[..], entries, &mut cache);
+        attend(vec![NewTokens { query, key, value, past: 0, cache, out }], &spec);
     }
     out
 }
@@ -115,6 +120,39 @@ fn entries_that_a_smaller_cache_cannot_keep() {
 }
 
 #[test]
+fn rows_that_attend_together_give_what_each_gives_alone() {
+    let (scale, softcap, reach) = (0.5, None, Reach::default());
+    let spec = Heads { heads: 4, kv_heads: 2, head_dim: 24, scale, softcap, reach, sinks: None };
+    let numbers: Vec<f32> = (0..96 * 200).map(|i| (i as f32 * 0.7).sin()).collect();
+    // Rows of different lengths, fed one token or several: together enough to be split over threads.
+    let rows = [(150, 1), (3, 2), (190, 7), (0, 1), (120, 1)];
+    for kind in CacheType::ALL {
+        let feed = |cache: &mut RowCache, past: usize, tokens: usize, out: &mut [f32]| {
+            let at = |width: usize| past * width..(past + tokens) * width;
+            let (query, key) = (&numbers[at(96)], &numbers[at(48)]);
+            attend(vec![NewTokens { query, key, value: key, past, cache, out }], &spec);
+        };
+        let (mut caches, mut alone) = (Vec::new(), Vec::new());
+        for (past, tokens) in rows {
+            let mut cache = RowCache::new(None, kind);
+            feed(&mut cache, 0, past, &mut vec![0.0; 96 * past]);
+            let mut out = vec![0.0; 96 * tokens];
+            feed(&mut cache.clone(), past, tokens, &mut out);
+            caches.push(cache);
+            alone.push(out);
+        }
+        let mut together: Vec<_> = alone.iter().map(|out| vec![0.0; out.len()]).collect();
+        let new = caches.iter_mut().zip(rows).zip(&mut together).map(|((cache, (past, tokens)), out)| {
+            let at = |width: usize| past * width..(past + tokens) * width;
+            let (query, key) = (&numbers[at(96)], &numbers[at(48)]);
+            NewTokens { query, key, value: key, past, cache, out }
+        });
+        attend(new.collect(), &spec);
+        assert_eq!(together, alone, "{kind:?}");
+    }
+}
+
+#[test]
 fn a_cache_takes_tokens_from_another() {
     let (scale, softcap, reach) = (0.5, None, Reach::default());
     let spec = Heads { heads: 2, kv_heads: 2, head_dim: 4, scale, softcap, reach, sinks: None };
@@ -122,7 +160,8 @@ fn a_cache_takes_tokens_from_another() {
     let feed = |cache: &mut RowCache, tokens: Range<usize>| {
         let new = &numbers[8 * tokens.start..8 * tokens.end];
         let mut out = vec![0.0; new.len()];
-        attend(new, new, new, tokens.start, cache, &spec, &mut out);
+        let (past, out_of) = (tokens.start, &mut out[..]);
+        attend(vec![NewTokens { query: new, key: new, value: new, past, cache, out: out_of }], &spec);
         out
     };
     for kind in CacheType::ALL {

@@ -1,5 +1,5 @@
 //! The choice of vector instructions.
-use eft_cpu::ops::{Heads, RowCache, attend};
+use eft_cpu::ops::{Heads, NewTokens, RowCache, attend};
 use eft_cpu::{Instructions, Matrix, products};
 use eft_models::spec::Reach;
 use eft_models::{Blocks, Dtype, RawTensor};
@@ -23,7 +23,8 @@ fn results(plain: &Matrix, quantised: &Matrix) -> [Vec<f32>; 3] {
         sinks: None,
     };
     let mut attention = vec![0.0; x.len()];
-    attend(&x, &x, &x, 0, &mut RowCache::default(), &spec, &mut attention);
+    let (query, key, value, cache) = (&x[..], &x[..], &x[..], &mut RowCache::default());
+    attend(vec![NewTokens { query, key, value, past: 0, cache, out: &mut attention }], &spec);
     let [mut plain, mut quantised] = [products(&x, &[plain]), products(&x, &[quantised])];
     [plain.remove(0), quantised.remove(0), attention]
 }
