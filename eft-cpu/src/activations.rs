@@ -1,5 +1,5 @@
 //! Activations quantised to 8 bits, for products with quantised weights.
-use fearless_simd::{Simd, SimdBase, SimdFloat, f32x8};
+use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, f32x8, i32x8};
 
 use super::level::{self, Dot, Kernel};
 use super::{instructions, shared};
@@ -54,6 +54,9 @@ impl QuantisedActivations {
     }
 }
 
+/// Rounds to an integer when it is added: 1.5·2²³.
+const ROUNDING: f32 = 12_582_912.0;
+
 struct Quantise<'a> {
     x: &'a [f32],
     to: &'a mut [QuantisedGroup],
@@ -75,18 +78,23 @@ impl Kernel for Quantise<'_> {
             let largest = largest.reduce_max();
             to.scale = largest / 127.0 + non_finite.reduce_sum();
             let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-            let mut sums = [0; 2];
-            for (i, (x, codes)) in
-                x.as_chunks::<16>().0.iter().zip(to.codes.as_chunks_mut::<16>().0).enumerate()
-            {
-                for (x, code) in x.iter().zip(codes) {
-                    // Adding 1.5·2²³ leaves the nearest integer, which is within ±127, in the low bits.
-                    let rounded = (x * inverse + 12_582_912.0).to_bits() as i8;
-                    *code = rounded;
-                    sums[i] += i32::from(rounded);
-                }
+            let mut rounded = [0; GROUP];
+            for (x, rounded) in x.as_chunks::<8>().0.iter().zip(rounded.as_chunks_mut::<8>().0) {
+                // Adding 1.5·2²³ leaves the nearest integer, which is within ±127, in the low bits.
+                let bits = (f32x8::from_slice(simd, x) * inverse + ROUNDING).bitcast::<i32x8<S>>();
+                (bits - ROUNDING.to_bits().cast_signed()).store_slice(rounded);
             }
-            to.halves = sums.map(|sum| to.scale * sum as f32);
+            for (code, rounded) in to.codes.iter_mut().zip(&rounded) {
+                *code = *rounded as i8;
+            }
+            let mut sums = [0; 2];
+            for (sum, rounded) in sums.iter_mut().zip(rounded.as_chunks::<16>().0) {
+                *sum = rounded.iter().sum();
+            }
+            to.halves = sums.map(
+                #[inline(always)]
+                |sum: i32| to.scale * sum as f32,
+            );
             to.sum = to.scale * (sums[0] + sums[1]) as f32;
         }
     }

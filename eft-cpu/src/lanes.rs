@@ -49,13 +49,20 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const BY
             for start in (0..x.groups).step_by(CHUNK) {
                 let tile = &mut tile[..CHUNK.min(x.groups - start)];
                 let chunk = ahead;
-                for (i, to) in tile.chunks_exact_mut(B::GROUPS).enumerate() {
-                    // Where outputs are missing, the last one is computed several times.
-                    let mut lanes = [&[0; BYTES]; LANES];
-                    for (lane, block) in lanes.iter_mut().enumerate() {
-                        *block = &of_outputs[lane.min(count - 1) * blocks + start / B::GROUPS + i];
+                let of_tile = tile.len() / B::GROUPS;
+                // Where outputs are missing, the last one is computed several times.
+                let mut lanes: [&[[u8; BYTES]]; LANES] = [&[]; LANES];
+                for (lane, of_lane) in lanes.iter_mut().enumerate() {
+                    let first = lane.min(count - 1) * blocks + start / B::GROUPS;
+                    *of_lane = &of_outputs[first..][..of_tile];
+                }
+                for i in 0..of_tile {
+                    let mut of_lanes = [&[0; BYTES]; LANES];
+                    for (block, of_lane) in of_lanes.iter_mut().zip(&lanes) {
+                        *block = &of_lane[i];
                     }
-                    B::unpack::<S, D, LANES, BYTES>(simd, &Column::new(lanes, ahead), to);
+                    let to = &mut tile[i * B::GROUPS..][..B::GROUPS];
+                    B::unpack::<S, D, LANES, BYTES>(simd, &Column::new(of_lanes, ahead), to);
                     ahead = ahead.wrapping_add(LANES * BYTES);
                 }
                 for (i, sums) in sums.chunks_mut(at_once).enumerate() {
