@@ -45,10 +45,6 @@ impl QuantisedActivations {
         Self { groups, rows }
     }
 
-    pub(super) fn rows(&self) -> usize {
-        self.rows.len() / self.groups
-    }
-
     pub(super) fn row(&self, row: usize) -> &[QuantisedGroup] {
         &self.rows[row * self.groups..(row + 1) * self.groups]
     }
@@ -87,9 +83,12 @@ impl Kernel for Quantise<'_> {
             for (code, rounded) in to.codes.iter_mut().zip(&rounded) {
                 *code = *rounded as i8;
             }
+            // Codes are added up, not the rounded numbers, since what NaN and ∞ leave could overflow.
             let mut sums = [0; 2];
-            for (sum, rounded) in sums.iter_mut().zip(rounded.as_chunks::<16>().0) {
-                *sum = rounded.iter().sum();
+            for (sum, codes) in sums.iter_mut().zip(to.codes.as_chunks::<16>().0) {
+                for code in codes {
+                    *sum += i32::from(*code);
+                }
             }
             to.halves = sums.map(
                 #[inline(always)]

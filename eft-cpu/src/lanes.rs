@@ -1,5 +1,7 @@
 //! Products with a lane for each output: the weights of eight or sixteen outputs are unpacked side by side, and multiplied with one row
 //! after another. Four columns of a row are repeated for all lanes, so nothing is added up across lanes.
+//!
+//! The products of a row do not depend, to the last bit, on how many rows are multiplied at once.
 use std::ops::Range;
 
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, SimdInt};
@@ -17,7 +19,7 @@ const CHUNK: usize = 8;
 const ROWS: usize = 128;
 const ROWS_BYTES: usize = 1 << 19;
 
-/// The number of rows that are multiplied at once. Their sums fit 32 registers, or half of them 16.
+/// The number of rows that are multiplied at once. The sums of all fit 32 registers, those of half of them fit 16.
 const AT_ONCE: usize = 8;
 
 /// Multiplies all rows with the weights of a range of outputs.
@@ -33,12 +35,15 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const BY
     let blocks = x.groups / B::GROUPS;
     let mut tile = [Unpacked::<LANES>::default(); CHUNK];
     let at_once = if D::MANY_REGISTERS { AT_ONCE } else { AT_ONCE / 2 };
-    let rows = (ROWS_BYTES / size_of_val(x.row(0))).clamp(AT_ONCE, ROWS) / AT_ONCE * AT_ONCE;
+    let rows =
+        (ROWS_BYTES / (x.groups * size_of::<QuantisedGroup>())).clamp(AT_ONCE, ROWS) / AT_ONCE * AT_ONCE;
     let mut first_row = 0;
     for out in out.chunks_mut(rows) {
         // For each row, its products with the outputs.
         let mut sums = [[0.0; LANES]; ROWS];
         let sums = &mut sums[..out.len()];
+        // With several rows, a half of the memory is asked for while they are multiplied.
+        let all = out.len() <= 2;
         for first in outputs.clone().step_by(LANES) {
             let count = LANES.min(outputs.end - first);
             let of_outputs = weights[first * blocks * BYTES..].as_chunks::<BYTES>().0;
@@ -62,12 +67,12 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const BY
                         *block = &of_lane[i];
                     }
                     let to = &mut tile[i * B::GROUPS..][..B::GROUPS];
-                    B::unpack::<S, D, LANES, BYTES>(simd, &Column::new(of_lanes, ahead), to);
+                    B::unpack::<S, D, LANES, BYTES>(simd, &Column::new(of_lanes, ahead, all), to);
                     ahead = ahead.wrapping_add(LANES * BYTES);
                 }
                 for (i, sums) in sums.chunks_mut(at_once).enumerate() {
                     let row = first_row + i * at_once;
-                    let asked = if i == 0 { LANES * BYTES / B::GROUPS } else { 0 };
+                    let asked = if i == 0 && !all { LANES * BYTES / B::GROUPS } else { 0 };
                     let at = Tile { tile, x, start, row, ahead: chunk.wrapping_add(LINE), asked };
                     match sums.len() {
                         1 => tile_sums_of::<S, D, B, LANES, 1>(simd, at, sums),
@@ -98,7 +103,8 @@ struct Tile<'a, const LANES: usize> {
     start: usize,
     /// The first row.
     row: usize,
-    /// Memory that is asked for meanwhile, and how many bytes of it for each group: every second cache line.
+    /// Memory that is asked for meanwhile, and how many bytes of it for each group: every second cache line. The others were asked for
+    /// while the tile was unpacked, so that requests are spread evenly.
     ahead: *const u8,
     asked: usize,
 }
@@ -111,6 +117,7 @@ fn tile_sums_of<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const M: usize
     at: Tile<'_, LANES>,
     sums: &mut [[f32; LANES]],
 ) {
+    const { assert!(B::LARGEST < 64 || B::LARGEST == u8::MAX, "there is no limit for such codes") };
     match (B::HALF_SCALES, B::LARGEST) {
         (false, u8::MAX) if !D::ADDS_BYTES => tile_sums::<S, D, LANES, false, 0, M>(simd, at, sums),
         (true, u8::MAX) if !D::ADDS_BYTES => tile_sums::<S, D, LANES, true, 0, M>(simd, at, sums),

@@ -1,5 +1,5 @@
 //! Computations that are compiled for several sets of vector instructions, and the operations that differ between these.
-use fearless_simd::{Level, Simd, SimdCvtFloat, SimdFloat, SimdInt, f32x8, i16x16, u8x32};
+use fearless_simd::{Level, Simd, SimdCvtFloat, SimdFloat, SimdInt, f32x8};
 
 use super::instructions;
 use portable::Portable;
@@ -48,41 +48,23 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// 32 activations for each group.
     type Activations: SimdInt<S, Element = i8>;
 
-    /// 16 scales for each group.
-    type Scales: SimdInt<S, Element = i16>;
-
     /// Sums of products, not yet added up to [`Sums`](Self::Sums).
     type Unsummed: Copy;
 
-    /// Makes a vector of the codes of two groups, eight of the first, eight of the second, and so on; of the first one alone if there
-    /// is one in a vector.
-    fn interleaved(simd: S, first: u8x32<S>, second: u8x32<S>) -> Self::Codes;
-
-    /// `scales` has the scale of each group twice, or eight times if there is one group in a vector. Repeats it for the lanes with that
-    /// group's sums, in the order of [`interleaved`](Self::interleaved).
-    fn interleaved_scales(simd: S, scales: &[f32]) -> Self::Floats;
-
-    /// Repeats four activations for each lane.
+    /// Repeats four activations in each lane of 32 bits.
     fn four_activations(simd: S, activations: [i8; 4]) -> Self::Activations;
 
-    /// Makes a vector of several times 16 bytes: of as many as fit it.
+    /// Joins pieces of 16 bytes: the first two if a vector has 32 bytes, otherwise all four.
     fn sixteens(simd: S, bytes: [&[u8; 16]; BLOCKS]) -> Self::Codes;
 
-    /// Takes four bytes from each of four vectors in turn, within each 16 bytes: the first vector of the result has the first four bytes of
-    /// each, the second the next four, and so on.
+    /// Transposes 4×4 numbers of 32 bits within each 16 bytes: vector `i` of the result has number `i` of each of the four.
     fn transposed(simd: S, bytes: [Self::Codes; 4]) -> [Self::Codes; 4];
 
     /// Converts the f16 in the lower 16 bits of each lane.
     fn f16_lanes(simd: S, bits: Self::Sums) -> Self::Floats;
 
-    /// Adds 16 to the codes for which `bits` has a bit of `own`.
+    /// Adds 16 to each code, which is below 16, whose byte of `bits` has the bit that is set in its byte of `own`.
     fn with_set_bits(simd: S, codes: Self::Codes, bits: Self::Codes, own: Self::Codes) -> Self::Codes;
-
-    /// Repeats the first eight of 16 scales for the first half of a vector, and the last eight for its last half.
-    fn repeated_scales(simd: S, scales: i16x16<S>) -> Self::Scales;
-
-    /// Makes a vector of the floats of its first group, and zeros.
-    fn first_group(simd: S, floats: f32x8<S>) -> Self::Floats;
 
     /// Adds the groups of a vector.
     fn folded(simd: S, floats: Self::Floats) -> f32x8<S>;
@@ -90,7 +72,7 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Sums of no products.
     fn zero(simd: S) -> Self::Unsummed;
 
-    /// Adds the products of codes of less than seven bits with activations.
+    /// Adds the products of codes of less than seven bits with activations, or of eight bits where [`ADDS_BYTES`](Self::ADDS_BYTES).
     fn add_products(
         simd: S,
         sum: Self::Unsummed,
@@ -104,15 +86,6 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// The products of codes of up to eight bits with activations.
     fn dot_bytes(simd: S, codes: Self::Codes, activations: Self::Activations) -> Self::Sums;
 
-    /// The products of codes of less than seven bits with activations. Two products in succession are added, and multiplied with one
-    /// scale. The scales of four products must be equal.
-    fn dot_scaled(
-        simd: S,
-        codes: Self::Codes,
-        activations: Self::Activations,
-        scales: Self::Scales,
-    ) -> Self::Sums;
-
     /// Reads as many little-endian f32 as a vector of floats has lanes.
     fn f32_floats(simd: S, bytes: &[u8]) -> Self::Floats;
 
@@ -125,16 +98,10 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// The same with bytes, which are signed integers.
     fn i8_floats(simd: S, codes: &[u8]) -> Self::Floats;
 
-    /// Asks for memory that will be read soon. Any address is allowed.
-    #[inline(always)]
-    fn prefetch(_: *const u8) {}
-
-    /// The same for memory that will be read later: it goes to the L2 cache, so that it does not displace what is read meanwhile.
+    /// Asks for memory that will be read later: it goes to the L2 cache, so that it does not displace what is read meanwhile. Any
+    /// address is allowed.
     #[inline(always)]
     fn prefetch_far(_: *const u8) {}
-
-    /// Converts one little-endian f16 to f32.
-    fn f16_to_f32(simd: S, bits: [u8; 2]) -> f32;
 
     /// Converts eight little-endian f16 to f32.
     fn f16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S>;
@@ -148,18 +115,8 @@ pub(super) fn run(kernel: impl Kernel) {
 /// The size of a cache line in bytes.
 pub(super) const LINE: usize = 64;
 
-/// The largest number of times that 16 bytes fit a vector.
+/// The number of pieces of 16 bytes in the widest vector.
 pub(super) const BLOCKS: usize = 4;
-
-/// Returns [`Dot::GROUPS`] of these instructions.
-pub(super) fn groups(level: Level) -> usize {
-    #[cfg(target_arch = "x86_64")]
-    if level.as_avx512().is_some() {
-        return 2;
-    }
-    let _ = level;
-    1
-}
 
 /// Runs a kernel with the instructions of `level`.
 pub(super) fn run_at(level: Level, kernel: impl Kernel) {

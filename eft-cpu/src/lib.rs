@@ -31,7 +31,6 @@ mod instructions;
 mod lanes;
 mod level;
 mod matrix;
-mod one_row;
 pub mod ops;
 mod packed;
 mod plain;

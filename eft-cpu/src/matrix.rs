@@ -5,6 +5,7 @@ use bytes::Bytes;
 use eft_models::{Dtype, RawTensor};
 use fearless_simd::Level;
 
+use super::activations::QuantisedActivations;
 use super::{instructions, level, packed, plain, shared};
 
 /// The number of multiplications from which a product is split over threads, and of products from which they are reordered on
@@ -128,11 +129,8 @@ pub fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     assert!(matrices.iter().all(|m| m.columns == columns), "matrices of different numbers of columns");
     let rows = x.len() / columns;
     let mut outs: Vec<_> = matrices.iter().map(|m| vec![0.0; rows * m.outputs]).collect();
-    let kinds = matrices.iter().filter_map(|m| match m.dtype {
-        Dtype::Quantised(kind) => Some(kind),
-        Dtype::F32 | Dtype::F16 | Dtype::BF16 => None,
-    });
-    let quantised = kinds.clone().next().map(|_| packed::Input::new(x, columns, kinds));
+    let is_quantised = matrices.iter().any(|m| matches!(m.dtype, Dtype::Quantised(_)));
+    let quantised = is_quantised.then(|| QuantisedActivations::new(x, columns));
     let input = Input { x, quantised: quantised.as_ref(), columns, level: instructions::current() };
 
     let work: usize = matrices.iter().map(|m| rows * m.outputs * columns).sum();
@@ -160,7 +158,7 @@ fn in_order(matrices: &[&Matrix], mut products: Vec<Vec<f32>>) -> Vec<Vec<f32>> 
 /// The activations, with their quantised form if a matrix is quantised, and the instructions to multiply them with.
 struct Input<'a> {
     x: &'a [f32],
-    quantised: Option<&'a packed::Input>,
+    quantised: Option<&'a QuantisedActivations>,
     columns: usize,
     level: Level,
 }

@@ -9,66 +9,65 @@ use super::blocks::{
     Block, Coded, Column, IQ4NL, IQ4XS, MXFP4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Small,
     Unpacked,
 };
-use super::level::{self, Dot, Kernel};
-use super::one_row::{self, Super};
-use super::{instructions, lanes};
+use super::lanes;
+use super::level::{Dot, Kernel};
 
-/// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind: the second
-/// expression for kinds of super-blocks, the first for all others. All kinds that are unpacked to [`Coded`] blocks before share one.
+/// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind. All kinds that are unpacked to
+/// [`Coded`] blocks before share one.
 macro_rules! for_kind {
-    ($kind:expr, $block:ident => $other:expr, $of_256:expr) => {
+    ($kind:expr, $block:ident => $code:expr) => {
         match $kind {
             Blocks::Q4_0 => {
                 type $block = Small<Q4_0>;
-                $other
+                $code
             }
             Blocks::Q4_1 => {
                 type $block = Small<Q4_1>;
-                $other
+                $code
             }
             Blocks::Q5_0 => {
                 type $block = Small<Q5_0>;
-                $other
+                $code
             }
             Blocks::Q5_1 => {
                 type $block = Small<Q5_1>;
-                $other
+                $code
             }
             Blocks::Q8_0 => {
                 type $block = Small<Q8_0>;
-                $other
+                $code
             }
             Blocks::Q2K => {
                 type $block = Q2K;
-                $of_256
+                $code
             }
             Blocks::Q3K => {
                 type $block = Q3K;
-                $of_256
+                $code
             }
             Blocks::Q4K => {
                 type $block = Q4K;
-                $of_256
+                $code
             }
             Blocks::Q5K => {
                 type $block = Q5K;
-                $of_256
+                $code
             }
             Blocks::Q6K => {
                 type $block = Q6K;
-                $of_256
+                $code
             }
             Blocks::IQ4NL => {
                 type $block = IQ4NL;
-                $other
+                $code
             }
             Blocks::IQ4XS => {
                 type $block = IQ4XS;
-                $other
+                $code
             }
             Blocks::MXFP4 => {
                 type $block = MXFP4;
-                $other
+                $code
             }
             Blocks::IQ1S
             | Blocks::IQ1M
@@ -80,7 +79,7 @@ macro_rules! for_kind {
             | Blocks::TQ1_0
             | Blocks::TQ2_0 => {
                 type $block = Coded;
-                $other
+                $code
             }
         }
     };
@@ -102,40 +101,11 @@ macro_rules! in_lanes {
 /// The number of outputs that are unpacked to [`Coded`] blocks at once.
 const UNPACKED: usize = 16;
 
-/// One row for blocks of 256 entries, for vectors of eight floats and of sixteen.
-enum Supers {
-    Eights(Vec<Super<8>>),
-    Pairs(Vec<Super<2>>),
-}
-
-/// Quantised activations, arranged for the products that read them.
-pub(super) struct Input {
-    x: QuantisedActivations,
-    /// If there is one row, and there are blocks of 256 entries.
-    supers: Option<Supers>,
-}
-
-impl Input {
-    /// Quantises rows of `columns` columns, for products with weights of the given kinds. The columns must be a multiple
-    /// of the entries in a block of each kind.
-    pub(super) fn new(x: &[f32], columns: usize, mut kinds: impl Iterator<Item = Blocks>) -> Self {
-        let x = QuantisedActivations::new(x, columns);
-        let is_super =
-            |kind| matches!(kind, Blocks::Q2K | Blocks::Q3K | Blocks::Q4K | Blocks::Q5K | Blocks::Q6K);
-        let supers =
-            (x.rows() == 1 && kinds.any(is_super)).then(|| match level::groups(instructions::current()) {
-                1 => Supers::Eights(Super::new(x.row(0))),
-                _ => Supers::Pairs(Super::new(x.row(0))),
-            });
-        Self { x, supers }
-    }
-}
-
 /// The product of all rows with the weights of a range of outputs.
 pub(super) struct Product<'a, 'out> {
     pub(super) kind: Blocks,
     pub(super) weights: &'a [u8],
-    pub(super) x: &'a Input,
+    pub(super) x: &'a QuantisedActivations,
     pub(super) outputs: Range<usize>,
     /// For each row, the part that holds these outputs.
     pub(super) out: &'a mut [&'out mut [f32]],
@@ -147,7 +117,7 @@ impl Kernel for Product<'_, '_> {
         let Self { kind, weights, x, outputs, out } = self;
         let unpack = Coded::unpacker(kind);
         let step = if unpack.is_some() { UNPACKED } else { outputs.len().max(1) };
-        let row = x.x.groups * GROUP / kind.entries() * kind.bytes();
+        let row = x.groups * GROUP / kind.entries() * kind.bytes();
         let mut unpacked = Vec::new();
         for start in outputs.clone().step_by(step) {
             let end = outputs.end.min(start + step);
@@ -171,21 +141,11 @@ fn multiply<S: Simd, D: Dot<S>>(
     simd: S,
     kind: Blocks,
     weights: &[u8],
-    input: &Input,
+    x: &QuantisedActivations,
     outputs: Range<usize>,
     out: &mut [&mut [f32]],
 ) {
-    let x = &input.x;
-    for_kind!(kind, B => in_lanes!(S, D, B, simd, weights, x, outputs, out), match (&input.supers, &mut *out) {
-        // The activations were arranged for these instructions, so only one of the two is reached.
-        (Some(Supers::Eights(x)), [out]) if D::GROUPS == 1 => {
-            one_row::product::<S, D, B, 8>(simd, weights, x, outputs, out);
-        }
-        (Some(Supers::Pairs(x)), [out]) if D::GROUPS == 2 => {
-            one_row::product::<S, D, B, 2>(simd, weights, x, outputs, out);
-        }
-        _ => in_lanes!(S, D, B, simd, weights, x, outputs, out),
-    });
+    for_kind!(kind, B => in_lanes!(S, D, B, simd, weights, x, outputs, out));
 }
 
 /// Calls [`dequantise`] for the width of the vectors.
@@ -218,11 +178,7 @@ impl Kernel for Dequantise<'_> {
             None => blocks,
         };
         let rows = Dequantise { kind, blocks, out };
-        for_kind!(
-            kind,
-            B => dequantise!(S, D, B, simd, rows),
-            dequantise!(S, D, B, simd, rows)
-        );
+        for_kind!(kind, B => dequantise!(S, D, B, simd, rows));
     }
 }
 
@@ -241,7 +197,7 @@ fn dequantise<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const BYTES: usi
             let blocks = rows.blocks.as_chunks::<BYTES>().0.chunks(LANES);
             for (blocks, out) in blocks.zip(rows.out.chunks_mut(LANES * B::GROUPS * GROUP)) {
                 let lanes = std::array::from_fn(|lane| &blocks[lane.min(blocks.len() - 1)]);
-                B::unpack::<S, D, LANES, BYTES>(simd, &Column::new(lanes, std::ptr::null()), groups);
+                B::unpack::<S, D, LANES, BYTES>(simd, &Column::new(lanes, std::ptr::null(), false), groups);
                 for (i, out) in out.iter_mut().enumerate() {
                     let (lane, entry) = (i / (B::GROUPS * GROUP), i % (B::GROUPS * GROUP));
                     let (group, column) = (&groups[entry / GROUP], entry % GROUP);

@@ -152,7 +152,7 @@ fn widen<S: Simd, D: Dot<S>>(simd: S, dtype: Dtype, weights: &[u8], out: &mut [u
         D::f16x8_to_f32(simd, bits).bitcast::<u8x32<S>>().store_slice(out);
     }
     for (bits, out) in rest.as_chunks::<2>().0.iter().zip(wide_rest.as_chunks_mut::<4>().0) {
-        *out = D::f16_to_f32(simd, *bits).to_le_bytes();
+        *out = half::f16::from_le_bytes(*bits).to_f32().to_le_bytes();
     }
 }
 

@@ -147,7 +147,7 @@ pub trait Nn: Clone + Send + Sync + 'static {
 
     /// Causal attention with a cache. For each span, writes its keys and values to the cache of its row after the first
     /// `span.past` tokens, overwriting any old entries; then each query attends to the tokens of its row up to its own
-    /// position, or to those from [`AttentionSpec::first_seen`] on.
+    /// position, or to those from [`AttentionSpec::first_seen`] on. Spans are of different rows, in the order of their tokens.
     ///
     /// Query head `h` reads key-value head `h / (heads / kv_heads)`. Scores are multiplied by `spec.scale`, then
     /// soft-capped. If there are sinks, the weight of a token with score `s` is `exp(s) / (Σ exp(sᵢ) + exp(sink))`, with the

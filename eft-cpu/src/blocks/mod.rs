@@ -40,10 +40,7 @@ pub(super) use unpacked::{Column, Unpacked};
 use std::ops::Range;
 
 use super::level::Dot;
-use fearless_simd::{
-    Bytes, Simd, SimdBase, SimdCombine, SimdFrom, SimdInt, SimdSplit, f32x8, i16x16, i32x8, u8x16, u8x32,
-    u32x8,
-};
+use fearless_simd::{Simd, SimdFrom, SimdInt};
 
 /// A kind of quantised block.
 pub(super) trait Block {
@@ -73,14 +70,11 @@ pub(super) trait SuperBlock {
     /// See [`Block::LARGEST`].
     const LARGEST: u8;
 
-    /// Returns the scales and offsets of a block.
-    fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S>;
-
     /// Where the codes lie in a block.
     const CODES: Range<usize>;
 
-    /// Returns codes of one of the eight groups of a block, if `part` returns the bytes at the same place in 32 bytes from an offset
-    /// on.
+    /// Returns codes of one of the eight groups. `part(offset)` returns the 32 bytes of a block from `offset` on, or those of some
+    /// columns among them; the codes are of the same columns.
     fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V;
 
     /// Unpacks the scales and offsets of a block of each output.
@@ -89,30 +83,6 @@ pub(super) trait SuperBlock {
         column: &Column<'_, LANES, BYTES>,
         groups: &mut [Unpacked<LANES>],
     );
-}
-
-/// The scales and offsets of a block of 256 entries.
-#[derive(Clone, Copy)]
-pub(super) struct SuperScales<S: Simd> {
-    /// The scales of the first four groups and of the last four, each scale twice: first those of the groups' first
-    /// halves, then those of their last halves, each four in the order of [`ORDER`]. They are to be multiplied with
-    /// `scale`.
-    pub(super) scales: [i16x16<S>; 2],
-    pub(super) scale: f32,
-    /// The offsets, to be multiplied with `offset`. If halves have different scales: for the first four groups and for
-    /// the last four, the offsets of the first halves, then those of the last halves. Otherwise, the offsets of all
-    /// eight groups, then zeros. Each four are in the order of [`ORDER`].
-    pub(super) offsets: [f32x8<S>; 2],
-    pub(super) offset: f32,
-}
-
-/// The order of four groups. In this order, their bytes are repeated by a single instruction.
-pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
-
-/// Converts scales of a [`SuperScales`] to one number each.
-#[inline(always)]
-fn once<S: Simd>([first, last]: [i16x16<S>; 2]) -> [f32x8<S>; 2] {
-    [(first.bitcast::<i32x8<S>>() >> 16).to_float(), (last.bitcast::<i32x8<S>>() >> 16).to_float()]
 }
 
 impl<B: SuperBlock> Block for B {
@@ -152,53 +122,12 @@ impl<B: SuperBlock> Block for B {
 /// The largest number of bytes of codes in a [`SuperBlock`].
 const LARGEST_CODES: usize = 192;
 
-/// The 32 codes of a group of a block.
-#[inline(always)]
-pub(super) fn codes_of<S: Simd, B: SuperBlock>(simd: S, block: &[u8], group: usize) -> u8x32<S> {
-    B::codes(
-        #[inline(always)]
-        |offset| u8x32::from_slice(simd, at::<32>(block, offset)),
-        group,
-    )
-}
-
 /// Reads `N` bytes of a block from `start` on.
 #[inline(always)]
 fn at<const N: usize>(block: &[u8], start: usize) -> &[u8; N] {
     const { assert!(N <= 256) };
     // Not reached without a value: callers pass blocks of the length of their kind.
     block.get(start..).and_then(|rest| rest.first_chunk()).unwrap_or(&[0; N])
-}
-
-/// Reads an f16 at `start`.
-#[inline(always)]
-fn f16_at<S: Simd, D: Dot<S>>(simd: S, block: &[u8], start: usize) -> f32 {
-    D::f16_to_f32(simd, *at::<2>(block, start))
-}
-
-/// Repeats bytes four times each. The first four of the eight indices are for the first half of the result and select
-/// bytes of the first half of `bytes`, the last four those of the last halves; each four are put into the order of
-/// [`ORDER`].
-#[inline(always)]
-fn repeated<S: Simd>(simd: S, bytes: u8x32<S>, from: [u8; 8]) -> u8x32<S> {
-    let mut indices = [0; 32];
-    for (i, index) in indices.iter_mut().enumerate() {
-        *index = from[ORDER[i / 4 % 4] + i / 16 * 4];
-    }
-    bytes.swizzle_dyn_within_blocks(u8x32::from_slice(simd, &indices))
-}
-
-/// Takes signed bytes as numbers of 16 bits, each twice. See [`repeated`].
-#[inline(always)]
-fn twice<S: Simd>(simd: S, bytes: u8x32<S>, from: [u8; 8]) -> i16x16<S> {
-    repeated(simd, bytes, from).bitcast::<i16x16<S>>() >> 8
-}
-
-/// Widens signed bytes, one for each half of a group, to the order of [`SuperScales::scales`].
-#[inline(always)]
-fn halves<S: Simd>(simd: S, bytes: u8x16<S>) -> [i16x16<S>; 2] {
-    let bytes = u8x32::block_splat(bytes);
-    [twice(simd, bytes, [0, 2, 4, 6, 1, 3, 5, 7]), twice(simd, bytes, [8, 10, 12, 14, 9, 11, 13, 15])]
 }
 
 /// Takes `count` bits of each byte from bit `from` on, and moves them to bit `to`.
@@ -212,7 +141,8 @@ fn moved<S: Simd, V: SimdInt<S, Element = u8>>(bytes: V, from: usize, count: usi
     }
 }
 
-/// Unpacks the scales and offsets that [`six_bits`] reads.
+/// Unpacks the scales and offsets at the start of `Q4_K` and `Q5_K` blocks: six bits for each group, times an f16 for the
+/// block.
 #[inline(always)]
 fn unpack_six_bits<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
     simd: S,
@@ -234,33 +164,5 @@ fn unpack_six_bits<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
             let (scales, offsets) = (of_scale.to_float::<D::Floats>(), of_offset.to_float::<D::Floats>());
             group.set::<S, D>(0, scales * scale, offsets * offset);
         }
-    }
-}
-
-/// Reads the scales and offsets at the start of `Q4_K` and `Q5_K` blocks: six bits for each group, times an f16 for the
-/// block.
-#[inline(always)]
-fn six_bits<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
-    // An f16 for the scales and one for the offsets; four scales and four offsets in the lower six bits of eight bytes;
-    // and parts of the others: two bits above each of these, and four bits of a scale and an offset in each of the last
-    // four bytes.
-    let header = at::<16>(block, 0);
-    let all = D::f16x8_to_f32(simd, header);
-    let bytes = u8x32::block_splat(u8x16::from_slice(simd, header));
-    let first = bytes & 0x3F;
-    let mut indices = [0; 32];
-    for (i, index) in indices.iter_mut().enumerate() {
-        *index = 12 + i as u8 % 4;
-    }
-    let words = bytes.swizzle_dyn_within_blocks(u8x32::from_slice(simd, &indices)).bitcast::<u32x8<S>>();
-    let shifts = u32x8::from_slice(simd, &[0, 0, 4, 0, 0, 0, 4, 0]);
-    let last = ((words >> shifts).bitcast::<u8x32<S>>() & 0xF) | ((bytes >> 2) & 0x30);
-    let both = first.split().0.combine(last.split().1);
-    let offsets = repeated(simd, both, [8, 9, 10, 11, 8, 9, 10, 11]).bitcast::<u32x8<S>>() >> 24;
-    SuperScales {
-        scales: [twice(simd, first, [4, 5, 6, 7, 4, 5, 6, 7]), twice(simd, last, [4, 5, 6, 7, 4, 5, 6, 7])],
-        scale: all[0],
-        offsets: [offsets.bitcast::<i32x8<S>>().to_float(), f32x8::splat(simd, 0.0)],
-        offset: -all[1],
     }
 }

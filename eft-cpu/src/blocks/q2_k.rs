@@ -1,9 +1,9 @@
 //! `Q2_K`: codes of two bits. Each 16 entries have a scale and an offset of four bits each, times an f16 for all 256.
 use std::ops::Range;
 
-use fearless_simd::{Simd, SimdBase, SimdInt, u8x16};
+use fearless_simd::{Simd, SimdInt};
 
-use super::{Column, Dot, SuperBlock, SuperScales, Unpacked, at, f16_at, halves, moved, once};
+use super::{Column, Dot, SuperBlock, Unpacked, moved};
 
 pub(crate) struct Q2K;
 
@@ -12,17 +12,6 @@ impl SuperBlock for Q2K {
     const HALF_SCALES: bool = true;
     const LARGEST: u8 = 3;
     const CODES: Range<usize> = 16..80;
-
-    #[inline(always)]
-    fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
-        let bytes = u8x16::from_slice(simd, at::<16>(block, 0));
-        SuperScales {
-            scales: halves(simd, bytes & 0xF),
-            scale: f16_at::<S, D>(simd, block, 80),
-            offsets: once(halves(simd, bytes >> 4)),
-            offset: -f16_at::<S, D>(simd, block, 82),
-        }
-    }
 
     #[inline(always)]
     fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V {

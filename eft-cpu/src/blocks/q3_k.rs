@@ -1,9 +1,9 @@
 //! `Q3_K`: codes of three bits, minus 4. Each 16 entries have a scale of six bits, minus 32, times an f16 for all 256.
 use std::ops::Range;
 
-use fearless_simd::{Simd, SimdBase, SimdInt, u8x16};
+use fearless_simd::{Simd, SimdInt};
 
-use super::{Column, Dot, SuperBlock, SuperScales, Unpacked, at, f16_at, halves, moved, once};
+use super::{Column, Dot, SuperBlock, Unpacked, moved};
 
 pub(crate) struct Q3K;
 
@@ -12,22 +12,6 @@ impl SuperBlock for Q3K {
     const HALF_SCALES: bool = true;
     const LARGEST: u8 = 7;
     const CODES: Range<usize> = 0..96;
-
-    #[inline(always)]
-    fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
-        // The lower four bits of 16 scales in eight bytes, then their upper two bits in four bytes.
-        let low = u64::from_le_bytes(*at(block, 96));
-        let high = u64::from(u32::from_le_bytes(*at(block, 104)));
-        let (first, last) = (high | ((high >> 2) << 32), (high >> 4) | ((high >> 6) << 32));
-        let four = |bits: u64| bits & 0x0f0f_0f0f_0f0f_0f0f;
-        let two = |bits: u64| (bits & 0x0303_0303_0303_0303) << 4;
-        let words = [four(low) | two(first), four(low >> 4) | two(last)];
-        let bytes = u8x16::from_slice(simd, words.map(u64::to_le_bytes).as_flattened());
-        let [first, last] = halves(simd, bytes);
-        let scales = [first - 32, last - 32];
-        let scale = f16_at::<S, D>(simd, block, 108);
-        SuperScales { scales, scale, offsets: once(scales), offset: -4.0 * scale }
-    }
 
     #[inline(always)]
     fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V {

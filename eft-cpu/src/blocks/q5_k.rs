@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use fearless_simd::{Simd, SimdInt};
 
-use super::{Column, Dot, SuperBlock, SuperScales, Unpacked, moved, six_bits, unpack_six_bits};
+use super::{Column, Dot, SuperBlock, Unpacked, moved, unpack_six_bits};
 
 pub(crate) struct Q5K;
 
@@ -12,11 +12,6 @@ impl SuperBlock for Q5K {
     const HALF_SCALES: bool = false;
     const LARGEST: u8 = 31;
     const CODES: Range<usize> = 16..176;
-
-    #[inline(always)]
-    fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
-        six_bits::<S, D>(simd, block)
-    }
 
     #[inline(always)]
     fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V {

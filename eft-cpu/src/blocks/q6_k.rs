@@ -1,9 +1,9 @@
 //! `Q6_K`: codes of six bits, minus 32. Each 16 entries have a signed scale of eight bits, times an f16 for all 256.
 use std::ops::Range;
 
-use fearless_simd::{Simd, SimdBase, SimdInt, u8x16};
+use fearless_simd::{Simd, SimdInt};
 
-use super::{Column, Dot, SuperBlock, SuperScales, Unpacked, at, f16_at, halves, moved, once};
+use super::{Column, Dot, SuperBlock, Unpacked, moved};
 
 pub(crate) struct Q6K;
 
@@ -12,13 +12,6 @@ impl SuperBlock for Q6K {
     const HALF_SCALES: bool = true;
     const LARGEST: u8 = 63;
     const CODES: Range<usize> = 0..192;
-
-    #[inline(always)]
-    fn scales<S: Simd, D: Dot<S>>(simd: S, block: &[u8]) -> SuperScales<S> {
-        let scales = halves(simd, u8x16::from_slice(simd, at::<16>(block, 192)));
-        let scale = f16_at::<S, D>(simd, block, 208);
-        SuperScales { scales, scale, offsets: once(scales), offset: -32.0 * scale }
-    }
 
     #[inline(always)]
     fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V {

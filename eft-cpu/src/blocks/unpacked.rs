@@ -50,7 +50,8 @@ impl<const LANES: usize> Unpacked<LANES> {
         self.set_codes::<S, D>(four, if D::SIGNED_BYTES { codes } else { codes ^ 0x80 });
     }
 
-    /// Sets the codes to the signed bytes of a table that those in the lower halves of 16 bytes, and then in their upper halves, select.
+    /// Looks up all codes in a table of signed bytes. The lower halves of 16 bytes are the indices of the first 16 columns, the upper
+    /// halves those of the last 16.
     #[inline(always)]
     pub(super) fn set_from_table<S: Simd, D: Dot<S>>(
         &mut self,
@@ -70,12 +71,13 @@ impl<const LANES: usize> Unpacked<LANES> {
 pub(crate) struct Column<'a, const LANES: usize, const BYTES: usize> {
     blocks: [&'a [u8; BYTES]; LANES],
     ahead: Cell<*const u8>,
+    all: bool,
 }
 
 impl<'a, const LANES: usize, const BYTES: usize> Column<'a, LANES, BYTES> {
-    /// Memory is asked for from `ahead` on: every second cache line.
-    pub(crate) fn new(blocks: [&'a [u8; BYTES]; LANES], ahead: *const u8) -> Self {
-        Self { blocks, ahead: Cell::new(ahead) }
+    /// Memory is asked for from `ahead` on: all of it, or every second cache line.
+    pub(crate) fn new(blocks: [&'a [u8; BYTES]; LANES], ahead: *const u8, all: bool) -> Self {
+        Self { blocks, ahead: Cell::new(ahead), all }
     }
 
     /// Asks for as much memory as `bytes` bytes of each output.
@@ -84,6 +86,9 @@ impl<'a, const LANES: usize, const BYTES: usize> Column<'a, LANES, BYTES> {
         let ahead = self.ahead.get();
         for at in (0..bytes * LANES).step_by(2 * LINE) {
             D::prefetch_far(ahead.wrapping_add(at));
+            if self.all {
+                D::prefetch_far(ahead.wrapping_add(at + LINE));
+            }
         }
         self.ahead.set(ahead.wrapping_add(bytes * LANES));
     }

@@ -5,7 +5,7 @@ use fearless_simd::{
     Avx2, Bytes, SimdBase, SimdCombine, SimdInto, f32x8, i8x32, i16x16, i32x8, u8x16, u8x32,
 };
 
-use super::prefetch::{prefetch, prefetch_far};
+use super::prefetch::prefetch_far;
 use super::{BLOCKS, Dot};
 
 /// Uses the instruction that sums two products of an unsigned and a signed byte in 16 bits.
@@ -21,18 +21,7 @@ impl Dot<Avx2> for Madd {
     type Sums = i32x8<Avx2>;
     type Codes = u8x32<Avx2>;
     type Activations = i8x32<Avx2>;
-    type Scales = i16x16<Avx2>;
     type Unsummed = i16x16<Avx2>;
-
-    #[inline(always)]
-    fn interleaved(_: Avx2, first: u8x32<Avx2>, _: u8x32<Avx2>) -> Self::Codes {
-        first
-    }
-
-    #[inline(always)]
-    fn interleaved_scales(simd: Avx2, scales: &[f32]) -> Self::Floats {
-        f32x8::from_slice(simd, scales)
-    }
 
     #[inline(always)]
     fn four_activations(simd: Avx2, activations: [i8; 4]) -> Self::Activations {
@@ -99,16 +88,6 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
-    fn repeated_scales(_: Avx2, scales: i16x16<Avx2>) -> Self::Scales {
-        scales
-    }
-
-    #[inline(always)]
-    fn first_group(_: Avx2, floats: f32x8<Avx2>) -> Self::Floats {
-        floats
-    }
-
-    #[inline(always)]
     fn folded(_: Avx2, floats: Self::Floats) -> f32x8<Avx2> {
         floats
     }
@@ -163,42 +142,8 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
-    fn dot_scaled(
-        simd: Avx2,
-        codes: u8x32<Avx2>,
-        activations: i8x32<Avx2>,
-        scales: i16x16<Avx2>,
-    ) -> i32x8<Avx2> {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx2, codes: __m256i, activations: __m256i, scales: __m256i) -> __m256i {
-                let _ = simd;
-                _mm256_madd_epi16(_mm256_maddubs_epi16(codes, activations), scales)
-            }
-        );
-        kernel(simd, codes.into(), activations.into(), scales.into()).simd_into(simd)
-    }
-
-    #[inline(always)]
-    fn prefetch(at: *const u8) {
-        prefetch(at);
-    }
-
-    #[inline(always)]
     fn prefetch_far(at: *const u8) {
         prefetch_far(at);
-    }
-
-    #[inline(always)]
-    fn f16_to_f32(simd: Avx2, bits: [u8; 2]) -> f32 {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx2, bits: i32) -> f32 {
-                let _ = simd;
-                _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)))
-            }
-        );
-        kernel(simd, i32::from(u16::from_le_bytes(bits)))
     }
 
     #[inline(always)]

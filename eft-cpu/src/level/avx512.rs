@@ -2,11 +2,11 @@
 use std::arch::x86_64::*;
 
 use fearless_simd::{
-    Avx512, Bytes, SimdBase, SimdCombine, SimdInto, SimdSplit, f32x4, f32x8, f32x16, i8x64, i16x16, i16x32,
-    i32x16, u8x16, u8x32, u8x64,
+    Avx512, Bytes, SimdBase, SimdCombine, SimdInto, SimdSplit, f32x8, f32x16, i8x64, i32x16, u8x16, u8x32,
+    u8x64,
 };
 
-use super::prefetch::{prefetch, prefetch_far};
+use super::prefetch::prefetch_far;
 use super::{BLOCKS, Dot};
 
 /// Uses the VNNI instruction, which sums four products of bytes.
@@ -22,34 +22,7 @@ impl Dot<Avx512> for Vnni {
     type Sums = i32x16<Avx512>;
     type Codes = u8x64<Avx512>;
     type Activations = i8x64<Avx512>;
-    type Scales = i16x32<Avx512>;
     type Unsummed = i32x16<Avx512>;
-
-    #[inline(always)]
-    fn interleaved(simd: Avx512, first: u8x32<Avx512>, second: u8x32<Avx512>) -> Self::Codes {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx512, first: __m256i, second: __m256i) -> __m512i {
-                let _ = simd;
-                let eights = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);
-                let (first, second) = (_mm512_castsi256_si512(first), _mm512_castsi256_si512(second));
-                _mm512_permutex2var_epi64(first, eights, second)
-            }
-        );
-        kernel(simd, first.into(), second.into()).simd_into(simd)
-    }
-
-    #[inline(always)]
-    fn interleaved_scales(simd: Avx512, scales: &[f32]) -> Self::Floats {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx512, scales: __m128) -> __m512 {
-                let _ = simd;
-                _mm512_broadcast_f32x4(scales)
-            }
-        );
-        kernel(simd, f32x4::from_slice(simd, scales).into()).simd_into(simd)
-    }
 
     #[inline(always)]
     fn four_activations(simd: Avx512, activations: [i8; 4]) -> Self::Activations {
@@ -114,31 +87,6 @@ impl Dot<Avx512> for Vnni {
     }
 
     #[inline(always)]
-    fn repeated_scales(simd: Avx512, scales: i16x16<Avx512>) -> Self::Scales {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx512, scales: __m256i) -> __m512i {
-                let _ = simd;
-                let scales = _mm512_castsi256_si512(scales);
-                _mm512_shuffle_i64x2::<0b01_01_00_00>(scales, scales)
-            }
-        );
-        kernel(simd, scales.into()).simd_into(simd)
-    }
-
-    #[inline(always)]
-    fn first_group(simd: Avx512, floats: f32x8<Avx512>) -> Self::Floats {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx512, floats: __m256) -> __m512 {
-                let _ = simd;
-                _mm512_zextps256_ps512(floats)
-            }
-        );
-        kernel(simd, floats.into()).simd_into(simd)
-    }
-
-    #[inline(always)]
     fn folded(_: Avx512, floats: Self::Floats) -> f32x8<Avx512> {
         let (first, last) = floats.split();
         first + last
@@ -174,23 +122,6 @@ impl Dot<Avx512> for Vnni {
     #[inline(always)]
     fn dot_bytes(simd: Avx512, codes: Self::Codes, activations: Self::Activations) -> Self::Sums {
         Self::add_products(simd, Self::zero(simd), codes, activations)
-    }
-
-    #[inline(always)]
-    fn dot_scaled(
-        simd: Avx512,
-        codes: Self::Codes,
-        activations: Self::Activations,
-        scales: Self::Scales,
-    ) -> Self::Sums {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx512, codes: __m512i, activations: __m512i, scales: __m512i) -> __m512i {
-                let _ = simd;
-                _mm512_madd_epi16(_mm512_maddubs_epi16(codes, activations), scales)
-            }
-        );
-        kernel(simd, codes.into(), activations.into(), scales.into()).simd_into(simd)
     }
 
     #[inline(always)]
@@ -235,25 +166,8 @@ impl Dot<Avx512> for Vnni {
     }
 
     #[inline(always)]
-    fn prefetch(at: *const u8) {
-        prefetch(at);
-    }
-
-    #[inline(always)]
     fn prefetch_far(at: *const u8) {
         prefetch_far(at);
-    }
-
-    #[inline(always)]
-    fn f16_to_f32(simd: Avx512, bits: [u8; 2]) -> f32 {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx512, bits: i32) -> f32 {
-                let _ = simd;
-                _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)))
-            }
-        );
-        kernel(simd, i32::from(u16::from_le_bytes(bits)))
     }
 
     #[inline(always)]

@@ -17,18 +17,7 @@ impl<S: Simd> Dot<S> for Portable {
     type Sums = i32x8<S>;
     type Codes = u8x32<S>;
     type Activations = i8x32<S>;
-    type Scales = i16x16<S>;
     type Unsummed = i32x8<S>;
-
-    #[inline(always)]
-    fn interleaved(_: S, first: u8x32<S>, _: u8x32<S>) -> Self::Codes {
-        first
-    }
-
-    #[inline(always)]
-    fn interleaved_scales(simd: S, scales: &[f32]) -> Self::Floats {
-        f32x8::from_slice(simd, scales)
-    }
 
     #[inline(always)]
     fn four_activations(simd: S, activations: [i8; 4]) -> Self::Activations {
@@ -73,16 +62,6 @@ impl<S: Simd> Dot<S> for Portable {
     }
 
     #[inline(always)]
-    fn repeated_scales(_: S, scales: i16x16<S>) -> Self::Scales {
-        scales
-    }
-
-    #[inline(always)]
-    fn first_group(_: S, floats: f32x8<S>) -> Self::Floats {
-        floats
-    }
-
-    #[inline(always)]
     fn folded(_: S, floats: Self::Floats) -> f32x8<S> {
         floats
     }
@@ -111,16 +90,6 @@ impl<S: Simd> Dot<S> for Portable {
     }
 
     #[inline(always)]
-    fn dot_scaled(simd: S, codes: u8x32<S>, activations: i8x32<S>, scales: i16x16<S>) -> Self::Sums {
-        let ((first, _), (last, _)) = {
-            let (first, last) = scales.widen();
-            (first.split(), last.split())
-        };
-        let dot = <Self as Dot<S>>::add_products(simd, <Self as Dot<S>>::zero(simd), codes, activations);
-        dot * first.combine(last)
-    }
-
-    #[inline(always)]
     fn dot_bytes(_: S, codes: u8x32<S>, activations: i8x32<S>) -> Self::Sums {
         let (first_codes, last_codes) = codes.widen();
         let (first, last) = activations.widen();
@@ -140,7 +109,7 @@ impl<S: Simd> Dot<S> for Portable {
     #[inline(always)]
     fn f16_floats(simd: S, bytes: &[u8]) -> Self::Floats {
         let numbers = bytes.as_chunks().0;
-        f32x8::from_fn(simd, |i| <Self as Dot<S>>::f16_to_f32(simd, numbers[i]))
+        f32x8::from_fn(simd, |i| half::f16::from_le_bytes(numbers[i]).to_f32())
     }
 
     #[inline(always)]
@@ -160,13 +129,8 @@ impl<S: Simd> Dot<S> for Portable {
     }
 
     #[inline(always)]
-    fn f16_to_f32(_: S, bits: [u8; 2]) -> f32 {
-        half::f16::from_le_bytes(bits).to_f32()
-    }
-
-    #[inline(always)]
     fn f16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S> {
         let numbers = bits.as_chunks().0;
-        f32x8::from_fn(simd, |i| Self::f16_to_f32(simd, numbers[i]))
+        f32x8::from_fn(simd, |i| half::f16::from_le_bytes(numbers[i]).to_f32())
     }
 }

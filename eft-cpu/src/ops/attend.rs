@@ -17,7 +17,7 @@ const PARALLEL_THRESHOLD: usize = 1 << 16;
 /// each new token, with the heads side by side.
 #[derive(Debug)]
 pub struct NewTokens<'a> {
-    /// What they look for.
+    /// Their queries.
     pub query: &'a [f32],
     /// Their own keys.
     pub key: &'a [f32],
@@ -76,7 +76,7 @@ pub fn attend(rows: Vec<NewTokens<'_>>, spec: &Heads<'_>) {
     rows.iter_mut().for_each(|row| row.finish(spec));
 }
 
-/// What the new tokens of a row look for, and where.
+/// The queries of the new tokens of a row, and the cache that they attend to.
 struct Queries<'a> {
     /// Each query as wide as keys and values are in the cache.
     query: Cow<'a, [f32]>,

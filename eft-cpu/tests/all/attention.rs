@@ -5,6 +5,7 @@ use eft_cpu::Instructions;
 use eft_cpu::ops::{CacheType, Heads, NewTokens, RowCache, attend};
 use eft_models::spec::Reach;
 use proptest::prelude::*;
+use rayon::ThreadPoolBuilder;
 
 /// Attention of one query by its definition, in f64.
 fn exact(query: &[f32], keys: &[&[f32]], values: &[&[f32]], spec: &Heads<'_>, sink: f32) -> Vec<f64> {
@@ -121,35 +122,40 @@ fn entries_that_a_smaller_cache_cannot_keep() {
 
 #[test]
 fn rows_that_attend_together_give_what_each_gives_alone() {
-    let (scale, softcap, reach) = (0.5, None, Reach::default());
-    let spec = Heads { heads: 4, kv_heads: 2, head_dim: 24, scale, softcap, reach, sinks: None };
+    let (scale, softcap, sinks) = (0.5, None, [0.5, -1.0, 2.0, 0.0]);
     let numbers: Vec<f32> = (0..96 * 200).map(|i| (i as f32 * 0.7).sin()).collect();
-    // Rows of different lengths, fed one token or several: together enough to be split over threads.
-    let rows = [(150, 1), (3, 2), (190, 7), (0, 1), (120, 1)];
-    for kind in CacheType::ALL {
-        let feed = |cache: &mut RowCache, past: usize, tokens: usize, out: &mut [f32]| {
-            let at = |width: usize| past * width..(past + tokens) * width;
-            let (query, key) = (&numbers[at(96)], &numbers[at(48)]);
-            attend(vec![NewTokens { query, key, value: key, past, cache, out }], &spec);
-        };
+    // Rows of different lengths, which are fed nothing, one token, or several.
+    let rows = [(150, 1), (3, 2), (50, 0), (190, 7), (0, 1), (120, 1)];
+    fn new<'a>(
+        numbers: &'a [f32],
+        (past, tokens): (usize, usize),
+        cache: &'a mut RowCache,
+        out: &'a mut [f32],
+    ) -> NewTokens<'a> {
+        let at = |width: usize| past * width..(past + tokens) * width;
+        let (query, key) = (&numbers[at(96)], &numbers[at(48)]);
+        NewTokens { query, key, value: key, past, cache, out }
+    }
+    // Enough threads and, in a pass, enough work for it to be split.
+    let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let windows = [None, Some(70)];
+    for (kind, window) in CacheType::ALL.into_iter().flat_map(|kind| windows.map(|window| (kind, window))) {
+        let reach = Reach { window, ..Reach::default() };
+        let spec = Heads { heads: 4, kv_heads: 2, head_dim: 24, scale, softcap, reach, sinks: Some(&sinks) };
         let (mut caches, mut alone) = (Vec::new(), Vec::new());
         for (past, tokens) in rows {
             let mut cache = RowCache::new(None, kind);
-            feed(&mut cache, 0, past, &mut vec![0.0; 96 * past]);
+            attend(vec![new(&numbers, (0, past), &mut cache, &mut vec![0.0; 96 * past])], &spec);
             let mut out = vec![0.0; 96 * tokens];
-            feed(&mut cache.clone(), past, tokens, &mut out);
+            attend(vec![new(&numbers, (past, tokens), &mut cache.clone(), &mut out)], &spec);
             caches.push(cache);
             alone.push(out);
         }
         let mut together: Vec<_> = alone.iter().map(|out| vec![0.0; out.len()]).collect();
-        let new = caches.iter_mut().zip(rows).zip(&mut together).map(|((cache, (past, tokens)), out)| {
-            let at = |width: usize| past * width..(past + tokens) * width;
-            let (query, key) = (&numbers[at(96)], &numbers[at(48)]);
-            NewTokens { query, key, value: key, past, cache, out }
-        });
-        // In a pass, less work is worth being split.
-        eft_cpu::pass(|| attend(new.collect(), &spec));
-        assert_eq!(together, alone, "{kind:?}");
+        let all = caches.iter_mut().zip(rows).zip(&mut together);
+        let all = all.map(|((cache, tokens), out)| new(&numbers, tokens, cache, out)).collect();
+        pool.install(|| eft_cpu::pass(|| attend(all, &spec)));
+        assert_eq!(together, alone, "{kind:?}, {window:?}");
     }
 }
 

@@ -83,10 +83,10 @@ proptest! {
         }
     }
 
-    /// Small blocks are multiplied four at a time, and outputs two at a time. Neither need divide a matrix.
+    /// Eight groups of columns are unpacked at once, of eight or sixteen outputs. Neither need divide a matrix.
     #[test]
     fn any_number_of_blocks_and_outputs_is_multiplied(
-        weights in numbers(5 * 288), x in numbers(9 * 288), outputs in 1usize..=5, blocks in 1usize..=9, rows in 1usize..=9,
+        weights in numbers(19 * 576), x in numbers(9 * 576), outputs in 1usize..=19, blocks in 1usize..=18, rows in 1usize..=9,
     ) {
         let columns = 32 * blocks;
         let (weights, x) = (&weights[..outputs * columns], &x[..rows * columns]);
@@ -116,10 +116,14 @@ proptest! {
     fn rows_match_those_that_candle_dequantises(weights in numbers(3 * 512)) {
         for kind in KINDS {
             let (bytes, plain) = quantised(kind, &weights, 512);
-            let got = matrix(Dtype::Quantised(kind.0), bytes, 3, 512).rows(&[2, 0]).unwrap();
-            let expected = plain[1024..].iter().chain(&plain[..512]);
-            for (got, expected) in got.iter().zip(expected) {
-                prop_assert!((got - expected).abs() <= 1e-5 * (1.0 + expected.abs()), "{kind:?}: {got}, {expected}");
+            let matrix = matrix(Dtype::Quantised(kind.0), bytes, 3, 512);
+            for instructions in Instructions::available() {
+                let got = instructions.run(|| matrix.rows(&[2, 0])).unwrap();
+                let expected = plain[1024..].iter().chain(&plain[..512]);
+                for (got, expected) in got.iter().zip(expected) {
+                    let close = (got - expected).abs() <= 1e-5 * (1.0 + expected.abs());
+                    prop_assert!(close, "{kind:?}, {instructions:?}: {got}, {expected}");
+                }
             }
         }
     }
@@ -154,8 +158,8 @@ proptest! {
     }
 }
 
-/// The largest codes and activations fill the integer sums most. The shapes exceed what is multiplied at once: 20 outputs,
-/// 40 groups of columns, five blocks of eight rows.
+/// The largest codes and activations fill the integer sums most. The shapes exceed what is multiplied at once: sixteen
+/// outputs, eight groups of columns, eight rows.
 #[test]
 fn products_with_the_largest_codes_do_not_overflow() {
     let (outputs, columns) = (21, 1280);
@@ -211,7 +215,7 @@ fn products_with_the_largest_codes_do_not_overflow() {
 #[test]
 fn nan_and_infinity_are_not_lost() {
     for kind in KINDS {
-        // Nine blocks of 32 entries do not fill the vectors in which several lie side by side.
+        // Nine blocks of 32 entries are more than are unpacked at once.
         let columns = if kind.0.entries() == 32 { 288 } else { 256 };
         let weights: Vec<f32> = (0..4 * columns).map(|i| i as f32 / 1024.0 - 0.5).collect();
         let (bytes, _) = quantised(kind, &weights, columns);
@@ -230,6 +234,46 @@ fn nan_and_infinity_are_not_lost() {
             }
             let norms = ops::rms_norm(&x, &vec![1.0; columns], 1e-5);
             assert!(norms[columns..].iter().any(|x| x.is_nan()));
+        }
+    }
+}
+
+/// Else a text would depend on whether its tokens were computed one by one or several at once, as in speculative decoding.
+#[test]
+fn products_do_not_depend_on_the_number_of_rows() {
+    let numbers =
+        |count: usize| (0..count).map(|i| ((i * 7919) % 1009) as f32 / 500.0 - 1.0).collect::<Vec<_>>();
+    let with_all = |kind: (Blocks, GgmlDType), outputs: usize, columns: usize, rows: usize| {
+        let (bytes, _) = quantised(kind, &numbers(outputs * columns), columns);
+        let (matrix, x) =
+            (matrix(Dtype::Quantised(kind.0), bytes, outputs, columns), numbers(rows * columns));
+        for instructions in Instructions::available() {
+            let all = product_with(instructions, &x, &matrix);
+            for few in [1, 2, 5, 8] {
+                let each = x.chunks(few * columns).map(|x| product_with(instructions, x, &matrix));
+                assert_eq!(all, each.collect::<Vec<_>>().concat(), "{kind:?}, {instructions:?}, {few} rows");
+            }
+        }
+    };
+    // More rows than are multiplied with the same unpacked weights, and longer rows, of which fewer are.
+    KINDS.into_iter().for_each(|kind| with_all(kind, 21, 256, 131));
+    with_all((Blocks::Q8_0, GgmlDType::Q8_0), 3, 45_056, 20);
+}
+
+#[test]
+fn rows_without_finite_or_normal_numbers_are_multiplied() {
+    for kind in KINDS {
+        let weights: Vec<f32> = (0..4 * 256).map(|i| i as f32 / 1024.0 - 0.5).collect();
+        let matrix = matrix(Dtype::Quantised(kind.0), quantised(kind, &weights, 256).0, 4, 256);
+        for instructions in Instructions::available() {
+            for non_finite in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let out = product_with(instructions, &[non_finite; 512], &matrix);
+                assert!(out.iter().all(|x| x.is_nan()), "{kind:?}, {instructions:?}: {out:?}");
+            }
+            let tiny: Vec<f32> = (0..512).map(|i| if i % 3 == 0 { -1e-38 } else { 1e-38 }).collect();
+            let out = product_with(instructions, &tiny, &matrix);
+            assert!(out.iter().all(|x| x.abs() <= 1e-33), "{kind:?}, {instructions:?}: {out:?}");
+            assert!(product_with(instructions, &[], &matrix).is_empty());
         }
     }
 }

@@ -55,11 +55,15 @@ fn blocks_stand_for_the_numbers_of_the_package_gguf() {
             assert_eq!(bytes.len() / kind.bytes() * kind.entries(), expected.len(), "{name}");
             let rows = expected.len() / 256;
             let all: Vec<u32> = (0..rows as u32).collect();
-            let got = matrix(Dtype::Quantised(kind), bytes, rows, 256).rows(&all).unwrap();
-            for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                // Where a scale has more bits than f32 has beside those of the code, the last one is rounded.
-                let allowed = if kind == Blocks::IQ4XS { 2e-5 * (0.1 + expected.abs()) } else { 0.0 };
-                assert!((got - expected).abs() <= allowed, "{name}, entry {i}: {got}, not {expected}");
+            let matrix = matrix(Dtype::Quantised(kind), bytes, rows, 256);
+            for instructions in Instructions::available() {
+                let got = instructions.run(|| matrix.rows(&all)).unwrap();
+                for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    // Where a scale has more bits than f32 has beside those of the code, the last one is rounded.
+                    let allowed = if kind == Blocks::IQ4XS { 2e-5 * (0.1 + expected.abs()) } else { 0.0 };
+                    let close = (got - expected).abs() <= allowed;
+                    assert!(close, "{name}, {instructions:?}, entry {i}: {got}, not {expected}");
+                }
             }
         }
     }
