@@ -130,22 +130,10 @@ impl Kernel for Product<'_, '_> {
             };
             let part = start - outputs.start..end - outputs.start;
             let mut out: Vec<_> = out.iter_mut().map(|out| &mut out[part.clone()]).collect();
-            multiply::<S, D>(simd, kind, weights, x, range, &mut out);
+            let out = &mut out[..];
+            for_kind!(kind, B => in_lanes!(S, D, B, simd, weights, x, range, out));
         }
     }
-}
-
-/// Multiplies with blocks of a kind, or with those that its blocks were unpacked to.
-#[inline(always)]
-fn multiply<S: Simd, D: Dot<S>>(
-    simd: S,
-    kind: Blocks,
-    weights: &[u8],
-    x: &QuantisedActivations,
-    outputs: Range<usize>,
-    out: &mut [&mut [f32]],
-) {
-    for_kind!(kind, B => in_lanes!(S, D, B, simd, weights, x, outputs, out));
 }
 
 /// Calls [`dequantise`] for the width of the vectors.
