@@ -16,59 +16,18 @@ use super::level::{Dot, Kernel};
 /// [`Coded`] blocks before share one.
 macro_rules! for_kind {
     ($kind:expr, $block:ident => $code:expr) => {
+        for_kind!(
+            $kind, $block => $code;
+            Q4_0: Small<Q4_0>, Q4_1: Small<Q4_1>, Q5_0: Small<Q5_0>, Q5_1: Small<Q5_1>, Q8_0: Small<Q8_0>,
+            Q2K: Q2K, Q3K: Q3K, Q4K: Q4K, Q5K: Q5K, Q6K: Q6K, IQ4NL: IQ4NL, IQ4XS: IQ4XS, MXFP4: MXFP4
+        )
+    };
+    ($kind:expr, $block:ident => $code:expr; $($name:ident: $type:ty),*) => {
         match $kind {
-            Blocks::Q4_0 => {
-                type $block = Small<Q4_0>;
+            $(Blocks::$name => {
+                type $block = $type;
                 $code
-            }
-            Blocks::Q4_1 => {
-                type $block = Small<Q4_1>;
-                $code
-            }
-            Blocks::Q5_0 => {
-                type $block = Small<Q5_0>;
-                $code
-            }
-            Blocks::Q5_1 => {
-                type $block = Small<Q5_1>;
-                $code
-            }
-            Blocks::Q8_0 => {
-                type $block = Small<Q8_0>;
-                $code
-            }
-            Blocks::Q2K => {
-                type $block = Q2K;
-                $code
-            }
-            Blocks::Q3K => {
-                type $block = Q3K;
-                $code
-            }
-            Blocks::Q4K => {
-                type $block = Q4K;
-                $code
-            }
-            Blocks::Q5K => {
-                type $block = Q5K;
-                $code
-            }
-            Blocks::Q6K => {
-                type $block = Q6K;
-                $code
-            }
-            Blocks::IQ4NL => {
-                type $block = IQ4NL;
-                $code
-            }
-            Blocks::IQ4XS => {
-                type $block = IQ4XS;
-                $code
-            }
-            Blocks::MXFP4 => {
-                type $block = MXFP4;
-                $code
-            }
+            })*
             Blocks::IQ1S
             | Blocks::IQ1M
             | Blocks::IQ2XXS
