@@ -1,7 +1,8 @@
-//! Products with a lane for each output: the weights of eight or sixteen outputs are unpacked side by side, and multiplied with one row
-//! after another. Four columns of a row are repeated for all lanes, so nothing is added up across lanes.
+//! Products with a lane for each output: the weights of eight or sixteen outputs are unpacked side by side, and multiplied with a few rows
+//! at a time. Four columns of a row are repeated for all lanes, so nothing is added up across lanes.
 //!
-//! The products of a row do not depend, to the last bit, on how many rows are multiplied at once.
+//! The products of a row do not depend, to the last bit, on how many rows are multiplied at once: the terms of each sum are added up
+//! in the order of the columns. A kernel for a certain number of rows would have to do the same.
 use std::ops::Range;
 
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, SimdInt};
@@ -19,7 +20,7 @@ const CHUNK: usize = 8;
 const ROWS: usize = 128;
 const ROWS_BYTES: usize = 1 << 19;
 
-/// The number of rows that are multiplied at once. The sums of all fit 32 registers, those of half of them fit 16.
+/// The number of rows that are multiplied at once with 32 registers: each takes two or three for its sums. With 16, it is half.
 const AT_ONCE: usize = 8;
 
 /// Multiplies all rows with the weights of a range of outputs.
@@ -42,13 +43,13 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const BY
         // For each row, its products with the outputs.
         let mut sums = [[0.0; LANES]; ROWS];
         let sums = &mut sums[..out.len()];
-        // With several rows, a half of the memory is asked for while they are multiplied.
+        // From three rows on, multiplying takes about as long as unpacking, and half of the memory is asked for meanwhile.
         let all = out.len() <= 2;
         for first in outputs.clone().step_by(LANES) {
             let count = LANES.min(outputs.end - first);
             let of_outputs = weights[first * blocks * BYTES..].as_chunks::<BYTES>().0;
-            // The next outputs lie after these. They are asked for in the order in which they lie, not in that in which they are
-            // unpacked.
+            // The next outputs lie after these. They are asked for in the order in which they lie, which the processor's own
+            // prefetching follows, not in that in which they are unpacked.
             let mut ahead = weights.as_ptr().wrapping_add((first + LANES) * blocks * BYTES);
             sums.fill([0.0; LANES]);
             for start in (0..x.groups).step_by(CHUNK) {
@@ -103,14 +104,14 @@ struct Tile<'a, const LANES: usize> {
     start: usize,
     /// The first row.
     row: usize,
-    /// Memory that is asked for meanwhile, and how many bytes of it for each group: every second cache line. The others were asked for
-    /// while the tile was unpacked, so that requests are spread evenly.
+    /// Memory that is asked for meanwhile, and how many bytes of it for each group: every second cache line. Most of the others were asked
+    /// for while the tile was unpacked, so that requests are spread evenly.
     ahead: *const u8,
     asked: usize,
 }
 
-/// Adds the products of a tile with `M` rows to `sums`. Depends on the kind of block only by constants, so that it is compiled once
-/// for similar kinds.
+/// Adds the products of a tile with `M` rows to `sums`. Turns the kind of block into a few constants, so that [`tile_sums`] is compiled
+/// once for similar kinds.
 #[inline(always)]
 fn tile_sums_of<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const M: usize>(
     simd: S,
@@ -130,7 +131,8 @@ fn tile_sums_of<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const M: usize
 }
 
 /// See [`tile_sums_of`]. Up to `LIMIT` pairs of products fit in 16 bits, even with the largest codes and activations, which matters only
-/// where sums have 16 bits. With a limit of 0, each product is added up by itself, since codes have eight bits.
+/// where sums have 16 bits. With a limit of 0, the products of each four columns are widened to 32 bits at once, since codes of eight bits
+/// leave no room in 16.
 #[inline(always)]
 fn tile_sums<
     S: Simd,

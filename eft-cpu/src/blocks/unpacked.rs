@@ -25,14 +25,15 @@ impl<const LANES: usize> Default for Unpacked<LANES> {
 }
 
 impl<const LANES: usize> Unpacked<LANES> {
-    /// Sets the scales and offsets of one half of the columns.
+    /// Sets the scales and offsets of one half of the columns, or of all columns if they share them.
     #[inline(always)]
     pub(super) fn set<S: Simd, D: Dot<S>>(&mut self, half: usize, scales: D::Floats, offsets: D::Floats) {
         scales.store_slice(&mut self.scales[half]);
         offsets.store_slice(&mut self.offsets[half]);
     }
 
-    /// The same for codes that are signed bytes, and have no offset.
+    /// The same for codes that are signed bytes, and have no offset. Where codes are multiplied as unsigned bytes, 128 is added to them, and
+    /// the offset takes it back.
     #[inline(always)]
     pub(super) fn set_signed<S: Simd, D: Dot<S>>(&mut self, half: usize, scales: D::Floats) {
         self.set::<S, D>(half, scales, scales * if D::SIGNED_BYTES { 0.0 } else { -128.0 });
@@ -67,7 +68,8 @@ impl<const LANES: usize> Unpacked<LANES> {
     }
 }
 
-/// Blocks of `LANES` outputs with the same columns, and the memory that is asked for while they are read.
+/// Blocks of `LANES` outputs with the same columns, and the memory that is asked for while they are read. It may be anywhere: nothing
+/// reads it.
 pub(crate) struct Column<'a, const LANES: usize, const BYTES: usize> {
     blocks: [&'a [u8; BYTES]; LANES],
     ahead: Cell<*const u8>,
@@ -93,7 +95,8 @@ impl<'a, const LANES: usize, const BYTES: usize> Column<'a, LANES, BYTES> {
         self.ahead.set(ahead.wrapping_add(bytes * LANES));
     }
 
-    /// Reads 16 bytes of each block from `start` on: four bytes of each in its lane, then the next four, and so on.
+    /// Reads 16 bytes of each block from `start` on: four bytes of each in its lane, then the next four, and so on. The vector `i` that is
+    /// transposed has those of the blocks `i`, `4 + i`, and so on, which brings each block to its lane.
     #[inline(always)]
     pub(super) fn sixteens<S: Simd, D: Dot<S>>(&self, simd: S, start: usize) -> [D::Codes; 4] {
         self.ask::<S, D>(16);

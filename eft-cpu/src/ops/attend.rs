@@ -80,6 +80,7 @@ pub fn attend(rows: Vec<NewTokens<'_>>, spec: &Heads<'_>) {
 struct Queries<'a> {
     /// Each query as wide as keys and values are in the cache.
     query: Cow<'a, [f32]>,
+    /// This width.
     padded: usize,
     past: usize,
     cache: &'a RowCache,
@@ -90,13 +91,20 @@ struct Row<'a> {
     tokens: usize,
     queries: Queries<'a>,
     out: &'a mut [f32],
-    /// If there are several tokens, their results: the queries of a key-value head side by side, token by token.
+    /// If there are several tokens, their results: the queries of a key-value head side by side, token by token, so that each part of the
+    /// work writes a slice of its own.
     by_head: Vec<f32>,
 }
 
 impl<'a> Row<'a> {
     fn new(new: NewTokens<'a>, spec: &Heads<'_>) -> Self {
         let NewTokens { query, key, value, past, cache, out } = new;
+        let narrow = query.len() / spec.heads * spec.kv_heads;
+        assert_eq!(
+            [out.len(), key.len(), value.len()],
+            [query.len(), narrow, narrow],
+            "lengths of new tokens"
+        );
         cache.append(past, key, value, spec);
         let (width, tokens) = (spec.head_dim, query.len() / (spec.heads * spec.head_dim));
         let padded = width.next_multiple_of(cache.entries());

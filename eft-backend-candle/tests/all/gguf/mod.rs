@@ -123,13 +123,12 @@ fn quantised_models_pass_the_conformance_kit() {
     write(&file, &fields("llama"), &tensors("llama"), GgmlDType::Q8_0);
     let source = load_gguf(&file, &candle()).unwrap();
     let prompts = Texts::read(&folder("llama").join("golden.json")).prompts;
-    // The order of sums depends on the number of rows in a pass, and activations that differ in the last bit may be rounded to
-    // different codes. So scores may differ by about as much as rounding the activations moves them at all.
+    // Rounding the activations moves scores, but by as much whatever else is in a pass.
     let exact = dequantised(&file);
     let moved = prompts.iter().map(|prompt| difference(&scores(&source, prompt), &scores(&exact, prompt)));
     let rounding = moved.fold(0.0, f32::max);
     println!("8-bit activations move a logit by {rounding:.1e}");
-    let test = SourceTest::new(prompts).tolerance(rounding);
+    let test = SourceTest::new(prompts).tolerance(1e-5);
     check_source(&source, &test.clone().steps(30)).unwrap_or_else(|e| panic!("{e}"));
     check_traffic(&source, &test).unwrap_or_else(|e| panic!("{e}"));
 }
