@@ -38,10 +38,10 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const BY
     let at_once = if D::MANY_REGISTERS { AT_ONCE } else { AT_ONCE / 2 };
     let rows =
         (ROWS_BYTES / (x.groups * size_of::<QuantisedGroup>())).clamp(AT_ONCE, ROWS) / AT_ONCE * AT_ONCE;
+    // For each row, its products with the outputs.
+    let mut sums = vec![[0.0; LANES]; rows.min(out.len())];
     let mut first_row = 0;
     for out in out.chunks_mut(rows) {
-        // For each row, its products with the outputs.
-        let mut sums = [[0.0; LANES]; ROWS];
         let sums = &mut sums[..out.len()];
         // From three rows on, multiplying takes about as long as unpacking, and half of the memory is asked for meanwhile.
         let all = out.len() <= 2;

@@ -75,7 +75,7 @@ pub(super) trait SuperBlock {
 
     /// Returns codes of one of the eight groups. `part(offset)` returns the 32 bytes of a block from `offset` on, or those of some
     /// columns among them; the codes are of the same columns.
-    fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V;
+    fn codes<S: Simd, D: Dot<S>>(part: impl Fn(usize) -> D::Codes, group: usize) -> D::Codes;
 
     /// Unpacks the scales and offsets of a block of each output.
     fn unpack_scales<S: Simd, D: Dot<S>, const LANES: usize, const BYTES: usize>(
@@ -108,7 +108,7 @@ impl<B: SuperBlock> Block for B {
         read!(0 1 2 3 4 5 6 7 8 9 10 11);
         for (i, group) in groups.iter_mut().enumerate() {
             for four in 0..8 {
-                let codes = B::codes(
+                let codes = B::codes::<S, D>(
                     #[inline(always)]
                     |offset| parts[(offset - B::CODES.start) / 16 + four / 4][four % 4],
                     i,
@@ -132,7 +132,7 @@ fn at<const N: usize>(block: &[u8], start: usize) -> &[u8; N] {
 
 /// Takes `count` bits of each byte from bit `from` on, and moves them to bit `to`.
 #[inline(always)]
-fn moved<S: Simd, V: SimdInt<S, Element = u8>>(bytes: V, from: usize, count: usize, to: usize) -> V {
+fn moved<S: Simd, D: Dot<S>>(bytes: D::Codes, from: usize, count: usize, to: usize) -> D::Codes {
     let kept = ((1 << count) - 1) as u8;
     if from > to {
         (bytes >> (from - to) as u32) & (kept << to)

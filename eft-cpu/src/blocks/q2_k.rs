@@ -14,8 +14,8 @@ impl SuperBlock for Q2K {
     const CODES: Range<usize> = 16..80;
 
     #[inline(always)]
-    fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V {
-        moved(part(16 + group / 4 * 32), group % 4 * 2, 2, 0)
+    fn codes<S: Simd, D: Dot<S>>(part: impl Fn(usize) -> D::Codes, group: usize) -> D::Codes {
+        moved::<S, D>(part(16 + group / 4 * 32), group % 4 * 2, 2, 0)
     }
 
     #[inline(always)]

@@ -14,9 +14,9 @@ impl SuperBlock for Q3K {
     const CODES: Range<usize> = 0..96;
 
     #[inline(always)]
-    fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V {
+    fn codes<S: Simd, D: Dot<S>>(part: impl Fn(usize) -> D::Codes, group: usize) -> D::Codes {
         let (high, low) = (part(0), part(32 + group / 4 * 32));
-        moved(low, group % 4 * 2, 2, 0) | moved(high, group, 1, 2)
+        moved::<S, D>(low, group % 4 * 2, 2, 0) | moved::<S, D>(high, group, 1, 2)
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! `Q4_K`: codes of four bits. Each 32 entries have a scale and an offset of six bits each, times an f16 for all 256.
 use std::ops::Range;
 
-use fearless_simd::{Simd, SimdInt};
+use fearless_simd::Simd;
 
 use super::{Column, Dot, SuperBlock, Unpacked, unpack_six_bits};
 
@@ -14,7 +14,7 @@ impl SuperBlock for Q4K {
     const CODES: Range<usize> = 16..144;
 
     #[inline(always)]
-    fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V {
+    fn codes<S: Simd, D: Dot<S>>(part: impl Fn(usize) -> D::Codes, group: usize) -> D::Codes {
         // The lower halves of 32 bytes, then their upper halves.
         let bytes = part(16 + group / 2 * 32);
         if group.is_multiple_of(2) { bytes & 0xF } else { bytes >> 4 }

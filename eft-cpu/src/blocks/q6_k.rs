@@ -14,13 +14,13 @@ impl SuperBlock for Q6K {
     const CODES: Range<usize> = 0..192;
 
     #[inline(always)]
-    fn codes<S: Simd, V: SimdInt<S, Element = u8>>(part: impl Fn(usize) -> V, group: usize) -> V {
+    fn codes<S: Simd, D: Dot<S>>(part: impl Fn(usize) -> D::Codes, group: usize) -> D::Codes {
         // The low four bits: the lower halves of 64 bytes, then their upper halves. The high two bits: 32 bytes hold
         // those of four groups.
         let low = part(group / 4 * 64 + group % 2 * 32);
         let high = part(128 + group / 4 * 32);
         let low = if group % 4 < 2 { low & 0xF } else { low >> 4 };
-        low | moved(high, group % 4 * 2, 2, 4)
+        low | moved::<S, D>(high, group % 4 * 2, 2, 4)
     }
 
     #[inline(always)]
