@@ -88,7 +88,11 @@ pub(super) fn product<S: Simd, D: Dot<S>, B: Block, const LANES: usize, const BY
                 }
             }
             for (out, sums) in out.iter_mut().zip(&*sums) {
-                out[first - outputs.start..][..count].copy_from_slice(&sums[..count]);
+                let out = &mut out[first - outputs.start..][..count];
+                match out.as_mut_array::<LANES>() {
+                    Some(out) => *out = *sums,
+                    None => out.copy_from_slice(&sums[..count]),
+                }
             }
         }
         first_row += out.len();

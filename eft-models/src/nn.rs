@@ -172,10 +172,16 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// entries of the cache need not be kept.
     fn select(&self, cache: &mut Self::Cache, rows: &[usize], lengths: &[usize]) -> Result<()>;
 
-    /// Copies the keys and values of these tokens from row `from` of a cache to the same places of row `to`. Row `from` holds
-    /// all of its tokens up to the end of the range, and row `to` all those before it; later ones are overwritten. Returns
-    /// whether they were copied; if not, the caller computes them. By default, nothing is copied.
-    fn copy(&self, cache: &mut Self::Cache, from: usize, to: usize, tokens: Range<usize>) -> Result<bool> {
+    /// Lets row `to` of a cache have the keys and values of these tokens from row `from`, as a copy or shared. The texts of both rows are the
+    /// same up to the end of the range. Row `from` holds all of its tokens up to there, and row `to` all those before the range; later
+    /// ones are overwritten. Returns whether row `to` has them now; if not, the caller computes them. By default, it has not.
+    fn share_tokens(
+        &self,
+        cache: &mut Self::Cache,
+        from: usize,
+        to: usize,
+        tokens: Range<usize>,
+    ) -> Result<bool> {
         let _ = (cache, from, to, tokens);
         Ok(false)
     }

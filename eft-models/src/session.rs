@@ -155,11 +155,11 @@ impl<N: Nn> DecoderSession<N> {
             return Ok(());
         };
         let lacking = row.cached..end;
-        let mut copied = true;
+        let mut shared = true;
         for cache in &mut self.caches {
-            copied = copied && self.nn.copy(cache, from, to, lacking.clone())?;
+            shared = shared && self.nn.share_tokens(cache, from, to, lacking.clone())?;
         }
-        if copied {
+        if shared {
             let row = &mut self.rows[to];
             (row.cached, row.most) = (end, row.most.max(end));
         }

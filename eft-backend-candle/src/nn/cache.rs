@@ -7,8 +7,9 @@ use eft_cpu::ops::{CacheType, RowCache};
 
 /// The KV cache of one layer, for all rows of a batch.
 ///
-/// Each row has its own memory, for the tokens that [`CacheRoom`] says. The cache does not store how many tokens of a row are
-/// valid: each call passes that number, and tokens after it are overwritten. A rollback therefore costs nothing.
+/// The cache does not store how many tokens of a row are valid: each call passes that number, and tokens after it are overwritten. A
+/// rollback therefore costs nothing. In main memory, rows share what they have in common ([`RowCache`]); in candle tensors, each row has its
+/// own memory, for the tokens that [`CacheRoom`] says.
 #[derive(Debug)]
 pub struct LayerCache(pub(super) Rows);
 
@@ -60,14 +61,14 @@ impl LayerCache {
         }
     }
 
-    /// Copies tokens of one row to another, in main memory; returns whether it has.
-    pub(super) fn copy_tokens(&mut self, from: usize, to: usize, tokens: Range<usize>) -> bool {
+    /// Lets a row share the tokens of another one, in main memory; returns whether it does.
+    pub(super) fn take_tokens(&mut self, from: usize, to: usize, tokens: Range<usize>) -> bool {
         match &mut self.0 {
             Rows::Host(caches) => {
                 let mut row = std::mem::take(&mut caches[to]);
-                let copied = row.copy_tokens(&caches[from], tokens);
+                let taken = row.take_tokens(&caches[from], tokens);
                 caches[to] = row;
-                copied
+                taken
             }
             Rows::Device(_) => false,
         }

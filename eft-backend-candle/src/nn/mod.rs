@@ -290,8 +290,14 @@ impl Nn for CandleNn {
         cache.select(rows, lengths).map_err(to_error)
     }
 
-    fn copy(&self, cache: &mut LayerCache, from: usize, to: usize, tokens: Range<usize>) -> Result<bool> {
-        Ok(cache.copy_tokens(from, to, tokens))
+    fn share_tokens(
+        &self,
+        cache: &mut LayerCache,
+        from: usize,
+        to: usize,
+        tokens: Range<usize>,
+    ) -> Result<bool> {
+        Ok(cache.take_tokens(from, to, tokens))
     }
 
     fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {

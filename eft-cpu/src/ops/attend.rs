@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use fearless_simd::Level;
 
 use super::attention::{Attention, Query, TILE};
-use super::row_cache::{Memory, Pair};
+use super::pages::Pages;
+use super::row_cache::Memory;
 use super::stored::Unit;
 use super::{Heads, RowCache};
 use crate::{instructions, level, shared};
@@ -60,18 +61,20 @@ pub fn attend(rows: Vec<NewTokens<'_>>, spec: &Heads<'_>) {
     let rows = rows.into_iter().filter(|row| !row.query.is_empty());
     let mut rows: Vec<_> = rows.map(|row| Row::new(row, spec)).collect();
     let work: usize = rows.iter().map(|row| row.tokens * columns * (row.queries.past + row.tokens)).sum();
-    let tiles = rows.iter_mut().flat_map(|row| row.tiles(spec));
+    let mut tiles: Vec<_> = rows.iter_mut().flat_map(|row| row.tiles(spec)).collect();
+    // Rows that share pages read those of a head one after another, while they are in the processor's caches.
+    tiles.sort_by_key(|tile| tile.kv_head);
     let level = instructions::current();
     let attend = |scratch: &mut Vec<f32>, tile: Tile<'_>| match &tile.row.cache.memory {
-        Memory::F32(memory) => tile.attend(memory, spec, level, scratch),
-        Memory::F16(memory) => tile.attend(memory, spec, level, scratch),
-        Memory::Q8(memory) => tile.attend(memory, spec, level, scratch),
+        Memory::F32(pages) => tile.attend(pages, spec, level, scratch),
+        Memory::F16(pages) => tile.attend(pages, spec, level, scratch),
+        Memory::Q8(pages) => tile.attend(pages, spec, level, scratch),
     };
     if shared::pays(work, PARALLEL_THRESHOLD) {
-        shared::for_each_with(tiles.collect(), Vec::new, attend);
+        shared::for_each_with(tiles, Vec::new, attend);
     } else {
         let mut scratch = Vec::new();
-        tiles.for_each(|tile| attend(&mut scratch, tile));
+        tiles.into_iter().for_each(|tile| attend(&mut scratch, tile));
     }
     rows.iter_mut().for_each(|row| row.finish(spec));
 }
@@ -155,8 +158,8 @@ struct Tile<'a> {
 }
 
 impl Tile<'_> {
-    fn attend<U: Unit>(self, memory: &Pair<U>, spec: &Heads<'_>, level: Level, scratch: &mut Vec<f32>) {
-        let Self { row: Queries { query, padded, past, cache }, kv_head, start, out } = self;
+    fn attend<U: Unit>(self, pages: &Pages<U>, spec: &Heads<'_>, level: Level, scratch: &mut Vec<f32>) {
+        let Self { row: Queries { query, padded, past, .. }, kv_head, start, out } = self;
         let (width, group) = (spec.head_dim, spec.heads / spec.kv_heads);
         let count = out.len() / width;
         let queries: [Query<'_>; TILE] = array::from_fn(|i| {
@@ -166,10 +169,7 @@ impl Tile<'_> {
             let sink = spec.sinks.map_or(f32::NEG_INFINITY, |sinks| sinks[head]);
             Query { query: &query[(token * spec.heads + head) * padded..][..*padded], seen, sink }
         });
-        // Later tokens see later positions.
-        let first = queries[0].seen.start;
-        let (keys, values) = memory.seen(&cache.room, kv_head, first..queries[count - 1].seen.end, width);
-        let attention = Attention { queries: &queries[..count], keys, values, first, spec, scratch, out };
+        let attention = Attention { queries: &queries[..count], pages, kv_head, spec, scratch, out };
         level::run_at(level, attention);
     }
 }

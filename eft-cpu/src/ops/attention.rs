@@ -5,6 +5,7 @@ use std::ops::Range;
 use eft_core::host::math::exp;
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom, f32x8};
 
+use super::pages::{Pages, Run};
 use super::stored::Unit;
 use super::{Heads, sum_of_each};
 use crate::level::{Dot, Kernel};
@@ -22,13 +23,12 @@ pub(super) struct Query<'a> {
     pub(super) sink: f32,
 }
 
-/// The attention of one to [`TILE`] queries to the keys and values of one head, of the positions from `first` on.
+/// The attention of one to [`TILE`] queries to the keys and values of one head.
 /// What all queries see is read once for all of them. Each result equals, to the last bit, that of the query alone.
 pub(super) struct Attention<'a, 'b, U> {
     pub(super) queries: &'a [Query<'b>],
-    pub(super) keys: &'a [U],
-    pub(super) values: &'a [U],
-    pub(super) first: usize,
+    pub(super) pages: &'a Pages<U>,
+    pub(super) kv_head: usize,
     pub(super) spec: &'a Heads<'a>,
     pub(super) scratch: &'a mut Vec<f32>,
     /// A row for each query, as wide as a head.
@@ -57,12 +57,10 @@ impl<U: Unit> Attention<'_, '_, U> {
         self,
         simd: S,
     ) {
-        let Self { queries, keys, values, first, spec, scratch, out } = self;
+        let Self { queries, pages, kv_head, spec, scratch, out } = self;
         // A head as wide as it is in the cache.
         let (width, last) = (queries[0].query.len(), queries.len() - 1);
         let units = width / U::ENTRIES;
-        let at =
-            |positions: &Range<usize>| (positions.start - first) * units..(positions.end - first) * units;
         // The positions that all queries see, and those that a query sees before and after them.
         let start = queries.iter().fold(0, |start, query| start.max(query.seen.start));
         let end = queries.iter().fold(usize::MAX, |end, query| end.min(query.seen.end)).max(start);
@@ -75,12 +73,18 @@ impl<U: Unit> Attention<'_, '_, U> {
         let (scores, sums) = scratch.split_at_mut(Q * room);
         let shared: [usize; Q] = array::from_fn(|q| q * room + before(&queries[q.min(last)].seen).len());
         let tile: [&[f32]; Q] = array::from_fn(|q| queries[q.min(last)].query);
-        products::<S, D, U, LANES, Q, K>(simd, tile, &keys[at(&(start..end))], spec.scale, scores, shared);
+        for Run { tokens, keys, .. } in pages.seen(kv_head, start..end, units) {
+            let to = array::from_fn(|q| shared[q] + tokens.start);
+            products::<S, D, U, LANES, Q, K>(simd, tile, keys, spec.scale, scores, to);
+        }
         // A query alone sees nothing else.
         for (q, Query { query, seen, .. }) in queries.iter().enumerate().filter(|_| Q > 1) {
             for part in [before(seen), after(seen)] {
-                let to = [q * room + part.start - seen.start];
-                products::<S, D, U, LANES, 1, 4>(simd, [query], &keys[at(&part)], spec.scale, scores, to);
+                let first = q * room + part.start - seen.start;
+                for Run { tokens, keys, .. } in pages.seen(kv_head, part, units) {
+                    let to = [first + tokens.start];
+                    products::<S, D, U, LANES, 1, 4>(simd, [query], keys, spec.scale, scores, to);
+                }
             }
         }
 
@@ -91,23 +95,24 @@ impl<U: Unit> Attention<'_, '_, U> {
         }
 
         for (q, Query { seen, .. }) in queries.iter().enumerate().filter(|_| Q > 1) {
-            let (part, sums) = (before(seen), &mut sums[q * width..][..width]);
-            weighted::<S, D, U, LANES, 1, 8>(
-                simd,
-                [&scores[q * room..][..part.len()]],
-                &values[at(&part)],
-                sums,
-            );
+            let (weights, sums) = (&scores[q * room..], &mut sums[q * width..][..width]);
+            for Run { tokens, values, .. } in pages.seen(kv_head, before(seen), units) {
+                weighted::<S, D, U, LANES, 1, 8>(simd, [&weights[tokens]], values, sums);
+            }
         }
-        let weights: [&[f32]; Q] = array::from_fn(|q| &scores[shared[q]..][..end - start]);
-        weighted::<S, D, U, LANES, Q, N>(simd, weights, &values[at(&(start..end))], sums);
+        for Run { tokens, values, .. } in pages.seen(kv_head, start..end, units) {
+            let weights: [&[f32]; Q] = array::from_fn(|q| &scores[shared[q]..][tokens.clone()]);
+            weighted::<S, D, U, LANES, Q, N>(simd, weights, values, sums);
+        }
         for (q, (Query { seen, .. }, out)) in
             queries.iter().zip(out.chunks_exact_mut(spec.head_dim)).enumerate()
         {
             let (part, sums) = (after(seen), &mut sums[q * width..][..width]);
             if Q > 1 {
-                let weights = &scores[q * room + part.start - seen.start..][..part.len()];
-                weighted::<S, D, U, LANES, 1, 8>(simd, [weights], &values[at(&part)], sums);
+                let weights = &scores[q * room + part.start - seen.start..];
+                for Run { tokens, values, .. } in pages.seen(kv_head, part, units) {
+                    weighted::<S, D, U, LANES, 1, 8>(simd, [&weights[tokens]], values, sums);
+                }
             }
             for (out, sum) in out.iter_mut().zip(sums) {
                 *out = factors[q] * *sum;

@@ -4,6 +4,7 @@ mod attention;
 mod gate;
 mod heads;
 mod norm;
+mod pages;
 mod rope;
 mod row_cache;
 mod stored;

@@ -175,12 +175,12 @@ fn a_cache_takes_tokens_from_another() {
         let (mut long, mut short) = (RowCache::new(None, kind), RowCache::new(None, kind));
         feed(&mut long, 0..79);
         feed(&mut short, 0..3);
-        assert!(short.copy_tokens(&long, 3..70));
+        assert!(short.take_tokens(&long, 3..70));
         assert_eq!(feed(&mut short, 70..80), feed(&mut long, 70..80));
-        assert!(!short.copy_tokens(&long, 70..long.capacity() + 1), "tokens that there is no memory for");
+        assert!(!short.take_tokens(&long, 70..long.capacity() + 1), "tokens that there is no memory for");
     }
     let mut other = RowCache::new(None, CacheType::F16);
-    assert!(!other.copy_tokens(&RowCache::new(None, CacheType::Q8_0), 0..0));
+    assert!(!other.take_tokens(&RowCache::new(None, CacheType::Q8_0), 0..0));
 }
 
 proptest! {

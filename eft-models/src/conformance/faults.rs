@@ -163,11 +163,17 @@ impl<N: Nn> Nn for FaultyNn<N> {
         self.injector.step()
     }
 
-    fn copy(&self, cache: &mut Self::Cache, from: usize, to: usize, tokens: Range<usize>) -> Result<bool> {
+    fn share_tokens(
+        &self,
+        cache: &mut Self::Cache,
+        from: usize,
+        to: usize,
+        tokens: Range<usize>,
+    ) -> Result<bool> {
         self.injector.step()?;
-        let copied = self.inner.copy(cache, from, to, tokens)?;
+        let shared = self.inner.share_tokens(cache, from, to, tokens)?;
         self.injector.step()?;
-        Ok(copied)
+        Ok(shared)
     }
 
     fn add(&self, a: &Tensor<Self>, b: &Tensor<Self>) -> Result<Tensor<Self>> {

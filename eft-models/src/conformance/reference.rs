@@ -294,7 +294,13 @@ impl Nn for ReferenceNn {
         Ok(())
     }
 
-    fn copy(&self, cache: &mut Self::Cache, from: usize, to: usize, tokens: Range<usize>) -> Result<bool> {
+    fn share_tokens(
+        &self,
+        cache: &mut Self::Cache,
+        from: usize,
+        to: usize,
+        tokens: Range<usize>,
+    ) -> Result<bool> {
         let (source, to) = (cache[from].clone(), &mut cache[to]);
         let width = source.keys.len() / source.length;
         to.length = tokens.end;
