@@ -172,6 +172,12 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// entries of the cache need not be kept.
     fn select(&self, cache: &mut Self::Cache, rows: &[usize], lengths: &[usize]) -> Result<()>;
 
+    /// Whether [`share_tokens`](Self::share_tokens) is implemented. Rows of a batch that begin alike then wait until the first of them has read
+    /// their beginning. By default, it is not.
+    fn shares_tokens(&self) -> bool {
+        false
+    }
+
     /// Lets row `to` of a cache have the keys and values of these tokens from row `from`, as a copy or shared. The texts of both rows are the
     /// same up to the end of the range. Row `from` holds all of its tokens up to there, and row `to` all those before the range; later
     /// ones are overwritten. Returns whether row `to` has them now; if not, the caller computes them. By default, it has not.

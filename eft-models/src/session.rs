@@ -13,6 +13,9 @@ use crate::pass_logits::{PassLogits, collect};
 /// bounds the memory that activations take.
 const MAX_TOKENS: usize = 512;
 
+/// The least number of tokens for which a row waits until another one has read them.
+const MIN_SHARED: usize = 64;
+
 pub(crate) struct DecoderSession<N: Nn> {
     nn: N,
     spec: EngineSpec<N::Backend>,
@@ -87,13 +90,16 @@ impl<N: Nn> DecoderSession<N> {
         let mut passes = Vec::new();
         // How many tokens of each text have been read as far as their scores are concerned.
         let mut done = before.to_vec();
-        for (row, feed) in feed.iter().enumerate().filter(|(_, feed)| feed.tokens.len() > feed.wanted) {
-            let unscored = self.rows[row].text.len() - feed.wanted;
-            self.take_over(row, unscored)?;
-            done[row] = done[row].max(self.rows[row].cached.min(unscored));
-        }
+        let unscored = self.rows.iter().zip(feed).map(|(row, feed)| row.text.len() - feed.wanted);
+        let unscored: Vec<_> = unscored.collect();
         loop {
-            let pieces = self.pieces(&done);
+            for (row, (done, unscored)) in done.iter_mut().zip(&unscored).enumerate() {
+                if *done < *unscored {
+                    self.take_over(row, *unscored)?;
+                    *done = self.rows[row].cached.min(*unscored).max(*done);
+                }
+            }
+            let pieces = self.pieces(&done, &unscored);
             if pieces.is_empty() {
                 break;
             }
@@ -135,16 +141,14 @@ impl<N: Nn> DecoderSession<N> {
     }
 
     /// Takes what a row lacks of its first `tokens` tokens from the row that has most of it, as far as layers keep all tokens.
-    /// Rows that part and go on alike again, as those of a source over bytes, would otherwise read these tokens once each.
+    /// Rows that begin alike, and those that part and go on alike again, as those of a source over bytes, would otherwise read these tokens
+    /// once each.
     fn take_over(&mut self, to: usize, tokens: usize) -> Result<()> {
-        let kept = self.decoder.least_kept(self.free_rollback);
-        let keeps_all = |row: &Row| kept.is_none_or(|kept| row.most <= kept);
+        let keeps_all = |row: &Row| self.keeps_all(row.most);
         let row = &self.rows[to];
-        let common = |other: &Row| {
-            let other = &other.text[..other.cached.min(tokens)];
-            row.text.iter().zip(other).take_while(|(a, b)| a == b).count()
-        };
-        let is_alike = |other: &Row| (other.adapter, other.stage) == (row.adapter, row.stage);
+        let common = |other: &Row| row.common(other, other.cached.min(tokens));
+        let is_alike =
+            |other: &Row| other.adapter == row.adapter && (row.cached == 0 || other.stage == row.stage);
         let others = self
             .rows
             .iter()
@@ -160,18 +164,36 @@ impl<N: Nn> DecoderSession<N> {
             shared = shared && self.nn.share_tokens(cache, from, to, lacking.clone())?;
         }
         if shared {
+            let stage = self.rows[from].stage;
             let row = &mut self.rows[to];
-            (row.cached, row.most) = (end, row.most.max(end));
+            (row.cached, row.most, row.stage) = (end, row.most.max(end), stage);
         }
         Ok(())
     }
 
-    /// What the next pass reads. Rows are taken in order until the pass is full.
-    fn pieces(&self, done: &[usize]) -> Vec<Piece> {
+    /// Whether a row that has held this number of tokens still holds all of them in each layer.
+    fn keeps_all(&self, most: usize) -> bool {
+        self.decoder.least_kept(self.free_rollback).is_none_or(|kept| most <= kept)
+    }
+
+    /// Whether many of the next tokens of a row, of which the first `unscored` need no scores, are read by another piece of the pass.
+    fn waits(&self, row: &Row, unscored: usize, others: &[Piece]) -> bool {
+        let reads = |other: &Piece| {
+            let Piece { row: index, tokens, .. } = other;
+            let other = &self.rows[*index];
+            other.adapter == row.adapter
+                && self.keeps_all(tokens.end.max(row.most))
+                && row.common(other, tokens.end.min(unscored)) >= row.cached + MIN_SHARED
+        };
+        self.nn.shares_tokens() && others.iter().any(reads)
+    }
+
+    /// What the next pass reads. Rows are taken in order until the pass is full, but for those that wait for others.
+    fn pieces(&self, done: &[usize], unscored: &[usize]) -> Vec<Piece> {
         let mut room = MAX_TOKENS;
         let mut pieces = Vec::new();
         for (index, (row, done)) in self.rows.iter().zip(done).enumerate() {
-            if *done == row.text.len() || room == 0 {
+            if *done == row.text.len() || room == 0 || self.waits(row, unscored[index], &pieces) {
                 continue;
             }
             // The next token whose scores are missing belongs to a text that ends with it.
@@ -189,8 +211,7 @@ impl<N: Nn> DecoderSession<N> {
 
     /// Whether the caches hold all that the next token of a row needs of the tokens before it.
     fn remembers(&self, row: &Row) -> bool {
-        let all_kept = self.decoder.least_kept(self.free_rollback).is_none_or(|kept| row.most <= kept);
-        all_kept || row.cached + self.free_rollback >= row.most
+        self.keeps_all(row.most) || row.cached + self.free_rollback >= row.most
     }
 
     /// Groups the tokens of a pass by the adapter that they run under.
@@ -208,6 +229,11 @@ impl<N: Nn> DecoderSession<N> {
 }
 
 impl Row {
+    /// The number of tokens that this row and another one begin with, of the first `most` ones.
+    fn common(&self, other: &Self, most: usize) -> usize {
+        self.text.iter().zip(&other.text).take(most).take_while(|(a, b)| a == b).count()
+    }
+
     fn truncate(&mut self, length: usize) {
         self.text.truncate(length);
         self.cached = self.cached.min(length);

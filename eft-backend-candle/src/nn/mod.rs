@@ -290,6 +290,10 @@ impl Nn for CandleNn {
         cache.select(rows, lengths).map_err(to_error)
     }
 
+    fn shares_tokens(&self) -> bool {
+        self.uses_host()
+    }
+
     fn share_tokens(
         &self,
         cache: &mut LayerCache,

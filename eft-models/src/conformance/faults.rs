@@ -163,6 +163,10 @@ impl<N: Nn> Nn for FaultyNn<N> {
         self.injector.step()
     }
 
+    fn shares_tokens(&self) -> bool {
+        self.inner.shares_tokens()
+    }
+
     fn share_tokens(
         &self,
         cache: &mut Self::Cache,

@@ -294,6 +294,10 @@ impl Nn for ReferenceNn {
         Ok(())
     }
 
+    fn shares_tokens(&self) -> bool {
+        true
+    }
+
     fn share_tokens(
         &self,
         cache: &mut Self::Cache,

@@ -10,7 +10,8 @@ use crate::{Checkpoint, DecoderEngine, Nn};
 const FAMILIES: [&str; 4] = ["llama", "llama-dynamic", "mistral", "gemma2"];
 const FREE_ROLLBACK: usize = 8;
 
-/// Checks rows that part and then go on as another one does: their logits are those of the same texts, read by themselves.
+/// Checks rows that begin alike, and rows that part and then go on as another one does: their logits are those of the same texts, read by
+/// themselves.
 ///
 /// # Errors
 /// The first check that fails, in words.
@@ -27,6 +28,22 @@ fn check<N: Nn>(nn: &N, family: &str) -> Verdict<()> {
         engine.session(&rows)
     };
     let last = |scores: &eft_core::Scores<N::Backend>| nn.backend().download(&scores.last()?, scores.width());
+    let same = |what: &str, got: Vec<f32>, text: &[TokenId]| {
+        let expected = last(&open(&[text.to_vec()])?.1)?;
+        let far = got.iter().zip(&expected).find(|(a, b)| (*a - *b).abs() > 1e-3 || a.is_nan());
+        require(far.is_none() && got.len() == expected.len(), || format!("{what}: {far:?}"))
+    };
+    // Two rows that are the same, one that is a beginning of these, others that go on in another way, and one that parts early.
+    let long: Vec<TokenId> = (0..100).map(|i| (i * 7 + i / 9) % 90 + 5).collect();
+    let ends: [(usize, &[TokenId]); 6] =
+        [(90, &[1, 2]), (90, &[1, 2]), (80, &[]), (90, &[3]), (90, &[]), (20, &[4])];
+    let texts = ends.map(|(length, end)| [&long[..length], end].concat());
+    let (_, scores) = open(&texts)?;
+    for (row, text) in texts.iter().enumerate() {
+        let got = nn.backend().download(&scores.positions(row), scores.width())?;
+        same(&format!("row {row} of some that begin alike"), got, text)?;
+    }
+
     let prompt: Vec<TokenId> = vec![5, 17, 3, 60];
     let mut texts = vec![prompt.clone(), prompt.clone(), vec![5, 17, 9]];
     let (mut session, _) = open(&texts)?;
@@ -49,10 +66,7 @@ fn check<N: Nn>(nn: &N, family: &str) -> Verdict<()> {
         texts.iter_mut().zip(feeds).for_each(|(text, tokens)| text.extend(tokens));
         for (row, text) in texts.iter().enumerate().filter(|(row, _)| !feeds[*row].is_empty()) {
             let got = nn.backend().download(&scores.positions(row), scores.width())?;
-            let expected = last(&open(std::slice::from_ref(text))?.1)?;
-            let far = got.iter().zip(&expected).find(|(a, b)| (*a - *b).abs() > 1e-3 || a.is_nan());
-            let fault = || format!("row {row} after step {step}: {far:?}");
-            require(far.is_none() && got.len() == expected.len(), fault)?;
+            same(&format!("row {row} after step {step}"), got, text)?;
         }
     }
     Ok(())
