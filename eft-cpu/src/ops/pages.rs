@@ -134,6 +134,11 @@ impl<U: Unit> Pages<U> {
     /// The keys and values of one head at these positions, page by page.
     #[inline(always)]
     pub(super) fn seen(&self, head: usize, positions: Range<usize>, units: usize) -> Seen<'_, U> {
+        let held = self.tokens();
+        debug_assert!(
+            positions.is_empty() || (held.start <= positions.start && positions.end <= held.end),
+            "positions that a KV cache does not hold"
+        );
         let first = self.pages.partition_point(|page| page.tokens.end <= positions.start);
         Seen { pages: self.pages[first..].iter(), head, positions, units }
     }
