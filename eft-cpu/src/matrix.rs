@@ -182,8 +182,8 @@ impl Matrix {
     }
 }
 
-/// Splits the outputs of all rows into ranges of `size`. Returns the parts of the rows for each range in turn: a vector for each range
-/// would be freed on another thread, which takes as long as a small part of a product.
+/// Splits the outputs of all rows into ranges of `size`. Returns the parts of all rows for the first range, then those for the second, and so
+/// on, in one vector. With a vector for each range, freeing them on other threads would take as long as a small part of a product.
 fn slices(out: &mut [f32], outputs: usize, size: usize) -> Vec<&mut [f32]> {
     let mut rows: Vec<_> = out.chunks_mut(outputs.max(1)).map(|row| row.chunks_mut(size)).collect();
     let mut slices = Vec::with_capacity(rows.len() * outputs.div_ceil(size));

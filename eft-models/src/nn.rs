@@ -172,15 +172,15 @@ pub trait Nn: Clone + Send + Sync + 'static {
     /// entries of the cache need not be kept.
     fn select(&self, cache: &mut Self::Cache, rows: &[usize], lengths: &[usize]) -> Result<()>;
 
-    /// Whether [`share_tokens`](Self::share_tokens) is implemented. Rows of a batch that begin alike then wait until the first of them has read
-    /// their beginning. By default, it is not.
+    /// Whether [`share_tokens`](Self::share_tokens) is implemented; `false` by default. If it is, rows of a batch that begin alike wait until
+    /// the first of them has read their beginning, and then share it.
     fn shares_tokens(&self) -> bool {
         false
     }
 
-    /// Lets row `to` of a cache have the keys and values of these tokens from row `from`, as a copy or shared. The texts of both rows are the
-    /// same up to the end of the range. Row `from` holds all of its tokens up to there, and row `to` all those before the range; later
-    /// ones are overwritten. Returns whether row `to` has them now; if not, the caller computes them. By default, it has not.
+    /// Gives row `to` of a cache the keys and values that row `from` has for these tokens, by copying or by sharing memory. The texts of both
+    /// rows are the same up to the end of the range. Row `from` holds all of its tokens up to there, and row `to` all those before the
+    /// range; later ones are dropped. Returns `false` if that was not done: the caller then computes them. This is the default.
     fn share_tokens(
         &self,
         cache: &mut Self::Cache,

@@ -90,11 +90,12 @@ impl<N: Nn> DecoderSession<N> {
         let mut passes = Vec::new();
         // How many tokens of each text have been read as far as their scores are concerned.
         let mut done = before.to_vec();
+        // How many tokens of each text come before those whose scores are wanted.
         let unscored = self.rows.iter().zip(feed).map(|(row, feed)| row.text.len() - feed.wanted);
         let unscored: Vec<_> = unscored.collect();
         loop {
             for (row, (done, unscored)) in done.iter_mut().zip(&unscored).enumerate() {
-                if *done < *unscored {
+                if self.rows[row].cached < *unscored {
                     self.take_over(row, *unscored)?;
                     *done = self.rows[row].cached.min(*unscored).max(*done);
                 }
@@ -118,7 +119,7 @@ impl<N: Nn> DecoderSession<N> {
                 spans.push(Span { row, past: tokens.start, tokens: start..ids.len() });
                 stages.push(stage);
                 let row = &mut self.rows[row];
-                row.most = if tokens.start == 0 { tokens.end } else { row.most.max(tokens.end) };
+                row.most = row.most_after(&tokens);
                 (row.cached, row.stage) = (tokens.start, stage);
             }
             let adapted = self.adapted(&spans);
@@ -146,16 +147,23 @@ impl<N: Nn> DecoderSession<N> {
     fn take_over(&mut self, to: usize, tokens: usize) -> Result<()> {
         let keeps_all = |row: &Row| self.keeps_all(row.most);
         let row = &self.rows[to];
+        if !self.nn.shares_tokens() || !keeps_all(row) {
+            return Ok(());
+        }
         let common = |other: &Row| row.common(other, other.cached.min(tokens));
-        let is_alike =
-            |other: &Row| other.adapter == row.adapter && (row.cached == 0 || other.stage == row.stage);
+        // A row that holds nothing takes what its next token can go on with.
+        let stage = |other: &Row| match row.cached {
+            0 => self.decoder.stage(common(other) + 1),
+            _ => row.stage,
+        };
+        let is_alike = |other: &Row| other.adapter == row.adapter && other.stage == stage(other);
         let others = self
             .rows
             .iter()
             .enumerate()
             .filter(|(from, other)| *from != to && is_alike(other) && keeps_all(other));
         let best = others.map(|(from, other)| (common(other), from)).max();
-        let Some((end, from)) = best.filter(|(end, _)| *end > row.cached && keeps_all(row)) else {
+        let Some((end, from)) = best.filter(|(end, _)| *end > row.cached) else {
             return Ok(());
         };
         let lacking = row.cached..end;
@@ -176,13 +184,15 @@ impl<N: Nn> DecoderSession<N> {
         self.decoder.least_kept(self.free_rollback).is_none_or(|kept| most <= kept)
     }
 
-    /// Whether many of the next tokens of a row, of which the first `unscored` need no scores, are read by another piece of the pass.
+    /// Whether another piece of the pass reads at least [`MIN_SHARED`] of the next tokens of a row, among its first `unscored` tokens, which
+    /// need no scores. The row can take them afterwards.
     fn waits(&self, row: &Row, unscored: usize, others: &[Piece]) -> bool {
         let reads = |other: &Piece| {
-            let Piece { row: index, tokens, .. } = other;
+            let Piece { row: index, tokens, stage } = other;
             let other = &self.rows[*index];
             other.adapter == row.adapter
-                && self.keeps_all(tokens.end.max(row.most))
+                && (row.cached == 0 || row.stage == *stage)
+                && self.keeps_all(other.most_after(tokens).max(row.most))
                 && row.common(other, tokens.end.min(unscored)) >= row.cached + MIN_SHARED
         };
         self.nn.shares_tokens() && others.iter().any(reads)
@@ -229,9 +239,14 @@ impl<N: Nn> DecoderSession<N> {
 }
 
 impl Row {
-    /// The number of tokens that this row and another one begin with, of the first `most` ones.
-    fn common(&self, other: &Self, most: usize) -> usize {
-        self.text.iter().zip(&other.text).take(most).take_while(|(a, b)| a == b).count()
+    /// The number of tokens at the beginning that this row and another one have in common, up to `limit`.
+    fn common(&self, other: &Self, limit: usize) -> usize {
+        self.text.iter().zip(&other.text).take(limit).take_while(|(a, b)| a == b).count()
+    }
+
+    /// What [`most`](Self::most) is after a pass that reads these tokens.
+    fn most_after(&self, tokens: &Range<usize>) -> usize {
+        if tokens.start == 0 { tokens.end } else { self.most.max(tokens.end) }
     }
 
     fn truncate(&mut self, length: usize) {

@@ -7,7 +7,7 @@ use eft_cpu::ops::{CacheType, RowCache};
 
 /// The KV cache of one layer, for all rows of a batch.
 ///
-/// The cache does not store how many tokens of a row are valid: each call passes that number, and tokens after it are overwritten. A
+/// The cache does not store how many tokens of a row are valid: each call passes that number, and tokens after it are dropped. A
 /// rollback therefore costs nothing. In main memory, rows share what they have in common ([`RowCache`]); in candle tensors, each row has its
 /// own memory, for the tokens that [`CacheRoom`] says.
 #[derive(Debug)]
@@ -65,10 +65,8 @@ impl LayerCache {
     pub(super) fn take_tokens(&mut self, from: usize, to: usize, tokens: Range<usize>) -> bool {
         match &mut self.0 {
             Rows::Host(caches) => {
-                let mut row = std::mem::take(&mut caches[to]);
-                let taken = row.take_tokens(&caches[from], tokens);
-                caches[to] = row;
-                taken
+                let source = caches[from].clone();
+                caches[to].take_tokens(&source, tokens)
             }
             Rows::Device(_) => false,
         }

@@ -139,7 +139,7 @@ struct Dropped {
 
 impl Work {
     /// Returns how many tokens were fed to the model's session after prompts. Those that a row lacks and another row has read may be
-    /// copied from its cache instead of being computed.
+    /// taken from its cache instead of being computed.
     #[must_use]
     pub fn positions(&self) -> usize {
         self.0.positions.load(Ordering::Relaxed)

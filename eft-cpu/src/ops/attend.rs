@@ -55,7 +55,8 @@ pub struct NewTokens<'a> {
 /// ```
 ///
 /// # Panics
-/// If a slice does not have the length that `spec` and the number of tokens imply.
+/// If a slice does not have the length that `spec` and the number of tokens imply, or if a cache does not hold the tokens before the new
+/// ones.
 pub fn attend(rows: Vec<NewTokens<'_>>, spec: &Heads<'_>) {
     let columns = spec.heads * spec.head_dim;
     let rows = rows.into_iter().filter(|row| !row.query.is_empty());

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::Heads;
 use super::stored::Unit;
 
-/// The least number of further tokens that a new page has room for.
+/// The least number of further tokens that a new page has room for, in a cache that keeps all tokens.
 const SPARE: usize = 32;
 
-/// A new page has room for an eighth as many further tokens as the row has, so that a long text has few pages.
+/// A page that follows a full one has room for an eighth as many further tokens as the row has, so that a long text has few pages.
 const GROWTH: usize = 8;
 
-/// If a cache may forget tokens, a page has room for a quarter of those that it keeps at most, or for [`SPARE`].
+/// In a cache that may forget tokens, a page has room for at most a quarter of the tokens that are kept, or for [`SPARE`] if that is more.
 const WINDOW: usize = 4;
 
 /// A page with no more than this number of tokens is copied if another row shares it and new tokens follow it. After more of them, a
@@ -53,8 +53,9 @@ impl<U: Unit> Pages<U> {
     }
 
     pub(super) fn shared(&self, other: &Self) -> usize {
-        let is_shared = |(a, b): &(&Page<U>, &Page<U>)| Arc::ptr_eq(&a.heads, &b.heads);
-        self.pages.iter().zip(&other.pages).filter(is_shared).map(|(page, _)| page.capacity).sum()
+        let is_shared =
+            |page: &&Page<U>| other.pages.iter().any(|other| Arc::ptr_eq(&page.heads, &other.heads));
+        self.pages.iter().filter(is_shared).map(|page| page.capacity).sum()
     }
 
     /// The positions of the tokens.
@@ -84,6 +85,7 @@ impl<U: Unit> Pages<U> {
         let width = spec.kv_heads * spec.head_dim;
         let end = past + keys.len() / width;
         self.truncate(past);
+        assert_eq!(self.tokens().end, past, "the number of tokens that a KV cache holds before the new ones");
         if let Some(kept) = kept {
             self.pages.retain(|page| page.tokens.end > past.saturating_sub(kept));
         }
@@ -92,7 +94,10 @@ impl<U: Unit> Pages<U> {
         let mut next = past;
         while next < end {
             let Some(room) = self.room_in_last(end - next, largest, spec) else {
-                let capacity = end - next + SPARE.max(self.tokens().len() / GROWTH);
+                // A row that shares its last page may share this one soon, too, so that its room would be lost.
+                let is_full = self.pages.last().is_some_and(|last| last.tokens.len() == last.capacity);
+                let spare = if is_full { SPARE.max(self.tokens().len() / GROWTH) } else { SPARE };
+                let capacity = end - next + spare;
                 self.pages.push(Page::new(next, capacity.min(largest), spec));
                 continue;
             };
@@ -134,10 +139,9 @@ impl<U: Unit> Pages<U> {
     /// The keys and values of one head at these positions, page by page.
     #[inline(always)]
     pub(super) fn seen(&self, head: usize, positions: Range<usize>, units: usize) -> Seen<'_, U> {
-        let held = self.tokens();
         debug_assert!(
-            positions.is_empty() || (held.start <= positions.start && positions.end <= held.end),
-            "positions that a KV cache does not hold"
+            positions.is_empty() || self.tokens().start <= positions.start,
+            "positions that a KV cache has forgotten"
         );
         let first = self.pages.partition_point(|page| page.tokens.end <= positions.start);
         Seen { pages: self.pages[first..].iter(), head, positions, units }
@@ -154,21 +158,22 @@ impl<U: Unit> Page<U> {
 
     /// A copy with memory for this number of tokens.
     fn copied(&self, capacity: usize, spec: &Heads<'_>) -> Self {
-        let mut copy = Self::new(self.tokens.start, capacity, spec);
-        copy.tokens.end = self.tokens.end;
-        let count = self.tokens.len() * units::<U>(spec.head_dim);
-        for (to, from) in Arc::get_mut(&mut copy.heads).into_iter().flatten().zip(&*self.heads) {
-            to.keys.extend_from_slice(&from.keys[..count]);
-            to.values.extend_from_slice(&from.values[..count]);
-        }
-        copy
+        let units = units::<U>(spec.head_dim);
+        let copied = |from: &[U]| {
+            let mut copy = Vec::with_capacity(capacity * units);
+            copy.extend_from_slice(&from[..self.tokens.len() * units]);
+            copy
+        };
+        let heads = self.heads.iter();
+        let heads = heads.map(|head| Head { keys: copied(&head.keys), values: copied(&head.values) });
+        Self { tokens: self.tokens.clone(), capacity, heads: heads.collect() }
     }
 
     /// Writes new tokens after those of the row, to memory that no other row shares.
     fn append(&mut self, keys: &[f32], values: &[f32], spec: &Heads<'_>) {
         let (heads, width) = (spec.kv_heads, spec.head_dim);
         let old = self.tokens.len() * units::<U>(width);
-        for (i, head) in Arc::get_mut(&mut self.heads).into_iter().flatten().enumerate() {
+        for (i, head) in Arc::make_mut(&mut self.heads).iter_mut().enumerate() {
             for (new, all) in [(keys, &mut head.keys), (values, &mut head.values)] {
                 all.truncate(old);
                 for new in new.chunks_exact(width).skip(i).step_by(heads) {
@@ -181,13 +186,13 @@ impl<U: Unit> Page<U> {
 }
 
 /// The number of units of one head of one token.
-pub(super) fn units<U: Unit>(width: usize) -> usize {
+fn units<U: Unit>(width: usize) -> usize {
     width.div_ceil(U::ENTRIES)
 }
 
 /// Keys and values of consecutive tokens of one head.
 pub(super) struct Run<'a, U> {
-    /// The number of these tokens, counted from the first of all that are seen.
+    /// The places of these tokens among all that are seen, counted from 0.
     pub(super) tokens: Range<usize>,
     pub(super) keys: &'a [U],
     pub(super) values: &'a [U],

@@ -7,9 +7,9 @@ use super::{CacheType, Heads};
 
 /// The keys and values of one row of the batch, as [`attend`](super::attend) writes and reads them.
 ///
-/// They are kept in pages of some tokens each. A clone shares the pages, and tokens that are written later are its own. So rows
-/// that begin alike take the memory of their beginning once, and read it from the processor's caches. How many tokens of the row are
-/// valid is not stored: each call passes that number, and tokens after it are overwritten.
+/// They are kept in pages of some tokens each. A clone shares the pages; what is written to it later goes to pages of its own. So rows
+/// that begin alike keep their beginning in memory once, and when they are computed together, most of it is read from the processor's caches.
+/// How many tokens of the row are valid is not stored: each call passes that number, and what this cache held after them is dropped.
 ///
 /// ```
 /// use eft_cpu::ops::{CacheType, RowCache};
@@ -58,7 +58,7 @@ impl RowCache {
         }
     }
 
-    /// Returns for how many tokens this cache and another one have the same memory.
+    /// Returns for how many tokens there is memory that this cache and another one share.
     pub fn shared(&self, other: &Self) -> usize {
         match (&self.memory, &other.memory) {
             (Memory::F32(pages), Memory::F32(other)) => pages.shared(other),
@@ -87,7 +87,7 @@ impl RowCache {
     }
 
     /// Takes tokens from another cache of the same layer, whose row begins with the same tokens up to their end: shares its pages
-    /// instead of those that this one had. Returns `false`, without a change, if there are none, if the two caches keep numbers of
+    /// instead of those that this one had, and drops what this one held after them. Returns `false`, without a change, if `tokens` is empty, if the two caches keep numbers of
     /// different types, if the other one does not hold these tokens, if this one lacks some of those before them, or if the other one has
     /// forgotten tokens that this one has.
     pub fn take_tokens(&mut self, from: &Self, tokens: Range<usize>) -> bool {

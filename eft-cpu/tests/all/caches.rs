@@ -50,6 +50,12 @@ fn numbers(token: usize, heads: usize) -> Vec<f32> {
     (0..heads * WIDTH).map(|i| ((token * 31 + i) as f32 * 0.7).sin()).collect()
 }
 
+fn spec(window: Option<usize>) -> Heads<'static> {
+    let (heads, kv_heads, head_dim) = (HEADS, KV_HEADS, WIDTH);
+    let reach = Reach { window, ..Reach::default() };
+    Heads { heads, kv_heads, head_dim, scale: 0.5, softcap: None, reach, sinks: None }
+}
+
 /// Appends the tokens after the first `past` ones, and returns their attention.
 fn feed(cache: &mut RowCache, tokens: &[usize], past: usize, spec: &Heads<'_>) -> Vec<f32> {
     let new = &tokens[past..];
@@ -71,9 +77,7 @@ proptest! {
     ) {
         let window = is_windowed.then_some(WINDOW);
         let kept = is_windowed.then_some(WINDOW + BACK);
-        let reach = Reach { window, ..Reach::default() };
-        let (heads, kv_heads, head_dim) = (HEADS, KV_HEADS, WIDTH);
-        let spec = Heads { heads, kv_heads, head_dim, scale: 0.5, softcap: None, reach, sinks: None };
+        let spec = spec(window);
         let empty = Row { tokens: Vec::new(), cache: RowCache::new(kept, kind), most: 0 };
         let mut rows = vec![empty; 3];
         let mut next = 0;
@@ -122,8 +126,7 @@ proptest! {
 
 #[test]
 fn a_copy_takes_no_memory_for_what_it_shares() {
-    let (heads, kv_heads, head_dim, reach) = (HEADS, KV_HEADS, WIDTH, Reach::default());
-    let spec = Heads { heads, kv_heads, head_dim, scale: 0.5, softcap: None, reach, sinks: None };
+    let spec = spec(None);
     let mut cache = RowCache::default();
     let tokens: Vec<_> = (0..1_000).collect();
     feed(&mut cache, &tokens, 0, &spec);
@@ -131,4 +134,16 @@ fn a_copy_takes_no_memory_for_what_it_shares() {
     feed(&mut copy, &(0..1_001).collect::<Vec<_>>(), 1_000, &spec);
     assert_eq!(cache.shared(&copy), cache.capacity(), "the pages of the beginning");
     assert!(copy.capacity() - cache.capacity() < 200, "a page for the new token");
+}
+
+#[test]
+fn a_row_that_is_forked_again_and_again_leaves_little_memory_unused() {
+    let spec = spec(None);
+    let tokens: Vec<_> = (0..4_000).collect();
+    let (mut cache, mut forks) = (RowCache::default(), Vec::new());
+    for end in (20..=tokens.len()).step_by(20) {
+        feed(&mut cache, &tokens[..end], end - 20, &spec);
+        forks.push(cache.clone());
+    }
+    assert!(cache.capacity() <= 3 * tokens.len(), "{}", cache.capacity());
 }

@@ -307,7 +307,7 @@ impl Nn for ReferenceNn {
     ) -> Result<bool> {
         let (source, to) = (cache[from].clone(), &mut cache[to]);
         let width = source.keys.len() / source.length;
-        to.length = tokens.end;
+        (to.length, to.forgotten) = (tokens.end, source.forgotten);
         for (to, from) in [(&mut to.keys, source.keys), (&mut to.values, source.values)] {
             to.truncate(tokens.start * width);
             to.extend(&from[tokens.start * width..tokens.end * width]);
