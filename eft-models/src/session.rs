@@ -195,7 +195,8 @@ impl<N: Nn> DecoderSession<N> {
                 && self.keeps_all(other.most_after(tokens).max(row.most))
                 && row.common(other, tokens.end.min(unscored)) >= row.cached + MIN_SHARED
         };
-        self.nn.shares_tokens() && others.iter().any(reads)
+        // Not when a token is generated: texts would be compared at each step.
+        unscored >= row.cached + MIN_SHARED && self.nn.shares_tokens() && others.iter().any(reads)
     }
 
     /// What the next pass reads. Rows are taken in order until the pass is full, but for those that wait for others.
@@ -300,5 +301,33 @@ impl<N: Nn> Session for DecoderSession<N> {
         }
         self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
         Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "conformance"))]
+mod tests {
+    use eft_core::EngineRow;
+
+    use super::*;
+    use crate::conformance::{Golden, ReferenceNn};
+    use crate::{Checkpoint, DecoderEngine};
+
+    #[test]
+    fn rows_wait_for_what_another_one_reads() {
+        let checkpoint = Checkpoint::open(Golden::family("llama").unwrap().folder()).unwrap();
+        let engine = DecoderEngine::load(ReferenceNn, &checkpoint, None).unwrap();
+        let texts = [(100, 1), (100, 2), (70, 3), (60, 4)]
+            .map(|(common, last)| [(1..=common).map(|i| i % 96).collect(), vec![last]].concat());
+        let row = |_| EngineRow { adapter: None, tokens: vec![0] };
+        let (mut session, _) = engine.session(&[0; 4].map(row)).unwrap();
+        for (row, text) in session.rows.iter_mut().zip(&texts) {
+            (row.text, row.cached) = (text.clone(), 0);
+        }
+        let unscored: Vec<_> = texts.iter().map(|text: &Vec<TokenId>| text.len() - 1).collect();
+        let read = |pieces: Vec<Piece>| pieces.into_iter().map(|piece| piece.row).collect::<Vec<_>>();
+        // The last one has fewer tokens in common with the first than are worth waiting for.
+        assert_eq!(read(session.pieces(&[0; 4], &unscored)), [0, 3]);
+        // Scores of all tokens are wanted of the second and the third.
+        assert_eq!(read(session.pieces(&[0; 4], &[100, 0, 0, 60])), [0, 1, 2, 3]);
     }
 }
