@@ -32,7 +32,7 @@ fn by_tokens(model: &Source<Candle>, prompt: &str, text: &str) -> f64 {
     let ids: Vec<_> = (0..width as TokenId).collect();
     let mut total = 0.0;
     for (row, token) in rows.chunks(width).zip(&tokens) {
-        let allowed = canonical.allowed(state, &ids);
+        let allowed = canonical.allowed(state, width);
         let counts = |id: &TokenId| allowed[*id as usize] || *id == end && canonical.may_end(state);
         let sum: f64 = ids.iter().filter(|id| counts(id)).map(|id| f64::from(row[*id as usize]).exp()).sum();
         assert!(counts(token));

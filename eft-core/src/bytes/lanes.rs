@@ -3,7 +3,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
-use rayon::slice::ParallelSlice;
+use rayon::slice::ParallelSliceMut;
 
 use super::node::{Node, NodeRow};
 use super::settings::Work;
@@ -50,6 +50,9 @@ const MOST_BEHIND: usize = 4;
 
 /// The most lanes, of all texts together, that texts with fewer jobs keep.
 const MOST_SPARE: usize = 6;
+
+/// The number of scores from which distributions are computed by several threads. With fewer, it takes longer to wake these.
+const PARALLEL_THRESHOLD: usize = 1 << 20;
 
 /// How many distributions are kept for each text.
 const KEPT: usize = 24;
@@ -160,13 +163,18 @@ impl<B: Backend> Lanes<B> {
         if rows.is_empty() {
             return Ok(());
         }
-        let values = self.backend.download(&rows, width)?;
-        nodes.par_iter().zip(values.par_chunks(width)).for_each(|(node, scores)| {
+        let mut values = self.backend.download(&rows, width)?;
+        let record = |(node, scores): (&Arc<Node>, &mut [f32])| {
             let allowed = walker.allowed(node.state());
             let may_end = walker.canonical.may_end(node.state());
             let row = NodeRow::new(&walker.lexicon, scores, &allowed, controls, may_end);
             node.set_row(Some(Arc::new(row)));
-        });
+        };
+        if values.len() >= PARALLEL_THRESHOLD {
+            nodes.par_iter().zip(values.par_chunks_mut(width)).for_each(record);
+        } else {
+            nodes.iter().zip(values.chunks_mut(width)).for_each(record);
+        }
         Ok(())
     }
 

@@ -46,6 +46,11 @@ impl Lexicon {
         Self { order, bytes, starts, places, single, firsts }
     }
 
+    /// The number of tokens of the vocabulary, also those that are not of text.
+    pub(super) fn vocab(&self) -> usize {
+        self.places.len()
+    }
+
     /// All tokens, in their order.
     pub(super) fn order(&self) -> &[TokenId] {
         &self.order

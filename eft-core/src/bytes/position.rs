@@ -229,20 +229,15 @@ pub(super) fn log_sum(logs: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 impl NodeRow {
-    /// The distribution from the scores of a model: those of the tokens of text, in the order of the lexicon, cut to
-    /// the `allowed` ones, and those of the special tokens of each control, if a text `may_end` here.
+    /// The distribution from the scores of a model: those of the tokens of text, cut to the `allowed` ones, and those of the special
+    /// tokens of each control, if a text `may_end` here. The scores are overwritten.
     pub(super) fn new(
         lexicon: &Lexicon,
-        scores: &[f32],
+        scores: &mut [f32],
         allowed: &[bool],
         controls: &[Vec<TokenId>],
         may_end: bool,
     ) -> Self {
-        let score = |(token, allowed): (&u32, &bool)| match (*allowed, scores.get(*token as usize)) {
-            (true, Some(score)) => *score,
-            _ => f32::NEG_INFINITY,
-        };
-        let mut text: Vec<f32> = lexicon.order().iter().zip(allowed).map(score).collect();
         let special = |token: &TokenId| match scores.get(*token as usize) {
             Some(score) if may_end => f64::from(*score),
             _ => f64::NEG_INFINITY,
@@ -251,6 +246,11 @@ impl NodeRow {
             .iter()
             .map(|tokens| tokens.iter().map(|token| (*token, special(token))).collect())
             .collect();
+        // Before the order of the lexicon, in which they are read here and there.
+        let excluded = scores.iter_mut().zip(allowed).filter(|(_, allowed)| !**allowed);
+        excluded.for_each(|(score, _)| *score = f32::NEG_INFINITY);
+        let score = |token: &TokenId| scores.get(*token as usize).copied().unwrap_or(f32::NEG_INFINITY);
+        let mut text: Vec<f32> = lexicon.order().iter().map(score).collect();
         let of_control = |tokens: &Vec<(TokenId, f64)>| log_sum(tokens.iter().map(|(_, score)| *score));
         let controls: Vec<f64> = special.iter().map(of_control).collect();
         // Of each first byte by itself, so that the probabilities of improbable ones do not vanish.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::lexicon::Lexicon;
-use super::node::Node;
+use super::node::{Node, NodeRow};
 use crate::canonical::{Canonical, State};
 use crate::{Error, Result, TokenId};
 
@@ -48,13 +48,13 @@ impl Walker {
         Self { lexicon, canonical, name, allowed: Mutex::default() }
     }
 
-    /// Which tokens may follow, in the order of the lexicon.
+    /// Which tokens of the vocabulary may follow.
     pub(super) fn allowed(&self, state: State) -> Arc<[bool]> {
         let known = || self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(allowed) = known().get(&state) {
             return allowed.clone();
         }
-        let allowed: Arc<[bool]> = self.canonical.allowed(state, self.lexicon.order()).into();
+        let allowed: Arc<[bool]> = self.canonical.allowed(state, self.lexicon.vocab()).into();
         let mut known = known();
         if known.len() >= STATES {
             known.clear();
@@ -118,16 +118,22 @@ impl Walker {
     }
 
     fn is_possible(&self, cover: &Cover) -> bool {
-        let state = cover.node.state();
+        // A distribution that has a token with a probability answers sooner.
+        let is_known =
+            |row: Arc<NodeRow>| row.text[cover.range.clone()].iter().any(|p| *p > f32::NEG_INFINITY);
         cover.depth == 0
-            || cover.range.clone().any(|i| self.canonical.after(state, self.lexicon.token(i)).is_some())
+            || cover.node.row().is_some_and(is_known)
+            || self.allows_any(cover, cover.range.clone())
     }
 
     /// Whether a token that may follow begins with the rest of the text and this byte.
     pub(super) fn can_follow(&self, cover: &Cover, byte: u8) -> bool {
-        let range = self.lexicon.narrow(cover.range.clone(), cover.depth, byte);
-        let state = cover.node.state();
-        range.into_iter().any(|i| self.canonical.after(state, self.lexicon.token(i)).is_some())
+        self.allows_any(cover, self.lexicon.narrow(cover.range.clone(), cover.depth, byte))
+    }
+
+    /// Whether one of some tokens may follow.
+    fn allows_any(&self, cover: &Cover, tokens: Range<usize>) -> bool {
+        self.canonical.allows_any(cover.node.state(), &self.lexicon.order()[tokens])
     }
 
     /// One cover of a text that no tokenizer makes, and of one more symbol: the sequence that covers most of the text, and

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use super::stages::{Left, LeftStages, NEVER, NO_MERGES, RightStages, Stage};
 use crate::{Error, Result, TokenId, Vocab};
 
 /// The merges of a byte pair encoding, which tell which tokens the bytes of a piece become.
@@ -26,8 +27,8 @@ pub struct Bpe {
     merges: Vec<Merge>,
     kinds: Vec<Kind>,
     /// The tokens at the right end of each token while its bytes are merged, and those at the left end.
-    right: Stages,
-    left: Stages,
+    right: RightStages,
+    left: LeftStages,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,45 +48,6 @@ enum Kind {
     /// No text becomes this token.
     Never,
 }
-
-/// The token at one end of a token whose bytes are being merged.
-#[derive(Debug, Clone, Copy)]
-struct Stage {
-    token: TokenId,
-    /// The highest rank among the merges inside the token that come before this stage and after the one before it.
-    after: u32,
-}
-
-/// The stages at one end of all tokens, one after another: they are looked up for one token after another. There are none of a
-/// token that merges do not make.
-#[derive(Debug, Clone)]
-struct Stages {
-    /// Where those of each token start; one more entry for their end.
-    starts: Vec<u32>,
-    all: Vec<Stage>,
-}
-
-impl Stages {
-    fn new() -> Self {
-        Self { starts: vec![0], all: Vec::new() }
-    }
-
-    /// Adds those of the next token.
-    fn push(&mut self, stages: &[Stage]) {
-        self.all.extend_from_slice(stages);
-        self.starts.push(self.all.len() as u32);
-    }
-
-    fn of(&self, token: TokenId) -> &[Stage] {
-        match self.starts.get(token as usize..token as usize + 2) {
-            Some(&[start, end]) => &self.all[start as usize..end as usize],
-            _ => &[],
-        }
-    }
-}
-
-/// No merge has this rank.
-const NEVER: u32 = u32::MAX;
 
 impl Bpe {
     /// Creates the encoding from its merges, in the order of their ranks: pairs of tokens, whose bytes together are those of
@@ -130,9 +92,10 @@ impl Bpe {
             starts,
             merges,
             kinds: vec![Kind::Never; vocab.real()],
-            right: Stages::new(),
-            left: Stages::new(),
+            right: RightStages::new(),
+            left: LeftStages::new(&[]),
         };
+        let mut at_left = Vec::new();
         for token in ids {
             let run = is_ordinary(&token).then(|| bpe.run(vocab.bytes(token).unwrap_or_default())).flatten();
             let run = run.filter(|run| run.tokens == [token]);
@@ -140,9 +103,11 @@ impl Bpe {
             if !left.is_empty() {
                 bpe.kinds[token as usize] = Kind::Merged;
             }
-            bpe.left.push(&left);
+            let first = vocab.bytes(token).and_then(|bytes| bytes.first().copied());
+            at_left.push((first.unwrap_or(0), left));
             bpe.right.push(&right);
         }
+        bpe.left = LeftStages::new(&at_left);
         Ok(bpe)
     }
 
@@ -195,35 +160,41 @@ impl Bpe {
     /// together become.
     pub fn keeps(&self, left: TokenId, right: TokenId) -> bool {
         let stages = self.right.of(left);
-        let rank = |stage: usize, token| self.merge(stages[stage].token, token).map_or(NEVER, |m| m.rank);
-        self.is_merged(left) && self.is_merged(right) && stay(stages, self.left.of(right), rank)
+        let rank =
+            |stage: usize, token: TokenId| self.merge(stages[stage].token, token).map_or(NEVER, |m| m.rank);
+        self.is_merged(left) && self.is_merged(right) && self.left.stay(&Left { stages, rank }, right)
     }
 
     fn is_merged(&self, token: TokenId) -> bool {
         self.kinds.get(token as usize) == Some(&Kind::Merged)
     }
 
-    /// Returns [`keeps`](Self::keeps) for many right tokens, which is faster than one by one.
-    pub(super) fn keeps_after(&self, left: TokenId) -> impl Fn(TokenId) -> bool {
+    /// Returns [`keeps`](Self::keeps) for each right token, which is faster than one by one, where its first byte is among the chosen
+    /// ones. For the others it is `false`.
+    pub(super) fn all_kept(&self, left: TokenId, first_bytes: &[bool; 256]) -> Vec<bool> {
         let stages = if self.is_merged(left) { self.right.of(left) } else { &[] };
+        if stages.is_empty() {
+            return vec![false; self.vocab.real()];
+        }
         // The ranks of the merges of each stage and a token, side by side, and where those of each token are. Those of tokens
         // that do not merge with any stage are the first.
         let mut ranks = vec![NEVER; stages.len()];
-        let mut places = vec![0u32; self.vocab.real()];
+        let mut places = vec![NO_MERGES; self.vocab.real()];
         for (index, stage) in stages.iter().enumerate() {
             for merge in self.merges_of(stage.token) {
                 let place = &mut places[merge.right as usize];
-                if *place == 0 {
+                if *place == NO_MERGES {
                     *place = ranks.len() as u32;
                     ranks.resize(ranks.len() + stages.len(), NEVER);
                 }
                 ranks[*place as usize + index] = merge.rank;
             }
         }
-        move |right| {
-            let rank = |stage: usize, token: TokenId| ranks[places[token as usize] as usize + stage];
-            !stages.is_empty() && self.is_merged(right) && stay(stages, self.left.of(right), rank)
-        }
+        let rank = |stage: usize, place: u32| ranks[place as usize + stage];
+        let mut kept = self.left.all_that_stay(&Left { stages, rank }, &places, first_bytes);
+        // Some tokens that merges make are found before anything is merged.
+        kept.iter_mut().zip(&self.kinds).for_each(|(kept, kind)| *kept &= *kind == Kind::Merged);
+        kept
     }
 
     /// The merges of a left token, in the order of the right tokens.
@@ -261,27 +232,6 @@ impl Bpe {
         }
         Some(Run { tokens, left, right })
     }
-}
-
-/// Whether two tokens stay as they are side by side, given their stages at the boundary, and the rank of the merge of a stage of
-/// the left token, by its index, and a token.
-fn stay(left: &[Stage], right: &[Stage], rank: impl Fn(usize, TokenId) -> u32) -> bool {
-    let until = |stages: &[Stage], at: usize| stages.get(at + 1).map_or(NEVER, |next| next.after);
-    let (mut at_left, mut at_right) = (0, 0);
-    while let Some(stage) = right.get(at_right) {
-        let (until_left, until_right) = (until(left, at_left), until(right, at_right));
-        let rank = rank(at_left, stage.token);
-        // Of equal ranks, the leftmost merge comes first: one inside the left token before the one across the boundary,
-        // and that before one inside the right token.
-        if rank < until_left && rank <= until_right {
-            return false;
-        }
-        match at_left + 1 < left.len() && until_left <= until_right {
-            true => at_left += 1,
-            false => at_right += 1,
-        }
-    }
-    true
 }
 
 /// The tokens that bytes become, and the tokens that were at both ends in the meantime.

@@ -9,8 +9,8 @@ use crate::TokenId;
 pub struct BpeTokens {
     bpe: Bpe,
     pieces: Pieces,
-    /// For places in a text, in which ways each token can follow. There are few places but those within a character.
-    ways: Mutex<HashMap<u64, Arc<[u8]>>>,
+    /// For places in a text, in which ways tokens can follow. There are few places but those within a character.
+    ways: Mutex<HashMap<u64, Arc<Ways>>>,
     /// The tokens that begin within a character.
     inner: Vec<TokenId>,
     /// Whether some tokens complete a character, for a last token and its place.
@@ -21,6 +21,14 @@ pub struct BpeTokens {
 const KEPT: u8 = 1;
 /// A token can follow one that it would merge with, since a piece ends between the two.
 const PARTED: u8 = 2;
+
+/// How tokens can follow at a place.
+struct Ways {
+    /// For each token [`KEPT`] or [`PARTED`], both, or neither.
+    of_tokens: Vec<u8>,
+    /// The first bytes of tokens that can follow in only one of these ways: whether they merge with the last token matters.
+    compared: [bool; 256],
+}
 
 /// How many places are remembered.
 const PLACES: usize = 128;
@@ -47,7 +55,7 @@ impl BpeTokens {
     }
 
     /// In which ways each token can follow at a place.
-    fn ways(&self, inside: u64) -> Arc<[u8]> {
+    fn ways(&self, inside: u64) -> Arc<Ways> {
         if let Some(ways) = self.ways.lock().unwrap_or_else(PoisonError::into_inner).get(&inside) {
             return ways.clone();
         }
@@ -64,7 +72,16 @@ impl BpeTokens {
             true => way(token, Begins::Maybe, KEPT) | way(token, Begins::Yes, PARTED),
             false => 0,
         };
-        let ways: Arc<[u8]> = (0..self.bpe.vocab().real() as TokenId).map(ways_of).collect();
+        let vocab = self.bpe.vocab();
+        let mut ways = Ways { of_tokens: Vec::with_capacity(vocab.real()), compared: [false; 256] };
+        for token in 0..vocab.real() as TokenId {
+            let of_token = ways_of(token);
+            ways.of_tokens.push(of_token);
+            if let ([first, ..], KEPT | PARTED) = (vocab.bytes(token).unwrap_or_default(), of_token) {
+                ways.compared[usize::from(*first)] = true;
+            }
+        }
+        let ways = Arc::new(ways);
         let mut known = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= PLACES {
             known.clear();
@@ -125,17 +142,34 @@ impl Canonical for BpeTokens {
         self.pieces.may_end(Place::unpack(state.inside))
     }
 
-    fn allowed(&self, state: State, tokens: &[TokenId]) -> Vec<bool> {
+    fn allowed(&self, state: State, vocab: usize) -> Vec<bool> {
         let ways = self.ways(state.inside);
-        let keeps = state.last.map(|last| self.bpe.keeps_after(last));
-        let allowed = |(token, ways): (TokenId, &u8)| match ways & (KEPT | PARTED) {
-            KEPT => keeps.as_ref().is_none_or(|keeps| keeps(token)),
-            PARTED => keeps.as_ref().is_some_and(|keeps| !keeps(token)),
-            ways => ways != 0,
+        let mut allowed = match state.last {
+            None => ways.of_tokens.iter().map(|ways| ways & KEPT != 0).collect(),
+            Some(last) => {
+                let mut kept = self.bpe.all_kept(last, &ways.compared);
+                for (kept, ways) in kept.iter_mut().zip(&ways.of_tokens) {
+                    *kept = (*kept && ways & KEPT != 0) || (!*kept && ways & PARTED != 0);
+                }
+                kept
+            }
         };
-        // Of all tokens, in the order of their ids: what is known of them lies in memory in this order.
-        let allowed: Vec<_> = (0..).zip(&*ways).map(allowed).collect();
-        tokens.iter().map(|token| allowed.get(*token as usize).copied().unwrap_or(false)).collect()
+        allowed.resize(vocab, false);
+        allowed
+    }
+
+    fn allows_any(&self, state: State, tokens: &[TokenId]) -> bool {
+        let known = self.ways.lock().unwrap_or_else(PoisonError::into_inner).get(&state.inside).cloned();
+        let follows = |token: &TokenId| match &known {
+            None => self.after(state, *token).is_some(),
+            Some(ways) => match ways.of_tokens.get(*token as usize) {
+                None | Some(0) => false,
+                Some(&KEPT) => self.keeps(state.last, *token),
+                Some(&PARTED) => !self.keeps(state.last, *token),
+                Some(_) => true,
+            },
+        };
+        tokens.iter().any(follows)
     }
 }
 

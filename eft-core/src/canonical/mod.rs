@@ -32,6 +32,7 @@ mod bpe_tokens;
 mod characters;
 mod pieces;
 mod rules;
+mod stages;
 mod states;
 
 pub use bpe::Bpe;
@@ -61,9 +62,14 @@ pub trait Canonical: Send + Sync {
     /// Returns whether the sequence is canonical if it ends here.
     fn may_end(&self, state: State) -> bool;
 
-    /// Returns for each of these tokens whether it may be the next one, as [`after`](Self::after) says.
-    fn allowed(&self, state: State, tokens: &[TokenId]) -> Vec<bool> {
-        tokens.iter().map(|token| self.after(state, *token).is_some()).collect()
+    /// Returns for each token of a vocabulary of this size whether it may be the next one, as [`after`](Self::after) says.
+    fn allowed(&self, state: State, vocab: usize) -> Vec<bool> {
+        (0..vocab as TokenId).map(|token| self.after(state, token).is_some()).collect()
+    }
+
+    /// Returns whether one of these tokens may be the next one.
+    fn allows_any(&self, state: State, tokens: &[TokenId]) -> bool {
+        tokens.iter().any(|token| self.after(state, *token).is_some())
     }
 }
 

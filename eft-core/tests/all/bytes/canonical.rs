@@ -47,9 +47,13 @@ proptest! {
         let tokens: Vec<_> = (0..toy.vocab.real() as TokenId).collect();
         let mut state = toy.canonical.start();
         for token in toy.bpe.encode(&text).unwrap() {
-            let allowed = toy.canonical.allowed(state, &tokens);
+            let allowed = toy.canonical.allowed(state, tokens.len());
             let after: Vec<_> = tokens.iter().map(|t| toy.canonical.after(state, *t).is_some()).collect();
-            prop_assert_eq!(allowed, after);
+            prop_assert_eq!(allowed, &*after);
+            for (token, after) in (0..).zip(after) {
+                prop_assert_eq!(toy.canonical.allows_any(state, &[token]), after);
+            }
+            prop_assert!(!toy.canonical.allows_any(state, &[]) && toy.canonical.allows_any(state, &tokens));
             state = toy.canonical.after(state, token).unwrap();
         }
     }
