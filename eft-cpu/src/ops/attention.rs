@@ -42,6 +42,7 @@ impl<U: Unit> Kernel for Attention<'_, '_, U> {
         // hide the time that an addition takes.
         match (self.queries.len(), D::GROUPS) {
             (1, 2) => self.tile::<S, D, 16, 1, 4, 8>(simd),
+            (3, 2) => self.tile::<S, D, 16, 3, 4, 4>(simd),
             (_, 2) => self.tile::<S, D, 16, TILE, 4, 4>(simd),
             (1, _) => self.tile::<S, D, 8, 1, 4, 8>(simd),
             (_, _) => self.tile::<S, D, 8, TILE, 2, 2>(simd),
@@ -157,10 +158,15 @@ fn products<S: Simd, D: Dot<S>, U: Unit, const LANES: usize, const Q: usize, con
             // Not by `map`: the body of a closure is not compiled for the chosen vector instructions.
             let four_sums =
                 [D::folded(simd, *a), D::folded(simd, *b), D::folded(simd, *c), D::folded(simd, *d)];
-            for (i, sum) in sum_of_each(four_sums).into_iter().enumerate() {
+            let four_sums = sum_of_each(four_sums) * factor;
+            if K == 4 && start + K <= count {
+                four_sums.store_slice(&mut out[to[four] + start..][..4]);
+                continue;
+            }
+            for (i, sum) in four_sums.to_array().into_iter().enumerate() {
                 let (q, k) = ((4 * four + i) / K, (4 * four + i) % K);
                 if start + k < count {
-                    out[to[q] + start + k] = factor * sum;
+                    out[to[q] + start + k] = sum;
                 }
             }
         }

@@ -38,13 +38,12 @@ fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
 
 /// Returns the sums of four vectors. Summing them together takes half as many instructions as summing them one by one.
 #[inline(always)]
-fn sum_of_each<S: Simd>([a, b, c, d]: [f32x8<S>; 4]) -> [f32; 4] {
+fn sum_of_each<S: Simd>([a, b, c, d]: [f32x8<S>; 4]) -> f32x4<S> {
     let ((a, a_high), (b, b_high)) = (a.split(), b.split());
     let ((c, c_high), (d, d_high)) = (c.split(), d.split());
     let (a, b, c, d) = (a + a_high, b + b_high, c + c_high, d + d_high);
     // Interleave two lanes of each vector.
     let first = (a.zip_low(b) + a.zip_high(b)).bitcast::<f64x2<S>>();
     let last = (c.zip_low(d) + c.zip_high(d)).bitcast::<f64x2<S>>();
-    let sums = first.zip_low(last).bitcast::<f32x4<S>>() + first.zip_high(last).bitcast::<f32x4<S>>();
-    sums.to_array()
+    first.zip_low(last).bitcast::<f32x4<S>>() + first.zip_high(last).bitcast::<f32x4<S>>()
 }
