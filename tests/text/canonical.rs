@@ -107,6 +107,27 @@ proptest! {
     }
 
     #[test]
+    fn all_answers_about_the_next_token_agree(
+        stretches in proptest::collection::vec(proptest::sample::select(&STRETCHES[..]), 1..5),
+    ) {
+        let text = stretches.concat();
+        for known in &*KNOWN {
+            let tokens = 0..known.vocab.real() as TokenId;
+            let mut state = known.canonical.start();
+            for id in known.tokenizer.encode(&text, false).unwrap() {
+                let after: Vec<_> =
+                    tokens.clone().map(|token| known.canonical.after(state, token).is_some()).collect();
+                prop_assert_eq!(known.canonical.allowed(state, after.len()), &*after, "{}", known.name);
+                for (token, after) in tokens.clone().zip(after) {
+                    prop_assert_eq!(known.canonical.allows_any(state, &[token]), after, "{}: {}", known.name, token);
+                }
+                let Some(next) = known.canonical.after(state, id) else { break };
+                state = next;
+            }
+        }
+    }
+
+    #[test]
     fn what_is_accepted_can_become_a_text(choices in proptest::collection::vec(0usize..1 << 20, 1..6)) {
         for known in &*KNOWN {
             let tokens: Vec<_> = (0..known.vocab.real() as TokenId).collect();

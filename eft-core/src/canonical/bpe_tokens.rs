@@ -9,7 +9,7 @@ use crate::TokenId;
 pub struct BpeTokens {
     bpe: Bpe,
     pieces: Pieces,
-    /// For places in a text, in which ways tokens can follow. There are few places but those within a character.
+    /// For places in a text, which tokens can follow. There are few places but those within a character.
     ways: Mutex<HashMap<u64, Arc<Ways>>>,
     /// The tokens that begin within a character.
     inner: Vec<TokenId>,
@@ -17,16 +17,20 @@ pub struct BpeTokens {
     completed: Mutex<HashMap<(TokenId, u64), bool>>,
 }
 
-/// A token can follow one that it stays apart from.
-const KEPT: u8 = 1;
-/// A token can follow one that it would merge with, since a piece ends between the two.
-const PARTED: u8 = 2;
+/// Whether a token can follow at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Follows {
+    Never,
+    /// If it does not merge with the last token.
+    IfKept,
+    /// Always: where it would merge with the last token, a piece can end between the two.
+    Always,
+}
 
-/// How tokens can follow at a place.
+/// Which tokens can follow at a place.
 struct Ways {
-    /// For each token [`KEPT`] or [`PARTED`], both, or neither.
-    of_tokens: Vec<u8>,
-    /// The first bytes of tokens that can follow in only one of these ways: whether they merge with the last token matters.
+    of_tokens: Vec<Follows>,
+    /// The first bytes of tokens for which it matters whether they merge with the last token.
     compared: [bool; 256],
 }
 
@@ -54,30 +58,28 @@ impl BpeTokens {
         rest.iter().try_fold(place, |place, byte| self.pieces.after(place, *byte, Begins::No))
     }
 
-    /// In which ways each token can follow at a place.
+    /// Which tokens can follow at a place.
     fn ways(&self, inside: u64) -> Arc<Ways> {
         if let Some(ways) = self.ways.lock().unwrap_or_else(PoisonError::into_inner).get(&inside) {
             return ways.clone();
         }
         let place = Place::unpack(inside);
-        let way = |token, begins, way| {
+        let can_follow = |token, begins| {
             let after = self.place(place, token, begins);
-            let can_follow =
-                after.is_some_and(|after| after.is_complete() || self.can_be_completed(token, after));
-            if can_follow { way } else { 0 }
+            after.is_some_and(|after| after.is_complete() || self.can_be_completed(token, after))
         };
-        let ways_of = |token| match self.bpe.makes(token) {
+        let follows = |token| match self.bpe.makes(token) {
             // Within a character no piece ends.
-            true if !place.is_complete() => way(token, Begins::Maybe, KEPT),
-            true => way(token, Begins::Maybe, KEPT) | way(token, Begins::Yes, PARTED),
-            false => 0,
+            true if place.is_complete() && can_follow(token, Begins::Yes) => Follows::Always,
+            true if can_follow(token, Begins::Maybe) => Follows::IfKept,
+            _ => Follows::Never,
         };
         let vocab = self.bpe.vocab();
         let mut ways = Ways { of_tokens: Vec::with_capacity(vocab.real()), compared: [false; 256] };
         for token in 0..vocab.real() as TokenId {
-            let of_token = ways_of(token);
-            ways.of_tokens.push(of_token);
-            if let ([first, ..], KEPT | PARTED) = (vocab.bytes(token).unwrap_or_default(), of_token) {
+            let follows = follows(token);
+            ways.of_tokens.push(follows);
+            if let ([first, ..], Follows::IfKept) = (vocab.bytes(token).unwrap_or_default(), follows) {
                 ways.compared[usize::from(*first)] = true;
             }
         }
@@ -145,11 +147,11 @@ impl Canonical for BpeTokens {
     fn allowed(&self, state: State, vocab: usize) -> Vec<bool> {
         let ways = self.ways(state.inside);
         let mut allowed = match state.last {
-            None => ways.of_tokens.iter().map(|ways| ways & KEPT != 0).collect(),
+            None => ways.of_tokens.iter().map(|follows| *follows != Follows::Never).collect(),
             Some(last) => {
                 let mut kept = self.bpe.all_kept(last, &ways.compared);
-                for (kept, ways) in kept.iter_mut().zip(&ways.of_tokens) {
-                    *kept = (*kept && ways & KEPT != 0) || (!*kept && ways & PARTED != 0);
+                for (kept, follows) in kept.iter_mut().zip(&ways.of_tokens) {
+                    *kept = *follows == Follows::Always || (*kept && *follows == Follows::IfKept);
                 }
                 kept
             }
@@ -163,10 +165,9 @@ impl Canonical for BpeTokens {
         let follows = |token: &TokenId| match &known {
             None => self.after(state, *token).is_some(),
             Some(ways) => match ways.of_tokens.get(*token as usize) {
-                None | Some(0) => false,
-                Some(&KEPT) => self.keeps(state.last, *token),
-                Some(&PARTED) => !self.keeps(state.last, *token),
-                Some(_) => true,
+                None | Some(Follows::Never) => false,
+                Some(Follows::IfKept) => self.keeps(state.last, *token),
+                Some(Follows::Always) => true,
             },
         };
         tokens.iter().any(follows)

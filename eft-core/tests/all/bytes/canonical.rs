@@ -68,6 +68,25 @@ fn merges_of_equal_rank_go_from_left_to_right() {
 }
 
 #[test]
+fn a_token_that_is_gone_merges_no_more() {
+    let stay = |tokens: &[&str], merges: &[(TokenId, TokenId)], text: &[u8], pair: [TokenId; 2]| {
+        let vocab = Vocab::new("v", tokens.iter().copied()).unwrap();
+        let bpe = Bpe::new(&vocab, merges.iter().copied()).unwrap();
+        assert_eq!(bpe.encode(text), Some(pair.to_vec()));
+        assert!(bpe.keeps(pair[0], pair[1]));
+        let tokens = BpeTokens::new(bpe, Pieces::new(PieceRules::whole()));
+        let state = tokens.after(tokens.start(), pair[0]).unwrap();
+        assert!(tokens.allowed(state, vocab.real())[pair[1] as usize]);
+    };
+    // "x" would merge with "abc", but it is part of "yx" before there is an "abc".
+    let tokens = ["a", "b", "c", "x", "y", "ab", "bc", "abc", "xabc", "yx"];
+    stay(&tokens, &[(0, 1), (1, 2), (0, 6), (3, 7), (4, 3), (5, 2)], b"yxabc", [9, 7]);
+    // "bc" would merge with "abc", but both become "abc" by the same merge, the left one first.
+    let tokens = ["a", "b", "c", "bc", "ab", "abc", "bcabc"];
+    stay(&tokens, &[(1, 2), (0, 1), (4, 2), (3, 5), (0, 3)], b"abcabc", [5, 5]);
+}
+
+#[test]
 fn a_token_that_no_merge_makes_is_a_whole_piece_or_nothing() {
     let vocab = Vocab::new("v", ["a", "b", "ab"]).unwrap();
     let bpe = Bpe::new(&vocab, []).unwrap();
