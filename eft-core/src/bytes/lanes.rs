@@ -51,8 +51,8 @@ const MOST_BEHIND: usize = 4;
 /// The most lanes, of all texts together, that texts with fewer jobs keep.
 const MOST_SPARE: usize = 6;
 
-/// The number of scores from which distributions are computed by several threads. With fewer, it takes longer to wake these.
-const PARALLEL_THRESHOLD: usize = 1 << 20;
+/// The least number of scores that a thread is woken for, to compute distributions from them. For fewer, waking it takes longer.
+const EACH_THREAD: usize = 1 << 19;
 
 /// How many distributions are kept for each text.
 const KEPT: usize = 24;
@@ -164,17 +164,14 @@ impl<B: Backend> Lanes<B> {
             return Ok(());
         }
         let mut values = self.backend.download(&rows, width)?;
-        let record = |(node, scores): (&Arc<Node>, &mut [f32])| {
+        let each =
+            nodes.par_iter().zip(values.par_chunks_mut(width)).with_min_len((EACH_THREAD / width).max(1));
+        each.for_each(|(node, scores)| {
             let allowed = walker.allowed(node.state());
             let may_end = walker.canonical.may_end(node.state());
             let row = NodeRow::new(&walker.lexicon, scores, &allowed, controls, may_end);
             node.set_row(Some(Arc::new(row)));
-        };
-        if values.len() >= PARALLEL_THRESHOLD {
-            nodes.par_iter().zip(values.par_chunks_mut(width)).for_each(record);
-        } else {
-            nodes.iter().zip(values.chunks_mut(width)).for_each(record);
-        }
+        });
         Ok(())
     }
 
