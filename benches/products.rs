@@ -23,7 +23,7 @@ use memory::sum;
 use theirs::{Theirs, median, threads};
 
 const ROUNDS: usize = 7;
-const KINDS: [Blocks; 10] = [
+const KINDS: [Blocks; 22] = [
     Blocks::Q4_0,
     Blocks::Q4_1,
     Blocks::Q5_0,
@@ -34,6 +34,18 @@ const KINDS: [Blocks; 10] = [
     Blocks::Q4K,
     Blocks::Q5K,
     Blocks::Q6K,
+    Blocks::IQ1S,
+    Blocks::IQ1M,
+    Blocks::IQ2XXS,
+    Blocks::IQ2XS,
+    Blocks::IQ2S,
+    Blocks::IQ3XXS,
+    Blocks::IQ3S,
+    Blocks::IQ4NL,
+    Blocks::IQ4XS,
+    Blocks::TQ1_0,
+    Blocks::TQ2_0,
+    Blocks::MXFP4,
 ];
 /// Outputs and columns.
 const SHAPES: [[usize; 2]; 2] = [[8960, 1536], [1536, 8960]];

@@ -17,6 +17,10 @@ import xllamacpp
 
 KINDS = {"Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8}
 KINDS |= {"Q2K": 10, "Q3K": 11, "Q4K": 12, "Q5K": 13, "Q6K": 14}
+KINDS |= {"IQ1S": 19, "IQ1M": 29, "IQ2XXS": 16, "IQ2XS": 17, "IQ2S": 22, "IQ3XXS": 18, "IQ3S": 21}
+KINDS |= {"IQ4NL": 20, "IQ4XS": 23, "TQ1_0": 34, "TQ2_0": 35, "MXFP4": 39}
+# Some kinds take long to quantise, so that a part of the outputs is quantised and repeated.
+REPEATED = 8
 
 POINTER, NUMBER, LONG = C.c_void_p, C.c_int32, C.c_int64
 
@@ -73,9 +77,14 @@ class Weights:
             self.context = context()
             self.copies = [LIB.ggml_new_tensor_2d(self.context, kind, columns, outputs) for _ in range(copies)]
         self.repacked = i == 0
-        numbers = numpy.random.default_rng(1).standard_normal((outputs, columns), dtype=numpy.float32) * 0.02
-        quantised = numpy.empty(outputs * LIB.ggml_row_size(kind, columns), dtype=numpy.uint8)
-        LIB.ggml_quantize_chunk(kind, numbers.ctypes.data, quantised.ctypes.data, 0, outputs, columns, None)
+        few = outputs // REPEATED
+        numbers = numpy.random.default_rng(1).standard_normal((few, columns), dtype=numpy.float32) * 0.02
+        importance = numpy.ones(columns, dtype=numpy.float32)
+        quantised = numpy.empty(few * LIB.ggml_row_size(kind, columns), dtype=numpy.uint8)
+        LIB.ggml_quantize_chunk(
+            kind, numbers.ctypes.data, quantised.ctypes.data, 0, few, columns, importance.ctypes.data
+        )
+        quantised = numpy.tile(quantised, REPEATED)
         with open(file, "wb") as out:
             for copy in self.copies:
                 LIB.ggml_backend_tensor_set(copy, quantised.ctypes.data, 0, quantised.nbytes)

@@ -8,6 +8,8 @@ use portable::Portable;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod gather;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod prefetch;
@@ -65,6 +67,15 @@ pub(super) trait Dot<S: Simd>: Copy {
 
     /// Adds 16 to each code, which is below 16, whose byte of `bits` has the bit that is set in its byte of `own`.
     fn with_set_bits(simd: S, codes: Self::Codes, bits: Self::Codes, own: Self::Codes) -> Self::Codes;
+
+    /// Looks up four bytes for each lane, in a table that is not empty. An index is below its length.
+    fn fours(simd: S, table: &[[i8; 4]], indices: Self::Sums) -> Self::Codes;
+
+    /// The same with eight bytes: the first four, then the last four.
+    fn eights(simd: S, table: &[[i8; 8]], indices: Self::Sums) -> [Self::Codes; 2];
+
+    /// Negates each code whose byte of `bits` has the bit that is set in its byte of `own`.
+    fn negated(simd: S, codes: Self::Codes, bits: Self::Codes, own: Self::Codes) -> Self::Codes;
 
     /// Adds the groups of a vector.
     fn folded(simd: S, floats: Self::Floats) -> f32x8<S>;

@@ -6,20 +6,20 @@ use fearless_simd::Simd;
 
 use super::activations::{GROUP, QuantisedActivations};
 use super::blocks::{
-    Block, Coded, Column, IQ4NL, IQ4XS, MXFP4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Small,
-    Unpacked,
+    Block, Column, IQ1M, IQ1S, IQ2S, IQ2XS, IQ2XXS, IQ3S, IQ3XXS, IQ4NL, IQ4XS, MXFP4, Q2K, Q3K, Q4_0, Q4_1,
+    Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Small, TQ1_0, TQ2_0, Unpacked,
 };
 use super::lanes;
 use super::level::{Dot, Kernel};
 
-/// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind. All kinds that are unpacked to
-/// [`Coded`] blocks before share one.
+/// Chooses by the kind of block, which is known at run time, among code that is compiled for each kind.
 macro_rules! for_kind {
     ($kind:expr, $block:ident => $code:expr) => {
         for_kind!(
             $kind, $block => $code;
             Q4_0: Small<Q4_0>, Q4_1: Small<Q4_1>, Q5_0: Small<Q5_0>, Q5_1: Small<Q5_1>, Q8_0: Small<Q8_0>,
-            Q2K: Q2K, Q3K: Q3K, Q4K: Q4K, Q5K: Q5K, Q6K: Q6K, IQ4NL: IQ4NL, IQ4XS: IQ4XS, MXFP4: MXFP4
+            Q2K: Q2K, Q3K: Q3K, Q4K: Q4K, Q5K: Q5K, Q6K: Q6K, IQ1S: IQ1S, IQ1M: IQ1M, IQ2XXS: IQ2XXS, IQ2XS: IQ2XS,
+            IQ2S: IQ2S, IQ3XXS: IQ3XXS, IQ3S: IQ3S, IQ4NL: IQ4NL, IQ4XS: IQ4XS, TQ1_0: TQ1_0, TQ2_0: TQ2_0, MXFP4: MXFP4
         )
     };
     ($kind:expr, $block:ident => $code:expr; $($name:ident: $type:ty),*) => {
@@ -28,18 +28,6 @@ macro_rules! for_kind {
                 type $block = $type;
                 $code
             })*
-            Blocks::IQ1S
-            | Blocks::IQ1M
-            | Blocks::IQ2XXS
-            | Blocks::IQ2XS
-            | Blocks::IQ2S
-            | Blocks::IQ3XXS
-            | Blocks::IQ3S
-            | Blocks::TQ1_0
-            | Blocks::TQ2_0 => {
-                type $block = Coded;
-                $code
-            }
         }
     };
 }
@@ -57,9 +45,6 @@ macro_rules! in_lanes {
     };
 }
 
-/// The number of outputs that are unpacked to [`Coded`] blocks at once.
-const UNPACKED: usize = 16;
-
 /// The product of all rows with the weights of a range of outputs.
 pub(super) struct Product<'a, 'out> {
     pub(super) kind: Blocks,
@@ -74,24 +59,7 @@ impl Kernel for Product<'_, '_> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
         let Self { kind, weights, x, outputs, out } = self;
-        let unpack = Coded::unpacker(kind);
-        let step = if unpack.is_some() { UNPACKED } else { outputs.len().max(1) };
-        let row = x.groups * GROUP / kind.entries() * kind.bytes();
-        let mut unpacked = Vec::new();
-        for start in outputs.clone().step_by(step) {
-            let end = outputs.end.min(start + step);
-            let (weights, range) = match unpack {
-                Some(unpack) => {
-                    Coded::unpack_all(unpack, kind, &weights[start * row..end * row], &mut unpacked);
-                    (&unpacked[..], 0..end - start)
-                }
-                None => (weights, start..end),
-            };
-            let part = start - outputs.start..end - outputs.start;
-            let mut out: Vec<_> = out.iter_mut().map(|out| &mut out[part.clone()]).collect();
-            let out = &mut out[..];
-            for_kind!(kind, B => in_lanes!(S, D, B, simd, weights, x, range, out));
-        }
+        for_kind!(kind, B => in_lanes!(S, D, B, simd, weights, x, outputs, out));
     }
 }
 
@@ -115,17 +83,7 @@ pub(super) struct Dequantise<'a> {
 impl Kernel for Dequantise<'_> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
-        let Self { kind, blocks, out } = self;
-        let mut unpacked = Vec::new();
-        let blocks = match Coded::unpacker(kind) {
-            Some(unpack) => {
-                Coded::unpack_all(unpack, kind, blocks, &mut unpacked);
-                &unpacked[..]
-            }
-            None => blocks,
-        };
-        let rows = Dequantise { kind, blocks, out };
-        for_kind!(kind, B => dequantise!(S, D, B, simd, rows));
+        for_kind!(self.kind, B => dequantise!(S, D, B, simd, self));
     }
 }
 

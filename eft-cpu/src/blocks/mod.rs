@@ -1,9 +1,15 @@
-//! The kinds of quantised blocks of GGUF files, one file for each, which unpacks it. Kinds whose codes are indices into
-//! large tables are unpacked to blocks of another kind first: see [`coded`].
+//! The kinds of quantised blocks of GGUF files, one file for each, which unpacks it.
 //!
 //! All of them reduce to codes of up to eight bits with a scale and an offset for each group of 16 or 32 codes: an
 //! entry is `scale·code + offset`.
-mod coded;
+mod grids;
+mod iq1_m;
+mod iq1_s;
+mod iq2_s;
+mod iq2_xs;
+mod iq2_xxs;
+mod iq3_s;
+mod iq3_xxs;
 mod iq4_nl;
 mod iq4_xs;
 mod mxfp4;
@@ -18,9 +24,18 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
+mod signs;
+mod tq1_0;
+mod tq2_0;
 mod unpacked;
 
-pub(super) use coded::Coded;
+pub(super) use iq1_m::IQ1M;
+pub(super) use iq1_s::IQ1S;
+pub(super) use iq2_s::IQ2S;
+pub(super) use iq2_xs::IQ2XS;
+pub(super) use iq2_xxs::IQ2XXS;
+pub(super) use iq3_s::IQ3S;
+pub(super) use iq3_xxs::IQ3XXS;
 pub(super) use iq4_nl::IQ4NL;
 pub(super) use iq4_xs::IQ4XS;
 pub(super) use mxfp4::MXFP4;
@@ -35,6 +50,8 @@ pub(super) use q5_1::Q5_1;
 pub(super) use q5_k::Q5K;
 pub(super) use q6_k::Q6K;
 pub(super) use q8_0::Q8_0;
+pub(super) use tq1_0::TQ1_0;
+pub(super) use tq2_0::TQ2_0;
 pub(super) use unpacked::{Column, Unpacked};
 
 use std::ops::Range;

@@ -3,6 +3,7 @@ use std::cell::Cell;
 
 use fearless_simd::{Bytes, Simd, SimdBase, SimdFrom};
 
+use super::signs::signed;
 use super::{Dot, at};
 use crate::level::{BLOCKS, LINE};
 
@@ -64,6 +65,39 @@ impl<const LANES: usize> Unpacked<LANES> {
         for (four, bytes) in bytes.into_iter().enumerate() {
             self.set_signed_codes::<S, D>(four, table.swizzle_dyn_within_blocks(bytes & 0xF));
             self.set_signed_codes::<S, D>(4 + four, table.swizzle_dyn_within_blocks(bytes >> 4));
+        }
+    }
+
+    /// Looks up all codes in a table of eight signed bytes an index, and negates those whose bits of `signs` are set: each byte of a
+    /// lane has the bits of eight columns.
+    #[inline(always)]
+    pub(super) fn set_eights<S: Simd, D: Dot<S>>(
+        &mut self,
+        simd: S,
+        table: &[[i8; 8]],
+        indices: [D::Sums; 4],
+        signs: D::Codes,
+    ) {
+        for (eight, indices) in indices.into_iter().enumerate() {
+            for (half, codes) in D::eights(simd, table, indices).into_iter().enumerate() {
+                let four = 2 * eight + half;
+                self.set_signed_codes::<S, D>(four, signed::<S, D>(simd, codes, signs, four));
+            }
+        }
+    }
+
+    /// The same for a table of four signed bytes an index.
+    #[inline(always)]
+    pub(super) fn set_fours<S: Simd, D: Dot<S>>(
+        &mut self,
+        simd: S,
+        table: &[[i8; 4]],
+        indices: [D::Sums; 8],
+        signs: D::Codes,
+    ) {
+        for (four, indices) in indices.into_iter().enumerate() {
+            let codes = D::fours(simd, table, indices);
+            self.set_signed_codes::<S, D>(four, signed::<S, D>(simd, codes, signs, four));
         }
     }
 }

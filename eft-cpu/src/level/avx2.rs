@@ -6,7 +6,7 @@ use fearless_simd::{
 };
 
 use super::prefetch::prefetch_far;
-use super::{BLOCKS, Dot};
+use super::{BLOCKS, Dot, gather};
 
 /// Uses the instruction that sums two products of an unsigned and a signed byte in 16 bits.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +82,31 @@ impl Dot<Avx2> for Madd {
                 let _ = simd;
                 let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, own), own);
                 _mm256_or_si256(codes, _mm256_and_si256(set, _mm256_set1_epi8(16)))
+            }
+        );
+        kernel(simd, codes.into(), bits.into(), own.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn fours(simd: Avx2, table: &[[i8; 4]], indices: Self::Sums) -> Self::Codes {
+        gather::eight_fours(simd, table, indices.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn eights(simd: Avx2, table: &[[i8; 8]], indices: Self::Sums) -> [Self::Codes; 2] {
+        let (first, last) = gather::eight_eights(simd, table, indices.into());
+        [first.simd_into(simd), last.simd_into(simd)]
+    }
+
+    #[inline(always)]
+    fn negated(simd: Avx2, codes: Self::Codes, bits: Self::Codes, own: Self::Codes) -> Self::Codes {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx2, codes: __m256i, bits: __m256i, own: __m256i) -> __m256i {
+                let _ = simd;
+                // −1 where the bit is set, which turns all bits of a code around and then adds 1.
+                let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, own), own);
+                _mm256_sub_epi8(_mm256_xor_si256(codes, set), set)
             }
         );
         kernel(simd, codes.into(), bits.into(), own.into()).simd_into(simd)

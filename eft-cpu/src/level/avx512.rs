@@ -7,7 +7,7 @@ use fearless_simd::{
 };
 
 use super::prefetch::prefetch_far;
-use super::{BLOCKS, Dot};
+use super::{BLOCKS, Dot, gather};
 
 /// Uses the VNNI instruction, which sums four products of bytes.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +81,29 @@ impl Dot<Avx512> for Vnni {
             fn kernel(simd: Avx512, codes: __m512i, bits: __m512i, own: __m512i) -> __m512i {
                 let _ = simd;
                 _mm512_mask_add_epi8(codes, _mm512_test_epi8_mask(bits, own), codes, _mm512_set1_epi8(16))
+            }
+        );
+        kernel(simd, codes.into(), bits.into(), own.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn fours(simd: Avx512, table: &[[i8; 4]], indices: Self::Sums) -> Self::Codes {
+        gather::sixteen_fours(simd, table, indices.into()).simd_into(simd)
+    }
+
+    #[inline(always)]
+    fn eights(simd: Avx512, table: &[[i8; 8]], indices: Self::Sums) -> [Self::Codes; 2] {
+        let (first, last) = gather::sixteen_eights(simd, table, indices.into());
+        [first.simd_into(simd), last.simd_into(simd)]
+    }
+
+    #[inline(always)]
+    fn negated(simd: Avx512, codes: Self::Codes, bits: Self::Codes, own: Self::Codes) -> Self::Codes {
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx512, codes: __m512i, bits: __m512i, own: __m512i) -> __m512i {
+                let _ = simd;
+                _mm512_mask_sub_epi8(codes, _mm512_test_epi8_mask(bits, own), _mm512_setzero_si512(), codes)
             }
         );
         kernel(simd, codes.into(), bits.into(), own.into()).simd_into(simd)

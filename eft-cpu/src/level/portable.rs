@@ -62,6 +62,25 @@ impl<S: Simd> Dot<S> for Portable {
     }
 
     #[inline(always)]
+    fn fours(simd: S, table: &[[i8; 4]], indices: Self::Sums) -> Self::Codes {
+        let four = |i: usize| table.get(indices[i] as usize).copied().unwrap_or_default();
+        i32x8::from_fn(simd, |i| i32::from_le_bytes(four(i).map(i8::cast_unsigned))).bitcast()
+    }
+
+    #[inline(always)]
+    fn eights(simd: S, table: &[[i8; 8]], indices: Self::Sums) -> [Self::Codes; 2] {
+        let fours = table.as_flattened().as_chunks().0;
+        let first = indices + indices;
+        [<Self as Dot<S>>::fours(simd, fours, first), <Self as Dot<S>>::fours(simd, fours, first + 1)]
+    }
+
+    #[inline(always)]
+    fn negated(_: S, codes: Self::Codes, bits: Self::Codes, own: Self::Codes) -> Self::Codes {
+        let set = (bits & own).simd_eq(own);
+        set.select((codes ^ 255) + 1, codes)
+    }
+
+    #[inline(always)]
     fn folded(_: S, floats: Self::Floats) -> f32x8<S> {
         floats
     }

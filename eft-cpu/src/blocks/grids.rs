@@ -20,7 +20,8 @@ const fn table<const N: usize, const W: usize, const V: usize>(
 
 const LEVELS: [i8; 3] = [8, 25, 43];
 
-pub(super) static IQ1: [[i8; 8]; 2048] = table(include_bytes!("grids/iq1.grid"), [-1, 0, 1]);
+/// The numbers plus 1.
+pub(super) static IQ1: [[i8; 8]; 2048] = table(include_bytes!("grids/iq1.grid"), [0, 1, 2]);
 pub(super) static IQ2_XXS: [[i8; 8]; 256] = table(include_bytes!("grids/iq2_xxs.grid"), LEVELS);
 pub(super) static IQ2_XS: [[i8; 8]; 512] = table(include_bytes!("grids/iq2_xs.grid"), LEVELS);
 pub(super) static IQ2_S: [[i8; 8]; 1024] = table(include_bytes!("grids/iq2_s.grid"), LEVELS);
