@@ -2,9 +2,9 @@
 use std::time::{Duration, Instant};
 
 use super::acceptance::{Acceptance, Verdict};
-use super::draft::{DRAFT, Draft, Origin};
+use super::draft::{DRAFT, Draft, DraftRow, Origin};
 use super::lookup::{Found, LookupDraft};
-use super::scheduler::{DraftScheduler, DraftTime, Lengths, Measured, Step};
+use super::scheduler::{DraftScheduler, DraftTime, Judged, Lengths, Measured, Step};
 use super::text_draft::TextDraft;
 use super::verify::{Verified, verify};
 use crate::backend::Backend;
@@ -96,7 +96,9 @@ impl<B: Backend> SpeculativeStepper<B> {
         let looked_up = self.tokens(&found, &lengths, &most);
         let looking = began.elapsed().as_secs_f64();
 
-        let mut by_model: Vec<_> = most.iter().map(|most| lengths.by_model.min(*most)).collect();
+        let go_on = lengths.go_on.filter(|_| matches!(self.drafter, Drafter::Root));
+        let longest = go_on.map_or(lengths.by_model, |go_on| go_on.longest());
+        let mut by_model: Vec<_> = most.iter().map(|most| longest.min(*most)).collect();
         looked_up.iter().for_each(|(row, _)| by_model[*row] = 0);
         let mut draft = match &mut self.drafter {
             Drafter::None => Draft::none(evaluator),
@@ -105,7 +107,7 @@ impl<B: Backend> SpeculativeStepper<B> {
                     Acceptance::Agreement => Purpose::Draw,
                     Acceptance::Rejection => Purpose::Draft,
                 };
-                Draft::write(evaluator, sampler, &by_model, bounds, purpose)?
+                Draft::write(evaluator, sampler, &by_model, go_on.as_ref(), bounds, purpose)?
             }
             Drafter::Text(text) => text.write(evaluator, sampler, &by_model, bounds)?,
         };
@@ -163,7 +165,8 @@ impl<B: Backend> SpeculativeStepper<B> {
             ran: draft.starts.iter().any(|tokens| *tokens > 0),
         };
         let tokens = verified.tokens.iter().map(Vec::len).max().unwrap_or(0);
-        self.scheduler.learn(&Step { block: measured, looked_up, found, tokens });
+        let drawn = judged(draft, verified);
+        self.scheduler.learn(&Step { block: measured, drawn: &drawn, looked_up, found, tokens });
 
         let tokens: usize = verified.tokens.iter().map(Vec::len).sum();
         let report = &mut self.report;
@@ -199,6 +202,19 @@ impl<B: Backend> Drafter<B> {
             Self::None | Self::Text(_) => Ok(false),
         }
     }
+}
+
+/// The judged tokens of rows whose draft was drawn.
+fn judged<B: Backend>(draft: &Draft<B>, verified: &Verified) -> Vec<Judged> {
+    let rows = draft.rows.iter().zip(&verified.verdicts).filter(|(row, _)| row.origin == Origin::Drawn);
+    let of_row = |(row, verdict): (&DraftRow, &Verdict)| {
+        let accepted = verdict.accepted;
+        let judged = row.log_probs.iter().take(verdict.judged).enumerate();
+        judged
+            .map(move |(i, log_prob)| Judged { log_prob: *log_prob, accepted: i < accepted })
+            .collect::<Vec<_>>()
+    };
+    rows.flat_map(of_row).collect()
 }
 
 /// The tokens of one kind of draft in a block, over all rows.

@@ -2,6 +2,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use super::scheduler::GoOn;
 use crate::backend::{Backend, ScoreRow};
 use crate::decode::step::Bounds;
 use crate::evaluator::Evaluator;
@@ -70,12 +71,13 @@ impl<B: Backend> Draft<B> {
         Self { starts, rows, passes: Vec::new(), seconds: Vec::new() }
     }
 
-    /// Drafts up to `lengths[row]` tokens for each row. They are pushed to the evaluator, and the sampler remembers
-    /// them.
+    /// Drafts up to `lengths[row]` tokens for each row, as long as it is worth it. They are pushed to the evaluator, and the sampler
+    /// remembers them.
     pub(super) fn write(
         evaluator: &mut Evaluator<B>,
         sampler: &mut Sampler<B>,
         lengths: &[usize],
+        go_on: Option<&GoOn>,
         bounds: &Bounds<'_>,
         purpose: Purpose,
     ) -> Result<Self> {
@@ -115,6 +117,10 @@ impl<B: Backend> Draft<B> {
             evaluator.push(&pushes)?;
             draft.seconds.push(began.elapsed().as_secs_f64());
             draft.passes.push(Pass { scores, prepared, rows: drawn });
+            let drafts = writing.iter().map(|row| &draft.rows[*row].log_probs[..]);
+            if go_on.is_some_and(|go_on| !go_on.goes_on(drafts, lengths.len())) {
+                break;
+            }
         }
         Ok(draft)
     }

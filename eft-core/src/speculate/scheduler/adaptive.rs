@@ -1,3 +1,4 @@
+use super::confidence::{Confidence, GoOn, Judged};
 use super::cost_model::CostModel;
 use super::kinds::Match;
 use super::rate::Rate;
@@ -82,6 +83,8 @@ pub(in crate::speculate) struct Adaptive {
     longest: usize,
     /// The acceptance rates. A draft by a model has one, and a lookup has one for each kind of match.
     rates: [Rate; Match::KINDS],
+    /// The rates of a model's tokens by how sure it was of them.
+    confidence: Confidence,
     draft: Recent,
     /// The time that the draft takes for each token it has to catch up with, if it is not a term of the target.
     catch_up: Recent,
@@ -108,6 +111,7 @@ impl Adaptive {
         Self {
             longest,
             rates: [Rate::unknown(); Match::KINDS],
+            confidence: Confidence::default(),
             draft: Recent::default(),
             catch_up: Recent::default(),
             plain: Recent::default(),
@@ -177,6 +181,16 @@ impl Adaptive {
     fn best(&self, draft: f64, plain: f64, rate: usize, share: f64) -> usize {
         let better = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
         self.speeds(draft, plain, rate, share).take(self.longest).fold((0, MARGIN / plain), better).0
+    }
+
+    /// Returns when drafts by a model are long enough; `None` before their cost has been measured.
+    pub(super) fn go_on(&self) -> Option<GoOn> {
+        let (draft, plain) = (self.draft.usual()?, self.plain.usual()?);
+        let (length, mean) = (self.best(draft, plain, 0, 1.0), self.rates[0].mean());
+        // Another token is worth its time if it promises at least as many tokens as a draft of the best length gives in that time.
+        let speed = self.speed(0, length)?;
+        let least = (draft + self.blocks.of_token()) * speed;
+        Some(GoOn { rates: self.confidence.rates(mean), mean, least, longest: self.longest })
     }
 
     /// Returns the tokens per second of a row with a draft of this length; `None` before any has been measured.
@@ -251,8 +265,9 @@ impl Adaptive {
         self.idle += 1;
     }
 
-    /// Learns from a block of this kind of draft, and from how it was judged.
-    pub(super) fn learn_judged(&mut self, block: &Measured) {
+    /// Learns from a block of this kind of draft, and from how it was judged. `drawn` are the tokens that a model has drawn.
+    pub(super) fn learn_judged(&mut self, block: &Measured, drawn: &[Judged]) {
+        self.confidence.add(drawn);
         if block.drafted > 0 {
             // After a rest, the measurements before it count for less.
             match self.idle >= self.rest {

@@ -52,6 +52,11 @@ impl CostModel {
         self.blocks.len()
     }
 
+    /// The seconds that each drafted token adds to the cost of a block.
+    pub(super) fn of_token(&self) -> f64 {
+        self.fit.1
+    }
+
     /// Predicts the cost of a block in seconds: `at_zero` before any has been measured.
     pub(super) fn at(&self, length: usize, at_zero: f64) -> f64 {
         if self.blocks.is_empty() { at_zero } else { self.fit.0 + self.fit.1 * length as f64 }

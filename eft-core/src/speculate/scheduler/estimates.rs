@@ -1,11 +1,14 @@
 use super::adaptive::{Adaptive, Measured};
+use super::confidence::Judged;
 use super::kinds::{Lengths, Match, Tally};
 
 /// What a step has shown.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::speculate) struct Step {
+pub(in crate::speculate) struct Step<'a> {
     /// Its costs, and how the drafts by a model were judged, or, if no model has drafted, those by lookup.
     pub(in crate::speculate) block: Measured,
+    /// The judged tokens that a model has drawn.
+    pub(in crate::speculate) drawn: &'a [Judged],
     /// Whether the drafts were found by lookup, in all rows that had any.
     pub(in crate::speculate) looked_up: bool,
     /// Whether something was found in any row.
@@ -61,7 +64,8 @@ impl Estimates {
             let model = self.model.speed(0, by_model).or((by_model > 0).then_some(f64::INFINITY));
             if matches!((lookup, model), (Some(lookup), Some(model)) if model > lookup) { 0 } else { length }
         });
-        Lengths { by_model, by_lookup }
+        let go_on = if by_model > 0 { self.model.go_on() } else { None };
+        Lengths { by_model, go_on, by_lookup }
     }
 
     /// Learns how many tokens would have been accepted of what was found.
@@ -70,10 +74,10 @@ impl Estimates {
     }
 
     /// Learns from a step.
-    pub(super) fn learn(&mut self, step: &Step) {
+    pub(super) fn learn(&mut self, step: &Step<'_>) {
         let plain = step.block.drafted == 0;
         if plain || !step.looked_up {
-            self.model.learn_judged(&step.block);
+            self.model.learn_judged(&step.block, step.drawn);
         } else {
             self.model.set_unread(self.model.unread() + step.tokens);
         }

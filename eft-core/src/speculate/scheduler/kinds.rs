@@ -1,4 +1,5 @@
 //! The kinds of drafts, and what is known about them.
+use super::confidence::GoOn;
 
 /// How good a lookup's match is. Longer matches are accepted far more often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +35,17 @@ impl Tally {
 }
 
 /// How many tokens to draft for a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::speculate) struct Lengths {
-    /// By a model, where nothing was found or what was found is not used.
+    /// By a model, where nothing was found or what was found is not used: the best length for all drafts alike.
     pub(in crate::speculate) by_model: usize,
+    /// When a model that writes token by token ends instead; `None` if the length is given.
+    pub(in crate::speculate) go_on: Option<GoOn>,
     /// By a lookup, for each kind of match; 0 if the model is to draft instead.
     pub(in crate::speculate) by_lookup: [usize; Match::KINDS],
 }
 
 impl Lengths {
     /// Nothing, for a plain step.
-    pub(super) const NONE: Self = Self { by_model: 0, by_lookup: [0; Match::KINDS] };
+    pub(super) const NONE: Self = Self { by_model: 0, go_on: None, by_lookup: [0; Match::KINDS] };
 }

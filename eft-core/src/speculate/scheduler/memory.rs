@@ -19,7 +19,7 @@ impl Memory {
     /// Adds the measurements of a step to the shared state. Texts that are generated at the same time all add to it,
     /// and none overwrites what another has added. `unread` is the number of tokens that the draft had to catch up with
     /// in the text of this step.
-    pub(super) fn learn(&self, step: &Step, unread: usize) {
+    pub(super) fn learn(&self, step: &Step<'_>, unread: usize) {
         let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = shared.as_mut() {
             shared.set_unread(unread);

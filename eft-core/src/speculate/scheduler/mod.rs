@@ -6,10 +6,15 @@
 //! nothing for a lookup, and that of verifying them, which is affine in `γ`. `docs/notes/performance.md` derives from
 //! this which speed-up is attainable.
 //!
+//! A model says how sure it was of each token that it drafted, and tokens of which it was sure are accepted far more often. So `γ` is not
+//! the same for all blocks: after each token, another one is drafted if the chance that all so far are accepted makes it worth its
+//! time. The rates for tokens that are more or less sure are measured like the others.
+//!
 //! Drafts by a model and lookups have estimates of their own. What a lookup found is compared with the text that was then
 //! written, also where it was not used; so its acceptance rate is known without a try. Where both could draft, the one
 //! that promises more tokens per second does.
 mod adaptive;
+mod confidence;
 mod cost_model;
 mod estimates;
 mod kinds;
@@ -18,6 +23,7 @@ mod rate;
 mod recent;
 
 pub(super) use adaptive::{DraftTime, Measured};
+pub(super) use confidence::{GoOn, Judged};
 use estimates::Estimates;
 pub(super) use estimates::Step;
 pub(super) use kinds::{Lengths, Match, Tally};
@@ -47,7 +53,9 @@ impl DraftScheduler {
     /// says whether there is a model that drafts.
     pub(super) fn next(&self, found: &[Option<Match>], model: bool) -> Lengths {
         match self {
-            Self::Fixed(tokens) => Lengths { by_model: *tokens, by_lookup: [*tokens; Match::KINDS] },
+            Self::Fixed(tokens) => {
+                Lengths { by_model: *tokens, go_on: None, by_lookup: [*tokens; Match::KINDS] }
+            }
             Self::Adaptive(estimates, _) => estimates.next(found, model),
         }
     }
@@ -61,7 +69,7 @@ impl DraftScheduler {
     }
 
     /// Learns from a step.
-    pub(super) fn learn(&mut self, step: &Step) {
+    pub(super) fn learn(&mut self, step: &Step<'_>) {
         if let Self::Adaptive(estimates, memory) = self {
             memory.learn(step, estimates.unread());
             estimates.learn(step);
@@ -85,5 +93,7 @@ impl DraftScheduler {
 }
 
 // Compiled as a part of tests/all, which includes this module by its path.
+#[cfg(test)]
+mod confidence_tests;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,16 @@ impl Rate {
         Self { accepted: 1.5, judged: 2.0 }
     }
 
+    /// Nothing yet.
+    pub(super) fn none() -> Self {
+        Self { accepted: 0.0, judged: 0.0 }
+    }
+
+    /// The mean together with as many tokens as `weight`, of which a share of `mean` was accepted.
+    pub(super) fn mean_with(self, weight: f64, mean: f64) -> f64 {
+        (self.accepted + weight * mean) / (self.judged + weight)
+    }
+
     pub(super) fn mean(self) -> f64 {
         self.accepted / self.judged
     }

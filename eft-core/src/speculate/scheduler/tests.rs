@@ -16,8 +16,8 @@ struct Costs {
 }
 
 /// A step without lookups.
-fn by_model(block: Measured) -> Step {
-    Step { block, looked_up: false, found: false, tokens: block.accepted + 1 }
+fn by_model(block: Measured) -> Step<'static> {
+    Step { block, drawn: &[], looked_up: false, found: false, tokens: block.accepted + 1 }
 }
 
 /// The cost of a token in a text of this many tokens, if each drafted one is accepted with this probability.
@@ -288,7 +288,7 @@ fn cost_looked_up(found: f64, acceptance: f64, token: f64, model: Option<(Costs,
             ran: written > 0,
         };
         let (looked_up, tokens) = (by_lookup > 0, accepted + 1);
-        scheduler.learn(&Step { block, looked_up, found: kind.is_some(), tokens });
+        scheduler.learn(&Step { block, drawn: &[], looked_up, found: kind.is_some(), tokens });
         if let Some(kind) = kind {
             let mut tallies = [Tally::default(); Match::KINDS];
             tallies[kind.index()].add(would_accept.min(tokens), tokens.min(would_accept + 1));

@@ -1,0 +1,145 @@
+//! What drafts gain from ending where the model is unsure, over simulated passes.
+use super::*;
+use eft_core::sample::{Purpose, Uniforms};
+
+/// The log-prob of tokens of which the draft is sure, and of others, and how often they are accepted.
+const SURE: (f32, f64) = (-0.01, 0.98);
+const UNSURE: (f32, f64) = (-1.0, 0.45);
+/// The share of tokens of which the draft is sure.
+const SHARE: f64 = 0.6;
+
+/// The costs of passes, in plain steps' time: a pass of the draft, a block without drafted tokens, and each drafted token.
+#[derive(Debug, Clone, Copy)]
+struct Costs {
+    draft: f64,
+    block: f64,
+    token: f64,
+}
+
+const COSTS: [Costs; 4] = [
+    Costs { draft: 0.05, block: 0.95, token: 0.02 },
+    Costs { draft: 0.1, block: 0.9, token: 0.02 },
+    Costs { draft: 0.28, block: 1.0, token: 0.12 },
+    Costs { draft: 0.3, block: 0.7, token: 0.1 },
+];
+
+impl Costs {
+    fn of(self, drafted: usize) -> f64 {
+        if drafted == 0 { 1.0 } else { self.block + drafted as f64 * (self.draft + self.token) }
+    }
+}
+
+/// Random tokens: the log-prob of each, and whether it is accepted.
+struct Tokens {
+    uniforms: Uniforms,
+    /// The log-prob and acceptance rate of sure and unsure tokens.
+    kinds: [(f32, f64); 2],
+}
+
+impl Tokens {
+    fn at(&self, position: usize) -> Judged {
+        let (log_prob, rate) =
+            self.kinds[usize::from(self.uniforms.at(0, position, Purpose::Draft) >= SHARE)];
+        Judged { log_prob, accepted: self.uniforms.at(0, position, Purpose::Accept) < rate }
+    }
+
+    /// The tokens of a block that begins at a position, and how many are accepted. `goes_on` is asked after each token.
+    fn block(
+        &self,
+        position: usize,
+        longest: usize,
+        goes_on: impl Fn(&[f32]) -> bool,
+    ) -> (Vec<Judged>, usize) {
+        let mut drafted = Vec::new();
+        let mut log_probs = Vec::new();
+        while drafted.len() < longest && (drafted.is_empty() || goes_on(&log_probs)) {
+            let token = self.at(position + drafted.len());
+            log_probs.push(token.log_prob);
+            drafted.push(token);
+        }
+        let accepted = drafted.iter().take_while(|token| token.accepted).count();
+        (drafted, accepted)
+    }
+}
+
+/// The tokens per plain step's time of a scheduled text.
+fn scheduled(tokens: &Tokens, costs: Costs, length: usize) -> f64 {
+    let mut scheduler = DraftScheduler::adaptive(16, &Memory::default());
+    let (mut written, mut time) = (0, 0.0);
+    while written < length {
+        let lengths = scheduler.next(&[None], true);
+        let longest = lengths.go_on.map_or(lengths.by_model, |go_on| go_on.longest());
+        let goes_on = |log_probs: &[f32]| lengths.go_on.is_none_or(|go_on| go_on.goes_on([log_probs], 1));
+        let (drafted, accepted) = tokens.block(written, longest, goes_on);
+        let target = costs.of(drafted.len()) - drafted.len() as f64 * costs.draft;
+        let judged = drafted.len().min(accepted + 1);
+        let block = Measured {
+            rows: 1,
+            drafted: drafted.len(),
+            accepted,
+            judged,
+            passes: drafted.len(),
+            draft: DraftTime::of(&vec![costs.draft; drafted.len()]),
+            target,
+            ran: written > 0,
+            ..Measured::default()
+        };
+        time += costs.of(drafted.len());
+        written += accepted + 1;
+        let drawn = &drafted[..judged];
+        scheduler.learn(&Step { block, drawn, looked_up: false, found: false, tokens: accepted + 1 });
+    }
+    written as f64 / time
+}
+
+/// The tokens per plain step's time if drafts of `longest` tokens end before the chance that all are accepted is below `least`.
+fn fixed(tokens: &Tokens, costs: Costs, longest: usize, least: f64) -> f64 {
+    let rate = |log_prob: f32| tokens.kinds.iter().find(|kind| kind.0 == log_prob).unwrap().1;
+    let goes_on =
+        |log_probs: &[f32]| log_probs.iter().map(|log_prob| rate(*log_prob)).product::<f64>() >= least;
+    let (mut written, mut time) = (0, 0.0);
+    while written < 10_000 {
+        let (drafted, accepted) = tokens.block(written, longest, goes_on);
+        time += costs.of(drafted.len());
+        written += accepted + 1;
+    }
+    written as f64 / time
+}
+
+/// The most tokens per plain step's time with drafts of any one length, and with drafts that end by any one chance.
+fn bounds(tokens: &Tokens, costs: Costs) -> [f64; 2] {
+    let by_length = (0..=16).map(|longest| fixed(tokens, costs, longest, 0.0));
+    let by_chance = (0..20).map(|i| fixed(tokens, costs, 16, f64::from(i) / 20.0));
+    [by_length.fold(0.0, f64::max), by_chance.fold(0.0, f64::max)]
+}
+
+#[test]
+fn drafts_end_where_the_model_is_unsure() {
+    let tokens = Tokens { uniforms: Uniforms::new(0), kinds: [SURE, UNSURE] };
+    for costs in COSTS {
+        let ([by_length, by_chance], reached) = (bounds(&tokens, costs), scheduled(&tokens, costs, 8_000));
+        assert!(reached >= 0.97 * by_chance, "{costs:?}: {reached} of {by_chance}");
+        assert!(reached >= 1.04 * by_length, "{costs:?}: {reached}, by length {by_length}");
+    }
+}
+
+#[test]
+fn confidence_that_says_nothing_does_no_harm() {
+    let same = SHARE * SURE.1 + (1.0 - SHARE) * UNSURE.1;
+    let tokens = Tokens { uniforms: Uniforms::new(1), kinds: [(SURE.0, same), (UNSURE.0, same)] };
+    for costs in COSTS {
+        let ([by_length, _], reached) = (bounds(&tokens, costs), scheduled(&tokens, costs, 8_000));
+        assert!(reached >= 0.93 * by_length, "{costs:?}: {reached} of {by_length}");
+    }
+}
+
+#[test]
+fn a_batch_goes_on_if_its_rows_together_make_it_worth_the_time() {
+    let go_on = GoOn { rates: [0.9, 0.9, 0.9, 0.9, 0.5, 0.1], mean: 0.8, least: 0.4, longest: 16 };
+    let (sure, unsure) = (&[-0.5_f32, -0.5][..], &[-3.0_f32][..]);
+    assert!(go_on.goes_on([sure], 1) && !go_on.goes_on([unsure], 1));
+    // 0.8 · (0.81 + 0.1) is less than twice 0.4, and 0.8 · (0.81 + 0.81 + 0.1) more than three times.
+    assert!(!go_on.goes_on([sure, unsure], 2) && go_on.goes_on([sure, sure, unsure], 3));
+    // A row that is no longer written has no chance.
+    assert!(!go_on.goes_on([sure], 2));
+}
