@@ -2,7 +2,7 @@
 use std::time::{Duration, Instant};
 
 use super::acceptance::{Acceptance, Verdict};
-use super::draft::{DRAFT, Draft, DraftRow, Origin};
+use super::draft::{DRAFT, Draft, Origin};
 use super::lookup::{Found, LookupDraft};
 use super::scheduler::{DraftScheduler, DraftTime, Judged, Lengths, Measured, Step};
 use super::text_draft::TextDraft;
@@ -207,14 +207,7 @@ impl<B: Backend> Drafter<B> {
 /// The judged tokens of rows whose draft was drawn.
 fn judged<B: Backend>(draft: &Draft<B>, verified: &Verified) -> Vec<Judged> {
     let rows = draft.rows.iter().zip(&verified.verdicts).filter(|(row, _)| row.origin == Origin::Drawn);
-    let of_row = |(row, verdict): (&DraftRow, &Verdict)| {
-        let accepted = verdict.accepted;
-        let judged = row.log_probs.iter().take(verdict.judged).enumerate();
-        judged
-            .map(move |(i, log_prob)| Judged { log_prob: *log_prob, accepted: i < accepted })
-            .collect::<Vec<_>>()
-    };
-    rows.flat_map(of_row).collect()
+    rows.flat_map(|(row, verdict)| Judged::all(&row.log_probs, verdict.accepted, verdict.judged)).collect()
 }
 
 /// The tokens of one kind of draft in a block, over all rows.

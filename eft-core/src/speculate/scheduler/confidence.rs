@@ -21,6 +21,18 @@ pub(in crate::speculate) struct Judged {
     pub(in crate::speculate) accepted: bool,
 }
 
+impl Judged {
+    /// The judged tokens of a draft, from the log-probs of all its tokens.
+    pub(in crate::speculate) fn all(
+        log_probs: &[f32],
+        accepted: usize,
+        judged: usize,
+    ) -> impl Iterator<Item = Self> + '_ {
+        let tokens = log_probs.iter().take(judged).enumerate();
+        tokens.map(move |(i, log_prob)| Self { log_prob: *log_prob, accepted: i < accepted })
+    }
+}
+
 /// Acceptance rates by how sure the draft was.
 #[derive(Debug, Clone)]
 pub(super) struct Confidence([Rate; CLASSES]);

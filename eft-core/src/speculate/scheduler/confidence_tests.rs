@@ -134,6 +134,19 @@ fn confidence_that_says_nothing_does_no_harm() {
 }
 
 #[test]
+fn rates_are_of_the_tokens_of_which_the_draft_was_as_sure() {
+    let mut confidence = confidence::Confidence::default();
+    // Of each draft, the first two tokens are accepted, the third is rejected, and the fourth is not judged.
+    for _ in 0..200 {
+        confidence.add(&Judged::all(&[-0.001, -0.2, -5.0, -0.5], 2, 3).collect::<Vec<_>>());
+    }
+    let [surest, sure, likely, even, unlikely, least] = confidence.rates(0.6);
+    assert!(surest > 0.97 && likely > 0.97 && least < 0.03, "{surest}, {likely}, {least}");
+    // Nothing is known of the others but the rate of all.
+    assert_eq!([sure, even, unlikely], [0.6; 3]);
+}
+
+#[test]
 fn a_batch_goes_on_if_its_rows_together_make_it_worth_the_time() {
     let go_on = GoOn { rates: [0.9, 0.9, 0.9, 0.9, 0.5, 0.1], mean: 0.8, least: 0.4, longest: 16 };
     let (sure, unsure) = (&[-0.5_f32, -0.5][..], &[-3.0_f32][..]);
