@@ -77,6 +77,7 @@ class Weights:
             self.context = context()
             self.copies = [LIB.ggml_new_tensor_2d(self.context, kind, columns, outputs) for _ in range(copies)]
         self.repacked = i == 0
+        assert outputs % REPEATED == 0
         few = outputs // REPEATED
         numbers = numpy.random.default_rng(1).standard_normal((few, columns), dtype=numpy.float32) * 0.02
         importance = numpy.ones(columns, dtype=numpy.float32)

@@ -1,7 +1,7 @@
 """Makes the tables of the kinds of blocks whose codes are indices, and blocks with the numbers that the package `gguf`
 dequantises them to.
 
-usage: python make.py     (needs gguf 0.19, numpy and safetensors; writes here and into ../src/blocks/coded/grids)
+usage: python make.py     (needs gguf 0.19, numpy and safetensors; writes here and into ../src/blocks/grids)
 """
 
 import pathlib
@@ -25,7 +25,7 @@ def grids():
         bits = 2 if len(kind.grid_map) <= 4 else 4
         parts = codes.reshape(-1, 8 // bits)
         packed = sum(parts[:, i] << np.uint8(bits * i) for i in range(8 // bits))
-        (HERE / f"../src/blocks/coded/grids/{name}.grid").write_bytes(packed.astype(np.uint8).tobytes())
+        (HERE / f"../src/blocks/grids/{name}.grid").write_bytes(packed.astype(np.uint8).tobytes())
 
 
 def random(kind, count):

@@ -68,11 +68,11 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// Adds 16 to each code, which is below 16, whose byte of `bits` has the bit that is set in its byte of `own`.
     fn with_set_bits(simd: S, codes: Self::Codes, bits: Self::Codes, own: Self::Codes) -> Self::Codes;
 
-    /// Looks up four bytes for each lane, in a table that is not empty. An index is below its length.
-    fn fours(simd: S, table: &[[i8; 4]], indices: Self::Sums) -> Self::Codes;
+    /// Looks up four bytes for each lane, in a table whose length is a power of two. Indices are below it.
+    fn fours<const N: usize>(simd: S, table: &[[i8; 4]; N], indices: Self::Sums) -> Self::Codes;
 
     /// The same with eight bytes: the first four, then the last four.
-    fn eights(simd: S, table: &[[i8; 8]], indices: Self::Sums) -> [Self::Codes; 2];
+    fn eights<const N: usize>(simd: S, table: &[[i8; 8]; N], indices: Self::Sums) -> [Self::Codes; 2];
 
     /// Negates each code whose byte of `bits` has the bit that is set in its byte of `own`.
     fn negated(simd: S, codes: Self::Codes, bits: Self::Codes, own: Self::Codes) -> Self::Codes;

@@ -96,8 +96,10 @@ impl<B: Backend> SpeculativeStepper<B> {
         let looked_up = self.tokens(&found, &lengths, &most);
         let looking = began.elapsed().as_secs_f64();
 
-        let go_on = lengths.go_on.filter(|_| matches!(self.drafter, Drafter::Root));
-        let longest = go_on.map_or(lengths.by_model, |go_on| go_on.longest());
+        let longest = match self.drafter {
+            Drafter::Root => lengths.most_by_model(),
+            Drafter::None | Drafter::Text(_) => lengths.by_model,
+        };
         let mut by_model: Vec<_> = most.iter().map(|most| longest.min(*most)).collect();
         looked_up.iter().for_each(|(row, _)| by_model[*row] = 0);
         let mut draft = match &mut self.drafter {
@@ -107,7 +109,7 @@ impl<B: Backend> SpeculativeStepper<B> {
                     Acceptance::Agreement => Purpose::Draw,
                     Acceptance::Rejection => Purpose::Draft,
                 };
-                Draft::write(evaluator, sampler, &by_model, go_on.as_ref(), bounds, purpose)?
+                Draft::write(evaluator, sampler, &by_model, lengths.end.as_ref(), bounds, purpose)?
             }
             Drafter::Text(text) => text.write(evaluator, sampler, &by_model, bounds)?,
         };

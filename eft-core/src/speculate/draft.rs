@@ -2,7 +2,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use super::scheduler::GoOn;
+use super::scheduler::DraftEnd;
 use crate::backend::{Backend, ScoreRow};
 use crate::decode::step::Bounds;
 use crate::evaluator::Evaluator;
@@ -77,7 +77,7 @@ impl<B: Backend> Draft<B> {
         evaluator: &mut Evaluator<B>,
         sampler: &mut Sampler<B>,
         lengths: &[usize],
-        go_on: Option<&GoOn>,
+        end: Option<&DraftEnd>,
         bounds: &Bounds<'_>,
         purpose: Purpose,
     ) -> Result<Self> {
@@ -117,9 +117,9 @@ impl<B: Backend> Draft<B> {
             evaluator.push(&pushes)?;
             draft.seconds.push(began.elapsed().as_secs_f64());
             draft.passes.push(Pass { scores, prepared, rows: drawn });
-            let drafts = writing.iter().map(|row| &draft.rows[*row].log_probs[..]);
-            if go_on.is_some_and(|go_on| !go_on.goes_on(drafts, lengths.len())) {
-                break;
+            if let Some(end) = end {
+                let drafts = writing.iter().map(|row| (*row, &draft.rows[*row].log_probs[..]));
+                writing = end.go_on(drafts, lengths.len());
             }
         }
         Ok(draft)

@@ -74,7 +74,8 @@
 //! # Ok::<(), eft_core::Error>(())
 //! ```
 //!
-//! The length of the drafts follows their measured cost and acceptance rate. A draft that does not pay is switched off
+//! The length of the drafts follows their measured cost and acceptance rate. A draft by a model of the target's tokens ends where the model
+//! is unsure, since such tokens are accepted less often. A draft that does not pay is switched off
 //! and tried again now and then. Since block lengths follow measured times, sampling twice with one seed may give two
 //! texts, unless [`Speculative::block`] fixes the length or [`Speculative::same_text`] is used.
 mod acceptance;

@@ -1,8 +1,8 @@
 //! `IQ1_M`: indices of 11 bits for eight numbers of −1, 0 and 1, each with an offset of an eighth, up or down. Each 16
 //! entries have an odd scale of four bits, times an f16 for all 256, whose bits are spread over the scales.
-use fearless_simd::{Bytes, Simd, SimdInt};
+use fearless_simd::{Bytes, Simd};
 
-use super::{Block, Column, Dot, Unpacked, grids};
+use super::{Block, Column, Dot, Unpacked, byte, grids, odd};
 
 pub(crate) struct IQ1M;
 
@@ -29,14 +29,14 @@ impl Block for IQ1M {
             for (j, group) in groups.iter_mut().enumerate() {
                 for half in 0..2 {
                     let scales = [first, last][i] >> (16 * (j / 2) + 6 * (j % 2) + 3 * half) as u32;
-                    let scales = (((scales & 7) << 1) + 1).to_float::<D::Floats>() * scale;
+                    let scales = odd::<S, D>(scales & 7) * scale;
                     // Codes are eight times the numbers plus the offset, in eighths, and 9 too large.
                     group.set::<S, D>(half, scales, scales * -9.0);
                 }
                 let high = high[2 * i + j / 2] >> (16 * (j % 2)) as u32;
                 for k in 0..4 {
                     let bits = high >> (4 * k) as u32;
-                    let index = ((low[j] >> (8 * k) as u32) & 255) | ((bits & 7) << 8);
+                    let index = byte::<S, D>(low[j], k) | ((bits & 7) << 8);
                     // 2 unless the offset is down.
                     let up: D::Codes = (((bits >> 3) & 1) * 0x0202_0202 ^ 0x0202_0202).bitcast();
                     for (half, codes) in D::eights(simd, &grids::IQ1, index).into_iter().enumerate() {

@@ -2,7 +2,7 @@
 //! and an odd scale of four bits, times an f16 for all 256.
 use fearless_simd::{Simd, SimdInt};
 
-use super::{Block, Column, Dot, Unpacked, grids};
+use super::{Block, Column, Dot, Unpacked, byte, grids, odd};
 
 pub(crate) struct IQ1S;
 
@@ -26,13 +26,13 @@ impl Block for IQ1S {
             let low = column.words::<S, D>(simd, 2 + 16 * i);
             for (j, group) in groups.iter_mut().enumerate() {
                 let bits = bits[2 * i + j / 2] >> (16 * (j % 2)) as u32;
-                let scales = ((((bits >> 12) & 7) << 1) + 1).to_float::<D::Floats>() * scale;
+                let scales = odd::<S, D>((bits >> 12) & 7) * scale;
                 // The codes are 1 too large. With the offset that is 7/8 or 9/8.
                 let offsets = (((bits >> 15) & 1) * -2 - 7).to_float::<D::Floats>() * 0.125;
                 group.set::<S, D>(0, scales, scales * offsets);
                 for k in 0..4 {
                     let high = (bits >> (3 * k) as u32) & 7;
-                    let index = ((low[j] >> (8 * k) as u32) & 255) | (high << 8);
+                    let index = byte::<S, D>(low[j], k) | (high << 8);
                     let [first, last] = D::eights(simd, &grids::IQ1, index);
                     group.set_codes::<S, D>(2 * k, first);
                     group.set_codes::<S, D>(2 * k + 1, last);

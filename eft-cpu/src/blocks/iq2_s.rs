@@ -3,7 +3,7 @@
 use fearless_simd::Simd;
 
 use super::iq2_xs::set_odd_scales;
-use super::{Block, Column, Dot, Unpacked, grids};
+use super::{Block, Column, Dot, Unpacked, byte, grids};
 
 pub(crate) struct IQ2S;
 
@@ -31,9 +31,9 @@ impl Block for IQ2S {
                 let mut indices = [low[j]; 4];
                 for (k, index) in indices.iter_mut().enumerate() {
                     let two = (high >> (8 * j + 2 * k) as u32) & 3;
-                    *index = ((*index >> (8 * k) as u32) & 255) | (two << 8);
+                    *index = byte::<S, D>(*index, k) | (two << 8);
                 }
-                group.set_eights::<S, D>(simd, &grids::IQ2_S, indices, signs[j]);
+                group.set_eights::<S, D, _>(simd, &grids::IQ2_S, indices, signs[j]);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! `IQ2_XS`: indices of nine bits for eight numbers, and of seven bits for their signs. Each 16 entries have an odd scale
 //! of five bits, times an eighth of an f16 for all 256.
-use fearless_simd::{Simd, SimdInt};
+use fearless_simd::Simd;
 
 use super::signs::even_signs;
-use super::{Block, Column, Dot, Unpacked, grids};
+use super::{Block, Column, Dot, Unpacked, grids, odd};
 
 pub(crate) struct IQ2XS;
 
@@ -31,7 +31,7 @@ impl Block for IQ2XS {
                     | ((last >> 1) & 0x7F00_0000);
                 let signs = even_signs::<S, D>(simd, signs);
                 let indices = [first & 511, (first >> 16) & 511, last & 511, (last >> 16) & 511];
-                group.set_eights::<S, D>(simd, &grids::IQ2_XS, indices, signs);
+                group.set_eights::<S, D, _>(simd, &grids::IQ2_XS, indices, signs);
             }
         }
     }
@@ -48,7 +48,7 @@ pub(super) fn set_odd_scales<S: Simd, D: Dot<S>, const LANES: usize>(
     for (i, group) in groups.iter_mut().enumerate() {
         for half in 0..2 {
             let scales = (bytes[i / 4] >> (8 * (i % 4) + 4 * half) as u32) & 15;
-            group.set_signed::<S, D>(half, ((scales << 1) + 1).to_float::<D::Floats>() * scale);
+            group.set_signed::<S, D>(half, odd::<S, D>(scales) * scale);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `IQ3_S`: indices of nine bits for four numbers, and a sign for each. Each 32 entries have an odd scale of five bits,
 //! times an f16 for all 256.
-use fearless_simd::{Bytes, Simd, SimdInt};
+use fearless_simd::{Bytes, Simd};
 
-use super::{Block, Column, Dot, Unpacked, grids};
+use super::{Block, Column, Dot, Unpacked, byte, grids, odd};
 
 pub(crate) struct IQ3S;
 
@@ -21,22 +21,21 @@ impl Block for IQ3S {
         let [all, ..] = column.words::<S, D>(simd, 0);
         let scale = D::f16_lanes(simd, all);
         // After the lower eight bits of the indices, the upper ones, then the signs of each group, then the scales.
-        let [high, high_last, a, b] = column.words::<S, D>(simd, 66);
-        let [c, d, e, f] = column.words::<S, D>(simd, 82);
-        let [_, g, h, scales] = column.words::<S, D>(simd, Self::BYTES - 16);
-        let (signs, high) = ([a, b, c, d, e, f, g, h], [high, high_last]);
+        let [high, high_last, of_0, of_1] = column.words::<S, D>(simd, 66);
+        let [of_2, of_3, of_4, of_5] = column.words::<S, D>(simd, 82);
+        let [_, of_6, of_7, scales] = column.words::<S, D>(simd, Self::BYTES - 16);
+        let (signs, high) = ([of_0, of_1, of_2, of_3, of_4, of_5, of_6, of_7], [high, high_last]);
         for (i, groups) in groups.as_chunks_mut::<2>().0.iter_mut().enumerate() {
             let [a, a_last, b, b_last] = column.words::<S, D>(simd, 2 + 16 * i);
             for (j, (group, low)) in groups.iter_mut().zip([[a, a_last], [b, b_last]]).enumerate() {
                 let at = 2 * i + j;
-                let scales = (((scales >> (4 * at) as u32) & 15) << 1) + 1;
-                group.set_signed::<S, D>(0, scales.to_float::<D::Floats>() * scale);
+                group.set_signed::<S, D>(0, odd::<S, D>((scales >> (4 * at) as u32) & 15) * scale);
                 let mut indices = [low[0]; 8];
                 for (four, index) in indices.iter_mut().enumerate() {
                     let upper = (high[at / 4] >> (8 * (at % 4) + four) as u32) & 1;
-                    *index = ((low[four / 4] >> (8 * (four % 4)) as u32) & 255) | (upper << 8);
+                    *index = byte::<S, D>(low[four / 4], four % 4) | (upper << 8);
                 }
-                group.set_fours::<S, D>(simd, &grids::IQ3_S, indices, signs[at].bitcast());
+                group.set_fours::<S, D, _>(simd, &grids::IQ3_S, indices, signs[at].bitcast());
             }
         }
     }

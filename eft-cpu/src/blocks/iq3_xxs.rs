@@ -1,9 +1,9 @@
 //! `IQ3_XXS`: indices of eight bits for four numbers, and of seven bits for the signs of eight. Each 32 entries have an
 //! odd scale of five bits, times a fourth of an f16 for all 256.
-use fearless_simd::{Simd, SimdInt};
+use fearless_simd::Simd;
 
 use super::signs::{bytes_of_indices, even_signs};
-use super::{Block, Column, Dot, Unpacked, grids};
+use super::{Block, Column, Dot, Unpacked, byte, grids, odd};
 
 pub(crate) struct IQ3XXS;
 
@@ -27,14 +27,13 @@ impl Block for IQ3XXS {
                 let [a, a_last, b, b_last] = column.words::<S, D>(simd, 2 + 32 * i + 16 * j);
                 for (k, (group, low)) in groups.iter_mut().zip([[a, a_last], [b, b_last]]).enumerate() {
                     let bits = bits[2 * j + k];
-                    let scales = (((bits >> 28) & 15) << 1) + 1;
-                    group.set_signed::<S, D>(0, scales.to_float::<D::Floats>() * scale);
+                    group.set_signed::<S, D>(0, odd::<S, D>((bits >> 28) & 15) * scale);
                     let signs = even_signs::<S, D>(simd, bytes_of_indices::<S, D>(bits));
                     let mut indices = [low[0]; 8];
                     for (four, index) in indices.iter_mut().enumerate() {
-                        *index = (low[four / 4] >> (8 * (four % 4)) as u32) & 255;
+                        *index = byte::<S, D>(low[four / 4], four % 4);
                     }
-                    group.set_fours::<S, D>(simd, &grids::IQ3_XXS, indices, signs);
+                    group.set_fours::<S, D, _>(simd, &grids::IQ3_XXS, indices, signs);
                 }
             }
         }

@@ -158,6 +158,18 @@ fn moved<S: Simd, D: Dot<S>>(bytes: D::Codes, from: usize, count: usize, to: usi
     }
 }
 
+/// The byte of this index of each lane.
+#[inline(always)]
+fn byte<S: Simd, D: Dot<S>>(lanes: D::Sums, index: usize) -> D::Sums {
+    (lanes >> (8 * index) as u32) & 255
+}
+
+/// Odd scales, of which `bits` are all but the lowest one.
+#[inline(always)]
+fn odd<S: Simd, D: Dot<S>>(bits: D::Sums) -> D::Floats {
+    ((bits << 1) + 1).to_float()
+}
+
 /// Unpacks the scales and offsets at the start of `Q4_K` and `Q5_K` blocks: six bits for each group, times an f16 for the
 /// block.
 #[inline(always)]

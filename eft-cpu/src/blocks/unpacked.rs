@@ -71,10 +71,10 @@ impl<const LANES: usize> Unpacked<LANES> {
     /// Looks up all codes in a table of eight signed bytes an index, and negates those whose bits of `signs` are set: each byte of a
     /// lane has the bits of eight columns.
     #[inline(always)]
-    pub(super) fn set_eights<S: Simd, D: Dot<S>>(
+    pub(super) fn set_eights<S: Simd, D: Dot<S>, const N: usize>(
         &mut self,
         simd: S,
-        table: &[[i8; 8]],
+        table: &[[i8; 8]; N],
         indices: [D::Sums; 4],
         signs: D::Codes,
     ) {
@@ -88,10 +88,10 @@ impl<const LANES: usize> Unpacked<LANES> {
 
     /// The same for a table of four signed bytes an index.
     #[inline(always)]
-    pub(super) fn set_fours<S: Simd, D: Dot<S>>(
+    pub(super) fn set_fours<S: Simd, D: Dot<S>, const N: usize>(
         &mut self,
         simd: S,
-        table: &[[i8; 4]],
+        table: &[[i8; 4]; N],
         indices: [D::Sums; 8],
         signs: D::Codes,
     ) {

@@ -88,12 +88,14 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
-    fn fours(simd: Avx2, table: &[[i8; 4]], indices: Self::Sums) -> Self::Codes {
+    fn fours<const N: usize>(simd: Avx2, table: &[[i8; 4]; N], indices: Self::Sums) -> Self::Codes {
+        const { assert!(N.is_power_of_two()) };
         gather::eight_fours(simd, table, indices.into()).simd_into(simd)
     }
 
     #[inline(always)]
-    fn eights(simd: Avx2, table: &[[i8; 8]], indices: Self::Sums) -> [Self::Codes; 2] {
+    fn eights<const N: usize>(simd: Avx2, table: &[[i8; 8]; N], indices: Self::Sums) -> [Self::Codes; 2] {
+        const { assert!(N.is_power_of_two()) };
         let (first, last) = gather::eight_eights(simd, table, indices.into());
         [first.simd_into(simd), last.simd_into(simd)]
     }

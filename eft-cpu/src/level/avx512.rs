@@ -87,12 +87,14 @@ impl Dot<Avx512> for Vnni {
     }
 
     #[inline(always)]
-    fn fours(simd: Avx512, table: &[[i8; 4]], indices: Self::Sums) -> Self::Codes {
+    fn fours<const N: usize>(simd: Avx512, table: &[[i8; 4]; N], indices: Self::Sums) -> Self::Codes {
+        const { assert!(N.is_power_of_two()) };
         gather::sixteen_fours(simd, table, indices.into()).simd_into(simd)
     }
 
     #[inline(always)]
-    fn eights(simd: Avx512, table: &[[i8; 8]], indices: Self::Sums) -> [Self::Codes; 2] {
+    fn eights<const N: usize>(simd: Avx512, table: &[[i8; 8]; N], indices: Self::Sums) -> [Self::Codes; 2] {
+        const { assert!(N.is_power_of_two()) };
         let (first, last) = gather::sixteen_eights(simd, table, indices.into());
         [first.simd_into(simd), last.simd_into(simd)]
     }

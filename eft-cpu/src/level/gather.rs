@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 fearless_simd::kernel!(
-    /// Four bytes for each of sixteen indices. Indices beyond the table find some entry of it.
+    /// Four bytes for each of sixteen indices. The length of the table is a power of two; other indices find some entry of it.
     ///
     /// # Panics
     /// Panics if the table is empty.
@@ -12,13 +12,13 @@ fearless_simd::kernel!(
         let _ = simd;
         assert!(!table.is_empty());
         let indices = _mm512_and_si512(indices, _mm512_set1_epi32(mask(table)));
-        // SAFETY: the indices are below the length of the table, whose entries have four bytes.
+        // SAFETY: the indices are not negative and below the length of the table, whose entries have four bytes.
         unsafe { _mm512_i32gather_epi32::<4>(indices, table.as_ptr().cast()) }
     }
 );
 
 fearless_simd::kernel!(
-    /// Eight bytes for each of sixteen indices: the first four, then the last four. Indices beyond the table find some entry of it.
+    /// Eight bytes for each of sixteen indices: the first four, then the last four. The length of the table is a power of two; other indices find some entry of it.
     ///
     /// # Panics
     /// Panics if the table is empty.
@@ -28,7 +28,7 @@ fearless_simd::kernel!(
         assert!(!table.is_empty());
         let indices = _mm512_and_si512(indices, _mm512_set1_epi32(mask(table)));
         let (first, last) = (_mm512_castsi512_si256(indices), _mm512_extracti64x4_epi64::<1>(indices));
-        // SAFETY: the indices are below the length of the table, whose entries have eight bytes.
+        // SAFETY: the indices are not negative and below the length of the table, whose entries have eight bytes.
         let first = unsafe { _mm512_i32gather_epi64::<8>(first, table.as_ptr().cast()) };
         // SAFETY: as above.
         let last = unsafe { _mm512_i32gather_epi64::<8>(last, table.as_ptr().cast()) };
@@ -39,7 +39,7 @@ fearless_simd::kernel!(
 );
 
 fearless_simd::kernel!(
-    /// Four bytes for each of eight indices. Indices beyond the table find some entry of it.
+    /// Four bytes for each of eight indices. The length of the table is a power of two; other indices find some entry of it.
     ///
     /// # Panics
     /// Panics if the table is empty.
@@ -48,13 +48,13 @@ fearless_simd::kernel!(
         let _ = simd;
         assert!(!table.is_empty());
         let indices = _mm256_and_si256(indices, _mm256_set1_epi32(mask(table)));
-        // SAFETY: the indices are below the length of the table, whose entries have four bytes.
+        // SAFETY: the indices are not negative and below the length of the table, whose entries have four bytes.
         unsafe { _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), indices) }
     }
 );
 
 fearless_simd::kernel!(
-    /// Eight bytes for each of eight indices: the first four, then the last four. Indices beyond the table find some entry of it.
+    /// Eight bytes for each of eight indices: the first four, then the last four. The length of the table is a power of two; other indices find some entry of it.
     ///
     /// # Panics
     /// Panics if the table is empty.
@@ -64,7 +64,7 @@ fearless_simd::kernel!(
         assert!(!table.is_empty());
         let indices = _mm256_and_si256(indices, _mm256_set1_epi32(mask(table)));
         let (first, last) = (_mm256_castsi256_si128(indices), _mm256_extracti128_si256::<1>(indices));
-        // SAFETY: the indices are below the length of the table, whose entries have eight bytes.
+        // SAFETY: the indices are not negative and below the length of the table, whose entries have eight bytes.
         let first = unsafe { _mm256_i32gather_epi64::<8>(table.as_ptr().cast(), first) };
         // SAFETY: as above.
         let last = unsafe { _mm256_i32gather_epi64::<8>(table.as_ptr().cast(), last) };
@@ -80,7 +80,8 @@ fearless_simd::kernel!(
     }
 );
 
-/// What an index is masked with so that it is below the length of a table, which is not empty.
+/// What an index is masked with so that it is not negative and below the length of a table, which is not empty.
+#[inline(always)]
 fn mask<T>(table: &[T]) -> i32 {
     i32::try_from(table.len() - 1).unwrap_or(0)
 }

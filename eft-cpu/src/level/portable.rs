@@ -62,16 +62,16 @@ impl<S: Simd> Dot<S> for Portable {
     }
 
     #[inline(always)]
-    fn fours(simd: S, table: &[[i8; 4]], indices: Self::Sums) -> Self::Codes {
-        let four = |i: usize| table.get(indices[i] as usize).copied().unwrap_or_default();
-        i32x8::from_fn(simd, |i| i32::from_le_bytes(four(i).map(i8::cast_unsigned))).bitcast()
+    fn fours<const N: usize>(simd: S, table: &[[i8; 4]; N], indices: Self::Sums) -> Self::Codes {
+        i32x8::from_fn(simd, |i| four(table, indices[i])).bitcast()
     }
 
     #[inline(always)]
-    fn eights(simd: S, table: &[[i8; 8]], indices: Self::Sums) -> [Self::Codes; 2] {
+    fn eights<const N: usize>(simd: S, table: &[[i8; 8]; N], indices: Self::Sums) -> [Self::Codes; 2] {
         let fours = table.as_flattened().as_chunks().0;
-        let first = indices + indices;
-        [<Self as Dot<S>>::fours(simd, fours, first), <Self as Dot<S>>::fours(simd, fours, first + 1)]
+        let first = i32x8::from_fn(simd, |i| four(fours, 2 * indices[i]));
+        let last = i32x8::from_fn(simd, |i| four(fours, 2 * indices[i] + 1));
+        [first.bitcast(), last.bitcast()]
     }
 
     #[inline(always)]
@@ -152,4 +152,11 @@ impl<S: Simd> Dot<S> for Portable {
         let numbers = bits.as_chunks().0;
         f32x8::from_fn(simd, |i| half::f16::from_le_bytes(numbers[i]).to_f32())
     }
+}
+
+/// An entry of a table, as a number of 32 bits; 0 if there is none.
+#[inline(always)]
+fn four(table: &[[i8; 4]], index: i32) -> i32 {
+    let entry = table.get(index as usize).copied().unwrap_or_default();
+    i32::from_le_bytes(entry.map(i8::cast_unsigned))
 }

@@ -73,7 +73,9 @@ fn blocks_stand_for_the_numbers_of_the_package_gguf() {
 fn products_match_those_of_the_numbers() {
     let goldens = goldens();
     let (outputs, columns) = (37, 512);
-    let x: Vec<f32> = (0..9 * columns).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+    let several: Vec<f32> = (0..9 * columns).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+    // All as large as the largest, so that none is rounded, and sums of their products with the largest codes are greatest.
+    let largest: Vec<f32> = (0..9 * columns).map(|i| if i % columns % 3 == 0 { -1.0 } else { 1.0 }).collect();
     for (name, kind) in KINDS {
         let (some, known) = blocks(&goldens, name).swap_remove(0);
         let count = outputs * columns / kind.entries();
@@ -82,7 +84,8 @@ fn products_match_those_of_the_numbers() {
         let weights: Vec<f32> =
             known.chunks(kind.entries()).cycle().step_by(3).take(count).flatten().copied().collect();
         let matrix = matrix(Dtype::Quantised(kind), repeated, outputs, columns);
-        for rows in [1, 2, 4, 5, 9] {
+        let inputs = [(&several, 0.501 / 127.0), (&largest, 1e-5)];
+        for (rows, (x, rounding)) in [1, 2, 4, 5, 9].into_iter().flat_map(|rows| inputs.map(|x| (rows, x))) {
             let x = &x[..rows * columns];
             for instructions in Instructions::available() {
                 let out = product_with(instructions, x, &matrix);
@@ -96,7 +99,7 @@ fn products_match_those_of_the_numbers() {
                     }
                     // Activations of at most 1 are rounded by at most half of 1/127.
                     assert!(
-                        (f64::from(*got) - exact).abs() <= 0.501 / 127.0 * size + 1e-6,
+                        (f64::from(*got) - exact).abs() <= rounding * size + 1e-6,
                         "{name}, {instructions:?}, {rows} rows, number {i}: {got}, not {exact}"
                     );
                 }

@@ -1,4 +1,4 @@
-use super::confidence::{Confidence, GoOn, Judged};
+use super::confidence::{Confidence, DraftEnd, Judged};
 use super::cost_model::CostModel;
 use super::kinds::Match;
 use super::rate::Rate;
@@ -129,6 +129,7 @@ impl Adaptive {
     /// Begins another text, at which the draft may be better or worse.
     pub(super) fn resumed(mut self, longest: usize) -> Self {
         self.rates.iter_mut().for_each(Rate::rest);
+        self.confidence.rest();
         // Nothing is unread: the draft has read the prompt. Credit is capped at one plain step, so that this text
         // cannot lose what drafting gained in others; nor does it pay for what drafting lost in others.
         let plain = self.plain.usual().unwrap_or(0.0);
@@ -177,20 +178,28 @@ impl Adaptive {
         if self.idle >= self.rest && self.credit >= price { 1.min(self.longest) } else { 0 }
     }
 
-    /// Returns the length that gives the most tokens per second; 0 if that is plain decoding.
+    /// Returns the length that gives the most tokens per second if all drafts have it; 0 if that is plain decoding. Drafts by a model, which end
+    /// where it is unsure, are somewhat better than that.
     fn best(&self, draft: f64, plain: f64, rate: usize, share: f64) -> usize {
         let better = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
         self.speeds(draft, plain, rate, share).take(self.longest).fold((0, MARGIN / plain), better).0
     }
 
     /// Returns when drafts by a model are long enough; `None` before their cost has been measured.
-    pub(super) fn go_on(&self) -> Option<GoOn> {
+    pub(super) fn end(&self) -> Option<DraftEnd> {
         let (draft, plain) = (self.draft.usual()?, self.plain.usual()?);
         let (length, mean) = (self.best(draft, plain, 0, 1.0), self.rates[0].mean());
         // Another token is worth its time if it promises at least as many tokens as a draft of the best length gives in that time.
         let speed = self.speed(0, length)?;
-        let least = (draft + self.blocks.of_token()) * speed;
-        Some(GoOn { rates: self.confidence.rates(mean), mean, least, longest: self.longest })
+        let verifying = self.blocks.of_token();
+        let (least, least_verified) = ((draft + verifying) * speed, verifying * speed);
+        Some(DraftEnd {
+            rates: self.confidence.rates(mean),
+            mean,
+            least,
+            least_verified,
+            longest: self.longest,
+        })
     }
 
     /// Returns the tokens per second of a row with a draft of this length; `None` before any has been measured.

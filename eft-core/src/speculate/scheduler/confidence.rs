@@ -48,6 +48,11 @@ impl Confidence {
         judged.iter().for_each(|token| self.0[class(token.log_prob)].add(usize::from(token.accepted), 1));
     }
 
+    /// Makes what was counted so far count for less.
+    pub(super) fn rest(&mut self) {
+        self.0.iter_mut().for_each(Rate::rest);
+    }
+
     /// The rates, where `mean` is that of all tokens.
     pub(super) fn rates(&self, mean: f64) -> [f64; CLASSES] {
         self.0.map(|rate| rate.mean_with(PRIOR, mean))
@@ -56,31 +61,41 @@ impl Confidence {
 
 /// When a draft is long enough: once another token would take longer than it is worth.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::speculate) struct GoOn {
+pub(in crate::speculate) struct DraftEnd {
     pub(super) rates: [f64; CLASSES],
     /// The rate of tokens of which nothing is known yet.
     pub(super) mean: f64,
-    /// The tokens that are written otherwise in the time that drafting and verifying another one takes.
+    /// The tokens that a row is written otherwise in the time that drafting and verifying another one takes.
     pub(super) least: f64,
+    /// The same in the time that verifying another one takes.
+    pub(super) least_verified: f64,
     /// The most tokens.
     pub(super) longest: usize,
 }
 
-impl GoOn {
+impl DraftEnd {
     /// The most tokens of a draft.
     pub(in crate::speculate) fn longest(&self) -> usize {
         self.longest
     }
 
-    /// Whether to draft another token for the rows that are still written, of a batch of this many rows. `drafts` are the log-probs of
-    /// their tokens so far.
-    pub(in crate::speculate) fn goes_on<'a>(
+    /// The rows of a batch of `rows` rows for which another token is drafted. `drafts` are those that are still written, each with the
+    /// log-probs of its tokens so far. A pass takes about as long for one row as for all, so what counts is how many tokens it
+    /// promises for all of them; a row that promises too few is not even worth verifying.
+    ///
+    /// Texts keep their distribution, since this depends on nothing but what has been drawn.
+    pub(in crate::speculate) fn go_on<'a>(
         &self,
-        drafts: impl IntoIterator<Item = &'a [f32]>,
+        drafts: impl IntoIterator<Item = (usize, &'a [f32])>,
         rows: usize,
-    ) -> bool {
-        let chance = |log_probs: &[f32]| log_probs.iter().map(|p| self.rates[class(*p)]).product::<f64>();
-        let chances: f64 = drafts.into_iter().map(chance).sum();
-        chances * self.mean >= self.least * rows as f64
+    ) -> Vec<usize> {
+        let rates = |log_probs: &'a [f32]| log_probs.iter().map(|log_prob| self.rates[class(*log_prob)]);
+        let promised = |(row, log_probs)| (row, rates(log_probs).product::<f64>() * self.mean);
+        let promised = drafts.into_iter().map(promised).filter(|(_, tokens)| *tokens >= self.least_verified);
+        let (rows_left, tokens): (Vec<_>, Vec<_>) = promised.unzip();
+        match tokens.iter().sum::<f64>() >= self.least * rows as f64 {
+            true => rows_left,
+            false => Vec::new(),
+        }
     }
 }

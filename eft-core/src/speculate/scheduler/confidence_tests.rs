@@ -34,12 +34,14 @@ struct Tokens {
     uniforms: Uniforms,
     /// The log-prob and acceptance rate of sure and unsure tokens.
     kinds: [(f32, f64); 2],
+    /// So many tokens in succession are of the same kind.
+    run: usize,
 }
 
 impl Tokens {
     fn at(&self, position: usize) -> Judged {
         let (log_prob, rate) =
-            self.kinds[usize::from(self.uniforms.at(0, position, Purpose::Draft) >= SHARE)];
+            self.kinds[usize::from(self.uniforms.at(0, position / self.run, Purpose::Draft) >= SHARE)];
         Judged { log_prob, accepted: self.uniforms.at(0, position, Purpose::Accept) < rate }
     }
 
@@ -68,9 +70,9 @@ fn scheduled(tokens: &Tokens, costs: Costs, length: usize) -> f64 {
     let (mut written, mut time) = (0, 0.0);
     while written < length {
         let lengths = scheduler.next(&[None], true);
-        let longest = lengths.go_on.map_or(lengths.by_model, |go_on| go_on.longest());
-        let goes_on = |log_probs: &[f32]| lengths.go_on.is_none_or(|go_on| go_on.goes_on([log_probs], 1));
-        let (drafted, accepted) = tokens.block(written, longest, goes_on);
+        let goes_on =
+            |log_probs: &[f32]| lengths.end.is_none_or(|end| !end.go_on([(0, log_probs)], 1).is_empty());
+        let (drafted, accepted) = tokens.block(written, lengths.most_by_model(), goes_on);
         let target = costs.of(drafted.len()) - drafted.len() as f64 * costs.draft;
         let judged = drafted.len().min(accepted + 1);
         let block = Measured {
@@ -115,8 +117,8 @@ fn bounds(tokens: &Tokens, costs: Costs) -> [f64; 2] {
 
 #[test]
 fn drafts_end_where_the_model_is_unsure() {
-    let tokens = Tokens { uniforms: Uniforms::new(0), kinds: [SURE, UNSURE] };
-    for costs in COSTS {
+    for (run, costs) in [1, 6].into_iter().flat_map(|run| COSTS.map(|costs| (run, costs))) {
+        let tokens = Tokens { uniforms: Uniforms::new(0), kinds: [SURE, UNSURE], run };
         let ([by_length, by_chance], reached) = (bounds(&tokens, costs), scheduled(&tokens, costs, 8_000));
         assert!(reached >= 0.97 * by_chance, "{costs:?}: {reached} of {by_chance}");
         assert!(reached >= 1.04 * by_length, "{costs:?}: {reached}, by length {by_length}");
@@ -124,9 +126,9 @@ fn drafts_end_where_the_model_is_unsure() {
 }
 
 #[test]
-fn confidence_that_says_nothing_does_no_harm() {
+fn confidence_that_says_nothing_costs_little() {
     let same = SHARE * SURE.1 + (1.0 - SHARE) * UNSURE.1;
-    let tokens = Tokens { uniforms: Uniforms::new(1), kinds: [(SURE.0, same), (UNSURE.0, same)] };
+    let tokens = Tokens { uniforms: Uniforms::new(1), kinds: [(SURE.0, same), (UNSURE.0, same)], run: 1 };
     for costs in COSTS {
         let ([by_length, _], reached) = (bounds(&tokens, costs), scheduled(&tokens, costs, 8_000));
         assert!(reached >= 0.93 * by_length, "{costs:?}: {reached} of {by_length}");
@@ -148,11 +150,22 @@ fn rates_are_of_the_tokens_of_which_the_draft_was_as_sure() {
 
 #[test]
 fn a_batch_goes_on_if_its_rows_together_make_it_worth_the_time() {
-    let go_on = GoOn { rates: [0.9, 0.9, 0.9, 0.9, 0.5, 0.1], mean: 0.8, least: 0.4, longest: 16 };
-    let (sure, unsure) = (&[-0.5_f32, -0.5][..], &[-3.0_f32][..]);
-    assert!(go_on.goes_on([sure], 1) && !go_on.goes_on([unsure], 1));
+    let end = DraftEnd {
+        rates: [0.9, 0.9, 0.9, 0.9, 0.5, 0.1],
+        mean: 0.8,
+        least: 0.4,
+        least_verified: 0.07,
+        longest: 16,
+    };
+    let (sure, unsure, unlikely) = (&[-0.5_f32, -0.5][..], &[-3.0_f32][..], &[-3.0_f32, -0.5][..]);
+    let go_on = |drafts: &[(usize, &'static [f32])], rows| end.go_on(drafts.to_vec(), rows);
+    assert_eq!((go_on(&[(0, sure)], 1), go_on(&[(0, unsure)], 1)), (vec![0], vec![]));
     // 0.8 · (0.81 + 0.1) is less than twice 0.4, and 0.8 · (0.81 + 0.81 + 0.1) more than three times.
-    assert!(!go_on.goes_on([sure, unsure], 2) && go_on.goes_on([sure, sure, unsure], 3));
-    // A row that is no longer written has no chance.
-    assert!(!go_on.goes_on([sure], 2));
+    assert!(go_on(&[(0, sure), (1, unsure)], 2).is_empty());
+    assert_eq!(go_on(&[(0, sure), (3, sure), (4, unsure)], 3), [0, 3, 4]);
+    // 0.8 · 0.09 is just worth verifying, and 0.8 · 0.01 is not.
+    assert_eq!(go_on(&[(0, sure), (3, sure), (4, unlikely)], 3), [0, 3, 4]);
+    assert_eq!(go_on(&[(0, sure), (3, sure), (4, &[-3.0, -3.0])], 3), [0, 3]);
+    // A row that is no longer written promises nothing.
+    assert!(go_on(&[(0, sure)], 2).is_empty());
 }

@@ -64,8 +64,8 @@ impl Estimates {
             let model = self.model.speed(0, by_model).or((by_model > 0).then_some(f64::INFINITY));
             if matches!((lookup, model), (Some(lookup), Some(model)) if model > lookup) { 0 } else { length }
         });
-        let go_on = if by_model > 0 { self.model.go_on() } else { None };
-        Lengths { by_model, go_on, by_lookup }
+        let end = if by_model > 0 { self.model.end() } else { None };
+        Lengths { by_model, end, by_lookup }
     }
 
     /// Learns how many tokens would have been accepted of what was found.

@@ -1,5 +1,5 @@
 //! The kinds of drafts, and what is known about them.
-use super::confidence::GoOn;
+use super::confidence::DraftEnd;
 
 /// How good a lookup's match is. Longer matches are accepted far more often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,15 +37,21 @@ impl Tally {
 /// How many tokens to draft for a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::speculate) struct Lengths {
-    /// By a model, where nothing was found or what was found is not used: the best length for all drafts alike.
+    /// By a model, where nothing was found or what was found is not used. If `end` is given, this is the best length if all drafts had the
+    /// same.
     pub(in crate::speculate) by_model: usize,
-    /// When a model that writes token by token ends instead; `None` if the length is given.
-    pub(in crate::speculate) go_on: Option<GoOn>,
+    /// Where a draft by a model of the target's tokens ends; `None` if it has the length above.
+    pub(in crate::speculate) end: Option<DraftEnd>,
     /// By a lookup, for each kind of match; 0 if the model is to draft instead.
     pub(in crate::speculate) by_lookup: [usize; Match::KINDS],
 }
 
 impl Lengths {
+    /// The most tokens that a model of the target's tokens drafts.
+    pub(in crate::speculate) fn most_by_model(&self) -> usize {
+        self.end.map_or(self.by_model, |end| end.longest())
+    }
+
     /// Nothing, for a plain step.
-    pub(super) const NONE: Self = Self { by_model: 0, go_on: None, by_lookup: [0; Match::KINDS] };
+    pub(super) const NONE: Self = Self { by_model: 0, end: None, by_lookup: [0; Match::KINDS] };
 }

@@ -23,7 +23,7 @@ mod rate;
 mod recent;
 
 pub(super) use adaptive::{DraftTime, Measured};
-pub(super) use confidence::{GoOn, Judged};
+pub(super) use confidence::{DraftEnd, Judged};
 use estimates::Estimates;
 pub(super) use estimates::Step;
 pub(super) use kinds::{Lengths, Match, Tally};
@@ -54,7 +54,7 @@ impl DraftScheduler {
     pub(super) fn next(&self, found: &[Option<Match>], model: bool) -> Lengths {
         match self {
             Self::Fixed(tokens) => {
-                Lengths { by_model: *tokens, go_on: None, by_lookup: [*tokens; Match::KINDS] }
+                Lengths { by_model: *tokens, end: None, by_lookup: [*tokens; Match::KINDS] }
             }
             Self::Adaptive(estimates, _) => estimates.next(found, model),
         }
