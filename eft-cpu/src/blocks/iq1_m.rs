@@ -38,7 +38,7 @@ impl Block for IQ1M {
                     let bits = high >> (4 * k) as u32;
                     let index = byte::<S, D>(low[j], k) | ((bits & 7) << 8);
                     // 2 unless the offset is down.
-                    let up: D::Codes = (((bits >> 3) & 1) * 0x0202_0202 ^ 0x0202_0202).bitcast();
+                    let up: D::Codes = ((((bits >> 3) & 1) ^ 1) * 0x0202_0202).bitcast();
                     for (half, codes) in D::eights(simd, &grids::IQ1, index).into_iter().enumerate() {
                         group.set_codes::<S, D>(2 * k + half, (codes << 3) + up);
                     }

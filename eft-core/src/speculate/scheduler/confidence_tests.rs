@@ -96,7 +96,7 @@ fn scheduled(tokens: &Tokens, costs: Costs, length: usize) -> f64 {
 
 /// The tokens per plain step's time if drafts of `longest` tokens end before the chance that all are accepted is below `least`.
 fn fixed(tokens: &Tokens, costs: Costs, longest: usize, least: f64) -> f64 {
-    let rate = |log_prob: f32| tokens.kinds.iter().find(|kind| kind.0 == log_prob).unwrap().1;
+    let rate = |log_prob: f32| tokens.kinds[usize::from(log_prob < tokens.kinds[0].0)].1;
     let goes_on =
         |log_probs: &[f32]| log_probs.iter().map(|log_prob| rate(*log_prob)).product::<f64>() >= least;
     let (mut written, mut time) = (0, 0.0);
