@@ -100,7 +100,7 @@ impl<B: Backend> Speculative<B> {
     }
 
     /// Always drafts this many tokens, whatever they cost and however few are accepted: for experiments, and for texts
-    /// that must not depend on measured times.
+    /// that must not depend on measured times. With 0, nothing is drafted.
     pub fn block(mut self, tokens: usize) -> Self {
         self.fixed = Some(tokens);
         self
