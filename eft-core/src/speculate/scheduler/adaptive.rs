@@ -2,6 +2,7 @@ use super::confidence::{Confidence, DraftEnd, Judged};
 use super::cost_model::CostModel;
 use super::kinds::Match;
 use super::rate::Rate;
+use super::reached::Reached;
 use super::recent::{Recent, usual};
 
 /// The number of blocks after which a plain step is measured again: first, and later.
@@ -90,6 +91,8 @@ pub(in crate::speculate) struct Adaptive {
     catch_up: Recent,
     plain: Recent,
     blocks: CostModel,
+    /// The tokens per second of the last blocks.
+    reached: Reached,
     /// Whether a block took so long that it is not measured again to be sure.
     dear: bool,
     /// The rows of the batch when `plain` was measured.
@@ -116,6 +119,7 @@ impl Adaptive {
             catch_up: Recent::default(),
             plain: Recent::default(),
             blocks: CostModel::default(),
+            reached: Reached::default(),
             dear: false,
             rows: 0,
             since_plain: 0,
@@ -179,7 +183,7 @@ impl Adaptive {
     }
 
     /// Returns the length that gives the most tokens per second if all drafts have it; 0 if that is plain decoding. Drafts by a model, which end
-    /// where it is unsure, are somewhat better than that.
+    /// where it is unsure, are better than that.
     fn best(&self, draft: f64, plain: f64, rate: usize, share: f64) -> usize {
         let better = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
         self.speeds(draft, plain, rate, share).take(self.longest).fold((0, MARGIN / plain), better).0
@@ -206,6 +210,11 @@ impl Adaptive {
     pub(super) fn speed(&self, rate: usize, length: usize) -> Option<f64> {
         let (draft, plain) = (self.draft.usual()?, self.plain.usual()?);
         self.speeds(draft, plain, rate, 1.0).nth(length.checked_sub(1)?).map(|(_, speed)| speed)
+    }
+
+    /// Returns the tokens per second of a row in the last blocks; `None` before there are enough.
+    pub(super) fn reached(&self) -> Option<f64> {
+        self.reached.speed()
     }
 
     /// The draft lengths from 1 on, and the tokens per second that they give.
@@ -239,6 +248,7 @@ impl Adaptive {
             // Many rows have left, or a larger batch has begun: all costs have changed.
             (self.plain, self.draft, self.blocks) =
                 (Recent::default(), Recent::default(), CostModel::default());
+            self.reached = Reached::default();
             self.dear = false;
             self.rows = block.rows;
         }
@@ -261,7 +271,9 @@ impl Adaptive {
             self.dear |= total > DEAR * plain;
         }
         let accepted = block.accepted + block.accepted_of_others;
-        let worth = plain * (1.0 + accepted as f64 / block.rows as f64);
+        let tokens = 1.0 + accepted as f64 / block.rows as f64;
+        self.reached.add(tokens, expected);
+        let worth = plain * tokens;
         self.credit = (self.credit + worth - total.min(OUTLIER * expected)).min(GAINED * plain);
         self.rest =
             if 2 * block.accepted >= block.judged { 1 } else { (2 * self.rest).clamp(REST.0, REST.1) };

@@ -60,8 +60,10 @@ impl Estimates {
         let by_lookup = [Match::Short, Match::Long].map(|kind| {
             let length = if found.contains(&Some(kind)) { self.lookup.next(kind.index(), share) } else { 0 };
             let lookup = self.lookup.speed(kind.index(), length);
-            // A model that has never drafted is tried first.
-            let model = self.model.speed(0, by_model).or((by_model > 0).then_some(f64::INFINITY));
+            // The model's drafts end where it is unsure, so that the best length for all drafts says too little of them. A model that
+            // has never drafted is tried first.
+            let of_model = self.model.speed(0, by_model).map(|speed| self.model.reached().unwrap_or(speed));
+            let model = of_model.or((by_model > 0).then_some(f64::INFINITY));
             if matches!((lookup, model), (Some(lookup), Some(model)) if model > lookup) { 0 } else { length }
         });
         let end = if by_model > 0 { self.model.end() } else { None };

@@ -20,6 +20,7 @@ mod estimates;
 mod kinds;
 mod memory;
 mod rate;
+mod reached;
 mod recent;
 
 pub(super) use adaptive::{DraftTime, Measured};
