@@ -91,7 +91,7 @@ pub(in crate::speculate) struct Adaptive {
     catch_up: Recent,
     plain: Recent,
     blocks: CostModel,
-    /// The tokens per second of the last blocks.
+    /// What the last blocks gave, by the time that blocks of their lengths usually take.
     reached: Reached,
     /// Whether a block took so long that it is not measured again to be sure.
     dear: bool,
@@ -182,8 +182,8 @@ impl Adaptive {
         if self.idle >= self.rest && self.credit >= price { 1.min(self.longest) } else { 0 }
     }
 
-    /// Returns the length that gives the most tokens per second if all drafts have it; 0 if that is plain decoding. Drafts by a model, which end
-    /// where it is unsure, are better than that.
+    /// Returns the length that gives the most tokens per second if all drafts have it; 0 if that is plain decoding. Drafts by a model end
+    /// where it is unsure, and give more than that as a rule.
     fn best(&self, draft: f64, plain: f64, rate: usize, share: f64) -> usize {
         let better = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
         self.speeds(draft, plain, rate, share).take(self.longest).fold((0, MARGIN / plain), better).0

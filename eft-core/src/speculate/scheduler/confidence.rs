@@ -65,7 +65,7 @@ pub(in crate::speculate) struct DraftEnd {
     pub(super) rates: [f64; CLASSES],
     /// The rate of tokens of which nothing is known yet.
     pub(super) mean: f64,
-    /// The tokens that a row is written otherwise in the time that drafting and verifying another one takes.
+    /// The tokens that a row gets, by drafts of the best fixed length, in the time that drafting and verifying another one takes.
     pub(super) least: f64,
     /// The same in the time that verifying another one takes.
     pub(super) least_verified: f64,
