@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 fearless_simd::kernel!(
-    /// Four bytes for each of sixteen indices. The length of the table is a power of two; other indices find some entry of it.
+    /// Four bytes for each of sixteen indices. The length of the table is a power of two.
     ///
     /// # Panics
     /// Panics if the table is empty.
@@ -18,7 +18,7 @@ fearless_simd::kernel!(
 );
 
 fearless_simd::kernel!(
-    /// Eight bytes for each of sixteen indices: the first four, then the last four. The length of the table is a power of two; other indices find some entry of it.
+    /// Eight bytes for each of sixteen indices: the first four, then the last four. The length of the table is a power of two.
     ///
     /// # Panics
     /// Panics if the table is empty.
@@ -39,7 +39,7 @@ fearless_simd::kernel!(
 );
 
 fearless_simd::kernel!(
-    /// Four bytes for each of eight indices. The length of the table is a power of two; other indices find some entry of it.
+    /// Four bytes for each of eight indices. The length of the table is a power of two.
     ///
     /// # Panics
     /// Panics if the table is empty.
@@ -54,7 +54,7 @@ fearless_simd::kernel!(
 );
 
 fearless_simd::kernel!(
-    /// Eight bytes for each of eight indices: the first four, then the last four. The length of the table is a power of two; other indices find some entry of it.
+    /// Eight bytes for each of eight indices: the first four, then the last four. The length of the table is a power of two.
     ///
     /// # Panics
     /// Panics if the table is empty.
