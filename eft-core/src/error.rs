@@ -30,9 +30,10 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two vocabularies give the same id to different ordinary tokens, so their scores cannot be added.
+    /// Two vocabularies give the same id to different ordinary tokens, so their scores cannot be added. Models with different
+    /// tokenizers can be combined over bytes: [`Source::bytes`](crate::Source::bytes).
     #[error(
-        "vocabularies `{left}` and `{right}` differ: id {id} is {left_token} in the first and {right_token} in the second"
+        "vocabularies `{left}` and `{right}` differ: id {id} is {left_token} in the first and {right_token} in the second; models with different tokenizers can be combined over bytes (`Source::bytes`)"
     )]
     VocabMismatch {
         /// The name of the first vocabulary.

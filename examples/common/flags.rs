@@ -149,10 +149,8 @@ pub(crate) enum Mode {
 pub(crate) enum Backend {
     Candle,
     /// ONNX Runtime; models are ONNX files, folders that have one, or ids on the hub
-    #[cfg(feature = "ort")]
     Ort,
     /// libtorch
-    #[cfg(feature = "tch")]
     Tch,
 }
 

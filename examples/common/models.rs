@@ -112,6 +112,10 @@ pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
         Backend::Ort => run.run(Models::load(flags, &onnx_runtime(flags)?)?),
         #[cfg(feature = "tch")]
         Backend::Tch => run.run(Models::load(flags, &Tensors(libtorch(flags)?))?),
+        #[cfg(not(feature = "ort"))]
+        Backend::Ort => bail!("`--backend ort` needs a program that is compiled with `--features ort`"),
+        #[cfg(not(feature = "tch"))]
+        Backend::Tch => bail!("`--backend tch` needs a program that is compiled with `--features tch`"),
     }
 }
 
