@@ -12,7 +12,8 @@ fearless_simd::kernel!(
         let _ = simd;
         assert!(!table.is_empty());
         let indices = _mm512_and_si512(indices, _mm512_set1_epi32(mask(table)));
-        // SAFETY: the indices are not negative and below the length of the table, whose entries have four bytes.
+        // SAFETY: after the mask, each index is at least 0 and below the length of the table, whose entries have four bytes. So only
+        // entries are read, and a gather needs no alignment.
         unsafe { _mm512_i32gather_epi32::<4>(indices, table.as_ptr().cast()) }
     }
 );
@@ -28,9 +29,10 @@ fearless_simd::kernel!(
         assert!(!table.is_empty());
         let indices = _mm512_and_si512(indices, _mm512_set1_epi32(mask(table)));
         let (first, last) = (_mm512_castsi512_si256(indices), _mm512_extracti64x4_epi64::<1>(indices));
-        // SAFETY: the indices are not negative and below the length of the table, whose entries have eight bytes.
+        // SAFETY: after the mask, each index is at least 0 and below the length of the table, whose entries have eight bytes. So only
+        // entries are read, and a gather needs no alignment.
         let first = unsafe { _mm512_i32gather_epi64::<8>(first, table.as_ptr().cast()) };
-        // SAFETY: as above.
+        // SAFETY: as for the first half of the indices: these have been masked in the same way.
         let last = unsafe { _mm512_i32gather_epi64::<8>(last, table.as_ptr().cast()) };
         let even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
         let odd = _mm512_set_epi32(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
@@ -48,7 +50,8 @@ fearless_simd::kernel!(
         let _ = simd;
         assert!(!table.is_empty());
         let indices = _mm256_and_si256(indices, _mm256_set1_epi32(mask(table)));
-        // SAFETY: the indices are not negative and below the length of the table, whose entries have four bytes.
+        // SAFETY: after the mask, each index is at least 0 and below the length of the table, whose entries have four bytes. So only
+        // entries are read, and a gather needs no alignment.
         unsafe { _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), indices) }
     }
 );
@@ -64,9 +67,10 @@ fearless_simd::kernel!(
         assert!(!table.is_empty());
         let indices = _mm256_and_si256(indices, _mm256_set1_epi32(mask(table)));
         let (first, last) = (_mm256_castsi256_si128(indices), _mm256_extracti128_si256::<1>(indices));
-        // SAFETY: the indices are not negative and below the length of the table, whose entries have eight bytes.
+        // SAFETY: after the mask, each index is at least 0 and below the length of the table, whose entries have eight bytes. So only
+        // entries are read, and a gather needs no alignment.
         let first = unsafe { _mm256_i32gather_epi64::<8>(table.as_ptr().cast(), first) };
-        // SAFETY: as above.
+        // SAFETY: as for the first half of the indices: these have been masked in the same way.
         let last = unsafe { _mm256_i32gather_epi64::<8>(table.as_ptr().cast(), last) };
         let (first, last) = (_mm256_castsi256_ps(first), _mm256_castsi256_ps(last));
         // Shuffling and unpacking keep the halves of vectors apart.
