@@ -113,9 +113,6 @@ pub(super) trait Dot<S: Simd>: Copy {
     /// address is allowed.
     #[inline(always)]
     fn prefetch_far(_: *const u8) {}
-
-    /// Converts eight little-endian f16 to f32.
-    fn f16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S>;
 }
 
 /// Runs a kernel with the instructions that are chosen on this thread.

@@ -174,18 +174,6 @@ impl Dot<Avx2> for Madd {
     }
 
     #[inline(always)]
-    fn f16x8_to_f32(simd: Avx2, bits: &[u8; 16]) -> f32x8<Avx2> {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx2, bits: __m128i) -> __m256 {
-                let _ = simd;
-                _mm256_cvtph_ps(bits)
-            }
-        );
-        kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
-    }
-
-    #[inline(always)]
     fn i8_floats(simd: Avx2, codes: &[u8]) -> Self::Floats {
         fearless_simd::kernel!(
             #[inline(always)]
@@ -205,10 +193,14 @@ impl Dot<Avx2> for Madd {
 
     #[inline(always)]
     fn f16_floats(simd: Avx2, bytes: &[u8]) -> Self::Floats {
-        match bytes.first_chunk() {
-            Some(bits) => Self::f16x8_to_f32(simd, bits),
-            None => f32x8::splat(simd, 0.0),
-        }
+        fearless_simd::kernel!(
+            #[inline(always)]
+            fn kernel(simd: Avx2, bits: __m128i) -> __m256 {
+                let _ = simd;
+                _mm256_cvtph_ps(bits)
+            }
+        );
+        kernel(simd, u8x16::from_slice(simd, bytes).into()).simd_into(simd)
     }
 
     #[inline(always)]

@@ -194,16 +194,4 @@ impl Dot<Avx512> for Vnni {
     fn prefetch_far(at: *const u8) {
         prefetch_far(at);
     }
-
-    #[inline(always)]
-    fn f16x8_to_f32(simd: Avx512, bits: &[u8; 16]) -> f32x8<Avx512> {
-        fearless_simd::kernel!(
-            #[inline(always)]
-            fn kernel(simd: Avx512, bits: __m128i) -> __m256 {
-                let _ = simd;
-                _mm256_cvtph_ps(bits)
-            }
-        );
-        kernel(simd, u8x16::from_slice(simd, bits).into()).simd_into(simd)
-    }
 }

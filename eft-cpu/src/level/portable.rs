@@ -146,12 +146,6 @@ impl<S: Simd> Dot<S> for Portable {
         let (first, last) = zero.interleave(u8x16::from_slice(simd, bytes).bitcast::<u16x8<S>>());
         first.combine(last).bitcast()
     }
-
-    #[inline(always)]
-    fn f16x8_to_f32(simd: S, bits: &[u8; 16]) -> f32x8<S> {
-        let numbers = bits.as_chunks().0;
-        f32x8::from_fn(simd, |i| half::f16::from_le_bytes(numbers[i]).to_f32())
-    }
 }
 
 /// An entry of a table, as a number of 32 bits; 0 if there is none.

@@ -128,11 +128,14 @@ proptest! {
         }
     }
 
+    /// The shapes exceed what is multiplied at once: 24 or 48 outputs, 128 columns, and eight rows. More than 16 rows are multiplied in
+    /// another way than fewer.
     #[test]
     fn plain_products_match_sums_in_f64(
-        weights in numbers(11 * 45), x in numbers(20 * 45), rows in 1usize..20, columns in 1usize..46,
+        weights in numbers(61 * 300), x in numbers(30 * 300), outputs in 1usize..=61, columns in 1usize..=300,
+        rows in prop_oneof![1usize..=16, 17usize..=30],
     ) {
-        let (weights, x) = (&weights[..11 * columns], &x[..rows * columns]);
+        let (weights, x) = (&weights[..outputs * columns], &x[..rows * columns]);
         for (dtype, candle) in [(Dtype::F32, DType::F32), (Dtype::F16, DType::F16), (Dtype::BF16, DType::BF16)] {
             let tensor = Tensor::from_slice(weights, weights.len(), &Device::Cpu).unwrap();
             let tensor = tensor.to_dtype(candle).unwrap();
@@ -142,18 +145,19 @@ proptest! {
                 Dtype::BF16 => tensor.to_vec1::<half::bf16>().unwrap().iter().flat_map(|x| x.to_le_bytes()).collect(),
                 _ => weights.iter().flat_map(|x| x.to_le_bytes()).collect(),
             };
-            let matrix = matrix(dtype, bytes, 11, columns);
+            let matrix = matrix(dtype, bytes, outputs, columns);
             let mut all = vec![products(x, &[&matrix]).remove(0)];
             for instructions in Instructions::available() {
                 all.push(product_with(instructions, x, &matrix));
             }
             for (i, got) in all.iter().flat_map(|out| out.iter().enumerate()) {
-                let (x, weights) = (&x[i / 11 * columns..][..columns], &numbers[i % 11 * columns..][..columns]);
-                let exact: f64 = x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
-                prop_assert!((f64::from(*got) - exact).abs() <= 1e-3, "{dtype:?}: {got}, {exact}");
+                let (x, weights) = (&x[i / outputs * columns..][..columns], &numbers[i % outputs * columns..][..columns]);
+                let terms = x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w));
+                let (exact, size) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
+                prop_assert!((f64::from(*got) - exact).abs() <= 2e-6 * size, "{dtype:?}: {got}, {exact}, of {size}");
             }
-            let row = matrix.rows(&[10]).unwrap();
-            prop_assert_eq!(&row[..], &numbers[10 * columns..]);
+            let row = matrix.rows(&[outputs as u32 - 1]).unwrap();
+            prop_assert_eq!(&row[..], &numbers[(outputs - 1) * columns..]);
         }
     }
 }

@@ -1,0 +1,119 @@
+//! The types of weights.
+use fearless_simd::{Bytes, Simd};
+
+use crate::level::Dot;
+
+/// A type of weights.
+pub(super) trait Entry {
+    /// The bytes of an entry. Weights in a file need not be aligned.
+    type Bytes: AsRef<[u8]>;
+
+    /// Splits bytes into entries.
+    fn entries(bytes: &[u8]) -> &[Self::Bytes];
+
+    /// Joins the bytes of entries.
+    fn bytes(entries: &[Self::Bytes]) -> &[u8];
+
+    /// Converts as many entries to f32 as a vector has lanes.
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats;
+
+    /// Converts one entry to f32.
+    fn widen_one(entry: &Self::Bytes) -> f32;
+
+    /// Converts one entry of each lane to f32: the one of this index among those that fit in its 32 bits.
+    fn widen_lanes<S: Simd, D: Dot<S>>(simd: S, lanes: D::Codes, index: usize) -> D::Floats;
+}
+
+pub(super) struct F32;
+pub(super) struct F16;
+pub(super) struct BF16;
+
+impl Entry for F32 {
+    type Bytes = [u8; 4];
+
+    #[inline(always)]
+    fn entries(bytes: &[u8]) -> &[Self::Bytes] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn bytes(entries: &[Self::Bytes]) -> &[u8] {
+        entries.as_flattened()
+    }
+
+    #[inline(always)]
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats {
+        D::f32_floats(simd, entries.as_flattened())
+    }
+
+    #[inline(always)]
+    fn widen_one(entry: &Self::Bytes) -> f32 {
+        f32::from_le_bytes(*entry)
+    }
+
+    #[inline(always)]
+    fn widen_lanes<S: Simd, D: Dot<S>>(_: S, lanes: D::Codes, _: usize) -> D::Floats {
+        lanes.bitcast()
+    }
+}
+
+impl Entry for F16 {
+    type Bytes = [u8; 2];
+
+    #[inline(always)]
+    fn entries(bytes: &[u8]) -> &[Self::Bytes] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn bytes(entries: &[Self::Bytes]) -> &[u8] {
+        entries.as_flattened()
+    }
+
+    #[inline(always)]
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats {
+        D::f16_floats(simd, entries.as_flattened())
+    }
+
+    #[inline(always)]
+    fn widen_one(entry: &Self::Bytes) -> f32 {
+        half::f16::from_le_bytes(*entry).to_f32()
+    }
+
+    #[inline(always)]
+    fn widen_lanes<S: Simd, D: Dot<S>>(simd: S, lanes: D::Codes, index: usize) -> D::Floats {
+        let lanes = lanes.bitcast::<D::Sums>();
+        D::f16_lanes(simd, if index == 0 { lanes } else { lanes >> 16 })
+    }
+}
+
+impl Entry for BF16 {
+    type Bytes = [u8; 2];
+
+    #[inline(always)]
+    fn entries(bytes: &[u8]) -> &[Self::Bytes] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn bytes(entries: &[Self::Bytes]) -> &[u8] {
+        entries.as_flattened()
+    }
+
+    #[inline(always)]
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats {
+        D::bf16_floats(simd, entries.as_flattened())
+    }
+
+    #[inline(always)]
+    fn widen_one(entry: &Self::Bytes) -> f32 {
+        half::bf16::from_le_bytes(*entry).to_f32()
+    }
+
+    #[inline(always)]
+    fn widen_lanes<S: Simd, D: Dot<S>>(_: S, lanes: D::Codes, index: usize) -> D::Floats {
+        let lanes = lanes.bitcast::<D::Sums>();
+        let bits = if index == 0 { lanes << 16 } else { lanes & (-1 << 16) };
+        bits.bitcast::<D::Codes>().bitcast()
+    }
+}

@@ -1,0 +1,132 @@
+//! Products with a few rows: each sum of an output and a row has a vector.
+use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom};
+
+use super::entry::Entry;
+use crate::level::Dot;
+use crate::totals::totals;
+
+/// The number of rows multiplied at once.
+const ROWS: usize = 4;
+/// The number of outputs multiplied at once: the first with three rows or more, the second with fewer rows or on
+/// processors with many registers.
+const OUTPUTS: usize = 2;
+const MANY_OUTPUTS: usize = 4;
+/// How many bytes ahead of the weights that are being multiplied memory is asked for, for the L2 cache: in the L1 cache it would
+/// displace activations.
+const AHEAD: usize = 8192;
+
+/// Multiplies all rows with all weights. A few outputs at a time are multiplied with all rows, so that their weights stay in a cache
+/// meanwhile.
+#[inline(always)]
+pub(super) fn product<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
+    simd: S,
+    weights: &[E::Bytes],
+    x: &[f32],
+    columns: usize,
+    out: &mut [&mut [f32]],
+) {
+    let rows = x.len() / columns;
+    let outputs = weights.len() / columns;
+    for first in (0..outputs).step_by(MANY_OUTPUTS) {
+        let end = outputs.min(first + MANY_OUTPUTS);
+        for row in (0..rows).step_by(ROWS) {
+            let mut output = first;
+            while output < end {
+                let at = Tile { weights, x, columns, row, output };
+                output += of_tile::<S, D, E, LANES>(simd, at, rows - row, end - output, out);
+            }
+        }
+    }
+}
+
+/// Multiplies up to [`ROWS`] rows with as many outputs at once as fit the registers. Returns their number.
+#[inline(always)]
+fn of_tile<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
+    simd: S,
+    at: Tile<'_, E>,
+    rows: usize,
+    outputs: usize,
+    out: &mut [&mut [f32]],
+) -> usize {
+    match (rows, outputs) {
+        (1, MANY_OUTPUTS..) => sums::<S, D, E, LANES, MANY_OUTPUTS, 1>(simd, at, out),
+        (1, _) => sums::<S, D, E, LANES, 1, 1>(simd, at, out),
+        (2, MANY_OUTPUTS..) => sums::<S, D, E, LANES, MANY_OUTPUTS, 2>(simd, at, out),
+        (2, _) => sums::<S, D, E, LANES, 1, 2>(simd, at, out),
+        (3, MANY_OUTPUTS..) if D::MANY_REGISTERS => sums::<S, D, E, LANES, MANY_OUTPUTS, 3>(simd, at, out),
+        (_, MANY_OUTPUTS..) if D::MANY_REGISTERS => sums::<S, D, E, LANES, MANY_OUTPUTS, ROWS>(simd, at, out),
+        (3, OUTPUTS..) => sums::<S, D, E, LANES, OUTPUTS, 3>(simd, at, out),
+        (3, _) => sums::<S, D, E, LANES, 1, 3>(simd, at, out),
+        (_, OUTPUTS..) => sums::<S, D, E, LANES, OUTPUTS, ROWS>(simd, at, out),
+        (_, _) => sums::<S, D, E, LANES, 1, ROWS>(simd, at, out),
+    }
+}
+
+/// Which weights, rows and outputs one call of [`sums`] covers.
+struct Tile<'a, E: Entry> {
+    weights: &'a [E::Bytes],
+    x: &'a [f32],
+    columns: usize,
+    /// The first row of activations.
+    row: usize,
+    /// The first output.
+    output: usize,
+}
+
+/// Computes the products of `N` outputs with `M` rows. Returns `N`.
+#[inline(always)]
+fn sums<S: Simd, D: Dot<S>, E: Entry, const LANES: usize, const N: usize, const M: usize>(
+    simd: S,
+    at: Tile<'_, E>,
+    out: &mut [&mut [f32]],
+) -> usize {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let columns = at.columns;
+            let whole = columns / LANES;
+            let mut weights: [&[[E::Bytes; LANES]]; N] = [&[]; N];
+            let mut weights_rest: [&[E::Bytes]; N] = [&[]; N];
+            for n in 0..N {
+                let row = &at.weights[(at.output + n) * columns..][..columns];
+                (weights[n], weights_rest[n]) = (&row.as_chunks().0[..whole], &row[LANES * whole..]);
+            }
+            let mut rows: [&[[f32; LANES]]; M] = [&[]; M];
+            let mut rows_rest: [&[f32]; M] = [&[]; M];
+            for m in 0..M {
+                let row = &at.x[(at.row + m) * columns..][..columns];
+                (rows[m], rows_rest[m]) = (&row.as_chunks().0[..whole], &row[LANES * whole..]);
+            }
+            let zero = D::Floats::simd_from(simd, 0.0);
+            let mut sums = [[zero; N]; M];
+            for i in 0..whole {
+                let mut part = [zero; N];
+                for n in 0..N {
+                    if at.row == 0 {
+                        D::prefetch_far(weights[n][i].as_ptr().cast::<u8>().wrapping_add(AHEAD));
+                    }
+                    part[n] = E::widen::<S, D, LANES>(simd, &weights[n][i]);
+                }
+                for m in 0..M {
+                    let x = D::Floats::from_slice(simd, &rows[m][i]);
+                    for n in 0..N {
+                        sums[m][n] = part[n].mul_add(x, sums[m][n]);
+                    }
+                }
+            }
+            for (m, totals) in totals::<S, D, N, M>(simd, &sums).iter().enumerate() {
+                out[at.row + m][at.output..at.output + N].copy_from_slice(totals);
+            }
+            if columns > LANES * whole {
+                for m in 0..M {
+                    for n in 0..N {
+                        for (weight, x) in weights_rest[n].iter().zip(rows_rest[m]) {
+                            out[at.row + m][at.output + n] += E::widen_one(weight) * x;
+                        }
+                    }
+                }
+            }
+        },
+    );
+    N
+}

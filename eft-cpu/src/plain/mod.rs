@@ -1,0 +1,65 @@
+//! Products with weights in f32, f16 and bf16.
+mod entry;
+mod few_rows;
+mod many_rows;
+mod side_by_side;
+
+pub(super) use side_by_side::SideBySide;
+
+use std::ops::Range;
+
+use eft_models::Dtype;
+use fearless_simd::Simd;
+
+use super::level::{Dot, Kernel};
+use entry::{BF16, Entry, F16, F32};
+
+/// Up to this many rows, weights are read once and converted to f32 in registers. For more rows, they are converted to a tile in
+/// memory.
+pub(super) const FEW_ROWS: usize = 16;
+
+/// The product of all rows with the weights of a range of outputs.
+pub(super) struct Product<'a, 'out> {
+    pub(super) dtype: Dtype,
+    pub(super) weights: &'a [u8],
+    pub(super) x: Rows<'a>,
+    pub(super) columns: usize,
+    pub(super) outputs: Range<usize>,
+    /// For each row, the part that holds these outputs.
+    pub(super) out: &'a mut [&'out mut [f32]],
+}
+
+/// Rows of activations.
+#[derive(Clone, Copy)]
+pub(super) enum Rows<'a> {
+    /// One after another; at most [`FEW_ROWS`].
+    Few(&'a [f32]),
+    /// Any number.
+    Many(&'a SideBySide),
+}
+
+impl Kernel for Product<'_, '_> {
+    #[inline(always)]
+    fn run<S: Simd, D: Dot<S>>(self, simd: S) {
+        match self.dtype {
+            Dtype::F16 => self.of_type::<S, D, F16>(simd),
+            Dtype::BF16 => self.of_type::<S, D, BF16>(simd),
+            Dtype::F32 | Dtype::Quantised(_) => self.of_type::<S, D, F32>(simd),
+        }
+    }
+}
+
+impl Product<'_, '_> {
+    #[inline(always)]
+    fn of_type<S: Simd, D: Dot<S>, E: Entry>(self, simd: S) {
+        let Self { weights, x, columns, outputs, out, .. } = self;
+        let row = columns * size_of::<E::Bytes>();
+        let weights = E::entries(&weights[outputs.start * row..outputs.end * row]);
+        match (x, D::GROUPS) {
+            (Rows::Few(x), 1) => few_rows::product::<S, D, E, 8>(simd, weights, x, columns, out),
+            (Rows::Few(x), _) => few_rows::product::<S, D, E, 16>(simd, weights, x, columns, out),
+            (Rows::Many(x), 1) => many_rows::product::<S, D, E, 8>(simd, weights, x, columns, out),
+            (Rows::Many(x), _) => many_rows::product::<S, D, E, 16>(simd, weights, x, columns, out),
+        }
+    }
+}
