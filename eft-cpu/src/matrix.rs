@@ -131,10 +131,7 @@ pub fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     let mut outs: Vec<_> = matrices.iter().map(|m| vec![0.0; rows * m.outputs]).collect();
     let is_quantised = matrices.iter().any(|m| matches!(m.dtype, Dtype::Quantised(_)));
     let quantised = is_quantised.then(|| QuantisedActivations::new(x, columns));
-    let is_plain = matrices.iter().any(|m| !matches!(m.dtype, Dtype::Quantised(_)));
-    let side_by_side = (is_plain && rows > plain::FEW_ROWS).then(|| plain::SideBySide::new(x, columns));
-    let plain = side_by_side.as_ref().map_or(plain::Rows::Few(x), plain::Rows::Many);
-    let input = Input { plain, quantised: quantised.as_ref(), columns, level: instructions::current() };
+    let input = Input { x, quantised: quantised.as_ref(), columns, level: instructions::current() };
 
     let work: usize = matrices.iter().map(|m| rows * m.outputs * columns).sum();
     if !shared::pays(work, PARALLEL_THRESHOLD) {
@@ -163,7 +160,7 @@ fn in_order(matrices: &[&Matrix], mut products: Vec<Vec<f32>>) -> Vec<Vec<f32>> 
 
 /// The activations, with their quantised form if a matrix is quantised, and the instructions to multiply them with.
 struct Input<'a> {
-    plain: plain::Rows<'a>,
+    x: &'a [f32],
     quantised: Option<&'a QuantisedActivations>,
     columns: usize,
     level: Level,
@@ -177,7 +174,7 @@ impl Matrix {
                 level::run_at(input.level, product);
             }
             (dtype, _) => {
-                let Input { plain: x, columns, .. } = *input;
+                let Input { x, columns, .. } = *input;
                 let product = plain::Product { dtype, weights: &self.bytes, x, columns, outputs, out };
                 level::run_at(input.level, product);
             }

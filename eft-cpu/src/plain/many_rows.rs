@@ -2,16 +2,16 @@
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom};
 
 use super::entry::Entry;
-use super::side_by_side::{ROWS, SideBySide};
 use crate::level::{BLOCKS, Dot, LINE};
 
-/// The number of columns that are converted at once. With [`VECTORS`] vectors of outputs each, they fit an L1 cache of 32 KB together with
-/// the same columns of some rows.
-const CHUNK: usize = 128;
+/// The number of columns that are converted at once, to a tile of 24 KB, or 48 with vectors of 512 bits. With fewer, the sums so far are
+/// read and written more often.
+const CHUNK: usize = 256;
 
-/// The number of vectors of outputs multiplied at once. With 32 registers, each is multiplied with twice [`ROWS`] rows, and with 16 with
-/// [`ROWS`]: that is the number of sums that fit.
+/// The number of vectors of outputs multiplied at once, and of rows that each is multiplied with: that many sums fit 32 registers. With 16,
+/// half as many rows.
 const VECTORS: usize = 3;
+const ROWS: usize = 8;
 
 /// One column of [`VECTORS`] vectors of outputs.
 #[derive(Clone, Copy)]
@@ -23,12 +23,12 @@ struct Column<const LANES: usize>([[f32; LANES]; VECTORS]);
 pub(super) fn product<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
     simd: S,
     weights: &[E::Bytes],
-    x: &SideBySide,
+    x: &[f32],
     columns: usize,
     out: &mut [&mut [f32]],
 ) {
     let mut tile = [Column([[0.0; LANES]; VECTORS]); CHUNK];
-    let groups = if D::MANY_REGISTERS { 2 } else { 1 };
+    let at_once = if D::MANY_REGISTERS { ROWS } else { ROWS / 2 };
     let outputs = weights.len() / columns;
     for start in (0..columns).step_by(CHUNK) {
         let tile = &mut tile[..CHUNK.min(columns - start)];
@@ -44,15 +44,15 @@ pub(super) fn product<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
                 }
                 fill::<S, D, E, LANES>(simd, lanes, vector, VECTORS * LANES * columns, tile);
             }
-            for (i, rows) in out.chunks_mut(groups * ROWS).enumerate() {
-                let at = Tile { tile, x, group: groups * i, start, output, count };
-                match (count.div_ceil(LANES), rows.len() > ROWS) {
-                    (1, false) => sums::<S, D, LANES, 1, 1>(simd, at, rows),
-                    (2, false) => sums::<S, D, LANES, 2, 1>(simd, at, rows),
-                    (_, false) => sums::<S, D, LANES, 3, 1>(simd, at, rows),
-                    (1, true) => sums::<S, D, LANES, 1, 2>(simd, at, rows),
-                    (2, true) => sums::<S, D, LANES, 2, 2>(simd, at, rows),
-                    (_, true) => sums::<S, D, LANES, 3, 2>(simd, at, rows),
+            for (i, rows) in out.chunks_mut(at_once).enumerate() {
+                let at = Tile { tile, x: &x[i * at_once * columns..], columns, start, output, count };
+                match (count.div_ceil(LANES), rows.len() > ROWS / 2) {
+                    (1, false) => sums::<S, D, LANES, 1, { ROWS / 2 }>(simd, at, rows),
+                    (2, false) => sums::<S, D, LANES, 2, { ROWS / 2 }>(simd, at, rows),
+                    (_, false) => sums::<S, D, LANES, 3, { ROWS / 2 }>(simd, at, rows),
+                    (1, true) => sums::<S, D, LANES, 1, ROWS>(simd, at, rows),
+                    (2, true) => sums::<S, D, LANES, 2, ROWS>(simd, at, rows),
+                    (_, true) => sums::<S, D, LANES, 3, ROWS>(simd, at, rows),
                 }
             }
         }
@@ -110,9 +110,9 @@ fn fill<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
 /// What one call of [`sums`] multiplies.
 struct Tile<'a, const LANES: usize> {
     tile: &'a [Column<LANES>],
-    x: &'a SideBySide,
-    /// The first group of rows.
-    group: usize,
+    /// The rows.
+    x: &'a [f32],
+    columns: usize,
     /// The first column.
     start: usize,
     /// The first output, and the number of them.
@@ -120,9 +120,10 @@ struct Tile<'a, const LANES: usize> {
     count: usize,
 }
 
-/// Adds the products of `V` vectors of outputs with `G` groups of rows to `out`, or sets them if these are the first columns.
+/// Adds the products of `V` vectors of outputs with up to `M` rows to `out`, or sets them if these are the first columns. If there are fewer
+/// rows, the last one is multiplied several times.
 #[inline(always)]
-fn sums<S: Simd, D: Dot<S>, const LANES: usize, const V: usize, const G: usize>(
+fn sums<S: Simd, D: Dot<S>, const LANES: usize, const V: usize, const M: usize>(
     simd: S,
     at: Tile<'_, LANES>,
     out: &mut [&mut [f32]],
@@ -131,26 +132,24 @@ fn sums<S: Simd, D: Dot<S>, const LANES: usize, const V: usize, const G: usize>(
         #[inline(always)]
         || {
             let zero = D::Floats::simd_from(simd, 0.0);
-            let mut sums = [[[zero; V]; ROWS]; G];
-            let mut x: [&[[f32; ROWS]]; G] = [&[]; G];
-            for (g, x) in x.iter_mut().enumerate() {
-                *x = &at.x.group(at.group + g)[at.start..][..at.tile.len()];
+            let mut sums = [[zero; V]; M];
+            let mut x: [&[f32]; M] = [&[]; M];
+            for (row, x) in x.iter_mut().enumerate() {
+                *x = &at.x[row.min(out.len() - 1) * at.columns + at.start..][..at.tile.len()];
             }
             for (i, column) in at.tile.iter().enumerate() {
                 let mut weights = [zero; V];
                 for (weights, column) in weights.iter_mut().zip(&column.0) {
                     *weights = D::Floats::from_slice(simd, column);
                 }
-                for g in 0..G {
-                    for row in 0..ROWS {
-                        let x = D::Floats::simd_from(simd, x[g][i][row]);
-                        for v in 0..V {
-                            sums[g][row][v] = weights[v].mul_add(x, sums[g][row][v]);
-                        }
+                for row in 0..M {
+                    let x = D::Floats::simd_from(simd, x[row][i]);
+                    for v in 0..V {
+                        sums[row][v] = weights[v].mul_add(x, sums[row][v]);
                     }
                 }
             }
-            for (sums, out) in sums.as_flattened().iter().zip(out) {
+            for (sums, out) in sums.iter().zip(out) {
                 let (vectors, rest) = out[at.output..][..at.count].as_chunks_mut::<LANES>();
                 for (sum, out) in sums.iter().zip(&mut *vectors) {
                     let before = if at.start > 0 { D::Floats::from_slice(simd, out) } else { zero };

@@ -2,9 +2,6 @@
 mod entry;
 mod few_rows;
 mod many_rows;
-mod side_by_side;
-
-pub(super) use side_by_side::SideBySide;
 
 use std::ops::Range;
 
@@ -16,26 +13,17 @@ use entry::{BF16, Entry, F16, F32};
 
 /// Up to this many rows, weights are read once and converted to f32 in registers. For more rows, they are converted to a tile in
 /// memory.
-pub(super) const FEW_ROWS: usize = 16;
+const FEW_ROWS: usize = 16;
 
 /// The product of all rows with the weights of a range of outputs.
 pub(super) struct Product<'a, 'out> {
     pub(super) dtype: Dtype,
     pub(super) weights: &'a [u8],
-    pub(super) x: Rows<'a>,
+    pub(super) x: &'a [f32],
     pub(super) columns: usize,
     pub(super) outputs: Range<usize>,
     /// For each row, the part that holds these outputs.
     pub(super) out: &'a mut [&'out mut [f32]],
-}
-
-/// Rows of activations.
-#[derive(Clone, Copy)]
-pub(super) enum Rows<'a> {
-    /// One after another; at most [`FEW_ROWS`].
-    Few(&'a [f32]),
-    /// Any number.
-    Many(&'a SideBySide),
 }
 
 impl Kernel for Product<'_, '_> {
@@ -55,11 +43,11 @@ impl Product<'_, '_> {
         let Self { weights, x, columns, outputs, out, .. } = self;
         let row = columns * size_of::<E::Bytes>();
         let weights = E::entries(&weights[outputs.start * row..outputs.end * row]);
-        match (x, D::GROUPS) {
-            (Rows::Few(x), 1) => few_rows::product::<S, D, E, 8>(simd, weights, x, columns, out),
-            (Rows::Few(x), _) => few_rows::product::<S, D, E, 16>(simd, weights, x, columns, out),
-            (Rows::Many(x), 1) => many_rows::product::<S, D, E, 8>(simd, weights, x, columns, out),
-            (Rows::Many(x), _) => many_rows::product::<S, D, E, 16>(simd, weights, x, columns, out),
+        match (out.len() <= FEW_ROWS, D::GROUPS) {
+            (true, 1) => few_rows::product::<S, D, E, 8>(simd, weights, x, columns, out),
+            (true, _) => few_rows::product::<S, D, E, 16>(simd, weights, x, columns, out),
+            (false, 1) => many_rows::product::<S, D, E, 8>(simd, weights, x, columns, out),
+            (false, _) => many_rows::product::<S, D, E, 16>(simd, weights, x, columns, out),
         }
     }
 }
