@@ -36,6 +36,7 @@ mod packed;
 mod plain;
 mod shared;
 mod team;
+mod tile;
 mod totals;
 
 pub use instructions::{Instructions, is_supported};

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use fearless_simd::Level;
 
 use super::attention::{Attention, Query, TILE};
+use super::many_queries::{ManyQueries, QUERIES};
 use super::pages::Pages;
 use super::row_cache::Memory;
 use super::stored::Unit;
@@ -13,6 +14,10 @@ use crate::{instructions, level, shared};
 
 /// The number of multiplications from which attention is split over threads.
 const PARALLEL_THRESHOLD: usize = 1 << 16;
+
+/// The number of new tokens of a row from which its queries are computed by [`ManyQueries`]. It is more than speculation verifies at once, so
+/// that the results of drafted tokens are, to the last bit, those of single ones.
+const MANY_TOKENS: usize = 32;
 
 /// New tokens of one row of a batch: an input of [`attend`], which has an example. `query`, `key`, `value` and `out` have one row for
 /// each new token, with the heads side by side.
@@ -131,8 +136,9 @@ impl<'a> Row<'a> {
         let results = if self.tokens == 1 { &mut *self.out } else { &mut self.by_head };
         let (row, tokens) = (&self.queries, self.tokens);
         results.chunks_exact_mut(tokens * group * width).enumerate().flat_map(move |(kv_head, out)| {
-            let tiles = out.chunks_mut(TILE * width).enumerate();
-            tiles.map(move |(tile, out)| Tile { row, kv_head, start: tile * TILE, out })
+            let size = if tokens < MANY_TOKENS { TILE } else { QUERIES };
+            let tiles = out.chunks_mut(size * width).enumerate();
+            tiles.map(move |(tile, out)| Tile { row, tokens, kv_head, start: tile * size, out })
         })
     }
 
@@ -153,6 +159,8 @@ impl<'a> Row<'a> {
 /// A few queries of a row that attend to one key-value head: those from the number `start` on.
 struct Tile<'a> {
     row: &'a Queries<'a>,
+    /// The number of new tokens of the row.
+    tokens: usize,
     kv_head: usize,
     start: usize,
     out: &'a mut [f32],
@@ -160,17 +168,29 @@ struct Tile<'a> {
 
 impl Tile<'_> {
     fn attend<U: Unit>(self, pages: &Pages<U>, spec: &Heads<'_>, level: Level, scratch: &mut Vec<f32>) {
-        let Self { row: Queries { query, padded, past, .. }, kv_head, start, out } = self;
+        let Self { row: Queries { query, padded, past, .. }, tokens, kv_head, start, out } = self;
         let (width, group) = (spec.head_dim, spec.heads / spec.kv_heads);
         let count = out.len() / width;
-        let queries: [Query<'_>; TILE] = array::from_fn(|i| {
-            let index = start + i.min(count - 1);
+        let of_index = |index: usize| {
             let (token, head) = (index / group, kv_head * group + index % group);
             let seen = spec.reach.first(past + token)..past + token + 1;
             let sink = spec.sinks.map_or(f32::NEG_INFINITY, |sinks| sinks[head]);
             Query { query: &query[(token * spec.heads + head) * padded..][..*padded], seen, sink }
-        });
-        let attention = Attention { queries: &queries[..count], pages, kv_head, spec, scratch, out };
-        level::run_at(level, attention);
+        };
+        if tokens >= MANY_TOKENS {
+            let queries: Vec<_> = (start..start + count).map(of_index).collect();
+            let mut is_finite = true;
+            let (out, is_finite) = (&mut *out, &mut is_finite);
+            level::run_at(level, ManyQueries { queries: &queries, pages, kv_head, spec, out, is_finite });
+            if *is_finite {
+                return;
+            }
+        }
+        for (i, out) in out.chunks_mut(TILE * width).enumerate() {
+            let (first, last) = (start + i * TILE, start + count - 1);
+            let queries: [Query<'_>; TILE] = array::from_fn(|i| of_index(last.min(first + i)));
+            let queries = &queries[..out.len() / width];
+            level::run_at(level, Attention { queries, pages, kv_head, spec, scratch, out });
+        }
     }
 }

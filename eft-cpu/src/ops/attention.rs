@@ -176,21 +176,34 @@ fn products<S: Simd, D: Dot<S>, U: Unit, const LANES: usize, const Q: usize, con
 /// Replaces scores by exponentials, the largest of which is 1, also among the sink's, and returns the sum of all.
 #[inline(always)]
 fn exponentials<S: Simd>(simd: S, scores: &mut [f32], softcap: Option<f32>, sink: f32) -> f32 {
+    cap(scores, softcap);
+    let largest = largest(simd, scores).max(sink);
+    exponentials_below(simd, scores, largest)
+        + if sink == f32::NEG_INFINITY { 0.0 } else { exp(sink - largest) }
+}
+
+/// Applies the soft cap, if there is one.
+#[inline(always)]
+pub(super) fn cap(scores: &mut [f32], softcap: Option<f32>) {
     if let Some(cap) = softcap {
         for score in scores.iter_mut() {
             *score = cap * (*score / cap).tanh();
         }
     }
-    let largest = largest(simd, scores).max(sink);
+}
+
+/// Replaces scores by exponentials of their distance from the largest, and returns their sum.
+#[inline(always)]
+pub(super) fn exponentials_below<S: Simd>(simd: S, scores: &mut [f32], largest: f32) -> f32 {
     // A NaN score stays NaN, and makes the sum NaN.
     for score in scores.iter_mut() {
         *score = exp(*score - largest);
     }
-    sum(simd, scores) + if sink == f32::NEG_INFINITY { 0.0 } else { exp(sink - largest) }
+    sum(simd, scores)
 }
 
 #[inline(always)]
-fn largest<S: Simd>(simd: S, scores: &[f32]) -> f32 {
+pub(super) fn largest<S: Simd>(simd: S, scores: &[f32]) -> f32 {
     let (eights, rest) = scores.as_chunks::<8>();
     let mut largest = f32x8::splat(simd, f32::NEG_INFINITY);
     for scores in eights {

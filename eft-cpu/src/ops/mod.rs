@@ -3,6 +3,7 @@ mod attend;
 mod attention;
 mod gate;
 mod heads;
+mod many_queries;
 mod norm;
 mod pages;
 mod rope;

@@ -4,7 +4,7 @@ use fearless_simd::{Bytes, Simd};
 use crate::level::Dot;
 
 /// A type of weights.
-pub(super) trait Entry {
+pub(crate) trait Entry {
     /// The bytes of an entry. Weights in a file need not be aligned.
     type Bytes: AsRef<[u8]>;
 
@@ -24,7 +24,7 @@ pub(super) trait Entry {
     fn widen_lanes<S: Simd, D: Dot<S>>(simd: S, lanes: D::Codes, index: usize) -> D::Floats;
 }
 
-pub(super) struct F32;
+pub(crate) struct F32;
 pub(super) struct F16;
 pub(super) struct BF16;
 

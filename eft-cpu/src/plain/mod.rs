@@ -3,13 +3,16 @@ mod entry;
 mod few_rows;
 mod many_rows;
 
+pub(super) use entry::F32;
+pub(super) use many_rows::product_in;
+
 use std::ops::Range;
 
 use eft_models::Dtype;
 use fearless_simd::Simd;
 
 use super::level::{Dot, Kernel};
-use entry::{BF16, Entry, F16, F32};
+use entry::{BF16, Entry, F16};
 
 /// Up to this many rows, weights are read once and converted to f32 in registers. For more rows, they are converted to a tile in
 /// memory.

@@ -209,9 +209,11 @@ proptest! {
     #[test]
     fn attention_is_a_mean_of_the_values_that_each_query_sees(
         numbers in prop::collection::vec(-1.0f32..1.0, 3000..4000),
-        (width, tokens, past) in (1usize..80, 1usize..24, any::<prop::sample::Index>()),
+        // From 32 new tokens on, 128 queries are computed at once, with 128 keys at a time.
+        (width, tokens) in (1usize..80, prop_oneof![4 => 1usize..24, 1 => 32usize..180]),
+        past in any::<prop::sample::Index>(),
         (kv_heads, group) in (1usize..3, 1usize..4),
-        (window, chunk) in (prop::option::of(1usize..24), prop::option::of(1usize..24)),
+        (window, chunk) in (prop::option::of(1usize..40), prop::option::of(1usize..40)),
         softcap in prop::option::of(1.0f32..5.0),
         sinks in prop::option::of(prop::collection::vec(
             prop_oneof![Just(f32::NEG_INFINITY), -30.0f32..30.0], 6,
@@ -228,21 +230,26 @@ proptest! {
         let row = Row { queries: &queries, keys: &keys, values: &values, spec, kind };
         let (kept_keys, kept_values) = (rounded(kind, &keys, width), rounded(kind, &values, width));
         let kept = Row { keys: &kept_keys, values: &kept_values, ..row };
-        let mut broken = keys.clone();
+        let (mut broken_keys, mut broken_values) = (keys.clone(), values.clone());
         let nan = nan_at.index(keys.len());
-        broken[nan] = f32::NAN;
+        (broken_keys[nan], broken_values[nan]) = (f32::NAN, f32::NAN);
+        let column = nan % width;
         let (nan_token, nan_head) = (nan / (kv_heads * width), nan / width % kv_heads);
         let exact: Vec<_> =
             (0..tokens * heads).map(|query| kept.exact(query / heads, query % heads)).collect();
         for instructions in Instructions::available() {
             let together = instructions.run(|| row.attend(past));
             let alone = instructions.run(|| row.one_by_one());
-            let broken = instructions.run(|| Row { keys: &broken, ..row }.attend(past));
+            let broken = instructions.run(|| Row { keys: &broken_keys, ..row }.attend(past));
+            let broken_values = instructions.run(|| Row { values: &broken_values, ..row }.attend(past));
             for query in 0..tokens * heads {
                 let (token, head) = (query / heads, query % heads);
-                let [out, alone, broken] =
-                    [&together, &alone, &broken].map(|all| &all[query * width..][..width]);
-                prop_assert_eq!(out, alone, "{:?}: the query {} depends on others", instructions, query);
+                let [out, alone, broken, broken_values] =
+                    [&together, &alone, &broken, &broken_values].map(|all| &all[query * width..][..width]);
+                let is_one_of_many = if token < past { past >= 32 } else { tokens - past >= 32 };
+                if !is_one_of_many {
+                    prop_assert_eq!(out, alone, "{:?}: the query {} depends on others", instructions, query);
+                }
                 for (out, exact) in out.iter().zip(&exact[query]) {
                     let wrong = (f64::from(*out) - exact).abs();
                     prop_assert!(wrong < 1e-5, "{instructions:?}: {out}, {exact}");
@@ -250,8 +257,13 @@ proptest! {
                 let seen = reach.first(token)..token + 1;
                 if seen.contains(&nan_token) && row.key_head(head) == nan_head {
                     prop_assert!(broken.iter().all(|x| x.is_nan()), "{instructions:?}: a NaN was lost");
+                    prop_assert!(broken_values[column].is_nan(), "{instructions:?}: a NaN was lost");
                 } else {
-                    prop_assert_eq!(broken, out, "{:?}: a NaN that the query does not see", instructions);
+                    // After a NaN, the queries of a tile are computed a few at a time, which rounds otherwise.
+                    for (unbroken, out) in broken.iter().chain(broken_values).zip(out.iter().chain(out)) {
+                        prop_assert!(unbroken == out || is_one_of_many && (unbroken - out).abs() < 1e-5,
+                            "{instructions:?}: a NaN that the query does not see");
+                    }
                 }
             }
         }
