@@ -23,7 +23,7 @@ pub(super) trait Kernel {
 
 /// Operations whose implementation differs between sets of instructions by more than the width of their vectors.
 pub(super) trait Dot<S: Simd>: Copy {
-    /// Whether sixteen sums and their operands fit the registers.
+    /// Whether there are 32 registers, so that up to 24 sums and their operands fit.
     const MANY_REGISTERS: bool = false;
 
     /// Whether [`add_products`](Self::add_products) sums two products in only 16 bits, so that a few large ones fill a sum.

@@ -1,5 +1,5 @@
-//! What a pass yields does not depend on what else is in it: so a text is the same whether its tokens are computed one by one or, as
-//! drafts are, several at once, alone or in a batch.
+//! What a pass of up to 32 tokens yields for one of them does not depend, to the last bit, on the others: so a text is the same whether its
+//! tokens are computed one by one or, as drafts are, several at once, alone or in a batch. Passes of more tokens, as for prompts, round otherwise.
 use eft_backend_candle::{Candle, CandleNn, Gguf};
 use eft_core::{Backend, Engine, EngineRow, RowFeed, Scores, TokenId};
 use eft_models::{Checkpoint, DecoderEngine};
@@ -8,17 +8,21 @@ use crate::device::candle;
 
 const ZOO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../zoo");
 
+/// The number of tokens up to which passes agree to the last bit.
+const FEW: usize = 32;
+
 /// The log-probs and the likeliest tokens after each position, of each row of a batch.
-fn read(scores: &Scores<Candle>) -> Vec<Vec<(TokenId, u32)>> {
+fn read(scores: &Scores<Candle>) -> Vec<Vec<(TokenId, f32)>> {
     let row = |row| {
         let positions = scores.positions(row);
         let choices = candle().argmax(&positions, scores.width()).unwrap();
-        choices.iter().map(|choice| (choice.token, choice.log_prob.to_bits())).collect()
+        choices.iter().map(|choice| (choice.token, choice.log_prob)).collect()
     };
     (0..scores.rows()).map(row).collect()
 }
 
-fn check(name: &str, engine: &DecoderEngine<CandleNn>) {
+/// Checks that larger passes differ by `rounding` at most, in nats.
+fn check(name: &str, engine: &DecoderEngine<CandleNn>, rounding: f32) {
     let text = |first: TokenId| (first..first + 70).collect::<Vec<_>>();
     let row = |tokens: &[TokenId]| EngineRow { adapter: None, tokens: tokens.to_vec() };
     let (first, second) = (text(5), text(300));
@@ -36,7 +40,16 @@ fn check(name: &str, engine: &DecoderEngine<CandleNn>) {
             let feed = RowFeed { tokens: first[start..start + part].to_vec(), wanted: *part };
             let other = RowFeed { tokens: second[start..start + part / 2].to_vec(), wanted: 0 };
             let found = read(&session.extend(&[feed, other]).unwrap()).swap_remove(0);
-            assert_eq!(found, each[start..start + part], "{name}: {part} tokens after {start} of {parts:?}");
+            for (found, each) in found.iter().zip(&each[start..]) {
+                let close = found.0 == each.0 && (found.1 - each.1).abs() <= rounding;
+                let same = found.0 == each.0 && found.1.to_bits() == each.1.to_bits();
+                let is_few = part + part / 2 <= FEW;
+                assert!(
+                    same || close && !is_few,
+                    "{name}: {part} tokens after {start} of {parts:?}: {found:?}, {each:?}"
+                );
+            }
+            assert_eq!(found.len(), *part);
             start += part;
         }
     }
@@ -47,10 +60,11 @@ fn passes_of_any_tokens_yield_the_same() {
     let nn = || CandleNn::new(candle());
     for folder in ["base-large", "base-small"] {
         let checkpoint = Checkpoint::open(format!("{ZOO}/{folder}")).unwrap();
-        check(folder, &DecoderEngine::load(nn(), &checkpoint, None).unwrap());
+        check(folder, &DecoderEngine::load(nn(), &checkpoint, None).unwrap(), 1e-4);
     }
-    for file in ["base-wide-q8_0", "base-large-f16"] {
+    // What is rounded otherwise can become another activation of 8 bits.
+    for (file, rounding) in [("base-wide-q8_0", 0.02), ("base-large-f16", 1e-4)] {
         let gguf = Gguf::open(format!("{ZOO}/gguf/{file}.gguf")).unwrap();
-        check(file, &DecoderEngine::load(nn(), &gguf, gguf.vocab().cloned()).unwrap());
+        check(file, &DecoderEngine::load(nn(), &gguf, gguf.vocab().cloned()).unwrap(), rounding);
     }
 }

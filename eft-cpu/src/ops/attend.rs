@@ -15,9 +15,15 @@ use crate::{instructions, level, shared};
 /// The number of multiplications from which attention is split over threads.
 const PARALLEL_THRESHOLD: usize = 1 << 16;
 
-/// The number of new tokens of a row from which its queries are computed by [`ManyQueries`]. It is more than speculation verifies at once, so
-/// that the results of drafted tokens are, to the last bit, those of single ones.
+/// The number of new tokens of a row from which its queries are computed by [`ManyQueries`]. Speculation verifies fewer at once, unless it
+/// is told otherwise, so the results of drafted tokens are, to the last bit, those of single ones.
 const MANY_TOKENS: usize = 32;
+
+/// The least number of queries that they are computed with at once, where there are few for each thread.
+const FEW_QUERIES: usize = 16;
+
+/// The number of parts that the queries of a row are divided into for each thread, at least.
+const PARTS: usize = 4;
 
 /// New tokens of one row of a batch: an input of [`attend`], which has an example. `query`, `key`, `value` and `out` have one row for
 /// each new token, with the heads side by side.
@@ -93,6 +99,8 @@ struct Queries<'a> {
     padded: usize,
     past: usize,
     cache: &'a RowCache,
+    /// The number of queries that are computed at once.
+    at_once: usize,
 }
 
 /// New tokens of a row, whose keys and values are in the cache.
@@ -127,7 +135,12 @@ impl<'a> Row<'a> {
             Cow::Owned(wide)
         };
         let by_head = vec![0.0; if tokens == 1 { 0 } else { out.len() }];
-        Self { tokens, queries: Queries { query, padded, past, cache }, out, by_head }
+        Self {
+            tokens,
+            queries: Queries { query, padded, past, cache, at_once: at_once(tokens, spec) },
+            out,
+            by_head,
+        }
     }
 
     /// Parts of the work, each with the place of its results.
@@ -136,9 +149,8 @@ impl<'a> Row<'a> {
         let results = if self.tokens == 1 { &mut *self.out } else { &mut self.by_head };
         let (row, tokens) = (&self.queries, self.tokens);
         results.chunks_exact_mut(tokens * group * width).enumerate().flat_map(move |(kv_head, out)| {
-            let size = if tokens < MANY_TOKENS { TILE } else { QUERIES };
-            let tiles = out.chunks_mut(size * width).enumerate();
-            tiles.map(move |(tile, out)| Tile { row, tokens, kv_head, start: tile * size, out })
+            let tiles = out.chunks_mut(row.at_once * width).enumerate();
+            tiles.map(move |(tile, out)| Tile { row, kv_head, start: tile * row.at_once, out })
         })
     }
 
@@ -156,11 +168,21 @@ impl<'a> Row<'a> {
     }
 }
 
-/// A few queries of a row that attend to one key-value head: those from the number `start` on.
+/// How many queries to one key-value head are computed at once.
+fn at_once(tokens: usize, spec: &Heads<'_>) -> usize {
+    let group = spec.heads / spec.kv_heads;
+    // Queries that are computed together see as many more keys than each as there are tokens between the first and the last of them.
+    let is_near = |reach: Option<usize>| reach.is_some_and(|reach| reach * group < QUERIES);
+    if tokens < MANY_TOKENS || is_near(spec.reach.window) || is_near(spec.reach.chunk) {
+        return TILE;
+    }
+    let of_thread = (tokens * spec.heads).div_ceil(PARTS * rayon::current_num_threads());
+    of_thread.next_multiple_of(FEW_QUERIES).min(QUERIES)
+}
+
+/// Some queries of a row that attend to one key-value head: those from the number `start` on.
 struct Tile<'a> {
     row: &'a Queries<'a>,
-    /// The number of new tokens of the row.
-    tokens: usize,
     kv_head: usize,
     start: usize,
     out: &'a mut [f32],
@@ -168,7 +190,7 @@ struct Tile<'a> {
 
 impl Tile<'_> {
     fn attend<U: Unit>(self, pages: &Pages<U>, spec: &Heads<'_>, level: Level, scratch: &mut Vec<f32>) {
-        let Self { row: Queries { query, padded, past, .. }, tokens, kv_head, start, out } = self;
+        let Self { row: Queries { query, padded, past, at_once, .. }, kv_head, start, out } = self;
         let (width, group) = (spec.head_dim, spec.heads / spec.kv_heads);
         let count = out.len() / width;
         let of_index = |index: usize| {
@@ -177,12 +199,12 @@ impl Tile<'_> {
             let sink = spec.sinks.map_or(f32::NEG_INFINITY, |sinks| sinks[head]);
             Query { query: &query[(token * spec.heads + head) * padded..][..*padded], seen, sink }
         };
-        if tokens >= MANY_TOKENS {
+        if *at_once > TILE {
             let queries: Vec<_> = (start..start + count).map(of_index).collect();
-            let mut is_finite = true;
-            let (out, is_finite) = (&mut *out, &mut is_finite);
-            level::run_at(level, ManyQueries { queries: &queries, pages, kv_head, spec, out, is_finite });
-            if *is_finite {
+            let (queries, out, mut finite) = (&queries[..], &mut *out, true);
+            let is_finite = &mut finite;
+            level::run_at(level, ManyQueries { queries, pages, kv_head, spec, out, is_finite });
+            if finite {
                 return;
             }
         }

@@ -57,16 +57,17 @@ impl<U: Unit> ManyQueries<'_, '_, U> {
         // A head as wide as it is in the cache.
         let width = queries[0].query.len();
         let units = width / U::ENTRIES;
-        let mut scaled = Vec::with_capacity(queries.len() * width);
-        for query in queries {
-            scaled.extend(query.query.iter().map(|x| x * spec.scale));
+        let mut scaled = vec![0.0; queries.len() * width];
+        let mut sums = vec![Sum { largest: f32::NEG_INFINITY, sum: 0.0 }; queries.len()];
+        for ((query, scaled), sum) in queries.iter().zip(scaled.chunks_exact_mut(width)).zip(&mut sums) {
+            for (to, x) in scaled.iter_mut().zip(query.query) {
+                *to = x * spec.scale;
+            }
+            // A sink is a key without a value. If it is not a number, or infinite, neither is the result a number.
+            if query.sink != f32::NEG_INFINITY {
+                *sum = Sum { largest: query.sink, sum: exp(query.sink - query.sink) };
+            }
         }
-        // A sink is a key without a value.
-        let first = |query: &Query<'_>| Sum {
-            largest: query.sink,
-            sum: if query.sink == f32::NEG_INFINITY { 0.0 } else { 1.0 },
-        };
-        let mut sums: Vec<_> = queries.iter().map(first).collect();
         out.fill(0.0);
         let mut out: Vec<_> = out.chunks_exact_mut(spec.head_dim).collect();
 
@@ -76,8 +77,11 @@ impl<U: Unit> ManyQueries<'_, '_, U> {
         let mut scores = vec![0.0; queries.len() * KEYS];
         let start = queries.iter().fold(usize::MAX, |start, query| start.min(query.seen.start));
         let end = queries.iter().fold(0, |end, query| end.max(query.seen.end));
-        for start in (start..end).step_by(KEYS) {
-            let end = end.min(start + KEYS);
+        let mut next = start;
+        while next < end {
+            // Results must not depend on how queries are divided into parts, so keys are divided at the same positions in all of them.
+            let (start, end) = (next, end.min((next / KEYS + 1) * KEYS));
+            next = end;
             for run in pages.seen(kv_head, start..end, units) {
                 *is_finite &= convert::<S, D, U, LANES>(simd, &run, units, &mut keys, &mut values);
             }
@@ -103,7 +107,10 @@ impl<U: Unit> ManyQueries<'_, '_, U> {
             }
         }
         for (out, sum) in out.into_iter().zip(sums) {
-            out.iter_mut().for_each(|out| *out *= 1.0 / sum.sum);
+            let factor = 1.0 / sum.sum;
+            for out in out {
+                *out *= factor;
+            }
         }
     }
 }
@@ -155,15 +162,14 @@ fn add_scores<S: Simd>(simd: S, scores: &mut [f32], spec: &Heads<'_>, sum: &mut 
             if largest > sum.largest && sum.largest > f32::NEG_INFINITY {
                 let factor = exp(sum.largest - largest);
                 sum.sum *= factor;
-                out.iter_mut().for_each(
-                    #[inline(always)]
-                    |out| *out *= factor,
-                );
+                for out in out {
+                    *out *= factor;
+                }
             }
             sum.largest = largest;
-            if !scores.is_empty() {
-                sum.sum += exponentials_below(simd, scores, largest);
-            }
+            // If all scores so far are −∞, their exponentials are 0.
+            sum.sum +=
+                exponentials_below(simd, scores, if largest == f32::NEG_INFINITY { 0.0 } else { largest });
         },
     );
 }

@@ -6,7 +6,7 @@ use crate::level::Dot;
 /// A type of weights.
 pub(crate) trait Entry {
     /// The bytes of an entry. Weights in a file need not be aligned.
-    type Bytes: AsRef<[u8]>;
+    type Bytes;
 
     /// Splits bytes into entries.
     fn entries(bytes: &[u8]) -> &[Self::Bytes];

@@ -14,9 +14,10 @@ use fearless_simd::Simd;
 use super::level::{Dot, Kernel};
 use entry::{BF16, Entry, F16};
 
-/// Up to this many rows, weights are read once and converted to f32 in registers. For more rows, they are converted to a tile in
-/// memory.
-const FEW_ROWS: usize = 16;
+/// Up to this many rows, weights are read once and converted to f32 in registers, and what a row yields does not depend, to the last bit, on
+/// how many rows there are. For more rows, weights are converted to a tile in memory, and terms are added up in another order: that is faster,
+/// from 17 rows on already, but a token would then differ by rounding where a draft of 16 tokens is verified, or 32 texts go on together.
+const FEW_ROWS: usize = 32;
 
 /// The product of all rows with the weights of a range of outputs.
 pub(super) struct Product<'a, 'out> {

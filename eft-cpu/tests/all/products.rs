@@ -128,12 +128,10 @@ proptest! {
         }
     }
 
-    /// The shapes exceed what is multiplied at once: 24 or 48 outputs, 128 columns, and eight rows. More than 16 rows are multiplied in
-    /// another way than fewer.
     #[test]
     fn plain_products_match_sums_in_f64(
-        weights in numbers(61 * 300), x in numbers(30 * 300), outputs in 1usize..=61, columns in 1usize..=300,
-        rows in prop_oneof![1usize..=16, 17usize..=30],
+        weights in numbers(61 * 90), x in numbers(50 * 90), outputs in 1usize..=61, columns in 1usize..=90,
+        rows in prop_oneof![1usize..=32, 33usize..=50],
     ) {
         let (weights, x) = (&weights[..outputs * columns], &x[..rows * columns]);
         for (dtype, candle) in [(Dtype::F32, DType::F32), (Dtype::F16, DType::F16), (Dtype::BF16, DType::BF16)] {
@@ -262,6 +260,62 @@ fn products_do_not_depend_on_the_number_of_rows() {
     // More rows than are multiplied with the same unpacked weights, and longer rows, of which fewer are.
     KINDS.into_iter().for_each(|kind| with_all(kind, 21, 256, 131));
     with_all((Blocks::Q8_0, GgmlDType::Q8_0), 3, 45_056, 20);
+}
+
+/// The shapes are those at which something ends that is multiplied at once: vectors of 8 or 16 outputs and three of these, 4 or 8 rows, 256
+/// columns. More than 32 rows are multiplied in another way than fewer.
+#[test]
+fn plain_products_of_many_shapes() {
+    let numbers =
+        |count: usize| (0..count).map(|i| ((i * 7919) % 1009) as f32 / 500.0 - 1.0).collect::<Vec<_>>();
+    for columns in [1, 3, 8, 255, 256, 257, 515] {
+        for outputs in [1, 8, 9, 17, 25, 48, 49, 97] {
+            // These are the same in bf16.
+            let weights: Vec<_> =
+                numbers(outputs * columns).into_iter().map(|x| half::bf16::from_f32(x).to_f32()).collect();
+            let f32_bytes: Vec<u8> = weights.iter().flat_map(|x| x.to_le_bytes()).collect();
+            let bf16_bytes = f32_bytes.chunks(4).flat_map(|bytes| [bytes[2], bytes[3]]).collect();
+            let all = [(Dtype::F32, f32_bytes.clone()), (Dtype::BF16, bf16_bytes)];
+            for (dtype, bytes) in all {
+                let matrix = matrix(dtype, bytes, outputs, columns);
+                for rows in [32, 33, 36, 37, 41] {
+                    let x = numbers(rows * columns);
+                    for instructions in Instructions::available() {
+                        let got = product_with(instructions, &x, &matrix);
+                        let each = x.chunks(columns).flat_map(|x| product_with(instructions, x, &matrix));
+                        for (i, (got, alone)) in got.iter().zip(each).enumerate() {
+                            let same = got.to_bits() == alone.to_bits();
+                            assert!(
+                                same || rows > 32 && (got - alone).abs() < 1e-5 * columns as f32,
+                                "{outputs} × {columns} in {dtype:?}, {rows} rows, {instructions:?}, {i}: {got}, {alone}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// In a pass, with work for several threads.
+#[test]
+fn parts_of_plain_products_are_where_they_belong() {
+    let (outputs, columns, rows) = (700, 100, 80);
+    let weights: Vec<_> = (0..outputs * columns).map(|i| ((i * 7919) % 1009) as f32 / 500.0 - 1.0).collect();
+    let bytes = weights.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let matrix = matrix(Dtype::F32, bytes, outputs, columns);
+    let mut x: Vec<f32> = (0..rows * columns).map(|i| ((i * 31) % 103) as f32 / 50.0 - 1.0).collect();
+    x[40 * columns + 7] = f32::NAN;
+    x[50 * columns + 7] = f32::INFINITY;
+    let out = eft_cpu::pass(|| products(&x, &[&matrix, &matrix]));
+    assert_eq!(format!("{:?}", out[0]), format!("{:?}", out[1]));
+    for (i, got) in out[0].iter().enumerate() {
+        let (x, weights) =
+            (&x[i / outputs * columns..][..columns], &weights[i % outputs * columns..][..columns]);
+        let exact: f64 = x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+        let close = (f64::from(*got) - exact).abs() < 1e-3 || f64::from(*got) == exact;
+        assert!(close || got.is_nan() && exact.is_nan(), "{i}: {got}, {exact}");
+    }
 }
 
 #[test]
