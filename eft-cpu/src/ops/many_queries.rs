@@ -65,7 +65,8 @@ impl<U: Unit> ManyQueries<'_, '_, U> {
             }
             // A sink is a key without a value. If it is not a number, or infinite, neither is the result a number.
             if query.sink != f32::NEG_INFINITY {
-                *sum = Sum { largest: query.sink, sum: exp(query.sink - query.sink) };
+                let sum_of_sink = if query.sink.is_finite() { 1.0 } else { f32::NAN };
+                *sum = Sum { largest: query.sink, sum: sum_of_sink };
             }
         }
         out.fill(0.0);

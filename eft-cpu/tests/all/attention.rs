@@ -166,7 +166,7 @@ fn many_tokens_are_computed_as_one_alone() {
     let numbers =
         |factor: f32| (0..tokens * width).map(|i| factor * (i as f32 * 0.7).sin()).collect::<Vec<_>>();
     let (queries, values) = (vec![1.0; tokens * width], numbers(1.0));
-    let rising = |i: usize| if i % width == 0 { (i / width) as f32 / 2.0 } else { 0.0 };
+    let rising = |i: usize| if i.is_multiple_of(width) { (i / width) as f32 / 2.0 } else { 0.0 };
     let rising: Vec<_> = (0..tokens * width).map(rising).collect();
     let broken = |at: usize, x: f32| {
         let mut numbers = numbers(0.2);
