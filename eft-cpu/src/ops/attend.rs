@@ -17,7 +17,7 @@ const PARALLEL_THRESHOLD: usize = 1 << 16;
 
 /// The number of new tokens of a row from which its queries are computed by [`ManyQueries`]. Speculation verifies fewer at once, unless it
 /// is told otherwise, so the results of drafted tokens are, to the last bit, those of single ones.
-const MANY_TOKENS: usize = 32;
+const MANY_TOKENS: usize = 33;
 
 /// The least number of queries that they are computed with at once, where there are few for each thread.
 const FEW_QUERIES: usize = 16;
