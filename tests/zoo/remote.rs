@@ -213,13 +213,13 @@ fn sampled_text_alone_is_the_base_of_a_search() {
             let found = searched(&base, [1, 1, chunk], Sampling::greedy(), &prompt);
             assert_eq!(text(&found), whole, "{question}, chunks of {chunk}");
         }
-        // The first of several samples is the only one of a search with one row, so the best of them is no worse. And a
-        // second run finds the same.
+        // The first of several samples is the only one of a search with one row, so the best of them is no worse, but for rounding, since
+        // the guide scores more tokens at once. And a second run finds the same.
         let sampling = Sampling::default().temperature(0.7).seed(1);
         let sample = searched(&base, [1, 1, usize::MAX], sampling, &prompt);
         let several = searched(&base, [1, 6, usize::MAX], sampling, &prompt);
         let found = searched(&base, [2, 3, 6], sampling, &prompt);
-        assert!(several.best().score >= sample.best().score, "{question}");
+        assert!(several.best().score >= sample.best().score - 1e-4, "{question}");
         if large.engine.server().kind() != eft::remote::Kind::Sglang {
             assert_eq!(searched(&base, [2, 3, 6], sampling, &prompt).candidates, found.candidates);
         }
