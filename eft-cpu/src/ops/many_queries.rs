@@ -91,7 +91,7 @@ impl<U: Unit> ManyQueries<'_, '_, U> {
             }
             let keys = &keys[..(end - start) * width];
             let mut rows: Vec<_> = scores.chunks_exact_mut(KEYS).collect();
-            product_in::<S, D, F32, LANES>(simd, &mut transposed, keys, &scaled, width, &mut rows);
+            product_in::<S, D, F32, 4, LANES>(simd, &mut transposed, keys, &scaled, width, &mut rows);
             for (i, query) in queries.iter().enumerate() {
                 let (seen_from, seen_to) =
                     (query.seen.start.clamp(start, end), query.seen.end.clamp(start, end));

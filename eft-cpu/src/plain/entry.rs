@@ -3,22 +3,13 @@ use fearless_simd::{Bytes, Simd};
 
 use crate::level::Dot;
 
-/// A type of weights.
-pub(crate) trait Entry {
-    /// The bytes of an entry. Weights in a file need not be aligned.
-    type Bytes;
-
-    /// Splits bytes into entries.
-    fn entries(bytes: &[u8]) -> &[Self::Bytes];
-
-    /// Joins the bytes of entries.
-    fn bytes(entries: &[Self::Bytes]) -> &[u8];
-
+/// A type of weights, of which each entry has `SIZE` bytes. Weights in a file need not be aligned.
+pub(crate) trait Entry<const SIZE: usize> {
     /// Converts as many entries to f32 as a vector has lanes.
-    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats;
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[[u8; SIZE]; LANES]) -> D::Floats;
 
     /// Converts one entry to f32.
-    fn widen_one(entry: &Self::Bytes) -> f32;
+    fn widen_one(entry: [u8; SIZE]) -> f32;
 
     /// Converts one entry of each lane to f32: the one of this index among those that fit in its 32 bits.
     fn widen_lanes<S: Simd, D: Dot<S>>(simd: S, lanes: D::Codes, index: usize) -> D::Floats;
@@ -28,27 +19,15 @@ pub(crate) struct F32;
 pub(super) struct F16;
 pub(super) struct BF16;
 
-impl Entry for F32 {
-    type Bytes = [u8; 4];
-
+impl Entry<4> for F32 {
     #[inline(always)]
-    fn entries(bytes: &[u8]) -> &[Self::Bytes] {
-        bytes.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn bytes(entries: &[Self::Bytes]) -> &[u8] {
-        entries.as_flattened()
-    }
-
-    #[inline(always)]
-    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats {
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[[u8; 4]; LANES]) -> D::Floats {
         D::f32_floats(simd, entries.as_flattened())
     }
 
     #[inline(always)]
-    fn widen_one(entry: &Self::Bytes) -> f32 {
-        f32::from_le_bytes(*entry)
+    fn widen_one(entry: [u8; 4]) -> f32 {
+        f32::from_le_bytes(entry)
     }
 
     #[inline(always)]
@@ -57,27 +36,15 @@ impl Entry for F32 {
     }
 }
 
-impl Entry for F16 {
-    type Bytes = [u8; 2];
-
+impl Entry<2> for F16 {
     #[inline(always)]
-    fn entries(bytes: &[u8]) -> &[Self::Bytes] {
-        bytes.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn bytes(entries: &[Self::Bytes]) -> &[u8] {
-        entries.as_flattened()
-    }
-
-    #[inline(always)]
-    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats {
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[[u8; 2]; LANES]) -> D::Floats {
         D::f16_floats(simd, entries.as_flattened())
     }
 
     #[inline(always)]
-    fn widen_one(entry: &Self::Bytes) -> f32 {
-        half::f16::from_le_bytes(*entry).to_f32()
+    fn widen_one(entry: [u8; 2]) -> f32 {
+        half::f16::from_le_bytes(entry).to_f32()
     }
 
     #[inline(always)]
@@ -87,27 +54,15 @@ impl Entry for F16 {
     }
 }
 
-impl Entry for BF16 {
-    type Bytes = [u8; 2];
-
+impl Entry<2> for BF16 {
     #[inline(always)]
-    fn entries(bytes: &[u8]) -> &[Self::Bytes] {
-        bytes.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn bytes(entries: &[Self::Bytes]) -> &[u8] {
-        entries.as_flattened()
-    }
-
-    #[inline(always)]
-    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[Self::Bytes; LANES]) -> D::Floats {
+    fn widen<S: Simd, D: Dot<S>, const LANES: usize>(simd: S, entries: &[[u8; 2]; LANES]) -> D::Floats {
         D::bf16_floats(simd, entries.as_flattened())
     }
 
     #[inline(always)]
-    fn widen_one(entry: &Self::Bytes) -> f32 {
-        half::bf16::from_le_bytes(*entry).to_f32()
+    fn widen_one(entry: [u8; 2]) -> f32 {
+        half::bf16::from_le_bytes(entry).to_f32()
     }
 
     #[inline(always)]

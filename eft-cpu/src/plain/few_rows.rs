@@ -18,9 +18,9 @@ const AHEAD: usize = 8192;
 /// Multiplies all rows with all weights. A few outputs at a time are multiplied with all rows, so that their weights stay in a cache
 /// meanwhile.
 #[inline(always)]
-pub(super) fn product<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
+pub(super) fn product<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize, const LANES: usize>(
     simd: S,
-    weights: &[E::Bytes],
+    weights: &[[u8; SIZE]],
     x: &[f32],
     columns: usize,
     out: &mut [&mut [f32]],
@@ -33,7 +33,7 @@ pub(super) fn product<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
             let mut output = first;
             while output < end {
                 let at = Tile { weights, x, columns, row, output };
-                output += of_tile::<S, D, E, LANES>(simd, at, rows - row, end - output, out);
+                output += of_tile::<S, D, E, SIZE, LANES>(simd, at, rows - row, end - output, out);
             }
         }
     }
@@ -41,30 +41,34 @@ pub(super) fn product<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
 
 /// Multiplies up to [`ROWS`] rows with as many outputs at once as fit the registers. Returns their number.
 #[inline(always)]
-fn of_tile<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
+fn of_tile<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize, const LANES: usize>(
     simd: S,
-    at: Tile<'_, E>,
+    at: Tile<'_, SIZE>,
     rows: usize,
     outputs: usize,
     out: &mut [&mut [f32]],
 ) -> usize {
     match (rows, outputs) {
-        (1, MANY_OUTPUTS..) => sums::<S, D, E, LANES, MANY_OUTPUTS, 1>(simd, at, out),
-        (1, _) => sums::<S, D, E, LANES, 1, 1>(simd, at, out),
-        (2, MANY_OUTPUTS..) => sums::<S, D, E, LANES, MANY_OUTPUTS, 2>(simd, at, out),
-        (2, _) => sums::<S, D, E, LANES, 1, 2>(simd, at, out),
-        (3, MANY_OUTPUTS..) if D::MANY_REGISTERS => sums::<S, D, E, LANES, MANY_OUTPUTS, 3>(simd, at, out),
-        (_, MANY_OUTPUTS..) if D::MANY_REGISTERS => sums::<S, D, E, LANES, MANY_OUTPUTS, ROWS>(simd, at, out),
-        (3, OUTPUTS..) => sums::<S, D, E, LANES, OUTPUTS, 3>(simd, at, out),
-        (3, _) => sums::<S, D, E, LANES, 1, 3>(simd, at, out),
-        (_, OUTPUTS..) => sums::<S, D, E, LANES, OUTPUTS, ROWS>(simd, at, out),
-        (_, _) => sums::<S, D, E, LANES, 1, ROWS>(simd, at, out),
+        (1, MANY_OUTPUTS..) => sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 1>(simd, at, out),
+        (1, _) => sums::<S, D, E, SIZE, LANES, 1, 1>(simd, at, out),
+        (2, MANY_OUTPUTS..) => sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 2>(simd, at, out),
+        (2, _) => sums::<S, D, E, SIZE, LANES, 1, 2>(simd, at, out),
+        (3, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
+            sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 3>(simd, at, out)
+        }
+        (_, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
+            sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, ROWS>(simd, at, out)
+        }
+        (3, OUTPUTS..) => sums::<S, D, E, SIZE, LANES, OUTPUTS, 3>(simd, at, out),
+        (3, _) => sums::<S, D, E, SIZE, LANES, 1, 3>(simd, at, out),
+        (_, OUTPUTS..) => sums::<S, D, E, SIZE, LANES, OUTPUTS, ROWS>(simd, at, out),
+        (_, _) => sums::<S, D, E, SIZE, LANES, 1, ROWS>(simd, at, out),
     }
 }
 
 /// Which weights, rows and outputs one call of [`sums`] covers.
-struct Tile<'a, E: Entry> {
-    weights: &'a [E::Bytes],
+struct Tile<'a, const SIZE: usize> {
+    weights: &'a [[u8; SIZE]],
     x: &'a [f32],
     columns: usize,
     /// The first row of activations.
@@ -75,9 +79,17 @@ struct Tile<'a, E: Entry> {
 
 /// Computes the products of `N` outputs with `M` rows. Returns `N`.
 #[inline(always)]
-fn sums<S: Simd, D: Dot<S>, E: Entry, const LANES: usize, const N: usize, const M: usize>(
+fn sums<
+    S: Simd,
+    D: Dot<S>,
+    E: Entry<SIZE>,
+    const SIZE: usize,
+    const LANES: usize,
+    const N: usize,
+    const M: usize,
+>(
     simd: S,
-    at: Tile<'_, E>,
+    at: Tile<'_, SIZE>,
     out: &mut [&mut [f32]],
 ) -> usize {
     simd.vectorize(
@@ -85,8 +97,8 @@ fn sums<S: Simd, D: Dot<S>, E: Entry, const LANES: usize, const N: usize, const 
         || {
             let columns = at.columns;
             let whole = columns / LANES;
-            let mut weights: [&[[E::Bytes; LANES]]; N] = [&[]; N];
-            let mut weights_rest: [&[E::Bytes]; N] = [&[]; N];
+            let mut weights: [&[[[u8; SIZE]; LANES]]; N] = [&[]; N];
+            let mut weights_rest: [&[[u8; SIZE]]; N] = [&[]; N];
             for n in 0..N {
                 let row = &at.weights[(at.output + n) * columns..][..columns];
                 (weights[n], weights_rest[n]) = (&row.as_chunks().0[..whole], &row[LANES * whole..]);
@@ -121,7 +133,7 @@ fn sums<S: Simd, D: Dot<S>, E: Entry, const LANES: usize, const N: usize, const 
                 for m in 0..M {
                     for n in 0..N {
                         for (weight, x) in weights_rest[n].iter().zip(rows_rest[m]) {
-                            out[at.row + m][at.output + n] += E::widen_one(weight) * x;
+                            out[at.row + m][at.output + n] += E::widen_one(*weight) * x;
                         }
                     }
                 }

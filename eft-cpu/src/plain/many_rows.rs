@@ -11,23 +11,23 @@ const CHUNK: usize = 256;
 
 /// Multiplies all rows with all weights.
 #[inline(always)]
-pub(super) fn product<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
+pub(super) fn product<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize, const LANES: usize>(
     simd: S,
-    weights: &[E::Bytes],
+    weights: &[[u8; SIZE]],
     x: &[f32],
     columns: usize,
     out: &mut [&mut [f32]],
 ) {
     let mut tile = [Column::default(); CHUNK];
-    product_in::<S, D, E, LANES>(simd, &mut tile, weights, x, columns, out);
+    product_in::<S, D, E, SIZE, LANES>(simd, &mut tile, weights, x, columns, out);
 }
 
 /// The same, with memory for the columns that are converted at once.
 #[inline(always)]
-pub(crate) fn product_in<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
+pub(crate) fn product_in<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize, const LANES: usize>(
     simd: S,
     tile: &mut [Column<LANES>],
-    weights: &[E::Bytes],
+    weights: &[[u8; SIZE]],
     x: &[f32],
     columns: usize,
     out: &mut [&mut [f32]],
@@ -41,12 +41,12 @@ pub(crate) fn product_in<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
             for vector in 0..count.div_ceil(LANES) {
                 let first = output + vector * LANES;
                 // Where outputs are missing, the last one is computed several times.
-                let mut lanes: [&[E::Bytes]; LANES] = [&[]; LANES];
+                let mut lanes: [&[[u8; SIZE]]; LANES] = [&[]; LANES];
                 for (lane, of_lane) in lanes.iter_mut().enumerate() {
                     let output = (first + lane).min(outputs - 1);
                     *of_lane = &weights[output * columns + start..][..tile.len()];
                 }
-                fill::<S, D, E, LANES>(simd, lanes, vector, VECTORS * LANES * columns, tile);
+                fill::<S, D, E, SIZE, LANES>(simd, lanes, vector, VECTORS * LANES * columns, tile);
             }
             let at = Tile { columns: tile, output, count, add: start > 0 };
             at.multiply::<S, D>(simd, &x[start..], columns, out);
@@ -56,9 +56,9 @@ pub(crate) fn product_in<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
 
 /// Converts columns of as many outputs as a vector has lanes, and asks for the memory that lies `ahead` entries ahead.
 #[inline(always)]
-fn fill<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
+fn fill<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize, const LANES: usize>(
     simd: S,
-    lanes: [&[E::Bytes]; LANES],
+    lanes: [&[[u8; SIZE]]; LANES],
     vector: usize,
     ahead: usize,
     tile: &mut [Column<LANES>],
@@ -66,17 +66,17 @@ fn fill<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
     simd.vectorize(
         #[inline(always)]
         || {
-            let in_word = 4 / size_of::<E::Bytes>();
+            let in_word = 4 / SIZE;
             let mut bytes: [&[[u8; 16]]; LANES] = [&[]; LANES];
             let whole = tile.len() / (4 * in_word);
             for (bytes, entries) in bytes.iter_mut().zip(lanes) {
-                *bytes = &E::bytes(entries).as_chunks().0[..whole];
+                *bytes = &entries.as_flattened().as_chunks().0[..whole];
             }
             let (columns, rest) = tile.split_at_mut(whole * 4 * in_word);
             for (i, columns) in columns.chunks_exact_mut(4 * in_word).enumerate() {
                 if (16 * i).is_multiple_of(LINE) {
                     for bytes in &bytes {
-                        D::prefetch_far(bytes[i].as_ptr().wrapping_add(ahead * size_of::<E::Bytes>()));
+                        D::prefetch_far(bytes[i].as_ptr().wrapping_add(ahead * SIZE));
                     }
                 }
                 let mut parts = [D::Codes::simd_from(simd, 0); 4];
@@ -95,7 +95,7 @@ fn fill<S: Simd, D: Dot<S>, E: Entry, const LANES: usize>(
             }
             for (i, to) in rest.iter_mut().enumerate() {
                 for (to, entries) in to.0[vector].iter_mut().zip(lanes) {
-                    *to = E::widen_one(&entries[whole * 4 * in_word + i]);
+                    *to = E::widen_one(entries[whole * 4 * in_word + i]);
                 }
             }
         },

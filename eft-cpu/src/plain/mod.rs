@@ -34,24 +34,23 @@ impl Kernel for Product<'_, '_> {
     #[inline(always)]
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
         match self.dtype {
-            Dtype::F16 => self.of_type::<S, D, F16>(simd),
-            Dtype::BF16 => self.of_type::<S, D, BF16>(simd),
-            Dtype::F32 | Dtype::Quantised(_) => self.of_type::<S, D, F32>(simd),
+            Dtype::F16 => self.of_type::<S, D, F16, 2>(simd),
+            Dtype::BF16 => self.of_type::<S, D, BF16, 2>(simd),
+            Dtype::F32 | Dtype::Quantised(_) => self.of_type::<S, D, F32, 4>(simd),
         }
     }
 }
 
 impl Product<'_, '_> {
     #[inline(always)]
-    fn of_type<S: Simd, D: Dot<S>, E: Entry>(self, simd: S) {
+    fn of_type<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize>(self, simd: S) {
         let Self { weights, x, columns, outputs, out, .. } = self;
-        let row = columns * size_of::<E::Bytes>();
-        let weights = E::entries(&weights[outputs.start * row..outputs.end * row]);
+        let weights = &weights.as_chunks().0[outputs.start * columns..outputs.end * columns];
         match (out.len() <= FEW_ROWS, D::GROUPS) {
-            (true, 1) => few_rows::product::<S, D, E, 8>(simd, weights, x, columns, out),
-            (true, _) => few_rows::product::<S, D, E, 16>(simd, weights, x, columns, out),
-            (false, 1) => many_rows::product::<S, D, E, 8>(simd, weights, x, columns, out),
-            (false, _) => many_rows::product::<S, D, E, 16>(simd, weights, x, columns, out),
+            (true, 1) => few_rows::product::<S, D, E, SIZE, 8>(simd, weights, x, columns, out),
+            (true, _) => few_rows::product::<S, D, E, SIZE, 16>(simd, weights, x, columns, out),
+            (false, 1) => many_rows::product::<S, D, E, SIZE, 8>(simd, weights, x, columns, out),
+            (false, _) => many_rows::product::<S, D, E, SIZE, 16>(simd, weights, x, columns, out),
         }
     }
 }
