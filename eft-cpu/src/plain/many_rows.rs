@@ -5,9 +5,9 @@ use super::entry::Entry;
 use crate::level::{BLOCKS, Dot, LINE};
 use crate::tile::{Column, Tile, VECTORS};
 
-/// The number of columns that are converted at once, to a tile of 24 KB, or 48 with vectors of 512 bits. With fewer, the sums so far are
-/// read and written more often.
-const CHUNK: usize = 256;
+/// The largest number of columns that are converted at once, to a tile of 96 KB, or 192 with vectors of 512 bits. With fewer, the sums so
+/// far are read and written more often.
+const COLUMNS: usize = 1024;
 
 /// Multiplies all rows with all weights.
 #[inline(always)]
@@ -18,7 +18,7 @@ pub(super) fn product<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize, con
     columns: usize,
     out: &mut [&mut [f32]],
 ) {
-    let mut tile = [Column::default(); CHUNK];
+    let mut tile = vec![Column::default(); columns.min(COLUMNS)];
     product_in::<S, D, E, SIZE, LANES>(simd, &mut tile, weights, x, columns, out);
 }
 
