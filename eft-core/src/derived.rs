@@ -3,7 +3,7 @@ use std::borrow::Cow;
 
 use crate::backend::Backend;
 use crate::error::with_sources;
-use crate::{Error, Result, RowFeed, Scores, Session};
+use crate::{Draws, Error, Result, RowFeed, Scores, Session};
 
 /// How tokens and scores are translated between a session and the one that it is derived from. Each token is one token of
 /// the other session.
@@ -74,5 +74,9 @@ impl<T: Translate> Session for Derived<T> {
     fn select(&mut self, rows: &[usize]) -> Result<()> {
         self.healthy()?;
         self.session.select(rows)
+    }
+
+    fn foresee(&mut self, draws: Draws<'_>) {
+        self.session.foresee(draws);
     }
 }

@@ -246,9 +246,17 @@ impl NodeRow {
             .iter()
             .map(|tokens| tokens.iter().map(|token| (*token, special(token))).collect())
             .collect();
-        // Before the order of the lexicon, in which they are read here and there.
-        let excluded = scores.iter_mut().zip(allowed).filter(|(_, allowed)| !**allowed);
-        excluded.for_each(|(score, _)| *score = f32::NEG_INFINITY);
+        // Before the order of the lexicon, in which they are read here and there. All are written, since whether one is excluded is
+        // hard to predict.
+        vectorized(
+            #[inline(always)]
+            || {
+                let select = |(score, allowed): (&mut f32, &bool)| {
+                    *score = if *allowed { *score } else { f32::NEG_INFINITY };
+                };
+                scores.iter_mut().zip(allowed).for_each(select);
+            },
+        );
         let score = |token: &TokenId| scores.get(*token as usize).copied().unwrap_or(f32::NEG_INFINITY);
         let mut text: Vec<f32> = lexicon.order().iter().map(score).collect();
         let of_control = |tokens: &Vec<(TokenId, f64)>| log_sum(tokens.iter().map(|(_, score)| *score));

@@ -262,14 +262,15 @@ fn products_do_not_depend_on_the_number_of_rows() {
     with_all((Blocks::Q8_0, GgmlDType::Q8_0), 3, 45_056, 20);
 }
 
-/// The shapes are those at which something ends that is multiplied at once: vectors of 8 or 16 outputs and three of these, 4 or 8 rows, 256
-/// columns. More than 32 rows are multiplied in another way than fewer.
+/// The shapes are those at which something ends that is multiplied at once: vectors of 8 or 16 outputs and three of these, 4 or 8 rows,
+/// 1,024 columns. More than 32 rows are multiplied in another way than fewer.
 #[test]
 fn plain_products_of_many_shapes() {
     let numbers =
         |count: usize| (0..count).map(|i| ((i * 7919) % 1009) as f32 / 500.0 - 1.0).collect::<Vec<_>>();
-    for columns in [1, 3, 8, 255, 256, 257, 515] {
-        for outputs in [1, 8, 9, 17, 25, 48, 49, 97] {
+    for columns in [1, 3, 8, 61, 1023, 1024, 1025, 2050] {
+        let outputs: &[usize] = if columns > 100 { &[9, 49] } else { &[1, 8, 9, 17, 25, 48, 49, 97] };
+        for &outputs in outputs {
             // These are the same in bf16.
             let weights: Vec<_> =
                 numbers(outputs * columns).into_iter().map(|x| half::bf16::from_f32(x).to_f32()).collect();

@@ -1,7 +1,7 @@
 //! The laws of sources, and what they cost.
 use eft_core::bytes::{self, ByteSettings, END, Work};
 use eft_core::conformance::{FaultInjector, FaultyBackend, SourceTest, check_source};
-use eft_core::{Decoding, Error, LogitSource, RowFeed, Sampling};
+use eft_core::{Decoding, Error, LogitSource, RowFeed, Sampling, bridge};
 
 use super::*;
 
@@ -131,10 +131,11 @@ fn looking_ahead_saves_passes_and_changes_no_row() {
     }
 }
 
-/// Texts that are drawn with these settings, of one model and of a sum, and the passes that they took.
-fn drawn(settings: ByteSettings) -> (Vec<Vec<TokenId>>, usize) {
+/// Texts that are drawn with these settings, of one model and of a sum, and the passes that they took. Sources over bytes are
+/// replaced by those that `wrap` makes of them.
+fn drawn(settings: ByteSettings, wrap: impl Fn(Source<Host>) -> Source<Host>) -> (Vec<Vec<TokenId>>, usize) {
     let work = Work::default();
-    let bytes = |seed| toy().model(seed).bytes_with(settings.clone().count(&work)).unwrap();
+    let bytes = |seed| wrap(toy().model(seed).bytes_with(settings.clone().count(&work)).unwrap());
     let sum = bytes(3) + 0.5 * (bytes(4) - bytes(5));
     let mut texts = Vec::new();
     for (source, seed) in [bytes(3), sum].iter().flat_map(|source| [1, 2, 3].map(|seed| (source, seed))) {
@@ -149,11 +150,13 @@ fn drawn(settings: ByteSettings) -> (Vec<Vec<TokenId>>, usize) {
 
 #[test]
 fn what_will_be_drawn_is_computed_ahead_and_changes_no_text() {
-    let (texts, passes) = drawn(ByteSettings::default().ahead(1.0));
+    let (texts, passes) = drawn(ByteSettings::default().ahead(1.0), |bytes| bytes);
     // No byte is as likely as that, so all that is computed ahead is due to the random numbers.
-    let (ahead, fewer) = drawn(ByteSettings::default().ahead(0.99));
+    let (ahead, fewer) = drawn(ByteSettings::default().ahead(0.99), |bytes| bytes);
     assert_eq!(ahead, texts);
     assert!(4 * fewer < 3 * passes, "{fewer} of {passes} passes");
+    // Also where the source is wrapped.
+    assert_eq!(drawn(ByteSettings::default().ahead(0.99), |bytes| bridge(bytes, Host)), (ahead, fewer));
 }
 
 #[test]
