@@ -12,6 +12,8 @@ use super::{Error, Result, rules};
 /// How deeply brackets may be nested.
 const MAX_DEPTH: usize = 128;
 
+const DECIMAL_COMMA: &str = "a number has a decimal point, not a comma";
+
 pub(super) struct Parser<'a, B: Backend> {
     text: &'a str,
     tokens: Vec<Placed>,
@@ -59,6 +61,7 @@ impl<'a, B: Backend> Parser<'a, B> {
         let value = self.sum()?;
         match self.peek() {
             Token::End => self.source(value, start.start..self.end()),
+            Token::Comma if self.is_decimal() => self.error(&self.span(), DECIMAL_COMMA),
             Token::Open | Token::Name(_) | Token::Quoted(_) | Token::Number(_) => {
                 self.expected("an operator (`*` to multiply) or the end of the formula")
             }
@@ -95,6 +98,11 @@ impl<'a, B: Backend> Parser<'a, B> {
             match self.product()? {
                 Value::Number(number) if numbers => total = self.finite(total + sign * number, &operator)?,
                 Value::Weighted(weight, source) if !numbers => terms.push(((sign * weight) as f32, source)),
+                // A number that is not complete, or lacks its `*`.
+                _ if self.is_decimal() => return self.error(&self.span(), DECIMAL_COMMA),
+                _ if matches!(self.peek(), Token::Open | Token::Name(_) | Token::Quoted(_)) => {
+                    return self.expected("an operator (`*` to multiply)");
+                }
                 _ => {
                     let message = "models and numbers cannot be added; to weight a model, write `*`";
                     return self.error(&operator, message);
@@ -315,6 +323,11 @@ impl<'a, B: Backend> Parser<'a, B> {
         self.depth -= 1;
         self.advance();
         Ok(())
+    }
+
+    /// Whether a comma comes next that is meant as a decimal point.
+    fn is_decimal(&self) -> bool {
+        self.depth == 0 && *self.peek() == Token::Comma && matches!(self.peek_after(), Token::Number(_))
     }
 
     fn unknown(&self, name: &str) -> Error {

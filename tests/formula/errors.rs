@@ -43,6 +43,14 @@ fn syntax() {
         "^^^^^^^^",
         "expected `*` after the number, or backquotes around a name that begins with a digit",
     );
+    refused("large + 0.7(small)", "           ^", "expected an operator (`*` to multiply), found `(`");
+    refused(
+        "large + 0.7 small",
+        "            ^^^^^",
+        "expected an operator (`*` to multiply), found the name `small`",
+    );
+    refused("large + 0,7*small", "         ^", "a number has a decimal point, not a comma");
+    refused("0,7*large", " ^", "a number has a decimal point, not a comma");
     refused("large ? small", "      ^", "unexpected character `?`");
     refused(
         "large + …",
