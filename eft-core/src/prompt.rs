@@ -227,7 +227,7 @@ pub trait Renderer: Send + Sync {
         Err(Error::CannotRender {
             term: term.into(),
             what: "text as bytes",
-            missing: "its renderer does not say which tokens its tokenizer makes of a text".into(),
+            missing: "it has no tokenizer, or its renderer does not say which tokens that makes of a text".into(),
         })
     }
 }
