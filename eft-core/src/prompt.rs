@@ -227,7 +227,8 @@ pub trait Renderer: Send + Sync {
         Err(Error::CannotRender {
             term: term.into(),
             what: "text as bytes",
-            missing: "it has no tokenizer, or its renderer does not say which tokens that makes of a text".into(),
+            missing: "it has no tokenizer, or its renderer does not say which tokens that makes of a text"
+                .into(),
         })
     }
 }
