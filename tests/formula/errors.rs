@@ -51,6 +51,12 @@ fn syntax() {
     );
     refused("large + 0,7*small", "         ^", "a number has a decimal point, not a comma");
     refused("0,7*large", " ^", "a number has a decimal point, not a comma");
+    // There, a comma is between arguments.
+    refused(
+        "union(large + 1, 7*small)",
+        "            ^",
+        "models and numbers cannot be added; to weight a model, write `*`",
+    );
     refused("large ? small", "      ^", "unexpected character `?`");
     refused(
         "large + …",
