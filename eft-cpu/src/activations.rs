@@ -1,5 +1,5 @@
 //! Activations quantised to 8 bits, for products with quantised weights.
-use fearless_simd::{Bytes, Simd, SimdBase, SimdFloat, f32x8, i32x8};
+use fearless_simd::{Bytes, Simd, SimdBase, f32x8, i32x8};
 
 use super::level::{self, Dot, Kernel};
 use super::{instructions, shared};
@@ -50,6 +50,9 @@ impl QuantisedActivations {
     }
 }
 
+/// In a group in which no activation is as large as this, all are taken for 0: the inverse of their scale could be infinite.
+const LEAST: f32 = 1e-36;
+
 /// Rounds to an integer when it is added: 1.5·2²³.
 const ROUNDING: f32 = 12_582_912.0;
 
@@ -63,38 +66,29 @@ impl Kernel for Quantise<'_> {
     fn run<S: Simd, D: Dot<S>>(self, simd: S) {
         for (x, to) in self.x.as_chunks::<GROUP>().0.iter().zip(self.to) {
             let mut largest = f32x8::splat(simd, 0.0);
-            let mut non_finite = f32x8::splat(simd, 0.0);
             for x in x.as_chunks::<8>().0 {
-                let x = f32x8::from_slice(simd, x);
-                largest = largest.max(x.abs());
-                // NaN and ∞ must not be lost by rounding: zero times either is NaN, which makes the scale of the group
-                // NaN, and so every product with it.
-                non_finite = x.mul_add(0.0, non_finite);
+                largest = largest.max(f32x8::from_slice(simd, x).abs());
             }
             let largest = largest.reduce_max();
-            to.scale = largest / 127.0 + non_finite.reduce_sum();
-            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-            let mut rounded = [0; GROUP];
-            for (x, rounded) in x.as_chunks::<8>().0.iter().zip(rounded.as_chunks_mut::<8>().0) {
+            let inverse = if largest >= LEAST { 127.0 / largest } else { 0.0 };
+            let mut sums = [f32x8::splat(simd, 0.0); 2];
+            let mut codes = [0; GROUP];
+            for (i, (x, codes)) in x.as_chunks::<8>().0.iter().zip(codes.as_chunks_mut::<8>().0).enumerate() {
                 // Adding 1.5·2²³ leaves the nearest integer, which is within ±127, in the low bits.
-                let bits = (f32x8::from_slice(simd, x) * inverse + ROUNDING).bitcast::<i32x8<S>>();
-                (bits - ROUNDING.to_bits().cast_signed()).store_slice(rounded);
+                let rounded = f32x8::from_slice(simd, x) * inverse + ROUNDING;
+                (rounded.bitcast::<i32x8<S>>() - ROUNDING.to_bits().cast_signed()).store_slice(codes);
+                sums[i / 2] += rounded - ROUNDING;
             }
-            for (code, rounded) in to.codes.iter_mut().zip(&rounded) {
-                *code = *rounded as i8;
+            for (to, code) in to.codes.iter_mut().zip(&codes) {
+                *to = *code as i8;
             }
-            // Codes are added up, not the rounded numbers, since what NaN and ∞ leave could overflow.
-            let mut sums = [0; 2];
-            for (sum, codes) in sums.iter_mut().zip(to.codes.as_chunks::<16>().0) {
-                for code in codes {
-                    *sum += i32::from(*code);
-                }
-            }
-            to.halves = sums.map(
-                #[inline(always)]
-                |sum: i32| to.scale * sum as f32,
-            );
-            to.sum = to.scale * (sums[0] + sums[1]) as f32;
+            // Sums of integers, which are exact.
+            let sums = [sums[0].reduce_sum(), sums[1].reduce_sum()];
+            // NaN and ∞ must not be lost by rounding. Either makes a sum NaN, since ∞ is multiplied with 0, and so the scale of the
+            // group, and every product with it.
+            to.scale = largest / 127.0 + 0.0 * (sums[0] + sums[1]);
+            to.halves = [to.scale * sums[0], to.scale * sums[1]];
+            to.sum = to.scale * (sums[0] + sums[1]);
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
-use super::stages::{Left, LeftStages, NEVER, NO_MERGES, RightStages, Stage};
+use super::lists::Lists;
+use super::stages::{Left, LeftStages, NEVER, Stage};
 use crate::{Error, Result, TokenId, Vocab};
 
 /// The merges of a byte pair encoding, which tell which tokens the bytes of a piece become.
@@ -22,12 +23,11 @@ use crate::{Error, Result, TokenId, Vocab};
 pub struct Bpe {
     vocab: Vocab,
     bytes: [Option<TokenId>; 256],
-    /// The merges by their left token: `merges[starts[left]..starts[left + 1]]`, in the order of the right tokens.
-    starts: Vec<u32>,
-    merges: Vec<Merge>,
+    /// The merges of each left token, in the order of the right tokens.
+    merges: Lists<Merge>,
     kinds: Vec<Kind>,
     /// The tokens at the right end of each token while its bytes are merged, and those at the left end.
-    right: RightStages,
+    right: Lists<Stage>,
     left: LeftStages,
 }
 
@@ -61,7 +61,7 @@ impl Bpe {
         let by_bytes: HashMap<&[u8], TokenId> =
             ids.clone().filter(is_ordinary).rev().filter_map(|id| Some((vocab.bytes(id)?, id))).collect();
         let bad = |reason: String| Error::BadVocab { vocab: vocab.name().into(), reason };
-        let mut found = Vec::new();
+        let mut of_left = vec![Vec::new(); vocab.real()];
         for (rank, (left, right)) in (0..).zip(merges) {
             let (Some(a), Some(b)) = (vocab.bytes(left), vocab.bytes(right)) else {
                 return Err(bad(format!(
@@ -73,41 +73,33 @@ impl Bpe {
                 let (left, right) = (vocab.describe(left), vocab.describe(right));
                 bad(format!("merge {rank}, of {left} and {right}, makes a token that it does not have"))
             })?;
-            found.push((left, Merge { right, rank, made }));
+            of_left[left as usize].push(Merge { right, rank, made });
         }
-        found.sort_by_key(|(left, merge)| (*left, merge.right, merge.rank));
-        // Of two equal merges, the first in rank counts.
-        found.dedup_by_key(|(left, merge)| (*left, merge.right));
-        let mut starts = vec![0; vocab.real() + 1];
-        found.iter().for_each(|(left, _)| starts[*left as usize + 1] += 1);
-        (1..starts.len()).for_each(|i| starts[i] += starts[i - 1]);
+        for merges in &mut of_left {
+            merges.sort_by_key(|merge| (merge.right, merge.rank));
+            // Of two equal merges, the first in rank counts.
+            merges.dedup_by_key(|merge| merge.right);
+        }
         let mut bytes = [None; 256];
         for byte in 0..=u8::MAX {
             bytes[usize::from(byte)] = by_bytes.get(&[byte][..]).copied();
         }
-        let merges = found.into_iter().map(|(_, merge)| merge).collect();
         let mut bpe = Self {
             vocab: vocab.clone(),
             bytes,
-            starts,
-            merges,
-            kinds: vec![Kind::Never; vocab.real()],
-            right: RightStages::new(),
+            merges: Lists::new(of_left),
+            kinds: Vec::new(),
+            right: Lists::new([]),
             left: LeftStages::new(&[]),
         };
-        let mut at_left = Vec::new();
-        for token in ids {
-            let run = is_ordinary(&token).then(|| bpe.run(vocab.bytes(token).unwrap_or_default())).flatten();
-            let run = run.filter(|run| run.tokens == [token]);
-            let (left, right) = run.map(|run| (run.left, run.right)).unwrap_or_default();
-            if !left.is_empty() {
-                bpe.kinds[token as usize] = Kind::Merged;
-            }
-            let first = vocab.bytes(token).and_then(|bytes| bytes.first().copied());
-            at_left.push((first.unwrap_or(0), left));
-            bpe.right.push(&right);
-        }
-        bpe.left = LeftStages::new(&at_left);
+        let stages = |token| {
+            let run = bpe.run(vocab.bytes(token).filter(|_| is_ordinary(&token))?)?;
+            (run.tokens == [token]).then_some((run.left, run.right))
+        };
+        let (left, right): (Vec<_>, Vec<_>) = ids.map(|token| stages(token).unwrap_or_default()).unzip();
+        let kind = |stages: &Vec<_>| if stages.is_empty() { Kind::Never } else { Kind::Merged };
+        bpe.kinds = left.iter().map(kind).collect();
+        (bpe.left, bpe.right) = (LeftStages::new(&left), Lists::new(right));
         Ok(bpe)
     }
 
@@ -165,45 +157,20 @@ impl Bpe {
         self.is_merged(left) && self.is_merged(right) && self.left.stay(&Left { stages, rank }, right)
     }
 
-    fn is_merged(&self, token: TokenId) -> bool {
+    /// Returns whether the merges make this token of its bytes, and it is not found in a text before they do.
+    pub(super) fn is_merged(&self, token: TokenId) -> bool {
         self.kinds.get(token as usize) == Some(&Kind::Merged)
     }
 
-    /// Returns [`keeps`](Self::keeps) for each right token, which is faster than one by one, where its first byte is among the chosen
-    /// ones. For the others it is `false`.
-    pub(super) fn all_kept(&self, left: TokenId, first_bytes: &[bool; 256]) -> Vec<bool> {
-        let stages = if self.is_merged(left) { self.right.of(left) } else { &[] };
-        if stages.is_empty() {
-            return vec![false; self.vocab.real()];
-        }
-        // The ranks of the merges of each stage and a token, side by side, and where those of each token are. Those of tokens
-        // that do not merge with any stage are the first.
-        let mut ranks = vec![NEVER; stages.len()];
-        let mut places = vec![NO_MERGES; self.vocab.real()];
-        for (index, stage) in stages.iter().enumerate() {
-            for merge in self.merges_of(stage.token) {
-                let place = &mut places[merge.right as usize];
-                if *place == NO_MERGES {
-                    *place = ranks.len() as u32;
-                    ranks.resize(ranks.len() + stages.len(), NEVER);
-                }
-                ranks[*place as usize + index] = merge.rank;
-            }
-        }
-        let rank = |stage: usize, place: u32| ranks[place as usize + stage];
-        let mut kept = self.left.all_that_stay(&Left { stages, rank }, &places, first_bytes);
-        // Some tokens that merges make are found before anything is merged.
-        kept.iter_mut().zip(&self.kinds).for_each(|(kept, kind)| *kept &= *kind == Kind::Merged);
-        kept
-    }
-
-    /// The merges of a left token, in the order of the right tokens.
-    fn merges_of(&self, left: TokenId) -> &[Merge] {
-        &self.merges[self.starts[left as usize] as usize..self.starts[left as usize + 1] as usize]
+    /// Calls a function with all tokens that merges make, but that do not stay as they are beside a left token which merges make, some of
+    /// them more than once.
+    pub(super) fn each_not_kept(&self, left: TokenId, not_kept: impl FnMut(&[TokenId])) {
+        let merges = |stage| self.merges.of(stage).iter().map(|merge| (merge.right, merge.rank));
+        self.left.each_that_merges(self.right.of(left), merges, not_kept);
     }
 
     fn merge(&self, left: TokenId, right: TokenId) -> Option<Merge> {
-        let merges = self.merges_of(left);
+        let merges = self.merges.of(left);
         merges.binary_search_by_key(&right, |merge| merge.right).ok().map(|index| merges[index])
     }
 

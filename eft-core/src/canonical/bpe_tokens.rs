@@ -30,8 +30,8 @@ enum Follows {
 /// Which tokens can follow at a place.
 struct Ways {
     of_tokens: Vec<Follows>,
-    /// The first bytes of tokens for which it matters whether they merge with the last token.
-    compared: [bool; 256],
+    /// Whether each token can follow a last token that it does not merge with.
+    if_kept: Vec<bool>,
 }
 
 /// How many places are remembered.
@@ -74,15 +74,14 @@ impl BpeTokens {
             true if can_follow(token, Begins::Maybe) => Follows::IfKept,
             _ => Follows::Never,
         };
-        let vocab = self.bpe.vocab();
-        let mut ways = Ways { of_tokens: Vec::with_capacity(vocab.real()), compared: [false; 256] };
-        for token in 0..vocab.real() as TokenId {
-            let follows = follows(token);
-            ways.of_tokens.push(follows);
-            if let ([first, ..], Follows::IfKept) = (vocab.bytes(token).unwrap_or_default(), follows) {
-                ways.compared[usize::from(*first)] = true;
-            }
-        }
+        let tokens = 0..self.bpe.vocab().real() as TokenId;
+        let of_tokens: Vec<_> = tokens.clone().map(follows).collect();
+        let if_kept = tokens.zip(&of_tokens).map(|(token, follows)| match follows {
+            Follows::Never => false,
+            Follows::IfKept => self.bpe.is_merged(token),
+            Follows::Always => true,
+        });
+        let ways = Ways { if_kept: if_kept.collect(), of_tokens };
         let ways = Arc::new(ways);
         let mut known = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= PLACES {
@@ -146,14 +145,18 @@ impl Canonical for BpeTokens {
 
     fn allowed(&self, state: State, vocab: usize) -> Vec<bool> {
         let ways = self.ways(state.inside);
-        let mut allowed = match state.last {
-            None => ways.of_tokens.iter().map(|follows| *follows != Follows::Never).collect(),
+        let those = |follows: fn(&Follows) -> bool| ways.of_tokens.iter().map(follows).collect();
+        let mut allowed: Vec<bool> = match state.last {
+            None => those(|follows| *follows != Follows::Never),
+            Some(last) if !self.bpe.is_merged(last) => those(|follows| *follows == Follows::Always),
             Some(last) => {
-                let mut kept = self.bpe.all_kept(last, &ways.compared);
-                for (kept, follows) in kept.iter_mut().zip(&ways.of_tokens) {
-                    *kept = *follows == Follows::Always || (*kept && *follows == Follows::IfKept);
-                }
-                kept
+                let mut allowed = ways.if_kept.clone();
+                self.bpe.each_not_kept(last, |tokens| {
+                    for token in tokens.iter().map(|token| *token as usize) {
+                        allowed[token] = ways.of_tokens[token] == Follows::Always;
+                    }
+                });
+                allowed
             }
         };
         allowed.resize(vocab, false);

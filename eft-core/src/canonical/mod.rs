@@ -30,6 +30,7 @@
 mod bpe;
 mod bpe_tokens;
 mod characters;
+mod lists;
 mod pieces;
 mod rules;
 mod stages;

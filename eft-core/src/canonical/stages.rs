@@ -1,58 +1,33 @@
 //! The tokens at the ends of a token while its bytes are merged: its *stages* there. They tell whether two tokens stay as they are
 //! side by side.
-use std::collections::HashMap;
-use std::ops::Range;
-
+use super::lists::Lists;
 use crate::TokenId;
 
 /// The token at one end of a token whose bytes are being merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Stage {
-    pub(super) token: TokenId,
     /// The highest rank among the merges inside the token that come before this stage and after the one before it.
     pub(super) after: u32,
+    pub(super) token: TokenId,
 }
 
 /// No merge has this rank.
 pub(super) const NEVER: u32 = u32::MAX;
 
-/// The stages at the right end of all tokens, one after another. There are none of a token that merges do not make.
-#[derive(Debug, Clone)]
-pub(super) struct RightStages {
-    /// Where those of each token start; one more entry for their end.
-    starts: Vec<u32>,
-    all: Vec<Stage>,
-}
-
-impl RightStages {
-    pub(super) fn new() -> Self {
-        Self { starts: vec![0], all: Vec::new() }
-    }
-
-    /// Adds those of the next token.
-    pub(super) fn push(&mut self, stages: &[Stage]) {
-        self.all.extend_from_slice(stages);
-        self.starts.push(self.all.len() as u32);
-    }
-
-    pub(super) fn of(&self, token: TokenId) -> &[Stage] {
-        match self.starts.get(token as usize..token as usize + 2) {
-            Some(&[start, end]) => &self.all[start as usize..end as usize],
-            _ => &[],
-        }
-    }
-}
-
-/// The stages at the left end of all tokens, as a tree: those of most tokens begin with all stages of a shorter one, so that a
-/// question about all tokens is answered once for what they have in common.
+/// The stages at the left end of all tokens, as a tree: those of most tokens begin with all stages of a shorter one. If a stage
+/// merges with a token on its left, so do all tokens that are in this stage for long enough, and these are neighbours.
 #[derive(Debug, Clone)]
 pub(super) struct LeftStages {
-    /// A node is behind that of the stage before it, and those of tokens with the same first byte are neighbours.
+    /// A node is followed by those below it.
     nodes: Vec<Node>,
-    /// The nodes of each first byte.
-    of_byte: Vec<Range<usize>>,
+    /// The nodes right below each node, in the order of [`Stage::after`].
+    below: Lists<u32>,
+    /// The nodes whose stage is each token.
+    of_token: Lists<u32>,
     /// The node of each token's last stage, which is the token itself; [`NONE`] of a token that merges do not make.
     last: Vec<u32>,
+    /// The tokens in the order of their last nodes.
+    tokens: Vec<TokenId>,
 }
 
 /// A stage, and those before it.
@@ -61,37 +36,40 @@ struct Node {
     /// The node of the stage before, or [`NONE`].
     before: u32,
     stage: Stage,
-    /// Whether this is the last stage of a token.
-    is_last: bool,
+    /// When this stage is reached, all merges of lower ranks than this are over.
+    over: u32,
+    /// The tokens whose last nodes are this one and those below it: a range of [`LeftStages::tokens`]. If a token's last node is this
+    /// one, it is the first of them.
+    tokens: (u32, u32),
 }
 
 const NONE: u32 = u32::MAX;
 
 impl LeftStages {
-    /// Takes the first byte of each token, and its stages; none of those that merges do not make.
-    pub(super) fn new(tokens: &[(u8, Vec<Stage>)]) -> Self {
-        let mut sorted: Vec<_> = (0..tokens.len()).filter(|token| !tokens[*token].1.is_empty()).collect();
-        sorted.sort_by_key(|token| tokens[*token].0);
-        let mut sorted = sorted.into_iter().peekable();
-        let (mut nodes, mut known) = (Vec::new(), HashMap::new());
-        let mut last = vec![NONE; tokens.len()];
-        let mut of_byte = Vec::with_capacity(256);
-        for byte in 0..=u8::MAX {
-            let start = nodes.len();
-            while let Some(token) = sorted.next_if(|token| tokens[*token].0 == byte) {
-                let mut before = NONE;
-                for stage in &tokens[token].1 {
-                    before = *known.entry((before, *stage)).or_insert_with(|| {
-                        nodes.push(Node { before, stage: *stage, is_last: false });
-                        (nodes.len() - 1) as u32
-                    });
-                }
-                nodes[before as usize].is_last = true;
-                last[token] = before;
+    /// Takes the stages of each token; none of those that merges do not make.
+    pub(super) fn new(stages: &[Vec<Stage>]) -> Self {
+        let mut sorted: Vec<_> = (0..).zip(stages).filter(|(_, stages)| !stages.is_empty()).collect();
+        // Stages that others begin with come before these.
+        sorted.sort_by_key(|(_, stages)| *stages);
+        let (mut nodes, mut tokens, mut last) = (Vec::<Node>::new(), Vec::new(), vec![NONE; stages.len()]);
+        let mut path: Vec<u32> = Vec::new();
+        for (token, stages) in sorted {
+            let in_common = path.iter().zip(stages);
+            let in_common = in_common.take_while(|(node, stage)| nodes[**node as usize].stage == **stage);
+            path.truncate(in_common.count());
+            for stage in &stages[path.len()..] {
+                let before = path.last().copied().unwrap_or(NONE);
+                let over = nodes.get(before as usize).map_or(0, |node| node.over.max(stage.after + 1));
+                path.push(nodes.len() as u32);
+                nodes.push(Node { before, stage: *stage, over, tokens: (tokens.len() as u32, 0) });
             }
-            of_byte.push(start..nodes.len());
+            tokens.push(token);
+            last[token as usize] = path.last().copied().unwrap_or(NONE);
+            path.iter().for_each(|node| nodes[*node as usize].tokens.1 = tokens.len() as u32);
         }
-        Self { nodes, of_byte, last }
+        let below = Lists::grouped(nodes.len(), nodes.iter().map(|node| node.before));
+        let of_token = Lists::grouped(stages.len(), nodes.iter().map(|node| node.stage.token));
+        Self { nodes, below, of_token, last, tokens }
     }
 
     /// Whether a token has stages and stays as it is beside a left one.
@@ -108,61 +86,58 @@ impl LeftStages {
         }
     }
 
-    /// [`stay`](Self::stay) for each token whose first byte is among the chosen ones; the others are not looked at. The ranks of a
-    /// token's merges are found by its place, which is [`NO_MERGES`] for most tokens.
-    pub(super) fn all_that_stay<R: Fn(usize, u32) -> u32>(
+    /// Calls a function with all tokens that have stages and do not stay as they are beside a left token, some of them more than once.
+    /// Takes the stages at the right end of the left token. `merges` returns the tokens that merge with such a stage on its right, and
+    /// the ranks of these merges.
+    ///
+    /// Most tokens merge with no stage of the left token, so this takes a small part of the time of asking [`stay`](Self::stay) for each.
+    pub(super) fn each_that_merges<M: Iterator<Item = (TokenId, u32)>>(
         &self,
-        left: &Left<'_, R>,
-        places: &[u32],
-        chosen: &[bool; 256],
-    ) -> Vec<bool> {
-        /// The two tokens merge before a node is reached.
-        const MERGED: u32 = u32::MAX;
-        let mut stay = vec![false; self.last.len()];
-        // For each node the stage of the left token when it is reached, and the place of its token.
-        let mut reached: Vec<(u32, u32)> = Vec::new();
-        for (nodes, _) in self.of_byte.iter().zip(chosen).filter(|(_, chosen)| **chosen) {
-            reached.clear();
-            reached.reserve(nodes.len());
-            for Node { before, stage, is_last } in &self.nodes[nodes.clone()] {
-                let at = match reached.get((*before as usize).wrapping_sub(nodes.start)) {
-                    None => 0,
-                    Some((MERGED, _)) => MERGED,
-                    Some((at, NO_MERGES)) => left.advance(*at, stage.after),
-                    Some((at, place)) => {
-                        left.leave(*at as usize, *place, stage.after).map_or(MERGED, |at| at as u32)
+        left: &[Stage],
+        merges: impl Fn(TokenId) -> M,
+        mut merged: impl FnMut(&[TokenId]),
+    ) {
+        // The highest rank of a merge that is over when the left token reaches a stage.
+        let mut before_left = 0;
+        for (at, stage) in left.iter().enumerate() {
+            let until_left = left.get(at + 1).map_or(NEVER, |next| next.after);
+            for (token, rank) in merges(stage.token).filter(|(_, rank)| *rank < until_left) {
+                for index in self.of_token.of(token) {
+                    let node = &self.nodes[*index as usize];
+                    // The stage of the left token when this node's stage is reached.
+                    let reached = left.iter().skip(1).take_while(|next| next.after < node.over).count();
+                    if at < reached {
+                        continue;
                     }
-                };
-                let place = places[stage.token as usize];
-                reached.push((at, place));
-                if *is_last && at != MERGED {
-                    let stays = place == NO_MERGES || left.leave(at as usize, place, NEVER).is_some();
-                    stay[stage.token as usize] = stays;
+                    if self.last[token as usize] == *index {
+                        merged(&[token]);
+                    }
+                    // The next stage of the right token comes after the merge, and after the left token has reached its stage.
+                    let least = if at == reached { rank } else { rank.max(before_left) };
+                    let below = self.below.of(*index);
+                    let late = below.partition_point(|node| self.nodes[*node as usize].stage.after < least);
+                    if let Some(first) = below.get(late) {
+                        let first = self.nodes[*first as usize].tokens.0;
+                        merged(&self.tokens[first as usize..node.tokens.1 as usize]);
+                    }
                 }
             }
+            before_left = before_left.max(until_left);
         }
-        stay
     }
 }
 
-/// The place of tokens that do not merge with any stage of the left token.
-pub(super) const NO_MERGES: u32 = 0;
-
 /// The left one of two tokens that stand side by side: its stages at the right end, and the rank of the merge of a stage, by its index,
-/// and a token, by whatever stands for it.
+/// and a token.
 pub(super) struct Left<'a, R> {
     pub(super) stages: &'a [Stage],
     pub(super) rank: R,
 }
 
-impl<R> Left<'_, R> {
+impl<R: Fn(usize, TokenId) -> u32> Left<'_, R> {
     /// The stage of this token when the right one leaves the stage `token`, which takes a merge of the rank `until`, if this one
     /// was at stage `at` when it was reached; nothing if the two merge before.
-    #[inline]
-    fn leave<T: Copy>(&self, mut at: usize, token: T, until: u32) -> Option<usize>
-    where
-        R: Fn(usize, T) -> u32,
-    {
+    fn leave(&self, mut at: usize, token: TokenId, until: u32) -> Option<usize> {
         loop {
             let until_left = self.stages.get(at + 1).map_or(NEVER, |next| next.after);
             let rank = (self.rank)(at, token);
@@ -176,14 +151,5 @@ impl<R> Left<'_, R> {
             }
             at += 1;
         }
-    }
-
-    /// The same where the right token does not merge with any stage of this one. It has no branches that are hard to predict.
-    #[inline]
-    fn advance(&self, mut at: u32, until: u32) -> u32 {
-        for (stage, next) in (0..).zip(self.stages.iter().skip(1)) {
-            at += u32::from(at == stage && next.after <= until);
-        }
-        at
     }
 }
