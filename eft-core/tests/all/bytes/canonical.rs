@@ -42,6 +42,25 @@ proptest! {
     }
 
     #[test]
+    fn tokens_are_allowed_after_those_beside_which_encoding_leaves_them(
+        choices in proptest::collection::vec((0usize..1000, 0usize..1000), 0..80),
+    ) {
+        let toy = Toy::with_tokens_up_to(9, &choices);
+        let bytes = |token: TokenId| toy.vocab.bytes(token).unwrap();
+        let tokens = SPECIAL..toy.vocab.real() as TokenId;
+        let made = |token: &TokenId| toy.bpe.makes(*token);
+        for left in tokens.clone().filter(made) {
+            let state = toy.canonical.after(toy.canonical.start(), left).unwrap();
+            let allowed = toy.canonical.allowed(state, toy.vocab.real());
+            for right in tokens.clone() {
+                let both = toy.bpe.encode(&[bytes(left), bytes(right)].concat()).unwrap();
+                prop_assert_eq!(allowed[right as usize], both == [left, right], "{} {}", left, right);
+                prop_assert_eq!(toy.bpe.keeps(left, right), both == [left, right], "{} {}", left, right);
+            }
+        }
+    }
+
+    #[test]
     fn allowed_says_what_after_says(choices in choices(), text in text()) {
         let toy = Toy::new(&choices);
         let tokens: Vec<_> = (0..toy.vocab.real() as TokenId).collect();
@@ -84,6 +103,9 @@ fn a_token_that_is_gone_merges_no_more() {
     // "bc" would merge with "abc", but both become "abc" by the same merge, the left one first.
     let tokens = ["a", "b", "c", "bc", "ab", "abc", "bcabc"];
     stay(&tokens, &[(1, 2), (0, 1), (4, 2), (3, 5), (0, 3)], b"abcabc", [5, 5]);
+    // "ab" would merge with "c", but it is made after "c" has become part of "cd".
+    let tokens = ["a", "b", "c", "d", "ab", "cd", "abc"];
+    stay(&tokens, &[(4, 2), (2, 3), (0, 1)], b"abcd", [4, 5]);
 }
 
 #[test]

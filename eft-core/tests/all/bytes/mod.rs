@@ -32,6 +32,11 @@ impl Toy {
     /// Merges pairs of tokens, chosen by numbers: the same merges for the same numbers. A pair whose token exists already is
     /// merged as well, if it has no merge yet.
     pub(super) fn new(choices: &[(usize, usize)]) -> Self {
+        Self::with_tokens_up_to(4, choices)
+    }
+
+    /// The same with tokens of up to `longest` bytes.
+    pub(super) fn with_tokens_up_to(longest: usize, choices: &[(usize, usize)]) -> Self {
         let mut tokens: Vec<Vec<u8>> = vec![b"<s>".to_vec(), b"</s>".to_vec()];
         tokens.extend(LETTERS.iter().map(|letter| vec![*letter]));
         let mut merges = Vec::new();
@@ -39,7 +44,7 @@ impl Toy {
             let count = tokens.len() - SPECIAL as usize;
             let (left, right) = (SPECIAL as usize + left % count, SPECIAL as usize + right % count);
             let made = [&tokens[left][..], &tokens[right][..]].concat();
-            if made.len() > 4 || merges.contains(&(left as TokenId, right as TokenId)) {
+            if made.len() > longest || merges.contains(&(left as TokenId, right as TokenId)) {
                 continue;
             }
             merges.push((left as TokenId, right as TokenId));
