@@ -10,28 +10,23 @@ pub struct BpeTokens {
     bpe: Bpe,
     pieces: Pieces,
     /// For places in a text, which tokens can follow. There are few places but those within a character.
-    ways: Mutex<HashMap<u64, Arc<Ways>>>,
+    ways: Mutex<HashMap<u64, Arc<[Follows]>>>,
     /// The tokens that begin within a character.
     inner: Vec<TokenId>,
     /// Whether some tokens complete a character, for a last token and its place.
     completed: Mutex<HashMap<(TokenId, u64), bool>>,
 }
 
-/// Whether a token can follow at a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a token can follow at a place. Each way includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Follows {
     Never,
+    /// If it is the first token. Merges do not make it, so it is a whole piece.
+    IfFirst,
     /// If it does not merge with the last token.
     IfKept,
     /// Always: where it would merge with the last token, a piece can end between the two.
     Always,
-}
-
-/// Which tokens can follow at a place.
-struct Ways {
-    of_tokens: Vec<Follows>,
-    /// Whether each token can follow a last token that it does not merge with.
-    if_kept: Vec<bool>,
 }
 
 /// How many places are remembered.
@@ -59,7 +54,7 @@ impl BpeTokens {
     }
 
     /// Which tokens can follow at a place.
-    fn ways(&self, inside: u64) -> Arc<Ways> {
+    fn ways(&self, inside: u64) -> Arc<[Follows]> {
         if let Some(ways) = self.ways.lock().unwrap_or_else(PoisonError::into_inner).get(&inside) {
             return ways.clone();
         }
@@ -71,18 +66,13 @@ impl BpeTokens {
         let follows = |token| match self.bpe.makes(token) {
             // Within a character no piece ends.
             true if place.is_complete() && can_follow(token, Begins::Yes) => Follows::Always,
-            true if can_follow(token, Begins::Maybe) => Follows::IfKept,
+            true if can_follow(token, Begins::Maybe) => match self.bpe.is_merged(token) {
+                true => Follows::IfKept,
+                false => Follows::IfFirst,
+            },
             _ => Follows::Never,
         };
-        let tokens = 0..self.bpe.vocab().real() as TokenId;
-        let of_tokens: Vec<_> = tokens.clone().map(follows).collect();
-        let if_kept = tokens.zip(&of_tokens).map(|(token, follows)| match follows {
-            Follows::Never => false,
-            Follows::IfKept => self.bpe.is_merged(token),
-            Follows::Always => true,
-        });
-        let ways = Ways { if_kept: if_kept.collect(), of_tokens };
-        let ways = Arc::new(ways);
+        let ways: Arc<[_]> = (0..self.bpe.vocab().real() as TokenId).map(follows).collect();
         let mut known = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= PLACES {
             known.clear();
@@ -145,20 +135,19 @@ impl Canonical for BpeTokens {
 
     fn allowed(&self, state: State, vocab: usize) -> Vec<bool> {
         let ways = self.ways(state.inside);
-        let those = |follows: fn(&Follows) -> bool| ways.of_tokens.iter().map(follows).collect();
-        let mut allowed: Vec<bool> = match state.last {
-            None => those(|follows| *follows != Follows::Never),
-            Some(last) if !self.bpe.is_merged(last) => those(|follows| *follows == Follows::Always),
-            Some(last) => {
-                let mut allowed = ways.if_kept.clone();
-                self.bpe.each_not_kept(last, |tokens| {
-                    for token in tokens.iter().map(|token| *token as usize) {
-                        allowed[token] = ways.of_tokens[token] == Follows::Always;
-                    }
-                });
-                allowed
-            }
+        let least = match state.last {
+            None => Follows::IfFirst,
+            Some(last) if self.bpe.is_merged(last) => Follows::IfKept,
+            Some(_) => Follows::Always,
         };
+        let mut allowed: Vec<_> = ways.iter().map(|follows| *follows >= least).collect();
+        if let Some(last) = state.last {
+            self.bpe.each_not_kept(last, |tokens| {
+                for token in tokens.iter().map(|token| *token as usize) {
+                    allowed[token] = ways[token] == Follows::Always;
+                }
+            });
+        }
         allowed.resize(vocab, false);
         allowed
     }
@@ -167,8 +156,9 @@ impl Canonical for BpeTokens {
         let known = self.ways.lock().unwrap_or_else(PoisonError::into_inner).get(&state.inside).cloned();
         let follows = |token: &TokenId| match &known {
             None => self.after(state, *token).is_some(),
-            Some(ways) => match ways.of_tokens.get(*token as usize) {
+            Some(ways) => match ways.get(*token as usize) {
                 None | Some(Follows::Never) => false,
+                Some(Follows::IfFirst) => state.last.is_none(),
                 Some(Follows::IfKept) => self.keeps(state.last, *token),
                 Some(Follows::Always) => true,
             },
