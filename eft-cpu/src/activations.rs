@@ -84,8 +84,8 @@ impl Kernel for Quantise<'_> {
             }
             // Sums of integers, which are exact.
             let sums = [sums[0].reduce_sum(), sums[1].reduce_sum()];
-            // NaN and ∞ must not be lost by rounding. Either makes a sum NaN, since ∞ is multiplied with 0, and so the scale of the
-            // group, and every product with it.
+            // NaN and ∞ must not be lost by rounding. Either makes a sum NaN, since ∞ is multiplied with 0. So the scale of the group
+            // becomes NaN, and every product with it.
             to.scale = largest / 127.0 + 0.0 * (sums[0] + sums[1]);
             to.halves = [to.scale * sums[0], to.scale * sums[1]];
             to.sum = to.scale * (sums[0] + sums[1]);

@@ -63,7 +63,8 @@ impl Bpe {
         let bad = |reason: String| Error::BadVocab { vocab: vocab.name().into(), reason };
         let mut of_left = vec![Vec::new(); vocab.real()];
         for (rank, (left, right)) in (0..).zip(merges) {
-            let (Some(a), Some(b)) = (vocab.bytes(left), vocab.bytes(right)) else {
+            let bytes = |token: TokenId| vocab.bytes(token).filter(|_| (token as usize) < vocab.real());
+            let (Some(a), Some(b)) = (bytes(left), bytes(right)) else {
                 return Err(bad(format!(
                     "merge {rank} is of the tokens {left} and {right}, which it does not have"
                 )));

@@ -9,7 +9,7 @@ use crate::TokenId;
 pub struct BpeTokens {
     bpe: Bpe,
     pieces: Pieces,
-    /// For places in a text, which tokens can follow. There are few places but those within a character.
+    /// For places in a text, when each token can follow. There are few places but those within a character.
     ways: Mutex<HashMap<u64, Arc<[Follows]>>>,
     /// The tokens that begin within a character.
     inner: Vec<TokenId>,
@@ -17,7 +17,7 @@ pub struct BpeTokens {
     completed: Mutex<HashMap<(TokenId, u64), bool>>,
 }
 
-/// Whether a token can follow at a place. Each way includes those before it.
+/// When a token can follow at a place, in ascending order: from never to always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Follows {
     Never,
@@ -53,7 +53,7 @@ impl BpeTokens {
         rest.iter().try_fold(place, |place, byte| self.pieces.after(place, *byte, Begins::No))
     }
 
-    /// Which tokens can follow at a place.
+    /// When each token can follow at a place.
     fn ways(&self, inside: u64) -> Arc<[Follows]> {
         if let Some(ways) = self.ways.lock().unwrap_or_else(PoisonError::into_inner).get(&inside) {
             return ways.clone();
@@ -141,6 +141,7 @@ impl Canonical for BpeTokens {
             Some(_) => Follows::Always,
         };
         let mut allowed: Vec<_> = ways.iter().map(|follows| *follows >= least).collect();
+        // If merges do not make the last token, only those that always can follow are allowed so far, and stay so.
         if let Some(last) = state.last {
             self.bpe.each_not_kept(last, |tokens| {
                 for token in tokens.iter().map(|token| *token as usize) {

@@ -1,4 +1,4 @@
-/// Lists of the numbers from 0 on, one after another in memory.
+/// A list for each number from 0 on, one after another in memory.
 #[derive(Debug, Clone)]
 pub(super) struct Lists<T> {
     /// Where each list starts; one more entry for the end of the last one.

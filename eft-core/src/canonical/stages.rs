@@ -15,12 +15,13 @@ pub(super) struct Stage {
 pub(super) const NEVER: u32 = u32::MAX;
 
 /// The stages at the left end of all tokens, as a tree: those of most tokens begin with all stages of a shorter one. If a stage
-/// merges with a token on its left, so do all tokens that are in this stage for long enough, and these are neighbours.
+/// merges with a token on its left, so do all tokens that stay in this stage for long enough. In the order of the tree, these are
+/// neighbours, but for the token whose last stage it is.
 #[derive(Debug, Clone)]
 pub(super) struct LeftStages {
     /// A node is followed by those below it.
     nodes: Vec<Node>,
-    /// The nodes right below each node, in the order of [`Stage::after`].
+    /// The nodes directly below each node, in the order of [`Stage::after`].
     below: Lists<u32>,
     /// The nodes whose stage is each token.
     of_token: Lists<u32>,
@@ -36,7 +37,8 @@ struct Node {
     /// The node of the stage before, or [`NONE`].
     before: u32,
     stage: Stage,
-    /// When this stage is reached, all merges of lower ranks than this are over.
+    /// One more than the highest rank among the merges inside the token up to this stage; 0 of a first stage. Until then, a token on the
+    /// left has made all of its merges that have lower ranks and were possible.
     over: u32,
     /// The tokens whose last nodes are this one and those below it: a range of [`LeftStages::tokens`]. If a token's last node is this
     /// one, it is the first of them.
@@ -97,10 +99,11 @@ impl LeftStages {
         merges: impl Fn(TokenId) -> M,
         mut merged: impl FnMut(&[TokenId]),
     ) {
-        // The highest rank of a merge that is over when the left token reaches a stage.
+        // The highest rank among the merges inside the left token before it reaches the stage.
         let mut before_left = 0;
         for (at, stage) in left.iter().enumerate() {
             let until_left = left.get(at + 1).map_or(NEVER, |next| next.after);
+            // Which of equal ranks comes first is decided as in `Left::leave`.
             for (token, rank) in merges(stage.token).filter(|(_, rank)| *rank < until_left) {
                 for index in self.of_token.of(token) {
                     let node = &self.nodes[*index as usize];

@@ -1,5 +1,6 @@
 //! Which token sequences are canonical, compared with encoding.
 use eft_core::Error;
+use eft_core::canonical::Characters;
 use proptest::prelude::*;
 
 use super::*;
@@ -121,7 +122,27 @@ fn a_token_that_no_merge_makes_is_a_whole_piece_or_nothing() {
 }
 
 #[test]
+fn tokens_of_no_merge_and_tokens_found_before_merging_are_allowed_where_after_says_so() {
+    let tokens = ["a", "b", "ab", "bb", "ba", "aab", "bab"];
+    let vocab = Vocab::new("v", tokens).unwrap();
+    // Merges make all but "bb" and "bab", and "ba" is found in a text before it is merged.
+    let bpe = Bpe::new(&vocab, [(0, 1), (1, 0), (0, 2)]).unwrap().with_whole_pieces().without([4]);
+    for rules in [PieceRules::whole(), PieceRules::gpt2(Characters::default())] {
+        let canonical = BpeTokens::new(bpe.clone(), Pieces::new(rules));
+        let ids = 0..tokens.len() as TokenId;
+        let states = ids.clone().filter_map(|id| canonical.after(canonical.start(), id));
+        for state in states.chain([canonical.start()]) {
+            let after: Vec<_> = ids.clone().map(|id| canonical.after(state, id).is_some()).collect();
+            assert_eq!(canonical.allowed(state, tokens.len()), after, "{state:?}");
+        }
+    }
+}
+
+#[test]
 fn merges_that_do_not_fit_the_vocabulary_are_refused() {
+    // Tokens past the width of the vocabulary are not there.
+    let cut = Vocab::new("v", ["a", "bb", "b"]).unwrap().with_width(2).unwrap();
+    assert!(matches!(Bpe::new(&cut, [(2, 2)]), Err(Error::BadVocab { .. })));
     let vocab = Vocab::new("v", ["a", "b"]).unwrap();
     for merges in [[(0, 1)], [(0, 7)]] {
         let refused = Bpe::new(&vocab, merges);
