@@ -3,7 +3,7 @@
 use super::lists::Lists;
 use crate::TokenId;
 
-/// The token at one end of a token whose bytes are being merged.
+/// The token at one end of a token whose bytes are being merged. Stages are in the order of `after`, which [`LeftStages`] relies on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Stage {
     /// The highest rank among the merges inside the token that come before this stage and after the one before it.

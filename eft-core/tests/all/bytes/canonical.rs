@@ -43,7 +43,7 @@ proptest! {
     }
 
     #[test]
-    fn tokens_are_allowed_after_those_beside_which_encoding_leaves_them(
+    fn a_token_is_allowed_after_another_if_encoding_leaves_both(
         choices in proptest::collection::vec((0usize..1000, 0usize..1000), 0..80),
     ) {
         let toy = Toy::with_tokens_up_to(9, &choices);
@@ -122,11 +122,12 @@ fn a_token_that_no_merge_makes_is_a_whole_piece_or_nothing() {
 }
 
 #[test]
-fn tokens_of_no_merge_and_tokens_found_before_merging_are_allowed_where_after_says_so() {
-    let tokens = ["a", "b", "ab", "bb", "ba", "aab", "bab"];
+fn allowed_says_what_after_says_of_unmerged_tokens_and_between_pieces() {
+    let tokens = ["a", "b", "ab", "bb", "ba", "aab", "bab", " ", "a "];
     let vocab = Vocab::new("v", tokens).unwrap();
-    // Merges make all but "bb" and "bab", and "ba" is found in a text before it is merged.
-    let bpe = Bpe::new(&vocab, [(0, 1), (1, 0), (0, 2)]).unwrap().with_whole_pieces().without([4]);
+    // Merges make all but "bb" and "bab", and "ba" is found in a text before it is merged. By the rules of GPT-2, a piece ends between
+    // "a" and " ", so that they stay as they are.
+    let bpe = Bpe::new(&vocab, [(0, 1), (1, 0), (0, 2), (0, 7)]).unwrap().with_whole_pieces().without([4]);
     for rules in [PieceRules::whole(), PieceRules::gpt2(Characters::default())] {
         let canonical = BpeTokens::new(bpe.clone(), Pieces::new(rules));
         let ids = 0..tokens.len() as TokenId;
