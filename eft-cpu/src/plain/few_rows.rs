@@ -1,12 +1,15 @@
 //! Products with a few rows: each sum of an output and a row has a vector.
+use std::ops::Range;
+
 use fearless_simd::{Simd, SimdBase, SimdFloat, SimdFrom};
 
 use super::entry::Entry;
 use crate::level::Dot;
 use crate::totals::totals;
 
-/// The number of rows multiplied at once.
+/// The most rows multiplied at once, and on processors with many registers.
 const ROWS: usize = 4;
+const MANY_ROWS: usize = 6;
 /// The number of outputs multiplied at once: the first with three rows or more, the second with fewer rows or on
 /// processors with many registers.
 const OUTPUTS: usize = 2;
@@ -16,7 +19,8 @@ const MANY_OUTPUTS: usize = 4;
 const AHEAD: usize = 8192;
 
 /// Multiplies all rows with all weights. A few outputs at a time are multiplied with all rows, so that their weights stay in a cache
-/// meanwhile.
+/// meanwhile. If there are too many rows for the registers, these weights are read once for each block of rows. Each block then asks for a part of
+/// the outputs that follow: if the first one asked for all, no memory would be read during the others.
 #[inline(always)]
 pub(super) fn product<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize, const LANES: usize>(
     simd: S,
@@ -27,19 +31,23 @@ pub(super) fn product<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize, con
 ) {
     let rows = x.len() / columns;
     let outputs = weights.len() / columns;
+    let blocks = rows.div_ceil(if D::MANY_REGISTERS { MANY_ROWS } else { ROWS });
+    let share = |of: usize, block: usize| of * block / blocks..of * (block + 1) / blocks;
+    let ahead = if blocks == 1 { AHEAD } else { MANY_OUTPUTS * columns * SIZE };
     for first in (0..outputs).step_by(MANY_OUTPUTS) {
         let end = outputs.min(first + MANY_OUTPUTS);
-        for row in (0..rows).step_by(ROWS) {
+        for block in 0..blocks {
+            let (rows, asking) = (share(rows, block), share(columns / LANES, block));
             let mut output = first;
             while output < end {
-                let at = Tile { weights, x, columns, row, output };
-                output += of_tile::<S, D, E, SIZE, LANES>(simd, at, rows - row, end - output, out);
+                let at = Tile { weights, x, columns, row: rows.start, output, asking: asking.clone(), ahead };
+                output += of_tile::<S, D, E, SIZE, LANES>(simd, at, rows.len(), end - output, out);
             }
         }
     }
 }
 
-/// Multiplies up to [`ROWS`] rows with as many outputs at once as fit the registers. Returns their number.
+/// Multiplies a block of rows with as many outputs at once as fit the registers. Returns their number.
 #[inline(always)]
 fn of_tile<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize, const LANES: usize>(
     simd: S,
@@ -56,13 +64,17 @@ fn of_tile<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize, const LANES: u
         (3, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
             sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 3>(simd, at, out)
         }
-        (_, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
-            sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, ROWS>(simd, at, out)
+        (4, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
+            sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 4>(simd, at, out)
         }
+        (5, MANY_OUTPUTS..) => sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 5>(simd, at, out),
+        (6, MANY_OUTPUTS..) => sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 6>(simd, at, out),
         (3, OUTPUTS..) => sums::<S, D, E, SIZE, LANES, OUTPUTS, 3>(simd, at, out),
         (3, _) => sums::<S, D, E, SIZE, LANES, 1, 3>(simd, at, out),
-        (_, OUTPUTS..) => sums::<S, D, E, SIZE, LANES, OUTPUTS, ROWS>(simd, at, out),
-        (_, _) => sums::<S, D, E, SIZE, LANES, 1, ROWS>(simd, at, out),
+        (4, OUTPUTS..) => sums::<S, D, E, SIZE, LANES, OUTPUTS, 4>(simd, at, out),
+        (4, _) => sums::<S, D, E, SIZE, LANES, 1, 4>(simd, at, out),
+        (5, _) => sums::<S, D, E, SIZE, LANES, 1, 5>(simd, at, out),
+        (_, _) => sums::<S, D, E, SIZE, LANES, 1, 6>(simd, at, out),
     }
 }
 
@@ -75,6 +87,9 @@ struct Tile<'a, const SIZE: usize> {
     row: usize,
     /// The first output.
     output: usize,
+    /// The vectors of each output at which memory is asked for, and how many bytes ahead of them.
+    asking: Range<usize>,
+    ahead: usize,
 }
 
 /// Computes the products of `N` outputs with `M` rows. Returns `N`.
@@ -114,8 +129,8 @@ fn sums<
             for i in 0..whole {
                 let mut part = [zero; N];
                 for n in 0..N {
-                    if at.row == 0 {
-                        D::prefetch_far(weights[n][i].as_ptr().cast::<u8>().wrapping_add(AHEAD));
+                    if at.asking.contains(&i) {
+                        D::prefetch_far(weights[n][i].as_ptr().cast::<u8>().wrapping_add(at.ahead));
                     }
                     part[n] = E::widen::<S, D, LANES>(simd, &weights[n][i]);
                 }
