@@ -13,7 +13,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use eft::models::{Nn, Weights};
+use eft::models::{Checkpoint, Nn, Weights};
 use eft::{Decoding, Prompt, PromptTransform, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +47,15 @@ const FILES: [&str; 2] =
 
 #[cfg(feature = "candle")]
 pub(crate) fn by_candle() {
-    use eft::candle::{Candle, CandleNn, Gguf};
+    use eft::candle::{Candle, CandleNn, Gguf, WeightType};
     if let Some(files) = files(FILES) {
-        run(files, &CandleNn::new(Candle::cpu()), |file| Box::new(Gguf::open(file).unwrap()));
+        let nn = CandleNn::new(Candle::cpu());
+        let draft = env("EFT_DRAFT", "stored").parse().unwrap();
+        let draft = (draft != WeightType::Stored).then(|| nn.clone().weight_type(draft));
+        run(files, &nn, draft, |path| match path.is_dir() {
+            true => Box::new(Checkpoint::open(path).unwrap()),
+            false => Box::new(Gguf::open(path).unwrap()),
+        });
     }
 }
 
@@ -81,7 +87,6 @@ fn range(prompts: usize) -> std::ops::Range<usize> {
 
 #[cfg(feature = "tch")]
 pub(crate) fn by_libtorch() {
-    use eft::models::Checkpoint;
     use eft::tch::{Kind, Torch, TorchNn};
     let kind = match &env("EFT_KIND", "bfloat16")[..] {
         "float32" => Kind::Float,
@@ -91,7 +96,7 @@ pub(crate) fn by_libtorch() {
     };
     if let Some(folders) = files(["qwen2.5-coder-1.5b-instruct", "qwen2.5-coder-0.5b-instruct"]) {
         let nn = TorchNn::new(Torch::cpu()).kind(kind);
-        run(folders, &nn, |folder| Box::new(Checkpoint::open(folder).unwrap()));
+        run(folders, &nn, None, |folder| Box::new(Checkpoint::open(folder).unwrap()));
     }
 }
 
@@ -114,12 +119,14 @@ fn files([large, small]: [&str; 2]) -> Option<[PathBuf; 2]> {
     Some(files)
 }
 
-fn run<N: Nn>(files: [PathBuf; 2], nn: &N, open: impl Fn(&Path) -> Box<dyn Weights>) {
+fn run<N: Nn>(files: [PathBuf; 2], nn: &N, draft: Option<N>, open: impl Fn(&Path) -> Box<dyn Weights>) {
     let clock = Clock::default();
+    let quick = draft.map(|nn| model(&nn, &files[1], &*open(&files[1]), &clock));
     let [large, small] = files.map(|file| model(nn, &file, &*open(&file), &clock));
     let tuned = small.under(PromptTransform::system(TUNING)).named("tuned");
     let upscaled = &large + (&tuned - &small);
     let decoding = Decoding::from(Sampling::greedy()).stop_ids([]).max_tokens(TOKENS);
+    let draft = quick.map_or(tuned.clone(), |q| q.under(PromptTransform::system(TUNING)).named("quick"));
 
     let prompts: Vec<_> = PROMPTS.lines().collect();
     let range = range(prompts.len());
@@ -132,7 +139,7 @@ fn run<N: Nn>(files: [PathBuf; 2], nn: &N, open: impl Fn(&Path) -> Box<dyn Weigh
         }
         results.push(found);
     };
-    let contest = Contest::new(&upscaled, &tuned, &decoding, &clock);
+    let contest = Contest::new(&upscaled, &draft, &decoding, &clock);
     for index in range {
         let prompt = Prompt::chat(prompts[index]);
         let mut sums = Sums::default();
@@ -145,7 +152,7 @@ fn run<N: Nn>(files: [PathBuf; 2], nn: &N, open: impl Fn(&Path) -> Box<dyn Weigh
         }
         if index % 5 == 0 {
             let text = (&prompt, &outcome.text[..]);
-            found(Found::Costs(Costs::measure(&upscaled, &tuned, text, &clock, 1)));
+            found(Found::Costs(Costs::measure(&upscaled, &draft, text, &clock, 1)));
         }
     }
     if let Some(file) = std::env::var_os("EFT_RESULTS") {

@@ -45,4 +45,4 @@ pub use candle_core::{DType, Device};
 pub use eft_cpu::ops::CacheType;
 pub use gguf::{Gguf, load_gguf};
 pub use load::load;
-pub use nn::CandleNn;
+pub use nn::{CandleNn, WeightType};

@@ -166,9 +166,12 @@ impl RawTensor<'_> {
         Self { shape, bytes: bytes.into(), ..self.clone() }
     }
 
-    /// The transpose of a matrix. The entries must not be quantised blocks.
+    /// Returns the transpose of a matrix. The entries must not be quantised blocks.
+    ///
+    /// # Panics
+    /// Panics if the tensor is not a matrix.
     #[must_use]
-    pub(crate) fn transposed(&self) -> Self {
+    pub fn transposed(&self) -> Self {
         let (size, [rows, columns]) = (self.dtype.bytes(1), [self.shape[0], self.shape[1]]);
         let entry = |at: usize| &self.bytes[at * size..(at + 1) * size];
         let of_column = |column| (0..rows).flat_map(move |row| entry(row * columns + column));

@@ -14,21 +14,23 @@ mod attention;
 mod cache;
 mod host;
 mod linear;
+mod loading;
 pub(crate) mod quantised;
+mod weight_type;
 
 pub use cache::LayerCache;
 pub use linear::Linear;
+pub use weight_type::WeightType;
 
 use std::ops::Range;
 
-use candle_core::quantized::QMatMul;
 use candle_core::{DType, Tensor};
 use candle_nn::ops;
 use candle_nn::rotary_emb;
 use eft_core::{Result, TokenId};
 use eft_cpu::{Matrix, ops::CacheType};
 use eft_models::spec::{Activation, AttentionSpec};
-use eft_models::{AttentionInput, Dtype, Nn, RawTensor, Span};
+use eft_models::{AttentionInput, Nn, RawTensor, Span};
 
 use crate::{Candle, to_error};
 
@@ -52,12 +54,13 @@ pub struct CandleNn {
     backend: Candle,
     dtype: DType,
     cache_type: CacheType,
+    weight_type: WeightType,
 }
 
 impl CandleNn {
     /// Computes in f32, the only type that is fast on a CPU: candle converts other types at each product.
     pub fn new(backend: Candle) -> Self {
-        Self { backend, dtype: DType::F32, cache_type: CacheType::F32 }
+        Self { backend, dtype: DType::F32, cache_type: CacheType::F32, weight_type: WeightType::Stored }
     }
 
     /// Computes in another type, such as f16 or bf16 on a GPU.
@@ -83,6 +86,40 @@ impl CandleNn {
         Self { cache_type, ..self }
     }
 
+    /// Quantises weights while models are loaded, whatever the type that their files store: for files of 16 or 32 bits, a token then
+    /// takes less time and memory. With the default, [`WeightType::Stored`], they stay as they are.
+    ///
+    /// Embeddings are quantised too. Other matrices stay as they are if they have at most 128 outputs, if their rows are no multiples of
+    /// 32 weights, or if they are at least as small already; so do LoRA adapters, norms and biases.
+    ///
+    /// In [speculative decoding](eft_core::speculate), a copy of the tuned model with fewer bits drafts faster than the term itself, and
+    /// the texts stay those of the combination:
+    ///
+    /// ```
+    /// use eft_backend_candle::{Candle, CandleNn, WeightType};
+    /// use eft_core::{Sampling, Source, Vocab};
+    /// use eft_models::{Checkpoint, DecoderEngine};
+    /// use std::sync::Arc;
+    ///
+    /// let vocab = Arc::new(Vocab::anonymous("of the zoo", 1000)?);
+    /// let nn = CandleNn::new(Candle::cpu());
+    /// let load = |nn: &CandleNn, name: &str| -> Result<_, eft_models::Error> {
+    ///     let checkpoint = Checkpoint::open(format!("{}/../zoo/{name}", env!("CARGO_MANIFEST_DIR")))?;
+    ///     Ok(Source::new(DecoderEngine::load(nn.clone(), &checkpoint, Some(vocab.clone()))?))
+    /// };
+    /// let (large, tuned, small) = (load(&nn, "base-large")?, load(&nn, "tuned-small")?, load(&nn, "base-small")?);
+    /// let draft = load(&nn.clone().weight_type(WeightType::Q4_0), "tuned-small")?;
+    ///
+    /// let upscaled = &large + (&tuned - &small);
+    /// let text = upscaled.speculate().draft(&draft).generate([300, 17, 512], Sampling::greedy())?.take(8);
+    /// assert_eq!(text.count(), 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn weight_type(self, weight_type: WeightType) -> Self {
+        Self { weight_type, ..self }
+    }
+
     /// Refuses a type of the KV cache that only the operations of `eft_cpu` have.
     fn check_cache_type(&self) -> candle_core::Result<()> {
         if self.cache_type == CacheType::Q8_0 && !self.uses_host() {
@@ -100,20 +137,6 @@ impl CandleNn {
     /// Whether the operations of `eft_cpu` do the work.
     fn uses_host(&self) -> bool {
         self.backend.uses_host() && self.dtype == DType::F32 && eft_cpu::is_supported()
-    }
-
-    fn raw(&self, raw: &RawTensor<'_>) -> candle_core::Result<Tensor> {
-        let dtype = match raw.dtype {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            Dtype::Quantised(_) => {
-                let numbers = quantised::numbers(raw)?;
-                let device = self.backend.device();
-                return Tensor::from_vec(numbers, &raw.shape[..], device)?.to_dtype(self.dtype);
-            }
-        };
-        Tensor::from_raw_buffer(&raw.bytes, dtype, &raw.shape, self.backend.device())?.to_dtype(self.dtype)
     }
 }
 
@@ -175,28 +198,7 @@ impl Nn for CandleNn {
         transposed: bool,
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Linear> {
-        let load = || {
-            let bias = bias.map(|b| self.raw(b)).transpose()?;
-            let on_device = match weight.dtype {
-                Dtype::Quantised(kind) if !transposed && !self.backend.uses_host() => {
-                    quantised::candle_type(kind)
-                }
-                _ => None,
-            };
-            match (Matrix::new(weight), on_device) {
-                (Some(stored), _) if self.uses_host() && !transposed => Ok(Linear::stored(stored, bias)),
-                (Some(stored), Some(kind)) => {
-                    let weight = quantised::tensor(weight, kind, self.backend.device())?;
-                    Ok(Linear::quantised(QMatMul::from_qtensor(weight)?, stored, bias))
-                }
-                _ => {
-                    let weight = self.raw(weight)?;
-                    let weight = if transposed { weight.t()?.contiguous()? } else { weight };
-                    Ok(Linear::new(weight, bias))
-                }
-            }
-        };
-        load().map_err(to_error)
+        self.linear_in_type(weight, transposed, bias).map_err(to_error)
     }
 
     fn load_paired(
@@ -205,6 +207,8 @@ impl Nn for CandleNn {
         head: usize,
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Linear> {
+        let quantised = self.weight_type.quantised(weight).map_err(to_error)?;
+        let weight = quantised.as_ref().unwrap_or(weight);
         let unpaired = Matrix::new(weight).filter(|_| self.uses_host()).and_then(|m| m.unpaired(head));
         match unpaired {
             Some(weight) => {

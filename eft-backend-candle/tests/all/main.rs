@@ -7,3 +7,4 @@ mod gguf;
 mod goldens;
 mod operations;
 mod threads;
+mod weight_types;
