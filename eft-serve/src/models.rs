@@ -271,7 +271,9 @@ fn on_backend(
     }
     match model.backend {
         None | Some(ModelBackend::Candle) => {
-            let nn = CandleNn::new(Candle::cpu()).cache_type(model.cache_type.unwrap_or_default());
+            let nn = CandleNn::new(Candle::cpu())
+                .cache_type(model.cache_type.unwrap_or_default())
+                .weight_type(model.weight_type.unwrap_or_default());
             let Model { source, renderer, .. } = loader.load_on(nn)?;
             Ok((source, renderer))
         }

@@ -4,7 +4,7 @@
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use eft::backend::DeviceName;
-use eft::candle::CacheType;
+use eft::candle::{CacheType, WeightType};
 use eft::{Decoding, Sampling};
 
 /// The models, and how they are combined.
@@ -73,6 +73,13 @@ pub(crate) struct ModelFlags {
     /// with f32. With a smaller one, decoding after a long context takes less memory and often less time, and rounds
     #[arg(long, value_name = "TYPE", default_value_t)]
     pub(crate) cache_type: CacheType,
+    /// The type that candle quantises weights to while it loads the models: `stored` (that is, as in the files), `q8_0`, `q5_0` or
+    /// `q4_0`. With fewer bits than the files have, models take less memory and time, and score a little differently
+    #[arg(long, value_name = "TYPE", default_value_t)]
+    pub(crate) weight_type: WeightType,
+    /// The same for a copy of the tuned model that drafts.
+    #[arg(skip)]
+    pub(crate) draft_weight_type: Option<WeightType>,
     /// Print the settings of generation that the models' files recommend
     #[arg(short, long)]
     pub(crate) verbose: bool,

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use eft::candle::{CacheType, Candle, CandleNn, DType};
+use eft::candle::{CacheType, Candle, CandleNn, DType, WeightType};
 use eft::load::{GenerationDefaults, Loader, Model};
 use eft::models::Nn;
 use eft::text::{ChatTemplate, PlainTemplate, TextRenderer, Tokenizer};
@@ -70,6 +70,8 @@ pub(crate) struct Models<B: eft::Backend> {
     /// The tuned model before it was tuned.
     pub(crate) untuned: Source<B>,
     pub(crate) combined: Source<B>,
+    /// A copy of the tuned model that drafts, if the flags ask for one.
+    pub(crate) draft: Option<Source<B>>,
     /// The model that the combination emulates, if there is one to compare with.
     pub(crate) reference: Option<Source<B>>,
     /// The settings of generation that the tuned model's files recommend.
@@ -98,6 +100,11 @@ pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
             "`--cache-type` needs candle: other backends keep keys and values in the type that they compute in"
         );
     }
+    if flags.backend != Backend::Candle
+        && (flags.weight_type != WeightType::Stored || flags.draft_weight_type.is_some())
+    {
+        bail!("only candle quantises weights while it loads models: `--backend` must be `candle`");
+    }
     match flags.backend {
         Backend::Candle => {
             let dtype = match flags.dtype {
@@ -106,12 +113,14 @@ pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
                 Dtype::Bf16 => DType::BF16,
             };
             let nn = CandleNn::new(Candle::try_from(flags.device)?).dtype(dtype).cache_type(flags.cache_type);
-            run.run(Models::load(flags, &Tensors(nn))?)
+            let nn = nn.weight_type(flags.weight_type);
+            let draft = flags.draft_weight_type.map(|kind| Tensors(nn.clone().weight_type(kind)));
+            run.run(Models::load(flags, &Tensors(nn), draft.as_ref())?)
         }
         #[cfg(feature = "ort")]
-        Backend::Ort => run.run(Models::load(flags, &onnx_runtime(flags)?)?),
+        Backend::Ort => run.run(Models::load(flags, &onnx_runtime(flags)?, None)?),
         #[cfg(feature = "tch")]
-        Backend::Tch => run.run(Models::load(flags, &Tensors(libtorch(flags)?))?),
+        Backend::Tch => run.run(Models::load(flags, &Tensors(libtorch(flags)?), None)?),
         #[cfg(not(feature = "ort"))]
         Backend::Ort => bail!("`--backend ort` needs a program that is compiled with `--features ort`"),
         #[cfg(not(feature = "tch"))]
@@ -144,8 +153,8 @@ fn onnx_runtime(flags: &ModelFlags) -> Result<eft::ort::Ort> {
 }
 
 impl<B: eft::Backend> Models<B> {
-    /// Loads the models that the flags name, by default those of the zoo.
-    fn load(flags: &ModelFlags, by: &impl Load<Backend = B>) -> Result<Self> {
+    /// Loads the models that the flags name, by default those of the zoo, and with `draft` another copy of the tuned one.
+    fn load<L: Load<Backend = B>>(flags: &ModelFlags, by: &L, draft: Option<&L>) -> Result<Self> {
         let zoo = |name: &str| format!("{}/zoo/{name}", env!("CARGO_MANIFEST_DIR"));
         let named = |flag: &Option<String>, in_zoo: &str| flag.clone().unwrap_or_else(|| zoo(in_zoo));
         let down = flags.mode == Mode::Down;
@@ -154,17 +163,7 @@ impl<B: eft::Backend> Models<B> {
         let (large, small) = (named(&flags.large, flags.zoo_large), named(&flags.small, "base-small"));
         let tuned = named(&flags.tuned, of_zoo);
 
-        let mut loaded = Loaded {
-            by,
-            verbose: flags.verbose,
-            tokenizer: small.clone(),
-            sources: HashMap::new(),
-            found: None,
-            defaults: HashMap::new(),
-            samplers: HashMap::new(),
-            bytes: None,
-            vocab: None,
-        };
+        let mut loaded = Loaded::new(by, flags.verbose, &small);
         let untuned = if down { &large } else { &small };
         let others = flags.others.iter().map(|(_, model)| model);
         let is_adapter = |model: &&String| Path::new(model).join("adapter_config.json").exists();
@@ -184,13 +183,25 @@ impl<B: eft::Backend> Models<B> {
                 "`--prune` and `--covering` have no part here: the models have one tokenizer, and no `--bytes` was given"
             );
         }
+        let mut draft = match draft {
+            Some(by) => {
+                let mut copies = Loaded::new(by, false, &small);
+                copies.with_adapters(untuned, std::iter::once(&tuned).filter(is_adapter))?;
+                let _ = copies.model(&tuned)?;
+                loaded.vocab.iter().try_for_each(|vocab| copies.over_vocab(vocab))?;
+                loaded.bytes.iter().try_for_each(|settings| copies.over_bytes(*settings))?;
+                Some(copies.model(&tuned)?)
+            }
+            None => None,
+        };
         let mut tuned = loaded.model(&tuned)?;
         let recommended = loaded.defaults.get(&tuned_name).cloned();
         let sampler = loaded.samplers.remove(if down { &small } else { &large });
         let (large, small) = (loaded.model(&large)?, loaded.model(&small)?);
         if let Some(system) = &flags.tuned_system {
             // Without a name of its own, so that the text stands in what a combination prints.
-            tuned = tuned.under(PromptTransform::system(system));
+            let transform = || PromptTransform::system(system);
+            (tuned, draft) = (tuned.under(transform()), draft.map(|draft| draft.under(transform())));
         }
         let reference = match (&flags.reference, &flags.large) {
             (None, Some(_)) => None,
@@ -221,6 +232,7 @@ impl<B: eft::Backend> Models<B> {
             tuned,
             untuned,
             combined,
+            draft,
             reference,
             recommended,
             tokenizer: loaded.found,
@@ -249,7 +261,21 @@ struct Loaded<'a, L: Load> {
     vocab: Option<Arc<Vocab>>,
 }
 
-impl<L: Load> Loaded<'_, L> {
+impl<'a, L: Load> Loaded<'a, L> {
+    fn new(by: &'a L, verbose: bool, tokenizer: &str) -> Self {
+        Self {
+            by,
+            verbose,
+            tokenizer: tokenizer.into(),
+            sources: HashMap::new(),
+            found: None,
+            defaults: HashMap::new(),
+            samplers: HashMap::new(),
+            bytes: None,
+            vocab: None,
+        }
+    }
+
     fn model(&mut self, name: &str) -> Result<Source<L::Backend>> {
         if let Some(source) = self.sources.get(name) {
             return Ok(source.clone());

@@ -69,6 +69,40 @@ fn values_without_a_meaning_are_refused() {
 }
 
 #[test]
+fn types_of_weights_are_checked() {
+    refused(
+        "upscale",
+        &["--weight-type", "q3_k", "Who?"],
+        &["--weight-type", "`q3_k`", "q8_0, q5_0 or q4_0"],
+    );
+    refused("speculative", &["--draft-weight-type", "bf16"], &["--draft-weight-type", "`bf16`"]);
+    for flag in ["--weight-type", "--draft-weight-type"] {
+        refused("speculative", &["--backend", "ort", flag, "q4_0"], &["only candle"]);
+    }
+}
+
+#[test]
+fn a_copy_in_another_type_drafts_the_same_text() {
+    let zoo = |name: &str| zoo(name).display().to_string();
+    let adapter = [
+        "--large",
+        &zoo("base-large"),
+        "--small",
+        &zoo("base-small"),
+        "--tuned",
+        &zoo("adapters/tuned-small"),
+    ];
+    for models in [&[][..], &["--bytes"], &["--map-tokens"], &adapter] {
+        let flags = ["--draft-weight-type", "q4_0", "--max-tokens", "8", "Who is Nora Abbot?"];
+        let output = run("speculative", &[models, &flags].concat());
+        let lines = String::from_utf8(output.stdout).expect("UTF-8");
+        let copy = lines.lines().find(|line| line.starts_with("by its copy in q4_0"));
+        let same = copy.is_some_and(|line| line.ends_with("1 of 1 texts identical"));
+        assert!(same, "{models:?}: {lines}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn a_missing_tokenizer_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for file in ["config.json", "model.safetensors"] {

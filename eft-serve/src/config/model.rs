@@ -1,7 +1,8 @@
 //! [`ModelConfig`]: a model as a configuration file names it.
 use std::fmt;
+use std::str::FromStr;
 
-use eft::candle::CacheType;
+use eft::candle::{CacheType, WeightType};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -20,6 +21,8 @@ pub struct ModelConfig {
     pub backend: Option<ModelBackend>,
     /// The type in which candle keeps keys and values; f32 if it is not given. An adapter has that of its base.
     pub cache_type: Option<CacheType>,
+    /// The type that candle quantises the weights to; as the files store them if it is not given. An adapter has that of its base.
+    pub weight_type: Option<WeightType>,
 }
 
 /// A library that runs models.
@@ -40,11 +43,15 @@ struct ModelTable {
     base: Option<String>,
     tokenizer: Option<String>,
     backend: Option<ModelBackend>,
-    #[serde(default, deserialize_with = "cache_type")]
+    #[serde(default, deserialize_with = "by_name")]
     cache_type: Option<CacheType>,
+    #[serde(default, deserialize_with = "by_name")]
+    weight_type: Option<WeightType>,
 }
 
-fn cache_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CacheType>, D::Error> {
+fn by_name<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
 }
 
@@ -63,9 +70,9 @@ impl<'de> Visitor<'de> for ModelVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<ModelConfig, A::Error> {
-        let ModelTable { path, base, tokenizer, backend, cache_type } =
+        let ModelTable { path, base, tokenizer, backend, cache_type, weight_type } =
             ModelTable::deserialize(MapAccessDeserializer::new(table))?;
-        Ok(ModelConfig { path, base, tokenizer, backend, cache_type })
+        Ok(ModelConfig { path, base, tokenizer, backend, cache_type, weight_type })
     }
 }
 
@@ -78,7 +85,14 @@ impl<'de> Deserialize<'de> for ModelConfig {
 impl ModelConfig {
     /// A model of its own.
     pub fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), base: None, tokenizer: None, backend: None, cache_type: None }
+        Self {
+            path: path.into(),
+            base: None,
+            tokenizer: None,
+            backend: None,
+            cache_type: None,
+            weight_type: None,
+        }
     }
 
     /// Whether the model is on a server, and the path its url.
@@ -107,6 +121,17 @@ impl ModelConfig {
                 if *kind != CacheType::F32 =>
             {
                 Err(("cache_type", "libtorch keeps keys and values in the type that it computes in"))
+            }
+            Self { base: Some(_), weight_type: Some(_), .. } => {
+                Err(("weight_type", "an adapter has the weights of its base"))
+            }
+            Self { weight_type: Some(_), .. } if self.is_remote() => {
+                Err(("weight_type", "the model runs on another server"))
+            }
+            Self { weight_type: Some(kind), backend: Some(ModelBackend::Tch), .. }
+                if *kind != WeightType::Stored =>
+            {
+                Err(("weight_type", "only candle quantises weights while it loads a model"))
             }
             Self { tokenizer: Some(_), .. } if !self.is_remote() => Err((
                 "tokenizer",

@@ -46,6 +46,13 @@ fn errors_name_line_and_key() {
             "models.b.cache_type",
             "its base",
         ),
+        ("[models]\na = { path = \"x\", weight_type = \"q3_k\" }", 2, "models.a.weight_type", "`q3_k`"),
+        (
+            "[models]\na = \"x\"\nb = { path = \"y\", base = \"a\", weight_type = \"q8_0\" }",
+            3,
+            "models.b.weight_type",
+            "its base",
+        ),
         ("[limits]\nrows = 0", 2, "limits.rows", "at least 1"),
         ("[limits]\nseconds = 0.0", 2, "limits.seconds", "more than 0"),
         ("[defaults]\nchat_tokens = 0", 2, "defaults.chat_tokens", "at least 1"),
