@@ -9,6 +9,7 @@
 //! - `EFT_PROMPTS=10..20`: the range of prompts;
 //! - `EFT_RESULTS`: a file to which results are appended, and whose results of all runs are summarised; use one for
 //!   each library;
+//! - `EFT_DRAFT=q4_0`: with candle, a copy of the small model drafts, whose weights are quantised to this type;
 //! - `EFT_BLOCKS=2,4,8`: adds runs with these fixed draft lengths.
 use std::io::Write;
 use std::path::{Path, PathBuf};

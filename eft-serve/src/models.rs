@@ -183,6 +183,11 @@ impl Models {
         self.parse(formula, &others.map(|(name, value)| (name.clone(), *value)).collect()).is_err()
     }
 
+    /// Returns the model of this name.
+    pub(crate) fn model(&self, name: &str) -> Option<&Source> {
+        self.sources.get(name)
+    }
+
     /// Returns the models that a combination names.
     pub(crate) fn named_by(&self, combination: &Source) -> impl Iterator<Item = &Source> {
         let named: BTreeSet<_> = combination.distinct_models().iter().map(Source::name).collect();

@@ -69,9 +69,10 @@ impl App {
         let &Limits { rows, queue, prefill, cached_tokens, .. } = &config.limits;
         let drafted_rows = config.speculation.rows;
         let limits = crate::schedule::Limits { rows, queue, prefill, cached_tokens, drafted_rows };
+        let draft = config.speculation.draft.as_ref().and_then(|name| models.model(name)).cloned();
         Ok(Self {
+            scheduler: Scheduler::start(limits, draft, metrics.clone())?,
             models,
-            scheduler: Scheduler::start(limits, metrics.clone())?,
             metrics,
             defaults: config.defaults.clone(),
             limits: config.limits.clone(),

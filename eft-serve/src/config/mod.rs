@@ -192,14 +192,16 @@ impl Default for Limits {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Speculation {
-    /// One of a combination's models drafts while at most this many texts of the combination are generated at once; 2 by
-    /// default. 0 switches it off.
+    /// A model drafts while at most this many texts of a combination are generated at once; 2 by default. 0 switches it off.
     pub rows: usize,
+    /// The name of the model that drafts, such as a copy of the tuned model with a smaller `weight_type`. By default, and for
+    /// combinations that it does not fit, it is one of the combination's models.
+    pub draft: Option<String>,
 }
 
 impl Default for Speculation {
     fn default() -> Self {
-        Self { rows: 2 }
+        Self { rows: 2, draft: None }
     }
 }
 
@@ -286,6 +288,10 @@ impl Config {
                     return fault(key, "the formula has no number of this name".into());
                 }
             }
+        }
+        if let Some(draft) = self.speculation.draft.as_ref().filter(|draft| !self.models.contains_key(*draft))
+        {
+            return fault("speculation.draft".into(), format!("there is no model `{draft}`"));
         }
         let positive = [
             ("limits.rows", self.limits.rows),

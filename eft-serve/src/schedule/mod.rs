@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 pub use job::{Attribution, End, EndReason, Failure, Generate, Job, Score, Scored, Task, Update};
 
 use crate::metrics::Metrics;
+use crate::models::Source;
 use queue::Queue;
 use worker::Worker;
 
@@ -39,7 +40,7 @@ pub struct Limits {
     pub prefill: usize,
     /// How many tokens the caches of texts that have ended may hold, for each model of a batch.
     pub cached_tokens: usize,
-    /// The most texts of a combination for which one of its models drafts; 0 for none.
+    /// The most texts of a combination for which a model drafts; 0 for none.
     pub drafted_rows: usize,
 }
 
@@ -69,6 +70,8 @@ struct Shared {
     state: Mutex<State>,
     wake: Condvar,
     limits: Limits,
+    /// The model that drafts, if it is not one of the combination's.
+    draft: Option<Source>,
     metrics: Arc<Metrics>,
 }
 
@@ -99,13 +102,15 @@ impl Drop for CloseOnDrop {
 }
 
 impl Scheduler {
-    /// Starts the thread.
+    /// Starts the thread. The draft writes ahead for all combinations that it fits; for others, and without one, one of a
+    /// combination's models does.
     ///
     /// # Errors
     /// Any error of the operating system.
-    pub fn start(limits: Limits, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    pub fn start(limits: Limits, draft: Option<Source>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let state = State { queue: Queue::new(limits.queue), stop_at: None };
-        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), limits, metrics });
+        let shared =
+            Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), limits, draft, metrics });
         let worker = Worker::new(shared.clone());
         let decode = {
             let shared = shared.clone();

@@ -138,20 +138,32 @@ impl Begun {
     }
 }
 
-/// Opens a batch. One of the combination's models drafts while it has at most `drafted_rows` rows. Draft and target draw with the
-/// same random numbers, so that texts are those of plain decoding.
+/// What writes ahead while a batch has few rows.
+#[derive(Clone, Copy)]
+struct Drafts<'a> {
+    /// The most rows; 0 if nothing does.
+    rows: usize,
+    /// The model, if it is not one of the combination's.
+    model: Option<&'a Source>,
+}
+
+/// Opens a batch. Draft and target draw with the same random numbers, so that texts are those of plain decoding.
 fn open(
     source: &Source,
     requests: &[Request],
     decoding: &Decoding,
-    drafted_rows: usize,
+    drafts: Drafts<'_>,
 ) -> Result<Batch<Candle>> {
-    if drafted_rows > 0 {
-        let speculative = source.speculate().same_text().most_rows(drafted_rows);
-        match speculative.generate_batch(requests.to_vec(), decoding) {
-            // No model of the combination can draft: it has only one, or others have tokens that it lacks.
-            Err(Error::Unsupported { .. } | Error::VocabMismatch { .. }) => {}
-            opened => return opened,
+    if drafts.rows > 0 {
+        let speculative = || source.speculate().same_text().most_rows(drafts.rows);
+        let by_model = drafts.model.map(|model| speculative().draft(model));
+        for speculative in by_model.into_iter().chain([speculative()]) {
+            match speculative.generate_batch(requests.to_vec(), decoding) {
+                // The model has other tokens. Or no model of the combination can draft: it has only one, or others have tokens
+                // that it lacks.
+                Err(Error::Unsupported { .. } | Error::VocabMismatch { .. }) => {}
+                opened => return opened,
+            }
         }
     }
     source.generate_batch(requests.to_vec(), decoding)
@@ -163,11 +175,11 @@ fn open_empty(
     source: &Source,
     requests: &[Request],
     decoding: &Decoding,
-    drafted_rows: usize,
+    drafts: Drafts<'_>,
 ) -> Result<(Batch<Candle>, usize, PromptReads)> {
     // Its text ends at once, and every vocabulary has the token.
     let nothing = [Request::new([0]).max_tokens(0)];
-    let mut batch = open(source, &nothing, decoding, drafted_rows)?;
+    let mut batch = open(source, &nothing, decoding, drafts)?;
     let (reads, rows) = (batch.prompt_reads(), batch.join(requests.to_vec())?);
     Ok((batch, rows.start, reads))
 }
@@ -177,6 +189,7 @@ impl Texts {
     pub(super) fn open(
         jobs: Vec<Begun>,
         limits: Limits,
+        draft: Option<&Source>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Returned<Vec<Begun>>> {
         let Some(first) = jobs.first() else {
@@ -189,10 +202,10 @@ impl Texts {
             decoding = decoding.attribution(RIVALS);
         }
         let requests: Vec<_> = jobs.iter().map(Begun::request).collect();
-        let drafted_rows = limits.drafted_rows;
-        let opened = open_empty(&source, &requests, &decoding, drafted_rows)
+        let drafts = Drafts { rows: limits.drafted_rows, model: draft };
+        let opened = open_empty(&source, &requests, &decoding, drafts)
             // Some combinations take no token ids, such as those that put a system message before each conversation.
-            .or_else(|_| Ok((open(&source, &requests, &decoding, drafted_rows)?, 0, PromptReads::default())));
+            .or_else(|_| Ok((open(&source, &requests, &decoding, drafts)?, 0, PromptReads::default())));
         let (batch, first, reads) = match opened {
             Ok(opened) => opened,
             Err(error) => return Err(Box::new((jobs, error))),

@@ -176,7 +176,7 @@ impl Worker {
     /// Opens a batch. If that fails, each of its jobs gets a batch of its own, so that only those fail which are at fault.
     fn open(&mut self, jobs: Vec<Begun>) {
         let count = jobs.len();
-        match Texts::open(jobs, self.shared.limits, self.shared.metrics.clone()) {
+        match Texts::open(jobs, self.shared.limits, self.shared.draft.as_ref(), self.shared.metrics.clone()) {
             Ok(texts) => self.running.push_back(Running::Texts(Box::new(texts))),
             Err(returned) => self.apart(*returned, count),
         }

@@ -53,6 +53,7 @@ fn errors_name_line_and_key() {
             "models.b.weight_type",
             "its base",
         ),
+        ("[models]\na = \"x\"\n[speculation]\ndraft = \"b\"", 4, "speculation.draft", "no model `b`"),
         ("[limits]\nrows = 0", 2, "limits.rows", "at least 1"),
         ("[limits]\nseconds = 0.0", 2, "limits.seconds", "more than 0"),
         ("[defaults]\nchat_tokens = 0", 2, "defaults.chat_tokens", "at least 1"),

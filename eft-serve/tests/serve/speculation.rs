@@ -1,7 +1,8 @@
 //! Speculative decoding while few texts run, and what the metrics say of it and of the caches.
 use std::thread;
 
-use eft_serve::Server;
+use eft::candle::WeightType;
+use eft_serve::{Config, Server};
 use serde_json::{Value, json};
 
 use crate::http::{metric, post};
@@ -10,6 +11,20 @@ use crate::zoo;
 fn server(rows: usize) -> (Server, String) {
     let mut config = zoo();
     config.speculation.rows = rows;
+    start(config)
+}
+
+/// A server on which a copy of the tuned model drafts, with fewer bits.
+fn server_with_a_copy() -> (Server, String) {
+    let mut config = zoo();
+    let mut copy = config.models["tuned"].clone();
+    copy.weight_type = Some(WeightType::Q4_0);
+    config.models.insert("copy".into(), copy);
+    config.speculation.draft = Some("copy".into());
+    start(config)
+}
+
+fn start(config: Config) -> (Server, String) {
     let server = Server::start(&config).unwrap();
     let url = format!("http://{}", server.address());
     (server, url)
@@ -49,10 +64,11 @@ fn log_probs(answer: &Value) -> Vec<f64> {
 #[test]
 fn texts_are_the_same_with_speculation_and_without() {
     let ((_plain, plain), (_few, few), (_all, all)) = (server(0), server(2), server(1000));
+    let (_copy, copy) = server_with_a_copy();
     let requests: Vec<_> = (0..10).map(request).collect();
     let ask = |url: &str, body: &Value| post(&format!("{url}/v1/completions"), body.clone()).ok();
     let expected: Vec<_> = requests.iter().map(|body| ask(&plain, body)).collect();
-    for url in [&few, &all] {
+    for url in [&few, &all, &copy] {
         // Alone, and with others that come and go.
         let alone: Vec<_> = requests.iter().map(|body| ask(url, body)).collect();
         let together: Vec<_> = thread::scope(|scope| {
@@ -72,6 +88,18 @@ fn texts_are_the_same_with_speculation_and_without() {
         assert!(0.0 < accepted && accepted <= drafted, "{accepted} of {drafted}");
     }
     assert_eq!(metric(&plain, "eft_drafted_tokens_total"), 0.0);
+}
+
+#[test]
+fn a_model_that_is_named_drafts_for_single_models_too() {
+    let drafted = |url: &str| {
+        let body = json!({"model": "large", "prompt": "Question: Where does Ada Brook live?\nAnswer:", "temperature": 0});
+        post(&format!("{url}/v1/completions"), body).ok();
+        metric(url, "eft_drafted_tokens_total")
+    };
+    let ((_own, own), (_copy, copy)) = (server(2), server_with_a_copy());
+    assert_eq!(drafted(&own), 0.0, "no model of a single one can draft for it");
+    assert!(drafted(&copy) > 0.0);
 }
 
 #[test]
