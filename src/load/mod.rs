@@ -123,8 +123,8 @@ impl Loader {
         Ok(self.load_on(CandleNn::new(Candle::cpu()))?.source)
     }
 
-    /// Loads the model, to run by a tensor library: by candle on a GPU (`CandleNn`), by libtorch (`TorchNn`), or by
-    /// another implementation of [`Nn`].
+    /// Loads the model, to run by a tensor library: by candle with settings of its own, such as a GPU or quantised weights
+    /// (`CandleNn`), by libtorch (`TorchNn`), or by another implementation of [`Nn`].
     ///
     /// # Errors
     /// * [`Error::NotFound`] if the name is neither a folder or file that can be loaded nor an id on the hub.

@@ -76,6 +76,11 @@ fn types_of_weights_are_checked() {
         &["--weight-type", "`q3_k`", "q8_0, q5_0 or q4_0"],
     );
     refused("speculative", &["--draft-weight-type", "bf16"], &["--draft-weight-type", "`bf16`"]);
+    refused(
+        "speculative",
+        &["--draft-weight-type", "stored"],
+        &["--draft-weight-type", "as the files store it"],
+    );
     for flag in ["--weight-type", "--draft-weight-type"] {
         refused("speculative", &["--backend", "ort", flag, "q4_0"], &["only candle"]);
     }

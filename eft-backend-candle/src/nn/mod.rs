@@ -92,7 +92,10 @@ impl CandleNn {
     /// Embeddings are quantised too. Other matrices stay as they are if they have at most 128 outputs, if their rows are no multiples of
     /// 32 weights, or if they are at least as small already; so do LoRA adapters, norms and biases.
     ///
-    /// In [speculative decoding](eft_core::speculate), a copy of the tuned model with fewer bits drafts faster than the term itself, and
+    /// On a processor this needs numbers in f32, the default of [`dtype`](Self::dtype): with another type, the quantised weights are
+    /// dequantised again. To quantise takes two threads some seconds for each billion weights.
+    ///
+    /// A model that is loaded by name gets these settings from `eft::Loader::load_on`. In [speculative decoding](eft_core::speculate), a copy of the tuned model with fewer bits drafts faster than the term itself, and
     /// the texts stay those of the combination:
     ///
     /// ```

@@ -10,7 +10,8 @@ use crate::{Source, TokenId};
 impl<B: Backend> Speculative<B> {
     /// Drafts with this source: a term of the target, any other source over the same tokens, or a single model with another
     /// tokenizer or over bytes, whose text the target's tokenizer encodes. A copy of a term with weights of fewer bits drafts faster than
-    /// the term, which then has to score what was drafted; that pays where the term has 16 or 32 bits a weight.
+    /// the term itself. The term must then score the drafted tokens too, which it need not do when it drafts; so a copy pays only if the
+    /// term has 16 or 32 bits a weight.
     ///
     /// By default the draft is
     /// the term with a positive weight whose passes read the fewest bytes; of several, or if the sizes are not known,
