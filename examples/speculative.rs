@@ -54,7 +54,7 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     lookup_in: Option<PathBuf>,
     /// Let a copy of the tuned model draft, too, whose weights candle quantises to this type: `q8_0`, `q5_0` or `q4_0`. It is for
-    /// models of some hundred million weights in 16 or 32 bits, of which such a copy drafts two to three times as fast; the zoo's are
+    /// models of some hundred million weights in 16 or 32 bits, of which such a copy drafts about twice as fast; the zoo's are
     /// too small for it
     #[arg(long, value_name = "TYPE", value_parser = fewer_bits)]
     draft_weight_type: Option<WeightType>,

@@ -67,7 +67,7 @@ impl<N: Nn> Decoder<N> {
         let embedding = Embedding::load(&loader, &spec)?;
         let positions = spec.positions.as_ref();
         let positions = positions
-            .map(|name| loader.embedding(name, spec.position_offset + spec.context, spec.hidden))
+            .map(|name| loader.learned_positions(name, spec.position_offset + spec.context, spec.hidden))
             .transpose()?;
         let head = match &spec.head {
             Some(head) => LoraLinear::load(&loader, head)?,

@@ -39,8 +39,8 @@ impl<N: Nn> Embedding<N> {
                 None => None,
                 Some(StoredChange::Module { weight, .. }) => Some(Change::Saved(nn.load_embedding(&weight)?)),
                 Some(StoredChange::LowRank(low_rank)) => Some(Change::LowRank {
-                    down: nn.load_linear(&low_rank.down, true, None)?,
-                    up: nn.load_linear(&low_rank.up, false, None)?,
+                    down: nn.load_exact(&low_rank.down, true, None)?,
+                    up: nn.load_exact(&low_rank.up, false, None)?,
                     scale: low_rank.scale,
                 }),
                 Some(StoredChange::Rows { tokens, rows }) => Some(Change::Rows {

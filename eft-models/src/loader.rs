@@ -21,6 +21,12 @@ impl<N: Nn> ParameterLoader<'_, N> {
         Ok(self.nn.load_embedding(&raw)?)
     }
 
+    /// A vector of `width` entries for each of `rows` positions.
+    pub(crate) fn learned_positions(&self, name: &str, rows: usize, width: usize) -> Result<N::Linear> {
+        let raw = self.weights.tensor(&format!("{name}.weight"), &[rows, width])?;
+        Ok(self.nn.load_exact(&raw, false, None)?)
+    }
+
     /// The weight of a linear layer, and its bias if it has one.
     pub(crate) fn linear(&self, spec: &LinearSpec) -> Result<N::Linear> {
         if let Layout::Stacked { index, count, from, every } = spec.layout {

@@ -91,8 +91,8 @@ impl<N: Nn> LoraLinear<N> {
             let bias = low_rank.bias.map(|bias| in_order(bias, spec));
             let growth = low_rank.magnitude.map(|growth| nn.load(&in_order(growth, spec), 0.0));
             Ok(Some(Change::LowRank(LowRank {
-                down: nn.load_linear(&low_rank.down, false, None)?,
-                up: nn.load_linear(&in_order(low_rank.up, spec), false, bias.as_ref())?,
+                down: nn.load_exact(&low_rank.down, false, None)?,
+                up: nn.load_exact(&in_order(low_rank.up, spec), false, bias.as_ref())?,
                 scale: low_rank.scale,
                 growth: growth.transpose()?,
             })))

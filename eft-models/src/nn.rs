@@ -67,6 +67,17 @@ pub trait Nn: Clone + Send + Sync + 'static {
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Self::Linear>;
 
+    /// Loads a weight as [`load_linear`](Self::load_linear) does, but without rounding it to fewer bits than it is stored in: that of an
+    /// adapter or of learned positions. By default it is the same.
+    fn load_exact(
+        &self,
+        weight: &RawTensor<'_>,
+        transposed: bool,
+        bias: Option<&RawTensor<'_>>,
+    ) -> Result<Self::Linear> {
+        self.load_linear(weight, transposed, bias)
+    }
+
     /// Loads the weight of a linear layer, outputs × inputs, whose rows are stored in pairs: [`RawTensor::unpaired`] gives their
     /// order in the layer, where `head` is the width of a head. The bias is in the order of the layer.
     ///

@@ -175,7 +175,8 @@ impl RawTensor<'_> {
         let (size, [rows, columns]) = (self.dtype.bytes(1), [self.shape[0], self.shape[1]]);
         let entry = |at: usize| &self.bytes[at * size..(at + 1) * size];
         let of_column = |column| (0..rows).flat_map(move |row| entry(row * columns + column));
-        let bytes: Vec<u8> = (0..columns).flat_map(of_column).copied().collect();
+        let mut bytes = Vec::with_capacity(rows * columns * size);
+        (0..columns).for_each(|column| bytes.extend(of_column(column)));
         Self { shape: vec![columns, rows], bytes: bytes.into(), ..self.clone() }
     }
 

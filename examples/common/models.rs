@@ -105,6 +105,9 @@ pub(crate) fn with_backend(flags: &ModelFlags, run: &impl Run) -> Result<()> {
     {
         bail!("only candle quantises weights while it loads models: `--backend` must be `candle`");
     }
+    if flags.draft_weight_type == Some(flags.weight_type) {
+        bail!("`--draft-weight-type` must differ from `--weight-type`: the copy would be the model itself");
+    }
     match flags.backend {
         Backend::Candle => {
             let dtype = match flags.dtype {
@@ -187,10 +190,12 @@ impl<B: eft::Backend> Models<B> {
             Some(by) => {
                 let mut copies = Loaded::new(by, false, &small);
                 copies.with_adapters(untuned, std::iter::once(&tuned).filter(is_adapter))?;
-                let _ = copies.model(&tuned)?;
-                loaded.vocab.iter().try_for_each(|vocab| copies.over_vocab(vocab))?;
-                loaded.bytes.iter().try_for_each(|settings| copies.over_bytes(*settings))?;
-                Some(copies.model(&tuned)?)
+                let copy = copies.model(&tuned)?;
+                Some(match (loaded.bytes, &loaded.vocab) {
+                    (Some(settings), _) => settings.of(&copy)?,
+                    (None, Some(vocab)) => over_vocab(&copy, vocab)?,
+                    (None, None) => copy,
+                })
             }
             None => None,
         };

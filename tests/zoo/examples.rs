@@ -81,6 +81,8 @@ fn types_of_weights_are_checked() {
         &["--draft-weight-type", "stored"],
         &["--draft-weight-type", "as the files store it"],
     );
+    let same = ["--weight-type", "q4_0", "--draft-weight-type", "q4_0"];
+    refused("speculative", &same, &["`--draft-weight-type` must differ"]);
     for flag in ["--weight-type", "--draft-weight-type"] {
         refused("speculative", &["--backend", "ort", flag, "q4_0"], &["only candle"]);
     }

@@ -15,9 +15,12 @@ impl CandleNn {
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Linear> {
         let outputs_first;
+        let whole = matches!(weight.shape[..], [rows, columns] if weight.bytes.len() == weight.dtype.bytes(rows * columns));
         let (weight, transposed) = match weight.dtype {
             // A matrix is quantised along its inputs, so they have to lie side by side.
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 if transposed && self.weight_type != WeightType::Stored => {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16
+                if transposed && whole && self.weight_type != WeightType::Stored =>
+            {
                 outputs_first = weight.transposed();
                 (&outputs_first, false)
             }
@@ -28,7 +31,7 @@ impl CandleNn {
     }
 
     /// A linear layer of a weight as it is.
-    fn linear_as_stored(
+    pub(super) fn linear_as_stored(
         &self,
         weight: &RawTensor<'_>,
         transposed: bool,

@@ -89,10 +89,10 @@ impl CandleNn {
     /// Quantises weights while models are loaded, whatever the type that their files store: for files of 16 or 32 bits, a token then
     /// takes less time and memory. With the default, [`WeightType::Stored`], they stay as they are.
     ///
-    /// Embeddings are quantised too. Other matrices stay as they are if they have at most 128 outputs, if their rows are no multiples of
-    /// 32 weights, or if they are at least as small already; so do LoRA adapters, norms and biases.
+    /// Matrices stay as they are, embeddings too, if they have at most 128 outputs, if the lengths of their rows are not multiples of
+    /// 32, or if they are at least as small already; so do low-rank adapters, learned positions, norms and biases.
     ///
-    /// On a processor this needs numbers in f32, the default of [`dtype`](Self::dtype): with another type, the quantised weights are
+    /// On a CPU this needs numbers in f32, the default of [`dtype`](Self::dtype): with another type, the quantised weights are
     /// dequantised again. To quantise takes two threads some seconds for each billion weights.
     ///
     /// A model that is loaded by name gets these settings from `eft::Loader::load_on`. In [speculative decoding](eft_core::speculate), a copy of the tuned model with fewer bits drafts faster than the term itself, and
@@ -202,6 +202,15 @@ impl Nn for CandleNn {
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Linear> {
         self.linear_in_type(weight, transposed, bias).map_err(to_error)
+    }
+
+    fn load_exact(
+        &self,
+        weight: &RawTensor<'_>,
+        transposed: bool,
+        bias: Option<&RawTensor<'_>>,
+    ) -> Result<Linear> {
+        self.linear_as_stored(weight, transposed, bias).map_err(to_error)
     }
 
     fn load_paired(

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 
 use super::quantised::{candle_type, numbers};
 
-/// Matrices of up to this many outputs stay as they are. They are small, and some of them matter most: among them are those that
-/// choose the experts of a layer.
+/// Matrices of up to this many outputs stay as they are. They are small, and some of them matter most: those that choose among up to
+/// 128 experts of a layer.
 const FEW_OUTPUTS: usize = 128;
 
 /// About how many entries one thread quantises at once: they are numbers in f32 meanwhile.
@@ -21,7 +21,7 @@ const AT_ONCE: usize = 1 << 18;
 /// The type that the weights of a model are quantised to while it is loaded: see [`CandleNn::weight_type`](super::CandleNn::weight_type).
 ///
 /// A smaller type takes less memory. A token takes less time, too, since decoding is bound by reading the weights. The model scores a little
-/// differently. Activations are then multiplied in 8 bits, as with GGUF files.
+/// differently. On a CPU, activations are then multiplied in 8 bits, as with GGUF files.
 ///
 /// ```
 /// use eft_backend_candle::WeightType;
@@ -87,7 +87,14 @@ impl WeightType {
             let shape = vec![at_once.min(outputs - first), columns];
             let bytes = raw.bytes.slice(first * size..(first + shape[0]) * size);
             let part = RawTensor { shape, bytes, ..raw.clone() };
-            let part = Tensor::from_vec(numbers(&part)?, &part.shape[..], &Device::Cpu)?;
+            let numbers = numbers(&part)?;
+            if numbers.iter().any(|number| !number.is_finite()) {
+                candle_core::bail!(
+                    "a weight of `{}` is not a finite number, and cannot be quantised",
+                    raw.name
+                )
+            }
+            let part = Tensor::from_vec(numbers, &part.shape[..], &Device::Cpu)?;
             Ok(QTensor::quantize(&part, kind)?.data()?.into_owned())
         });
         let bytes = Bytes::from(parts.collect::<Result<Vec<_>>>()?.concat());

@@ -135,7 +135,50 @@ fn damaged_weights_are_errors() {
     let raw = raw([192, 64], Dtype::F32, &numbers(192 * 64));
     let short = RawTensor { bytes: raw.bytes.slice(..100), ..raw.clone() };
     for kind in WeightType::ALL {
-        assert!(nn(kind).load_linear(&short, false, None).is_err(), "{kind}");
+        for transposed in [false, true] {
+            assert!(nn(kind).load_linear(&short, transposed, None).is_err(), "{kind}, {transposed}");
+        }
+    }
+    let mut broken = numbers(192 * 64);
+    broken[7000] = f32::NAN;
+    let raw = self::raw([192, 64], Dtype::BF16, &broken);
+    for kind in QUANTISED {
+        let error =
+            eft_core::error::with_sources(&nn(kind).load_linear(&raw, false, None).unwrap_err());
+        assert!(error.contains("`weight`") && error.contains("not a finite number"), "{kind}: {error}");
+    }
+}
+
+#[test]
+fn products_are_those_of_the_rounded_weights() {
+    let (shape, tokens) = ([301, 128], 5);
+    let raw = raw(shape, Dtype::BF16, &numbers(shape[0] * shape[1]));
+    let x = numbers(tokens * shape[1]);
+    for kind in QUANTISED {
+        let rounded = weights(&nn(kind), &raw, false);
+        for nn in [nn(kind), tensors(kind)] {
+            let linear = nn.load_linear(&raw, false, None).unwrap();
+            let out = nn.linear(&nn.constant(&x, shape[1]).unwrap(), &linear).unwrap();
+            for (x, out) in x.chunks(shape[1]).zip(out.to_vec2::<f32>().unwrap()) {
+                for (weights, out) in rounded.chunks(shape[1]).zip(out) {
+                    let exact: f32 = x.iter().zip(weights).map(|(x, w)| x * w).sum();
+                    let size: f32 = x.iter().zip(weights).map(|(x, w)| (x * w).abs()).sum();
+                    // Activations are rounded to 8 bits.
+                    assert!((out - exact).abs() < 0.01 * size, "{kind}: {out}, {exact}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn adapters_and_positions_keep_their_bits() {
+    let raw = raw([192, 64], Dtype::F32, &numbers(192 * 64));
+    for kind in QUANTISED {
+        let linear = nn(kind).load_exact(&raw, false, None).unwrap();
+        let rows = nn(kind).embed(&linear, &[0, 191]).unwrap().to_vec2::<f32>().unwrap();
+        let exact = numbers(192 * 64);
+        assert_eq!(rows, [&exact[..64], &exact[191 * 64..]], "{kind}");
     }
 }
 

@@ -7,15 +7,15 @@ use super::entry::Entry;
 use crate::level::Dot;
 use crate::totals::totals;
 
-/// The most rows multiplied at once, and on processors with many registers.
+/// The most rows multiplied at once: the first, or the second on processors with many registers.
 const ROWS: usize = 4;
 const MANY_ROWS: usize = 6;
 /// The number of outputs multiplied at once: the first with three rows or more, the second with fewer rows or on
 /// processors with many registers.
 const OUTPUTS: usize = 2;
 const MANY_OUTPUTS: usize = 4;
-/// How many bytes ahead of the weights that are being multiplied memory is asked for, for the L2 cache: in the L1 cache it would
-/// displace activations.
+/// How many bytes ahead of the weights that are being multiplied memory is asked for if all rows are multiplied at once, for the L2 cache: in the
+/// L1 cache it would displace activations.
 const AHEAD: usize = 8192;
 
 /// Multiplies all rows with all weights. A few outputs at a time are multiplied with all rows, so that their weights stay in a cache
@@ -67,8 +67,12 @@ fn of_tile<S: Simd, D: Dot<S>, E: Entry<SIZE>, const SIZE: usize, const LANES: u
         (4, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
             sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 4>(simd, at, out)
         }
-        (5, MANY_OUTPUTS..) => sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 5>(simd, at, out),
-        (6, MANY_OUTPUTS..) => sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 6>(simd, at, out),
+        (5, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
+            sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 5>(simd, at, out)
+        }
+        (6, MANY_OUTPUTS..) if D::MANY_REGISTERS => {
+            sums::<S, D, E, SIZE, LANES, MANY_OUTPUTS, 6>(simd, at, out)
+        }
         (3, OUTPUTS..) => sums::<S, D, E, SIZE, LANES, OUTPUTS, 3>(simd, at, out),
         (3, _) => sums::<S, D, E, SIZE, LANES, 1, 3>(simd, at, out),
         (4, OUTPUTS..) => sums::<S, D, E, SIZE, LANES, OUTPUTS, 4>(simd, at, out),

@@ -262,7 +262,7 @@ fn products_do_not_depend_on_the_number_of_rows() {
     with_all((Blocks::Q8_0, GgmlDType::Q8_0), 3, 45_056, 20);
 }
 
-/// The shapes are those at which something ends that is multiplied at once: vectors of 8 or 16 outputs and three of these, 4 or 8 rows,
+/// The shapes are those at which something ends that is multiplied at once: vectors of 8 or 16 outputs and three of these, 4, 6 or 8 rows,
 /// 1,024 columns. More than 32 rows are multiplied in another way than fewer.
 #[test]
 fn plain_products_of_many_shapes() {
@@ -279,7 +279,7 @@ fn plain_products_of_many_shapes() {
             let all = [(Dtype::F32, f32_bytes.clone()), (Dtype::BF16, bf16_bytes)];
             for (dtype, bytes) in all {
                 let matrix = matrix(dtype, bytes, outputs, columns);
-                for rows in [32, 33, 36, 37, 41] {
+                for rows in [2, 3, 4, 5, 6, 7, 8, 13, 32, 33, 36, 37, 41] {
                     let x = numbers(rows * columns);
                     for instructions in Instructions::available() {
                         let got = product_with(instructions, &x, &matrix);

@@ -71,6 +71,16 @@ impl<N: Nn> Nn for FaultyNn<N> {
         self.inner.load_linear(weight, transposed, bias)
     }
 
+    fn load_exact(
+        &self,
+        weight: &RawTensor<'_>,
+        transposed: bool,
+        bias: Option<&RawTensor<'_>>,
+    ) -> Result<Self::Linear> {
+        self.injector.step()?;
+        self.inner.load_exact(weight, transposed, bias)
+    }
+
     fn load_embedding(&self, weight: &RawTensor<'_>) -> Result<Self::Linear> {
         self.injector.step()?;
         self.inner.load_embedding(weight)

@@ -39,7 +39,7 @@ use tokio::sync::Semaphore;
 use crate::config::{Config, Defaults, Limits};
 use crate::metrics::Metrics;
 use crate::models::Models;
-use crate::schedule::Scheduler;
+use crate::schedule::{Copied, Scheduler};
 
 pub use body::Body as RequestBody;
 
@@ -69,7 +69,10 @@ impl App {
         let &Limits { rows, queue, prefill, cached_tokens, .. } = &config.limits;
         let drafted_rows = config.speculation.rows;
         let limits = crate::schedule::Limits { rows, queue, prefill, cached_tokens, drafted_rows };
-        let draft = config.speculation.draft.as_ref().and_then(|name| models.model(name)).cloned();
+        let draft = config.speculation.draft.as_ref().and_then(|name| {
+            let copy = models.model(name)?.clone();
+            Some(Copied { copy, of: config.copied_by(name) })
+        });
         Ok(Self {
             scheduler: Scheduler::start(limits, draft, metrics.clone())?,
             models,

@@ -22,7 +22,7 @@
 mod error;
 mod model;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use eft::formula;
@@ -194,8 +194,8 @@ impl Default for Limits {
 pub struct Speculation {
     /// A model drafts while at most this many texts of a combination are generated at once; 2 by default. 0 switches it off.
     pub rows: usize,
-    /// The name of the model that drafts, such as a copy of the tuned model with a smaller `weight_type`. By default, and for
-    /// combinations that it does not fit, it is one of the combination's models.
+    /// The name of a model with the same `path` as another, such as one with a smaller `weight_type`. It drafts for the combinations of
+    /// which the other is a model; for others, and by default, it is one of the combination's models.
     pub draft: Option<String>,
 }
 
@@ -247,6 +247,13 @@ impl Config {
         Ok(config)
     }
 
+    /// The other models with the path of this one.
+    pub(crate) fn copied_by(&self, name: &str) -> BTreeSet<String> {
+        let path = |name: &str| self.models.get(name).map(|model| &model.path);
+        let others = self.models.keys().filter(|other| *other != name && path(other) == path(name));
+        others.cloned().collect()
+    }
+
     /// Checks what the types do not say. A fault is a key, its place in the file if that is known, and the reason.
     fn check(&self) -> Result<(), (String, Option<usize>, String)> {
         let fault = |key: String, reason: String| Err((key, None, reason));
@@ -292,6 +299,10 @@ impl Config {
         if let Some(draft) = self.speculation.draft.as_ref().filter(|draft| !self.models.contains_key(*draft))
         {
             return fault("speculation.draft".into(), format!("there is no model `{draft}`"));
+        }
+        if let Some(draft) = self.speculation.draft.as_ref().filter(|draft| self.copied_by(draft).is_empty())
+        {
+            return fault("speculation.draft".into(), format!("no other model has the path of `{draft}`"));
         }
         let positive = [
             ("limits.rows", self.limits.rows),

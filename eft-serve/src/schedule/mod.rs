@@ -15,6 +15,7 @@ mod texts;
 mod worker;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -44,6 +45,23 @@ pub struct Limits {
     pub drafted_rows: usize,
 }
 
+/// A copy of a model that drafts in its place.
+#[derive(Debug, Clone)]
+pub struct Copied {
+    /// The copy.
+    pub copy: Source,
+    /// The names of the models that it is a copy of. It drafts for the combinations that contain one.
+    pub of: BTreeSet<String>,
+}
+
+impl Copied {
+    /// The copy, if it is one of a model of the source.
+    fn of_term(&self, source: &Source) -> Option<&Source> {
+        let is_term = source.distinct_models().iter().any(|model| self.of.contains(&model.name()));
+        is_term.then_some(&self.copy)
+    }
+}
+
 /// Why jobs are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
@@ -70,8 +88,7 @@ struct Shared {
     state: Mutex<State>,
     wake: Condvar,
     limits: Limits,
-    /// The model that drafts, if it is not one of the combination's.
-    draft: Option<Source>,
+    draft: Option<Copied>,
     metrics: Arc<Metrics>,
 }
 
@@ -102,12 +119,11 @@ impl Drop for CloseOnDrop {
 }
 
 impl Scheduler {
-    /// Starts the thread. The draft writes ahead for all combinations that it fits; for others, and without one, one of a
-    /// combination's models does.
+    /// Starts the thread.
     ///
     /// # Errors
     /// Any error of the operating system.
-    pub fn start(limits: Limits, draft: Option<Source>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    pub fn start(limits: Limits, draft: Option<Copied>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let state = State { queue: Queue::new(limits.queue), stop_at: None };
         let shared =
             Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), limits, draft, metrics });

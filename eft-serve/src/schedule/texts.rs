@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::job::{Attribution, End, EndReason, Generate, Job, Update};
 use super::writer::Writer;
-use super::{Limits, Returned};
+use super::{Copied, Limits, Returned};
 use crate::metrics::Metrics;
 use crate::models::Source;
 
@@ -159,8 +159,7 @@ fn open(
         let by_model = drafts.model.map(|model| speculative().draft(model));
         for speculative in by_model.into_iter().chain([speculative()]) {
             match speculative.generate_batch(requests.to_vec(), decoding) {
-                // The model has other tokens. Or no model of the combination can draft: it has only one, or others have tokens
-                // that it lacks.
+                // No model of the combination can draft: it has only one, or others have tokens that it lacks.
                 Err(Error::Unsupported { .. } | Error::VocabMismatch { .. }) => {}
                 opened => return opened,
             }
@@ -189,7 +188,7 @@ impl Texts {
     pub(super) fn open(
         jobs: Vec<Begun>,
         limits: Limits,
-        draft: Option<&Source>,
+        draft: Option<&Copied>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Returned<Vec<Begun>>> {
         let Some(first) = jobs.first() else {
@@ -202,7 +201,8 @@ impl Texts {
             decoding = decoding.attribution(RIVALS);
         }
         let requests: Vec<_> = jobs.iter().map(Begun::request).collect();
-        let drafts = Drafts { rows: limits.drafted_rows, model: draft };
+        let model = draft.and_then(|draft| draft.of_term(&source));
+        let drafts = Drafts { rows: limits.drafted_rows, model };
         let opened = open_empty(&source, &requests, &decoding, drafts)
             // Some combinations take no token ids, such as those that put a system message before each conversation.
             .or_else(|_| Ok((open(&source, &requests, &decoding, drafts)?, 0, PromptReads::default())));

@@ -54,6 +54,12 @@ fn errors_name_line_and_key() {
             "its base",
         ),
         ("[models]\na = \"x\"\n[speculation]\ndraft = \"b\"", 4, "speculation.draft", "no model `b`"),
+        (
+            "[models]\na = \"x\"\nb = \"y\"\n[speculation]\ndraft = \"b\"",
+            5,
+            "speculation.draft",
+            "path of `b`",
+        ),
         ("[limits]\nrows = 0", 2, "limits.rows", "at least 1"),
         ("[limits]\nseconds = 0.0", 2, "limits.seconds", "more than 0"),
         ("[defaults]\nchat_tokens = 0", 2, "defaults.chat_tokens", "at least 1"),

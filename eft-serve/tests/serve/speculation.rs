@@ -91,14 +91,21 @@ fn texts_are_the_same_with_speculation_and_without() {
 }
 
 #[test]
-fn a_model_that_is_named_drafts_for_single_models_too() {
-    let drafted = |url: &str| {
-        let body = json!({"model": "large", "prompt": "Question: Where does Ada Brook live?\nAnswer:", "temperature": 0});
-        post(&format!("{url}/v1/completions"), body).ok();
-        metric(url, "eft_drafted_tokens_total")
-    };
+fn a_copy_drafts_for_the_model_of_its_path() {
     let ((_own, own), (_copy, copy)) = (server(2), server_with_a_copy());
-    assert_eq!(drafted(&own), 0.0, "no model of a single one can draft for it");
+    let ask = |url: &str, model: &str| {
+        let prompt = "Question: Where does Ada Brook live?\nAnswer:";
+        let body = json!({"model": model, "prompt": prompt, "temperature": 0, "logprobs": 1});
+        post(&format!("{url}/v1/completions"), body).ok()
+    };
+    let drafted = |url: &str| metric(url, "eft_drafted_tokens_total");
+    let tuned = ask(&own, "tuned");
+    assert_eq!(drafted(&own), 0.0, "a single model has no term that could draft for it");
+    assert_eq!(ask(&copy, "large")["choices"][0]["text"], ask(&own, "large")["choices"][0]["text"]);
+    assert_eq!(drafted(&copy), 0.0, "the copy is not one of the large model");
+    assert_ne!(log_probs(&ask(&copy, "copy")), log_probs(&tuned), "the copy has other weights");
+    assert_eq!(drafted(&copy), 0.0);
+    assert_eq!(texts(&ask(&copy, "tuned")), texts(&tuned));
     assert!(drafted(&copy) > 0.0);
 }
 
