@@ -143,8 +143,7 @@ fn damaged_weights_are_errors() {
     broken[7000] = f32::NAN;
     let raw = self::raw([192, 64], Dtype::BF16, &broken);
     for kind in QUANTISED {
-        let error =
-            eft_core::error::with_sources(&nn(kind).load_linear(&raw, false, None).unwrap_err());
+        let error = eft_core::error::with_sources(&nn(kind).load_linear(&raw, false, None).unwrap_err());
         assert!(error.contains("`weight`") && error.contains("not a finite number"), "{kind}: {error}");
     }
 }
