@@ -160,11 +160,7 @@ impl Run for Compare<'_> {
                 [_, 0] => String::new(),
                 looked_up => format!(", {} found", share(looked_up)),
             };
-            let by_model = match total.by_model {
-                [_, 0] => "nothing drafted by the model, which did not pay".to_string(),
-                by_model => format!("{} drafted by the model", share(by_model)),
-            };
-            say!("{:wide$}  accepted: {by_model}{found}", "");
+            say!("{:wide$}  accepted: {} drafted by the model{found}", "", share(total.by_model));
         }
         Ok(())
     }
@@ -197,7 +193,10 @@ impl Args {
 type Accepted = [usize; 2];
 
 fn share([accepted, judged]: Accepted) -> String {
-    format!("{:.0} % of {judged}", 100.0 * accepted as f64 / judged as f64)
+    match judged {
+        0 => "none".into(),
+        _ => format!("{:.0} % of {judged}", 100.0 * accepted as f64 / judged as f64),
+    }
 }
 
 /// What one way of decoding took, over all texts.

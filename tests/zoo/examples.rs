@@ -89,6 +89,19 @@ fn types_of_weights_are_checked() {
 }
 
 #[test]
+fn models_whose_weights_are_quantised_score_otherwise() {
+    let answers = |kind: &str| {
+        let output = run(
+            "upscale",
+            &["--weight-type", kind, "--max-tokens", "12", "--json", "Where does Nora Abbot live?"],
+        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    assert_ne!(answers("q4_0"), answers("stored"));
+}
+
+#[test]
 fn a_copy_in_another_type_drafts_the_same_text() {
     let zoo = |name: &str| zoo(name).display().to_string();
     let adapter = [

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor};
 use eft_cpu::Matrix;
 use eft_models::{Dtype, RawTensor};
 
-use super::{CandleNn, Linear, WeightType, quantised};
+use super::{CandleNn, Linear, quantised};
 
 impl CandleNn {
     /// A linear layer whose weight is quantised if the settings say so.
@@ -14,20 +14,10 @@ impl CandleNn {
         transposed: bool,
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Linear> {
-        let outputs_first;
-        let whole = matches!(weight.shape[..], [rows, columns] if weight.bytes.len() == weight.dtype.bytes(rows * columns));
-        let (weight, transposed) = match weight.dtype {
-            // A matrix is quantised along its inputs, so they have to lie side by side.
-            Dtype::F32 | Dtype::F16 | Dtype::BF16
-                if transposed && whole && self.weight_type != WeightType::Stored =>
-            {
-                outputs_first = weight.transposed();
-                (&outputs_first, false)
-            }
-            _ => (weight, transposed),
-        };
-        let quantised = if transposed { None } else { self.weight_type.quantised(weight)? };
-        self.linear_as_stored(quantised.as_ref().unwrap_or(weight), transposed, bias)
+        match self.weight_type.quantised(weight, transposed)? {
+            Some(quantised) => self.linear_as_stored(&quantised, false, bias),
+            None => self.linear_as_stored(weight, transposed, bias),
+        }
     }
 
     /// A linear layer of a weight as it is.

@@ -95,8 +95,8 @@ impl CandleNn {
     /// On a CPU this needs numbers in f32, the default of [`dtype`](Self::dtype): with another type, the quantised weights are
     /// dequantised again. To quantise takes two threads some seconds for each billion weights.
     ///
-    /// A model that is loaded by name gets these settings from `eft::Loader::load_on`. In [speculative decoding](eft_core::speculate), a copy of the tuned model with fewer bits drafts faster than the term itself, and
-    /// the texts stay those of the combination:
+    /// A model that is loaded by name gets these settings from `eft::Loader::load_on`. In [speculative decoding](eft_core::speculate), a
+    /// copy of the tuned model with fewer bits drafts faster than the term itself, and the texts stay those of the combination:
     ///
     /// ```
     /// use eft_backend_candle::{Candle, CandleNn, WeightType};
@@ -219,7 +219,7 @@ impl Nn for CandleNn {
         head: usize,
         bias: Option<&RawTensor<'_>>,
     ) -> Result<Linear> {
-        let quantised = self.weight_type.quantised(weight).map_err(to_error)?;
+        let quantised = self.weight_type.quantised(weight, false).map_err(to_error)?;
         let weight = quantised.as_ref().unwrap_or(weight);
         let unpaired = Matrix::new(weight).filter(|_| self.uses_host()).and_then(|m| m.unpaired(head));
         match unpaired {

@@ -69,19 +69,34 @@ impl WeightType {
         }
     }
 
-    /// Quantises a matrix, outputs × columns. Returns `None` if it stays as it is: if it has few outputs, if its rows are not
-    /// whole blocks, or if it takes no more memory already; and if it is damaged, which is reported where it is loaded.
-    pub(super) fn quantised<'t>(self, raw: &RawTensor<'t>) -> Result<Option<RawTensor<'t>>> {
-        let (Some(blocks), &[outputs, columns]) = (self.blocks(), &raw.shape[..]) else { return Ok(None) };
-        let dtype = Dtype::Quantised(blocks);
+    /// Quantises a matrix: outputs × columns, or columns × outputs if `transposed`. Its result is outputs × columns. Returns `None` if it
+    /// stays as it is: if it has few outputs, if its rows are not whole blocks, or if it takes no more memory already; and if it is
+    /// damaged, which is reported where it is loaded.
+    pub(super) fn quantised<'t>(
+        self,
+        raw: &RawTensor<'t>,
+        transposed: bool,
+    ) -> Result<Option<RawTensor<'t>>> {
+        let (Some(blocks), &[rows, columns]) = (self.blocks(), &raw.shape[..]) else { return Ok(None) };
+        let [outputs, columns] = if transposed { [columns, rows] } else { [rows, columns] };
+        let (Some(kind), dtype) = (candle_type(blocks), Dtype::Quantised(blocks)) else { return Ok(None) };
         if outputs <= FEW_OUTPUTS
-            || raw.bytes.len() != outputs * raw.dtype.bytes(columns)
             || !columns.is_multiple_of(blocks.entries())
+            || raw.bytes.len() != outputs * raw.dtype.bytes(columns)
             || dtype.bytes(outputs * columns) >= raw.bytes.len()
         {
             return Ok(None);
         }
-        let Some(kind) = candle_type(blocks) else { return Ok(None) };
+        let outputs_first;
+        let raw = match raw.dtype {
+            _ if !transposed => raw,
+            // A run of inputs has a scale, so they have to lie side by side.
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => {
+                outputs_first = raw.transposed();
+                &outputs_first
+            }
+            Dtype::Quantised(_) => return Ok(None),
+        };
         let (at_once, size) = ((AT_ONCE / columns).max(1), raw.dtype.bytes(columns));
         let parts = (0..outputs).into_par_iter().step_by(at_once).map(|first| {
             let shape = vec![at_once.min(outputs - first), columns];
@@ -98,7 +113,7 @@ impl WeightType {
             Ok(QTensor::quantize(&part, kind)?.data()?.into_owned())
         });
         let bytes = Bytes::from(parts.collect::<Result<Vec<_>>>()?.concat());
-        Ok(Some(RawTensor { shape: raw.shape.clone(), dtype, bytes, ..*raw }))
+        Ok(Some(RawTensor { name: raw.name, shape: vec![outputs, columns], dtype, bytes }))
     }
 }
 

@@ -13,9 +13,8 @@ impl<B: Backend> Speculative<B> {
     /// the term itself. The term must then score the drafted tokens too, which it need not do when it drafts; so a copy pays only if the
     /// term has 16 or 32 bits a weight.
     ///
-    /// By default the draft is
-    /// the term with a positive weight whose passes read the fewest bytes; of several, or if the sizes are not known,
-    /// the one that is written last. The weight of a rule's part is multiplied by
+    /// By default the draft is the term with a positive weight whose passes read the fewest bytes; of several, or if the sizes
+    /// are not known, the one that is written last. The weight of a rule's part is multiplied by
     /// [`Rule::weight`](crate::Rule::weight), if the rule has one for it.
     pub fn draft(mut self, draft: &Source<B>) -> Self {
         self.draft = Some(draft.clone());

@@ -39,7 +39,7 @@ use tokio::sync::Semaphore;
 use crate::config::{Config, Defaults, Limits};
 use crate::metrics::Metrics;
 use crate::models::Models;
-use crate::schedule::{Copied, Scheduler};
+use crate::schedule::{DraftCopy, Scheduler};
 
 pub use body::Body as RequestBody;
 
@@ -71,7 +71,7 @@ impl App {
         let limits = crate::schedule::Limits { rows, queue, prefill, cached_tokens, drafted_rows };
         let draft = config.speculation.draft.as_ref().and_then(|name| {
             let copy = models.model(name)?.clone();
-            Some(Copied { copy, of: config.copied_by(name) })
+            Some(DraftCopy { copy, of: config.others_with_path_of(name) })
         });
         Ok(Self {
             scheduler: Scheduler::start(limits, draft, metrics.clone())?,

@@ -248,7 +248,7 @@ impl Config {
     }
 
     /// The other models with the path of this one.
-    pub(crate) fn copied_by(&self, name: &str) -> BTreeSet<String> {
+    pub(crate) fn others_with_path_of(&self, name: &str) -> BTreeSet<String> {
         let path = |name: &str| self.models.get(name).map(|model| &model.path);
         let others = self.models.keys().filter(|other| *other != name && path(other) == path(name));
         others.cloned().collect()
@@ -300,7 +300,8 @@ impl Config {
         {
             return fault("speculation.draft".into(), format!("there is no model `{draft}`"));
         }
-        if let Some(draft) = self.speculation.draft.as_ref().filter(|draft| self.copied_by(draft).is_empty())
+        if let Some(draft) =
+            self.speculation.draft.as_ref().filter(|draft| self.others_with_path_of(draft).is_empty())
         {
             return fault("speculation.draft".into(), format!("no other model has the path of `{draft}`"));
         }

@@ -47,14 +47,14 @@ pub struct Limits {
 
 /// A copy of a model that drafts in its place.
 #[derive(Debug, Clone)]
-pub struct Copied {
+pub struct DraftCopy {
     /// The copy.
     pub copy: Source,
     /// The names of the models that it is a copy of. It drafts for the combinations that contain one.
     pub of: BTreeSet<String>,
 }
 
-impl Copied {
+impl DraftCopy {
     /// The copy, if it is one of a model of the source.
     fn of_term(&self, source: &Source) -> Option<&Source> {
         let is_term = source.distinct_models().iter().any(|model| self.of.contains(&model.name()));
@@ -88,7 +88,7 @@ struct Shared {
     state: Mutex<State>,
     wake: Condvar,
     limits: Limits,
-    draft: Option<Copied>,
+    draft: Option<DraftCopy>,
     metrics: Arc<Metrics>,
 }
 
@@ -119,11 +119,12 @@ impl Drop for CloseOnDrop {
 }
 
 impl Scheduler {
-    /// Starts the thread.
+    /// Starts the thread. The copy drafts for the combinations that contain a model that it is a copy of; for others, and without
+    /// one, a model of the combination does.
     ///
     /// # Errors
     /// Any error of the operating system.
-    pub fn start(limits: Limits, draft: Option<Copied>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    pub fn start(limits: Limits, draft: Option<DraftCopy>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let state = State { queue: Queue::new(limits.queue), stop_at: None };
         let shared =
             Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), limits, draft, metrics });

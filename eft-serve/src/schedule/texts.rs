@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::job::{Attribution, End, EndReason, Generate, Job, Update};
 use super::writer::Writer;
-use super::{Copied, Limits, Returned};
+use super::{DraftCopy, Limits, Returned};
 use crate::metrics::Metrics;
 use crate::models::Source;
 
@@ -188,7 +188,7 @@ impl Texts {
     pub(super) fn open(
         jobs: Vec<Begun>,
         limits: Limits,
-        draft: Option<&Copied>,
+        draft: Option<&DraftCopy>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Returned<Vec<Begun>>> {
         let Some(first) = jobs.first() else {
